@@ -1,0 +1,181 @@
+"""The whole decision: who is left alone, what is said, one reason each."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.pods import Json, a_container, a_namespace, a_pod, a_request, api_access, applied, automounted, judged, mutated
+from webhook.core import admission, names, review
+from webhook.core.admission import Outcome, Reason, Verdict
+from webhook.core.policy import ClusterLayer
+
+CLUSTER = ClusterLayer(excluded=names.NEVER_TOUCHED | {"legacy"})
+
+
+def verdict_of(held: Json | None, **request: Any) -> Verdict:
+    return admission.judge(a_request(held, **request), CLUSTER, a_namespace(inject="enabled", automount="disabled"))
+
+
+@pytest.mark.parametrize(
+    ("held", "request_", "reason"),
+    [
+        pytest.param(a_pod(annotations={names.MIRROR_POD: "x"}), {}, Reason.MIRROR_POD, id="mirror pod"),
+        pytest.param(a_pod(), {"namespace": "kube-system"}, Reason.EXCLUDED_NAMESPACE, id="kube-system"),
+        pytest.param(a_pod(), {"namespace": "legacy"}, Reason.EXCLUDED_NAMESPACE, id="excluded by configuration"),
+        pytest.param(a_pod(), {"namespace": "boundtoken-system"}, Reason.OWN_POD, id="our own namespace"),
+        pytest.param(a_pod(), {"operation": "UPDATE"}, Reason.NOT_A_POD_CREATE, id="an update"),
+        pytest.param(None, {"operation": "DELETE"}, Reason.NOT_A_POD_CREATE, id="a delete"),
+        pytest.param(a_pod(), {"operation": "CONNECT"}, Reason.NOT_A_POD_CREATE, id="a connect"),
+        pytest.param(a_pod(), {"subResource": "ephemeralcontainers"}, Reason.NOT_A_POD_CREATE, id="a subresource"),
+        pytest.param(a_pod(), {"subResource": "binding"}, Reason.NOT_A_POD_CREATE, id="binding"),
+        pytest.param(a_pod(), {"kind": "Gadget"}, Reason.NOT_A_POD_CREATE, id="another kind"),
+        pytest.param(None, {}, Reason.NOT_A_POD_CREATE, id="no object"),
+        pytest.param(
+            {}, {"kind": "Job", "group": "batch", "operation": "UPDATE"}, Reason.NOT_A_POD_CREATE, id="update of a job"
+        ),
+        pytest.param(
+            {"metadata": {"ownerReferences": [{"kind": "Deployment", "name": "x", "controller": True}]}},
+            {"kind": "ReplicaSet", "group": "apps"},
+            Reason.LEFT_TO_OWNER,
+            id="a replica set of a deployment",
+        ),
+    ],
+)
+def test_these_are_never_touched(held: Json | None, request_: dict[str, Any], reason: Reason) -> None:
+    assert verdict_of(held, **request_) == Verdict(reason)
+
+
+def test_the_kind_is_judged_and_not_what_was_asked_for() -> None:
+    request_kind = {"group": "", "version": "v2", "kind": "Pod"}
+    assert verdict_of(a_pod(), requestKind=request_kind).reason == Reason.INJECTED
+
+
+def test_a_namespace_that_nobody_knows_lets_the_pod_through() -> None:
+    assert admission.judge(a_request(a_pod()), CLUSTER, None) == Verdict(Reason.NAMESPACE_UNKNOWN)
+
+
+@pytest.mark.parametrize("namespace", ["kube-public", "boundtoken-system"])
+def test_the_namespace_is_not_looked_up_where_it_cannot_matter(namespace: str) -> None:
+    assert not admission.needs_namespace(a_request(a_pod(), namespace=namespace), CLUSTER)
+    assert admission.needs_namespace(a_request(a_pod()), CLUSTER)
+
+
+def test_a_pod_that_says_no_is_left_alone() -> None:
+    verdict = judged(automounted(a_pod(annotations={names.INJECT: "disabled"})), inject="enabled")
+    assert (verdict.reason, verdict.operations) == (Reason.POD_OPTED_OUT, ())
+
+
+def test_a_spec_that_asks_for_no_token_gets_none_from_the_namespace() -> None:
+    pod = a_pod(automountServiceAccountToken=False)
+    verdict = judged(pod, inject="enabled", automount="disabled")
+    assert (verdict.reason, verdict.operations) == (Reason.POD_OPTED_OUT, ())
+
+
+def test_a_spec_that_asks_for_no_token_gets_one_when_the_pod_itself_asks_for_ours() -> None:
+    pod = a_pod(automountServiceAccountToken=False, annotations={names.INJECT: "enabled"})
+    assert judged(pod).reason == Reason.INJECTED
+
+
+def test_a_false_that_we_wrote_ourselves_is_told_by_our_volume() -> None:
+    pod = mutated(automounted(a_pod()), inject="enabled", automount="disabled")
+    pod["spec"]["containers"].append(a_container("late"))
+    verdict = judged(pod, inject="enabled", automount="disabled")
+    assert [operation.path for operation in verdict.operations] == ["/spec/containers/1/volumeMounts"]
+
+
+@pytest.mark.parametrize(
+    ("pod", "annotations"),
+    [
+        pytest.param(automounted(a_pod()), {"inject": "enabled"}, id="rewritten"),
+        pytest.param(automounted(a_pod()), {"inject": "enabled", "automount": "disabled"}, id="injected"),
+        pytest.param(automounted(a_pod()), {"automount": "disabled"}, id="stripped"),
+        pytest.param(automounted(a_pod()), {"inject": "enabled", "mount_path": "/x", "tokens": "a=b"}, id="beside"),
+        pytest.param(a_pod(annotations={names.INJECT: "disabled"}), {"inject": "enabled", "automount": "disabled"}, id="mixed"),
+    ],
+)
+def test_our_own_output_gives_no_patch_and_the_same_reason(pod: Json, annotations: dict[str, str]) -> None:
+    first = judged(pod, **annotations)
+    second = judged(applied(pod, first), **annotations)
+    assert (first.outcome, second.outcome) == (Outcome.PATCHED, Outcome.UNCHANGED)
+    assert (second.reason, second.operations, second.policy) == (first.reason, (), first.policy)
+
+
+def test_an_injected_pod_carries_reason_and_policy() -> None:
+    verdict = judged(a_pod(annotations={}), inject="enabled")
+    pod = applied(a_pod(annotations={}), verdict)
+    assert pod["metadata"]["annotations"] == {names.STATUS: f"injected policy={verdict.policy}"}
+
+
+def test_a_status_that_somebody_made_up_is_overwritten() -> None:
+    pod = mutated(a_pod(annotations={names.STATUS: "injected policy=ffffffff", "team": "shop"}), inject="enabled")
+    assert pod["metadata"]["annotations"][names.STATUS] != "injected policy=ffffffff"
+    assert pod["metadata"]["annotations"]["team"] == "shop"
+
+
+def test_the_response_tells_reason_policy_and_faults_to_the_audit_log() -> None:
+    verdict = judged(a_pod(annotations={names.AUDIENCE: "a b"}), inject="enabled")
+    response = admission.respond("1", verdict)
+    fault = (
+        'boundtoken.dev/audience="a b" on the pod: ignored, must be one audience of at most 512 printable characters, no blanks'
+    )
+    assert response.audit_annotations == {"reason": "injected", "policy": verdict.policy, "faults": fault}
+    assert response.warnings == (fault,)
+    assert response.patch_type == "JSONPatch"
+
+
+def test_an_untouched_pod_is_answered_without_a_patch() -> None:
+    reply = msgspec.json.decode(review.encode(admission.respond("1", judged(a_pod()))))
+    assert sorted(reply["response"]) == ["allowed", "auditAnnotations", "uid"]
+
+
+def test_a_foreign_audience_at_the_default_path_is_warned_about() -> None:
+    (warning,) = judged(a_pod(), inject="enabled", audience="https://vault").warnings
+    assert warning.startswith('boundtoken.dev/audience="https://vault": the API server answers clients in the pod with 401')
+    assert len(warning) <= names.MAX_WARNING_CHARS
+    assert judged(a_pod(), inject="enabled", audience="https://vault", mount_path="/v").warnings == ()
+    own = ClusterLayer(api_audiences=("https://vault",))
+    assert judged(a_pod(), own, inject="enabled", audience="https://vault").warnings == ()
+
+
+def test_a_skipped_name_that_no_container_has_is_warned_about() -> None:
+    pod = a_pod(a_container("app"), annotations={names.SKIP_CONTAINERS: "app,ap"})
+    assert judged(pod, inject="enabled").warnings == (
+        'boundtoken.dev/skip-containers="app,ap" on the pod: there is no container "ap"',
+    )
+
+
+def test_many_faults_are_cut_with_a_count_and_none_is_lost() -> None:
+    verdict = judged(a_pod(annotations={f"{names.DOMAIN}x{number}": "y" * 500 for number in range(40)}))
+    assert len(verdict.warnings) == names.MAX_WARNINGS + 1
+    assert verdict.warnings[-1] == "boundtoken.dev/*: and 25 more; the audit annotation faults has them all"
+    assert sum(map(len, verdict.warnings)) <= 4096
+    assert len(verdict.faults) == 40
+
+
+def test_host_network_windows_and_ephemeral_fields_change_nothing() -> None:
+    plain = judged(a_pod(), inject="enabled").operations
+    odd = a_pod(hostNetwork=True, nodeSelector={"kubernetes.io/os": "windows"}, os={"name": "windows"})
+    assert judged(odd, inject="enabled").operations == plain
+
+
+def test_a_sidecar_of_another_webhook_that_took_our_mount_away_gets_it_back_once() -> None:
+    pod = mutated(a_pod(a_container("app"), a_container("two")), inject="enabled")
+    del pod["spec"]["containers"][0]["volumeMounts"]
+    after = mutated(pod, inject="enabled")
+    assert after == mutated(after, inject="enabled")
+    assert after["spec"]["containers"][0]["volumeMounts"][0]["name"] == "boundtoken"
+
+
+def test_the_patch_grows_with_containers_and_not_with_the_pod() -> None:
+    small = automounted(a_pod(*(a_container(f"c{number}") for number in range(25))))
+    big = automounted(a_pod(*(a_container(f"c{number}") for number in range(25)), annotations={"notes": "x" * 200_000}))
+    sizes = [len(review.encode_patch(judged(pod, inject="enabled", automount="disabled").operations)) for pod in (small, big)]
+    assert abs(sizes[0] - sizes[1]) < 50
+    assert sizes[0] < 25 * 120 + 700
+
+
+def test_a_token_of_the_users_own_elsewhere_is_untouched() -> None:
+    own = {"name": "vault", "projected": {"sources": [{"serviceAccountToken": {"path": "t", "expirationSeconds": 3607}}]}}
+    pod = a_pod(a_container("app", ("vault", "/vault")), volumes=[own, api_access()])
+    assert mutated(pod, inject="enabled", automount="disabled")["spec"]["volumes"][0] == own

@@ -1,0 +1,271 @@
+"""Layers, locks, faults and who decided; exact messages are part of the contract."""
+
+from typing import Any
+
+import pytest
+
+from tests.pods import a_namespace
+from webhook.core import names, policy, wishes
+from webhook.core.policy import ClusterLayer, NamespaceLayer, Resolution, TokenPolicy
+from webhook.core.wishes import Locks, Token
+
+
+def asked(namespace: NamespaceLayer, **annotations: str) -> Resolution:
+    return policy.resolve(namespace, {names.DOMAIN + name.replace("_", "-"): value for name, value in annotations.items()})
+
+
+def said(resolution: Resolution) -> list[str]:
+    return [str(fault) for fault in resolution.faults]
+
+
+def test_every_wish_names_a_field_of_the_policy() -> None:
+    assert {row[0] for row in policy.WISHES} == set(TokenPolicy.__struct_fields__)
+    assert {row[0] for row in policy.LOCKS} == set(Locks.__struct_fields__)
+
+
+def test_without_annotations_the_defaults_hold_and_nothing_is_made_anew() -> None:
+    namespace = a_namespace()
+    assert policy.resolve(namespace, {"team": "shop", names.STATUS: "injected policy=00000000"}) is namespace.resolution
+    assert namespace.resolution.policy == TokenPolicy()
+
+
+def test_pod_beats_namespace_beats_defaults() -> None:
+    cluster = ClusterLayer(TokenPolicy(inject=True, audience="default", expiration_seconds=1200))
+    settled = asked(a_namespace(cluster, audience="namespace"), expiration_seconds="1800")
+    assert settled.policy == TokenPolicy(inject=True, audience="namespace", expiration_seconds=1800)
+    assert settled.decided_by["inject"] == "defaults"
+    assert settled.decided_by["audience"] == "namespace"
+    assert settled.decided_by["expiration_seconds"] == "pod"
+
+
+def test_the_hash_is_of_the_policy_and_of_nothing_else() -> None:
+    once = asked(a_namespace(inject="enabled"), audience="x").hash
+    assert once == asked(a_namespace(), inject="enabled", audience="x").hash
+    assert once != asked(a_namespace(), inject="enabled").hash
+    assert len(once) == 8
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "problem"),
+    [
+        pytest.param("inject", "Enabled", 'must be "enabled" or "disabled", spelled exactly so', id="case counts"),
+        pytest.param("inject", "true", 'must be "enabled" or "disabled", spelled exactly so', id="true is no switch"),
+        pytest.param("automount", " enabled", 'must be "enabled" or "disabled", spelled exactly so', id="blanks count"),
+        pytest.param(
+            "audience", "a b", "must be one audience of at most 512 printable characters, no blanks", id="blank inside"
+        ),
+        pytest.param(
+            "audience", "a\u200bb", "must be one audience of at most 512 printable characters, no blanks", id="zero width"
+        ),
+        pytest.param("expiration-seconds", "1h", "must be a whole number of seconds, in digits only, such as 3600", id="1h"),
+        pytest.param("expiration-seconds", "", "must be a whole number of seconds, in digits only, such as 3600", id="empty"),
+        pytest.param("expiration-seconds", "-1", "must be a whole number of seconds, in digits only, such as 3600", id="sign"),
+        pytest.param("expiration-seconds", "1e3", "must be a whole number of seconds, in digits only, such as 3600", id="1e3"),
+        pytest.param(
+            "expiration-seconds", " 3600", "must be a whole number of seconds, in digits only, such as 3600", id="blank"
+        ),
+        pytest.param(
+            "expiration-seconds", "٣٦٠٠", "must be a whole number of seconds, in digits only, such as 3600", id="arabic digits"
+        ),
+        pytest.param("mount-path", "relative", 'must be an absolute path without ".." and ":", and not "/"', id="relative"),
+        pytest.param("mount-path", "///", 'must be an absolute path without ".." and ":", and not "/"', id="only slashes"),
+        pytest.param("mount-path", "/a/../b", 'must be an absolute path without ".." and ":", and not "/"', id="dots"),
+        pytest.param("mount-path", "/a:b", 'must be an absolute path without ".." and ":", and not "/"', id="colon"),
+        pytest.param(
+            "mount-path", names.TOKENS_PATH + "/", "must be another path: boundtoken.dev/tokens are mounted there", id="taken"
+        ),
+        pytest.param(
+            "tokens", "vault", 'must be file=audience[;seconds], separated by commas, and "vault" is not', id="no audience"
+        ),
+        pytest.param(
+            "tokens", "vault=", 'must be file=audience[;seconds], separated by commas, and "vault=" is not', id="empty audience"
+        ),
+        pytest.param("tokens", "a=x,a=y", 'must name each file once, and "a" stands twice', id="twice"),
+        pytest.param(
+            "tokens",
+            "..data=x",
+            'must have file names of letters, digits, "." "_" "-", not beginning with ".."; "..data" is not',
+            id="the kubelet's own name",
+        ),
+        pytest.param(
+            "tokens",
+            "a/b=x",
+            'must have file names of letters, digits, "." "_" "-", not beginning with ".."; "a/b" is not',
+            id="a folder",
+        ),
+        pytest.param(
+            "tokens", "a=x;1h", "a: must be a whole number of seconds, in digits only, such as 3600", id="seconds of a token"
+        ),
+    ],
+)
+def test_a_bad_value_is_ignored_and_says_what_would_be_right(name: str, value: str, problem: str) -> None:
+    settled = policy.resolve(a_namespace(), {names.DOMAIN + name: value})
+    assert settled.policy == TokenPolicy()
+    assert [(fault.layer, fault.annotation, fault.value, fault.problem) for fault in settled.faults] == [
+        ("pod", names.DOMAIN + name, value, f"ignored, {problem}")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "used", "remark"),
+    [
+        ("0", 600, "600 is used: 600 is the shortest that Kubernetes accepts"),
+        ("599", 600, "600 is used: 600 is the shortest that Kubernetes accepts"),
+        ("600", 600, "leaves the kubelet little time to rotate the token; 900 or more is safe"),
+        ("900", 900, None),
+        ("0900", 900, None),
+        ("3606", 3606, None),
+        ("3607", 3600, "3600 is used: the API server makes a token of 3607 seconds valid for a year"),
+        ("3608", 3608, None),
+        ("4294967296", 4294967296, None),
+        ("4294967297", 4294967296, "4294967296 is used: the maximum here is 4294967296 seconds"),
+        ("9" * 5000, 4294967296, "4294967296 is used: the maximum here is 4294967296 seconds"),
+    ],
+)
+def test_seconds_out_of_range_become_the_nearest_that_is_allowed(text: str, used: int, remark: str | None) -> None:
+    settled = asked(a_namespace(), expiration_seconds=text)
+    assert settled.policy.expiration_seconds == used
+    assert [fault.problem for fault in settled.faults] == ([] if remark is None else [remark])
+
+
+@pytest.mark.parametrize(
+    ("maximum", "wanted", "used"),
+    [("1800", "3600", 1800), ("3607", "7200", 3600), ("600", "86400", 600), ("7200", "3607", 3600), ("3600", "3607", 3600)],
+)
+def test_a_maximum_holds_whoever_asks(maximum: str, wanted: str, used: int) -> None:
+    assert asked(a_namespace(max_expiration_seconds=maximum), expiration_seconds=wanted).policy.expiration_seconds == used
+    own = a_namespace(max_expiration_seconds=maximum, expiration_seconds=wanted)
+    assert own.resolution.policy.expiration_seconds == used
+    assert len(own.resolution.faults) >= 1
+
+
+def test_a_maximum_below_the_default_is_no_fault_of_anybody() -> None:
+    namespace = a_namespace(max_expiration_seconds="900")
+    assert (namespace.resolution.policy.expiration_seconds, namespace.resolution.faults) == (900, ())
+
+
+def test_a_maximum_holds_for_further_tokens_and_they_default_to_the_pods_seconds() -> None:
+    settled = asked(a_namespace(max_expiration_seconds="1800", tokens="a=x,b=y;9999"), expiration_seconds="1200")
+    assert settled.policy.tokens == (Token("a", "x", 1200), Token("b", "y", 1800))
+
+
+def test_an_audience_outside_the_list_counts_as_a_bad_value_from_wherever() -> None:
+    cluster = ClusterLayer(TokenPolicy(audience="default"))
+    namespace = a_namespace(cluster, allowed_audiences="vault, aws", audience="other")
+    assert namespace.resolution.policy.audience == ""
+    assert asked(namespace, audience="vault").policy.audience == "vault"
+    assert asked(namespace, audience="").policy.audience == ""
+    assert asked(namespace, tokens="f=elsewhere").policy.tokens == ()
+    assert said(asked(namespace, audience="elsewhere"))[-1] == (
+        'boundtoken.dev/audience="elsewhere" on the pod: ignored, must be one of the allowed audiences: "aws", "vault"'
+    )
+
+
+def test_a_default_audience_that_the_namespace_does_not_allow_is_told() -> None:
+    namespace = a_namespace(ClusterLayer(TokenPolicy(audience="default")), allowed_audiences="vault")
+    assert said(namespace.resolution) == [
+        'boundtoken.dev/audience="default" on the defaults: is not one of the allowed audiences; the API server\'s own is used'
+    ]
+
+
+def test_locks_combine_to_the_stricter() -> None:
+    cluster = ClusterLayer(locks=Locks(1800, frozenset({"a", "b"}), pod_overrides=False))
+    namespace = a_namespace(cluster, max_expiration_seconds="7200", allowed_audiences="b,c", pod_overrides="allowed")
+    assert namespace.locks == Locks(1800, frozenset({"b"}), pod_overrides=False)
+
+
+def test_a_maximum_below_what_kubernetes_accepts_is_a_bad_value() -> None:
+    namespace = a_namespace(max_expiration_seconds="599")
+    assert namespace.locks.max_expiration_seconds == names.MAX_EXPIRATION_SECONDS_LIMIT
+    assert said(namespace.resolution) == [
+        'boundtoken.dev/max-expiration-seconds="599" on the namespace: ignored, must be 600 or more, '
+        "the shortest that Kubernetes accepts"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("namespace", "pod", "want"),
+    [
+        pytest.param({"expiration_seconds": "3600"}, {"expiration_seconds": "1800"}, {"expiration_seconds": 1800}, id="shorter"),
+        pytest.param({}, {"automount": "disabled"}, {"automount": False}, id="no automount"),
+        pytest.param({}, {"inject": "enabled"}, {"inject": True}, id="inject shortens the automounted token"),
+        pytest.param(
+            {"inject": "enabled", "automount": "disabled"}, {"inject": "disabled"}, {"inject": False}, id="no token at all"
+        ),
+        pytest.param(
+            {"inject": "enabled"}, {"automount": "disabled", "inject": "disabled"}, {"inject": False, "automount": False},
+            id="no token at all, by two wishes",
+        ),
+        pytest.param(
+            {}, {"automount": "disabled", "inject": "enabled"}, {"inject": True, "automount": False},
+            id="a bound token instead of the automounted one",
+        ),
+        pytest.param({"audience": "vault"}, {"audience": "vault"}, {"audience": "vault"}, id="what holds anyway"),
+        pytest.param({"tokens": "a=x"}, {"tokens": "a=x"}, {"tokens": (Token("a", "x", 3600),)}, id="the same tokens"),
+    ],
+)  # fmt: skip
+def test_a_pod_may_tighten_where_overrides_are_denied(
+    namespace: dict[str, str], pod: dict[str, str], want: dict[str, Any]
+) -> None:
+    settled = asked(a_namespace(pod_overrides="denied", **namespace), **pod)
+    assert {name: getattr(settled.policy, name) for name in want} == want
+    assert settled.faults == ()
+
+
+@pytest.mark.parametrize(
+    ("namespace", "pod"),
+    [
+        pytest.param({}, {"expiration_seconds": "7200"}, id="longer"),
+        pytest.param({"automount": "disabled"}, {"automount": "enabled"}, id="automount back"),
+        pytest.param({"inject": "enabled"}, {"inject": "disabled"}, id="the year-long token back"),
+        pytest.param({"automount": "disabled"}, {"inject": "enabled"}, id="a token where there is none"),
+        pytest.param({}, {"audience": "vault"}, id="another audience"),
+        pytest.param({}, {"mount_path": "/bound"}, id="another path"),
+        pytest.param({}, {"tokens": "a=x"}, id="further tokens"),
+        pytest.param({}, {"skip_containers": "app"}, id="skipping"),
+    ],
+)
+def test_everything_else_is_a_bad_value_there(namespace: dict[str, str], pod: dict[str, str]) -> None:
+    layer = a_namespace(pod_overrides="denied", **namespace)
+    settled = asked(layer, **pod)
+    assert settled.policy == layer.resolution.policy
+    assert [fault.problem for fault in settled.faults] == [
+        "ignored, pods may only tighten here, boundtoken.dev/pod-overrides is denied"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("injct", "ignored, there is no such annotation; did you mean boundtoken.dev/inject?"),
+        ("Audience", "ignored, there is no such annotation; did you mean boundtoken.dev/audience?"),
+        ("zzz", "ignored, there is no such annotation"),
+        ("pod-overrides", "ignored, it belongs on namespaces only"),
+    ],
+)
+def test_a_name_that_does_not_belong_on_a_pod_is_a_fault(name: str, problem: str) -> None:
+    assert [fault.problem for fault in policy.resolve(a_namespace(), {names.DOMAIN + name: "x"}).faults] == [problem]
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("skip_containers", "ignored, it belongs on pods only"),
+        ("status", "ignored, it is written by boundtoken and belongs on pods"),
+        ("max_expiration_secnds", "ignored, there is no such annotation; did you mean boundtoken.dev/max-expiration-seconds?"),
+        ("enforce", 'ignored, must be "off": this release does not judge pods yet'),
+    ],
+)
+def test_a_name_that_does_not_belong_on_a_namespace_is_a_fault(name: str, problem: str) -> None:
+    assert [fault.problem for fault in a_namespace(**{name: "x"}).resolution.faults] == [problem]
+
+
+def test_a_fault_is_short_and_has_no_control_characters_whatever_was_written() -> None:
+    fault = policy.resolve(a_namespace(), {names.DOMAIN + "x\n" + "y" * 300: "\x00\n" * 400}).faults[0]
+    assert len(str(fault)) <= names.MAX_WARNING_CHARS
+    assert str(fault).isprintable()
+
+
+@pytest.mark.parametrize(("text", "items"), [("", []), ("a", ["a"]), (" a , b ", ["a", "b"]), ("a,,b,", ["a", "b"])])
+def test_lists_trim_blanks_and_leave_empty_items_out(text: str, items: list[str]) -> None:
+    assert wishes.items(text) == items

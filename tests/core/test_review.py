@@ -1,0 +1,97 @@
+"""Bytes to request and response to bytes."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.pods import a_pod, a_request, a_review
+from webhook.core import review
+from webhook.core.pods import CronJob, Pod, Workload
+from webhook.core.review import Response
+from webhook.errors import MalformedReview
+
+
+def decoded(document: Any) -> review.Request:
+    return review.decode(msgspec.json.encode(document))
+
+
+def test_a_pod_review_becomes_a_request() -> None:
+    request = a_request(a_pod(), name="web", dryRun=True)
+    assert isinstance(request.object, Pod)
+    assert (request.uid[:8], request.operation, request.namespace, request.name, request.dry_run) == (
+        "705ab4f5", "CREATE", "shop", "web", True,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("group", "kind", "view"),
+    [
+        ("apps", "Deployment", Workload),
+        ("batch", "Job", Workload),
+        ("batch", "CronJob", CronJob),
+        ("apps", "ReplicaSet", Workload),
+    ],
+)
+def test_each_workload_has_its_view(group: str, kind: str, view: type) -> None:
+    request = a_request({"metadata": {"name": "x"}, "spec": {}}, kind=kind, group=group, operation="UPDATE", oldObject={})
+    assert isinstance(request.object, view)
+    assert isinstance(request.old_object, view)
+
+
+@pytest.mark.parametrize("held", [None, {"spec": {"containers": "many", "volumes": 5}}])
+def test_a_kind_that_we_do_not_know_has_no_object(held: Any) -> None:
+    assert a_request(held, kind="Gadget", group="example.com").object is None
+
+
+def test_a_delete_has_no_object() -> None:
+    assert a_request(None, operation="DELETE", oldObject=a_pod()).object is None
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        pytest.param(b"", "the body is empty", id="empty"),
+        pytest.param(b"{", "truncated", id="half a document"),
+        pytest.param(b"[]", "Expected `object`, got `array`", id="an array"),
+        pytest.param(b"\xff\xfe", "malformed", id="no text"),
+        pytest.param(b"[" * 100_000, "Expected `object`", id="deep"),
+        pytest.param(b'{"x":' + b"[" * 100_000, "recursion", id="deep inside"),
+        pytest.param(msgspec.json.encode({**a_review(None), "request": None}), "request must be there", id="no request"),
+        pytest.param(msgspec.json.encode(a_review(None, uid="")), "request.uid must be there", id="no uid"),
+        pytest.param(msgspec.json.encode(a_review(None, uid=5)), "$.request.uid", id="a number for a uid"),
+        pytest.param(
+            msgspec.json.encode({**a_review(a_pod()), "apiVersion": "admission.k8s.io/v1beta1"}),
+            "apiVersion and kind must be 'admission.k8s.io/v1' 'AdmissionReview', not 'admission.k8s.io/v1beta1'",
+            id="an old version",
+        ),
+        pytest.param(msgspec.json.encode({**a_review(a_pod()), "kind": "Pod"}), "not 'admission.k8s.io/v1' 'Pod'", id="a pod"),
+        pytest.param(
+            msgspec.json.encode(a_review({"metadata": {"annotations": {"a": 1}}})), "$.metadata.annotations[...]", id="bad pod"
+        ),
+    ],
+)
+def test_bytes_that_are_no_review_name_what_is_wrong(body: bytes, problem: str) -> None:
+    with pytest.raises(MalformedReview) as caught:
+        review.decode(body)
+    assert problem in str(caught.value)
+
+
+def test_numbers_that_no_type_holds_do_not_matter() -> None:
+    body = msgspec.json.encode(a_review(a_pod())).replace(
+        b'"image"', b'"huge":1e400,"long":123456789012345678901234567890,"image"'
+    )
+    assert isinstance(review.decode(body).object, Pod)
+
+
+def test_a_reply_without_a_patch_has_neither_patch_nor_type() -> None:
+    assert msgspec.json.decode(review.encode(Response(uid="1"))) == {
+        "apiVersion": "admission.k8s.io/v1",
+        "kind": "AdmissionReview",
+        "response": {"uid": "1", "allowed": True},
+    }
+
+
+def test_a_reply_with_a_patch_has_both() -> None:
+    reply = msgspec.json.decode(review.encode(Response(uid="1", patch=b"[]", patch_type="JSONPatch")))
+    assert reply["response"] == {"uid": "1", "allowed": True, "patch": "W10=", "patchType": "JSONPatch"}

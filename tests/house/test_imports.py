@@ -1,0 +1,79 @@
+"""The floors: who may import whom, and what the core may not see. A violation names the file and the import."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[2] / "webhook"
+FILES = sorted(PACKAGE.rglob("*.py"))
+FLOORS = {"core": 0, "cluster": 1, "pki": 2, "serving": 3, "cli": 4}
+GROUND = {"errors", "config", "configuration", "metrics", "log", ""}
+CORE_SEES = {"errors"}
+CORE_MAY = {"base64", "collections", "dataclasses", "difflib", "enum", "functools", "hashlib", "msgspec", "re", "typing"}
+FORBIDDEN_CALLS = {"now", "utcnow", "today"}
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Every imported module as a full name, lazy ones included."""
+    package = ("webhook", *path.relative_to(PACKAGE).parts[:-1])
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(package[: len(package) - node.level + 1]) if node.level else ""
+            module = ".".join(filter(None, (base, node.module)))
+            yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+def room(module: str) -> str:
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else ""
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_go_down_only(path: Path) -> None:
+    own = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    for name in imports(path):
+        if not name.startswith("webhook"):
+            continue
+        other = room(name)
+        if own in FLOORS and other in FLOORS:
+            assert FLOORS[other] <= FLOORS[own], f"{own} may not import {name}"
+        if own in GROUND and own:
+            assert other not in FLOORS or other == "core", f"the ground may not import {name}"
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "core").glob("*.py")), ids=lambda path: path.name)
+def test_the_core_sees_no_outside(path: Path) -> None:
+    for name in imports(path):
+        if name.startswith("webhook"):
+            assert room(name) in {"core", *CORE_SEES}, f"core may not import {name}"
+        else:
+            assert name.split(".")[0] in CORE_MAY, f"core may not import {name}"
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            assert node.func.attr not in FORBIDDEN_CALLS, f"line {node.lineno}: the core reads no clock"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_kubernetes_is_imported_only_where_a_kubeconfig_is_read(path: Path) -> None:
+    if path.name != "credentials.py":
+        assert not [name for name in imports(path) if name.split(".")[0] == "kubernetes"]
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("__init__.py")), ids=lambda path: path.parent.name)
+def test_a_rooms_door_holds_its_rule_and_no_imports(path: Path) -> None:
+    assert list(imports(path)) == []
+    assert ast.get_docstring(ast.parse(path.read_text()))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_no_file_and_no_function_outgrows_its_budget(path: Path) -> None:
+    text = path.read_text()
+    assert text.count("\n") <= 350
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[1] if ast.get_docstring(node) and len(node.body) > 1 else node.body[0]
+            assert (node.end_lineno or 0) - first.lineno < 40, f"{node.name} is too long"

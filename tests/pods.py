@@ -1,0 +1,145 @@
+"""Builders: the smallest legal objects, tweaked; a test shows only what matters to it. And an applier that is not ours."""
+
+import copy
+from typing import Any
+
+import jsonpatch
+import msgspec
+
+from webhook.core import admission, names, policy, review
+from webhook.core.admission import Verdict
+from webhook.core.policy import ClusterLayer, NamespaceLayer
+from webhook.core.review import Request
+
+Json = dict[str, Any]
+AUTOMOUNTED = names.AUTOMOUNTED_PREFIX + "x7k2p"
+
+
+def a_container(name: str = "app", *mounts: tuple[str, str], **fields: Any) -> Json:
+    """A container with these mounts: pairs of volume and path."""
+    container: Json = {"name": name, "image": "registry.example/app:1"}
+    if mounts:
+        container["volumeMounts"] = [{"name": volume, "mountPath": path, "readOnly": True} for volume, path in mounts]
+    return {**container, **fields}
+
+
+def a_pod(*containers: Json, annotations: dict[str, str] | None = None, volumes: list[Json] | None = None, **spec: Any) -> Json:
+    """A pod that arrives without an automounted volume."""
+    metadata: Json = {"name": "web", "namespace": "shop"}
+    if annotations is not None:
+        metadata["annotations"] = annotations
+    made: Json = {"containers": list(containers) or [a_container()], **spec}
+    if volumes is not None:
+        made["volumes"] = volumes
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": made}
+
+
+def api_access(
+    name: str = AUTOMOUNTED, *, seconds: int | None = 3607, audience: str | None = None, more: tuple[Json, ...] = ()
+) -> Json:
+    """A volume as the ServiceAccount plugin makes it."""
+    token: Json = {"path": "token"}
+    if seconds is not None:
+        token["expirationSeconds"] = seconds
+    if audience is not None:
+        token["audience"] = audience
+    sources: list[Json] = [
+        {"serviceAccountToken": token},
+        {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+        {
+            "downwardAPI": {
+                "items": [{"path": "namespace", "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}}]
+            }
+        },
+        *more,
+    ]
+    return {"name": name, "projected": {"defaultMode": 420, "sources": sources}}
+
+
+def automounted(pod: Json, name: str = AUTOMOUNTED) -> Json:
+    """The pod after the ServiceAccount plugin: what it does with automount on, by its own rules (exact paths)."""
+    pod = copy.deepcopy(pod)
+    spec = pod["spec"]
+    if spec.get("automountServiceAccountToken") is False:
+        return pod
+    volumes = spec.get("volumes") or []
+    there = next((each["name"] for each in volumes if each["name"].startswith(names.AUTOMOUNTED_PREFIX)), None)
+    needed = False
+    for container in [*(spec.get("initContainers") or []), *spec["containers"]]:
+        mounts = container.get("volumeMounts") or []
+        if not any(mount["mountPath"] == names.DEFAULT_PATH for mount in mounts):
+            container["volumeMounts"] = [*mounts, {"name": there or name, "readOnly": True, "mountPath": names.DEFAULT_PATH}]
+            needed = True
+    if needed and there is None:
+        spec["volumes"] = [*volumes, api_access(name)]
+    return pod
+
+
+def a_review(held: Json | None, *, kind: str = "Pod", group: str = "", operation: str = "CREATE", **request: Any) -> Json:
+    """An AdmissionReview v1 as the API server sends it."""
+    resource = {"Pod": "pods"}.get(kind, kind.lower() + "s")
+    return {
+        "apiVersion": "admission.k8s.io/v1",
+        "kind": "AdmissionReview",
+        "request": {
+            "uid": "705ab4f5-6393-11e8-b7cc-42010a800002",
+            "kind": {"group": group, "version": "v1", "kind": kind},
+            "resource": {"group": group, "version": "v1", "resource": resource},
+            "namespace": "shop",
+            "operation": operation,
+            "userInfo": {"username": "alice"},
+            "object": held,
+            "oldObject": None,
+            "dryRun": False,
+            "options": None,
+            **request,
+        },
+    }
+
+
+def a_request(held: Json | None, **request: Any) -> Request:
+    return review.decode(msgspec.json.encode(a_review(held, **request)))
+
+
+def a_namespace(cluster: ClusterLayer | None = None, /, **annotations: str) -> NamespaceLayer:
+    """A settled namespace; annotations of our domain by their short names, `_` for `-`."""
+    given = {names.DOMAIN + name.replace("_", "-"): value for name, value in annotations.items()}
+    return policy.resolve_namespace(cluster or ClusterLayer(), given)
+
+
+def judged(pod: Json, cluster: ClusterLayer | None = None, /, **annotations: str) -> Verdict:
+    """The verdict on creating this pod in a namespace with these annotations."""
+    cluster = cluster or ClusterLayer()
+    return admission.judge(a_request(pod), cluster, a_namespace(cluster, **annotations))
+
+
+def applied(held: Json, verdict: Verdict) -> Json:
+    """What an applier that is not ours makes of the object."""
+    operations = msgspec.json.decode(review.encode_patch(verdict.operations))
+    return dict(jsonpatch.apply_patch(held, operations))
+
+
+def mutated(pod: Json, cluster: ClusterLayer | None = None, /, **annotations: str) -> Json:
+    """The pod after us."""
+    return applied(pod, judged(pod, cluster, **annotations))
+
+
+def volume(pod: Json, name: str) -> Json:
+    return next(each for each in pod["spec"]["volumes"] if each["name"] == name)
+
+
+def volume_names(pod: Json) -> list[str]:
+    return [each["name"] for each in pod["spec"].get("volumes") or []]
+
+
+def mounts(pod: Json) -> dict[str, list[tuple[str, str]]]:
+    """For each container its mounts: pairs of volume and path."""
+    everyone = [*(pod["spec"].get("initContainers") or []), *pod["spec"]["containers"]]
+    return {
+        each["name"]: [(mount["name"], mount["mountPath"]) for mount in each.get("volumeMounts") or []] for each in everyone
+    }
+
+
+def token(pod: Json, name: str) -> Json:
+    """The token source of an API access volume."""
+    return dict(volume(pod, name)["projected"]["sources"][0]["serviceAccountToken"])

@@ -1,0 +1,200 @@
+"""Typed, read-only views of the few fields of pods and workloads that decide anything; nothing here is ever written back.
+
+The decoder skips every other field, so unknown ones survive by construction. Absent and null mean the same everywhere.
+"""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from . import names
+
+
+class View(msgspec.Struct, frozen=True, gc=False, rename="camel"):
+    """The base of all views: immutable, unknown fields skipped, names in camelCase on the wire."""
+
+
+class Owner(View, frozen=True):
+    kind: str = ""
+    name: str = ""
+    controller: bool | None = None
+
+
+class Metadata(View, frozen=True):
+    name: str = ""
+    generate_name: str = ""
+    namespace: str = ""
+    annotations: dict[str, str] | None = None
+    owner_references: tuple[Owner, ...] | None = None
+
+    @property
+    def controller(self) -> Owner | None:
+        """The owner that made this object and looks after it, if there is one."""
+        for owner in self.owner_references or ():
+            if owner.controller:
+                return owner
+        return None
+
+
+class TokenSource(View, frozen=True):
+    path: str = ""
+    audience: str | None = None
+    expiration_seconds: int | None = None
+
+
+class ConfigMapSource(View, frozen=True):
+    name: str = ""
+
+
+class FieldRef(View, frozen=True):
+    field_path: str = ""
+
+
+class DownwardItem(View, frozen=True):
+    path: str = ""
+    field_ref: FieldRef | None = None
+
+
+class DownwardSource(View, frozen=True):
+    items: tuple[DownwardItem, ...] | None = None
+
+
+class Source(View, frozen=True):
+    """One entry of `projected.sources`; all three None for a kind that decides nothing here."""
+
+    service_account_token: TokenSource | None = None
+    config_map: ConfigMapSource | None = None
+    downward_api: DownwardSource | None = msgspec.field(name="downwardAPI", default=None)
+
+
+class Projected(View, frozen=True):
+    sources: tuple[Source, ...] | None = None
+
+
+class Volume(View, frozen=True):
+    name: str = ""
+    projected: Projected | None = None
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """The projected sources; none for a volume of any other kind."""
+        return (self.projected.sources or ()) if self.projected is not None else ()
+
+
+class Mount(View, frozen=True):
+    name: str = ""
+    mount_path: str = ""
+
+
+class Container(View, frozen=True):
+    name: str = ""
+    volume_mounts: tuple[Mount, ...] | None = None
+
+    @property
+    def mounts(self) -> tuple[Mount, ...]:
+        return self.volume_mounts or ()
+
+
+class PodSpec(View, frozen=True):
+    automount_service_account_token: bool | None = None
+    volumes: tuple[Volume, ...] | None = None
+    init_containers: tuple[Container, ...] | None = None
+    containers: tuple[Container, ...] | None = None
+
+    def all_containers(self) -> Iterator[tuple[str, Container]]:
+        for number, container in enumerate(self.init_containers or ()):
+            yield f"/spec/initContainers/{number}", container
+        for number, container in enumerate(self.containers or ()):
+            yield f"/spec/containers/{number}", container
+
+
+class Pod(View, frozen=True):
+    metadata: Metadata = Metadata()
+    spec: PodSpec = PodSpec()
+
+    @property
+    def annotations(self) -> dict[str, str]:
+        return self.metadata.annotations or {}
+
+    def containers(self) -> Iterator[tuple[str, Container]]:
+        """Every container that can be given a mount at CREATE, init containers and sidecars first, with its pointer."""
+        return self.spec.all_containers()
+
+
+class Template(View, frozen=True):
+    metadata: Metadata | None = None
+    spec: PodSpec = PodSpec()
+
+
+class WorkloadSpec(View, frozen=True):
+    template: Template | None = None
+
+
+class Workload(View, frozen=True):
+    """A Deployment, StatefulSet, DaemonSet, ReplicaSet or Job: what carries a pod template at `/spec/template`."""
+
+    metadata: Metadata = Metadata()
+    spec: WorkloadSpec | None = None
+
+    @property
+    def template(self) -> tuple[str, Template | None]:
+        """The pod template with its pointer; None where the object has none."""
+        return "/spec/template", self.spec.template if self.spec is not None else None
+
+
+class JobTemplate(View, frozen=True):
+    spec: WorkloadSpec | None = None
+
+
+class CronJobSpec(View, frozen=True):
+    job_template: JobTemplate | None = None
+
+
+class CronJob(View, frozen=True):
+    metadata: Metadata = Metadata()
+    spec: CronJobSpec | None = None
+
+    @property
+    def template(self) -> tuple[str, Template | None]:
+        """The pod template of the jobs it makes, with its pointer."""
+        job = self.spec.job_template if self.spec is not None else None
+        return (
+            "/spec/jobTemplate/spec/template",
+            job.spec.template if job is not None and job.spec is not None else None,
+        )
+
+
+def same_path(one: str, other: str) -> bool:
+    """Whether two mount paths are one directory: trailing slashes do not count (the API server compares exactly)."""
+    return one == other or one.rstrip("/") == other.rstrip("/")
+
+
+def is_automounted(volume: Volume) -> bool:
+    """Whether the ServiceAccount plugin, or somebody who copied its work, put this volume here: by shape and prefix.
+
+    Source: plugin/pkg/admission/serviceaccount TokenVolumeSource; further sources (OpenShift has one) are allowed.
+    """
+    return volume.name.startswith(names.AUTOMOUNTED_PREFIX) and gives_api_access(volume)
+
+
+def gives_api_access(volume: Volume) -> bool:
+    """Whether it is a projected volume with a token at `token`, `kube-root-ca.crt` and the namespace."""
+    token = root_ca = namespace = False
+    for source in volume.sources:
+        if source.service_account_token is not None:
+            token = token or source.service_account_token.path == names.TOKEN_FILE
+        elif source.config_map is not None:
+            root_ca = root_ca or source.config_map.name == names.ROOT_CA_CONFIGMAP
+        elif source.downward_api is not None:
+            for item in source.downward_api.items or ():
+                namespace = namespace or _is_namespace(item)
+    return token and root_ca and namespace
+
+
+def gives_only_tokens(volume: Volume) -> bool:
+    """Whether it is a projected volume of service account tokens and nothing else."""
+    return bool(volume.sources) and all(source.service_account_token is not None for source in volume.sources)
+
+
+def _is_namespace(item: DownwardItem) -> bool:
+    return item.path == "namespace" and item.field_ref is not None and item.field_ref.field_path == "metadata.namespace"

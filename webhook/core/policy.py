@@ -1,0 +1,214 @@
+"""Settling what holds for a pod: locks of the cluster, then pod, then namespace, then defaults; and saying who decided.
+
+A fault never stops anything: the next weaker layer decides, and the fault travels on as a value. What depends on the
+namespace alone is resolved once for each change of it; a pod without annotations of ours costs nothing here.
+
+Why a pod under `pod-overrides: denied` may ask for `inject: enabled` where the *namespace's* automount is enabled, and for
+`inject: disabled` where the automount that holds *for the pod* is disabled: the first replaces a token that would be there
+without the pod's wish, the second leaves no token at all. Both can only shorten what an attacker finds.
+"""
+
+import difflib
+import hashlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from . import names, wishes
+from .text import cut, quoted
+from .wishes import Locks, Parser, Token
+
+
+class TokenPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """What a pod gets. Every value is one that Kubernetes accepts."""
+
+    inject: bool = False
+    automount: bool = True
+    audience: str = ""
+    """Empty: the API server's own."""
+    expiration_seconds: int = names.DEFAULT_EXPIRATION_SECONDS
+    mount_path: str = names.DEFAULT_PATH
+    tokens: tuple[Token, ...] = ()
+    skip_containers: tuple[str, ...] = ()
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """Something written that we cannot do as it stands: who wrote it (`layer`), where, what, and what would be right."""
+
+    layer: str
+    annotation: str
+    value: str
+    problem: str
+
+    def __str__(self) -> str:
+        name = self.annotation if self.annotation.isprintable() else quoted(self.annotation)
+        return cut(f"{name}={quoted(self.value)} on the {self.layer}: {self.problem}")
+
+
+class ClusterLayer(msgspec.Struct, frozen=True):
+    """What holds for the whole cluster: the weakest layer and the strongest, and where we never look."""
+
+    defaults: TokenPolicy = TokenPolicy()
+    locks: Locks = Locks()
+    excluded: frozenset[str] = names.NEVER_TOUCHED
+    own_namespace: str = names.NAMESPACE
+    api_audiences: tuple[str, ...] = ()
+    """What the API server calls itself; empty while nobody has told us."""
+
+
+class Resolution(msgspec.Struct, frozen=True):
+    """A settled policy, what was wrong on the way, and which layer decided each field."""
+
+    policy: TokenPolicy
+    faults: tuple[Fault, ...]
+    decided_by: Mapping[str, str]
+    hash: str
+    """8 hex digits that are the same for the same policy on every replica."""
+
+
+class NamespaceLayer(msgspec.Struct, frozen=True, weakref=True):
+    """Everything about a namespace that does not depend on the pod, resolved once."""
+
+    annotations: Mapping[str, str]
+    """Only those of our domain."""
+    asked: Mapping[str, Any]
+    locks: Locks
+    resolution: Resolution
+
+
+WISHES: tuple[tuple[str, str, Parser], ...] = (
+    ("automount", names.AUTOMOUNT, wishes.switch),  # before inject, which is judged by it under denied overrides
+    ("inject", names.INJECT, wishes.switch),
+    ("audience", names.AUDIENCE, wishes.audience),
+    ("expiration_seconds", names.EXPIRATION_SECONDS, wishes.seconds),
+    ("mount_path", names.MOUNT_PATH, wishes.mount_path),
+    ("tokens", names.TOKENS, wishes.tokens),
+    ("skip_containers", names.SKIP_CONTAINERS, wishes.container_names),
+)
+LOCKS: tuple[tuple[str, str, Parser], ...] = (
+    ("max_expiration_seconds", names.MAX_EXPIRATION_SECONDS, wishes.max_seconds),
+    ("allowed_audiences", names.ALLOWED_AUDIENCES, wishes.audiences),
+    ("pod_overrides", names.POD_OVERRIDES, wishes.overrides),
+)
+LEVELS: tuple[tuple[str, str, Parser], ...] = (
+    ("enforce", names.ENFORCE, wishes.level),
+    ("warn", names.WARN, wishes.level),
+    ("audit", names.AUDIT, wishes.level),
+)
+NAMESPACE_WISHES = tuple(row for row in WISHES if row[1] in names.FOR_NAMESPACES)
+
+
+def steering(annotations: Mapping[str, str] | None) -> dict[str, str]:
+    """Only the annotations of our domain, sorted by name so that equal ones compare and hash alike."""
+    return {key: annotations[key] for key in sorted(annotations or ()) if key.startswith(names.DOMAIN)} if annotations else {}
+
+
+def resolve_namespace(cluster: ClusterLayer, annotations: Mapping[str, str]) -> NamespaceLayer:
+    """What holds in a namespace with these annotations, for every pod that asks for nothing itself."""
+    faults = list(_misplaced("namespace", annotations, names.FOR_NAMESPACES))
+    own_locks = _read("namespace", LOCKS, annotations, cluster.locks, faults)
+    locks = cluster.locks.with_stricter(Locks(**own_locks))
+    _read("namespace", LEVELS, annotations, locks, faults)
+    asked = _read("namespace", NAMESPACE_WISHES, annotations, locks, faults)
+    decided_by = dict.fromkeys(TokenPolicy.__struct_fields__, "defaults") | dict.fromkeys(asked, "namespace")
+    defaults = cluster.defaults
+    if not locks.allows(defaults.audience):
+        if "audience" not in asked:
+            problem = "is not one of the allowed audiences; the API server's own is used"
+            faults.append(Fault("defaults", names.AUDIENCE, defaults.audience, problem))
+        defaults = msgspec.structs.replace(defaults, audience="")
+    settled = _settle(defaults, asked, locks)
+    return NamespaceLayer(annotations, asked, locks, Resolution(settled, tuple(faults), decided_by, _hash(settled)))
+
+
+def resolve(namespace: NamespaceLayer, annotations: Mapping[str, str], layer: str = "pod") -> Resolution:
+    """What holds for a pod with these annotations in this namespace; `layer` names their author in faults."""
+    ours = [key for key in annotations if key.startswith(names.DOMAIN) and key not in names.OURS_ON_PODS]
+    base = namespace.resolution
+    if not ours:
+        return base
+    faults = list(_misplaced(layer, annotations, names.FOR_PODS))
+    asked = _read(layer, WISHES, annotations, namespace.locks, faults)
+    if not namespace.locks.pod_overrides:
+        asked = _tightening(layer, asked, namespace, annotations, faults)
+    settled = _settle(base.policy, {**namespace.asked, **asked}, namespace.locks)
+    decided_by = {**base.decided_by, **dict.fromkeys(asked, layer)}
+    return Resolution(settled, (*base.faults, *faults), decided_by, _hash(settled))
+
+
+def _read(
+    layer: str,
+    rows: tuple[tuple[str, str, Parser], ...],
+    annotations: Mapping[str, str],
+    locks: Locks,
+    faults: list[Fault],
+) -> dict[str, Any]:
+    asked = {}
+    for attribute, annotation, parse in rows:
+        text = annotations.get(annotation)
+        if text is None:
+            continue
+        try:
+            asked[attribute], remarks = parse(text, locks)
+        except ValueError as problem:
+            faults.append(Fault(layer, annotation, text, f"ignored, {problem}"))
+        else:
+            faults += [Fault(layer, annotation, text, remark) for remark in remarks]
+    return asked
+
+
+def _tightening(
+    layer: str, asked: dict[str, Any], namespace: NamespaceLayer, annotations: Mapping[str, str], faults: list[Fault]
+) -> dict[str, Any]:
+    """Of what the pod asked, only what holds anyway or is tighter; all else becomes a fault."""
+    base = namespace.resolution.policy
+    kept: dict[str, Any] = {}
+    for attribute, annotation, _parse in WISHES:
+        if attribute not in asked:
+            continue
+        value = asked[attribute]
+        held = namespace.asked.get("tokens", ()) if attribute == "tokens" else getattr(base, attribute)
+        automount = kept.get("automount", base.automount)
+        tighter = (
+            (attribute == "automount" and value is False)
+            or (attribute == "inject" and (base.automount if value else not automount))
+            or (attribute == "expiration_seconds" and value < held)
+        )
+        if tighter or value == held:
+            kept[attribute] = value
+        else:
+            problem = f"ignored, pods may only tighten here, {names.POD_OVERRIDES} is denied"
+            faults.append(Fault(layer, annotation, annotations[annotation], problem))
+    return kept
+
+
+def _misplaced(layer: str, annotations: Mapping[str, str], known: frozenset[str]) -> Iterator[Fault]:
+    for name, value in annotations.items():
+        if not name.startswith(names.DOMAIN) or name in known or (layer != "namespace" and name in names.OURS_ON_PODS):
+            continue
+        if name in names.OURS_ON_PODS:
+            problem = "ignored, it is written by boundtoken and belongs on pods"
+        elif name in names.FOR_NAMESPACES or name in names.FOR_PODS:
+            problem = f"ignored, it belongs on {'namespaces' if name in names.FOR_NAMESPACES else 'pods'} only"
+        else:
+            short = {each.removeprefix(names.DOMAIN): each for each in sorted(known)}
+            meant = difflib.get_close_matches(name.removeprefix(names.DOMAIN)[:100].lower(), short, n=1)
+            problem = "ignored, there is no such annotation" + (f"; did you mean {short[meant[0]]}?" if meant else "")
+        yield Fault(layer, name, value, problem)
+
+
+def _settle(defaults: TokenPolicy, asked: Mapping[str, Any], locks: Locks) -> TokenPolicy:
+    chosen: dict[str, Any] = {**asked}
+    lifetime = locks.capped(chosen.get("expiration_seconds", defaults.expiration_seconds))
+    tokens: tuple[Token, ...] = chosen.get("tokens", ())
+    chosen["expiration_seconds"] = lifetime
+    chosen["tokens"] = tuple(
+        token if token.expiration_seconds is not None else msgspec.structs.replace(token, expiration_seconds=lifetime)
+        for token in tokens
+    )
+    return msgspec.structs.replace(defaults, **chosen)
+
+
+def _hash(policy: TokenPolicy) -> str:
+    return hashlib.sha256(msgspec.json.encode(policy)).hexdigest()[:8]

@@ -1,0 +1,161 @@
+"""AdmissionReview bytes to a request and a response to bytes; the only place that knows the envelope.
+
+Pods, nearly all of the traffic, are decoded in one pass, envelope and pod together. Whatever that pass does not
+understand is read again, envelope first, so that the fault can be named and other kinds get their own view.
+
+Source: kubernetes.md section 5; apiserver/pkg/admission/plugin/webhook/request/admissionreview.go.
+"""
+
+from typing import Any
+
+import msgspec
+
+from ..errors import MalformedReview
+from .patch import Operation
+from .pods import CronJob, Pod, View, Workload
+
+API_VERSION = "admission.k8s.io/v1"
+KIND = "AdmissionReview"
+
+WORKLOADS: dict[tuple[str, str], type[Workload | CronJob]] = {
+    ("apps", "Deployment"): Workload,
+    ("apps", "StatefulSet"): Workload,
+    ("apps", "DaemonSet"): Workload,
+    ("apps", "ReplicaSet"): Workload,
+    ("batch", "Job"): Workload,
+    ("batch", "CronJob"): CronJob,
+}
+
+
+class GroupKind(View, frozen=True):
+    group: str = ""
+    kind: str = ""
+
+
+class Resource(View, frozen=True):
+    resource: str = ""
+
+
+class _Head(View, frozen=True):
+    uid: str
+    operation: str
+    kind: GroupKind = GroupKind()
+    resource: Resource = Resource()
+    sub_resource: str = ""
+    name: str = ""
+    namespace: str = ""
+    dry_run: bool | None = None
+
+
+class Request(_Head, frozen=True):
+    """What the API server asks; `object` is None for a kind that we have no view of, and for DELETE."""
+
+    object: Pod | Workload | CronJob | None = None
+    old_object: Workload | CronJob | None = None
+
+
+class Response(msgspec.Struct, frozen=True, gc=False, rename="camel", kw_only=True):
+    """What we answer. `patch` and `patchType` are both there or neither, or the API server takes it for an error."""
+
+    uid: str
+    allowed: bool = True
+    warnings: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
+    audit_annotations: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
+    patch: bytes | msgspec.UnsetType = msgspec.UNSET
+    patch_type: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class _Reply(msgspec.Struct, frozen=True, gc=False, rename="camel"):
+    response: Response
+    api_version: str = API_VERSION
+    kind: str = KIND
+
+
+class _PodRequest(Request, frozen=True):
+    """A request as the one pass for pods decodes it; with an old object it is none, and goes the slow way."""
+
+    object: Pod | None = None
+    old_object: None = None
+
+
+class _RawRequest(_Head, frozen=True):
+    object: msgspec.Raw = msgspec.Raw(b"null")
+    old_object: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class _PodReview(View, frozen=True):
+    api_version: str = ""
+    kind: str = ""
+    request: _PodRequest | None = None
+
+
+class _RawReview(View, frozen=True):
+    api_version: str = ""
+    kind: str = ""
+    request: _RawRequest | None = None
+
+
+_POD_REVIEW = msgspec.json.Decoder(_PodReview)
+_RAW_REVIEW = msgspec.json.Decoder(_RawReview)
+_ENCODER = msgspec.json.Encoder()
+# 100,000 nested brackets raise RecursionError and not DecodeError; both only say that the bytes are bad.
+_BAD_BYTES = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
+
+
+def decode(body: bytes) -> Request:
+    """The request in an AdmissionReview v1.
+
+    Raises: MalformedReview, for any bytes that are none; it names the place and what is there instead
+    """
+    try:
+        quick = _POD_REVIEW.decode(body)
+    except _BAD_BYTES:
+        return _decode_slowly(body)
+    request = quick.request
+    if request is None or request.kind.kind != "Pod" or not _is_review(quick) or not request.uid:
+        return _decode_slowly(body)
+    return request
+
+
+def encode(response: Response) -> bytes:
+    """The AdmissionReview v1 that carries this response."""
+    return _ENCODER.encode(_Reply(response))
+
+
+def encode_patch(operations: tuple[Operation, ...]) -> bytes:
+    """The JSON Patch document (RFC 6902) of these operations."""
+    return _ENCODER.encode(operations)
+
+
+def _is_review(review: _PodReview | _RawReview) -> bool:
+    return review.api_version == API_VERSION and review.kind == KIND
+
+
+def _decode_slowly(body: bytes) -> Request:
+    if not body:
+        raise MalformedReview("the body is empty; it must be an AdmissionReview")
+    try:
+        review = _RAW_REVIEW.decode(body)
+        if not _is_review(review):
+            said = f"{review.api_version[:60]!r} {review.kind[:60]!r}"
+            raise MalformedReview(f"apiVersion and kind must be {API_VERSION!r} {KIND!r}, not {said}")
+        if review.request is None or not review.request.uid:
+            raise MalformedReview("request.uid must be there" if review.request else "request must be there")
+        return _with_objects(review.request)
+    except _BAD_BYTES as problem:
+        raise MalformedReview(f"the body must be the JSON of an AdmissionReview: {str(problem)[:200]}") from problem
+
+
+def _with_objects(raw: _RawRequest) -> Request:
+    group_kind = (raw.kind.group, raw.kind.kind)
+    request = Request(*msgspec.structs.astuple(raw)[:8])
+    if group_kind == ("", "Pod"):
+        return msgspec.structs.replace(request, object=msgspec.json.decode(raw.object, type=Pod | None))
+    view: Any = WORKLOADS.get(group_kind)
+    if view is None:
+        return request
+    return msgspec.structs.replace(
+        request,
+        object=msgspec.json.decode(raw.object, type=view | None),
+        old_object=msgspec.json.decode(raw.old_object, type=view | None),
+    )

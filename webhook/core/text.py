@@ -1,0 +1,21 @@
+"""User text inside our sentences: quoted, without control characters, cut to a length; never raises."""
+
+from . import names
+
+
+def quoted(text: str, most: int = 60) -> str:
+    """`text` in double quotes, unprintable characters escaped, cut after `most` characters.
+
+    Why: one control character makes the API server drop the whole warning (net.NewWarningHeader).
+    """
+    kept = text if len(text) <= most else text[: most - 1] + "…"
+    return '"' + "".join(char if char.isprintable() else _escaped(char) for char in kept) + '"'
+
+
+def cut(sentence: str, most: int = names.MAX_WARNING_CHARS) -> str:
+    """`sentence`, with an ellipsis where it was longer than `most` characters."""
+    return sentence if len(sentence) <= most else sentence[: most - 1] + "…"
+
+
+def _escaped(char: str) -> str:
+    return char.encode("unicode_escape").decode("ascii")

@@ -1,0 +1,172 @@
+"""Reading what people wrote into annotations: text in, value out, or a `ValueError` that says what it must be.
+
+Every parser takes the text and the locks that hold, and gives the value with the remarks its author must hear (a value
+that was moved to the nearest allowed one). Values are compared exactly; only lists trim blanks around their items.
+"""
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgspec
+
+from . import names
+from .text import quoted
+
+
+class Token(msgspec.Struct, frozen=True):
+    """One further token: the file it is in, its audience, its seconds (None: those of the pod)."""
+
+    file: str
+    audience: str
+    expiration_seconds: int | None = None
+
+
+class Locks(msgspec.Struct, frozen=True):
+    """What no weaker layer can exceed; the strictest of the cluster's configuration and the namespace."""
+
+    max_expiration_seconds: int = names.MAX_EXPIRATION_SECONDS_LIMIT
+    allowed_audiences: frozenset[str] | None = None
+    """None allows every audience. The API server's own (the empty one) is always allowed."""
+    pod_overrides: bool = True
+
+    def allows(self, audience: str) -> bool:
+        return not audience or self.allowed_audiences is None or audience in self.allowed_audiences
+
+    def capped(self, seconds: int) -> int:
+        """The nearest lifetime that is allowed; never 3607, which the API server would turn into a year."""
+        allowed = max(names.MIN_EXPIRATION_SECONDS, min(seconds, self.max_expiration_seconds))
+        return names.DEFAULT_EXPIRATION_SECONDS if allowed == names.YEAR_TRAP_SECONDS else allowed
+
+    def with_stricter(self, other: "Locks") -> "Locks":
+        """Of two maxima the smaller, of two lists the intersection, of two overrides the stricter."""
+        lists = [each for each in (self.allowed_audiences, other.allowed_audiences) if each is not None]
+        return Locks(
+            max_expiration_seconds=min(self.max_expiration_seconds, other.max_expiration_seconds),
+            allowed_audiences=frozenset.intersection(*lists) if lists else None,
+            pod_overrides=self.pod_overrides and other.pod_overrides,
+        )
+
+
+Parsed = tuple[Any, tuple[str, ...]]
+Parser = Callable[[str, Locks], Parsed]
+
+_FILE_NAME = re.compile(r"[A-Za-z0-9._-]+")
+_WHOLE_NUMBER = re.compile(r"[0-9]+")
+
+
+def switch(text: str, _locks: Locks) -> Parsed:
+    if text not in ("enabled", "disabled"):
+        raise ValueError('must be "enabled" or "disabled", spelled exactly so')
+    return text == "enabled", ()
+
+
+def audience(text: str, locks: Locks) -> Parsed:
+    """The empty text asks for the API server's own audience."""
+    if len(text) > names.MAX_AUDIENCE_CHARS or not text.isprintable() or any(char.isspace() for char in text):
+        raise ValueError(f"must be one audience of at most {names.MAX_AUDIENCE_CHARS} printable characters, no blanks")
+    if not locks.allows(text):
+        raise ValueError(f"must be one of the allowed audiences: {_listed(locks.allowed_audiences or ())}")
+    return text, ()
+
+
+def seconds(text: str, locks: Locks) -> Parsed:
+    """Whole seconds; one that is out of range becomes the nearest that is allowed, with a remark."""
+    wanted = _whole_seconds(text)
+    used = locks.capped(wanted)
+    if used == wanted:
+        short = used < names.COMFORTABLE_SECONDS
+        return used, (
+            f"leaves the kubelet little time to rotate the token; {names.COMFORTABLE_SECONDS} or more is safe",
+        ) * short
+    if wanted < names.MIN_EXPIRATION_SECONDS:
+        return used, (f"{used} is used: {names.MIN_EXPIRATION_SECONDS} is the shortest that Kubernetes accepts",)
+    if wanted == names.YEAR_TRAP_SECONDS and used == names.DEFAULT_EXPIRATION_SECONDS <= locks.max_expiration_seconds:
+        return used, (f"{used} is used: the API server makes a token of {wanted} seconds valid for a year",)
+    return used, (f"{used} is used: the maximum here is {locks.max_expiration_seconds} seconds",)
+
+
+def mount_path(text: str, _locks: Locks) -> Parsed:
+    path = text.rstrip("/")
+    if not text.startswith("/") or not path or ":" in path or ".." in path.split("/") or not path.isprintable():
+        raise ValueError('must be an absolute path without ".." and ":", and not "/"')
+    if path == names.TOKENS_PATH:
+        raise ValueError(f"must be another path: {names.TOKENS} are mounted there")
+    return path, ()
+
+
+def tokens(text: str, locks: Locks) -> Parsed:
+    """All of `file=audience[;seconds],…` or nothing: one bad entry makes the whole value bad."""
+    found: dict[str, Token] = {}
+    remarks: list[str] = []
+    for item in items(text):
+        token, said = _token(item, locks)
+        if token.file in found:
+            raise ValueError(f"must name each file once, and {quoted(token.file)} stands twice")
+        found[token.file] = token
+        remarks += [f"{token.file}: {remark}" for remark in said]
+    return tuple(found.values()), tuple(remarks)
+
+
+def container_names(text: str, _locks: Locks) -> Parsed:
+    return tuple(dict.fromkeys(items(text))), ()
+
+
+def max_seconds(text: str, _locks: Locks) -> Parsed:
+    limit = _whole_seconds(text)
+    if limit < names.MIN_EXPIRATION_SECONDS:
+        raise ValueError(f"must be {names.MIN_EXPIRATION_SECONDS} or more, the shortest that Kubernetes accepts")
+    return min(limit, names.MAX_EXPIRATION_SECONDS_LIMIT), ()
+
+
+def audiences(text: str, _locks: Locks) -> Parsed:
+    """A list of audiences; the empty text allows the API server's own only."""
+    return frozenset(audience(item, Locks())[0] for item in items(text)), ()
+
+
+def overrides(text: str, _locks: Locks) -> Parsed:
+    if text not in ("allowed", "denied"):
+        raise ValueError('must be "allowed" or "denied", spelled exactly so')
+    return text == "allowed", ()
+
+
+def level(text: str, _locks: Locks) -> Parsed:
+    """A level of enforcement. Only `off` until this program judges pods: nobody shall believe that it does."""
+    if text != "off":
+        raise ValueError('must be "off": this release does not judge pods yet')
+    return text, ()
+
+
+def items(text: str) -> list[str]:
+    """The items of a comma list, blanks trimmed, empty ones left out."""
+    return [item for item in (part.strip(" \t\n") for part in text.split(",")) if item]
+
+
+def _token(item: str, locks: Locks) -> tuple[Token, tuple[str, ...]]:
+    file, equals, rest = item.partition("=")
+    wanted_audience, semicolon, wanted_seconds = rest.partition(";")
+    file, wanted_audience = file.strip(), wanted_audience.strip()
+    if not equals or not wanted_audience:
+        raise ValueError(f"must be file=audience[;seconds], separated by commas, and {quoted(item)} is not")
+    if not _FILE_NAME.fullmatch(file) or file == "." or file.startswith("..") or len(file) > names.MAX_FILE_NAME_CHARS:
+        raise ValueError(
+            f'must have file names of letters, digits, "." "_" "-", not beginning with ".."; {quoted(file)} is not'
+        )
+    try:
+        lifetime, remarks = seconds(wanted_seconds.strip(), locks) if semicolon else (None, ())
+        return Token(file, audience(wanted_audience, locks)[0], lifetime), remarks
+    except ValueError as problem:
+        raise ValueError(f"{file}: {problem}") from None
+
+
+def _whole_seconds(text: str) -> int:
+    if not _WHOLE_NUMBER.fullmatch(text):
+        raise ValueError("must be a whole number of seconds, in digits only, such as 3600")
+    digits = text.lstrip("0")[
+        :20
+    ]  # int() of a text of thousands of digits is slow or refused, and 20 are enough to be too many
+    return int(digits or "0")
+
+
+def _listed(allowed: Iterable[str]) -> str:
+    return ", ".join(map(quoted, sorted(allowed))) or "none but the API server's own, which is asked for with an empty value"
