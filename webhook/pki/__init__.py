@@ -1,0 +1,1 @@
+"""Certificates: making, signing, reading. Pure but for the randomness of keys; `now` is always an argument."""

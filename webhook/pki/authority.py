@@ -1,0 +1,150 @@
+"""An authority (CA) and the leaves it signs, ECDSA P-256; it reads and writes PEM bytes and never a file.
+
+Why P-256: a new connection costs the server 448 µs of CPU, with RSA-2048 810, with RSA-4096 4433 (performance.md).
+Facts it rests on: Go ignores the common name and wants DNS names as SANs; RFC 5280 section 4.2 for the extensions.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from ipaddress import ip_address
+
+import msgspec
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from ..errors import BadCertificate
+
+CLOCK_SKEW = timedelta(minutes=5)
+"""How far notBefore is set back, for verifiers whose clock is late."""
+
+
+class KeyPair(msgspec.Struct, frozen=True):
+    """A certificate with its key, both PEM; of a leaf, the certificate alone, as its CA is in the bundle."""
+
+    certificate: bytes
+    key: bytes
+
+    def __repr__(self) -> str:
+        return "KeyPair(…)"  # a key never reaches a log or a traceback
+
+
+def make_authority(name: str, now: datetime, life: timedelta) -> KeyPair:
+    """A new self-signed CA that can sign leaves and nothing else."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    usage = _key_usage(key_cert_sign=True, crl_sign=True)
+    builder = (
+        _builder(subject, subject, key.public_key(), now, now + life)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(usage, critical=True)
+    )
+    return KeyPair(_pem(builder.sign(key, hashes.SHA256())), _key_pem(key))
+
+
+def issue(authority: KeyPair, hosts: Iterable[str], now: datetime, life: timedelta) -> KeyPair:
+    """A leaf for a server with these DNS names and addresses; never longer than its CA.
+
+    Raises: BadCertificate, where the authority cannot be read or its key is another's
+    """
+    parent, parent_key = read(authority)
+    hosts = list(hosts)
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hosts[0][:64])])
+    public = parent_key.public_key()
+    builder = (
+        _builder(subject, parent.subject, key.public_key(), now, min(now + life, parent.not_valid_after_utc))
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_key_usage(digital_signature=True), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([_alternative(host) for host in hosts]), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(public), critical=False)
+    )
+    return KeyPair(_pem(builder.sign(parent_key, hashes.SHA256())), _key_pem(key))
+
+
+def read(pair: KeyPair) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    """The first certificate and its key, seen to belong together.
+
+    Raises: BadCertificate, in words that hold nothing of the key
+    """
+    certificate = read_certificate(pair.certificate)
+    try:
+        key = serialization.load_pem_private_key(pair.key, password=None)
+    except (ValueError, TypeError) as problem:
+        raise BadCertificate("the key must be an unencrypted PEM private key") from problem
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise BadCertificate("the key must be an ECDSA key")
+    if key.public_key() != certificate.public_key():
+        raise BadCertificate("the key must belong to the certificate, and is another's")
+    return certificate, key
+
+
+def read_certificate(pem: bytes) -> x509.Certificate:
+    """The first certificate in a PEM file.
+
+    Raises: BadCertificate
+    """
+    try:
+        return x509.load_pem_x509_certificate(pem)
+    except ValueError as problem:
+        raise BadCertificate("the certificate must be PEM, beginning with -----BEGIN CERTIFICATE-----") from problem
+
+
+def hosts_of(certificate: x509.Certificate) -> list[str]:
+    """The DNS names and addresses that it is for."""
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return []
+    return [str(each.value) for each in names if isinstance(each, x509.DNSName | x509.IPAddress)]
+
+
+def service_hosts(service: str, namespace: str) -> list[str]:
+    """The names by which a cluster calls a Service; the API server uses the first."""
+    return [f"{service}.{namespace}.svc", f"{service}.{namespace}", f"{service}.{namespace}.svc.cluster.local"]
+
+
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, now: datetime, until: datetime
+) -> x509.CertificateBuilder:
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - CLOCK_SKEW)
+        .not_valid_after(until)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+    )
+
+
+def _key_usage(*, digital_signature: bool = False, key_cert_sign: bool = False, crl_sign: bool = False) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=digital_signature,
+        key_cert_sign=key_cert_sign,
+        crl_sign=crl_sign,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _alternative(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
+
+
+def _pem(certificate: x509.Certificate) -> bytes:
+    return certificate.public_bytes(serialization.Encoding.PEM)
+
+
+def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
