@@ -1,0 +1,59 @@
+"""The one control plane of a test run, with boundtoken installed in it from the real manifests."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.controlplane.cluster import ControlPlane, wait_for
+from tests.controlplane.kubelet import Kubelet
+
+ROOT = Path(__file__).parents[1]
+BOUNDTOKEN = Path(sys.executable).parent / "boundtoken"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes the control plane goes last, so that a broken core is told in seconds."""
+    items.sort(key=lambda item: "plane" in getattr(item, "fixturenames", ()))
+
+
+@pytest.fixture(scope="session")
+def plane() -> Iterator[ControlPlane]:
+    with ControlPlane() as started:
+        yield started
+
+
+def boundtoken(*arguments: str, kubeconfig: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """The command, as a person runs it."""
+    environ = {**os.environ, **({"KUBECONFIG": str(kubeconfig)} if kubeconfig else {})}
+    return subprocess.run([str(BOUNDTOKEN), *arguments], capture_output=True, text=True, check=False, timeout=60, env=environ)
+
+
+@pytest.fixture(scope="session")
+def kubelet(plane: ControlPlane) -> Iterator[Kubelet]:
+    """boundtoken, installed as the README says, its two replicas ready behind their Service."""
+    plane.kubectl("apply", "-k", str(ROOT / "manifests"))
+    made = boundtoken("certs", "init", kubeconfig=plane.kubeconfig())
+    assert made.returncode == 0, made.stderr
+    with Kubelet(plane) as running:
+        try:
+            wait_for(lambda: running.proxy.ready("boundtoken") == 2, 60)
+        except TimeoutError as problem:
+            logs = "\n".join(f"{pod.name}:\n{pod.log}" for pod in running.pods)
+            raise RuntimeError(f"boundtoken is not ready; {running.problem!r}\n{logs}") from problem
+        yield running
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """A failed test with a control plane shows the last lines of every log."""
+    report = yield
+    running = getattr(item, "funcargs", {}).get("kubelet")
+    if running is not None and report.failed:  # type: ignore[attr-defined]
+        for pod in running.pods:
+            report.sections.append((pod.name, "\n".join(pod.log.splitlines()[-15:])))  # type: ignore[attr-defined]
+        report.sections.append(("kube-apiserver", running.plane.logs("kube-apiserver", 15)))  # type: ignore[attr-defined]
+    return report
