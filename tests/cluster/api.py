@@ -1,0 +1,109 @@
+"""A small API server on a real socket that serves namespaces and does what a test tells it, bad manners included."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from webhook.cluster.client import ApiClient
+
+Json = dict[str, Any]
+Line = Json | str | Callable[[], Any]
+
+
+def a_namespace(name: str, version: int = 1, /, **annotations: str) -> Json:
+    given = {f"boundtoken.dev/{key.replace('_', '-')}": value for key, value in annotations.items()}
+    return {"metadata": {"name": name, "resourceVersion": str(version), "annotations": given}}
+
+
+def an_event(kind: str, held: Json) -> Json:
+    return {"type": kind, "object": held}
+
+
+class Api:
+    """Answers lists page by page, and each watch with the next script: lines, or what to do instead of one."""
+
+    def __init__(self) -> None:
+        self.namespaces: list[Json] = []
+        self.version = "100"
+        self.watches: list[list[Line]] = []
+        self.requests: list[web.Request] = []
+        self.refusals: list[int] = []
+        self.gets = 0
+        self.get_status = 200
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.server = ""
+
+    def tls(self) -> bool:
+        return True
+
+    async def authorization(self) -> str | None:
+        return None
+
+    @property
+    def lists(self) -> list[web.Request]:
+        return [each for each in self.requests if "watch" not in each.query]
+
+    @property
+    def watched(self) -> list[web.Request]:
+        return [each for each in self.requests if "watch" in each.query]
+
+    async def collection(self, request: web.Request) -> web.StreamResponse:
+        self.requests.append(request)
+        if "watch" in request.query:
+            return await self._watch(request)
+        if self.refusals:
+            code = self.refusals.pop(0)
+            return web.json_response({"kind": "Status", "code": code, "message": f"refused with {code}"}, status=code)
+        start, limit = int(request.query.get("continue", "0")), int(request.query["limit"])
+        rest = self.namespaces[start + limit :]
+        metadata = {"resourceVersion": self.version, **({"continue": str(start + limit)} if rest else {})}
+        return web.json_response({"metadata": metadata, "items": self.namespaces[start : start + limit]})
+
+    async def _watch(self, request: web.Request) -> web.StreamResponse:
+        script = self.watches.pop(0) if self.watches else [self.never]
+        if script and isinstance(script[0], int):
+            return web.json_response({"code": script[0], "message": "too old"}, status=script[0])
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for line in script:
+            if callable(line):
+                await line()
+            else:
+                text = line if isinstance(line, str) else json.dumps(line)
+                await response.write(text.encode() + b"\n")
+        return response
+
+    async def one(self, request: web.Request) -> web.StreamResponse:
+        self.gets += 1
+        await self.gate.wait()
+        found = [each for each in self.namespaces if each["metadata"]["name"] == request.match_info["name"]]
+        if self.get_status != 200 or not found:
+            return web.json_response({"message": "no"}, status=self.get_status if self.get_status != 200 else 404)
+        return web.json_response(found[0])
+
+    @staticmethod
+    async def never() -> None:
+        await asyncio.sleep(3600)
+
+
+@asynccontextmanager
+async def api_server() -> AsyncIterator[tuple[Api, ApiClient]]:
+    """The server, and a client of ours that talks to it."""
+    api = Api()
+    app = web.Application()
+    app.router.add_get("/api/v1/namespaces", api.collection)
+    app.router.add_get("/api/v1/namespaces/{name}", api.one)
+    server = TestServer(app)
+    await server.start_server(shutdown_timeout=0)
+    api.server = str(server.make_url("")).rstrip("/")
+    try:
+        async with ApiClient(api, "test") as client:
+            yield api, client
+    finally:
+        await server.close()

@@ -1,0 +1,132 @@
+"""Who we are: a pod's files, read again for each request, or a kubeconfig."""
+
+import asyncio
+import base64
+import json
+import stat
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.cluster.api import api_server
+from webhook.cluster.client import ApiClient
+from webhook.cluster.credentials import FromKubeconfig, InCluster, audiences_of
+from webhook.errors import Unauthenticated
+from webhook.pki import authority
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+ENVIRON = {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "KUBERNETES_SERVICE_PORT": "443"}
+
+
+def a_kubeconfig(path: Path, user: dict[str, object], server: str = "https://127.0.0.1:6443") -> Path:
+    contexts = [{"name": name, "context": {"cluster": name, "user": "me"}} for name in ("one", "two")]
+    clusters = [{"name": "one", "cluster": {"server": server}}, {"name": "two", "cluster": {"server": "https://two:6443"}}]
+    config = {"apiVersion": "v1", "kind": "Config", "clusters": clusters, "contexts": contexts, "current-context": "one"}
+    path.write_text(yaml.safe_dump({**config, "users": [{"name": "me", "user": user}]}))
+    return path
+
+
+def a_token(audience: object) -> str:
+    payload = base64.urlsafe_b64encode(json.dumps({"aud": audience}).encode()).decode().rstrip("=")
+    return f"e30.{payload}.c2ln"
+
+
+async def test_a_token_that_rotates_is_read_again(tmp_path: Path) -> None:
+    credentials = InCluster(ENVIRON, tmp_path)
+    for text in ("one", "two\n"):
+        (tmp_path / "token").write_text(text)
+        assert await credentials.authorization() == f"Bearer {text.strip()}"
+    assert credentials.server == "https://10.0.0.1:443"
+
+
+def test_an_ipv6_api_server_stands_in_brackets(tmp_path: Path) -> None:
+    assert InCluster({**ENVIRON, "KUBERNETES_SERVICE_HOST": "fd00::1"}, tmp_path).server == "https://[fd00::1]:443"
+
+
+def test_a_ca_that_changes_gives_a_new_context_and_the_same_one_does_not(tmp_path: Path) -> None:
+    credentials = InCluster(ENVIRON, tmp_path)
+    first, second = (authority.make_authority(name, NOW, timedelta(days=1)).certificate for name in ("a", "b"))
+    (tmp_path / "ca.crt").write_bytes(first)
+    context = credentials.tls()
+    assert credentials.tls() is context
+    (tmp_path / "ca.crt").write_bytes(second)
+    assert credentials.tls() is not context
+
+
+async def test_outside_of_a_cluster_the_error_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(Unauthenticated, match="not in a cluster; give --kubeconfig FILE"):
+        InCluster({}, tmp_path)
+    with pytest.raises(Unauthenticated, match="No such file or directory; the pod needs a token volume there"):
+        await InCluster(ENVIRON, tmp_path).authorization()
+    (tmp_path / "ca.crt").write_text("no certificate")
+    with pytest.raises(Unauthenticated, match="must hold PEM certificates"):
+        InCluster(ENVIRON, tmp_path).tls()
+
+
+@pytest.mark.parametrize(
+    ("token", "want"),
+    [
+        (a_token(["a", "b"]), ("a", "b")),
+        (a_token("a"), ("a",)),
+        (a_token(None), ()),
+        ("", ()),
+        ("x.y.z", ()),
+        (a_token([1]), ()),
+    ],
+)
+def test_our_own_audiences_are_read_from_our_token(token: str, want: tuple[str, ...]) -> None:
+    assert audiences_of(token) == want
+
+
+async def test_a_kubeconfig_gives_server_token_and_context(tmp_path: Path) -> None:
+    path = str(a_kubeconfig(tmp_path / "config", {"token": "abc"}))
+    assert FromKubeconfig(path).server == "https://127.0.0.1:6443"
+    assert FromKubeconfig(path, "two").server == "https://two:6443"
+    assert await FromKubeconfig(path).authorization() == "Bearer abc"
+
+
+async def test_a_kubeconfigs_exec_plugin_is_run(tmp_path: Path) -> None:
+    plugin = tmp_path / "plugin"
+    status = {"token": "from-plugin", "expirationTimestamp": "2099-01-01T00:00:00Z"}
+    said = json.dumps({"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": status})
+    plugin.write_text(f"#!/bin/sh\necho '{said}'\n")
+    plugin.chmod(plugin.stat().st_mode | stat.S_IXUSR)
+    user = {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": str(plugin), "interactiveMode": "Never"}}
+    credentials = FromKubeconfig(str(a_kubeconfig(tmp_path / "config", dict(user))))
+    assert await credentials.authorization() == "Bearer from-plugin"
+
+
+def test_a_kubeconfigs_client_certificate_is_loaded(tmp_path: Path) -> None:
+    root = authority.make_authority("ca", NOW, timedelta(days=1))
+    leaf = authority.issue(root, ["me"], NOW, timedelta(days=1))
+    pem = {"client-certificate-data": leaf.certificate, "client-key-data": leaf.key}
+    user = {name: base64.b64encode(value).decode() for name, value in pem.items()}
+    credentials = FromKubeconfig(str(a_kubeconfig(tmp_path / "config", dict(user))))
+    assert credentials.tls().verify_mode.name == "CERT_REQUIRED"
+
+
+@pytest.mark.parametrize("content", ["", "{}", "contexts: 5", ": :"])
+def test_a_kubeconfig_that_cannot_be_used_is_named(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "config"
+    path.write_text(content)
+    with pytest.raises(Unauthenticated, match="kubeconfig .*config"):
+        FromKubeconfig(str(path))
+    with pytest.raises(Unauthenticated, match="kubeconfig .*missing"):
+        FromKubeconfig(str(tmp_path / "missing"))
+
+
+async def test_the_client_sends_what_the_credential_says_now(tmp_path: Path) -> None:
+    async with api_server() as (api, _):
+        credentials = InCluster(ENVIRON, tmp_path)
+        root = authority.make_authority("ca", NOW, timedelta(days=1))
+        (tmp_path / "ca.crt").write_bytes(root.certificate)
+        credentials.server = api.server
+        async with ApiClient(credentials, "boundtoken/test") as client:
+            for text in ("one", "two"):
+                (tmp_path / "token").write_text(text)
+                await client.get("/api/v1/namespaces", query={"limit": "5"})
+        assert [each.headers["Authorization"] for each in api.requests] == ["Bearer one", "Bearer two"]
+        assert api.requests[0].headers["User-Agent"] == "boundtoken/test"
+    await asyncio.sleep(0)

@@ -1,0 +1,134 @@
+"""List and watch against a server with bad manners: pages, bookmarks, 410, silence, closed connections, huge lines."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from tests.cluster.api import Api, a_namespace, an_event, api_server
+from webhook.cluster import namespaces, watch
+from webhook.cluster.client import ApiClient
+from webhook.cluster.watch import Alive, Changed, Deleted, Listed, Lost
+
+GONE = {"type": "ERROR", "object": {"kind": "Status", "code": 410, "message": "too old resource version"}}
+
+
+@asynccontextmanager
+async def streaming(client: ApiClient, **options: Any) -> AsyncIterator[AsyncIterator[Any]]:
+    events = watch.stream(client, namespaces.PATH, namespaces.kept, **options)
+    try:
+        yield events
+    finally:
+        await events.aclose()  # type: ignore[attr-defined]
+
+
+async def taken(events: AsyncIterator[Any], count: int) -> list[Any]:
+    async with asyncio.timeout(10):
+        return [await anext(events) for _ in range(count)]
+
+
+async def test_a_list_comes_in_pages_and_keeps_only_what_steers() -> None:
+    async with api_server() as (api, client), streaming(client) as events:
+        api.namespaces = [a_namespace(f"n{number}", inject="enabled") for number in range(1201)]
+        api.namespaces[0]["metadata"]["annotations"]["team"] = "x" * 1000
+        (listed,) = await taken(events, 1)
+        assert len(listed.items) == 1201
+        assert listed.items[0] == ("n0", {"boundtoken.dev/inject": "enabled"})
+        assert len(api.lists) == 3
+        assert "PartialObjectMetadataList" in api.lists[0].headers["Accept"]
+
+
+async def test_events_follow_the_list_and_bookmarks_move_the_version() -> None:
+    async with api_server() as (api, client), streaming(client) as events:
+        bookmark = an_event("BOOKMARK", {"metadata": {"resourceVersion": "250"}})
+        api.watches = [
+            [an_event("ADDED", a_namespace("a", 201)), an_event("MODIFIED", a_namespace("a", 202, inject="enabled")), bookmark],
+            [an_event("DELETED", a_namespace("a", 300)), an_event("NOVEL", a_namespace("b", 301))],
+        ]
+        seen = await taken(events, 5)
+        assert seen == [
+            Listed([], "start"),
+            Changed(("a", {})),
+            Changed(("a", {"boundtoken.dev/inject": "enabled"})),
+            Alive(),
+            Deleted(("a", {})),
+        ]
+        assert [each.query["resourceVersion"] for each in api.watched] == ["100", "250"]
+        assert api.watched[0].query["allowWatchBookmarks"] == "true"
+
+
+@pytest.mark.parametrize("gone", [[410], [GONE]], ids=["as a status", "as an event"])
+async def test_a_version_that_is_too_old_lists_again(gone: Any) -> None:
+    async with api_server() as (api, client), streaming(client) as events:
+        api.watches = [gone]
+        first, lost, again = await taken(events, 3)
+        assert (first.reason, type(lost), again.reason) == ("start", Lost, "gone")
+
+
+async def test_a_page_token_that_is_too_old_begins_the_list_again() -> None:
+    async with api_server() as (api, client), streaming(client) as events:
+        api.refusals = [410]
+        lost, listed = await taken(events, 2)
+        assert (type(lost), listed.reason) == (Lost, "gone")
+
+
+async def test_a_server_that_refuses_is_asked_again() -> None:
+    async with api_server() as (api, client), streaming(client) as events:
+        api.refusals = [500, 429, 403]
+        seen = await taken(events, 4)
+        assert [getattr(each, "problem", None) for each in seen] == [
+            "500 refused with 500",
+            "429 refused with 429",
+            "403 refused with 403",
+            None,
+        ]
+
+
+async def test_a_closed_connection_goes_on_where_it_was() -> None:
+    async with api_server() as (api, client), streaming(client) as events:
+        api.watches = [[an_event("ADDED", a_namespace("a", 201))], [an_event("ADDED", a_namespace("b", 202))]]
+        await taken(events, 3)
+        assert len(api.lists) == 1
+        assert [each.query["resourceVersion"] for each in api.watched] == ["100", "201"]
+
+
+async def test_a_silent_connection_is_given_up() -> None:
+    async with api_server() as (api, client), streaming(client, silence_seconds=0.1) as events:
+        api.watches = [[Api.never], [an_event("ADDED", a_namespace("a", 201))]]
+        listed, lost, changed = await taken(events, 3)
+        assert (type(listed), type(lost), type(changed)) == (Listed, Lost, Changed)
+
+
+async def test_an_object_with_256_kib_of_annotations_is_one_line() -> None:
+    async with api_server() as (api, client), streaming(client) as events:
+        big = a_namespace("a", 201, inject="enabled")
+        big["metadata"]["annotations"]["notes"] = "x" * (256 << 10)
+        api.watches = [[an_event("ADDED", big), an_event("ADDED", a_namespace("b", 202))]]
+        seen = await taken(events, 3)
+        assert seen[1:] == [Changed(("a", {"boundtoken.dev/inject": "enabled"})), Changed(("b", {}))]
+
+
+async def test_a_line_that_is_no_json_is_no_end() -> None:
+    async with api_server() as (api, client), streaming(client) as events:
+        api.watches = [["{oops"], [an_event("ADDED", a_namespace("b", 202))]]
+        _, lost, changed = await taken(events, 3)
+        assert (type(lost), changed) == (Lost, Changed(("b", {})))
+
+
+async def test_a_watch_that_is_refused_again_and_again_lists_anew() -> None:
+    async with api_server() as (api, client), streaming(client) as events:
+        api.watches = [[504]] * watch.PATIENCE  # type: ignore[list-item]
+        seen = await taken(events, watch.PATIENCE + 2)
+        assert seen[-1].reason == "error"
+
+
+async def test_an_api_server_that_goes_away_comes_back_into_the_stream(unused_tcp_port: int) -> None:
+    async with api_server() as (api, client), streaming(client) as events:
+        real, api.server = api.server, f"http://127.0.0.1:{unused_tcp_port}"
+        (lost,) = await taken(events, 1)
+        assert "ClientConnectorError" in lost.problem
+        api.server = real
+        seen = await taken(events, 1)
+        assert seen == [Listed([], "start")]

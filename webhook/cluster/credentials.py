@@ -1,0 +1,125 @@
+"""Where the API server is and how we prove who we are, from a pod's files or from a kubeconfig; never makes a call.
+
+Files are read again for each request, because the kubelet rotates the token. The `kubernetes` package is imported only
+where a kubeconfig is read: with it the process would start in twice the time and hold 20 MB more.
+"""
+
+import asyncio
+import base64
+import contextlib
+import ssl
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+import yaml
+
+from ..errors import Unauthenticated
+
+SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+
+
+class Credentials(Protocol):
+    """What a client needs: `server` is a URL without a trailing slash."""
+
+    server: str
+
+    def tls(self) -> ssl.SSLContext | bool:
+        """What the connection is verified by; True for the system's authorities."""
+        ...
+
+    async def authorization(self) -> str | None:
+        """The value of the Authorization header for the next request; None where a client certificate speaks."""
+        ...
+
+
+class InCluster:
+    """The pod's own token and the cluster's CA, from the files that the kubelet keeps fresh.
+
+    Raises: Unauthenticated, where the variables or files of a pod are missing
+    """
+
+    def __init__(self, environ: Mapping[str, str], directory: Path = SERVICE_ACCOUNT) -> None:
+        host, port = environ.get("KUBERNETES_SERVICE_HOST"), environ.get("KUBERNETES_SERVICE_PORT")
+        if not host or not port:
+            raise Unauthenticated("KUBERNETES_SERVICE_HOST and _PORT are not set: not in a cluster; give --kubeconfig FILE")
+        self.server = f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
+        self._token = directory / "token"
+        self._ca = directory / "ca.crt"
+        self._trusted: tuple[bytes, ssl.SSLContext] | None = None
+
+    def tls(self) -> ssl.SSLContext:
+        """A context that trusts `ca.crt` as it is now; the same one until the file's content changes."""
+        pem = self._read(self._ca)
+        if self._trusted is None or self._trusted[0] != pem:
+            context = ssl.create_default_context()
+            try:
+                context.load_verify_locations(cadata=pem.decode())
+            except (ssl.SSLError, ValueError) as problem:
+                raise Unauthenticated(f"{self._ca}: must hold PEM certificates: {problem}") from problem
+            self._trusted = (pem, context)
+        return self._trusted[1]
+
+    async def authorization(self) -> str:
+        return f"Bearer {self._read(self._token).decode().strip()}"
+
+    def audiences(self) -> tuple[str, ...]:
+        """The `aud` claim of our own token: the API server's own audiences, where our volume names no other."""
+        return audiences_of(self._read(self._token).decode())
+
+    def _read(self, path: Path) -> bytes:
+        try:
+            return path.read_bytes()
+        except OSError as problem:
+            raise Unauthenticated(f"{path}: {problem.strerror}; the pod needs a token volume there") from problem
+
+
+class FromKubeconfig:
+    """A context of a kubeconfig, read by the `kubernetes` package: client certificates, tokens, exec plugins.
+
+    Raises: Unauthenticated, where the file or the context cannot be used
+    """
+
+    def __init__(self, file: str | None = None, context: str | None = None) -> None:
+        import kubernetes.client  # noqa: PLC0415  (see the module's docstring)
+        import kubernetes.config  # noqa: PLC0415
+
+        self._configuration: Any = kubernetes.client.Configuration()
+        try:
+            kubernetes.config.load_kube_config(file, context, self._configuration, persist_config=False)  # type: ignore[no-untyped-call]
+        except (
+            kubernetes.config.ConfigException,
+            yaml.YAMLError,
+            OSError,
+            ValueError,
+            TypeError,
+            AttributeError,
+            KeyError,
+        ) as problem:
+            raise Unauthenticated(f"kubeconfig {file or '(default)'}: {str(problem)[:300]}") from problem
+        self.server = str(self._configuration.host).rstrip("/")
+
+    def tls(self) -> ssl.SSLContext:
+        held = self._configuration
+        context = ssl.create_default_context(cafile=held.ssl_ca_cert)
+        if not held.verify_ssl:
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        if held.cert_file:
+            context.load_cert_chain(held.cert_file, held.key_file)
+        return context
+
+    async def authorization(self) -> str | None:
+        """In a thread, because an exec plugin may take its time. The key's name changed with kubernetes 36."""
+        value = await asyncio.to_thread(self._configuration.get_api_key_with_prefix, "BearerToken", "authorization")
+        return str(value) if value else None
+
+
+def audiences_of(token: str) -> tuple[str, ...]:
+    """The `aud` claim of a JWT that is ours; nothing where it cannot be read. The signature is not our business."""
+    with contextlib.suppress(ValueError, IndexError, msgspec.DecodeError):
+        payload = token.split(".")[1]
+        claims = msgspec.json.decode(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        said = claims.get("aud") if isinstance(claims, dict) else None
+        return (said,) if isinstance(said, str) else tuple(each for each in said or () if isinstance(each, str))
+    return ()

@@ -1,0 +1,133 @@
+"""The picture of the namespaces: what steers in each, settled once for each change; it never blocks a reader.
+
+A namespace without annotations of ours costs its name and one reference. While the API server is away the picture goes
+on answering; a namespace that is not in it yet gets one live GET, because its pod may come before its watch event.
+"""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from weakref import WeakValueDictionary
+
+import msgspec
+
+from ..core import policy
+from ..core.policy import ClusterLayer, NamespaceLayer
+from ..errors import ApiError, NotFound, Unauthenticated
+from . import client as api
+from .watch import Alive, Changed, Deleted, Event, Listed, Lost, ObjectMeta
+
+PATH = "/api/v1/namespaces"
+LOOKUP_SECONDS = 1.5
+"""Half of what the API server gives a review (timeoutSeconds: 3)."""
+REMEMBER_SECONDS = 1.0
+"""How long the answer of a live GET is used, be it yes or no; afterwards the watch has it, or we ask again."""
+
+_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+
+Namespace = tuple[str, dict[str, str]]
+"""A name, and the annotations of our domain."""
+Fetch = Callable[[str], Awaitable[Mapping[str, str] | None]]
+
+
+def kept(metadata: ObjectMeta) -> Namespace:
+    """What we keep of a namespace."""
+    return metadata.name, policy.steering(metadata.annotations)
+
+
+class Namespaces:
+    """The namespaces as far as they steer. `fetch` gives the annotations of one that is not here, or None."""
+
+    def __init__(self, cluster: ClusterLayer, fetch: Fetch | None = None) -> None:
+        self.cluster = cluster
+        self.synced = False
+        self.fetch = fetch
+        self._picture: dict[str, NamespaceLayer] = {}
+        self._layers: WeakValueDictionary[tuple[tuple[str, str], ...], NamespaceLayer] = WeakValueDictionary()
+        self._recent: dict[str, tuple[float, NamespaceLayer | None]] = {}
+        self._flights: dict[str, asyncio.Task[NamespaceLayer | None]] = {}
+
+    def __len__(self) -> int:
+        return len(self._picture)
+
+    def get(self, name: str) -> NamespaceLayer | None:
+        """What holds in the namespace as the picture has it."""
+        return self._picture.get(name)
+
+    async def find(self, name: str) -> NamespaceLayer | None:
+        """What holds in a namespace that is not in the picture, by one live GET for all who ask at once."""
+        if self.fetch is None or not _NAME.fullmatch(name):
+            return None
+        now = asyncio.get_running_loop().time()
+        remembered = self._recent.get(name)
+        if remembered is not None and now < remembered[0]:
+            return remembered[1]
+        flight = self._flights.get(name)
+        if flight is None:
+            flight = self._flights[name] = asyncio.create_task(self._look_up(name))
+        return await asyncio.shield(flight)
+
+    async def _look_up(self, name: str) -> NamespaceLayer | None:
+        assert self.fetch is not None  # noqa: S101
+        clock = asyncio.get_running_loop().time
+        try:
+            annotations = await self.fetch(name)
+            found = None if annotations is None else self._layer(annotations)
+            self._recent = {each: entry for each, entry in self._recent.items() if clock() < entry[0]}
+            self._recent[name] = (clock() + REMEMBER_SECONDS, found)
+            return found
+        finally:
+            del self._flights[name]
+
+    def fold(self, event: Event[Namespace]) -> None:
+        """Let one event of the stream happen to the picture."""
+        match event:
+            case Listed(items=items):
+                self.replace(items)
+            case Changed(item=(name, annotations)):
+                self._picture[name] = self._layer(annotations)
+            case Deleted(item=(name, _)):
+                self._picture.pop(name, None)
+            case Alive() | Lost():
+                pass
+
+    def replace(self, items: Iterable[Namespace]) -> None:
+        """Take these namespaces for all there are."""
+        self._picture = {name: self._layer(annotations) for name, annotations in items}
+        self.synced = True
+
+    def resettle(self, cluster: ClusterLayer) -> None:
+        """Settle every namespace anew under another configuration of the cluster."""
+        self.cluster = cluster
+        held = [(name, layer.annotations) for name, layer in self._picture.items()]
+        self._layers.clear()
+        self._recent.clear()
+        self._picture = {name: self._layer(annotations) for name, annotations in held}
+
+    def _layer(self, annotations: Mapping[str, str]) -> NamespaceLayer:
+        """One layer for all namespaces with the same annotations."""
+        key = tuple(annotations.items())
+        layer = self._layers.get(key)
+        if layer is None:
+            layer = self._layers[key] = policy.resolve_namespace(self.cluster, annotations)
+        return layer
+
+
+class _Object(msgspec.Struct):
+    metadata: ObjectMeta
+
+
+def fetch_from(client: api.ApiClient, on_problem: Callable[[str, str], None]) -> Fetch:
+    """The live GET; a problem is told and counts as "nobody knows"."""
+
+    async def fetch(name: str) -> Mapping[str, str] | None:
+        try:
+            body = await client.get(f"{PATH}/{name}", accept=api.METADATA, seconds=LOOKUP_SECONDS)
+            return kept(msgspec.json.decode(body, type=_Object).metadata)[1]
+        except NotFound:
+            return None
+        except (ApiError, Unauthenticated, msgspec.DecodeError) as problem:
+            on_problem(name, str(problem))
+            return None
+
+    return fetch
