@@ -1,0 +1,206 @@
+"""The command as people use it: results on standard output, all else on standard error, exit codes that mean one thing."""
+
+import json
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.conftest import ROOT, boundtoken
+from webhook import __version__, config, configuration
+from webhook.cli import certs
+from webhook.cli.certs import Bundle
+from webhook.config import Address
+from webhook.errors import BadInput
+from webhook.pki import authority
+from webhook.pki.authority import KeyPair
+
+CONFIGURATION = ROOT / "manifests/35-configmap.yaml"
+HEAD = "apiVersion: boundtoken.dev/v1alpha1\nkind: Configuration\n"
+TLS = {"tls_cert": "a", "tls_key": "b"}
+
+
+@pytest.mark.parametrize("command", [[], ["serve"], ["certs"], ["certs", "init"], ["config"], ["config", "check"]])
+def test_every_command_explains_itself(command: list[str]) -> None:
+    said = boundtoken(*command, "--help")
+    assert (said.returncode, said.stderr) == (0, "")
+    assert "usage: boundtoken" in said.stdout
+    assert not command or "examples:" in said.stdout
+
+
+def test_the_version_is_said() -> None:
+    assert boundtoken("--version").stdout == f"boundtoken {__version__}\n"
+
+
+def test_wrong_use_is_2_and_goes_to_standard_error() -> None:
+    for arguments in (
+        [],
+        ["serve", "--nonsense"],
+        ["serve"],
+        ["certs", "init", "--days", "0"],
+        ["config", "check", "/missing"],
+    ):
+        said = boundtoken(*arguments)
+        assert (said.returncode, said.stdout) == (2, ""), arguments
+        assert said.stderr
+
+
+def test_every_fault_of_the_flags_is_told_at_once() -> None:
+    said = boundtoken("serve", "--listen", "here", "--drain-seconds", "-1", "--tls-cert", "a")
+    assert said.stderr.splitlines() == [
+        "boundtoken: --listen='here': must be HOST:PORT, such as 127.0.0.1:10250",
+        "boundtoken: --drain-seconds='-1': must be seconds from 0 to 3600",
+        "boundtoken: --tls-cert and --tls-key must be given together",
+    ]
+
+
+def test_outside_of_a_cluster_serve_says_what_to_do() -> None:
+    said = boundtoken("serve", "--tls-cert", "a", "--tls-key", "b")
+    assert said.returncode == 3
+    assert "not in a cluster; give --kubeconfig FILE" in said.stderr
+
+
+def test_flags_beat_variables_and_variables_beat_defaults() -> None:
+    environ = {"BOUNDTOKEN_LISTEN": "1.2.3.4:1", "BOUNDTOKEN_LOG_LEVEL": "debug", "BOUNDTOKEN_PORT": "tcp://10.0.0.1:443"}
+    settled = config.resolve({**TLS, "log_level": "error"}, environ)
+    assert (settled.listen, settled.log_level) == (Address(host="1.2.3.4", port=1), "error")
+    assert settled.plain_listen == Address(host="0.0.0.0", port=8080)
+    assert str(config.resolve({**TLS, "listen": "[::1]:5"}, {}).listen) == "[::1]:5"
+
+
+def test_standalone_listens_on_loopback() -> None:
+    settled = config.resolve({"standalone": [Path("x")]}, {})
+    assert (settled.listen.host, settled.plain_listen.host) == ("127.0.0.1", "127.0.0.1")
+
+
+@pytest.mark.parametrize(
+    "flags", [{**TLS, "standalone": ["x"]}, {"standalone": ["x"], "kubeconfig": "k"}, {**TLS, "ca_out": "c"}, {}]
+)
+def test_flags_that_exclude_each_other_are_refused(flags: dict[str, object]) -> None:
+    with pytest.raises(BadInput):
+        config.resolve(flags, {})
+
+
+def test_a_good_configuration_is_fine_and_a_bad_one_shows_every_fault(tmp_path: Path) -> None:
+    good = tmp_path / "good.yaml"
+    good.write_text(yaml.safe_load(CONFIGURATION.read_text())["data"]["config.yaml"])
+    assert boundtoken("config", "check", str(good)).returncode == 0
+    bad = tmp_path / "bad.yaml"
+    bad.write_text(
+        HEAD + "defaults: {inject: on, audience: 'a b', mountPath: x, expirationSeconds: 5}\n"
+        "locks: {maxExpirationSeconds: 1h, allowedAudiences: vault, podOverride: denied, enforceFloor: off}\n"
+        "namespaces: [a]\ntokenRequests: {govern: true}\nextra: 1\n"
+    )
+    said = boundtoken("config", "check", str(bad))
+    assert (said.returncode, said.stderr) == (1, "")
+    assert [line.removeprefix(f"{bad}: ") for line in said.stdout.splitlines()] == [
+        "extra: is not known; there are defaults, locks, namespaces, tokenRequests, legacySecrets, apiAudiences",
+        "defaults.inject: must be a string (YAML reads an unquoted on, off, yes or no as true or false: quote it); it is True",
+        'defaults.audience: must be one audience of at most 512 printable characters, no blanks; it is "a b"',
+        "defaults.expirationSeconds: must be a whole number of seconds from 600 to 4294967296; it is 5",
+        'defaults.mountPath: must be an absolute path without ".." and ":", and not "/"; it is "x"',
+        "locks.podOverride: is not known; did you mean podOverrides?",
+        'locks.maxExpirationSeconds: must be null or a whole number of seconds, 600 or more; it is "1h"',
+        'locks.allowedAudiences: must be a list of strings; it is "vault"',
+        "locks.enforceFloor: must be 'off': this release does not judge pods yet (YAML reads an unquoted on, off, yes or no as "
+        "true or false: quote it); it is False",
+        "namespaces: must be a mapping of excluded",
+        "tokenRequests.govern: must be False: this release does not judge pods yet (YAML reads an unquoted on, off, yes or no "
+        "as true or false: quote it); it is True",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("", "must be a mapping with apiVersion: boundtoken.dev/v1alpha1 and kind: Configuration"),
+        ("a: [", "line 1, column 5: must be YAML: expected the node content, but found '<stream end>'"),
+        (HEAD + "kind: Configuration\n", "line 3, column 1: must be YAML: key 'kind' stands twice"),
+        (HEAD + "1: x\n", "line 3, column 1: must be YAML: key 1 must be a string"),
+        (
+            HEAD + "defaults: {audience: x}\nlocks: {allowedAudiences: [y]}\n",
+            'defaults.audience: must be one of locks.allowedAudiences, and "x" is not',
+        ),
+        (
+            HEAD + "defaults: {expirationSeconds: 3607}\n",
+            "defaults.expirationSeconds: must not be 3607, which the API server makes a year; 3600 is right; it is 3607",
+        ),
+    ],
+)
+def test_a_configuration_that_cannot_be_read_names_the_place(text: str, fault: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        configuration.parse(text)
+    assert fault in caught.value.faults[-1]
+
+
+def test_the_configuration_settles_layers_and_locks() -> None:
+    layer = configuration.parse(
+        HEAD
+        + "defaults: {inject: enabled, expirationSeconds: 1200}\nlocks: {maxExpirationSeconds: 900, podOverrides: denied}\n"
+        "namespaces: {excluded: [legacy]}\napiAudiences: [api]\n"
+    ).layer
+    assert (layer.defaults.inject, layer.defaults.expiration_seconds) == (True, 1200)
+    assert (layer.locks.max_expiration_seconds, layer.locks.pod_overrides) == (900, False)
+    assert layer.excluded == {"legacy", "kube-system", "kube-public", "kube-node-lease"}
+    assert layer.api_audiences == ("api",)
+
+
+def test_the_schema_names_every_key_and_forbids_others() -> None:
+    schema = json.loads(boundtoken("config", "schema").stdout)
+    assert schema["additionalProperties"] is False
+    assert set(schema["properties"]) == {"apiVersion", "kind", *configuration.FIELDS}
+    assert schema["properties"]["locks"]["properties"]["podOverrides"] == {"enum": ["allowed", "denied"]}
+
+
+def test_certs_init_writes_a_pair_that_only_its_owner_can_read(tmp_path: Path) -> None:
+    folder = tmp_path / "dev"
+    said = boundtoken("certs", "init", "--out", str(folder), "--host", "example.test")
+    assert said.stdout.splitlines() == [f"{folder}/{name} created" for name in ("ca.crt", "tls.crt", "tls.key")]
+    assert (folder / "tls.key").stat().st_mode & 0o777 == 0o600
+    leaf = authority.read_certificate((folder / "tls.crt").read_bytes())
+    assert {"example.test", "localhost", "127.0.0.1", "boundtoken.boundtoken-system.svc"} <= set(authority.hosts_of(leaf))
+    kept = (folder / "tls.crt").read_bytes()
+    assert "kept" in boundtoken("certs", "init", "--out", str(folder)).stdout
+    assert (folder / "tls.crt").read_bytes() == kept
+    assert "(dry run)" in boundtoken("certs", "init", "--out", str(folder), "--renew", "--dry-run").stdout
+    assert (folder / "tls.crt").read_bytes() == kept
+    boundtoken("certs", "init", "--out", str(folder), "--renew")
+    assert (folder / "tls.crt").read_bytes() != kept
+    assert sorted(path.name for path in folder.iterdir()) == ["ca.crt", "tls.crt", "tls.key"]
+
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+HOSTS = ["a.svc"]
+
+
+@pytest.mark.parametrize(
+    ("age", "hosts", "want"),
+    [
+        pytest.param(0, HOSTS, True, id="fresh"),
+        pytest.param(60, HOSTS, True, id="at two thirds less a bit"),
+        pytest.param(62, HOSTS, False, id="in the last third"),
+        pytest.param(100, HOSTS, False, id="expired"),
+        pytest.param(-1, HOSTS, False, id="not yet valid"),
+        pytest.param(0, [*HOSTS, "b.svc"], False, id="another name is wanted"),
+    ],
+)
+def test_what_is_good_enough_to_keep(age: int, hosts: list[str], want: bool) -> None:
+    root = authority.make_authority("x", NOW, timedelta(days=92))
+    leaf = authority.issue(root, HOSTS, NOW, timedelta(days=92))
+    assert certs.good(Bundle(root.certificate, leaf), hosts, NOW + timedelta(days=age)) is want
+
+
+def test_a_leaf_of_another_authority_is_not_kept() -> None:
+    root, other = (authority.make_authority("x", NOW, timedelta(days=9)) for _ in range(2))
+    leaf = authority.issue(root, HOSTS, NOW, timedelta(days=9))
+    assert not certs.good(Bundle(other.certificate, leaf), HOSTS, NOW)
+    assert not certs.good(Bundle(b"", KeyPair(b"", b"")), HOSTS, NOW)
+
+
+def test_serving_imports_nothing_of_kubernetes() -> None:
+    code = "import sys, webhook.cli.serve; print([name for name in sys.modules if name.split('.')[0] == 'kubernetes'])"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "[]"

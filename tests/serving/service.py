@@ -1,0 +1,128 @@
+"""A service on loopback for one test, with real TLS: standalone, or with files for its certificate and a small API server."""
+
+import asyncio
+import json
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from tests.controlplane.cluster import free_port
+from tests.controlplane.kubelet import show
+from tests.pods import Json, a_pod, a_review
+from webhook import config
+from webhook.log import Log
+from webhook.pki import authority
+from webhook.pki.authority import KeyPair
+from webhook.serving.service import Service
+
+NAMESPACE = """
+apiVersion: v1
+kind: Namespace
+metadata:
+  name: shop
+  annotations: {boundtoken.dev/inject: enabled, boundtoken.dev/automount: disabled}
+"""
+
+
+class Running:
+    """A service, a client that trusts it, and what it logs."""
+
+    def __init__(self, service: Service, port: int, plain: int, lines: list[Json], folder: Path) -> None:
+        self.service = service
+        self.port = port
+        self.lines = lines
+        self.folder = folder
+        self.url = f"https://localhost:{port}"
+        self.plain = f"http://127.0.0.1:{plain}"
+        self.task: asyncio.Task[None]
+        self._trust: ssl.SSLContext | None = None
+
+    def trust(self) -> ssl.SSLContext:
+        if self._trust is None:
+            self._trust = ssl.create_default_context(cafile=str(self.folder / "ca.crt"))
+        return self._trust
+
+    async def post(self, body: Any, *, session: aiohttp.ClientSession | None = None, **options: Any) -> tuple[int, str]:
+        """Status and text of a POST to /mutate."""
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        headers = {"Content-Type": "application/json", **options.pop("headers", {})}
+        own = session or aiohttp.ClientSession()
+        try:
+            url = self.url + options.pop("path", "/mutate")
+            async with own.post(url, data=data, headers=headers, ssl=self.trust(), **options) as answer:
+                return answer.status, await answer.text()
+        finally:
+            if session is None:
+                await own.close()
+
+    async def get(self, path: str) -> tuple[int, str]:
+        async with aiohttp.ClientSession() as session, session.get(self.plain + path) as answer:
+            return answer.status, await answer.text()
+
+    async def metric(self, line: str) -> float:
+        """The value of the metric whose line begins so; 0 where there is none yet."""
+        _, text = await self.get("/metrics")
+        return next((float(each.split()[-1]) for each in text.splitlines() if each.startswith(line)), 0.0)
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection("localhost", self.port, ssl=self.trust(), server_hostname="localhost")
+
+    def said(self, event: str) -> list[Json]:
+        return [line for line in self.lines if line["event"].startswith(event)]
+
+
+REVIEW = a_review(a_pod())
+
+
+def write_pair(folder: Path, pair: KeyPair) -> None:
+    """Certificate and key in the folder `tls`, swapped as the kubelet swaps a Secret."""
+    (folder / "tls").mkdir(exist_ok=True)
+    show(folder / "tls", {"tls.crt": pair.certificate, "tls.key": pair.key})
+
+
+def an_authority(folder: Path) -> KeyPair:
+    """A CA whose certificate stands in `ca.crt`."""
+    root = authority.make_authority("test", datetime.now(UTC), timedelta(days=1))
+    (folder / "ca.crt").write_bytes(root.certificate)
+    return root
+
+
+def a_leaf(root: KeyPair, *, life: timedelta = timedelta(hours=1)) -> KeyPair:
+    return authority.issue(root, ["localhost", "127.0.0.1"], datetime.now(UTC), life)
+
+
+@asynccontextmanager
+async def running(folder: Path, *, ready: bool = True, **flags: Any) -> AsyncIterator[Running]:
+    """A service with these flags; standalone with the namespace `shop` unless they say otherwise."""
+    port, plain = free_port(), free_port()
+    if "tls_cert" not in flags:
+        (folder / "namespaces").mkdir(exist_ok=True)
+        (folder / "namespaces" / "shop.yaml").write_text(NAMESPACE)
+        flags = {"standalone": [folder / "namespaces"], "ca_out": folder / "ca.crt", **flags}
+    flags = {"listen": f"127.0.0.1:{port}", "plain_listen": f"127.0.0.1:{plain}", "drain_seconds": "0", **flags}
+    lines: list[Json] = []
+    log = Log("debug", lambda line: lines.append(json.loads(line)))
+    service = Service(config.resolve(flags, {}), {}, log)
+    started = Running(service, port, plain, lines, folder)
+    started.task = asyncio.create_task(service.run())
+    try:
+        await eventually(lambda: bool(started.said("serving")) or started.task.done())
+        if ready:
+            await eventually(lambda: not service.missing())
+        yield started
+    finally:
+        if not started.task.done():
+            service.stop()
+        await started.task
+
+
+async def eventually(true: Any, seconds: float = 5) -> None:
+    """Wait until `true()`; fails after `seconds`."""
+    async with asyncio.timeout(seconds):
+        while not true():
+            await asyncio.sleep(0.01)

@@ -1,0 +1,195 @@
+"""The TLS port as a client sees it: what is answered, what is refused, what is said about it."""
+
+import asyncio
+import base64
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from tests.pods import a_pod, a_review
+from tests.serving.service import REVIEW, running
+from webhook.core import names
+from webhook.core.policy import ClusterLayer
+from webhook.serving import connection
+
+
+async def test_a_review_is_answered_with_a_patch(tmp_path: Path) -> None:
+    async with running(tmp_path) as service:
+        status, text = await service.post(REVIEW)
+        response = json.loads(text)["response"]
+        assert (status, response["uid"], response["allowed"]) == (200, REVIEW["request"]["uid"], True)
+        assert json.loads(base64.b64decode(response["patch"]))[0]["path"] == "/spec/containers/0/volumeMounts"
+
+
+@pytest.mark.parametrize("kind", ["application/json; charset=UTF-8", "Application/JSON", "application/json;charset=latin-1"])
+async def test_any_charset_of_json_is_accepted(tmp_path: Path, kind: str) -> None:
+    async with running(tmp_path) as service:
+        assert (await service.post(REVIEW, headers={"Content-Type": kind}))[0] == 200
+
+
+async def test_what_is_no_review_is_refused_with_a_sentence(tmp_path: Path) -> None:
+    async with running(tmp_path) as service:
+        assert await service.post(b"{") == (400, "the body must be the JSON of an AdmissionReview: Input data was truncated\n")
+        assert await service.post(b"") == (400, "the body is empty; it must be an AdmissionReview\n")
+        assert (await service.post({**REVIEW, "apiVersion": "admission.k8s.io/v1beta1"}))[0] == 400
+        assert (await service.post(REVIEW, headers={"Content-Type": "text/plain"}))[0] == 415
+        assert (await service.post(REVIEW, path="/validate-me"))[0] == 404
+        async with aiohttp.ClientSession() as session, session.get(service.url + "/mutate", ssl=service.trust()) as answer:
+            assert answer.status == 405
+        name = (
+            'boundtoken_admission_requests_total{operation="other",outcome="failed",reason="malformed-review",resource="other"}'
+        )
+        assert await service.metric(name) >= 3
+        assert len(service.said("malformed review")) == 3
+
+
+async def test_a_body_over_the_limit_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    async with running(tmp_path) as service:
+        reader, writer = await service.connect()
+        head = "POST /mutate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 16777216\r\n\r\n"
+        writer.write(head.encode())
+        assert b"413" in await reader.readline()
+        writer.close()
+
+
+async def test_a_chunked_body_is_read_and_counted(tmp_path: Path) -> None:
+    async def chunks(size: int) -> AsyncIterator[bytes]:
+        yield json.dumps(REVIEW).encode()
+        for _ in range(size):
+            yield b" " * (1 << 20)
+
+    async with running(tmp_path) as service:
+        async with aiohttp.ClientSession() as session:
+            kind = {"Content-Type": "application/json"}
+            async with session.post(service.url + "/mutate", data=chunks(1), headers=kind, ssl=service.trust()) as answer:
+                assert answer.status == 200
+        reader, writer = await service.connect()
+        writer.write(
+            b"POST /mutate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+        )
+        for _ in range(8):
+            writer.write(b"100000\r\n" + b" " * (1 << 20) + b"\r\n")
+        assert b"413" in await asyncio.wait_for(reader.readline(), 5)
+        writer.close()
+
+
+async def test_a_body_that_does_not_arrive_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection.read_body, "__defaults__", (connection.MAX_BODY_BYTES, 0.2))
+    async with running(tmp_path) as service:
+        reader, writer = await service.connect()
+        writer.write(b"POST /mutate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{")
+        assert b"408" in await asyncio.wait_for(reader.readline(), 5)
+        writer.close()
+
+
+async def test_a_header_that_does_not_arrive_is_cut_and_an_idle_connection_is_not(tmp_path: Path) -> None:
+    async with running(tmp_path) as service:
+        sweep = asyncio.create_task(service.service.connections.sweep(header_seconds=0.2, every=0.05))
+        reader, writer = await service.connect()
+        writer.write(b"POST /mutate HT")
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+        async with aiohttp.ClientSession() as session:
+            assert (await service.post(REVIEW, session=session))[0] == 200
+            await asyncio.sleep(0.5)
+            assert (await service.post(REVIEW, session=session))[0] == 200
+            (pool,) = session.connector._conns.values()  # type: ignore[union-attr]
+            assert len(pool) == 1
+        slow_reader, slow_writer = await service.connect()
+        slow_writer.write(_request(REVIEW))
+        assert b"200" in await slow_reader.readline()
+        slow_writer.write(b"POST /mut")
+        await asyncio.wait_for(slow_reader.read(), 5)
+        for each in (writer, slow_writer):
+            each.close()
+        sweep.cancel()
+        assert await service.metric('boundtoken_connections_cut_total{reason="header"}') >= 2
+
+
+def _request(review: object) -> bytes:
+    body = json.dumps(review).encode()
+    head = f"POST /mutate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    return head.encode() + body
+
+
+async def test_more_connections_than_the_cap_are_closed_at_once(tmp_path: Path) -> None:
+    async with running(tmp_path) as service:
+        service.service.connections.most = 2
+        held = [await service.connect() for _ in range(2)]
+        reader, writer = await service.connect()
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+        for _, each in [*held, (reader, writer)]:
+            each.close()
+
+
+async def test_one_line_for_each_review_with_nothing_of_the_pod(tmp_path: Path) -> None:
+    pod = a_pod(annotations={names.AUDIENCE: "a b", "secret": "hunter2"})
+    pod["metadata"] = {"generateName": "web-", **pod["metadata"], "name": ""}
+    pod["metadata"]["ownerReferences"] = [{"kind": "ReplicaSet", "name": "web-1", "controller": True}]
+    pod["spec"]["containers"][0]["env"] = [{"name": "PASSWORD", "value": "hunter2"}]
+    async with running(tmp_path) as service:
+        await service.post(a_review(pod, dryRun=True))
+        (line,) = service.said("review")
+    assert list(line) == [
+        "time", "level", "event", "uid", "namespace", "name", "owner", "operation", "resource", "outcome", "reason",
+        "duration_us", "dry_run", "faults",
+    ]  # fmt: skip
+    assert (line["name"], line["owner"], line["reason"], line["dry_run"], line["faults"]) == (
+        "web-", "ReplicaSet/web-1", "injected", True, 1,
+    )  # fmt: skip
+    assert "hunter2" not in json.dumps(service.lines)
+
+
+async def test_strangers_words_do_not_become_labels(tmp_path: Path) -> None:
+    async with running(tmp_path) as service:
+        review = a_review(None, operation="EVIL", resource={"resource": "evil"}, subResource="x" * 50)
+        assert (await service.post(review))[0] == 200
+        _, text = await service.get("/metrics")
+        assert "EVIL" not in text
+        assert "evil" not in text
+
+
+async def test_our_own_bug_lets_the_pod_through_and_is_told_without_the_pod(tmp_path: Path) -> None:
+    class Broken:
+        cluster = ClusterLayer()
+
+        def get(self, _: str) -> None:
+            raise KeyError("hunter2")
+
+    async with running(tmp_path) as service:
+        service.service.connections.answer.namespaces = Broken()  # type: ignore[attr-defined]
+        status, text = await service.post(REVIEW)
+        response = json.loads(text)["response"]
+        assert (status, response["allowed"], response["auditAnnotations"]) == (200, True, {"reason": "internal-error"})
+        assert "patch" not in response
+        (line,) = service.said("internal error")
+        assert (line["uid"], line["error"]) == (REVIEW["request"]["uid"], "KeyError")
+        assert "_namespace_of" in line["traceback"]
+        assert "hunter2" not in json.dumps(service.lines).replace('raise KeyError(\\"hunter2\\")', "")
+        assert await service.metric(
+            'boundtoken_admission_requests_total{operation="CREATE",outcome="failed",reason="internal-error",resource="pods"}'
+        )
+
+
+async def test_a_client_that_leaves_in_the_middle_makes_no_noise(tmp_path: Path) -> None:
+    async with running(tmp_path) as service:
+        for part in (10, 200):
+            _, writer = await service.connect()
+            writer.write(_request(REVIEW)[:part])
+            await writer.drain()
+            writer.transport.abort()
+        assert (await service.post(REVIEW))[0] == 200
+        assert [line for line in service.lines if line["level"] in ("warning", "error")] == []
+
+
+async def test_the_plain_port_answers_the_kubelet_and_the_scraper(tmp_path: Path) -> None:
+    async with running(tmp_path) as service:
+        assert await service.get("/livez") == (200, "ok\n")
+        assert await service.get("/readyz") == (200, "ok\n")
+        assert (await service.get("/mutate"))[0] == 404
+        status, text = await service.get("/metrics")
+        assert status == 200
+        assert 'boundtoken_build_info{python="' in text
+        assert "process_resident_memory_bytes" in text

@@ -1,0 +1,271 @@
+"""A process over its life: what it waits for, what it reads again, how it drains."""
+
+import asyncio
+import json
+import signal
+import ssl
+import subprocess
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from tests.cluster.api import a_namespace, an_event, api_server
+from tests.conftest import BOUNDTOKEN, ROOT
+from tests.controlplane.cluster import free_port
+from tests.serving.service import NAMESPACE, REVIEW, Running, a_leaf, an_authority, eventually, running, write_pair
+from webhook.errors import BadInput
+from webhook.pki import authority
+from webhook.pki.authority import KeyPair
+
+KUBECONFIG = """
+apiVersion: v1
+kind: Config
+clusters: [{name: c, cluster: {server: "%s"}}]
+users: [{name: u, user: {token: t}}]
+contexts: [{name: x, context: {cluster: c, user: u}}]
+current-context: x
+"""
+CONFIGURATION = "apiVersion: boundtoken.dev/v1alpha1\nkind: Configuration\n"
+
+
+async def injects(service: Running) -> bool:
+    status, text = await service.post(REVIEW)
+    assert status == 200
+    return "patch" in json.loads(text)["response"]
+
+
+def files_flags(folder: Path, server: str) -> dict[str, Any]:
+    (folder / "kubeconfig").write_text(KUBECONFIG % server)
+    names = {"tls_cert": "tls/tls.crt", "tls_key": "tls/tls.key", "kubeconfig": "kubeconfig"}
+    return {flag: str(folder / name) for flag, name in names.items()}
+
+
+async def test_readiness_waits_for_certificate_and_namespaces_and_says_so(tmp_path: Path) -> None:
+    async with api_server() as (api, _):
+        api.refusals = [500]
+        async with running(tmp_path, ready=False, **files_flags(tmp_path, api.server)) as service:
+            assert await service.get("/readyz") == (
+                503,
+                "not ready: no certificate is loaded; the namespaces are not listed\n",
+            )
+            write_pair(tmp_path, a_leaf(an_authority(tmp_path)))
+            await eventually(lambda: not service.service.missing())
+            assert await service.get("/readyz") == (200, "ok\n")
+
+
+async def test_the_picture_follows_the_cluster(tmp_path: Path) -> None:
+    async with api_server() as (api, _):
+        write_pair(tmp_path, a_leaf(an_authority(tmp_path)))
+        api.namespaces = [a_namespace("shop")]
+        changed = asyncio.Event()
+        api.watches = [[changed.wait, an_event("MODIFIED", a_namespace("shop", 201, inject="enabled")), api.never]]
+        async with running(tmp_path, **files_flags(tmp_path, api.server)) as service:
+            assert not await injects(service)
+            changed.set()
+            async with asyncio.timeout(5):
+                while not await injects(service):
+                    await asyncio.sleep(0.01)
+            assert await service.metric("boundtoken_namespaces ") == 1
+            assert await service.metric('boundtoken_namespace_relists_total{reason="start"}') >= 1
+
+
+async def test_namespace_files_are_read_again_and_a_bad_one_is_refused_whole(tmp_path: Path) -> None:
+    async with running(tmp_path) as service:
+        assert await injects(service)
+        file = tmp_path / "namespaces" / "shop.yaml"
+        file.write_text(
+            NAMESPACE.replace("inject: enabled", "inject: disabled").replace("automount: disabled", "automount: enabled")
+        )
+        await eventually(lambda: service.said("namespaces read again"))
+        assert not await injects(service)
+        file.write_text("apiVersion: v1\nkind: Namespace\nmetadata: {name: shop, annotations: {boundtoken.dev/inject: true}}")
+        await eventually(lambda: service.said("namespaces refused"))
+        (line,) = service.said("namespaces refused")
+        assert line["faults"] == [
+            f"{file}: Namespace shop: metadata.annotations must map strings to strings (quote numbers and true)"
+        ]
+        assert not await injects(service)
+
+
+async def test_the_configuration_is_read_again_and_a_bad_one_is_refused_whole(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(CONFIGURATION)
+    async with running(tmp_path, config=str(file)) as service:
+        assert await service.metric("boundtoken_config_last_reload_successful") == 1
+        file.write_text(CONFIGURATION + "namespaces: {excluded: [shop]}\n")
+        await eventually(lambda: len(service.said("configuration in force")) == 2)
+        assert not await injects(service)
+        file.write_text(CONFIGURATION + "defaults: {inject: on, expirationSeconds: 3607}\n")
+        await eventually(lambda: service.said("configuration refused"))
+        (line,) = service.said("configuration refused")
+        assert [fault.split(": ")[1] for fault in line["faults"]] == ["defaults.inject", "defaults.expirationSeconds"]
+        assert await service.metric("boundtoken_config_last_reload_successful") == 0
+        assert not await injects(service)
+        hash_ = service.said("configuration in force")[-1]["hash"]
+        assert await service.metric(f'boundtoken_config_info{{hash="{hash_}"}}') == 1
+
+
+async def test_a_bad_configuration_at_start_is_told_with_every_fault(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text("apiVersion: v1\nkind: Configuration\ndefualts: {}\n")
+    with pytest.raises(BadInput) as caught:
+        async with running(tmp_path, config=str(file)):
+            pass
+    assert caught.value.faults == (
+        f'{file}: apiVersion: must be boundtoken.dev/v1alpha1, and is "v1"',
+        f"{file}: defualts: is not known; did you mean defaults?",
+    )
+
+
+async def test_an_address_in_use_is_told(tmp_path: Path) -> None:
+    async with running(tmp_path) as service:
+        with pytest.raises(BadInput, match="--listen 127.0.0.1.*choose another address"):
+            async with running(tmp_path, listen=f"127.0.0.1:{service.port}"):
+                pass
+
+
+async def served(service: Running) -> int:
+    """The serial number of the certificate that a new connection sees."""
+    _, writer = await service.connect()
+    tls: ssl.SSLObject = writer.get_extra_info("ssl_object")
+    writer.close()
+    return _certificate(tls).serial_number
+
+
+def _certificate(tls: ssl.SSLObject) -> x509.Certificate:
+    der = tls.getpeercert(binary_form=True)
+    assert der is not None
+    return x509.load_der_x509_certificate(der)
+
+
+async def test_a_certificate_is_swapped_under_open_connections(tmp_path: Path) -> None:
+    root = an_authority(tmp_path)
+    first, second = a_leaf(root), a_leaf(root)
+    write_pair(tmp_path, first)
+    async with api_server() as (api, _), running(tmp_path, **files_flags(tmp_path, api.server)) as service:
+        assert await served(service) == authority.read_certificate(first.certificate).serial_number
+        async with aiohttp.ClientSession() as session:
+            await service.post(REVIEW, session=session)
+            write_pair(tmp_path, second)
+            await eventually(lambda: len(service.said("certificate in use")) == 2)
+            assert (await service.post(REVIEW, session=session))[0] == 200
+        assert await served(service) == authority.read_certificate(second.certificate).serial_number
+        end = authority.read_certificate(second.certificate).not_valid_after_utc.timestamp()
+        assert await service.metric('boundtoken_certificate_not_after_timestamp_seconds{kind="leaf"}') == end
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        pytest.param(lambda good, other: KeyPair(good.certificate, other.key), id="a key of another"),
+        pytest.param(lambda good, _: KeyPair(good.certificate[:100], good.key), id="half a certificate"),
+        pytest.param(lambda good, _: KeyPair(good.certificate, b""), id="an empty key"),
+        pytest.param(lambda _, __: KeyPair(b"garbage", b"garbage"), id="garbage"),
+    ],
+)
+async def test_a_broken_pair_leaves_the_old_one_serving(tmp_path: Path, broken: object) -> None:
+    root = an_authority(tmp_path)
+    good, other = a_leaf(root), a_leaf(root)
+    write_pair(tmp_path, good)
+    async with api_server() as (api, _), running(tmp_path, **files_flags(tmp_path, api.server)) as service:
+        refused = await service.metric('boundtoken_certificate_rotations_total{kind="leaf",result="refused"}')
+        write_pair(tmp_path, broken(good, other))  # type: ignore[operator]
+        await eventually(lambda: service.said("certificate refused, the old one goes on serving"))
+        assert await served(service) == authority.read_certificate(good.certificate).serial_number
+        assert (await service.post(REVIEW))[0] == 200
+        assert await service.metric('boundtoken_certificate_rotations_total{kind="leaf",result="refused"}') == refused + 1
+        assert "PRIVATE" not in json.dumps(service.lines)
+
+
+async def test_an_expired_certificate_is_still_served(tmp_path: Path) -> None:
+    root = an_authority(tmp_path)
+    write_pair(tmp_path, a_leaf(root, life=timedelta(seconds=-60)))
+    async with api_server() as (api, _), running(tmp_path, **files_flags(tmp_path, api.server)) as service:
+        with pytest.raises(ssl.SSLCertVerificationError, match="certificate has expired"):
+            await service.connect()
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_both_versions_of_tls_are_spoken_and_no_older_one(tmp_path: Path, version: ssl.TLSVersion) -> None:
+    async with running(tmp_path) as service:
+        trust = service.trust()
+        trust.minimum_version = trust.maximum_version = version
+        _, writer = await asyncio.open_connection("localhost", service.port, ssl=trust)
+        tls = writer.get_extra_info("ssl_object")
+        assert tls.version() == version.name.replace("TLSv1_", "TLSv1.")
+        assert isinstance(_certificate(tls).public_key(), ec.EllipticCurvePublicKey)
+        writer.close()
+
+
+def test_openssl_verifies_the_throw_away_certificate(tmp_path: Path) -> None:
+    with process(tmp_path) as (running_, port, _):
+        command = ["openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-servername", "localhost", "-verify_return_error"]
+        command += ["-CAfile", str(tmp_path / "ca.crt"), "-verify_hostname", "localhost"]
+        said = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=20)
+        assert "Verify return code: 0 (ok)" in said.stdout
+        assert running_.poll() is None
+
+
+class process:  # noqa: N801  (reads as a verb: with process(...))
+    """`boundtoken serve --standalone` as a process of its own: uvloop, signals and all."""
+
+    def __init__(self, folder: Path, *flags: str) -> None:
+        self.folder, self.flags = folder, flags
+
+    def __enter__(self) -> tuple[subprocess.Popen[str], int, int]:
+        port, plain = free_port(), free_port()
+        command = [
+            str(BOUNDTOKEN),
+            "serve",
+            "--listen",
+            f"127.0.0.1:{port}",
+            "--plain-listen",
+            f"127.0.0.1:{plain}",
+            *self.flags,
+        ]
+        command += ["--standalone", str(ROOT / "manifests/examples"), "--ca-out", str(self.folder / "ca.crt")]
+        self.started = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        assert self.started.stderr is not None
+        for line in self.started.stderr:
+            if '"serving"' in line:
+                break
+        return self.started, port, plain
+
+    def __exit__(self, *_: object) -> None:
+        self.started.kill()
+        self.started.communicate()
+
+
+async def test_a_drain_fails_no_request_on_old_or_new_connections(tmp_path: Path) -> None:
+    with process(tmp_path, "--drain-seconds", "2") as (started, port, plain):
+        trust = ssl.create_default_context(cafile=str(tmp_path / "ca.crt"))
+        url, body, kind = f"https://localhost:{port}/mutate", json.dumps(REVIEW), {"Content-Type": "application/json"}
+        closed = 0
+        async with aiohttp.ClientSession() as session:
+            async with session.post(url, data=body, headers=kind, ssl=trust) as answer:
+                assert answer.headers.get("Connection") != "close"
+            started.send_signal(signal.SIGTERM)
+            begun = time.monotonic()
+            while time.monotonic() - begun < 1.8:
+                async with session.post(url, data=body, headers=kind, ssl=trust) as answer:
+                    assert answer.status == 200
+                    closed += answer.headers.get("Connection") == "close"
+                await asyncio.sleep(0.02)
+            async with session.get(f"http://127.0.0.1:{plain}/readyz") as answer:
+                assert (answer.status, await answer.text()) == (503, "not ready: draining\n")
+        assert closed > 20
+        assert started.wait(10) == 0
+
+
+def test_a_second_signal_ends_the_drain_at_once(tmp_path: Path) -> None:
+    with process(tmp_path, "--drain-seconds", "60") as (started, _, _):
+        started.send_signal(signal.SIGTERM)
+        time.sleep(0.3)
+        started.send_signal(signal.SIGINT)
+        assert started.wait(8) == 0

@@ -1,0 +1,1 @@
+"""The command for people: flags in, results on standard output, everything said about them on standard error."""

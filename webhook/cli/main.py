@@ -1,0 +1,128 @@
+"""The parser and the dispatch; turns what can break into one line and an exit code.
+
+Exit codes of all commands: 0 fine, 1 findings, 2 wrong use, 3 could not find out. Each command imports what it needs
+when it runs, because `serve` must start fast and small.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from .. import __version__
+from ..config import OPTIONS
+from ..errors import BadInput, WebhookError
+
+FINE, FINDINGS, WRONG_USE, COULD_NOT_FIND_OUT = range(4)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; gives its exit code."""
+    parsed = parser().parse_args(arguments)
+    try:
+        return int(parsed.run(parsed))
+    except BadInput as problem:
+        for fault in problem.faults:
+            print(f"boundtoken: {fault}", file=sys.stderr)
+        return WRONG_USE
+    except WebhookError as problem:
+        print(f"boundtoken: {problem}", file=sys.stderr)
+        return COULD_NOT_FIND_OUT
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FINE
+    except KeyboardInterrupt:
+        return 130
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    top = argparse.ArgumentParser(
+        prog="boundtoken",
+        description="Short-lived, audience-bound service account tokens for pods.",
+        epilog="Exit codes: 0 fine, 1 findings, 2 wrong use, 3 could not find out.",
+    )
+    top.add_argument("--version", action="version", version=f"boundtoken {__version__}")
+    commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _serve(_command(commands, "serve", "answer the API server", SERVE_EXAMPLES))
+    certs = _command(commands, "certs", "certificates of the webhook", CERTS_EXAMPLES)
+    _certs_init(
+        _command(
+            certs.add_subparsers(title="commands", metavar="COMMAND", required=True),
+            "init",
+            "make a CA and a leaf, into a cluster or into files",
+            CERTS_EXAMPLES,
+        )
+    )
+    config = _command(commands, "config", "the cluster's configuration file", CONFIG_EXAMPLES)
+    subcommands = config.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    check = _command(subcommands, "check", "judge a configuration file", CONFIG_EXAMPLES)
+    check.add_argument("file", metavar="FILE", help="the file, - for standard input")
+    check.set_defaults(run=_late("config", "check"))
+    schema = _command(subcommands, "schema", "print the JSON Schema of the file", CONFIG_EXAMPLES)
+    schema.set_defaults(run=_late("config", "schema"))
+    return top
+
+
+SERVE_EXAMPLES = """examples:
+  boundtoken serve --standalone manifests/examples --ca-out ca.crt   no cluster: namespaces come from files
+  boundtoken serve --tls-cert tls.crt --tls-key tls.key              in a cluster, as the pod that we are
+  boundtoken serve --kubeconfig ~/.kube/config --tls-cert tls.crt --tls-key tls.key   outside of one"""
+CERTS_EXAMPLES = """examples:
+  boundtoken certs init                      Secret and caBundle into the cluster of the current context
+  boundtoken certs init --dry-run            the same, judged by the API server and not kept
+  boundtoken certs init --out certs/dev      ca.crt, tls.crt and tls.key into a folder, for work on this machine"""
+CONFIG_EXAMPLES = """examples:
+  boundtoken config check config.yaml        every fault with its path; exit 1 when there is one
+  boundtoken config schema > schema.json     for an editor that completes and checks"""
+
+
+def _command(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, what: str, examples: str
+) -> argparse.ArgumentParser:
+    return commands.add_parser(
+        name,
+        help=what,
+        description=what[0].upper() + what[1:] + ".",
+        epilog=examples,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def _serve(command: argparse.ArgumentParser) -> None:
+    for option in OPTIONS:
+        default = f" (default {option.default})" if option.default else ""
+        command.add_argument(f"--{option.name}", metavar=option.metavar, help=f"{option.help}{default}; or {option.variable}")
+    command.add_argument(
+        "--standalone",
+        metavar="FILE|DIR",
+        nargs="+",
+        type=Path,
+        help="no cluster: Namespace objects from these YAML files, a throw-away CA, on 127.0.0.1",
+    )
+    command.add_argument("--ca-out", metavar="FILE", type=Path, help="where the throw-away CA's certificate goes")
+    command.set_defaults(run=_late("serve", "serve"))
+
+
+def _certs_init(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--out", metavar="DIR", type=Path, help="write files here instead of a Secret")
+    command.add_argument("--host", metavar="NAME", action="append", help="further DNS name or address of the leaf")
+    command.add_argument("--days", metavar="N", type=int, default=365, help="life of both certificates (default 365)")
+    command.add_argument(
+        "--namespace", metavar="NAME", default=None, help="namespace of the webhook (default boundtoken-system)"
+    )
+    command.add_argument("--kubeconfig", metavar="FILE", help="default: KUBECONFIG, then ~/.kube/config")
+    command.add_argument("--context", metavar="NAME", help="context of the kubeconfig (default its current one)")
+    command.add_argument("--renew", action="store_true", help="make new ones even where good ones are there")
+    command.add_argument("--dry-run", action="store_true", help="let the API server judge it, and keep nothing")
+    command.set_defaults(run=_late("certs", "init"))
+
+
+def _late(module: str, function: str) -> object:
+    def run(parsed: argparse.Namespace) -> int:
+        import importlib  # noqa: PLC0415
+
+        return int(getattr(importlib.import_module(f".{module}", __package__), function)(parsed))
+
+    return run

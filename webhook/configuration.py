@@ -1,0 +1,234 @@
+"""The cluster's configuration file: YAML text in, a `ClusterConfiguration` out, or every fault with its path at once.
+
+One table says what the file may hold; reading, refusing and the JSON Schema are all made of it. Values follow the same
+rules as the annotations of the same meaning, because the same functions read them.
+"""
+
+import difflib
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+import yaml
+
+from .core import names, wishes
+from .core.policy import ClusterLayer, TokenPolicy
+from .core.text import quoted
+from .core.wishes import Locks
+from .errors import BadInput
+
+API_VERSION = "boundtoken.dev/v1alpha1"
+KIND = "Configuration"
+
+
+class ClusterConfiguration(msgspec.Struct, frozen=True):
+    """What the file says, settled; `hash` names its content (8 hex digits, empty without a file)."""
+
+    layer: ClusterLayer = ClusterLayer()
+    hash: str = ""
+
+
+class Field(NamedTuple):
+    """One key: its schema, how its value is read (ValueError says what it must be), and what it is when absent."""
+
+    schema: dict[str, Any]
+    read: Callable[[Any], Any]
+    default: Any
+
+
+def _text(parse: wishes.Parser) -> Callable[[Any], Any]:
+    def read(value: Any) -> Any:
+        if not isinstance(value, str):
+            raise ValueError(f"must be a string{_yaml_trap(value)}")
+        return parse(value, Locks())[0]
+
+    return read
+
+
+def _lifetime(value: Any) -> int:
+    low, high = names.MIN_EXPIRATION_SECONDS, names.MAX_EXPIRATION_SECONDS_LIMIT
+    if not _is_whole(value) or not low <= value <= high:
+        raise ValueError(f"must be a whole number of seconds from {low} to {high}")
+    if value == names.YEAR_TRAP_SECONDS:
+        raise ValueError(f"must not be {value}, which the API server makes a year; {names.DEFAULT_EXPIRATION_SECONDS} is right")
+    return int(value)
+
+
+def _maximum(value: Any) -> int:
+    if value is None:
+        return names.MAX_EXPIRATION_SECONDS_LIMIT
+    if not _is_whole(value) or value < names.MIN_EXPIRATION_SECONDS:
+        raise ValueError(f"must be null or a whole number of seconds, {names.MIN_EXPIRATION_SECONDS} or more")
+    return min(int(value), names.MAX_EXPIRATION_SECONDS_LIMIT)
+
+
+def _strings(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise ValueError("must be a list of strings")
+    return tuple(wishes.audience(each, Locks())[0] for each in value)
+
+
+def _audiences(value: Any) -> frozenset[str] | None:
+    return None if value is None else frozenset(_strings(value))
+
+
+def _only(allowed: Any, why: str) -> Callable[[Any], Any]:
+    def read(value: Any) -> Any:
+        if value != allowed or type(value) is not type(allowed):
+            raise ValueError(f"must be {allowed!r}: {why}{_yaml_trap(value)}")
+        return value
+
+    return read
+
+
+_SWITCH = {"enum": ["enabled", "disabled"]}
+_NOT_YET = "this release does not judge pods yet"
+_SECONDS = {"type": "integer", "minimum": names.MIN_EXPIRATION_SECONDS, "maximum": names.MAX_EXPIRATION_SECONDS_LIMIT}
+_LIST = {"type": "array", "items": {"type": "string"}}
+
+FIELDS: dict[str, dict[str, Field] | Field] = {
+    "defaults": {
+        "inject": Field(_SWITCH, _text(wishes.switch), False),
+        "automount": Field(_SWITCH, _text(wishes.switch), True),
+        "audience": Field({"type": "string", "maxLength": names.MAX_AUDIENCE_CHARS}, _text(wishes.audience), ""),
+        "expirationSeconds": Field(
+            {**_SECONDS, "not": {"const": names.YEAR_TRAP_SECONDS}}, _lifetime, names.DEFAULT_EXPIRATION_SECONDS
+        ),
+        "mountPath": Field({"type": "string", "pattern": "^/[^:]+$"}, _text(wishes.mount_path), names.DEFAULT_PATH),
+    },
+    "locks": {
+        "maxExpirationSeconds": Field(
+            {"type": ["integer", "null"], "minimum": names.MIN_EXPIRATION_SECONDS},
+            _maximum,
+            names.MAX_EXPIRATION_SECONDS_LIMIT,
+        ),
+        "allowedAudiences": Field({**_LIST, "type": ["array", "null"]}, _audiences, None),
+        "podOverrides": Field({"enum": ["allowed", "denied"]}, _text(wishes.overrides), True),
+        "enforceFloor": Field({"const": "off"}, _only("off", _NOT_YET), "off"),
+    },
+    "namespaces": {"excluded": Field(_LIST, _strings, ())},
+    "tokenRequests": {"govern": Field({"const": False}, _only(False, _NOT_YET), False)},
+    "legacySecrets": {"govern": Field({"const": False}, _only(False, _NOT_YET), False)},
+    "apiAudiences": Field(_LIST, _strings, ()),
+}
+
+
+def parse(text: str, *, own_namespace: str = names.NAMESPACE, api_audiences: tuple[str, ...] = ()) -> ClusterConfiguration:
+    """The configuration in this YAML text; `api_audiences` holds where the file names none.
+
+    Raises: BadInput, with every fault, each naming its path
+    """
+    document = _load(text)
+    faults = list(_head_faults(document))
+    body = {key: value for key, value in document.items() if key not in ("apiVersion", "kind")}
+    read = _read(body, FIELDS, "", faults)
+    defaults, locks = read["defaults"], read["locks"]
+    if not faults and not _allowed(defaults["audience"], locks["allowedAudiences"]):
+        faults.append(f"defaults.audience: must be one of locks.allowedAudiences, and {quoted(defaults['audience'])} is not")
+    if faults:
+        raise BadInput(*faults)
+    layer = ClusterLayer(
+        TokenPolicy(
+            inject=defaults["inject"],
+            automount=defaults["automount"],
+            audience=defaults["audience"],
+            expiration_seconds=defaults["expirationSeconds"],
+            mount_path=defaults["mountPath"],
+        ),
+        Locks(locks["maxExpirationSeconds"], locks["allowedAudiences"], locks["podOverrides"]),
+        excluded=names.NEVER_TOUCHED | frozenset(read["namespaces"]["excluded"]),
+        own_namespace=own_namespace,
+        api_audiences=read["apiAudiences"] or api_audiences,
+    )
+    return ClusterConfiguration(layer, hashlib.sha256(text.encode()).hexdigest()[:8])
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of the file."""
+    head = {"apiVersion": {"const": API_VERSION}, "kind": {"const": KIND}}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "boundtoken Configuration",
+        **_object_schema(FIELDS, head),
+        "required": ["apiVersion", "kind"],
+    }
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """Refuses a key that stands twice: YAML would silently take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, str):
+                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} must be a string", key_node.start_mark)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} stands twice", key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def _load(text: str) -> dict[str, Any]:
+    try:
+        document = yaml.load(text, _UniqueKeys)  # noqa: S506  (a SafeLoader)
+    except (yaml.YAMLError, RecursionError, ValueError) as problem:
+        mark = getattr(problem, "problem_mark", None)
+        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        raise BadInput(f"{where}must be YAML: {getattr(problem, 'problem', None) or problem}") from problem
+    if not isinstance(document, dict):
+        raise BadInput(f"must be a mapping with apiVersion: {API_VERSION} and kind: {KIND}")
+    return document
+
+
+def _head_faults(document: Mapping[str, Any]) -> Iterator[str]:
+    for key, must in (("apiVersion", API_VERSION), ("kind", KIND)):
+        if document.get(key) != must:
+            yield f"{key}: must be {must}, and is {_shown(document[key]) if key in document else 'not there'}"
+
+
+def _read(value: Any, fields: Mapping[str, Any], where: str, faults: list[str]) -> dict[str, Any]:
+    if value is None:
+        value = {}
+    if not isinstance(value, dict):
+        faults.append(f"{where.rstrip('.')}: must be a mapping of {', '.join(fields)}")
+        value = {}
+    for key in value:
+        if key not in fields:
+            meant = difflib.get_close_matches(str(key)[:100], list(fields), n=1)
+            hint = f"did you mean {meant[0]}?" if meant else f"there are {', '.join(fields)}"
+            faults.append(f"{where}{key}: is not known; {hint}")
+    read: dict[str, Any] = {}
+    for key, field in fields.items():
+        if not isinstance(field, Field):
+            read[key] = _read(value.get(key), field, f"{where}{key}.", faults)
+            continue
+        read[key] = field.default
+        if key in value:
+            try:
+                read[key] = field.read(value[key])
+            except ValueError as problem:
+                faults.append(f"{where}{key}: {problem}; it is {_shown(value[key])}")
+    return read
+
+
+def _object_schema(fields: Mapping[str, Any], head: Mapping[str, Any]) -> dict[str, Any]:
+    properties = {key: field.schema if isinstance(field, Field) else _object_schema(field, {}) for key, field in fields.items()}
+    return {"type": "object", "additionalProperties": False, "properties": {**head, **properties}}
+
+
+def _allowed(audience: str, allowed: frozenset[str] | None) -> bool:
+    return Locks(allowed_audiences=allowed).allows(audience)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _yaml_trap(value: Any) -> str:
+    return " (YAML reads an unquoted on, off, yes or no as true or false: quote it)" if isinstance(value, bool) else ""
+
+
+def _shown(value: Any) -> str:
+    return quoted(value) if isinstance(value, str) else repr(value)[:60]

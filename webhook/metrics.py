@@ -1,0 +1,81 @@
+"""Every instrument, declared once: name, unit, labels. No label is one that a user can fill. Never imported by core."""
+
+import platform
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    disable_created_metrics,
+)
+
+from . import __version__
+
+disable_created_metrics()  # type: ignore[no-untyped-call]
+REGISTRY = CollectorRegistry()
+ProcessCollector(registry=REGISTRY)
+PlatformCollector(registry=REGISTRY)
+
+ADMISSION_REQUESTS = Counter(
+    "boundtoken_admission_requests_total",
+    "Reviews answered.",
+    ("operation", "resource", "outcome", "reason"),
+    registry=REGISTRY,
+)
+ADMISSION_DURATION = Histogram(
+    "boundtoken_admission_duration_seconds",
+    "From the last byte of a review to the first byte of its answer.",
+    buckets=(50e-6, 100e-6, 200e-6, 500e-6, 1e-3, 2e-3, 5e-3, 10e-3, 50e-3, 0.2, 1, 3),
+    registry=REGISTRY,
+)
+ADMISSION_IN_FLIGHT = Gauge("boundtoken_admission_in_flight", "Reviews that are being read or answered.", registry=REGISTRY)
+POLICY_FAULTS = Counter(
+    "boundtoken_policy_faults_total",
+    "Annotations that could not be followed as they stand, once for each review they came up in.",
+    ("layer",),
+    registry=REGISTRY,
+)
+CONNECTIONS = Gauge("boundtoken_connections", "Open connections on the TLS port.", registry=REGISTRY)
+CONNECTIONS_CUT = Counter(
+    "boundtoken_connections_cut_total",
+    "Connections closed by a limit: full, header, body.",
+    ("reason",),
+    registry=REGISTRY,
+)
+CERTIFICATE_NOT_AFTER = Gauge(
+    "boundtoken_certificate_not_after_timestamp_seconds",
+    "When the certificate ends, in seconds since 1970.",
+    ("kind",),
+    registry=REGISTRY,
+)
+CERTIFICATE_ROTATIONS = Counter(
+    "boundtoken_certificate_rotations_total",
+    "Certificates put to use, or refused.",
+    ("kind", "result"),
+    registry=REGISTRY,
+)
+NAMESPACES = Gauge("boundtoken_namespaces", "Namespaces in the picture.", registry=REGISTRY)
+NAMESPACE_CACHE_SYNCED = Gauge(
+    "boundtoken_namespace_cache_synced", "1 once the namespaces have been listed.", registry=REGISTRY
+)
+NAMESPACE_LAST_EVENT = Gauge(
+    "boundtoken_namespace_last_event_timestamp_seconds",
+    "When the watch last said anything, bookmarks included, in seconds since 1970.",
+    registry=REGISTRY,
+)
+NAMESPACE_RELISTS = Counter(
+    "boundtoken_namespace_relists_total", "Lists of all namespaces, by why.", ("reason",), registry=REGISTRY
+)
+CONFIG_RELOAD_OK = Gauge(
+    "boundtoken_config_last_reload_successful", "0 while the configuration file is refused.", registry=REGISTRY
+)
+CONFIG_RELOAD_OK.set(1)
+CONFIG_INFO = Gauge("boundtoken_config_info", "The configuration in force.", ("hash",), registry=REGISTRY)
+EVENT_LOOP_LAG = Gauge(
+    "boundtoken_event_loop_lag_seconds", "How late the event loop was, at worst, in the last second.", registry=REGISTRY
+)
+BUILD_INFO = Gauge("boundtoken_build_info", "Which release, on which Python.", ("version", "python"), registry=REGISTRY)
+BUILD_INFO.labels(__version__, platform.python_version()).set(1)

@@ -1,0 +1,301 @@
+"""Builds every part, starts the loops, serves, drains; the only constructor of everything and the only reader of Config.
+
+All loops live in one TaskGroup: a dead loop ends the process, because a quiet half-dead webhook is the worst outcome.
+"""
+
+import asyncio
+import contextlib
+import gc
+import signal
+import time
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from .. import __version__, configuration, metrics
+from ..cluster import namespaces as picture
+from ..cluster import watch
+from ..cluster.client import ApiClient
+from ..cluster.credentials import Credentials, FromKubeconfig, InCluster
+from ..cluster.namespaces import Namespaces
+from ..config import Config
+from ..configuration import ClusterConfiguration
+from ..core.policy import ClusterLayer
+from ..errors import BadCertificate, BadInput, Unauthenticated
+from ..log import Log
+from ..pki import authority
+from ..pki.authority import KeyPair
+from . import files, standalone
+from .app import Door, plain
+from .connection import HANDSHAKE_SECONDS, Connections
+from .tls import LiveCertificate
+
+STANDALONE_HOSTS = ("localhost", "127.0.0.1", "::1")
+STANDALONE_LIFE = timedelta(days=30)
+FLIGHT_SECONDS = 5.0
+"""How long requests in flight may take when the listener is closed: more than the API server waits (timeoutSeconds: 3)."""
+LAG_SECONDS = 1.0
+
+Loop = Callable[[], Coroutine[Any, Any, None]]
+"""Called once everything that can be refused has been read."""
+
+
+class Service:
+    """One serving process."""
+
+    def __init__(self, config: Config, environ: dict[str, str], log: Log) -> None:
+        self._config = config
+        self._log = log
+        self._certificate = LiveCertificate()
+        self._stop = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._draining = False
+        self._credentials = self._find_credentials(environ)
+        self._api_audiences = self._own_audiences()
+        self._namespaces = Namespaces(ClusterLayer(own_namespace=config.namespace))
+        self.connections = Connections(Door(self._namespaces, log))
+
+    async def run(self) -> None:
+        """Serve until SIGTERM or SIGINT, then drain.
+
+        Raises: BadInput, where a file or an address that was given cannot be used
+        """
+        async with AsyncExitStack() as stack:
+            loops = await self._prepare(stack)
+            listeners = await self._listen(stack)
+            self._on_signals()
+            async with asyncio.TaskGroup() as group:
+                running = [group.create_task(loop()) for loop in loops]
+                self._log.info("serving", listen=str(self._config.listen), version=__version__)
+                await self._stop.wait()
+                await self._drain(listeners)
+                for task in running:
+                    task.cancel()
+        self._log.info("stopped")
+
+    def stop(self) -> None:
+        """Begin to drain; a second call cuts the drain short."""
+        if self._stop.is_set():
+            self._hurry.set()
+        self._stop.set()
+
+    def missing(self) -> list[str]:
+        """What readiness still waits for, in words."""
+        waiting = []
+        if self._draining:
+            waiting.append("draining")
+        if not self._certificate.loaded:
+            waiting.append("no certificate is loaded")
+        if not self._namespaces.synced:
+            waiting.append("the namespaces are not listed")
+        return waiting
+
+    def _find_credentials(self, environ: dict[str, str]) -> Credentials | None:
+        config = self._config
+        if config.standalone:
+            return None
+        if config.kubeconfig:
+            return FromKubeconfig(str(config.kubeconfig), config.context)
+        return InCluster(environ)
+
+    def _own_audiences(self) -> tuple[str, ...]:
+        try:
+            return self._credentials.audiences() if isinstance(self._credentials, InCluster) else ()
+        except Unauthenticated as problem:
+            self._log.warning("own token not readable", problem=str(problem))
+            return ()
+
+    async def _prepare(self, stack: AsyncExitStack) -> list[Loop]:
+        """Everything that can be refused is read here; gives the loops to run."""
+        loops: list[Loop] = [self._measure_lag, self.connections.sweep]
+        if (path := self._config.config) is not None:
+            contents = files.read([path])
+            self._settle(self._parse_configuration(path, contents))
+            loops.append(partial(self._follow_configuration, path, contents))
+        if self._config.standalone:
+            contents = files.read(standalone.files(self._config.standalone))
+            self._namespaces.replace(standalone.namespaces(contents))
+            self._count_namespaces()
+            self._make_certificate()
+            settle_memory()
+            loops.append(partial(self._follow_files, contents))
+        else:
+            loops += [await self._follow_cluster(stack), self._follow_certificate]
+        return loops
+
+    def _parse_configuration(self, path: Path, contents: files.Contents) -> ClusterConfiguration:
+        content = contents[path]
+        if content is None:
+            raise BadInput(f"{path}: must be a readable file")
+        try:
+            text = content.decode()
+            return configuration.parse(text, own_namespace=self._config.namespace, api_audiences=self._api_audiences)
+        except BadInput as problem:
+            raise BadInput(*(f"{path}: {fault}" for fault in problem.faults)) from problem
+        except UnicodeDecodeError as problem:
+            raise BadInput(f"{path}: must be UTF-8") from problem
+
+    def _settle(self, settled: ClusterConfiguration) -> None:
+        self._namespaces.resettle(settled.layer)
+        metrics.CONFIG_RELOAD_OK.set(1)
+        metrics.CONFIG_INFO.clear()
+        metrics.CONFIG_INFO.labels(settled.hash).set(1)
+        self._log.info("configuration in force", hash=settled.hash)
+
+    async def _follow_configuration(self, path: Path, first: files.Contents) -> None:
+        async for contents in files.changes(lambda: [path], first):
+            try:
+                self._settle(self._parse_configuration(path, contents))
+            except BadInput as problem:
+                metrics.CONFIG_RELOAD_OK.set(0)
+                self._log.error("configuration refused, the old one stays in force", faults=problem.faults)
+
+    async def _follow_cluster(self, stack: AsyncExitStack) -> Loop:
+        assert self._credentials is not None  # noqa: S101
+        client = await stack.enter_async_context(ApiClient(self._credentials, f"boundtoken/{__version__}"))
+        self._namespaces.fetch = picture.fetch_from(client, self._say_lookup_problem)
+        return partial(self._follow_namespaces, client)
+
+    def _say_lookup_problem(self, name: str, problem: str) -> None:
+        self._log.warning("namespace not found out", namespace=name, problem=problem)
+
+    async def _follow_namespaces(self, client: ApiClient) -> None:
+        lost = False
+        async for event in watch.stream(client, picture.PATH, picture.kept):
+            if isinstance(event, watch.Lost):
+                if not lost:
+                    self._log.warning("namespaces: watch lost, answering from the picture", problem=event.problem)
+                lost = True
+                continue
+            if lost:
+                self._log.info("namespaces: watch is back")
+                lost = False
+            first = not self._namespaces.synced
+            self._namespaces.fold(event)
+            self._count_namespaces()
+            if isinstance(event, watch.Listed):
+                metrics.NAMESPACE_RELISTS.labels(event.reason).inc()
+                self._log.info("namespaces listed", namespaces=len(self._namespaces), reason=event.reason)
+            if first:
+                settle_memory()
+
+    def _count_namespaces(self) -> None:
+        metrics.NAMESPACES.set(len(self._namespaces))
+        metrics.NAMESPACE_CACHE_SYNCED.set(self._namespaces.synced)
+        metrics.NAMESPACE_LAST_EVENT.set(time.time())
+
+    async def _follow_files(self, first: files.Contents) -> None:
+        async for contents in files.changes(lambda: standalone.files(self._config.standalone), first):
+            try:
+                self._namespaces.replace(standalone.namespaces(contents))
+                self._count_namespaces()
+                self._log.info("namespaces read again", namespaces=len(self._namespaces))
+            except BadInput as problem:
+                self._log.error("namespaces refused, the old ones stay", faults=problem.faults)
+
+    def _make_certificate(self) -> None:
+        now = datetime.now(UTC)
+        root = authority.make_authority("boundtoken standalone", now, STANDALONE_LIFE)
+        hosts = [*dict.fromkeys([*STANDALONE_HOSTS, self._config.listen.host])]
+        self._use(authority.issue(root, hosts, now, STANDALONE_LIFE))
+        if (path := self._config.ca_out) is not None:
+            try:
+                path.write_bytes(root.certificate)
+            except OSError as problem:
+                raise BadInput(f"--ca-out {path}: {problem.strerror}") from problem
+
+    async def _follow_certificate(self) -> None:
+        cert, key = self._config.tls_cert, self._config.tls_key
+        assert cert is not None and key is not None  # noqa: S101, PT018
+        contents = files.read([cert, key])
+        self._use_files(contents[cert], contents[key])
+        async for now in files.changes(lambda: [cert, key], contents):
+            self._use_files(now[cert], now[key])
+
+    def _use_files(self, certificate: bytes | None, key: bytes | None) -> None:
+        try:
+            if certificate is None or key is None:
+                raise BadCertificate("the files must be readable, and one is not")
+            self._use(KeyPair(certificate, key))
+        except BadCertificate as problem:
+            metrics.CERTIFICATE_ROTATIONS.labels("leaf", "refused").inc()
+            said = "the old one goes on serving" if self._certificate.loaded else "nothing can be served yet"
+            self._log.error(f"certificate refused, {said}", certificate=str(self._config.tls_cert), problem=str(problem))
+
+    def _use(self, pair: KeyPair) -> None:
+        not_after = self._certificate.replace(pair)
+        metrics.CERTIFICATE_NOT_AFTER.labels("leaf").set(not_after.timestamp())
+        metrics.CERTIFICATE_ROTATIONS.labels("leaf", "used").inc()
+        self._log.info("certificate in use", not_after=not_after.isoformat())
+
+    async def _listen(self, stack: AsyncExitStack) -> list[asyncio.Server]:
+        loop = asyncio.get_running_loop()
+        front = web.Server(plain(self.missing), access_log=None)
+        stack.push_async_callback(front.shutdown, 1)
+        stack.push_async_callback(self.connections.server.shutdown, 1)
+        listeners = []
+        for what, where, make, tls in (
+            ("--listen", self._config.listen, self.connections.protocol, self._certificate.context),
+            ("--plain-listen", self._config.plain_listen, front, None),
+        ):
+            timeout = HANDSHAKE_SECONDS if tls else None
+            try:
+                server = await loop.create_server(
+                    make,
+                    where.host,
+                    where.port,
+                    ssl=tls,
+                    ssl_handshake_timeout=timeout,
+                    reuse_address=True,
+                    backlog=1024,
+                )
+            except OSError as problem:
+                raise BadInput(f"{what} {where}: {problem.strerror or problem}; choose another address") from problem
+            stack.callback(server.close)
+            listeners.append(server)
+        return listeners
+
+    def _on_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop)
+
+    async def _drain(self, listeners: list[asyncio.Server]) -> None:
+        """Go on serving while endpoints follow, then close what is idle, then wait for what is in flight.
+
+        Why not close at once: the API server and the endpoints learn of it seconds later, and every connection that we
+        close first makes one call fail.
+        """
+        self._draining = True
+        self.connections.draining = True
+        self._log.info("draining", seconds=self._config.drain_seconds)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._hurry.wait(), self._config.drain_seconds)
+        listeners[0].close()
+        self.connections.close_idle()
+        deadline = asyncio.get_running_loop().time() + FLIGHT_SECONDS
+        while len(self.connections) and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110  (twice a process)
+            await asyncio.sleep(0.05)
+
+    async def _measure_lag(self) -> None:
+        """How late the loop wakes us, at worst in a second."""
+        clock = asyncio.get_running_loop().time
+        while True:
+            worst = 0.0
+            for _ in range(10):
+                before = clock()
+                await asyncio.sleep(LAG_SECONDS / 10)
+                worst = max(worst, clock() - before - LAG_SECONDS / 10)
+            metrics.EVENT_LOOP_LAG.set(worst)
+
+
+def settle_memory() -> None:
+    """What lives now lives long: keep the collector from walking it again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)

@@ -1,0 +1,63 @@
+"""Namespaces from YAML files, where there is no cluster: the same picture from another spring."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..cluster.namespaces import Namespace
+from ..core import policy
+from ..errors import BadInput
+from .files import Contents
+
+
+def files(given: Iterable[Path]) -> list[Path]:
+    """The YAML files among the given files and in the given folders, in their order; a folder is read flat."""
+    found: list[Path] = []
+    for path in given:
+        inside = sorted(each for each in path.iterdir() if each.suffix in (".yaml", ".yml")) if path.is_dir() else [path]
+        found += inside
+    return found
+
+
+def namespaces(contents: Contents) -> list[Namespace]:
+    """The Namespace objects in these files; objects of other kinds are left out.
+
+    Raises: BadInput, naming every file and document that cannot be read
+    """
+    found: dict[str, Namespace] = {}
+    faults: list[str] = []
+    for path, content in contents.items():
+        try:
+            found |= {each[0]: each for each in _in_file(path, content)}
+        except BadInput as problem:
+            faults += problem.faults
+    if faults:
+        raise BadInput(*faults)
+    return list(found.values())
+
+
+def _in_file(path: Path, content: bytes | None) -> Iterator[Namespace]:
+    if content is None:
+        raise BadInput(f"{path}: must be a readable file")
+    try:
+        documents = list(yaml.safe_load_all(content))
+    except (yaml.YAMLError, RecursionError, ValueError) as problem:
+        mark = getattr(problem, "problem_mark", None)
+        where = f":{mark.line + 1}" if mark else ""
+        raise BadInput(f"{path}{where}: must be YAML: {getattr(problem, 'problem', None) or problem}") from problem
+    for document in documents:
+        if isinstance(document, dict) and (document.get("apiVersion"), document.get("kind")) == ("v1", "Namespace"):
+            yield _namespace(path, document)
+
+
+def _namespace(path: Path, document: dict[str, Any]) -> Namespace:
+    metadata = document.get("metadata")
+    name = metadata.get("name") if isinstance(metadata, dict) else None
+    if not isinstance(metadata, dict) or not isinstance(name, str):
+        raise BadInput(f"{path}: Namespace: metadata.name must be a string")
+    annotations = metadata.get("annotations") or {}
+    if not isinstance(annotations, dict) or not all(isinstance(each, str) for pair in annotations.items() for each in pair):
+        raise BadInput(f"{path}: Namespace {name}: metadata.annotations must map strings to strings (quote numbers and true)")
+    return name, policy.steering(annotations)
