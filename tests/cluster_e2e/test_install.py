@@ -1,0 +1,135 @@
+"""The manifests as the API server sees them: points k and l of the main job, and the certificates of `certs init`."""
+
+import base64
+
+import pytest
+import yaml
+
+from tests.cluster_e2e.conftest import Cluster, life
+from tests.conftest import ROOT, boundtoken
+from tests.controlplane.cluster import KubectlError
+from tests.pods import Json
+from webhook.core import names
+from webhook.pki import authority
+
+CONFIGURATION = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/boundtoken"
+SECRET = "/api/v1/namespaces/boundtoken-system/secrets/boundtoken-tls"
+EVERYBODY_MAY = {  # system:discovery, system:basic-user, system:public-info-viewer, system:service-account-issuer-discovery
+    "authentication.k8s.io/selfsubjectreviews",
+    "authorization.k8s.io/selfsubjectaccessreviews",
+    "authorization.k8s.io/selfsubjectrulesreviews",
+    "certificates.k8s.io/clustertrustbundles",
+}
+
+
+def test_the_service_account_can_do_what_it_needs_and_nothing_else(cluster: Cluster) -> None:
+    pod = cluster.kubelet.pods[0]
+    token = (pod.folder / "token" / "token").read_text()
+    body = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectRulesReview",
+        "spec": {"namespace": "boundtoken-system"},
+    }
+    path = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews"
+    rules = cluster.plane.call("POST", path, body, token=token)["status"]["resourceRules"]
+    may = {
+        f"{group}/{resource}".lstrip("/"): sorted(rule["verbs"])
+        for rule in rules
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    }
+    assert {name: verbs for name, verbs in may.items() if name not in EVERYBODY_MAY} == {"namespaces": ["get", "list", "watch"]}
+
+
+def test_our_own_pods_token_lives_an_hour(cluster: Cluster) -> None:
+    assert life((cluster.kubelet.pods[0].folder / "token" / "token").read_text()) == 3600
+
+
+def test_the_manifests_pass_server_side_validation(cluster: Cluster) -> None:
+    said = cluster.plane.run_kubectl("apply", "--dry-run=server", "--validate=strict", "-k", str(ROOT / "manifests"))
+    assert said.stderr == ""
+
+
+def test_applying_the_manifests_again_changes_nothing_and_keeps_the_ca_bundle(cluster: Cluster) -> None:
+    before = cluster.plane.call("GET", CONFIGURATION)
+    assert all(entry["clientConfig"]["caBundle"] for entry in before["webhooks"])
+    said = cluster.plane.kubectl("apply", "-k", str(ROOT / "manifests")).splitlines()
+    assert [
+        line for line in said if line.endswith("configured") and "poddisruptionbudget" not in line
+    ] == []  # kubectl patches those always
+    assert cluster.plane.call("GET", CONFIGURATION) == before
+
+
+def test_the_pod_passes_pod_security_restricted_without_a_warning(cluster: Cluster) -> None:
+    said = cluster.plane.run_kubectl("apply", "--dry-run=server", "-f", str(ROOT / "manifests/40-deployment.yaml"))
+    assert "PodSecurity" not in said.stderr
+    deployment = yaml.safe_load((ROOT / "manifests/40-deployment.yaml").read_text())
+    pod = {"metadata": {"name": "probe"}, "spec": deployment["spec"]["template"]["spec"]}
+    path = "/api/v1/namespaces/boundtoken-system/pods?dryRun=All"
+    assert cluster.plane.call_with_warnings("POST", path, pod)[1] == []
+    pod["spec"]["containers"][0]["securityContext"]["allowPrivilegeEscalation"] = True
+    with pytest.raises(Exception, match="violates PodSecurity"):
+        cluster.plane.call("POST", path, pod)
+
+
+def test_the_examples_are_valid_and_end_as_they_say(cluster: Cluster) -> None:
+    examples = ROOT / "manifests/examples"
+    cluster.plane.kubectl("apply", "-f", str(examples / "namespace.yaml"))
+    assert cluster.plane.run_kubectl("apply", "-f", str(examples)).stderr == ""
+    pod = cluster.plane.call("GET", "/api/v1/namespaces/shop/pods/checkout")
+    assert [volume["name"] for volume in pod["spec"]["volumes"]] == ["boundtoken", "boundtoken-tokens"]
+    cart = cluster.plane.call("GET", "/apis/apps/v1/namespaces/shop/deployments/cart")
+    assert cart["spec"]["template"]["metadata"]["annotations"][names.EXPIRATION_SECONDS] == "1800"
+    cluster.plane.kubectl("delete", "-f", str(examples), "--wait=false")
+
+
+def test_certs_init_again_keeps_what_is_good(cluster: Cluster) -> None:
+    kubeconfig = cluster.plane.kubeconfig()
+    before = cluster.plane.call("GET", SECRET)["data"]
+    again = boundtoken("certs", "init", kubeconfig=kubeconfig)
+    assert again.stdout.splitlines() == [
+        "secret/boundtoken-tls kept",
+        "mutatingwebhookconfiguration/boundtoken caBundle set on pods.boundtoken.dev, workloads.boundtoken.dev",
+    ]
+    assert cluster.plane.call("GET", SECRET)["data"] == before
+
+
+def test_certs_init_as_a_dry_run_keeps_nothing(cluster: Cluster) -> None:
+    before = cluster.plane.call("GET", SECRET)["data"]
+    said = boundtoken("certs", "init", "--renew", "--dry-run", kubeconfig=cluster.plane.kubeconfig())
+    assert said.stdout.splitlines()[0] == "secret/boundtoken-tls replaced (dry run)"
+    assert cluster.plane.call("GET", SECRET)["data"] == before
+
+
+def test_certs_init_touches_the_ca_bundle_and_no_other_field(cluster: Cluster) -> None:
+    managed = cluster.plane.call("GET", CONFIGURATION)["metadata"]["managedFields"]
+    (ours,) = [entry["fieldsV1"] for entry in managed if entry["manager"] == "boundtoken-certs"]
+    entry: Json = {".": {}, "f:clientConfig": {"f:caBundle": {}}, "f:name": {}}
+    names_ = ("pods.boundtoken.dev", "workloads.boundtoken.dev")
+    assert ours == {"f:webhooks": {f'k:{{"name":"{name}"}}': entry for name in names_}}
+
+
+def test_the_secret_is_what_cert_manager_would_write(cluster: Cluster) -> None:
+    secret = cluster.plane.call("GET", SECRET)
+    assert (secret["type"], sorted(secret["data"])) == ("kubernetes.io/tls", ["ca.crt", "tls.crt", "tls.key"])
+    leaf = authority.read_certificate(base64.b64decode(secret["data"]["tls.crt"]))
+    assert authority.hosts_of(leaf) == authority.service_hosts("boundtoken", "boundtoken-system")
+
+
+def test_certs_init_says_what_to_do_where_nothing_is_installed(cluster: Cluster) -> None:
+    said = boundtoken("certs", "init", "--namespace", "nowhere", kubeconfig=cluster.plane.kubeconfig())
+    assert (said.returncode, said.stderr) == (
+        2,
+        "boundtoken: namespace nowhere is not there: install the manifests first, kubectl apply -k manifests\n",
+    )
+
+
+def test_certs_init_without_the_right_says_so(cluster: Cluster) -> None:
+    said = boundtoken("certs", "init", kubeconfig=cluster.plane.kubeconfig("editor"))
+    assert said.returncode == 3
+    assert 'secrets "boundtoken-tls" is forbidden' in said.stderr
+
+
+def test_kubectl_of_the_harness_reports_errors(cluster: Cluster) -> None:
+    with pytest.raises(KubectlError, match="not found"):
+        cluster.plane.kubectl("get", "namespace", "no-such-namespace")

@@ -1,0 +1,80 @@
+"""What happens when a part goes away: points h, i and m of the main job."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tests.cluster_e2e.conftest import Cluster, a_bare_pod
+from tests.controlplane.cluster import wait_for
+from tests.pods import volume_names
+
+DEPLOYMENT = "/apis/apps/v1/namespaces/boundtoken-system/deployments/boundtoken"
+
+
+def scale(cluster: Cluster, replicas: int) -> None:
+    body = {"spec": {"replicas": replicas}}
+    cluster.plane.call("PATCH", DEPLOYMENT, body, kind="application/merge-patch+json")
+    wait_for(lambda: cluster.kubelet.proxy.ready("boundtoken") == replicas and len(cluster.kubelet.pods) == replicas, 60)
+
+
+def injected(cluster: Cluster, namespace: str) -> bool:
+    pod, _ = cluster.create(namespace, a_bare_pod(), query="?dryRun=All")
+    return volume_names(pod) == ["boundtoken"]
+
+
+@contextmanager
+def pods_without_pause(cluster: Cluster, namespace: str) -> Iterator[list[bool]]:
+    """Pods created one after the other by two clients while the block runs; for each whether it was injected."""
+    results: list[bool] = []
+    stop = threading.Event()
+
+    def create() -> None:
+        while not stop.is_set():
+            results.append(injected(cluster, namespace))
+
+    threads = [threading.Thread(target=create) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    yield results
+    stop.set()
+    for thread in threads:
+        thread.join()
+
+
+def test_a_rolling_restart_leaves_no_pod_unmutated(cluster: Cluster) -> None:
+    namespace = cluster.namespace(inject="enabled", automount="disabled")
+    before = {pod.name for pod in cluster.kubelet.pods}
+    with pods_without_pause(cluster, namespace) as results:
+        time.sleep(1)
+        cluster.plane.kubectl("rollout", "restart", "-n", "boundtoken-system", "deployment/boundtoken")
+        cluster.plane.kubectl("rollout", "status", "-n", "boundtoken-system", "deployment/boundtoken", "--timeout=100s")
+        wait_for(lambda: len(cluster.kubelet.pods) == 2, 60)
+        time.sleep(1)
+    assert before.isdisjoint({pod.name for pod in cluster.kubelet.pods})
+    assert len(results) > 100
+    assert results.count(False) == 0
+
+
+def test_the_webhook_stopped_pods_are_created_unmutated(cluster: Cluster) -> None:
+    namespace = cluster.namespace(inject="enabled", automount="disabled")
+    assert injected(cluster, namespace)
+    scale(cluster, 0)
+    try:
+        assert not injected(cluster, namespace)
+    finally:
+        scale(cluster, 2)
+    assert injected(cluster, namespace)
+
+
+def test_the_api_server_restarted_the_webhook_answers_on_and_sees_later_changes(cluster: Cluster) -> None:
+    namespace = cluster.namespace(inject="enabled", automount="disabled")
+    other = cluster.namespace()
+    pids = {pod.pid for pod in cluster.kubelet.pods}
+    assert injected(cluster, namespace)
+    cluster.plane.restart_apiserver()
+    wait_for(lambda: cluster.kubelet.proxy.ready("boundtoken") == 2, 30)
+    assert injected(cluster, namespace)
+    cluster.annotate(other, inject="enabled", automount="disabled")
+    wait_for(lambda: injected(cluster, other), 20)
+    assert {pod.pid for pod in cluster.kubelet.pods} == pids

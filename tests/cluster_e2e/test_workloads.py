@@ -1,0 +1,126 @@
+"""Annotations of workloads on the real API server: copied, kept, undone. Point j of the main job."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.cluster_e2e.conftest import Cluster, a_deployment, life
+from tests.controlplane.cluster import wait_for
+from tests.pods import Json, a_container
+from webhook.core import names
+
+AUDIENCE, SECONDS, FROM = names.AUDIENCE, names.EXPIRATION_SECONDS, names.FROM_WORKLOAD
+
+
+def in_template(held: Json) -> dict[str, str]:
+    return dict(held["spec"]["template"]["metadata"].get("annotations") or {})
+
+
+def path(namespace: str, kind: str = "deployments", group: str = "apps") -> str:
+    return f"/apis/{group}/v1/namespaces/{namespace}/{kind}"
+
+
+def the(cluster: Cluster, namespace: str) -> Json:
+    return dict(cluster.plane.call("GET", path(namespace) + "/web"))
+
+
+def apply(cluster: Cluster, namespace: str, held: Json) -> str:
+    return cluster.plane.run_kubectl("apply", "-n", namespace, "-f", "-", stdin=json.dumps(held)).stderr
+
+
+def test_an_annotation_of_a_deployment_reaches_its_pods_token(cluster: Cluster) -> None:
+    namespace = cluster.namespace(inject="enabled", automount="disabled")
+    pod = cluster.deployment(namespace, annotations={SECONDS: "1800"})
+    cluster.bind(pod)
+    assert {life(token) for token in cluster.tokens(pod).values()} == {1800}
+    assert in_template(the(cluster, namespace)) == {SECONDS: "1800", FROM: SECONDS}
+
+
+def test_kubectl_apply_keeps_changes_and_undoes_what_was_copied(cluster: Cluster) -> None:
+    namespace = cluster.namespace(inject="enabled")
+    assert apply(cluster, namespace, a_deployment({AUDIENCE: "vault", SECONDS: "1800"})) == ""
+    apply(cluster, namespace, a_deployment({AUDIENCE: "vault", SECONDS: "1800"}))
+    assert in_template(the(cluster, namespace)) == {AUDIENCE: "vault", SECONDS: "1800", FROM: f"{AUDIENCE},{SECONDS}"}
+    generation = the(cluster, namespace)["metadata"]["generation"]
+    apply(cluster, namespace, a_deployment({AUDIENCE: "vault", SECONDS: "1800"}))
+    assert the(cluster, namespace)["metadata"]["generation"] == generation
+    apply(cluster, namespace, a_deployment({SECONDS: "1200"}))
+    assert in_template(the(cluster, namespace)) == {SECONDS: "1200", FROM: SECONDS}
+    apply(cluster, namespace, a_deployment())
+    assert in_template(the(cluster, namespace)) == {}
+
+
+def test_server_side_apply_keeps_and_undoes_too(cluster: Cluster) -> None:
+    namespace = cluster.namespace(inject="enabled")
+    for annotations, want in (
+        ({AUDIENCE: "vault"}, {AUDIENCE: "vault", FROM: AUDIENCE}),
+        ({AUDIENCE: "vault"}, {AUDIENCE: "vault", FROM: AUDIENCE}),
+        ({}, {}),
+    ):
+        held = json.dumps(a_deployment(annotations))
+        cluster.plane.kubectl("apply", "--server-side", "-n", namespace, "-f", "-", stdin=held)
+        assert in_template(the(cluster, namespace)) == want
+
+
+def test_a_put_without_the_copies_keeps_them(cluster: Cluster) -> None:
+    namespace = cluster.namespace(inject="enabled")
+    cluster.plane.call("POST", path(namespace), a_deployment({AUDIENCE: "vault"}))
+    cluster.plane.call("PUT", path(namespace) + "/web", a_deployment({AUDIENCE: "vault"}))
+    assert in_template(the(cluster, namespace)) == {AUDIENCE: "vault", FROM: AUDIENCE}
+    cluster.plane.call("PUT", path(namespace) + "/web", a_deployment())
+    assert in_template(the(cluster, namespace)) == {}
+
+
+def test_taking_the_annotation_off_with_kubectl_annotate_undoes_it(cluster: Cluster) -> None:
+    namespace = cluster.namespace(inject="enabled")
+    cluster.plane.call("POST", path(namespace), a_deployment({AUDIENCE: "vault"}))
+    cluster.plane.kubectl("annotate", "-n", namespace, "deployment/web", f"{AUDIENCE}-")
+    assert in_template(the(cluster, namespace)) == {}
+
+
+@pytest.mark.parametrize(
+    ("group", "kind", "spec"),
+    [
+        ("apps", "statefulsets", {"serviceName": "web", "selector": {"matchLabels": {"app": "web"}}}),
+        ("apps", "daemonsets", {"selector": {"matchLabels": {"app": "web"}}}),
+        ("apps", "replicasets", {"selector": {"matchLabels": {"app": "web"}}}),
+        ("batch", "jobs", {"template": {"spec": {"restartPolicy": "Never", "containers": [a_container()]}}}),
+    ],
+)
+def test_every_kind_of_workload_is_copied_into_its_template(cluster: Cluster, group: str, kind: str, spec: Json) -> None:
+    namespace = cluster.namespace(inject="enabled")
+    template = {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [a_container()]}}
+    held = {"metadata": {"name": "web", "annotations": {AUDIENCE: "vault"}}, "spec": {"template": template, **spec}}
+    created = cluster.plane.call("POST", path(namespace, kind, group), held)
+    assert in_template(created)[AUDIENCE] == "vault"
+    pod = wait_for(lambda: cluster.plane.call("GET", f"/api/v1/namespaces/{namespace}/pods")["items"] or kind == "daemonsets")
+    assert pod is True or pod[0]["metadata"]["annotations"][AUDIENCE] == "vault"
+
+
+def test_a_cron_job_is_copied_into_the_template_of_its_jobs(cluster: Cluster) -> None:
+    namespace = cluster.namespace(inject="enabled")
+    job: Json = {"template": {"spec": {"restartPolicy": "Never", "containers": [a_container()]}}}
+    held: Json = {"metadata": {"name": "web"}, "spec": {"schedule": "0 0 1 1 *", "jobTemplate": {"spec": job}}}
+    held["metadata"]["annotations"] = {AUDIENCE: "vault"}
+    created: Any = cluster.plane.call("POST", path(namespace, "cronjobs", "batch"), held)
+    assert in_template(created["spec"]["jobTemplate"]) == {AUDIENCE: "vault", FROM: AUDIENCE}
+
+
+def test_a_job_that_is_updated_is_let_through(cluster: Cluster) -> None:
+    namespace = cluster.namespace(inject="enabled")
+    job = {"template": {"spec": {"restartPolicy": "Never", "containers": [a_container()]}}}
+    cluster.plane.call("POST", path(namespace, "jobs", "batch"), {"metadata": {"name": "web"}, "spec": job})
+    cluster.plane.kubectl("annotate", "-n", namespace, "job/web", f"{AUDIENCE}=vault")
+
+
+def test_a_developer_hears_of_a_fault_when_applying_the_deployment(cluster: Cluster) -> None:
+    said = apply(cluster, cluster.namespace(inject="enabled"), a_deployment({SECONDS: "1h"}))
+    assert 'Warning: boundtoken.dev/expiration-seconds="1h" on the workload: ignored, must be a whole number of seconds' in said
+
+
+def test_a_workload_without_annotations_of_ours_never_asks_us(cluster: Cluster) -> None:
+    namespace = cluster.namespace(inject="enabled")
+    cluster.plane.call("POST", path(namespace), a_deployment({"team": "shop"}))
+    wait_for(lambda: cluster.audit(namespace))
+    assert not any("workloads.boundtoken.dev/reason" in event for event in cluster.audit(namespace, "deployments"))
