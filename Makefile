@@ -1,0 +1,50 @@
+# What people run in a checkout. Everything goes into .venv; the control plane's binary into ~/.cache/boundtoken.
+PYTHON ?= python3.11
+BIN := .venv/bin
+SETUP := .venv/.done
+
+.PHONY: help setup run patch cluster test check bench lock clean
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+
+setup: $(SETUP) ## everything needed, into .venv, from the lock file
+
+$(SETUP): requirements-dev.lock pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 …" >&2; exit 2; }
+	@echo "setting up .venv from requirements-dev.lock (about half a minute)"
+	@$(PYTHON) -m venv --clear .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+run: $(SETUP) ## serve without a cluster, with the examples; prints a curl line to try
+	@$(BIN)/python -m tests.try_it standalone
+
+patch:
+	@$(BIN)/python -m tests.try_it patch
+
+cluster: $(SETUP) ## a real control plane with boundtoken in it, for you to try; Ctrl-C stops it
+	@$(BIN)/python -m tests.try_it cluster
+
+test: $(SETUP) ## every test, the control plane included (its first build takes about 8 minutes)
+	@$(BIN)/python -m tests.controlplane.build
+	@$(BIN)/pytest
+
+check: $(SETUP) ## format, lint, types, floors
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/pytest -q tests/house
+
+bench: $(SETUP) ## the goals for speed and memory, each with its ratio
+	@$(BIN)/python -m tests.bench
+
+lock: $(SETUP) ## resolve the lock files anew
+	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml -o requirements.lock
+	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+	@sed -n '/^\[build-system\]/,/^$$/s/.*"\(flit_core==[^"]*\)".*/\1/p' pyproject.toml | $(BIN)/uv pip compile -q --universal --generate-hashes --no-header --no-annotate - -o requirements-build.lock
+
+clean: ## remove .venv and what tools left behind; the control plane's binary stays in ~/.cache/boundtoken
+	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis certs/dev/*.crt certs/dev/*.key
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

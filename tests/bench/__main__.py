@@ -1,0 +1,227 @@
+"""`make bench`: the goals for speed and memory, each with its figure, its spread and its limit.
+
+Absolute numbers do not travel between machines, so a goal is a ratio taken in one interleaved run, or a count. The
+server has core 0, the load core 1. Exit 1 when a goal is missed.
+"""
+
+import asyncio
+import base64
+import copy
+import gc
+import json
+import os
+import ssl
+import statistics
+import sys
+import tempfile
+import time
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jsonpatch
+import msgspec
+
+from tests.bench import servers
+from tests.bench.bodies import SIZES, a_body
+from tests.bench.load import load, request, resident_mb
+from webhook.cluster import watch
+from webhook.cluster.namespaces import Namespaces, kept
+from webhook.core import names, review
+from webhook.core.policy import ClusterLayer
+from webhook.log import Log
+from webhook.serving.app import Door
+from webhook.serving.service import settle_memory
+
+BODIES = 64
+ROUNDS = 5
+LOAD_SECONDS = 1.5
+SERVER_ROUNDS = 7
+NAMESPACES = 10_000
+missed: list[str] = []
+
+
+def goal(number: int, what: str, figures: list[float], limit: float, *, unit: str = "", at_least: bool = False) -> None:
+    """One line: the median, the spread, the limit."""
+    middle = statistics.median(figures)
+    good = middle >= limit if at_least else middle <= limit
+    if not good:
+        missed.append(what)
+    spread = f"{min(figures):.4g} to {max(figures):.4g}"
+    sign = ">=" if at_least else "<="
+    print(
+        f"  {'ok  ' if good else 'MISS'} goal {number}: {what}: {middle:.4g}{unit} ({spread}), {sign} {limit:.4g}{unit}",
+        flush=True,
+    )
+
+
+def seconds_for(work: Callable[[bytes], object], bodies: list[bytes], repeat: int) -> float:
+    """Microseconds for each body."""
+    start = time.perf_counter()
+    for _ in range(repeat):
+        for body in bodies:
+            work(body)
+    return (time.perf_counter() - start) / repeat / len(bodies) * 1e6
+
+
+def a_handler() -> Callable[[bytes], object]:
+    """Bytes in, bytes out, with metrics and log line, as the door does it; the line goes to /dev/null."""
+    picture = Namespaces(ClusterLayer())
+    picture.replace([("shop", {names.INJECT: "enabled", names.AUTOMOUNT: "disabled"})])
+    settle_memory()
+    null = os.open(os.devnull, os.O_WRONLY)
+    door = Door(picture, Log("info", lambda line: os.write(null, line)))
+
+    def handle(body: bytes) -> object:
+        start = time.perf_counter()
+        decoded = review.decode(body)
+        return door.answer(decoded, picture.get(decoded.namespace), start)
+
+    return handle
+
+
+def naive(body: bytes) -> bytes:
+    """json, deepcopy, mutate, make_patch: what one writes on a first afternoon."""
+    review = json.loads(body)
+    before = review["request"]["object"]
+    after = copy.deepcopy(before)
+    for volume in after["spec"]["volumes"]:
+        if volume["name"].startswith("kube-api-access-"):
+            old, volume["name"] = volume["name"], "boundtoken"
+            volume["projected"]["sources"][0]["serviceAccountToken"]["expirationSeconds"] = 3600
+    for container in [*after["spec"]["initContainers"], *after["spec"]["containers"]]:
+        for mount in container["volumeMounts"]:
+            mount["name"] = "boundtoken" if mount["name"] == old else mount["name"]
+    after["spec"]["automountServiceAccountToken"] = False
+    patch = base64.b64encode(json.dumps(jsonpatch.make_patch(before, after).patch).encode()).decode()
+    response = {"uid": review["request"]["uid"], "allowed": True, "patchType": "JSONPatch", "patch": patch}
+    return json.dumps({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response}).encode()
+
+
+def bench_handler() -> None:
+    for size in SIZES:
+        bodies = [a_body(size) for _ in range(BODIES)]
+        handle = a_handler()
+        repeat = {"small": 60, "typical": 30, "big": 6}[size]
+        seconds_for(handle, bodies, 2)
+        rounds = [(seconds_for(handle, bodies, repeat), seconds_for(json.loads, bodies, repeat)) for _ in range(ROUNDS)]
+        ours = statistics.median(each[0] for each in rounds)
+        print(
+            f"  {size}: body {len(bodies[0])} B, handler {ours:.1f} us, json.loads {statistics.median(each[1] for each in rounds):.1f} us"
+        )
+        ratios = [handler / loads for handler, loads in rounds]
+        if size == "typical":
+            goal(1, "handler / json.loads, typical", ratios, 0.35)
+            slow = [seconds_for(naive, bodies[:8], 1) / seconds_for(handle, bodies, 10) for _ in range(ROUNDS)]
+            goal(2, "json + deepcopy + make_patch / handler, typical", slow, 75, at_least=True)
+        else:
+            print(
+                f"       handler / json.loads, {size}: {statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})"
+            )
+
+
+def bench_server(folder: Path) -> None:
+    limits = {"small": 0.60, "typical": 0.55, "big": 0.45}
+    with servers.standalone(folder / "ours") as ours, servers.echo(folder / "echo") as echo:
+        ours.wait("serving")
+        for size, limit in limits.items():
+            bodies = [a_body(size) for _ in range(BODIES)]
+            ratios, costs = [], []
+            for _ in range(SERVER_ROUNDS):
+                rates = [load(each.port, each.ca, bodies, pid=each.pid, seconds=LOAD_SECONDS) for each in (ours, echo)]
+                ratios.append(rates[0][0] / rates[1][0])
+                costs.append((rates[0][1], rates[1][1], rates[0][0]))
+            cost, plain, rate = (statistics.median(column) for column in zip(*costs, strict=True))
+            print(f"  {size}: {rate:.0f} requests/s, CPU for each request {cost:.0f} us, of the echo {plain:.0f} us")
+            goal(3, f"requests/s / echo, {size}", ratios, limit, at_least=True)
+        for size, limit in (("typical", 0.3), ("big", 0.5)):
+            since = ours.log.stat().st_size
+            load(ours.port, ours.ca, [a_body(size) for _ in range(BODIES)], pid=ours.pid, seconds=4 * LOAD_SECONDS)
+            lines = ours.log.read_bytes()[since:].splitlines()
+            took = sorted(json.loads(line)["duration_us"] / 1000 for line in lines if b'"review"' in line)
+            goal(6, f"handler p99.9 of {len(took)} under load, {size}", [took[int(len(took) * 0.999)]], limit, unit=" ms")
+            goal(6, f"handler at worst, {size}", [took[-1]], 5, unit=" ms")
+
+
+def bench_memory(folder: Path) -> None:
+    with servers.in_cluster(folder / "cluster", NAMESPACES) as server:
+        bodies = [a_body("typical") for _ in range(BODIES)]
+        load(server.port, server.ca, bodies, pid=server.pid, seconds=LOAD_SECONDS)
+        goal(7, f"resident after load, {NAMESPACES} namespaces", [resident_mb(server.pid)], 64, unit=" MB")
+
+
+def bench_namespaces() -> None:
+    page = servers.a_list(NAMESPACES)
+    decoder = msgspec.json.Decoder(watch.Page)
+
+    def listed() -> Namespaces:
+        picture = Namespaces(ClusterLayer())
+        picture.replace([kept(each.metadata) for each in decoder.decode(page).items or ()])
+        return picture
+
+    took = []
+    for _ in range(ROUNDS):
+        start = time.perf_counter()
+        listed()
+        took.append((time.perf_counter() - start) / NAMESPACES * 1e6)
+    goal(8, "listing, each namespace", took, 3, unit=" us")
+    gc.collect()
+    tracemalloc.start()
+    picture = listed()
+    gc.collect()
+    goal(8, "memory, each namespace", [tracemalloc.get_traced_memory()[0] / len(picture)], 300, unit=" B")
+    tracemalloc.stop()
+
+
+def bench_start(folder: Path) -> None:
+    took = []
+    for number in range(ROUNDS):
+        (folder / f"start-{number}").mkdir()
+        start = time.perf_counter()
+        with servers.standalone(folder / f"start-{number}") as server:
+            _first_answer(server)
+            took.append((time.perf_counter() - start) * 1000)
+    goal(9, "start to first answer", took, 400, unit=" ms")
+
+
+def _first_answer(server: servers.Server) -> None:
+    async def ask() -> Any:
+        trust = ssl.create_default_context(cafile=str(server.ca))
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port, ssl=trust, server_hostname="localhost")
+        writer.write(request(a_body("typical")))
+        line = await reader.readline()
+        writer.close()
+        return line
+
+    while True:
+        try:
+            assert b"200" in asyncio.run(ask())
+        except (OSError, ssl.SSLError):
+            time.sleep(0.002)
+        else:
+            return
+
+
+def main() -> int:
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for each in ("ours", "echo", "cluster"):
+            (folder / each).mkdir()
+        print("handler, alone")
+        bench_handler()
+        print("picture of the namespaces")
+        bench_namespaces()
+        print("start")
+        bench_start(folder)
+        print("memory")
+        bench_memory(folder)
+        print("server, TLS 1.3, 32 connections, on one core")
+        bench_server(folder)
+    print(f"missed: {', '.join(missed)}" if missed else "every goal is met")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

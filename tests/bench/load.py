@@ -1,0 +1,83 @@
+"""A load on a TLS port from another core: keep-alive connections, one request in flight on each, nothing parsed but lengths."""
+
+import asyncio
+import itertools
+import os
+import ssl
+import time
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class _Client(asyncio.Protocol):
+    def __init__(self, requests: "itertools.cycle[bytes]", until: float, done: asyncio.Future[int]) -> None:
+        self._requests, self._until, self._done = requests, until, done
+        self._answers, self._missing, self._held = 0, 0, b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert hasattr(transport, "write")  # uvloop's TLS transports are no asyncio.Transport
+        self._transport: Any = transport
+        transport.write(next(self._requests))
+
+    def data_received(self, data: bytes) -> None:
+        if not self._missing:
+            data = self._held + data
+            end = data.find(b"\r\n\r\n")
+            if end < 0:
+                self._held = data
+                return
+            assert data.startswith(b"HTTP/1.1 200"), data[:200]
+            start = data.index(b"Content-Length: ") + 16
+            self._missing = int(data[start : data.index(b"\r\n", start)]) + end + 4
+            self._held = b""
+        self._missing -= len(data)
+        if self._missing:
+            return
+        self._answers += 1
+        if time.monotonic() < self._until:
+            self._transport.write(next(self._requests))
+        else:
+            self._transport.close()
+
+    def connection_lost(self, _: Exception | None) -> None:
+        self._done.set_result(self._answers)
+
+
+def request(body: bytes) -> bytes:
+    head = (
+        f"POST /mutate?timeout=3s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+def load(port: int, ca: Path, bodies: list[bytes], *, pid: int, seconds: float, connections: int = 32) -> tuple[float, float]:
+    """Requests for each second, and the server's CPU microseconds for each request."""
+
+    async def run() -> tuple[float, float]:
+        requests = itertools.cycle([request(body) for body in bodies])
+        trust = ssl.create_default_context(cafile=str(ca))
+        loop = asyncio.get_running_loop()
+        used, start = cpu_seconds(pid), time.monotonic()
+        done = [loop.create_future() for _ in range(connections)]
+        for each in done:
+            make = lambda each=each: _Client(requests, start + seconds, each)  # noqa: E731
+            await loop.create_connection(make, "127.0.0.1", port, ssl=trust, server_hostname="localhost")
+        answers = sum(await asyncio.gather(*done))
+        return answers / (time.monotonic() - start), (cpu_seconds(pid) - used) / answers * 1e6
+
+    return uvloop.run(run())
+
+
+def cpu_seconds(pid: int) -> float:
+    """What a process has used so far, user and system."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / CLOCK_TICKS
+
+
+def resident_mb(pid: int) -> float:
+    line = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS"))
+    return int(line.split()[1]) / 1024
