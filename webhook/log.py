@@ -4,9 +4,11 @@ Only what the caller names is written; nothing here ever sees a pod. The standar
 ends in the same lines.
 """
 
+import contextlib
 import logging
-import sys
+import os
 import time
+import traceback
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Literal
@@ -14,6 +16,7 @@ from typing import Any, Literal
 import msgspec
 
 Level = Literal["debug", "info", "warning", "error"]
+STANDARD_ERROR = 2
 LEVELS: tuple[Level, ...] = ("debug", "info", "warning", "error")
 
 _ENCODER = msgspec.json.Encoder()
@@ -71,8 +74,9 @@ class _Handler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         fields: dict[str, Any] = {"logger": record.name}
-        if record.exc_info:
-            fields["traceback"] = logging.Formatter().formatException(record.exc_info)
+        if record.exc_info and record.exc_info[0] is not None:  # frames and type only: its text may quote what came in
+            fields["error"] = record.exc_info[0].__name__
+            fields["traceback"] = "".join(traceback.format_tb(record.exc_info[2]))
         level: Level = "error" if record.levelno >= logging.ERROR else "warning"
         self._log.line(level, record.getMessage(), fields)
 
@@ -94,5 +98,6 @@ def _second(seconds: int) -> str:
 
 
 def _to_standard_error(line: bytes) -> None:
-    sys.stderr.buffer.write(line)
-    sys.stderr.buffer.flush()
+    """One write for each line. A reader that has gone away stops no review: the line is lost."""
+    with contextlib.suppress(OSError):
+        os.write(STANDARD_ERROR, line)

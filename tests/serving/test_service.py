@@ -239,7 +239,9 @@ class process:  # noqa: N801  (reads as a verb: with process(...))
 
     def __exit__(self, *_: object) -> None:
         self.started.kill()
-        self.started.communicate()
+        self.started.wait()
+        assert self.started.stderr is not None
+        self.started.stderr.close()
 
 
 async def test_a_drain_fails_no_request_on_old_or_new_connections(tmp_path: Path) -> None:
@@ -261,6 +263,19 @@ async def test_a_drain_fails_no_request_on_old_or_new_connections(tmp_path: Path
                 assert (answer.status, await answer.text()) == (503, "not ready: draining\n")
         assert closed > 20
         assert started.wait(10) == 0
+
+
+async def test_a_log_that_nobody_reads_any_more_stops_no_review(tmp_path: Path) -> None:
+    with process(tmp_path) as (started, port, _):
+        assert started.stderr is not None
+        started.stderr.close()
+        trust = ssl.create_default_context(cafile=str(tmp_path / "ca.crt"))
+        kind = {"Content-Type": "application/json"}
+        async with aiohttp.ClientSession() as session:
+            for _ in range(3):
+                url = f"https://localhost:{port}/mutate"
+                async with session.post(url, data=json.dumps(REVIEW), headers=kind, ssl=trust) as answer:
+                    assert answer.status == 200
 
 
 def test_a_second_signal_ends_the_drain_at_once(tmp_path: Path) -> None:

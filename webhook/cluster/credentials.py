@@ -85,6 +85,7 @@ class FromKubeconfig:
         import kubernetes.client  # noqa: PLC0415  (see the module's docstring)
         import kubernetes.config  # noqa: PLC0415
 
+        self._context: ssl.SSLContext | None = None
         self._configuration: Any = kubernetes.client.Configuration()
         try:
             kubernetes.config.load_kube_config(file, context, self._configuration, persist_config=False)  # type: ignore[no-untyped-call]
@@ -101,13 +102,15 @@ class FromKubeconfig:
         self.server = str(self._configuration.host).rstrip("/")
 
     def tls(self) -> ssl.SSLContext:
-        held = self._configuration
-        context = ssl.create_default_context(cafile=held.ssl_ca_cert)
-        if not held.verify_ssl:
-            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        if held.cert_file:
-            context.load_cert_chain(held.cert_file, held.key_file)
-        return context
+        """One context for all requests, so that connections are used again."""
+        if self._context is None:
+            held = self._configuration
+            self._context = ssl.create_default_context(cafile=held.ssl_ca_cert)
+            if not held.verify_ssl:
+                self._context.check_hostname, self._context.verify_mode = False, ssl.CERT_NONE
+            if held.cert_file:
+                self._context.load_cert_chain(held.cert_file, held.key_file)
+        return self._context
 
     async def authorization(self) -> str | None:
         """In a thread, because an exec plugin may take its time. The key's name changed with kubernetes 36."""
