@@ -17,7 +17,9 @@ import msgspec
 
 Level = Literal["debug", "info", "warning", "error"]
 STANDARD_ERROR = 2
+GATHER_SECONDS = 0.02
 LEVELS: tuple[Level, ...] = ("debug", "info", "warning", "error")
+INFO = LEVELS.index("info")
 
 _ENCODER = msgspec.json.Encoder()
 
@@ -31,11 +33,16 @@ class Line(msgspec.Struct):
 
 
 class Log:
-    """Writes lines of `level` and above; `write` takes one encoded line."""
+    """Writes lines of `level` and above; `write` takes whole lines.
+
+    Lines of reviews are gathered for 20 ms and written together: a write for each costs a tenth of a review. Any other
+    line writes them out first, so the order holds.
+    """
 
     def __init__(self, level: Level = "info", write: Callable[[bytes], object] | None = None) -> None:
         self._level = LEVELS.index(level)
         self._write = write or _to_standard_error
+        self._gathered: list[bytes] = []
 
     def debug(self, event: str, **fields: Any) -> None:
         self.line("debug", event, fields)
@@ -53,12 +60,25 @@ class Log:
         """One line: time (UTC, milliseconds), level, event, then the fields in their order."""
         if LEVELS.index(level) < self._level:
             return
+        self.flush()
         self._write(_ENCODER.encode({"time": now(), "level": level, "event": event, **fields}) + b"\n")
 
-    def record(self, line: Line) -> None:
-        """One line of fixed fields."""
-        if LEVELS.index(line.level) >= self._level:
-            self._write(_ENCODER.encode(line) + b"\n")
+    @property
+    def tells_reviews(self) -> bool:
+        """Whether lines of level info are written at all."""
+        return self._level <= INFO
+
+    def record(self, line: Line, later: Callable[[float, Callable[[], None]], object]) -> None:
+        """One line of a review, written with others; `later` is the loop's `call_later`."""
+        if not self._gathered:
+            later(GATHER_SECONDS, self.flush)
+        self._gathered.append(_ENCODER.encode(line))
+
+    def flush(self) -> None:
+        """Write what is gathered."""
+        if self._gathered:
+            lines, self._gathered = self._gathered, []
+            self._write(b"\n".join(lines) + b"\n")
 
     def takes_over_logging(self) -> None:
         """Send what libraries log through here, from warnings on."""
@@ -98,6 +118,7 @@ def _second(seconds: int) -> str:
 
 
 def _to_standard_error(line: bytes) -> None:
-    """One write for each line. A reader that has gone away stops no review: the line is lost."""
+    """A reader that has gone away stops no review: the line is lost."""
     with contextlib.suppress(OSError):
-        os.write(STANDARD_ERROR, line)
+        while line:
+            line = line[os.write(STANDARD_ERROR, line) :]

@@ -1,16 +1,21 @@
 """Every instrument, declared once: name, unit, labels. No label is one that a user can fill. Never imported by core."""
 
 import platform
+from bisect import bisect_left
+from collections.abc import Iterator
+from itertools import accumulate
 
 from prometheus_client import (
     CollectorRegistry,
     Counter,
     Gauge,
-    Histogram,
+    Metric,
     PlatformCollector,
     ProcessCollector,
     disable_created_metrics,
 )
+from prometheus_client.core import HistogramMetricFamily
+from prometheus_client.registry import Collector
 
 from . import __version__
 
@@ -25,11 +30,33 @@ ADMISSION_REQUESTS = Counter(
     ("operation", "resource", "outcome", "reason"),
     registry=REGISTRY,
 )
-ADMISSION_DURATION = Histogram(
+
+
+class Durations(Collector):
+    """A histogram of seconds at a quarter of the price of the library's own: one loop writes it, so it needs no lock."""
+
+    BOUNDS = (50e-6, 100e-6, 200e-6, 500e-6, 1e-3, 2e-3, 5e-3, 10e-3, 50e-3, 0.2, 1.0, 3.0)
+
+    def __init__(self, name: str, documentation: str, registry: CollectorRegistry) -> None:
+        self._name, self._documentation = name, documentation
+        self._counts = [0] * (len(self.BOUNDS) + 1)
+        self._sum = 0.0
+        registry.register(self)
+
+    def observe(self, seconds: float) -> None:
+        self._counts[bisect_left(self.BOUNDS, seconds)] += 1
+        self._sum += seconds
+
+    def collect(self) -> Iterator[Metric]:
+        bounds = [*map(str, self.BOUNDS), "+Inf"]
+        buckets = list(zip(bounds, accumulate(self._counts), strict=True))
+        yield HistogramMetricFamily(self._name, self._documentation, buckets, self._sum)
+
+
+ADMISSION_DURATION = Durations(
     "boundtoken_admission_duration_seconds",
     "From the last byte of a review to the first byte of its answer.",
-    buckets=(50e-6, 100e-6, 200e-6, 500e-6, 1e-3, 2e-3, 5e-3, 10e-3, 50e-3, 0.2, 1, 3),
-    registry=REGISTRY,
+    REGISTRY,
 )
 ADMISSION_IN_FLIGHT = Gauge("boundtoken_admission_in_flight", "Reviews that are being read or answered.", registry=REGISTRY)
 POLICY_FAULTS = Counter(

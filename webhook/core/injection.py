@@ -82,6 +82,11 @@ def plan(pod: Pod, policy: TokenPolicy) -> Plan:
 class _Scene:
     """One pod seen through one policy: which volume is what, and what becomes of the mounts of each."""
 
+    __slots__ = (
+        "at_default", "automounted", "carrier", "elsewhere", "here", "in_place", "is_new", "kept", "movable", "our_tokens",
+        "ours", "policy", "renamed", "spec", "volumes",
+    )  # fmt: skip
+
     def __init__(self, spec: PodSpec, policy: TokenPolicy) -> None:
         self.spec = spec
         self.policy = policy

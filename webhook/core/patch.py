@@ -5,6 +5,7 @@ No `test`, because a failed one refuses the pod even under `failurePolicy: Ignor
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Literal
 
 import msgspec
@@ -30,6 +31,7 @@ def remove(path: str) -> Operation:
     return Operation("remove", path)
 
 
+@lru_cache(maxsize=256)
 def member(pointer: str, key: str) -> str:
     """The pointer to `key` of the object at `pointer` (RFC 6901 section 3: `~` and `/` are escaped, in this order)."""
     return f"{pointer}/{key.replace('~', '~0').replace('/', '~1')}"

@@ -29,6 +29,9 @@ RESOURCES = frozenset(
 
 _NO_METADATA = Metadata()
 
+Later = Callable[[float, Callable[[], None]], object]
+"""The loop's `call_later`."""
+
 
 class ReviewLine(log.Line):
     """One line for each review (contract.md section 8)."""
@@ -49,9 +52,10 @@ class ReviewLine(log.Line):
 class Door:
     """The TLS port: `/mutate`, and nothing else."""
 
-    def __init__(self, namespaces: Namespaces, said: log.Log) -> None:
+    def __init__(self, namespaces: Namespaces, said: log.Log, later: Later) -> None:
         self.namespaces = namespaces
         self._log = said
+        self._later = later
         self._in_flight = 0
         metrics.ADMISSION_IN_FLIGHT.set_function(lambda: self._in_flight)
         self._counters: dict[tuple[str, str, Outcome, Reason], Counter] = {}
@@ -85,17 +89,13 @@ class Door:
             self._count("other", "other", Verdict(Reason.MALFORMED_REVIEW, Outcome.FAILED))
             self._log.warning("malformed review", problem=str(problem), bytes=len(body))
             return _sentence(400, str(problem))
-        try:
-            namespace = await self._namespace_of(request)
-        except Exception as problem:  # noqa: BLE001  (the outermost edge of a request)
-            return web.Response(body=self._allowed(request, problem, start), content_type=JSON)
-        return web.Response(body=self.answer(request, namespace, start), content_type=JSON)
-
-    async def _namespace_of(self, request: Request) -> NamespaceLayer | None:
         namespace = self.namespaces.get(request.namespace)
         if namespace is None and admission.needs_namespace(request, self.namespaces.cluster):
-            return await self.namespaces.find(request.namespace)
-        return namespace
+            try:
+                namespace = await self.namespaces.find(request.namespace)
+            except Exception as problem:  # noqa: BLE001  (the outermost edge of a request)
+                return web.Response(body=self._allowed(request, problem, start), content_type=JSON)
+        return web.Response(body=self.answer(request, namespace, start), content_type=JSON)
 
     def answer(self, request: Request, namespace: NamespaceLayer | None, start: float) -> bytes:
         """The reply, announced.
@@ -129,25 +129,8 @@ class Door:
         metrics.ADMISSION_DURATION.observe(seconds)
         for fault in verdict.faults:
             metrics.POLICY_FAULTS.labels(fault.layer).inc()
-        held = request.object.metadata if request.object is not None else _NO_METADATA
-        owner = held.controller
-        line = ReviewLine(
-            time=log.now(),
-            level="info",
-            event="review",
-            uid=request.uid,
-            namespace=request.namespace,
-            name=request.name or held.name or held.generate_name,
-            owner=f"{owner.kind}/{owner.name}" if owner is not None else "",
-            operation=request.operation,
-            resource=resource,
-            outcome=verdict.outcome,
-            reason=verdict.reason,
-            duration_us=round(seconds * 1e6),
-            dry_run=bool(request.dry_run),
-            faults=len(verdict.faults),
-        )
-        self._log.record(line)
+        if self._log.tells_reviews:
+            self._log.record(_line(request, resource, verdict, seconds), self._later)
 
     def _count(self, operation: str, resource: str, verdict: Verdict) -> None:
         """Kept children, because `.labels()` costs more than the count; a stranger's words become `other`."""
@@ -164,6 +147,27 @@ class Door:
             if known == key:
                 self._counters[key] = counter
         counter.inc()
+
+
+def _line(request: Request, resource: str, verdict: Verdict, seconds: float) -> ReviewLine:
+    held = request.object.metadata if request.object is not None else _NO_METADATA
+    owner = held.controller
+    return ReviewLine(
+        time=log.now(),
+        level="info",
+        event="review",
+        uid=request.uid,
+        namespace=request.namespace,
+        name=request.name or held.name or held.generate_name,
+        owner=f"{owner.kind}/{owner.name}" if owner is not None else "",
+        operation=request.operation,
+        resource=resource,
+        outcome=verdict.outcome,
+        reason=verdict.reason,
+        duration_us=round(seconds * 1e6),
+        dry_run=bool(request.dry_run),
+        faults=len(verdict.faults),
+    )
 
 
 def plain(missing: Callable[[], list[str]]) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:

@@ -58,7 +58,7 @@ class Service:
         self._credentials = self._find_credentials(environ)
         self._api_audiences = self._own_audiences()
         self._namespaces = Namespaces(ClusterLayer(own_namespace=config.namespace))
-        self.connections = Connections(Door(self._namespaces, log))
+        self.connections = Connections(Door(self._namespaces, log, asyncio.get_running_loop().call_later))
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT, then drain.
