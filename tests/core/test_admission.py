@@ -127,6 +127,7 @@ def test_the_response_tells_reason_policy_and_faults_to_the_audit_log() -> None:
 def test_an_untouched_pod_is_answered_without_a_patch() -> None:
     reply = msgspec.json.decode(review.encode(admission.respond("1", judged(a_pod()))))
     assert sorted(reply["response"]) == ["allowed", "auditAnnotations", "uid"]
+    assert (reply["response"]["uid"], reply["response"]["allowed"]) == ("1", True)
 
 
 def test_a_foreign_audience_at_the_default_path_is_warned_about() -> None:
