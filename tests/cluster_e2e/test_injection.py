@@ -8,7 +8,7 @@ import pytest
 
 from tests.cluster_e2e.conftest import Cluster, a_bare_pod, life
 from tests.cluster_e2e.sidecar import sidecar_webhook
-from tests.controlplane.cluster import NODE, wait_for
+from tests.controlplane.cluster import ISSUER, NODE, wait_for
 from tests.pods import Json, a_container, mounts, token, volume_names
 from webhook.core import names
 
@@ -109,6 +109,14 @@ def test_warnings_reach_the_client_and_audit_annotations_the_log(cluster: Cluste
     assert event["pods.boundtoken.dev/reason"] == "rewritten"
     assert len(event["pods.boundtoken.dev/policy"]) == 8
     assert event["pods.boundtoken.dev/faults"] == "; ".join(warnings)
+
+
+def test_an_audience_that_is_the_api_servers_own_surprises_nobody(cluster: Cluster) -> None:
+    """We learn it from the aud claim of our own token."""
+    namespace = cluster.namespace(inject="enabled")
+    assert cluster.create(namespace, a_bare_pod(name="own", annotations={names.AUDIENCE: ISSUER}))[1] == []
+    (warning,) = cluster.create(namespace, a_bare_pod(name="other", annotations={names.AUDIENCE: "vault"}))[1]
+    assert "the API server answers clients in the pod with 401" in warning
 
 
 def test_a_person_with_kubectl_sees_the_warning(cluster: Cluster, tmp_path: Path) -> None:

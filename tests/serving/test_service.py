@@ -1,6 +1,7 @@
 """A process over its life: what it waits for, what it reads again, how it drains."""
 
 import asyncio
+import base64
 import json
 import signal
 import ssl
@@ -19,9 +20,13 @@ from tests.cluster.api import a_namespace, an_event, api_server
 from tests.conftest import BOUNDTOKEN, ROOT
 from tests.controlplane.cluster import free_port
 from tests.serving.service import NAMESPACE, REVIEW, Running, a_leaf, an_authority, eventually, running, write_pair
+from webhook import config
 from webhook.errors import BadInput
+from webhook.log import Log
 from webhook.pki import authority
 from webhook.pki.authority import KeyPair
+from webhook.serving.service import Service
+from webhook.serving.tls import LiveCertificate
 
 KUBECONFIG = """
 apiVersion: v1
@@ -72,6 +77,7 @@ async def test_the_picture_follows_the_cluster(tmp_path: Path) -> None:
                 while not await injects(service):
                     await asyncio.sleep(0.01)
             assert await service.metric("boundtoken_namespaces ") == 1
+            assert time.time() - await service.metric("boundtoken_namespace_last_event_timestamp_seconds ") < 5
             assert await service.metric('boundtoken_namespace_relists_total{reason="start"}') >= 1
 
 
@@ -91,6 +97,17 @@ async def test_namespace_files_are_read_again_and_a_bad_one_is_refused_whole(tmp
             f"{file}: Namespace shop: metadata.annotations must map strings to strings (quote numbers and true)"
         ]
         assert not await injects(service)
+
+
+async def test_without_a_configuration_the_audiences_of_our_own_token_hold(tmp_path: Path) -> None:
+    account = tmp_path / "account"
+    account.mkdir()
+    payload = base64.urlsafe_b64encode(b'{"aud": ["https://api"]}').decode().rstrip("=")
+    (account / "token").write_text(f"e30.{payload}.c2ln")
+    flags = {"tls_cert": "a", "tls_key": "b", "listen": "127.0.0.1:1", "plain_listen": "127.0.0.1:1"}
+    environ = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": "1"}
+    service = Service(config.resolve(flags, {}), environ, Log("error"), account)
+    assert service.namespaces.cluster.api_audiences == ("https://api",)
 
 
 async def test_the_configuration_is_read_again_and_a_bad_one_is_refused_whole(tmp_path: Path) -> None:
@@ -191,8 +208,12 @@ async def test_an_expired_certificate_is_still_served(tmp_path: Path) -> None:
             await service.connect()
 
 
+def test_no_older_tls_is_offered() -> None:
+    assert LiveCertificate().context.minimum_version is ssl.TLSVersion.TLSv1_2
+
+
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-async def test_both_versions_of_tls_are_spoken_and_no_older_one(tmp_path: Path, version: ssl.TLSVersion) -> None:
+async def test_both_versions_of_tls_are_spoken(tmp_path: Path, version: ssl.TLSVersion) -> None:
     async with running(tmp_path) as service:
         trust = service.trust()
         trust.minimum_version = trust.maximum_version = version

@@ -21,7 +21,7 @@ from .. import __version__, configuration, metrics
 from ..cluster import namespaces as picture
 from ..cluster import watch
 from ..cluster.client import ApiClient
-from ..cluster.credentials import Credentials, FromKubeconfig, InCluster
+from ..cluster.credentials import SERVICE_ACCOUNT, Credentials, FromKubeconfig, InCluster
 from ..cluster.namespaces import Namespaces
 from ..config import Config
 from ..configuration import ClusterConfiguration
@@ -48,17 +48,17 @@ Loop = Callable[[], Coroutine[Any, Any, None]]
 class Service:
     """One serving process."""
 
-    def __init__(self, config: Config, environ: dict[str, str], log: Log) -> None:
+    def __init__(self, config: Config, environ: dict[str, str], log: Log, account: Path = SERVICE_ACCOUNT) -> None:
         self._config = config
         self._log = log
         self._certificate = LiveCertificate()
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
         self._draining = False
-        self._credentials = self._find_credentials(environ)
+        self._credentials = self._find_credentials(environ, account)
         self._api_audiences = self._own_audiences()
-        self._namespaces = Namespaces(ClusterLayer(own_namespace=config.namespace))
-        self.connections = Connections(Door(self._namespaces, log, asyncio.get_running_loop().call_later))
+        self.namespaces = Namespaces(ClusterLayer(own_namespace=config.namespace, api_audiences=self._api_audiences))
+        self.connections = Connections(Door(self.namespaces, log, asyncio.get_running_loop().call_later))
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT, then drain.
@@ -91,17 +91,17 @@ class Service:
             waiting.append("draining")
         if not self._certificate.loaded:
             waiting.append("no certificate is loaded")
-        if not self._namespaces.synced:
+        if not self.namespaces.synced:
             waiting.append("the namespaces are not listed")
         return waiting
 
-    def _find_credentials(self, environ: dict[str, str]) -> Credentials | None:
+    def _find_credentials(self, environ: dict[str, str], account: Path) -> Credentials | None:
         config = self._config
         if config.standalone:
             return None
         if config.kubeconfig:
             return FromKubeconfig(str(config.kubeconfig), config.context)
-        return InCluster(environ)
+        return InCluster(environ, account)
 
     def _own_audiences(self) -> tuple[str, ...]:
         try:
@@ -119,7 +119,7 @@ class Service:
             loops.append(partial(self._follow_configuration, path, contents))
         if self._config.standalone:
             contents = files.read(standalone.files(self._config.standalone))
-            self._namespaces.replace(standalone.namespaces(contents))
+            self.namespaces.replace(standalone.namespaces(contents))
             self._count_namespaces()
             self._make_certificate()
             settle_memory()
@@ -141,7 +141,7 @@ class Service:
             raise BadInput(f"{path}: must be UTF-8") from problem
 
     def _settle(self, settled: ClusterConfiguration) -> None:
-        self._namespaces.resettle(settled.layer)
+        self.namespaces.resettle(settled.layer)
         metrics.CONFIG_RELOAD_OK.set(1)
         metrics.CONFIG_INFO.clear()
         metrics.CONFIG_INFO.labels(settled.hash).set(1)
@@ -158,7 +158,7 @@ class Service:
     async def _follow_cluster(self, stack: AsyncExitStack) -> Loop:
         assert self._credentials is not None  # noqa: S101
         client = await stack.enter_async_context(ApiClient(self._credentials, f"boundtoken/{__version__}"))
-        self._namespaces.fetch = picture.fetch_from(client, self._say_lookup_problem)
+        self.namespaces.fetch = picture.fetch_from(client, self._say_lookup_problem)
         return partial(self._follow_namespaces, client)
 
     def _say_lookup_problem(self, name: str, problem: str) -> None:
@@ -175,26 +175,26 @@ class Service:
             if lost:
                 self._log.info("namespaces: watch is back")
                 lost = False
-            first = not self._namespaces.synced
-            self._namespaces.fold(event)
+            first = not self.namespaces.synced
+            self.namespaces.fold(event)
             self._count_namespaces()
             if isinstance(event, watch.Listed):
                 metrics.NAMESPACE_RELISTS.labels(event.reason).inc()
-                self._log.info("namespaces listed", namespaces=len(self._namespaces), reason=event.reason)
+                self._log.info("namespaces listed", namespaces=len(self.namespaces), reason=event.reason)
             if first:
                 settle_memory()
 
     def _count_namespaces(self) -> None:
-        metrics.NAMESPACES.set(len(self._namespaces))
-        metrics.NAMESPACE_CACHE_SYNCED.set(self._namespaces.synced)
+        metrics.NAMESPACES.set(len(self.namespaces))
+        metrics.NAMESPACE_CACHE_SYNCED.set(self.namespaces.synced)
         metrics.NAMESPACE_LAST_EVENT.set(time.time())
 
     async def _follow_files(self, first: files.Contents) -> None:
         async for contents in files.changes(lambda: standalone.files(self._config.standalone), first):
             try:
-                self._namespaces.replace(standalone.namespaces(contents))
+                self.namespaces.replace(standalone.namespaces(contents))
                 self._count_namespaces()
-                self._log.info("namespaces read again", namespaces=len(self._namespaces))
+                self._log.info("namespaces read again", namespaces=len(self.namespaces))
             except BadInput as problem:
                 self._log.error("namespaces refused, the old ones stay", faults=problem.faults)
 
