@@ -1,4 +1,4 @@
-"""JSON lines for machines and people: one line a thing that happened, encoded and written at once. Never imported by core.
+"""JSON lines for machines and people: one line for each thing that happened. Never imported by core.
 
 Only what the caller names is written; nothing here ever sees a pod. The standard library's logging (aiohttp, asyncio)
 ends in the same lines.
@@ -18,6 +18,7 @@ import msgspec
 Level = Literal["debug", "info", "warning", "error"]
 STANDARD_ERROR = 2
 GATHER_SECONDS = 0.02
+"""A matter of taste: short for who follows the log, long enough for many lines under load."""
 LEVELS: tuple[Level, ...] = ("debug", "info", "warning", "error")
 INFO = LEVELS.index("info")
 
@@ -25,7 +26,7 @@ _ENCODER = msgspec.json.Encoder()
 
 
 class Line(msgspec.Struct):
-    """The head of a line whose fields are always the same; a struct costs a third of a dictionary."""
+    """The head of a line whose fields are always the same: a struct costs less than a dictionary."""
 
     time: str
     level: Level
@@ -35,8 +36,8 @@ class Line(msgspec.Struct):
 class Log:
     """Writes lines of `level` and above; `write` takes whole lines.
 
-    Lines of reviews are gathered for 20 ms and written together: a write for each costs a tenth of a review. Any other
-    line writes them out first, so the order holds.
+    Lines of reviews are gathered for 20 ms and written together, to save a system call for each. Any other line writes
+    them out first, so the order holds; a process that is killed loses what it gathered.
     """
 
     def __init__(self, level: Level = "info", write: Callable[[bytes], object] | None = None) -> None:

@@ -20,7 +20,6 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -47,12 +46,11 @@ AUDIT_POLICY = {"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "rules": [{"l
 class ControlPlane:
     """The three processes of a control plane; start with `with`, or `start()` and `stop()`."""
 
-    def __init__(self, *, emulate: str | None = None) -> None:
+    def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="boundtoken-"))
         self.port = free_port()
         self.url = f"https://127.0.0.1:{self.port}"
         self.tokens = {name: secrets.token_hex(16) for name in USERS}
-        self._emulate = emulate
         self._etcd = f"http://127.0.0.1:{free_port()}"
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
@@ -92,7 +90,6 @@ class ControlPlane:
         return self.folder / "audit.log"
 
     def start_apiserver(self) -> None:
-        extra = [f"--emulated-version=kube={self._emulate}"] if self._emulate else []
         self._start(
             "kube-apiserver",
             f"--etcd-servers={self._etcd}",
@@ -111,7 +108,6 @@ class ControlPlane:
             f"--audit-log-path={self.audit_log}",
             "--allow-privileged",
             "--endpoint-reconciler-type=none",
-            *extra,
         )
         self._wait_until_ready()
         self._write_kubeconfigs()
@@ -142,21 +138,12 @@ class ControlPlane:
             raise KubectlError(f"kubectl {' '.join(arguments)}: {result.stderr.strip()}")
         return result
 
-    def call(
-        self,
-        verb: str,
-        path: str,
-        body: Any = None,
-        *,
-        user: str = "admin",
-        token: str | None = None,
-        kind: str = "application/json",
-    ) -> Any:
-        """One raw call to the API server, JSON in and out; gives the decoded body.
+    def call(self, verb: str, path: str, body: Any = None, **options: Any) -> Any:
+        """One raw call to the API server, JSON in and out; gives the decoded body, and takes what `call_with_warnings` does.
 
         Raises: Refused, with code and Status, for an answer of 400 or more
         """
-        return self.call_with_warnings(verb, path, body, user=user, token=token, kind=kind)[0]
+        return self.call_with_warnings(verb, path, body, **options)[0]
 
     def call_with_warnings(
         self,
@@ -307,14 +294,3 @@ def wait_for(true: Any, seconds: float = 20, every: float = 0.05) -> Any:
             raise TimeoutError(f"not within {seconds} s: {given!r}")
         time.sleep(every)
     return given
-
-
-@contextlib.contextmanager
-def tailing(path: Path) -> Iterator[list[str]]:
-    """The lines that a file gains in the block; filled at its end."""
-    start = path.stat().st_size if path.exists() else 0
-    lines: list[str] = []
-    yield lines
-    with path.open() as file:
-        file.seek(start)
-        lines += file.read().splitlines()

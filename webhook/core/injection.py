@@ -244,10 +244,9 @@ def _move(
         fate = (None if keeps_own else scene.here[name]) if here else scene.elsewhere[name]
         if fate is None:
             gone.append(number)
-        elif fate == name:
-            used = used or fate == scene.carrier
-        else:
-            used = used or fate == scene.carrier
+            continue
+        used = used or fate == scene.carrier
+        if fate != name:
             operations.append(Operation("replace", f"{pointer}/{number}/name", fate))
     if gone:
         operations.extend(patch.remove(f"{pointer}/{number}") for number in reversed(gone))
