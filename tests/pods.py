@@ -1,5 +1,6 @@
 """Builders: the smallest legal objects, tweaked; a test shows only what matters to it. And an applier that is not ours."""
 
+import base64
 import copy
 from typing import Any
 
@@ -115,8 +116,12 @@ def judged(pod: Json, cluster: ClusterLayer | None = None, /, **annotations: str
 
 def applied(held: Json, verdict: Verdict) -> Json:
     """What an applier that is not ours makes of the object."""
-    operations = msgspec.json.decode(review.encode_patch(verdict.operations))
-    return dict(jsonpatch.apply_patch(held, operations))
+    return dict(jsonpatch.apply_patch(held, patch_of(verdict)))
+
+
+def patch_of(verdict: Verdict) -> list[Json]:
+    """The operations as the API server reads them."""
+    return list(msgspec.json.decode(base64.b64decode(review.encode_patch(verdict.operations))))
 
 
 def mutated(pod: Json, cluster: ClusterLayer | None = None, /, **annotations: str) -> Json:

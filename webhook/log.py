@@ -9,7 +9,7 @@ import logging
 import os
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -17,15 +17,12 @@ import msgspec
 
 Level = Literal["debug", "info", "warning", "error"]
 STANDARD_ERROR = 2
-GATHER_SECONDS = 0.02
-"""A matter of taste: short for who follows the log, long enough for many lines under load."""
 LEVELS: tuple[Level, ...] = ("debug", "info", "warning", "error")
-INFO = LEVELS.index("info")
 
 _ENCODER = msgspec.json.Encoder()
 
 
-class Line(msgspec.Struct):
+class Line(msgspec.Struct, gc=False):
     """The head of a line whose fields are always the same: a struct costs less than a dictionary."""
 
     time: str
@@ -36,14 +33,13 @@ class Line(msgspec.Struct):
 class Log:
     """Writes lines of `level` and above; `write` takes whole lines.
 
-    Lines of reviews are gathered for 20 ms and written together, to save a system call for each. Any other line writes
-    them out first, so the order holds; a process that is killed loses what it gathered.
+    `before_others` is called before any line of `line`: whoever gathers lines has them written first, so the order holds.
     """
 
     def __init__(self, level: Level = "info", write: Callable[[bytes], object] | None = None) -> None:
         self._level = LEVELS.index(level)
         self._write = write or _to_standard_error
-        self._gathered: list[bytes] = []
+        self.before_others: Callable[[], None] = lambda: None
 
     def debug(self, event: str, **fields: Any) -> None:
         self.line("debug", event, fields)
@@ -59,27 +55,18 @@ class Log:
 
     def line(self, level: Level, event: str, fields: dict[str, Any]) -> None:
         """One line: time (UTC, milliseconds), level, event, then the fields in their order."""
-        if LEVELS.index(level) < self._level:
+        if not self.tells(level):
             return
-        self.flush()
-        self._write(_ENCODER.encode({"time": now(), "level": level, "event": event, **fields}) + b"\n")
+        self.before_others()
+        self._write(_ENCODER.encode({"time": stamp(int(time.time() * 1000)), "level": level, "event": event, **fields}) + b"\n")
 
-    @property
-    def tells_reviews(self) -> bool:
-        """Whether lines of level info are written at all."""
-        return self._level <= INFO
+    def tells(self, level: Level) -> bool:
+        """Whether lines of this level are written at all."""
+        return LEVELS.index(level) >= self._level
 
-    def record(self, line: Line, later: Callable[[float, Callable[[], None]], object]) -> None:
-        """One line of a review, written with others; `later` is the loop's `call_later`."""
-        if not self._gathered:
-            later(GATHER_SECONDS, self.flush)
-        self._gathered.append(_ENCODER.encode(line))
-
-    def flush(self) -> None:
-        """Write what is gathered."""
-        if self._gathered:
-            lines, self._gathered = self._gathered, []
-            self._write(b"\n".join(lines) + b"\n")
+    def lines(self, lines: Sequence[Line]) -> None:
+        """Many lines in one write."""
+        self._write(_ENCODER.encode_lines(lines))
 
     def takes_over_logging(self) -> None:
         """Send what libraries log through here, from warnings on."""
@@ -102,13 +89,9 @@ class _Handler(logging.Handler):
         self._log.line(level, record.getMessage(), fields)
 
 
-def now() -> str:
-    """The time in UTC with milliseconds; under load many lines share one."""
-    return _stamp(int(time.time() * 1000))
-
-
 @lru_cache(maxsize=1)
-def _stamp(milliseconds: int) -> str:
+def stamp(milliseconds: int) -> str:
+    """A time since 1970, in UTC with milliseconds; many lines share one."""
     seconds, rest = divmod(milliseconds, 1000)
     return f"{_second(seconds)}.{rest:03d}Z"
 

@@ -2,7 +2,7 @@
 
 import platform
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import accumulate
 
 from prometheus_client import (
@@ -43,9 +43,11 @@ class Durations(Collector):
         self._sum = 0.0
         registry.register(self)
 
-    def observe(self, seconds: float) -> None:
-        self._counts[bisect_left(self.BOUNDS, seconds)] += 1
-        self._sum += seconds
+    def observe(self, several: Iterable[float]) -> None:
+        counts, bounds = self._counts, self.BOUNDS
+        for seconds in several:
+            counts[bisect_left(bounds, seconds)] += 1
+            self._sum += seconds
 
     def collect(self) -> Iterator[Metric]:
         bounds = [*map(str, self.BOUNDS), "+Inf"]

@@ -32,6 +32,7 @@ from webhook.cluster.namespaces import Namespaces, kept
 from webhook.core import names, review
 from webhook.core.policy import ClusterLayer
 from webhook.log import Log
+from webhook.serving.announce import Announcer
 from webhook.serving.app import Door
 from webhook.serving.service import settle_memory
 
@@ -75,7 +76,8 @@ def a_handler() -> Callable[[bytes], object]:
     settle_memory()
     due: list[Callable[[], None]] = []
     null = os.open(os.devnull, os.O_WRONLY)
-    door = Door(picture, Log("info", lambda line: os.write(null, line)), lambda _, flush: due.append(flush))
+    log = Log("info", lambda line: os.write(null, line))
+    door = Door(picture, log, Announcer(log, lambda _, flush: due.append(flush)))
 
     turn = itertools.count(1)
 

@@ -93,5 +93,5 @@ def test_a_reply_without_a_patch_has_neither_patch_nor_type() -> None:
 
 
 def test_a_reply_with_a_patch_has_both() -> None:
-    reply = msgspec.json.decode(review.encode(Response(uid="1", patch=b"[]", patch_type="JSONPatch")))
+    reply = msgspec.json.decode(review.encode(Response(uid="1", patch=review.encode_patch(()), patch_type="JSONPatch")))
     assert reply["response"] == {"uid": "1", "allowed": True, "patch": "W10=", "patchType": "JSONPatch"}

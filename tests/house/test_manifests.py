@@ -10,7 +10,7 @@ import yaml
 from webhook import __version__, config, configuration
 from webhook.cli.main import parser
 from webhook.core import names
-from webhook.core.admission import Reason
+from webhook.core.admission import REASONS
 from webhook.core.policy import ClusterLayer
 from webhook.core.review import WORKLOADS
 
@@ -106,7 +106,7 @@ def test_rbac_names_exactly_what_the_client_calls() -> None:
 
 def test_every_reason_and_every_annotation_is_explained_in_the_readme() -> None:
     text = (ROOT / "README.md").read_text()
-    assert [reason for reason in Reason if f"| `{reason}` |" not in text] == []
+    assert [reason for reason in REASONS if f"| `{reason}` |" not in text] == []
     assert [name for name in names.FOR_PODS | names.FOR_NAMESPACES | names.OURS_ON_PODS if f"`{name}`" not in text] == []
 
 

@@ -4,6 +4,8 @@ import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 import aiohttp
@@ -22,6 +24,47 @@ async def test_a_review_is_answered_with_a_patch(tmp_path: Path) -> None:
         response = json.loads(text)["response"]
         assert (status, response["uid"], response["allowed"]) == (200, REVIEW["request"]["uid"], True)
         assert json.loads(base64.b64decode(response["patch"]))[0]["path"] == "/spec/containers/0/volumeMounts"
+
+
+@pytest.mark.parametrize(
+    ("version", "asked", "said"),
+    [
+        pytest.param("1.1", "", None, id="a connection goes on"),
+        pytest.param("1.1", "Connection: close\r\n", "close", id="the client wants to close"),
+        pytest.param("1.0", "", "close", id="an old client"),
+        pytest.param("1.0", "Connection: keep-alive\r\n", "keep-alive", id="an old client that wants to go on"),
+    ],
+)
+async def test_the_head_of_an_answer_is_what_the_client_can_use(
+    tmp_path: Path, version: str, asked: str, said: str | None
+) -> None:
+    body = json.dumps(REVIEW).encode()
+    head = f"POST /mutate HTTP/{version}\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+    async with running(tmp_path) as service:
+        reader, writer = await service.connect()
+        for _ in range(1 if said == "close" else 2):
+            writer.write(f"{head}{asked}\r\n".encode() + body)
+            status, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+            headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines if line)}
+            assert status == "HTTP/1.1 200 OK"
+            assert headers["content-type"] == "application/json"
+            assert abs(parsedate_to_datetime(headers["date"]) - datetime.now(UTC)) < timedelta(seconds=5)
+            assert headers.get("connection") == said
+            answer = await reader.readexactly(int(headers["content-length"]))
+            assert json.loads(answer)["response"]["allowed"] is True
+        if said == "close":
+            assert await reader.read() == b""
+        writer.close()
+
+
+async def test_lines_of_reviews_stand_before_what_is_said_later(tmp_path: Path) -> None:
+    async with running(tmp_path) as service:
+        async with aiohttp.ClientSession() as session:
+            for _ in range(70):
+                await service.post(REVIEW, session=session)
+            await service.post(b"{", session=session)
+        events = [line["event"] for line in service.lines if line["event"] in ("review", "malformed review")]
+        assert events == ["review"] * 70 + ["malformed review"]
 
 
 @pytest.mark.parametrize("kind", ["application/json; charset=UTF-8", "Application/JSON", "application/json;charset=latin-1"])

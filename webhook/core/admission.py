@@ -13,7 +13,8 @@ calls apart: `patched`, then `unchanged`.
 """
 
 from collections.abc import Iterable, Iterator
-from enum import StrEnum
+from functools import lru_cache
+from typing import Literal, get_args
 
 import msgspec
 
@@ -24,42 +25,34 @@ from .policy import ClusterLayer, Fault, NamespaceLayer, Resolution
 from .review import Request, Response, encode_patch
 from .text import cut, quoted
 
-
-class Outcome(StrEnum):
-    PATCHED = "patched"
-    UNCHANGED = "unchanged"
-    FAILED = "failed"
-
-
-class Reason(StrEnum):
-    """The closed list. The README explains each; a test compares the two."""
-
-    INJECTED = "injected"
-    REWRITTEN = "rewritten"
-    STRIPPED = "stripped"
-    UNCHANGED = "unchanged"
-    NOT_REQUESTED = "not-requested"
-    POD_OPTED_OUT = "pod-opted-out"
-    MIRROR_POD = "mirror-pod"
-    EXCLUDED_NAMESPACE = "excluded-namespace"
-    OWN_POD = "own-pod"
-    NOT_A_POD_CREATE = "not-a-pod-create"
-    NAMESPACE_UNKNOWN = "namespace-unknown"
-    COPIED = "copied"
-    LEFT_TO_OWNER = "left-to-owner"
-    MALFORMED_REVIEW = "malformed-review"
-    INTERNAL_ERROR = "internal-error"
-
-
-_REASONS = {str(reason): reason for reason in Reason}  # a dictionary is faster than a call of the Enum
-_TOKEN_GIVEN = (Reason.INJECTED, Reason.REWRITTEN)
+Outcome = Literal["patched", "unchanged", "failed"]
+Reason = Literal[
+    "injected",
+    "rewritten",
+    "stripped",
+    "unchanged",
+    "not-requested",
+    "pod-opted-out",
+    "mirror-pod",
+    "excluded-namespace",
+    "own-pod",
+    "not-a-pod-create",
+    "namespace-unknown",
+    "copied",
+    "left-to-owner",
+    "malformed-review",
+    "internal-error",
+]
+"""The closed list. The README explains each; a test compares the two."""
+REASONS: tuple[Reason, ...] = get_args(Reason)
+_TOKEN_GIVEN = ("injected", "rewritten")
 
 
 class Verdict(msgspec.Struct, frozen=True, gc=False):
     """What was decided; the reply, the log line and the metrics are made of this and of the request alone."""
 
     reason: Reason
-    outcome: Outcome = Outcome.UNCHANGED
+    outcome: Outcome = "unchanged"
     operations: tuple[Operation, ...] = ()
     warnings: tuple[str, ...] = ()
     faults: tuple[Fault, ...] = ()
@@ -78,7 +71,7 @@ def judge(request: Request, cluster: ClusterLayer, namespace: NamespaceLayer | N
     if untouched is not None:
         return Verdict(untouched)
     if namespace is None:
-        return Verdict(Reason.NAMESPACE_UNKNOWN)
+        return Verdict("namespace-unknown")
     if isinstance(request.object, Pod):
         return _judge_pod(request.object, cluster, namespace)
     assert request.object is not None  # noqa: S101  (_untouched has seen to it)
@@ -87,43 +80,38 @@ def judge(request: Request, cluster: ClusterLayer, namespace: NamespaceLayer | N
 
 def respond(uid: str, verdict: Verdict) -> Response:
     """The response that carries a verdict: always allowed, since this release never denies."""
-    audit = {"reason": str(verdict.reason)}
+    audit: dict[str, str] = {"reason": verdict.reason}
     if verdict.policy:
         audit["policy"] = verdict.policy
     if verdict.faults:
         audit["faults"] = "; ".join(map(str, verdict.faults))
+    warnings = verdict.warnings or msgspec.UNSET
     if not verdict.operations:
-        return Response(uid=uid, warnings=verdict.warnings or msgspec.UNSET, audit_annotations=audit)
-    return Response(
-        uid=uid,
-        warnings=verdict.warnings or msgspec.UNSET,
-        audit_annotations=audit,
-        patch=encode_patch(verdict.operations),
-        patch_type="JSONPatch",
-    )
+        return Response(uid, True, warnings, audit)
+    return Response(uid, True, warnings, audit, encode_patch(verdict.operations), "JSONPatch")
 
 
 def _untouched(request: Request, cluster: ClusterLayer) -> Reason | None:  # noqa: PLR0911  (one line for each reason)
     """The reason to leave a request alone whatever its namespace says; None where it must be judged."""
     held = request.object
     if held is None or request.sub_resource or request.operation not in ("CREATE", "UPDATE"):
-        return Reason.NOT_A_POD_CREATE
+        return "not-a-pod-create"
     is_pod = isinstance(held, Pod)
     if request.operation == "UPDATE" and (is_pod or request.kind.kind == "Job"):  # both are immutable where it matters
-        return Reason.NOT_A_POD_CREATE
+        return "not-a-pod-create"
     if is_pod and names.MIRROR_POD in (held.metadata.annotations or ()):
-        return Reason.MIRROR_POD
+        return "mirror-pod"
     if request.namespace == cluster.own_namespace:
-        return Reason.OWN_POD
-    if request.namespace in cluster.excluded or request.namespace in names.NEVER_TOUCHED:
-        return Reason.EXCLUDED_NAMESPACE
+        return "own-pod"
+    if request.namespace in cluster.excluded:
+        return "excluded-namespace"
     if request.kind.kind in ("ReplicaSet", "Job") and held.metadata.controller is not None:
-        return Reason.LEFT_TO_OWNER
+        return "left-to-owner"
     return None
 
 
 def _judge_pod(pod: Pod, cluster: ClusterLayer, namespace: NamespaceLayer) -> Verdict:
-    settled = policy.resolve(namespace, pod.annotations)
+    settled = policy.resolve(namespace, pod.metadata.annotations)
     wanted = _wanted(pod, settled)
     faults = settled.faults
     if wanted.skip_containers:
@@ -133,24 +121,31 @@ def _judge_pod(pod: Pod, cluster: ClusterLayer, namespace: NamespaceLayer) -> Ve
         )
     if not wanted.inject and wanted.automount:
         opted_out = wanted is not settled.policy or settled.decided_by["inject"] == "pod"
-        reason = Reason.POD_OPTED_OUT if opted_out else Reason.NOT_REQUESTED
-        return Verdict(reason, warnings=_warnings(faults), faults=faults, policy=settled.hash)
-    plan = injection.plan(pod, wanted)
-    reason = _REASONS[plan.result] if wanted is settled.policy else Reason.POD_OPTED_OUT
-    operations = plan.operations
+        return Verdict(
+            "pod-opted-out" if opted_out else "not-requested", warnings=_warnings(faults), faults=faults, policy=settled.hash
+        )
+    operations, result = injection.plan(pod, wanted)
+    reason: Reason = result if wanted is settled.policy else "pod-opted-out"
     if reason in _TOKEN_GIVEN:
-        status = f"{plan.result} policy={settled.hash}"
-        held = pod.metadata.annotations
+        status, held = f"{result} policy={settled.hash}", pod.metadata.annotations
         if held is None or held.get(names.STATUS) != status:
-            operations = (*operations, *patch.annotate("/metadata", held, {names.STATUS: status}))
+            operations.append(_status(status, has_annotations=held is not None))
     return Verdict(
         reason,
-        outcome=Outcome.PATCHED if operations else Outcome.UNCHANGED,
-        operations=operations,
-        warnings=_warnings(faults, _advice(settled, reason, cluster)) if faults or wanted.audience else (),
-        faults=faults,
-        policy=settled.hash,
+        "patched" if operations else "unchanged",
+        tuple(operations),
+        _warnings(faults, _advice(settled, reason, cluster)) if faults or wanted.audience else (),
+        faults,
+        settled.hash,
     )
+
+
+@lru_cache(maxsize=256)
+def _status(text: str, *, has_annotations: bool) -> Operation:
+    """The annotation that tells people what was done; an `add` replaces one that is there (RFC 6902 section 4.1)."""
+    if not has_annotations:
+        return patch.add("/metadata/annotations", {names.STATUS: text})
+    return patch.add(patch.member("/metadata/annotations", names.STATUS), text)
 
 
 def _wanted(pod: Pod, settled: Resolution) -> policy.TokenPolicy:
@@ -177,8 +172,8 @@ def _judge_workload(workload: Workload | CronJob, old: Workload | CronJob | None
         *_unknown_containers("workload", copying.annotations, settled.policy, known),
     )
     return Verdict(
-        Reason.COPIED if copying.copied else Reason.NOT_REQUESTED,
-        outcome=Outcome.PATCHED if copying.operations else Outcome.UNCHANGED,
+        "copied" if copying.copied else "not-requested",
+        outcome="patched" if copying.operations else "unchanged",
         operations=copying.operations,
         warnings=_warnings(faults),
         faults=faults,

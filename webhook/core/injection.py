@@ -21,11 +21,11 @@ Every operation needs only what the view holds. A pod that already is right give
 import hashlib
 import re
 from collections.abc import Iterable, Iterator
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
-from . import names, patch, pods
+from . import names, patch, pieces, pods
 from .patch import Operation
 from .pods import Pod, PodSpec, Volume
 from .policy import TokenPolicy
@@ -38,11 +38,7 @@ _OUR_TOKENS = re.compile(re.escape(names.TOKENS_VOLUME) + r"(-[0-9a-f]{8})?")
 Result = Literal["injected", "rewritten", "stripped", "unchanged"]
 
 
-class Plan(msgspec.Struct, frozen=True):
-    """The operations in the order to apply them, and in one word what the pod is when they are applied."""
-
-    operations: tuple[Operation, ...]
-    result: Result
+_NO_NAMES: frozenset[str] = frozenset()
 
 
 def is_ours(volume: Volume) -> bool:
@@ -55,107 +51,117 @@ def carries_ours(pod: Pod) -> bool:
     return any(is_ours(volume) for volume in pod.spec.volumes or ())
 
 
-def plan(pod: Pod, policy: TokenPolicy) -> Plan:
-    """The operations after which `pod` is as `policy` says; empty where neither question asks for anything."""
+def plan(pod: Pod, policy: TokenPolicy) -> tuple[list[Operation], Result]:
+    """The operations in the order to apply them, and in one word what the pod is when they are applied.
+
+    None where neither question asks for anything, or the pod is as `policy` says already.
+    """
     if not policy.inject and policy.automount:
-        return Plan((), "unchanged")
+        return [], "unchanged"
     scene = _Scene(pod.spec, policy)
     tokens = _further_tokens(scene)
     if tokens.cut:
-        scene.here[tokens.name] = scene.elsewhere[tokens.name] = None
+        scene.moving[tokens.name] = (None, None)
     operations = scene.kept_volumes()
     operations += tokens.sources
     used, tokens_used = _mounts(scene, tokens, operations)
-    for number in sorted((*scene.removed_volumes(), *tokens.cut), reverse=True):
-        operations.append(patch.remove(f"/spec/volumes/{number}"))
-    added = [_volume(scene.carrier, policy)] if used and scene.is_new else []
+    if scene.removed or tokens.cut:
+        operations += [patch.remove(f"/spec/volumes/{at}") for at in sorted((*scene.removed, *tokens.cut), reverse=True)]
+    added = [pieces.volume(scene.carrier, policy)] if used and scene.is_new else []
     if tokens_used and tokens.is_new:
-        added.append(_tokens_volume(tokens.name, policy.tokens))
+        added.append(pieces.tokens_volume(tokens.name, policy.tokens))
     if added:
         operations += patch.append("/spec/volumes", pod.spec.volumes, added)
     held = pod.spec.automount_service_account_token
     if not policy.automount and held is not False:
-        operations.append((patch.add if held is None else patch.replace)("/spec/automountServiceAccountToken", False))
-    return Plan(tuple(operations), scene.result(used=used))
+        operations.append(pieces.AUTOMOUNT_ADDED if held is None else pieces.AUTOMOUNT_REPLACED)
+    return operations, scene.result(used=used)
 
 
 class _Scene:
-    """One pod seen through one policy: which volume is what, and what becomes of the mounts of each."""
+    """One pod seen through one policy: which volume is what, and what becomes of it.
+
+    `moving` has, for each volume whose mounts may change, what a mount at our path names when we are done, and what one
+    at any other path does; None where the mount goes.
+    """
 
     __slots__ = (
-        "at_default", "automounted", "carrier", "elsewhere", "here", "in_place", "is_new", "kept", "movable", "our_tokens",
-        "ours", "policy", "renamed", "spec", "volumes",
+        "at_default", "automounted", "carrier", "in_place", "is_new", "kept", "movable", "moving", "our_tokens", "ours",
+        "policy", "removed", "renamed", "spec", "volumes",
     )  # fmt: skip
 
     def __init__(self, spec: PodSpec, policy: TokenPolicy) -> None:
-        self.spec = spec
-        self.policy = policy
+        self.spec, self.policy = spec, policy
         self.volumes = spec.volumes or ()
-        self.kept = _mounted_by(spec, policy.skip_containers) if policy.skip_containers else frozenset()
         self.at_default = policy.mount_path == names.DEFAULT_PATH
+        name_is_free = self._sort_volumes()
+        self.kept = _mounted_by(spec, policy.skip_containers) if policy.skip_containers else _NO_NAMES
+        self.movable = self.automounted
+        if self.kept:
+            self.movable = [at for at in self.automounted if self.volumes[at].name not in self.kept]
+        becomes_carrier = policy.inject and self.at_default and bool(self.movable) and not self.ours
+        self.in_place = becomes_carrier and policy.automount
+        self.renamed = self.movable[0] if becomes_carrier and not policy.automount else None
+        self.is_new = policy.inject and not self.ours and not becomes_carrier
+        if self.ours or self.in_place:
+            self.carrier = self.volumes[self.ours[0] if self.ours else self.movable[0]].name
+        else:
+            self.carrier = names.VOLUME if name_is_free else free_name(names.VOLUME, self.volumes)
+        self._settle_fates()
+
+    def _sort_volumes(self) -> bool:
+        """Find those that concern us; gives whether nobody has a name like ours."""
         self.ours: list[int] = []
         self.our_tokens: int | None = None
-        self.automounted: dict[str, int] = {}
+        self.automounted: list[int] = []
+        name_is_free = True
         for at, volume in enumerate(self.volumes):
-            if volume.name.startswith(names.AUTOMOUNTED_PREFIX):
+            name = volume.name
+            if name.startswith(names.AUTOMOUNTED_PREFIX):
                 if pods.gives_api_access(volume):
-                    self.automounted[volume.name] = at
-            elif policy.inject and volume.name.startswith(names.VOLUME):
+                    self.automounted.append(at)
+            elif self.policy.inject and name.startswith(names.VOLUME):
+                name_is_free = False
                 if is_ours(volume):
                     self.ours.append(at)
                 elif self.our_tokens is None and _is_our_tokens(volume):
                     self.our_tokens = at
-        self.movable = [at for name, at in self.automounted.items() if name not in self.kept]
-        becomes_carrier = policy.inject and not self.ours and self.at_default and bool(self.movable)
-        self.in_place = becomes_carrier and policy.automount
-        self.renamed = self.movable[0] if becomes_carrier and not policy.automount else None
-        self.is_new = policy.inject and not self.ours and not becomes_carrier
-        self.carrier = self._carrier_name()
-        self.here: dict[str, str | None] = {}
-        self.elsewhere: dict[str, str | None] = {}
-        for name, at in self.automounted.items():
-            self.here[name] = self._fate_here(at)
-            self.elsewhere[name] = self._fate_elsewhere(name, at)
+        return name_is_free
 
-    def _carrier_name(self) -> str:
-        if not self.policy.inject:
-            return ""
-        if self.ours or self.in_place:
-            return self.volumes[self.ours[0] if self.ours else self.movable[0]].name
-        return free_name(names.VOLUME, self.volumes)
-
-    def _fate_here(self, at: int) -> str | None:
-        """What a mount of an automounted volume at our path names when we are done; None where the mount goes."""
-        if not self.policy.inject:
-            return None
-        return self.volumes[at].name if self.in_place and at in self.movable else self.carrier
-
-    def _fate_elsewhere(self, name: str, at: int) -> str | None:
-        """The same for a mount at any other path."""
-        policy = self.policy
-        if not policy.inject or not (self.at_default or policy.automount):
-            return None
-        if self.in_place or not self.at_default:
-            return name
-        return self.carrier if at in self.movable or not policy.automount else name
+    def _settle_fates(self) -> None:
+        inject, automount, carrier = self.policy.inject, self.policy.automount, self.carrier
+        self.moving: dict[str, tuple[str | None, str | None]] = {}
+        for at in self.automounted:
+            name = self.volumes[at].name
+            free = name not in self.kept
+            if not inject:
+                fates: tuple[str | None, str | None] = (None, None)
+            elif self.in_place:
+                fates = (name if free else carrier, name)
+            elif not self.at_default:
+                fates = (carrier, name if automount else None)
+            else:
+                fates = (carrier, carrier if free or not automount else name)
+            self.moving[name] = fates
+        self.removed: list[int] = []
+        if len(self.movable) > (self.renamed is not None) and not self.in_place and (self.at_default or not automount):
+            self.removed = [at for at in self.movable if at != self.renamed]
 
     def kept_volumes(self) -> list[Operation]:
         """Volumes that stay: their token sources brought to the policy that holds now, and the name of the carrier."""
         policy = self.policy
         operations: list[Operation] = []
-        for at in self.ours if self.renamed is None else (self.renamed,):
-            operations += _token(self.volumes, at, policy.audience, policy.expiration_seconds)
-        if self.in_place or (policy.inject and policy.automount and not self.at_default):
-            for at in self.movable:
-                operations += _token(self.volumes, at, policy.audience if self.in_place else "", policy.expiration_seconds)
         if self.renamed is not None:
-            operations.append(patch.replace(f"/spec/volumes/{self.renamed}/name", self.carrier))
+            _settle_token(self.volumes, self.renamed, policy.audience, policy.expiration_seconds, operations)
+            operations.append(pieces.renamed_volume(self.renamed, self.carrier))
+            return operations
+        for at in self.ours:
+            _settle_token(self.volumes, at, policy.audience, policy.expiration_seconds, operations)
+        if self.in_place or (policy.inject and policy.automount and not self.at_default):
+            audience = policy.audience if self.in_place else ""
+            for at in self.movable:
+                _settle_token(self.volumes, at, audience, policy.expiration_seconds, operations)
         return operations
-
-    def removed_volumes(self) -> list[int]:
-        if self.in_place or (self.policy.automount and not self.at_default):
-            return []
-        return [at for at in self.movable if at != self.renamed]
 
     def result(self, *, used: bool) -> Result:
         if self.in_place:
@@ -194,63 +200,54 @@ def _further_tokens(scene: _Scene) -> _FurtherTokens:
     return _NO_TOKENS if name in scene.kept else _FurtherTokens(name, cut=(there,))
 
 
-def _mounts(scene: _Scene, tokens: _FurtherTokens, operations: list[Operation]) -> tuple[bool, bool]:
+def _mounts(  # noqa: C901, PLR0912  (one loop, as most of the time goes here)
+    scene: _Scene, tokens: _FurtherTokens, operations: list[Operation]
+) -> tuple[bool, bool]:
     """Append what becomes of the mounts; gives whether any container mounts the carrier and the further tokens then.
 
     For each container: mounts that change their volume, mounts that go (last first), mounts that come.
+
+    Where a container keeps its own mount at our path, the plugin's goes: the plugin does not see a path that ends in a
+    slash, and puts its own last. Only where automount is disabled, because elsewhere the plugin would put it back.
     """
-    policy, carrier, moving = scene.policy, scene.carrier, scene.here
+    policy, spec, moving, carrier = scene.policy, scene.spec, scene.moving, scene.carrier
     path, skip, used, tokens_used = policy.mount_path, policy.skip_containers, False, False
-    for kind, containers in (("initContainers", scene.spec.init_containers), ("containers", scene.spec.containers)):
+    shortest = len(path)
+    for kind, containers in (("initContainers", spec.init_containers), ("containers", spec.containers)):
         for index, container in enumerate(containers or ()):
-            if container.name in skip:
+            if skip and container.name in skip:
                 continue
-            lacks, lacks_tokens, own, moved = policy.inject, tokens.wanted, False, None
+            lacks, lacks_tokens, keeps_own, gone = policy.inject, tokens.wanted, False, []
             for number, mount in enumerate(container.volume_mounts or ()):
-                name, at = mount.name, mount.mount_path
-                here = at == path or (at[-1:] == "/" and at.rstrip("/") == path)
+                name: str | None = mount.name
+                at = mount.mount_path
+                here = at == path or (len(at) > shortest and at.rstrip("/") == path)
                 if here:
                     lacks = False
                 elif lacks_tokens and pods.same_path(at, names.TOKENS_PATH):
                     lacks_tokens = False
                 if name in moving:
-                    moved = [] if moved is None else moved
-                    moved.append((number, name, here))
-                else:
-                    own = own or here
-                    used = used or name == carrier
-                    tokens_used = tokens_used or name == tokens.name
-            pointer = f"/spec/{kind}/{index}/volumeMounts"
-            if moved is not None:
-                used = _move(scene, moved, pointer, operations, keeps_own=own and not policy.automount) or used
+                    at_our_path, elsewhere = moving[name]
+                    fate = elsewhere if not here else None if keeps_own else at_our_path
+                    if fate is None:
+                        gone.append(number)
+                    elif fate != name:
+                        operations.append(pieces.renamed_mount(kind, index, number, fate))
+                    name = fate
+                elif here:
+                    keeps_own = not policy.automount
+                if name == carrier:
+                    used = True
+                elif name == tokens.name:
+                    tokens_used = True
+            if gone:
+                operations += [patch.remove(f"{pieces.mounts_pointer(kind, index)}/{number}") for number in reversed(gone)]
             if lacks or lacks_tokens:
-                new = [_mount(carrier, path)] if lacks else []
-                new += [_mount(tokens.name, names.TOKENS_PATH)] if lacks_tokens else []
-                operations += patch.append(pointer, container.volume_mounts, new)
+                new = [pieces.mount(carrier, path)] if lacks else []
+                new += [pieces.mount(tokens.name, names.TOKENS_PATH)] if lacks_tokens else []
+                operations += patch.append(pieces.mounts_pointer(kind, index), container.volume_mounts, new)
                 used, tokens_used = used or lacks, tokens_used or lacks_tokens
     return used, tokens_used
-
-
-def _move(
-    scene: _Scene, moved: list[tuple[int, str, bool]], pointer: str, operations: list[Operation], *, keeps_own: bool
-) -> bool:
-    """The mounts of one container whose volume changes or goes; gives whether one of them is the carrier's then.
-
-    Where a container keeps its own mount at our path, the plugin's goes: the plugin does not see a path that ends in a
-    slash. Only where automount is disabled, because elsewhere the plugin would put its mount back.
-    """
-    gone, used = [], False
-    for number, name, here in moved:
-        fate = (None if keeps_own else scene.here[name]) if here else scene.elsewhere[name]
-        if fate is None:
-            gone.append(number)
-            continue
-        used = used or fate == scene.carrier
-        if fate != name:
-            operations.append(Operation("replace", f"{pointer}/{number}/name", fate))
-    if gone:
-        operations.extend(patch.remove(f"{pointer}/{number}") for number in reversed(gone))
-    return used
 
 
 def _mounted_by(spec: PodSpec, container_names: tuple[str, ...]) -> frozenset[str]:
@@ -276,19 +273,19 @@ def _is_our_tokens(volume: Volume) -> bool:
     return _OUR_TOKENS.fullmatch(volume.name) is not None and pods.gives_only_tokens(volume)
 
 
-def _token(volumes: tuple[Volume, ...], at: int, audience: str, seconds: int) -> Iterator[Operation]:
-    """The operations that give the API access token of the volume at index `at` this audience and lifetime."""
+def _settle_token(volumes: tuple[Volume, ...], at: int, audience: str, seconds: int, operations: list[Operation]) -> None:
+    """Append what gives the API access token of the volume at index `at` this audience and lifetime."""
     for number, source in enumerate(volumes[at].sources):
         token = source.service_account_token
         if token is None or token.path != names.TOKEN_FILE:
             continue
-        pointer = f"/spec/volumes/{at}/projected/sources/{number}/serviceAccountToken"
-        if token.expiration_seconds != seconds:
-            verb = patch.add if token.expiration_seconds is None else patch.replace
-            yield verb(f"{pointer}/expirationSeconds", seconds)
+        held = token.expiration_seconds
+        if held != seconds:
+            operations.append(pieces.lifetime("add" if held is None else "replace", at, number, seconds))
         if (token.audience or "") != audience:
+            pointer = f"{pieces.token_pointer(at, number)}/audience"
             verb = patch.add if token.audience is None else patch.replace
-            yield verb(f"{pointer}/audience", audience) if audience else patch.remove(f"{pointer}/audience")
+            operations.append(verb(pointer, audience) if audience else patch.remove(pointer))
 
 
 def _same_tokens(pointer: str, volume: Volume, tokens: tuple[Token, ...]) -> Iterator[Operation]:
@@ -296,40 +293,11 @@ def _same_tokens(pointer: str, volume: Volume, tokens: tuple[Token, ...]) -> Ite
     for number, token in enumerate(tokens):
         held = there[number].service_account_token if number < len(there) else None
         if held is None:
-            yield patch.add(f"{pointer}/-", {"serviceAccountToken": _token_source(token)})
+            yield patch.add(f"{pointer}/-", {"serviceAccountToken": pieces.token_source(token)})
         elif (held.path, held.audience, held.expiration_seconds) != (
             token.file,
             token.audience,
             token.expiration_seconds,
         ):
-            yield patch.replace(f"{pointer}/{number}/serviceAccountToken", _token_source(token))
+            yield patch.replace(f"{pointer}/{number}/serviceAccountToken", pieces.token_source(token))
     yield from (patch.remove(f"{pointer}/{number}") for number in range(len(there) - 1, len(tokens) - 1, -1))
-
-
-def _volume(name: str, policy: TokenPolicy) -> dict[str, Any]:
-    token: dict[str, Any] = {"path": names.TOKEN_FILE, "expirationSeconds": policy.expiration_seconds}
-    if policy.audience:
-        token["audience"] = policy.audience
-    namespace = {"path": "namespace", "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}}
-    sources = [
-        {"serviceAccountToken": token},
-        {"configMap": {"name": names.ROOT_CA_CONFIGMAP, "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
-        {"downwardAPI": {"items": [namespace]}},
-    ]
-    return _projected(name, sources)
-
-
-def _tokens_volume(name: str, tokens: tuple[Token, ...]) -> dict[str, Any]:
-    return _projected(name, [{"serviceAccountToken": _token_source(token)} for token in tokens])
-
-
-def _projected(name: str, sources: list[dict[str, Any]]) -> dict[str, Any]:
-    return {"name": name, "projected": {"defaultMode": names.DEFAULT_MODE, "sources": sources}}
-
-
-def _token_source(token: Token) -> dict[str, Any]:
-    return {"path": token.file, "expirationSeconds": token.expiration_seconds, "audience": token.audience}
-
-
-def _mount(name: str, path: str) -> dict[str, Any]:
-    return {"name": name, "readOnly": True, "mountPath": path}

@@ -122,12 +122,15 @@ def resolve_namespace(cluster: ClusterLayer, annotations: Mapping[str, str]) -> 
     return NamespaceLayer(annotations, asked, locks, Resolution(settled, tuple(faults), decided_by, _hash(settled)))
 
 
-def resolve(namespace: NamespaceLayer, annotations: Mapping[str, str], layer: str = "pod") -> Resolution:
+def resolve(namespace: NamespaceLayer, annotations: Mapping[str, str] | None, layer: str = "pod") -> Resolution:
     """What holds for a pod with these annotations in this namespace; `layer` names their author in faults."""
-    ours = [key for key in annotations if key.startswith(names.DOMAIN) and key not in names.OURS_ON_PODS]
     base = namespace.resolution
-    if not ours:
+    for key in annotations or ():
+        if key.startswith(names.DOMAIN) and key not in names.OURS_ON_PODS:
+            break
+    else:
         return base
+    assert annotations is not None  # noqa: S101
     faults = list(_misplaced(layer, annotations, names.FOR_PODS))
     asked = _read(layer, WISHES, annotations, namespace.locks, faults)
     if not namespace.locks.pod_overrides:

@@ -6,6 +6,8 @@ understand is read again, envelope first, so that the fault can be named and oth
 Source: kubernetes.md section 5; apiserver/pkg/admission/plugin/webhook/request/admissionreview.go.
 """
 
+import base64
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -54,14 +56,15 @@ class Request(_Head, frozen=True):
     old_object: Workload | CronJob | None = None
 
 
-class Response(msgspec.Struct, frozen=True, gc=False, rename="camel", kw_only=True):
+class Response(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """What we answer. `patch` and `patchType` are both there or neither, or the API server takes it for an error."""
 
     uid: str
     allowed: bool = True
     warnings: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
     audit_annotations: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
-    patch: bytes | msgspec.UnsetType = msgspec.UNSET
+    patch: str | msgspec.UnsetType = msgspec.UNSET
+    """In base64."""
     patch_type: str | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -122,9 +125,24 @@ def encode(response: Response) -> bytes:
     return _ENCODER.encode(_Reply(response))
 
 
-def encode_patch(operations: tuple[Operation, ...]) -> bytes:
-    """The JSON Patch document (RFC 6902) of these operations."""
-    return _ENCODER.encode(operations)
+def encode_patch(operations: tuple[Operation, ...]) -> str:
+    """The JSON Patch document (RFC 6902) of these operations, in base64.
+
+    Pods of one shape get the same operations, whatever they are called: their patches are kept.
+    """
+    try:
+        return _kept_patch(operations) if len(operations) <= _KEPT_OPERATIONS else _patch(operations)
+    except TypeError:  # no hash: a whole volume or mount is added
+        return _patch(operations)
+
+
+def _patch(operations: tuple[Operation, ...]) -> str:
+    return base64.b64encode(_ENCODER.encode(operations)).decode()
+
+
+_KEPT_OPERATIONS = 64
+"""In a kept patch, so that all of them together stay below 2 MB."""
+_kept_patch = lru_cache(maxsize=128)(_patch)
 
 
 def _is_review(review: _PodReview | _RawReview) -> bool:

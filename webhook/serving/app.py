@@ -8,57 +8,32 @@ from collections.abc import Awaitable, Callable
 from time import perf_counter
 
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, Counter, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from .. import log, metrics
+from .. import metrics
 from ..cluster.namespaces import Namespaces
 from ..core import admission, review
-from ..core.admission import Outcome, Reason, Verdict
-from ..core.pods import Metadata
+from ..core.admission import Verdict
 from ..core.policy import NamespaceLayer
 from ..core.review import Request
 from ..errors import MalformedReview
+from ..log import Log
+from .announce import Announcer, count
 from .connection import TooLarge, TooSlow, read_body
+from .reply import Reply
 
 JSON = "application/json"
-OPERATIONS = frozenset({"CREATE", "UPDATE", "DELETE", "CONNECT"})
-RESOURCES = frozenset(
-    {"pods", "deployments", "statefulsets", "daemonsets", "replicasets", "jobs", "cronjobs", "pods/ephemeralcontainers"}
-)
-
-
-_NO_METADATA = Metadata()
-
-Later = Callable[[float, Callable[[], None]], object]
-"""The loop's `call_later`."""
-
-
-class ReviewLine(log.Line):
-    """One line for each review (contract.md section 8)."""
-
-    uid: str
-    namespace: str
-    name: str
-    owner: str
-    operation: str
-    resource: str
-    outcome: Outcome
-    reason: Reason
-    duration_us: int
-    dry_run: bool
-    faults: int
 
 
 class Door:
     """The TLS port: `/mutate`, and nothing else."""
 
-    def __init__(self, namespaces: Namespaces, said: log.Log, later: Later) -> None:
+    def __init__(self, namespaces: Namespaces, said: Log, announcer: Announcer) -> None:
         self.namespaces = namespaces
         self._log = said
-        self._later = later
+        self._announcer = announcer
         self._in_flight = 0
         metrics.ADMISSION_IN_FLIGHT.set_function(lambda: self._in_flight)
-        self._counters: dict[tuple[str, str, Outcome, Reason], Counter] = {}
 
     async def __call__(self, http: web.BaseRequest) -> web.StreamResponse:
         if http.raw_path.partition("?")[0] != "/mutate":
@@ -69,33 +44,31 @@ class Door:
             return _sentence(415, "Content-Type must be application/json")
         self._in_flight += 1
         try:
-            return await self._mutate(await read_body(http))
-        except TooLarge as problem:
-            answer = _sentence(413, str(problem))
-            answer.force_close()
-            return answer
-        except TooSlow as problem:
-            answer = _sentence(408, str(problem))
+            return Reply(await self._mutate(await read_body(http)))
+        except MalformedReview as problem:
+            return _sentence(400, str(problem))
+        except (TooLarge, TooSlow) as problem:
+            answer = _sentence(413 if isinstance(problem, TooLarge) else 408, str(problem))
             answer.force_close()
             return answer
         finally:
             self._in_flight -= 1
 
-    async def _mutate(self, body: bytes) -> web.Response:
+    async def _mutate(self, body: bytes) -> bytes:
         start = perf_counter()
         try:
             request = review.decode(body)
         except MalformedReview as problem:
-            self._count("other", "other", Verdict(Reason.MALFORMED_REVIEW, Outcome.FAILED))
+            count("other", "other", "failed", "malformed-review")
             self._log.warning("malformed review", problem=str(problem), bytes=len(body))
-            return _sentence(400, str(problem))
+            raise
         namespace = self.namespaces.get(request.namespace)
         if namespace is None and admission.needs_namespace(request, self.namespaces.cluster):
             try:
                 namespace = await self.namespaces.find(request.namespace)
             except Exception as problem:  # noqa: BLE001  (the outermost edge of a request)
-                return web.Response(body=self._allowed(request, problem, start), content_type=JSON)
-        return web.Response(body=self.answer(request, namespace, start), content_type=JSON)
+                return self._allowed(request, problem, start)
+        return self.answer(request, namespace, start)
 
     def answer(self, request: Request, namespace: NamespaceLayer | None, start: float) -> bytes:
         """The reply, announced.
@@ -107,7 +80,7 @@ class Door:
             reply = review.encode(admission.respond(request.uid, verdict))
         except Exception as problem:  # noqa: BLE001  (the outermost edge of a request)
             return self._allowed(request, problem, start)
-        self._announce(request, verdict, perf_counter() - start)
+        self._announcer.tell(request, verdict, perf_counter() - start)
         return reply
 
     def _allowed(self, request: Request, problem: Exception, start: float) -> bytes:
@@ -117,60 +90,12 @@ class Door:
         """
         frames = "".join(traceback.format_tb(problem.__traceback__))
         self._log.error("internal error", uid=request.uid, error=type(problem).__name__, traceback=frames)
-        verdict = Verdict(Reason.INTERNAL_ERROR, Outcome.FAILED)
-        self._announce(request, verdict, perf_counter() - start)
+        verdict = Verdict("internal-error", "failed")
+        self._announcer.tell(request, verdict, perf_counter() - start)
         return review.encode(admission.respond(request.uid, verdict))
 
-    def _announce(self, request: Request, verdict: Verdict, seconds: float) -> None:
-        resource = request.resource.resource
-        if request.sub_resource:
-            resource = f"{resource}/{request.sub_resource}"
-        self._count(request.operation, resource, verdict)
-        metrics.ADMISSION_DURATION.observe(seconds)
-        for fault in verdict.faults:
-            metrics.POLICY_FAULTS.labels(fault.layer).inc()
-        if self._log.tells_reviews:
-            self._log.record(_line(request, resource, verdict, seconds), self._later)
 
-    def _count(self, operation: str, resource: str, verdict: Verdict) -> None:
-        """Kept children, because `.labels()` costs more than the count; a stranger's words become `other`."""
-        key = (operation, resource, verdict.outcome, verdict.reason)
-        counter = self._counters.get(key)
-        if counter is None:
-            known = (
-                operation if operation in OPERATIONS else "other",
-                resource if resource in RESOURCES else "other",
-                verdict.outcome,
-                verdict.reason,
-            )
-            counter = metrics.ADMISSION_REQUESTS.labels(*known)
-            if known == key:
-                self._counters[key] = counter
-        counter.inc()
-
-
-def _line(request: Request, resource: str, verdict: Verdict, seconds: float) -> ReviewLine:
-    held = request.object.metadata if request.object is not None else _NO_METADATA
-    owner = held.controller
-    return ReviewLine(
-        time=log.now(),
-        level="info",
-        event="review",
-        uid=request.uid,
-        namespace=request.namespace,
-        name=request.name or held.name or held.generate_name,
-        owner=f"{owner.kind}/{owner.name}" if owner is not None else "",
-        operation=request.operation,
-        resource=resource,
-        outcome=verdict.outcome,
-        reason=verdict.reason,
-        duration_us=round(seconds * 1e6),
-        dry_run=bool(request.dry_run),
-        faults=len(verdict.faults),
-    )
-
-
-def plain(missing: Callable[[], list[str]]) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:
+def plain(missing: Callable[[], list[str]], announcer: Announcer) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:
     """The plain port: `/livez`, `/readyz`, `/metrics`; `missing` names what readiness still waits for."""
 
     async def answer(http: web.BaseRequest) -> web.StreamResponse:
@@ -183,6 +108,7 @@ def plain(missing: Callable[[], list[str]]) -> Callable[[web.BaseRequest], Await
                 waiting = missing()
                 return _sentence(503, "not ready: " + "; ".join(waiting)) if waiting else _sentence(200, "ok")
             case "/metrics":
+                announcer.flush()
                 return web.Response(body=generate_latest(metrics.REGISTRY), headers={"Content-Type": CONTENT_TYPE_LATEST})
             case _:
                 return _sentence(404, "there are /livez, /readyz and /metrics here")

@@ -31,6 +31,7 @@ from ..log import Log
 from ..pki import authority
 from ..pki.authority import KeyPair
 from . import files, standalone
+from .announce import Announcer
 from .app import Door, plain
 from .connection import HANDSHAKE_SECONDS, Connections
 from .tls import LiveCertificate
@@ -58,7 +59,8 @@ class Service:
         self._credentials = self._find_credentials(environ, account)
         self._api_audiences = self._own_audiences()
         self.namespaces = Namespaces(ClusterLayer(own_namespace=config.namespace, api_audiences=self._api_audiences))
-        self.connections = Connections(Door(self.namespaces, log, asyncio.get_running_loop().call_later))
+        self._announcer = Announcer(log, asyncio.get_running_loop().call_later)
+        self.connections = Connections(Door(self.namespaces, log, self._announcer))
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT, then drain.
@@ -235,7 +237,7 @@ class Service:
 
     async def _listen(self, stack: AsyncExitStack) -> list[asyncio.Server]:
         loop = asyncio.get_running_loop()
-        front = web.Server(plain(self.missing), access_log=None)
+        front = web.Server(plain(self.missing, self._announcer), access_log=None)
         stack.push_async_callback(front.shutdown, 1)
         stack.push_async_callback(self.connections.server.shutdown, 1)
         listeners = []
