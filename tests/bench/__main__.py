@@ -39,7 +39,7 @@ from webhook.serving.service import settle_memory
 BODIES = 64
 ROUNDS = 5
 LOAD_SECONDS = 0.8
-SERVER_ROUNDS = 15
+SERVER_ROUNDS = 21
 NAMESPACES = 10_000
 LINES_FOR_A_WRITE = 20
 """A thousand reviews a second, gathered for 20 ms."""

@@ -211,13 +211,13 @@ def _mounts(  # noqa: C901, PLR0912  (one loop, as most of the time goes here)
     slash, and puts its own last. Only where automount is disabled, because elsewhere the plugin would put it back.
     """
     policy, spec, moving, carrier = scene.policy, scene.spec, scene.moving, scene.carrier
-    path, skip, used, tokens_used = policy.mount_path, policy.skip_containers, False, False
-    shortest = len(path)
+    path, skip, inject, used, tokens_used = policy.mount_path, policy.skip_containers, policy.inject, False, False
+    shortest, further, wanted = len(path), tokens.name, tokens.wanted
     for kind, containers in (("initContainers", spec.init_containers), ("containers", spec.containers)):
         for index, container in enumerate(containers or ()):
             if skip and container.name in skip:
                 continue
-            lacks, lacks_tokens, keeps_own, gone = policy.inject, tokens.wanted, False, []
+            lacks, lacks_tokens, keeps_own, gone = inject, wanted, False, None
             for number, mount in enumerate(container.volume_mounts or ()):
                 name: str | None = mount.name
                 at = mount.mount_path
@@ -230,7 +230,7 @@ def _mounts(  # noqa: C901, PLR0912  (one loop, as most of the time goes here)
                     at_our_path, elsewhere = moving[name]
                     fate = elsewhere if not here else None if keeps_own else at_our_path
                     if fate is None:
-                        gone.append(number)
+                        gone = [*(gone or ()), number]
                     elif fate != name:
                         operations.append(pieces.renamed_mount(kind, index, number, fate))
                     name = fate
@@ -238,7 +238,7 @@ def _mounts(  # noqa: C901, PLR0912  (one loop, as most of the time goes here)
                     keeps_own = not policy.automount
                 if name == carrier:
                     used = True
-                elif name == tokens.name:
+                elif name == further:
                     tokens_used = True
             if gone:
                 operations += [patch.remove(f"{pieces.mounts_pointer(kind, index)}/{number}") for number in reversed(gone)]
