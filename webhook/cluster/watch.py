@@ -97,17 +97,22 @@ async def stream(
     path: str,
     keep: Callable[[ObjectMeta], Kept],
     *,
+    name: str = "",
     silence_seconds: float = SILENCE_SECONDS,
     watch_seconds: int = WATCH_SECONDS,
 ) -> AsyncIterator[Event[Kept]]:
-    """What there is at `path` and what becomes of it; `keep` says what is kept of each object, before it is held."""
+    """What there is at `path` and what becomes of it; `keep` says what is kept of each object, before it is held.
+
+    `name` is of the only object to follow, for those whose RBAC names it; empty for all.
+    """
+    only = {"fieldSelector": f"metadata.name={name}"} if name else {}
     version, reason, pause, refusals = "", "start", FIRST_PAUSE, 0
     while True:
         try:
             if not version:
-                items, version = await _list(client, path, keep)
+                items, version = await _list(client, path, keep, only)
                 yield Listed(items, reason)
-            async for line in _watch(client, path, version, silence_seconds, watch_seconds):
+            async for line in _watch(client, path, {**only, "resourceVersion": version}, silence_seconds, watch_seconds):
                 version, pause, refusals = line.object.metadata.resource_version or version, FIRST_PAUSE, 0
                 if (event := _event(line, keep)) is not None:
                     yield event
@@ -123,9 +128,11 @@ async def stream(
         pause = min(pause * 2, LONGEST_PAUSE)
 
 
-async def _list(client: api.ApiClient, path: str, keep: Callable[[ObjectMeta], Kept]) -> tuple[list[Kept], str]:
+async def _list(
+    client: api.ApiClient, path: str, keep: Callable[[ObjectMeta], Kept], only: dict[str, str]
+) -> tuple[list[Kept], str]:
     items: list[Kept] = []
-    query = {"limit": str(PAGE)}
+    query = {"limit": str(PAGE), **only}
     while True:
         page = _PAGE.decode(await client.get(path, accept=api.METADATA_LIST, query=query))
         items += [keep(each.metadata) for each in page.items or ()]
@@ -135,12 +142,12 @@ async def _list(client: api.ApiClient, path: str, keep: Callable[[ObjectMeta], K
 
 
 async def _watch(
-    client: api.ApiClient, path: str, version: str, silence_seconds: float, watch_seconds: int
+    client: api.ApiClient, path: str, only: dict[str, str], silence_seconds: float, watch_seconds: int
 ) -> AsyncIterator[_Line]:
     query = {
+        **only,
         "watch": "1",
         "allowWatchBookmarks": "true",
-        "resourceVersion": version,
         "timeoutSeconds": str(random.randint(watch_seconds, 2 * watch_seconds)),  # noqa: S311
     }
     async with client.lines(path, accept=api.METADATA, query=query, silence_seconds=silence_seconds) as lines:

@@ -40,7 +40,7 @@ def make_authority(name: str, now: datetime, life: timedelta) -> KeyPair:
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(usage, critical=True)
     )
-    return KeyPair(_pem(builder.sign(key, hashes.SHA256())), _key_pem(key))
+    return KeyPair(pem(builder.sign(key, hashes.SHA256())), _key_pem(key))
 
 
 def issue(authority: KeyPair, hosts: Iterable[str], now: datetime, life: timedelta) -> KeyPair:
@@ -61,7 +61,7 @@ def issue(authority: KeyPair, hosts: Iterable[str], now: datetime, life: timedel
         .add_extension(x509.SubjectAlternativeName([_alternative(host) for host in hosts]), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(public), critical=False)
     )
-    return KeyPair(_pem(builder.sign(parent_key, hashes.SHA256())), _key_pem(key))
+    return KeyPair(pem(builder.sign(parent_key, hashes.SHA256())), _key_pem(key))
 
 
 def read(pair: KeyPair) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
@@ -142,7 +142,8 @@ def _alternative(host: str) -> x509.GeneralName:
         return x509.DNSName(host)
 
 
-def _pem(certificate: x509.Certificate) -> bytes:
+def pem(certificate: x509.Certificate) -> bytes:
+    """A certificate as text."""
     return certificate.public_bytes(serialization.Encoding.PEM)
 
 

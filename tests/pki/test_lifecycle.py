@@ -1,0 +1,108 @@
+"""The rules of certificates, with time as an argument, and the bundle that they are about."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from webhook.errors import BadCertificate
+from webhook.pki import authority, bundle, lifecycle
+from webhook.pki.bundle import Bundle
+from webhook.pki.lifecycle import Lives
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+DAY = timedelta(days=1)
+LIVES = Lives()
+
+
+def a_ca(age: timedelta = timedelta(), life: timedelta = LIVES.ca, name: str = bundle.NAME) -> authority.KeyPair:
+    return authority.make_authority(name, NOW - age, life)
+
+
+@pytest.mark.parametrize(
+    ("held", "published", "step"),
+    [
+        pytest.param(None, True, "create", id="nothing"),
+        pytest.param(Bundle(a_ca()), True, "keep", id="fresh"),
+        pytest.param(Bundle(a_ca(243 * DAY)), True, "keep", id="before two thirds"),
+        pytest.param(Bundle(a_ca(244 * DAY)), True, "prepare", id="two thirds"),
+        pytest.param(Bundle(a_ca(366 * DAY)), True, "create", id="expired"),
+        pytest.param(Bundle(a_ca(-DAY)), True, "create", id="not yet valid"),
+        pytest.param(Bundle(a_ca(life=13 * DAY)), True, "prepare", id="too short for its leaves"),
+        pytest.param(Bundle(a_ca(), a_ca()), False, "keep", id="the next one not seen yet"),
+        pytest.param(Bundle(a_ca(), a_ca()), True, "promote", id="the next one seen"),
+        pytest.param(Bundle(a_ca(), a_ca(300 * DAY)), True, "prepare", id="the next one aged"),
+        pytest.param(Bundle(a_ca(), old=a_ca().certificate, retire_at=NOW), True, "retire", id="the old one is over"),
+        pytest.param(Bundle(a_ca(), old=a_ca().certificate, retire_at=NOW + DAY), True, "keep", id="the old one is needed"),
+        pytest.param(Bundle(a_ca(), a_ca(), a_ca().certificate, NOW), True, "promote", id="a hand-over first"),
+    ],
+)
+def test_the_step_that_is_due(held: Bundle | None, published: bool, step: str) -> None:
+    assert lifecycle.next_step(held, NOW, LIVES, published=published)[0] == step
+
+
+def test_a_hand_over_trusts_both_until_no_leaf_of_the_old_one_can_be_alive() -> None:
+    before = Bundle(a_ca(244 * DAY))
+    prepared = lifecycle.take("prepare", before, NOW, LIVES)
+    assert prepared.current == before.current
+    assert len(bundle.certificates(prepared.trusted())) == 2
+    promoted = lifecycle.take("promote", prepared, NOW, LIVES)
+    assert promoted.current == prepared.next
+    assert bundle.holds(promoted.trusted(), before.current.certificate)
+    assert lifecycle.next_step(promoted, NOW + LIVES.leaf, LIVES, published=True)[0] == "keep"
+    over = NOW + LIVES.leaf + authority.CLOCK_SKEW
+    assert lifecycle.next_step(promoted, over, LIVES, published=True)[0] == "retire"
+    retired = lifecycle.take("retire", promoted, over, LIVES)
+    assert bundle.certificates(retired.trusted()) == bundle.certificates(promoted.current.certificate)
+
+
+def test_a_new_beginning_keeps_trusting_what_is_published_and_alive() -> None:
+    alive, expired = a_ca(), a_ca(400 * DAY)
+    made = lifecycle.take("create", None, NOW, LIVES, alive.certificate + expired.certificate)
+    assert bundle.holds(made.trusted(), alive.certificate)
+    assert not bundle.holds(made.trusted(), expired.certificate)
+
+
+def test_every_leaf_ends_before_its_ca_and_is_renewed_at_two_thirds() -> None:
+    held = Bundle(a_ca())
+    leaf = authority.issue(held.current, ["a"], NOW, LIVES.leaf)
+    assert lifecycle.why_a_new_leaf(leaf, held.current, ["a"], NOW) == ""
+    assert lifecycle.why_a_new_leaf(leaf, held.current, ["a"], NOW + LIVES.leaf * 0.66) == ""
+    assert "67%" in lifecycle.why_a_new_leaf(leaf, held.current, ["a"], NOW + LIVES.leaf * 0.67)
+    assert lifecycle.why_a_new_leaf(leaf, held.current, ["a", "b"], NOW) == "it lacks a name"
+    assert lifecycle.why_a_new_leaf(leaf, a_ca(), ["a"], NOW) == "it is of another CA"
+    assert lifecycle.why_a_new_leaf(leaf, held.current, ["a"], NOW - DAY) == "it is not valid now"
+    assert lifecycle.why_a_new_leaf(None, held.current, ["a"], NOW) == "there is no leaf yet"
+
+
+def test_a_bundle_survives_the_secret() -> None:
+    held = Bundle(a_ca(), a_ca(), a_ca().certificate, NOW)
+    assert bundle.from_data(bundle.to_data(held)) == held
+    assert bundle.from_data(bundle.to_data(Bundle(held.current))) == Bundle(held.current)
+
+
+MINE, OTHER = a_ca(), a_ca()
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        pytest.param({}, "no CA yet", id="empty"),
+        pytest.param({"ca.crt": "!!"}, "base64", id="garbage"),
+        pytest.param(bundle.to_data(Bundle(authority.KeyPair(b"x", b"y"))), "PEM", id="no PEM"),
+        pytest.param(bundle.to_data(Bundle(authority.KeyPair(MINE.certificate, OTHER.key))), "another's", id="another key"),
+        pytest.param(bundle.to_data(Bundle(a_ca(name="evil"))), "one of ours", id="somebody else's CA"),
+        pytest.param(
+            bundle.to_data(Bundle(authority.issue(MINE, [bundle.NAME], NOW, DAY))), "CA must be", id="a leaf for a CA"
+        ),
+    ],
+)
+def test_what_cannot_sign_is_told_in_words_that_hold_no_key(data: dict[str, str], said: str) -> None:
+    with pytest.raises(BadCertificate, match=said) as problem:
+        bundle.from_data(data)
+    assert "PRIVATE" not in str(problem.value)
+
+
+def test_a_next_ca_that_cannot_be_read_is_left_out() -> None:
+    data = bundle.to_data(Bundle(MINE, OTHER))
+    assert bundle.from_data({**data, "next.key": bundle.to_data(Bundle(MINE))["ca.key"]}) == Bundle(MINE)
+    assert bundle.from_data({**data, "old.crt": data["next.crt"]}) == Bundle(MINE, OTHER)
