@@ -36,8 +36,6 @@ def boundtoken(*arguments: str, kubeconfig: Path | None = None) -> subprocess.Co
 def kubelet(plane: ControlPlane) -> Iterator[Kubelet]:
     """boundtoken, installed as the README says, its two replicas ready behind their Service."""
     plane.kubectl("apply", "-k", str(ROOT / "manifests"))
-    made = boundtoken("certs", "init", kubeconfig=plane.kubeconfig())
-    assert made.returncode == 0, made.stderr
     with Kubelet(plane) as running:
         try:
             wait_for(lambda: running.proxy.ready("boundtoken") == 2, 60)

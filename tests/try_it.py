@@ -7,7 +7,6 @@ python -m tests.try_it cluster       a real control plane with boundtoken in it;
 import base64
 import contextlib
 import json
-import os
 import shlex
 import signal
 import socket
@@ -77,9 +76,6 @@ def cluster() -> int:
     with ControlPlane() as plane:
         say("kubectl apply -k manifests")
         plane.kubectl("apply", "-k", str(ROOT / "manifests"))
-        say("boundtoken certs init")
-        environ = {**os.environ, "KUBECONFIG": str(plane.kubeconfig())}
-        subprocess.run([str(BOUNDTOKEN), "certs", "init"], check=True, env=environ, stdout=subprocess.DEVNULL)
         say("starting the pods of the Deployment, as a kubelet would")
         with Kubelet(plane) as kubelet:
             wait_for(lambda: stop.is_set() or kubelet.proxy.ready("boundtoken") == 2, 60)

@@ -44,6 +44,7 @@ class Config:
     log_level: Level = "info"
     standalone: tuple[Path, ...] = ()
     ca_out: Path | None = None
+    webhook_configurations: tuple[str, ...] = (names.APP,)
 
 
 class Option(NamedTuple):
@@ -81,6 +82,13 @@ def _seconds(text: str) -> float:
     return value
 
 
+def _names(text: str) -> tuple[str, ...]:
+    found = tuple(part.strip() for part in text.split(",") if part.strip())
+    if not found:
+        raise ValueError("must be names, separated by commas")
+    return found
+
+
 def _level(text: str) -> str:
     if text not in get_args(Level):
         raise ValueError(f"must be one of {', '.join(get_args(Level))}")
@@ -103,11 +111,18 @@ OPTIONS = (
         address,
     ),
     Option("config", "FILE", None, "the cluster's configuration, read again when it changes (see: boundtoken config)", Path),
-    Option("tls-cert", "FILE", None, "certificate chain in PEM, watched", Path),
+    Option("tls-cert", "FILE", None, "certificate chain in PEM, watched (default: certificates are made here)", Path),
     Option("tls-key", "FILE", None, "its key in PEM, watched", Path),
     Option("kubeconfig", "FILE", None, "reach the API server as this file says; without it as the pod that we are", Path),
     Option("context", "NAME", None, "context of the kubeconfig (default its current one)", str),
     Option("namespace", "NAME", names.NAMESPACE, "our own namespace, whose pods are never touched", str),
+    Option(
+        "webhook-configurations",
+        "NAME,…",
+        names.APP,
+        "whose caBundle is kept where certificates are made here, that is without --tls-cert",
+        _names,
+    ),
     Option("drain-seconds", "N", "8", "how long to go on serving after SIGTERM, for endpoints to follow", _seconds),
     Option("log-level", "LEVEL", "info", "debug, info, warning or error", _level),
 )
@@ -145,8 +160,6 @@ def _conflicts(chosen: Mapping[str, Any]) -> list[str]:
         faults.append("--standalone makes its own certificate: leave out --tls-cert and --tls-key")
     if chosen["standalone"] and chosen.get("kubeconfig"):
         faults.append("--standalone needs no cluster: leave out --kubeconfig")
-    if not chosen["standalone"] and not any(pair):
-        faults.append("--tls-cert and --tls-key must be given (or --standalone FILE|DIR…)")
     if chosen["ca_out"] and not chosen["standalone"]:
         faults.append("--ca-out goes with --standalone")
     return faults

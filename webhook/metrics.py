@@ -82,8 +82,13 @@ CERTIFICATE_NOT_AFTER = Gauge(
 )
 CERTIFICATE_ROTATIONS = Counter(
     "boundtoken_certificate_rotations_total",
-    "Certificates put to use, or refused.",
+    "What was done about certificates: leaf issued, used or refused; ca and bundle by what became of them.",
     ("kind", "result"),
+    registry=REGISTRY,
+)
+CABUNDLE_IN_SYNC = Gauge(
+    "boundtoken_cabundle_in_sync",
+    "1 while every webhook configuration trusts exactly our authorities; only where certificates are made here.",
     registry=REGISTRY,
 )
 NAMESPACES = Gauge("boundtoken_namespaces", "Namespaces in the picture.", registry=REGISTRY)

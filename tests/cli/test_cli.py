@@ -12,7 +12,7 @@ import yaml
 from tests.conftest import ROOT, boundtoken
 from webhook import __version__, config, configuration
 from webhook.cli import certs
-from webhook.cli.certs import Bundle
+from webhook.cli.certs import Files
 from webhook.config import Address
 from webhook.errors import BadInput
 from webhook.pki import authority
@@ -23,7 +23,10 @@ HEAD = "apiVersion: boundtoken.dev/v1alpha1\nkind: Configuration\n"
 TLS = {"tls_cert": "a", "tls_key": "b"}
 
 
-@pytest.mark.parametrize("command", [[], ["serve"], ["certs"], ["certs", "init"], ["config"], ["config", "check"]])
+@pytest.mark.parametrize(
+    "command",
+    [[], ["serve"], ["certs"], ["certs", "init"], ["certs", "show"], ["certs", "rotate"], ["config"], ["config", "check"]],
+)
 def test_every_command_explains_itself(command: list[str]) -> None:
     said = boundtoken(*command, "--help")
     assert (said.returncode, said.stderr) == (0, "")
@@ -39,8 +42,8 @@ def test_wrong_use_is_2_and_goes_to_standard_error() -> None:
     for arguments in (
         [],
         ["serve", "--nonsense"],
-        ["serve"],
         ["certs", "init", "--days", "0"],
+        ["certs", "init", "--renew"],
         ["config", "check", "/missing"],
     ):
         said = boundtoken(*arguments)
@@ -77,7 +80,13 @@ def test_standalone_listens_on_loopback() -> None:
 
 
 @pytest.mark.parametrize(
-    "flags", [{**TLS, "standalone": ["x"]}, {"standalone": ["x"], "kubeconfig": "k"}, {**TLS, "ca_out": "c"}, {}]
+    "flags",
+    [
+        {**TLS, "standalone": ["x"]},
+        {"standalone": ["x"], "kubeconfig": "k"},
+        {**TLS, "ca_out": "c"},
+        {"webhook_configurations": ","},
+    ],
 )
 def test_flags_that_exclude_each_other_are_refused(flags: dict[str, object]) -> None:
     with pytest.raises(BadInput):
@@ -190,14 +199,14 @@ HOSTS = ["a.svc"]
 def test_what_is_good_enough_to_keep(age: int, hosts: list[str], want: bool) -> None:
     root = authority.make_authority("x", NOW, timedelta(days=92))
     leaf = authority.issue(root, HOSTS, NOW, timedelta(days=92))
-    assert certs.good(Bundle(root.certificate, leaf), hosts, NOW + timedelta(days=age)) is want
+    assert certs.good(Files(root.certificate, leaf), hosts, NOW + timedelta(days=age)) is want
 
 
 def test_a_leaf_of_another_authority_is_not_kept() -> None:
     root, other = (authority.make_authority("x", NOW, timedelta(days=9)) for _ in range(2))
     leaf = authority.issue(root, HOSTS, NOW, timedelta(days=9))
-    assert not certs.good(Bundle(other.certificate, leaf), HOSTS, NOW)
-    assert not certs.good(Bundle(b"", KeyPair(b"", b"")), HOSTS, NOW)
+    assert not certs.good(Files(other.certificate, leaf), HOSTS, NOW)
+    assert not certs.good(Files(b"", KeyPair(b"", b"")), HOSTS, NOW)
 
 
 def test_serving_imports_nothing_of_kubernetes() -> None:

@@ -1,7 +1,5 @@
 """The manifests as the API server sees them: points k and l of the main job, and the certificates of `certs init`."""
 
-import base64
-
 import pytest
 import yaml
 
@@ -10,10 +8,9 @@ from tests.conftest import ROOT, boundtoken
 from tests.controlplane.cluster import KubectlError
 from tests.pods import Json
 from webhook.core import names
-from webhook.pki import authority
 
 CONFIGURATION = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/boundtoken"
-SECRET = "/api/v1/namespaces/boundtoken-system/secrets/boundtoken-tls"
+SECRET = "/api/v1/namespaces/boundtoken-system/secrets/boundtoken-ca"
 EVERYBODY_MAY = {  # system:discovery, system:basic-user, system:public-info-viewer, system:service-account-issuer-discovery
     "authentication.k8s.io/selfsubjectreviews",
     "authorization.k8s.io/selfsubjectaccessreviews",
@@ -33,12 +30,17 @@ def test_the_service_account_can_do_what_it_needs_and_nothing_else(cluster: Clus
     path = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews"
     rules = cluster.plane.call("POST", path, body, token=token)["status"]["resourceRules"]
     may = {
-        f"{group}/{resource}".lstrip("/"): sorted(rule["verbs"])
+        "/".join(filter(None, (group, resource, *rule.get("resourceNames", ())))): sorted(rule["verbs"])
         for rule in rules
         for group in rule["apiGroups"]
         for resource in rule["resources"]
     }
-    assert {name: verbs for name, verbs in may.items() if name not in EVERYBODY_MAY} == {"namespaces": ["get", "list", "watch"]}
+    assert {name: verbs for name, verbs in may.items() if name not in EVERYBODY_MAY} == {
+        "namespaces": ["get", "list", "watch"],
+        "secrets": ["create"],
+        "secrets/boundtoken-ca": ["get", "list", "update", "watch"],
+        "admissionregistration.k8s.io/mutatingwebhookconfigurations/boundtoken": ["get", "list", "patch", "watch"],
+    }
 
 
 def test_our_own_pods_token_lives_an_hour(cluster: Cluster) -> None:
@@ -83,37 +85,22 @@ def test_the_examples_are_valid_and_end_as_they_say(cluster: Cluster) -> None:
     cluster.plane.kubectl("delete", "-f", str(examples), "--wait=false")
 
 
-def test_certs_init_again_keeps_what_is_good(cluster: Cluster) -> None:
-    kubeconfig = cluster.plane.kubeconfig()
+def test_certs_init_after_the_replicas_keeps_what_is_good(cluster: Cluster) -> None:
     before = cluster.plane.call("GET", SECRET)["data"]
-    again = boundtoken("certs", "init", kubeconfig=kubeconfig)
+    again = boundtoken("certs", "init", kubeconfig=cluster.plane.kubeconfig())
     assert again.stdout.splitlines() == [
-        "secret/boundtoken-tls kept",
+        "secret/boundtoken-ca kept",
         "mutatingwebhookconfiguration/boundtoken caBundle set on pods.boundtoken.dev, workloads.boundtoken.dev",
     ]
     assert cluster.plane.call("GET", SECRET)["data"] == before
 
 
-def test_certs_init_as_a_dry_run_keeps_nothing(cluster: Cluster) -> None:
-    before = cluster.plane.call("GET", SECRET)["data"]
-    said = boundtoken("certs", "init", "--renew", "--dry-run", kubeconfig=cluster.plane.kubeconfig())
-    assert said.stdout.splitlines()[0] == "secret/boundtoken-tls replaced (dry run)"
-    assert cluster.plane.call("GET", SECRET)["data"] == before
-
-
-def test_certs_init_touches_the_ca_bundle_and_no_other_field(cluster: Cluster) -> None:
+def test_the_replicas_own_the_ca_bundle_and_no_other_field(cluster: Cluster) -> None:
     managed = cluster.plane.call("GET", CONFIGURATION)["metadata"]["managedFields"]
     (ours,) = [entry["fieldsV1"] for entry in managed if entry["manager"] == "boundtoken-certs"]
     entry: Json = {".": {}, "f:clientConfig": {"f:caBundle": {}}, "f:name": {}}
     names_ = ("pods.boundtoken.dev", "workloads.boundtoken.dev")
     assert ours == {"f:webhooks": {f'k:{{"name":"{name}"}}': entry for name in names_}}
-
-
-def test_the_secret_is_what_cert_manager_would_write(cluster: Cluster) -> None:
-    secret = cluster.plane.call("GET", SECRET)
-    assert (secret["type"], sorted(secret["data"])) == ("kubernetes.io/tls", ["ca.crt", "tls.crt", "tls.key"])
-    leaf = authority.read_certificate(base64.b64decode(secret["data"]["tls.crt"]))
-    assert authority.hosts_of(leaf) == authority.service_hosts("boundtoken", "boundtoken-system")
 
 
 def test_certs_init_says_what_to_do_where_nothing_is_installed(cluster: Cluster) -> None:
@@ -127,7 +114,7 @@ def test_certs_init_says_what_to_do_where_nothing_is_installed(cluster: Cluster)
 def test_certs_init_without_the_right_says_so(cluster: Cluster) -> None:
     said = boundtoken("certs", "init", kubeconfig=cluster.plane.kubeconfig("editor"))
     assert said.returncode == 3
-    assert 'secrets "boundtoken-tls" is forbidden' in said.stderr
+    assert 'mutatingwebhookconfigurations.admissionregistration.k8s.io "boundtoken" is forbidden' in said.stderr
 
 
 def test_kubectl_of_the_harness_reports_errors(cluster: Cluster) -> None:

@@ -13,6 +13,7 @@ from webhook.core import names
 from webhook.core.admission import REASONS
 from webhook.core.policy import ClusterLayer
 from webhook.core.review import WORKLOADS
+from webhook.pki.store import KINDS, SECRET
 
 ROOT = Path(__file__).parents[2]
 MANIFESTS = ROOT / "manifests"
@@ -60,9 +61,10 @@ def test_the_flags_and_variables_of_the_deployment_exist() -> None:
     assert settled.listen.port == the("Service")["spec"]["ports"][0]["port"] == 10250
     assert {each["name"] for each in CONTAINER["env"]} <= {option.variable for option in config.OPTIONS}
     mounted = {mount["mountPath"] for mount in CONTAINER["volumeMounts"]}
-    for path in (settled.config, settled.tls_cert, settled.tls_key):
-        assert path is not None
-        assert str(path.parent) in mounted
+    assert settled.config is not None
+    assert str(settled.config.parent) in mounted
+    assert settled.tls_cert is None
+    assert settled.webhook_configurations == (the("MutatingWebhookConfiguration")["metadata"]["name"],)
 
 
 def test_the_grace_period_covers_the_drain() -> None:
@@ -101,7 +103,20 @@ def test_the_rules_ask_about_what_the_code_judges() -> None:
 
 
 def test_rbac_names_exactly_what_the_client_calls() -> None:
-    assert the("ClusterRole")["rules"] == [{"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get", "list", "watch"]}]
+    read = ["get", "list", "watch"]
+    assert the("ClusterRole")["rules"] == [
+        {"apiGroups": [""], "resources": ["namespaces"], "verbs": read},
+        {
+            "apiGroups": ["admissionregistration.k8s.io"],
+            "resources": list(KINDS),
+            "resourceNames": [names.APP],
+            "verbs": [*read, "patch"],
+        },
+    ]
+    assert the("Role")["rules"] == [
+        {"apiGroups": [""], "resources": ["secrets"], "resourceNames": [SECRET], "verbs": [*read, "update"]},
+        {"apiGroups": [""], "resources": ["secrets"], "verbs": ["create"]},
+    ]
 
 
 def test_every_reason_and_every_annotation_is_explained_in_the_readme() -> None:

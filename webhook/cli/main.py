@@ -47,14 +47,10 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _serve(_command(commands, "serve", "answer the API server", SERVE_EXAMPLES))
     certs = _command(commands, "certs", "certificates of the webhook", CERTS_EXAMPLES)
-    _certs_init(
-        _command(
-            certs.add_subparsers(title="commands", metavar="COMMAND", required=True),
-            "init",
-            "make a CA and a leaf, into a cluster or into files",
-            CERTS_EXAMPLES,
-        )
-    )
+    kinds = certs.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _certs_init(_command(kinds, "init", "make the first CA in a cluster, or a CA and a leaf in files", CERTS_EXAMPLES))
+    _certs_show(_command(kinds, "show", "what is where, and what will happen next", CERTS_EXAMPLES))
+    _certs_rotate(_command(kinds, "rotate", "hand over to a new CA now", CERTS_EXAMPLES))
     config = _command(commands, "config", "the cluster's configuration file", CONFIG_EXAMPLES)
     subcommands = config.add_subparsers(title="commands", metavar="COMMAND", required=True)
     check = _command(subcommands, "check", "judge a configuration file", CONFIG_EXAMPLES)
@@ -67,11 +63,14 @@ def parser() -> argparse.ArgumentParser:
 
 SERVE_EXAMPLES = """examples:
   boundtoken serve --standalone manifests/examples --ca-out ca.crt   no cluster: namespaces come from files
-  boundtoken serve --tls-cert tls.crt --tls-key tls.key              in a cluster, as the pod that we are
-  boundtoken serve --kubeconfig ~/.kube/config --tls-cert tls.crt --tls-key tls.key   outside of one"""
+  boundtoken serve                                                   in a cluster, as the pod that we are
+  boundtoken serve --tls-cert tls.crt --tls-key tls.key              the same, with certificates that others look after
+  boundtoken serve --kubeconfig ~/.kube/config                       outside of one"""
 CERTS_EXAMPLES = """examples:
-  boundtoken certs init                      Secret and caBundle into the cluster of the current context
-  boundtoken certs init --dry-run            the same, judged by the API server and not kept
+  boundtoken certs show                      authorities, caBundles, and what happens next; exit 1 when something is wrong
+  boundtoken certs show -o json              the same for programs
+  boundtoken certs rotate --wait             a new CA, and wait until it signs and everybody trusts it
+  boundtoken certs init --dry-run            what the first replica would do, judged by the API server and not kept
   boundtoken certs init --out certs/dev      ca.crt, tls.crt and tls.key into a folder, for work on this machine"""
 CONFIG_EXAMPLES = """examples:
   boundtoken config check config.yaml        every fault with its path; exit 1 when there is one
@@ -106,17 +105,35 @@ def _serve(command: argparse.ArgumentParser) -> None:
 
 
 def _certs_init(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--out", metavar="DIR", type=Path, help="write files here instead of a Secret")
-    command.add_argument("--host", metavar="NAME", action="append", help="further DNS name or address of the leaf")
-    command.add_argument("--days", metavar="N", type=int, default=365, help="life of both certificates (default 365)")
+    command.add_argument("--out", metavar="DIR", type=Path, help="write files here, and touch no cluster")
+    command.add_argument("--host", metavar="NAME", action="append", help="with --out: further DNS name or address of the leaf")
+    command.add_argument("--days", metavar="N", type=int, default=365, help="with --out: life of both (default 365)")
+    command.add_argument("--renew", action="store_true", help="with --out: make new ones even where good ones are there")
+    _certs_cluster(command)
+    command.add_argument("--dry-run", action="store_true", help="let the API server judge it, and keep nothing")
+    command.set_defaults(run=_late("certs", "init"))
+
+
+def _certs_show(command: argparse.ArgumentParser) -> None:
+    command.add_argument("-o", "--output", choices=["text", "json"], default="text", help="text (default) or json")
+    _certs_cluster(command)
+    command.set_defaults(run=_late("certs", "show"))
+
+
+def _certs_rotate(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--wait", action="store_true", help="until the new CA signs and every configuration trusts it")
+    command.add_argument("--timeout", metavar="N", type=float, default=60, help="seconds to wait at most (default 60)")
+    _certs_cluster(command)
+    command.add_argument("--dry-run", action="store_true", help="let the API server judge it, and keep nothing")
+    command.set_defaults(run=_late("certs", "rotate"))
+
+
+def _certs_cluster(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--namespace", metavar="NAME", default=None, help="namespace of the webhook (default boundtoken-system)"
     )
     command.add_argument("--kubeconfig", metavar="FILE", help="default: KUBECONFIG, then ~/.kube/config")
     command.add_argument("--context", metavar="NAME", help="context of the kubeconfig (default its current one)")
-    command.add_argument("--renew", action="store_true", help="make new ones even where good ones are there")
-    command.add_argument("--dry-run", action="store_true", help="let the API server judge it, and keep nothing")
-    command.set_defaults(run=_late("certs", "init"))
 
 
 def _late(module: str, function: str) -> object:

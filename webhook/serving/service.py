@@ -25,11 +25,14 @@ from ..cluster.credentials import SERVICE_ACCOUNT, Credentials, FromKubeconfig, 
 from ..cluster.namespaces import Namespaces
 from ..config import Config
 from ..configuration import ClusterConfiguration
+from ..core import names
 from ..core.policy import ClusterLayer
 from ..errors import BadCertificate, BadInput, Unauthenticated
-from ..log import Log
+from ..log import Level, Log
 from ..pki import authority
 from ..pki.authority import KeyPair
+from ..pki.rotation import Rotation
+from ..pki.store import GROUP, KINDS, SECRET, Store
 from . import files, standalone
 from .announce import Announcer
 from .app import Door, plain
@@ -59,6 +62,7 @@ class Service:
         self._credentials = self._find_credentials(environ, account)
         self._api_audiences = self._own_audiences()
         self.namespaces = Namespaces(ClusterLayer(own_namespace=config.namespace, api_audiences=self._api_audiences))
+        self._rotation: Rotation | None = None
         self._announcer = Announcer(log, asyncio.get_running_loop().call_later)
         self.connections = Connections(Door(self.namespaces, log, self._announcer))
 
@@ -93,6 +97,8 @@ class Service:
             waiting.append("draining")
         if not self._certificate.loaded:
             waiting.append("no certificate is loaded")
+        elif self._rotation is not None and not self._rotation.verified:
+            waiting.append("the webhook configuration does not trust our certificate yet")
         if not self.namespaces.synced:
             waiting.append("the namespaces are not listed")
         return waiting
@@ -127,7 +133,9 @@ class Service:
             settle_memory()
             loops.append(partial(self._follow_files, contents))
         else:
-            loops += [await self._follow_cluster(stack), self._follow_certificate]
+            client = await self._client(stack)
+            loops.append(partial(self._follow_namespaces, client))
+            loops += [self._follow_certificate] if self._config.tls_cert else self._rotate(client)
         return loops
 
     def _parse_configuration(self, path: Path, contents: files.Contents) -> ClusterConfiguration:
@@ -157,11 +165,39 @@ class Service:
                 metrics.CONFIG_RELOAD_OK.set(0)
                 self._log.error("configuration refused, the old one stays in force", faults=problem.faults)
 
-    async def _follow_cluster(self, stack: AsyncExitStack) -> Loop:
+    async def _client(self, stack: AsyncExitStack) -> ApiClient:
         assert self._credentials is not None  # noqa: S101
         client = await stack.enter_async_context(ApiClient(self._credentials, f"boundtoken/{__version__}"))
         self.namespaces.fetch = picture.fetch_from(client, self._say_lookup_problem)
-        return partial(self._follow_namespaces, client)
+        return client
+
+    def _rotate(self, client: ApiClient) -> list[Loop]:
+        """Our own certificates: the loop that keeps them, and the watches that wake it."""
+        config = self._config
+        store = Store(client, config.namespace, config.webhook_configurations)
+        hosts = authority.service_hosts(names.APP, config.namespace)
+        self._rotation = rotation = Rotation(store, hosts, self._use, self._say_rotation)
+        metrics.CABUNDLE_IN_SYNC.set_function(lambda: rotation.in_sync)
+        watched = [(f"{GROUP}/{resource}", name) for resource in KINDS for name in config.webhook_configurations]
+        watched.append((store.secrets, SECRET))
+        return [
+            partial(rotation.run, lambda: datetime.now(UTC)),
+            *(partial(self._wake_on_changes, client, path, name) for path, name in watched),
+        ]
+
+    async def _wake_on_changes(self, client: ApiClient, path: str, name: str) -> None:
+        assert self._rotation is not None  # noqa: S101
+        async for _ in watch.stream(client, path, lambda metadata: metadata.name, name=name):
+            self._rotation.wake()
+
+    def _say_rotation(self, kind: str, result: str, reason: str) -> None:
+        metrics.CERTIFICATE_ROTATIONS.labels(kind, result).inc()
+        level: Level = "error" if result == "failed" else "info"
+        self._log.line(level, "certificates", {"kind": kind, "did": result, "reason": reason})
+        bundle = self._rotation.bundle if self._rotation is not None else None
+        if bundle is not None:
+            not_after = authority.read_certificate(bundle.current.certificate).not_valid_after_utc
+            metrics.CERTIFICATE_NOT_AFTER.labels("ca").set(not_after.timestamp())
 
     def _say_lookup_problem(self, name: str, problem: str) -> None:
         self._log.warning("namespace not found out", namespace=name, problem=problem)

@@ -1,0 +1,225 @@
+"""Replicas that look after one cluster's certificates: turns in any order, interrupted, with time as an argument."""
+
+import random
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from webhook.errors import ApiError, Conflict
+from webhook.pki import authority, bundle
+from webhook.pki.authority import KeyPair
+from webhook.pki.bundle import Bundle
+from webhook.pki.lifecycle import Lives
+from webhook.pki.rotation import Rotation
+from webhook.pki.store import Held, Store, Trust
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+SECOND = timedelta(seconds=1)
+LIVES = Lives(ca=timedelta(days=365), leaf=timedelta(days=7))
+HOSTS = ["boundtoken.boundtoken-system.svc"]
+
+
+class Cluster(Store):
+    """What a cluster keeps, and a failure for the call that a test names."""
+
+    def __init__(self) -> None:
+        self.data: dict[str, str] = {}
+        self.version = 0
+        self.published = b""
+        self.edits = 0
+        self.away = False
+        self.dies_before = ""
+
+    async def held(self) -> Held:
+        self._may_fail("held")
+        return Held(self.data, str(self.version) if self.data else "")
+
+    async def write(self, bundle_: Bundle, version: str, *, dry_run: bool = False) -> None:  # noqa: ARG002
+        self._may_fail("write")
+        if version != (str(self.version) if self.data else ""):
+            raise Conflict("somebody wrote in between", 409)
+        self.data, self.version = bundle.to_data(bundle_), self.version + 1
+
+    async def trust(self) -> list[Trust]:
+        self._may_fail("trust")
+        entries = {"pods": self.published, "workloads": self.published}
+        return [Trust("mutatingwebhookconfigurations", "boundtoken", str(self.edits), entries)]
+
+    async def publish(self, trust: Trust, pem: bytes, *, dry_run: bool = False) -> None:  # noqa: ARG002
+        self._may_fail("publish")
+        if trust.version != str(self.edits):
+            raise Conflict("somebody wrote in between", 409)
+        self.published, self.edits = pem, self.edits + 1
+
+    def _may_fail(self, call: str) -> None:
+        if self.away:
+            raise ApiError("the API server is away")
+        if call == self.dies_before:
+            raise Killed(call)
+
+    @property
+    def bundle(self) -> Bundle:
+        return bundle.from_data(self.data)
+
+
+class Killed(Exception):
+    """SIGKILL: nothing of this replica runs after it."""
+
+
+class Replica:
+    """One replica and what it serves; `callable_by` is what the API server would say."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self.leaf: KeyPair | None = None
+        self.said: list[tuple[str, str]] = []
+        self.rotation = Rotation(cluster, HOSTS, self._use, lambda kind, did, **_: self.said.append((kind, did)), lives=LIVES)
+
+    def _use(self, leaf: KeyPair) -> None:
+        self.leaf = leaf
+
+    def verifies(self, now: datetime) -> bool:
+        """Whether the leaf is valid, for our name, and of a CA that is published and valid."""
+        if self.leaf is None:
+            return False
+        leaf = authority.read_certificate(self.leaf.certificate)
+        for ca in bundle.certificates(self.cluster.published):
+            if ca.subject == leaf.issuer and ca.not_valid_before_utc <= now < ca.not_valid_after_utc:
+                try:
+                    leaf.verify_directly_issued_by(ca)
+                except Exception:  # noqa: BLE001  (the next CA may be the one)
+                    continue
+                return leaf.not_valid_before_utc <= now < leaf.not_valid_after_utc
+        return False
+
+
+async def settled(replicas: list[Replica], now: datetime, turns: int = 12, *, jumped: bool = False) -> datetime:
+    """Turns of all, a second apart; after each, what serves must be verifiable once it was, unless the clock has jumped."""
+    for _ in range(turns):
+        for replica in replicas:
+            was = replica.rotation.verified
+            await replica.rotation.turn(now)
+            assert replica.verifies(now) or not was or jumped
+        now += SECOND
+    return now
+
+
+async def test_the_first_replica_makes_everything() -> None:
+    cluster = Cluster()
+    replica = Replica(cluster)
+    now = await settled([replica], NOW, 4)
+    assert replica.verifies(now)
+    assert (replica.rotation.verified, replica.rotation.in_sync) == (True, True)
+    assert replica.said == [("ca", "create"), ("leaf", "issued"), ("bundle", "published")]
+    assert cluster.published == cluster.bundle.current.certificate
+
+
+async def test_ten_replicas_end_in_one_state_and_change_nothing_more() -> None:
+    cluster = Cluster()
+    replicas = [Replica(cluster) for _ in range(10)]
+    now = await settled(replicas, NOW, 4)
+    version, edits = cluster.version, cluster.edits
+    await settled(replicas, now, 4)
+    assert (cluster.version, cluster.edits) == (version, edits) == (1, 1)
+    assert len({replica.leaf.key for replica in replicas if replica.leaf}) == 10
+    assert all(replica.verifies(now) for replica in replicas)
+
+
+async def test_a_year_of_rotations_never_leaves_a_leaf_unverifiable() -> None:
+    cluster = Cluster()
+    replicas = [Replica(cluster) for _ in range(3)]
+    now, authorities = NOW, set()
+    for _ in range(430):
+        now = await settled(replicas, now, 5)
+        assert all(replica.verifies(now) for replica in replicas)
+        authorities.add(cluster.bundle.current.certificate)
+        now += timedelta(days=1)
+    assert len(authorities) == 2
+    assert len(bundle.certificates(cluster.published)) == 1
+    assert {each for replica in replicas for each in replica.said} >= {("ca", "prepare"), ("ca", "promote"), ("ca", "retire")}
+
+
+@pytest.mark.parametrize("call", ["held", "write", "trust", "publish"])
+async def test_replicas_killed_at_any_call_of_a_hand_over_leave_nothing_half_done(call: str) -> None:
+    cluster = Cluster()
+    replicas = [Replica(cluster) for _ in range(3)]
+    now = await settled(replicas, NOW)
+    now += timedelta(days=244)  # prepare is due
+    choose = random.Random(call)
+    for turn in range(24):
+        cluster.dies_before = call if turn % 4 == 0 else ""
+        victim = choose.randrange(3)
+        try:
+            await replicas[victim].rotation.turn(now)
+        except Killed:
+            cluster.dies_before = ""
+            replicas[victim] = Replica(cluster)
+        now += SECOND
+    cluster.dies_before = ""
+    now = await settled(replicas, now)
+    assert cluster.bundle.next is None
+    assert all(replica.verifies(now) for replica in replicas)
+    assert len({replica.rotation.bundle.current.certificate for replica in replicas if replica.rotation.bundle}) == 1
+
+
+OTHERS = authority.make_authority("evil", NOW, LIVES.ca)
+STRANGERS = authority.make_authority(bundle.NAME, NOW, LIVES.ca)
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        pytest.param({}, id="deleted"),
+        pytest.param({"ca.crt": "Zm9v"}, id="garbage"),
+        pytest.param({**bundle.to_data(Bundle(OTHERS))}, id="somebody else's CA"),
+        pytest.param(bundle.to_data(Bundle(KeyPair(STRANGERS.certificate, OTHERS.key))), id="a key of another"),
+        pytest.param(bundle.to_data(Bundle(authority.make_authority(bundle.NAME, NOW - 2 * LIVES.ca, LIVES.ca))), id="expired"),
+        pytest.param(bundle.to_data(Bundle(STRANGERS)), id="a CA of ours that nobody knows"),
+    ],
+)
+async def test_a_spoilt_secret_is_healed_and_no_call_fails(spoilt: dict[str, str]) -> None:
+    cluster = Cluster()
+    replicas = [Replica(cluster) for _ in range(2)]
+    now = await settled(replicas, NOW)
+    served = cluster.published
+    cluster.data, cluster.version = spoilt, cluster.version + 1
+    now = await settled([*replicas, Replica(cluster)], now)
+    assert bundle.holds(cluster.published, served)
+    assert all(replica.verifies(now) for replica in replicas)
+    assert any(kind == "ca" for replica in replicas for kind, _ in replica.said[3:])
+
+
+@pytest.mark.parametrize("pem", [b"", b"garbage", OTHERS.certificate], ids=["emptied", "garbage", "replaced"])
+async def test_a_spoilt_ca_bundle_is_repaired_in_one_turn(pem: bytes) -> None:
+    cluster = Cluster()
+    replica = Replica(cluster)
+    now = await settled([replica], NOW)
+    cluster.published, cluster.edits = pem, cluster.edits + 1
+    await replica.rotation.turn(now)
+    assert cluster.published == cluster.bundle.trusted()
+    assert replica.verifies(now)
+
+
+async def test_while_the_api_server_is_away_leaves_are_renewed_from_memory() -> None:
+    cluster = Cluster()
+    replica = Replica(cluster)
+    now = await settled([replica], NOW)
+    before, cluster.away = replica.leaf, True
+    now += timedelta(days=5)
+    with pytest.raises(ApiError):
+        await replica.rotation.turn(now)
+    replica.rotation.renew_leaf(now)
+    assert replica.leaf != before
+    assert replica.verifies(now)
+
+
+async def test_a_clock_that_jumps_a_year_ahead_and_back_heals() -> None:
+    cluster = Cluster()
+    replicas = [Replica(cluster) for _ in range(2)]
+    now = await settled(replicas, NOW)
+    ahead = await settled(replicas, now + timedelta(days=366), jumped=True)
+    assert all(replica.verifies(ahead) for replica in replicas)
+    back = await settled(replicas, now, jumped=True)
+    assert all(replica.verifies(back) for replica in replicas)
+    day_before = await settled(replicas, now - timedelta(days=1), jumped=True)
+    assert all(replica.verifies(day_before) for replica in replicas)

@@ -1,0 +1,165 @@
+"""Keeping certificates: one turn looks at the Secret and at the webhook configurations, and does what the rules say.
+
+Every replica does the same; there is no leader. Two that act at once are told apart by the Secret's resource version: the
+second is refused, and looks again. Whatever a turn cannot do now the next one does; what serves goes on serving.
+"""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from ..errors import ApiError, BadCertificate, Conflict, Unauthenticated
+from . import authority, lifecycle
+from . import bundle as bundles
+from .authority import KeyPair
+from .bundle import Bundle
+from .lifecycle import Lives
+from .store import Store, Trust
+
+SETTLE = timedelta(seconds=2)
+"""API servers learn of a new caBundle by a watch: what we have seen so long ago holds for their calls."""
+LONGEST_SLEEP = 30.0
+"""Seconds. The wall clock is looked at so often, because a suspended machine wakes with all timers late."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 8.0
+"""Seconds between looks while something is going on, doubled where the API server fails."""
+
+Say = Callable[..., None]
+
+
+class Rotation:
+    """One replica's part. `use` is given each new leaf; `say` each thing that happened: kind, what, and words."""
+
+    def __init__(
+        self, store: Store, hosts: list[str], use: Callable[[KeyPair], None], say: Say, *, lives: Lives | None = None
+    ) -> None:
+        self.store = store
+        self.lives = lives or Lives()
+        self.verified = False
+        """Whether the leaf that we serve can be verified by what is published."""
+        self.in_sync = False
+        """Whether every configuration trusted exactly the bundle when we last looked and had done what was due."""
+        self.bundle: Bundle | None = None
+        self._hosts = hosts
+        self._use = use
+        self._say = say
+        self._woken = asyncio.Event()
+        self._leaf: KeyPair | None = None
+        self._leaf_ca = b""
+        self._seen_since: dict[bytes, datetime] = {}
+        self._can_use_current = False
+
+    def wake(self) -> None:
+        """Look at once: something changed."""
+        self._woken.set()
+
+    async def run(self, clock: Callable[[], datetime]) -> None:
+        """Turn for ever. A turn that fails is said once and tried again; our leaf goes on serving."""
+        problem, pause = "", FIRST_PAUSE
+        while True:
+            self._woken.clear()
+            try:
+                sleep = await self.turn(clock())
+                problem, pause = "", FIRST_PAUSE
+            except (ApiError, Unauthenticated) as failure:
+                if str(failure) != problem:
+                    self._say("bundle", "failed", reason=str(failure))
+                self.renew_leaf(clock())
+                problem, sleep, pause = str(failure), pause, min(pause * 2, LONGEST_PAUSE)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._woken.wait(), sleep * random.uniform(0.75, 1))  # noqa: S311  (spreads replicas)
+
+    async def turn(self, now: datetime) -> float:
+        """Look, and do what is due; gives after how many seconds to look again at the latest.
+
+        Raises: ApiError, Unauthenticated, where the API server cannot be asked or refuses
+        """
+        trust = await self.store.trust()  # before the Secret: what we publish is never older than what we overwrite
+        held = await self.store.held()
+        try:
+            bundle, trouble = bundles.from_data(held.data), ""
+        except BadCertificate as problem:
+            bundle, trouble = None, str(problem)
+        wanted, what, reason = self._wanted(bundle, trust, now)
+        if wanted != bundle:
+            try:
+                await self.store.write(wanted, held.version)
+            except Conflict:
+                return 0.0
+            self._say("ca", what, reason=trouble or reason)
+        self.bundle = wanted
+        self._note(trust, now)
+        if self._leaf is None:
+            self._issue(now, "there is no leaf yet")
+        self.in_sync = False
+        try:
+            await self._publish(wanted, trust)
+        except Conflict:
+            return 0.0
+        self.in_sync = bool(trust)
+        self.renew_leaf(now)
+        return self._seconds_to_sleep(wanted, now)
+
+    def _wanted(self, bundle: Bundle | None, trust: list[Trust], now: datetime) -> tuple[Bundle, str, str]:
+        """The bundle as it must be, what was done for it, and why.
+
+        A Secret that was deleted or spoilt is given back what we hold, so that nothing else has to change. The CA of the
+        leaf that we serve stays trusted, whoever wrote the Secret.
+        """
+        kept = self.bundle
+        if bundle is None and kept is not None and lifecycle.is_valid(kept.current, now):
+            return kept, "restore", "the Secret held nothing of use"
+        published = bundle is not None and self._has_settled(bundle.trusted(), trust, now)
+        step, reason = lifecycle.next_step(bundle, now, self.lives, published=published)
+        seen = bundles.joined(*(pem for each in trust for pem in each.entries.values()))
+        wanted = lifecycle.take(step, bundle or kept, now, self.lives, bundles.ours(seen))
+        if self._leaf_ca and not bundles.holds(wanted.trusted(), self._leaf_ca):
+            return lifecycle.trusting(wanted, self._leaf_ca, now, self.lives), "trust", "our leaf is of a CA that was left out"
+        return wanted, step, reason
+
+    def _has_settled(self, pem: bytes, trust: list[Trust], now: datetime) -> bool:
+        """Whether everybody has trusted these certificates for so long that API servers know it."""
+        if not all(each.holds(pem) for each in trust):
+            self._seen_since.pop(pem, None)
+            return False
+        return now - self._seen_since.setdefault(pem, now) >= SETTLE
+
+    def _note(self, trust: list[Trust], now: datetime) -> None:
+        """Remember what is published of that which matters: our leaf's CA, and the CA that signs."""
+        assert self.bundle is not None  # noqa: S101
+        current = self.bundle.current.certificate
+        self._can_use_current = self._has_settled(current, trust, now)
+        self._seen_since = {pem: since for pem, since in self._seen_since.items() if pem in (current, self.bundle.trusted())}
+        if self._leaf_ca:
+            self.verified = bool(trust) and all(each.holds(self._leaf_ca) for each in trust)
+
+    async def _publish(self, wanted: Bundle, trust: list[Trust]) -> None:
+        for each in trust:
+            if any(pem != wanted.trusted() for pem in each.entries.values()):
+                await self.store.publish(each, wanted.trusted())
+                self._say("bundle", "published", reason=f"{each.name} did not trust exactly our authorities")
+                self._woken.set()
+
+    def renew_leaf(self, now: datetime) -> None:
+        """Sign a new leaf with what we hold, where one is due; needs no API server."""
+        if self.bundle is None or not lifecycle.is_valid(self.bundle.current, now):
+            return
+        reason = lifecycle.why_a_new_leaf(self._leaf, self.bundle.current, self._hosts, now)
+        if reason and (self._can_use_current or self._leaf is None or not lifecycle.is_valid(self._leaf, now)):
+            self._issue(now, reason)
+
+    def _issue(self, now: datetime, reason: str) -> None:
+        assert self.bundle is not None  # noqa: S101
+        leaf = authority.issue(self.bundle.current, self._hosts, now, self.lives.leaf)
+        self._use(leaf)
+        self._leaf, self._leaf_ca = leaf, self.bundle.current.certificate
+        self._say("leaf", "issued", reason=reason)
+
+    def _seconds_to_sleep(self, bundle: Bundle, now: datetime) -> float:
+        if bundle.next is not None or not self._can_use_current or not self.verified:
+            return FIRST_PAUSE
+        due = [lifecycle.due(bundle.current, now), bundle.retire_at or now + timedelta(days=1)]
+        if self._leaf is not None:
+            due.append(lifecycle.due(self._leaf, now))
+        return max(0.1, min(LONGEST_SLEEP, *((each - now).total_seconds() for each in due)))

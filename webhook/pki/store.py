@@ -1,0 +1,111 @@
+"""Where authorities and trust stand in a cluster: one Secret, and the caBundle of the webhook configurations; no rule here.
+
+Of a configuration we own exactly `webhooks[name].clientConfig.caBundle`, by server-side apply under a name of our own, so
+that neither `kubectl apply` nor Argo CD nor Helm, which never set it, has anything to fight about.
+"""
+
+import base64
+import binascii
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from ..cluster.client import APPLY_PATCH, ApiClient
+from ..core import names
+from ..errors import NotFound
+from . import bundle as bundles
+from .bundle import Bundle
+
+SECRET = names.APP + "-ca"
+FIELD_MANAGER = names.APP + "-certs"
+KINDS = {"mutatingwebhookconfigurations": "MutatingWebhookConfiguration"}
+GROUP = "/apis/admissionregistration.k8s.io/v1"
+
+
+class Held(msgspec.Struct, frozen=True):
+    """What the Secret says: its data, and its resource version, empty where there is none."""
+
+    data: dict[str, str]
+    version: str = ""
+
+
+class Trust(msgspec.Struct, frozen=True):
+    """What one webhook configuration trusts: the caBundle, in PEM, of each entry that calls our Service."""
+
+    resource: str
+    name: str
+    version: str
+    entries: dict[str, bytes]
+
+    def holds(self, wanted: bytes) -> bool:
+        """Whether every entry trusts every certificate of `wanted`."""
+        return all(bundles.holds(held, wanted) for held in self.entries.values())
+
+
+class Store:
+    """The Secret and the configurations of one installation; `configurations` are names, of either kind."""
+
+    def __init__(self, client: ApiClient, namespace: str, configurations: tuple[str, ...]) -> None:
+        self.client = client
+        self.namespace = namespace
+        self.configurations = configurations
+        self.secrets = f"/api/v1/namespaces/{namespace}/secrets"
+
+    async def held(self) -> Held:
+        """Raises: ApiError."""
+        try:
+            secret = msgspec.json.decode(await self.client.get(f"{self.secrets}/{SECRET}"))
+        except NotFound:
+            return Held({})
+        return Held(secret.get("data") or {}, secret["metadata"]["resourceVersion"])
+
+    async def write(self, bundle: Bundle, version: str, *, dry_run: bool = False) -> None:
+        """Write the bundle where the Secret still has this version; a person's labels and other data do not survive.
+
+        Raises: Conflict, where somebody wrote in between; ApiError
+        """
+        metadata = {"name": SECRET, "namespace": self.namespace, "labels": {"app.kubernetes.io/name": names.APP}}
+        secret: dict[str, Any] = {"apiVersion": "v1", "kind": "Secret", "data": bundles.to_data(bundle), "metadata": metadata}
+        query = {"fieldManager": FIELD_MANAGER, **({"dryRun": "All"} if dry_run else {})}
+        if version:
+            metadata["resourceVersion"] = version
+            await self.client.send("PUT", f"{self.secrets}/{SECRET}", secret, query=query)
+        else:
+            await self.client.send("POST", self.secrets, secret, query=query)
+
+    async def trust(self) -> list[Trust]:
+        """Every configuration of ours that is there. Raises: ApiError."""
+        found = []
+        for resource in KINDS:
+            for name in self.configurations:
+                try:
+                    held = msgspec.json.decode(await self.client.get(f"{GROUP}/{resource}/{name}"))
+                except NotFound:
+                    continue
+                found.append(Trust(resource, name, held["metadata"]["resourceVersion"], dict(self._entries(held))))
+        return found
+
+    async def publish(self, trust: Trust, pem: bytes, *, dry_run: bool = False) -> None:
+        """Make every entry trust exactly this, and touch nothing else.
+
+        Raises: Conflict, where the configuration is not the one that was looked at any more; ApiError
+        """
+        ca_bundle = base64.b64encode(pem).decode()
+        body = {
+            "apiVersion": "admissionregistration.k8s.io/v1",
+            "kind": KINDS[trust.resource],
+            "metadata": {"name": trust.name, "resourceVersion": trust.version},
+            "webhooks": [{"name": name, "clientConfig": {"caBundle": ca_bundle}} for name in trust.entries],
+        }
+        query = {"fieldManager": FIELD_MANAGER, "force": "true", **({"dryRun": "All"} if dry_run else {})}
+        await self.client.send("PATCH", f"{GROUP}/{trust.resource}/{trust.name}", body, kind=APPLY_PATCH, query=query)
+
+    def _entries(self, configuration: dict[str, Any]) -> Iterator[tuple[str, bytes]]:
+        for entry in configuration.get("webhooks") or ():
+            service = entry["clientConfig"].get("service") or {}
+            if (service.get("name"), service.get("namespace")) == (names.APP, self.namespace):
+                try:
+                    yield entry["name"], base64.b64decode(entry["clientConfig"].get("caBundle") or "")
+                except binascii.Error:
+                    yield entry["name"], b""
