@@ -6,6 +6,7 @@ fault: the kubelet makes some for every Service called boundtoken.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
@@ -45,6 +46,8 @@ class Config:
     standalone: tuple[Path, ...] = ()
     ca_out: Path | None = None
     webhook_configurations: tuple[str, ...] = (names.APP,)
+    ca_life: timedelta = timedelta(days=365)
+    leaf_life: timedelta = timedelta(days=7)
 
 
 class Option(NamedTuple):
@@ -89,6 +92,16 @@ def _names(text: str) -> tuple[str, ...]:
     return found
 
 
+def _duration(text: str) -> timedelta:
+    number, unit = text[:-1], text[-1:]
+    if not number.isascii() or not number.isdigit() or unit not in _UNITS or not 0 < int(number) < 10**6:
+        raise ValueError("must be a whole number of s, m, h or d, such as 7d or 12h")
+    return int(number) * _UNITS[unit]
+
+
+_UNITS = {"s": timedelta(seconds=1), "m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
+
+
 def _level(text: str) -> str:
     if text not in get_args(Level):
         raise ValueError(f"must be one of {', '.join(get_args(Level))}")
@@ -123,6 +136,8 @@ OPTIONS = (
         "whose caBundle is kept where certificates are made here, that is without --tls-cert",
         _names,
     ),
+    Option("ca-life", "DURATION", "365d", "how long a CA lives that is made here; renewed after two thirds", _duration),
+    Option("leaf-life", "DURATION", "7d", "how long a leaf lives that is made here; at most a third of its CA", _duration),
     Option("drain-seconds", "N", "8", "how long to go on serving after SIGTERM, for endpoints to follow", _seconds),
     Option("log-level", "LEVEL", "info", "debug, info, warning or error", _level),
 )
@@ -160,6 +175,8 @@ def _conflicts(chosen: Mapping[str, Any]) -> list[str]:
         faults.append("--standalone makes its own certificate: leave out --tls-cert and --tls-key")
     if chosen["standalone"] and chosen.get("kubeconfig"):
         faults.append("--standalone needs no cluster: leave out --kubeconfig")
+    if {"ca_life", "leaf_life"} <= chosen.keys() and chosen["leaf_life"] * 3 > chosen["ca_life"]:
+        faults.append("--leaf-life must be at most a third of --ca-life, so that no leaf is cut short by its CA")
     if chosen["ca_out"] and not chosen["standalone"]:
         faults.append("--ca-out goes with --standalone")
     return faults

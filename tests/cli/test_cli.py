@@ -86,6 +86,8 @@ def test_standalone_listens_on_loopback() -> None:
         {"standalone": ["x"], "kubeconfig": "k"},
         {**TLS, "ca_out": "c"},
         {"webhook_configurations": ","},
+        {"leaf_life": "200d"},
+        {"ca_life": "1y"},
     ],
 )
 def test_flags_that_exclude_each_other_are_refused(flags: dict[str, object]) -> None:

@@ -1,17 +1,22 @@
 """Certificates on the real API server: its Go verifies every leaf, its RBAC and policies hold us down."""
 
 import base64
+import contextlib
 import json
+import os
+import signal
 import socket
 import ssl
 import subprocess
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 
 from tests.cluster_e2e.conftest import Cluster
-from tests.cluster_e2e.test_outages import injected, pods_without_pause
+from tests.cluster_e2e.test_outages import DEPLOYMENT, injected, pods_without_pause, scale
 from tests.conftest import ROOT, boundtoken
 from tests.controlplane.cluster import wait_for
 from tests.pods import Json
@@ -21,6 +26,7 @@ from webhook.pki.bundle import Bundle
 CONFIGURATION = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/boundtoken"
 SECRETS = "/api/v1/namespaces/boundtoken-system/secrets"
 SECRET = f"{SECRETS}/boundtoken-ca"
+HOST = "boundtoken.boundtoken-system.svc"
 MERGE = "application/merge-patch+json"
 
 
@@ -53,19 +59,113 @@ def rotated(cluster: Cluster) -> None:
     assert said.stdout.splitlines()[-1] == "the new CA signs"
 
 
-def test_hand_overs_fail_no_call_while_pods_are_created_without_pause(cluster: Cluster) -> None:
+@pytest.fixture
+def three_replicas(cluster: Cluster) -> Iterator[Cluster]:
+    """Three replicas whose leaves live for six seconds."""
+    container = cluster.plane.call("GET", DEPLOYMENT)["spec"]["template"]["spec"]["containers"][0]
+    args = [{"op": "replace", "path": "/spec/template/spec/containers/0/args", "value": [*container["args"], "--leaf-life=6s"]}]
+    cluster.plane.call("PATCH", DEPLOYMENT, args, kind="application/json-patch+json")
+    scale(cluster, 3)
+    cluster.plane.kubectl("rollout", "status", "-n", "boundtoken-system", "deployment/boundtoken", "--timeout=100s")
+    wait_for(lambda: len(cluster.kubelet.pods) == 3, 60)
+    try:
+        yield cluster
+    finally:
+        cluster.plane.call("PATCH", DEPLOYMENT, [{**args[0], "value": container["args"]}], kind="application/json-patch+json")
+        scale(cluster, 2)
+        cluster.plane.kubectl("rollout", "status", "-n", "boundtoken-system", "deployment/boundtoken", "--timeout=100s")
+        wait_for(lambda: len(cluster.kubelet.pods) == 2, 60)
+
+
+def swaps(cluster: Cluster) -> int:
+    return sum(pod.log.count('"event":"certificate in use"') for pod in cluster.kubelet.pods)
+
+
+def accepts(address: str) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection((address, 10250), 1):
+        return True
+    return False
+
+
+@contextmanager
+def new_connections_without_pause(cluster: Cluster) -> Iterator[list[bool]]:
+    """Handshakes with every replica, trusting what is published; for each whether the leaf was verified."""
+    results: list[bool] = []
+    stop = threading.Event()
+
+    def connect() -> None:
+        while not stop.is_set():
+            trust = ssl.create_default_context(cadata=b"".join(published(cluster)).decode())
+            for pod in cluster.kubelet.pods:
+                try:
+                    with socket.create_connection((pod.ip, 10250), 5) as plain, trust.wrap_socket(plain, server_hostname=HOST):
+                        results.append(True)
+                except OSError:
+                    results.append(False)
+
+    thread = threading.Thread(target=connect)
+    thread.start()
+    yield results
+    stop.set()
+    thread.join()
+
+
+def test_sixty_leaves_and_ten_hand_overs_fail_no_call(three_replicas: Cluster) -> None:
+    cluster = three_replicas
+    namespace = cluster.namespace(inject="enabled", automount="disabled")
+    authorities, before = {held(cluster).current}, swaps(cluster)
+    with pods_without_pause(cluster, namespace) as results, new_connections_without_pause(cluster) as handshakes:
+        for _ in range(10):
+            rotated(cluster)
+            authorities.add(held(cluster).current)
+        wait_for(lambda: swaps(cluster) - before >= 60, 60)
+    assert len(authorities) == 11
+    assert len(results) > 200
+    assert len(handshakes) > 200
+    assert (results.count(False), handshakes.count(False)) == (0, 0)
+
+
+def test_replicas_killed_at_every_step_of_a_hand_over_end_in_one_state(three_replicas: Cluster) -> None:
+    cluster = three_replicas
+    namespace = cluster.namespace(inject="enabled", automount="disabled")
+    authorities = {held(cluster).current}
+    for number in range(9):
+        said = boundtoken("certs", "rotate", kubeconfig=cluster.plane.kubeconfig())
+        assert said.returncode == 0, said.stderr
+        time.sleep(0.4 * number)  # from the very beginning of a hand-over to its end
+        os.kill(cluster.kubelet.pods[number % 3].pid, signal.SIGKILL)
+        wait_for(lambda: held(cluster).next is None and in_sync(cluster), 30)
+        authorities.add(held(cluster).current)
+    wait_for(lambda: all(accepts(pod.ip) for pod in cluster.kubelet.pods), 30)
+    wait_for(lambda: cluster.kubelet.proxy.ready("boundtoken") == 3, 30)
+    with pods_without_pause(cluster, namespace) as results, new_connections_without_pause(cluster) as handshakes:
+        time.sleep(3)
+    assert len(authorities) == 10
+    assert (results.count(False), handshakes.count(False)) == (0, 0)
+
+
+def test_the_api_server_away_in_the_middle_of_a_hand_over(cluster: Cluster) -> None:
     namespace = cluster.namespace(inject="enabled", automount="disabled")
     before = held(cluster).current
-    with pods_without_pause(cluster, namespace) as results:
-        for _ in range(3):
-            rotated(cluster)
-        wait_for(lambda: in_sync(cluster), 10)
-        time.sleep(3)
-    after = held(cluster)
-    assert after.current != before
-    assert len(bundle.certificates(after.trusted())) == 4  # the old ones are trusted until no leaf of theirs can be alive
-    assert len(results) > 100
-    assert results.count(False) == 0
+    boundtoken("certs", "rotate", kubeconfig=cluster.plane.kubeconfig())
+    cluster.plane.restart_apiserver()
+    wait_for(lambda: held(cluster).current != before and in_sync(cluster), 40)
+    wait_for(lambda: cluster.kubelet.proxy.ready("boundtoken") == 2, 30)
+    wait_for(lambda: injected(cluster, namespace), 5)
+
+
+def test_from_nothing_to_the_first_call_within_five_seconds(cluster: Cluster) -> None:
+    namespace = cluster.namespace(inject="enabled", automount="disabled")
+    scale(cluster, 0)
+    try:
+        cluster.plane.call("DELETE", SECRET)
+        patch_entries(cluster, lambda entry: entry["clientConfig"].pop("caBundle"))
+        assert not injected(cluster, namespace)
+        cluster.plane.call("PATCH", DEPLOYMENT, {"spec": {"replicas": 1}}, kind=MERGE)
+        wait_for(lambda: injected(cluster, namespace), 30)
+        assert time.monotonic() - cluster.kubelet.pods[0].started < 5
+    finally:
+        scale(cluster, 2)
 
 
 @pytest.mark.parametrize("ca_bundle", [None, base64.b64encode(b"x").decode()], ids=["emptied", "garbage"])
@@ -145,12 +245,11 @@ def test_openssl_verifies_the_leaf_with_what_is_published(cluster: Cluster) -> N
     file = cluster.plane.folder / "published.crt"
     file.write_bytes(trusted)
     pod = cluster.kubelet.pods[0]
-    name = "boundtoken.boundtoken-system.svc"
     trust = ssl.create_default_context(cafile=str(file))
-    with socket.create_connection((pod.ip, 10250), 5) as plain, trust.wrap_socket(plain, server_hostname=name) as tls:
+    with socket.create_connection((pod.ip, 10250), 5) as plain, trust.wrap_socket(plain, server_hostname=HOST) as tls:
         leaf = ssl.DER_cert_to_PEM_cert(tls.getpeercert(binary_form=True) or b"")
     said = subprocess.run(
-        ["openssl", "verify", "-CAfile", str(file), "-purpose", "sslserver", "-verify_hostname", name],
+        ["openssl", "verify", "-CAfile", str(file), "-purpose", "sslserver", "-verify_hostname", HOST],
         input=leaf, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert (said.returncode, said.stdout) == (0, "stdin: OK\n"), said.stderr

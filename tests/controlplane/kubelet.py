@@ -108,6 +108,7 @@ class RunningPod:
             plane.call("POST", f"{self._path}/binding", body)
         self._pod = pod
         self._lay_out()
+        self.started = time.monotonic()
         self._process = self._run()
 
     @property
@@ -148,10 +149,13 @@ class RunningPod:
             self.end(signal.SIGKILL)
             return
         probe = self._container["readinessProbe"]
-        if time.monotonic() - self._probed < probe["periodSeconds"] and (self.ready or self._terminating):
+        if time.monotonic() - self._probed < probe["periodSeconds"] and (self.ready or self._terminating) and not self.ended:
             return
         self._probed = time.monotonic()
         self._refresh()
+        if self.ended and not self._terminating:  # restartPolicy: Always; a kubelet would wait a little longer each time
+            self.started = time.monotonic()
+            self._process = self._run()
         ready = not self.ended and self._answers(probe["httpGet"])
         if ready != self.ready or "status" not in self.__dict__:
             self.ready, self.status = ready, True

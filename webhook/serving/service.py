@@ -31,6 +31,7 @@ from ..errors import BadCertificate, BadInput, Unauthenticated
 from ..log import Level, Log
 from ..pki import authority
 from ..pki.authority import KeyPair
+from ..pki.lifecycle import Lives
 from ..pki.rotation import Rotation
 from ..pki.store import GROUP, KINDS, SECRET, Store
 from . import files, standalone
@@ -176,7 +177,8 @@ class Service:
         config = self._config
         store = Store(client, config.namespace, config.webhook_configurations)
         hosts = authority.service_hosts(names.APP, config.namespace)
-        self._rotation = rotation = Rotation(store, hosts, self._use, self._say_rotation)
+        lives = Lives(config.ca_life, config.leaf_life)
+        self._rotation = rotation = Rotation(store, hosts, self._use, self._say_rotation, lives=lives)
         metrics.CABUNDLE_IN_SYNC.set_function(lambda: rotation.in_sync)
         watched = [(f"{GROUP}/{resource}", name) for resource in KINDS for name in config.webhook_configurations]
         watched.append((store.secrets, SECRET))
