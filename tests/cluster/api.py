@@ -38,6 +38,7 @@ class Api:
         self.gate = asyncio.Event()
         self.gate.set()
         self.server = ""
+        self.date = ""
 
     def tls(self) -> bool:
         return True
@@ -85,7 +86,7 @@ class Api:
         found = [each for each in self.namespaces if each["metadata"]["name"] == request.match_info["name"]]
         if self.get_status != 200 or not found:
             return web.json_response({"message": "no"}, status=self.get_status if self.get_status != 200 else 404)
-        return web.json_response(found[0])
+        return web.json_response(found[0], headers={"Date": self.date} if self.date else None)
 
     @staticmethod
     async def never() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -132,3 +133,16 @@ async def test_an_api_server_that_goes_away_comes_back_into_the_stream(unused_tc
         api.server = real
         seen = await taken(events, 1)
         assert seen == [Listed([], "start")]
+
+
+async def test_the_time_is_the_api_servers() -> None:
+    async with api_server() as (api, client):
+        api.namespaces = [a_namespace("shop")]
+        assert abs(client.now() - datetime.now(UTC)) < timedelta(seconds=5)
+        api.date = "Wed, 01 Jan 2031 00:00:00 GMT"
+        await client.get("/api/v1/namespaces/shop")
+        told = datetime(2031, 1, 1, tzinfo=UTC)
+        assert told <= client.now() < told + timedelta(seconds=5)
+        api.date = "never"
+        await client.get("/api/v1/namespaces/shop")
+        assert told <= client.now() < told + timedelta(seconds=5)

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -20,7 +21,7 @@ from tests.cluster_e2e.test_outages import DEPLOYMENT, injected, pods_without_pa
 from tests.conftest import ROOT, boundtoken
 from tests.controlplane.cluster import wait_for
 from tests.pods import Json
-from webhook.pki import bundle
+from webhook.pki import authority, bundle
 from webhook.pki.bundle import Bundle
 
 CONFIGURATION = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/boundtoken"
@@ -28,6 +29,11 @@ SECRETS = "/api/v1/namespaces/boundtoken-system/secrets"
 SECRET = f"{SECRETS}/boundtoken-ca"
 HOST = "boundtoken.boundtoken-system.svc"
 MERGE = "application/merge-patch+json"
+
+
+NOW = datetime.now(UTC)
+OTHERS = authority.make_authority("evil", NOW, timedelta(days=1))
+EXPIRED = authority.make_authority(bundle.NAME, NOW - timedelta(days=3), timedelta(days=2))
 
 
 def held(cluster: Cluster) -> Bundle:
@@ -61,9 +67,9 @@ def rotated(cluster: Cluster) -> None:
 
 @pytest.fixture
 def three_replicas(cluster: Cluster) -> Iterator[Cluster]:
-    """Three replicas whose leaves live for six seconds."""
+    """Three replicas whose leaves live for eight seconds."""
     container = cluster.plane.call("GET", DEPLOYMENT)["spec"]["template"]["spec"]["containers"][0]
-    args = [{"op": "replace", "path": "/spec/template/spec/containers/0/args", "value": [*container["args"], "--leaf-life=6s"]}]
+    args = [{"op": "replace", "path": "/spec/template/spec/containers/0/args", "value": [*container["args"], "--leaf-life=8s"]}]
     cluster.plane.call("PATCH", DEPLOYMENT, args, kind="application/json-patch+json")
     scale(cluster, 3)
     cluster.plane.kubectl("rollout", "status", "-n", "boundtoken-system", "deployment/boundtoken", "--timeout=100s")
@@ -205,6 +211,8 @@ def test_applying_on_the_server_again_is_no_conflict_and_keeps_the_bundle(cluste
         pytest.param(None, id="deleted"),
         pytest.param({"data": None}, id="emptied"),
         pytest.param({"data": {"ca.crt": "Zm9v", "ca.key": "YmFy"}}, id="garbage"),
+        pytest.param({"data": {"ca.key": bundle.to_data(Bundle(OTHERS))["ca.key"]}}, id="a key of another"),
+        pytest.param({"data": bundle.to_data(Bundle(OTHERS))}, id="somebody else's CA"),
     ],
 )
 def test_a_spoilt_secret_is_healed_and_no_call_fails(cluster: Cluster, spoil: Json | None) -> None:
@@ -218,6 +226,15 @@ def test_a_spoilt_secret_is_healed_and_no_call_fails(cluster: Cluster, spoil: Js
         wait_for(lambda: in_sync(cluster), 5)
         time.sleep(1)
     assert held(cluster) == before
+    assert results.count(False) == 0
+
+
+def test_an_expired_ca_is_replaced_and_no_call_fails(cluster: Cluster) -> None:
+    namespace = cluster.namespace(inject="enabled", automount="disabled")
+    with pods_without_pause(cluster, namespace) as results:
+        cluster.plane.call("PATCH", SECRET, {"data": bundle.to_data(Bundle(EXPIRED))}, kind=MERGE)
+        wait_for(lambda: held(cluster).current != EXPIRED and in_sync(cluster), 5)
+        time.sleep(4)
     assert results.count(False) == 0
 
 

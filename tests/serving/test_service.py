@@ -200,12 +200,25 @@ async def test_a_broken_pair_leaves_the_old_one_serving(tmp_path: Path, broken: 
         assert "PRIVATE" not in json.dumps(service.lines)
 
 
-async def test_an_expired_certificate_is_still_served(tmp_path: Path) -> None:
+async def test_a_chain_as_cert_manager_writes_it_is_served_and_swapped(tmp_path: Path) -> None:
+    root = an_authority(tmp_path)
+    first, second = (KeyPair(leaf.certificate + root.certificate, leaf.key) for leaf in (a_leaf(root), a_leaf(root)))
+    write_pair(tmp_path, first)
+    async with api_server() as (api, _), running(tmp_path, **files_flags(tmp_path, api.server)) as service:
+        assert await served(service) == authority.read_certificate(first.certificate).serial_number
+        write_pair(tmp_path, second)
+        await eventually(lambda: len(service.said("certificate in use")) == 2)
+        assert await served(service) == authority.read_certificate(second.certificate).serial_number
+
+
+async def test_an_expired_certificate_is_still_served_and_shouted_about(tmp_path: Path) -> None:
     root = an_authority(tmp_path)
     write_pair(tmp_path, a_leaf(root, life=timedelta(seconds=-60)))
     async with api_server() as (api, _), running(tmp_path, **files_flags(tmp_path, api.server)) as service:
         with pytest.raises(ssl.SSLCertVerificationError, match="certificate has expired"):
             await service.connect()
+        await eventually(lambda: service.said("certificate is about to end"))
+        assert await service.metric('boundtoken_certificate_rotations_total{kind="leaf",result="overdue"}') >= 1
 
 
 def test_no_older_tls_is_offered() -> None:

@@ -3,8 +3,12 @@
 Status objects become exceptions of `errors`, with their message cut; a response body is never shown otherwise.
 """
 
+import contextlib
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Self
 
@@ -16,6 +20,7 @@ from .credentials import Credentials
 
 CONNECT_SECONDS = 5.0
 """To a server in the same cluster; a lost packet costs one second or three."""
+CLOCK_TOLERANCE = timedelta(seconds=2)
 MAX_LINE_BYTES = 16 << 20
 """One watch event: etcd holds at most 1.5 MiB for an object; far above that the stream is broken."""
 
@@ -37,6 +42,21 @@ class ApiClient:
         self._credentials = credentials
         self._agent = user_agent
         self._session: aiohttp.ClientSession | None = None
+        self._known = (datetime.now(UTC), time.clock_gettime(time.CLOCK_BOOTTIME))
+
+    def now(self) -> datetime:
+        """The time as the API server has it; our own clock's before it said any.
+
+        Why: the API server is who verifies certificates, and all replicas shall agree, whatever their machines believe.
+        What it says is in whole seconds, so a clock that differs by less than two is followed as it runs.
+        """
+        return self._known[0] + timedelta(seconds=time.clock_gettime(time.CLOCK_BOOTTIME) - self._known[1])
+
+    def _hear_the_time(self, date: str | None) -> None:
+        with contextlib.suppress(TypeError, ValueError):
+            told = parsedate_to_datetime(date or "").astimezone(UTC)
+            if abs(told - self.now()) > CLOCK_TOLERANCE:
+                self._known = (told, time.clock_gettime(time.CLOCK_BOOTTIME))
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(headers={"User-Agent": self._agent}, trust_env=False)
@@ -115,6 +135,7 @@ class ApiClient:
                 allow_redirects=False,
                 read_bufsize=1 << 18,
             ) as answer:
+                self._hear_the_time(answer.headers.get("Date"))
                 if answer.status >= 300:  # noqa: PLR2004
                     raise _refusal(answer.status, await answer.content.read(1 << 16))
                 yield answer

@@ -25,19 +25,16 @@ from ..cluster.credentials import SERVICE_ACCOUNT, Credentials, FromKubeconfig, 
 from ..cluster.namespaces import Namespaces
 from ..config import Config
 from ..configuration import ClusterConfiguration
-from ..core import names
 from ..core.policy import ClusterLayer
 from ..errors import BadCertificate, BadInput, Unauthenticated
-from ..log import Level, Log
+from ..log import Log
 from ..pki import authority
 from ..pki.authority import KeyPair
-from ..pki.lifecycle import Lives
-from ..pki.rotation import Rotation
-from ..pki.store import GROUP, KINDS, SECRET, Store
 from . import files, standalone
 from .announce import Announcer
 from .app import Door, plain
 from .connection import HANDSHAKE_SECONDS, Connections
+from .selfmade import SelfMade
 from .tls import LiveCertificate
 
 STANDALONE_HOSTS = ("localhost", "127.0.0.1", "::1")
@@ -45,6 +42,9 @@ STANDALONE_LIFE = timedelta(days=30)
 FLIGHT_SECONDS = 5.0
 """How long requests in flight may take when the listener is closed: more than the API server waits (timeoutSeconds: 3)."""
 LAG_SECONDS = 1.0
+SHOUT_BEFORE = timedelta(days=1)
+"""What is left of a leaf that should have been renewed long ago: both we and cert-manager renew after two thirds."""
+SHOUT_SECONDS = 3600.0
 
 Loop = Callable[[], Coroutine[Any, Any, None]]
 """Called once everything that can be refused has been read."""
@@ -63,7 +63,7 @@ class Service:
         self._credentials = self._find_credentials(environ, account)
         self._api_audiences = self._own_audiences()
         self.namespaces = Namespaces(ClusterLayer(own_namespace=config.namespace, api_audiences=self._api_audiences))
-        self._rotation: Rotation | None = None
+        self._self_made: SelfMade | None = None
         self._announcer = Announcer(log, asyncio.get_running_loop().call_later)
         self.connections = Connections(Door(self.namespaces, log, self._announcer))
 
@@ -98,7 +98,7 @@ class Service:
             waiting.append("draining")
         if not self._certificate.loaded:
             waiting.append("no certificate is loaded")
-        elif self._rotation is not None and not self._rotation.verified:
+        elif self._self_made is not None and not self._self_made.rotation.verified:
             waiting.append("the webhook configuration does not trust our certificate yet")
         if not self.namespaces.synced:
             waiting.append("the namespaces are not listed")
@@ -121,7 +121,7 @@ class Service:
 
     async def _prepare(self, stack: AsyncExitStack) -> list[Loop]:
         """Everything that can be refused is read here; gives the loops to run."""
-        loops: list[Loop] = [self._measure_lag, self.connections.sweep]
+        loops: list[Loop] = [self._measure_lag, self.connections.sweep, self._shout_before_the_end]
         if (path := self._config.config) is not None:
             contents = files.read([path])
             self._settle(self._parse_configuration(path, contents))
@@ -136,7 +136,7 @@ class Service:
         else:
             client = await self._client(stack)
             loops.append(partial(self._follow_namespaces, client))
-            loops += [self._follow_certificate] if self._config.tls_cert else self._rotate(client)
+            loops += [self._follow_certificate] if self._config.tls_cert else self._make_certificates(client)
         return loops
 
     def _parse_configuration(self, path: Path, contents: files.Contents) -> ClusterConfiguration:
@@ -172,34 +172,9 @@ class Service:
         self.namespaces.fetch = picture.fetch_from(client, self._say_lookup_problem)
         return client
 
-    def _rotate(self, client: ApiClient) -> list[Loop]:
-        """Our own certificates: the loop that keeps them, and the watches that wake it."""
-        config = self._config
-        store = Store(client, config.namespace, config.webhook_configurations)
-        hosts = authority.service_hosts(names.APP, config.namespace)
-        lives = Lives(config.ca_life, config.leaf_life)
-        self._rotation = rotation = Rotation(store, hosts, self._use, self._say_rotation, lives=lives)
-        metrics.CABUNDLE_IN_SYNC.set_function(lambda: rotation.in_sync)
-        watched = [(f"{GROUP}/{resource}", name) for resource in KINDS for name in config.webhook_configurations]
-        watched.append((store.secrets, SECRET))
-        return [
-            partial(rotation.run, lambda: datetime.now(UTC)),
-            *(partial(self._wake_on_changes, client, path, name) for path, name in watched),
-        ]
-
-    async def _wake_on_changes(self, client: ApiClient, path: str, name: str) -> None:
-        assert self._rotation is not None  # noqa: S101
-        async for _ in watch.stream(client, path, lambda metadata: metadata.name, name=name):
-            self._rotation.wake()
-
-    def _say_rotation(self, kind: str, result: str, reason: str) -> None:
-        metrics.CERTIFICATE_ROTATIONS.labels(kind, result).inc()
-        level: Level = "error" if result == "failed" else "info"
-        self._log.line(level, "certificates", {"kind": kind, "did": result, "reason": reason})
-        bundle = self._rotation.bundle if self._rotation is not None else None
-        if bundle is not None:
-            not_after = authority.read_certificate(bundle.current.certificate).not_valid_after_utc
-            metrics.CERTIFICATE_NOT_AFTER.labels("ca").set(not_after.timestamp())
+    def _make_certificates(self, client: ApiClient) -> list[Loop]:
+        self._self_made = SelfMade(client, self._config, self._use, self._log)
+        return self._self_made.loops()
 
     def _say_lookup_problem(self, name: str, problem: str) -> None:
         self._log.warning("namespace not found out", namespace=name, problem=problem)
@@ -272,6 +247,17 @@ class Service:
         metrics.CERTIFICATE_NOT_AFTER.labels("leaf").set(not_after.timestamp())
         metrics.CERTIFICATE_ROTATIONS.labels("leaf", "used").inc()
         self._log.info("certificate in use", not_after=not_after.isoformat())
+
+    async def _shout_before_the_end(self) -> None:
+        """A certificate that nobody renews goes on serving; so that somebody hears of it, once an hour."""
+        while True:
+            not_after = self._certificate.not_after
+            left = not_after - datetime.now(UTC) if not_after is not None else SHOUT_BEFORE
+            if not_after is not None and left < min(SHOUT_BEFORE, self._certificate.life / 4):
+                metrics.CERTIFICATE_ROTATIONS.labels("leaf", "overdue").inc()
+                self._log.error("certificate is about to end and was not renewed", not_after=not_after.isoformat())
+                await asyncio.sleep(SHOUT_SECONDS)
+            await asyncio.sleep(1)
 
     async def _listen(self, stack: AsyncExitStack) -> list[asyncio.Server]:
         loop = asyncio.get_running_loop()

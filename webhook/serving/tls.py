@@ -6,7 +6,7 @@ one is bad, and the running server cannot shake hands any more (measured on Pyth
 
 import os
 import ssl
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from ..errors import BadCertificate
@@ -20,6 +20,7 @@ class LiveCertificate:
     def __init__(self) -> None:
         self._current: ssl.SSLContext | None = None
         self.not_after: datetime | None = None
+        self.life = timedelta()
         self.context = _context()
         self.context.sni_callback = self._choose
 
@@ -32,10 +33,11 @@ class LiveCertificate:
 
         Raises: BadCertificate; the old pair then goes on serving
         """
-        not_after = authority.read_certificate(pair.certificate).not_valid_after_utc
+        held = authority.read_certificate(pair.certificate)
+        not_after = held.not_valid_after_utc
         fresh = _context()
         _load(fresh, pair)
-        self._current, self.not_after = fresh, not_after
+        self._current, self.not_after, self.life = fresh, not_after, not_after - held.not_valid_before_utc
         return not_after
 
     def _choose(self, connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> int | None:
