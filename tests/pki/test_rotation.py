@@ -10,7 +10,7 @@ from webhook.pki import authority, bundle
 from webhook.pki.authority import KeyPair
 from webhook.pki.bundle import Bundle
 from webhook.pki.lifecycle import Lives
-from webhook.pki.rotation import Rotation
+from webhook.pki.rotation import SETTLE, Rotation
 from webhook.pki.store import Held, Store, Trust
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -29,6 +29,7 @@ class Cluster(Store):
         self.edits = 0
         self.away = False
         self.dies_before = ""
+        self.refuses_to_publish = False
 
     async def held(self) -> Held:
         self._may_fail("held")
@@ -47,6 +48,8 @@ class Cluster(Store):
 
     async def publish(self, trust: Trust, pem: bytes, *, dry_run: bool = False) -> None:  # noqa: ARG002
         self._may_fail("publish")
+        if self.refuses_to_publish:
+            raise ApiError("403 no", 403)
         if trust.version != str(self.edits):
             raise Conflict("somebody wrote in between", 409)
         self.published, self.edits = pem, self.edits + 1
@@ -160,6 +163,48 @@ async def test_replicas_killed_at_any_call_of_a_hand_over_leave_nothing_half_don
     assert cluster.bundle.next is None
     assert all(replica.verifies(now) for replica in replicas)
     assert len({replica.rotation.bundle.current.certificate for replica in replicas if replica.rotation.bundle}) == 1
+
+
+async def test_no_leaf_of_a_new_ca_is_served_before_it_was_seen_for_long_enough() -> None:
+    cluster = Cluster()
+    replica = Replica(cluster)
+    now = await settled([replica], NOW) + timedelta(days=244)
+    await settled([replica], now, 1)
+    assert cluster.bundle.next is not None
+    before, leaf, served = cluster.bundle.current, replica.leaf, cluster.published
+    cluster.published, cluster.edits = before.certificate, cluster.edits + 1  # as a caller that has not followed
+    cluster.refuses_to_publish = True
+    for seconds in range(10):
+        with pytest.raises(ApiError):
+            await replica.rotation.turn(now + seconds * SECOND)
+    assert (cluster.bundle.current, replica.leaf) == (before, leaf)
+    cluster.refuses_to_publish, now = False, now + 10 * SECOND
+    seen = None
+    while cluster.bundle.current == before:
+        seen = seen or (now if cluster.published == served else None)
+        await replica.rotation.turn(now)
+        now += SECOND / 4
+    assert seen is not None
+    assert now - seen >= SETTLE
+    promoted = now
+    while replica.leaf == leaf:
+        await replica.rotation.turn(now)
+        now += SECOND / 4
+    assert now - promoted < 5 * SECOND
+
+
+async def test_a_leaf_waits_for_a_ca_that_somebody_put_in_without_publishing_it() -> None:
+    cluster = Cluster()
+    replica = Replica(cluster)
+    now = await settled([replica], NOW)
+    leaf = replica.leaf
+    cluster.data, cluster.version = bundle.to_data(Bundle(STRANGERS)), cluster.version + 1
+    cluster.refuses_to_publish = True
+    with pytest.raises(ApiError):
+        await replica.rotation.turn(now)
+    replica.rotation.renew_leaf(now)
+    assert replica.leaf == leaf
+    assert replica.verifies(now)
 
 
 OTHERS = authority.make_authority("evil", NOW, LIVES.ca)

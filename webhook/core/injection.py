@@ -275,7 +275,8 @@ def _is_our_tokens(volume: Volume) -> bool:
 
 def _settle_token(volumes: tuple[Volume, ...], at: int, audience: str, seconds: int, operations: list[Operation]) -> None:
     """Append what gives the API access token of the volume at index `at` this audience and lifetime."""
-    for number, source in enumerate(volumes[at].sources):
+    projected = volumes[at].projected
+    for number, source in enumerate((projected.sources or ()) if projected is not None else ()):
         token = source.service_account_token
         if token is None or token.path != names.TOKEN_FILE:
             continue

@@ -180,21 +180,19 @@ def is_automounted(volume: Volume) -> bool:
 def gives_api_access(volume: Volume) -> bool:
     """Whether it is a projected volume with a token at `token`, `kube-root-ca.crt` and the namespace."""
     token = root_ca = namespace = False
-    for source in volume.sources:
-        if source.service_account_token is not None:
-            token = token or source.service_account_token.path == names.TOKEN_FILE
-        elif source.config_map is not None:
-            root_ca = root_ca or source.config_map.name == names.ROOT_CA_CONFIGMAP
+    projected = volume.projected
+    for source in (projected.sources or ()) if projected is not None else ():
+        if (held := source.service_account_token) is not None:
+            token = token or held.path == names.TOKEN_FILE
+        elif (config_map := source.config_map) is not None:
+            root_ca = root_ca or config_map.name == names.ROOT_CA_CONFIGMAP
         elif source.downward_api is not None:
             for item in source.downward_api.items or ():
-                namespace = namespace or _is_namespace(item)
+                if item.path == "namespace" and (field := item.field_ref) is not None:
+                    namespace = namespace or field.field_path == "metadata.namespace"
     return token and root_ca and namespace
 
 
 def gives_only_tokens(volume: Volume) -> bool:
     """Whether it is a projected volume of service account tokens and nothing else."""
     return bool(volume.sources) and all(source.service_account_token is not None for source in volume.sources)
-
-
-def _is_namespace(item: DownwardItem) -> bool:
-    return item.path == "namespace" and item.field_ref is not None and item.field_ref.field_path == "metadata.namespace"
