@@ -42,6 +42,13 @@ def test_automount_disabled_says_so_to_a_pod_without_the_volume() -> None:
     assert after == a_pod(automountServiceAccountToken=False)
 
 
+def test_without_injection_a_volume_of_our_name_is_nobodys_token() -> None:
+    pod = a_pod(a_container("app", ("boundtoken", PATH)), volumes=[api_access("boundtoken")])
+    verdict = judged(pod, automount="disabled")
+    assert verdict.reason == "stripped"
+    assert applied(pod, verdict)["spec"]["volumes"] == pod["spec"]["volumes"]
+
+
 def test_both_make_the_automounted_volume_ours_where_it_stands() -> None:
     pod = automounted(a_pod(a_container("app", ("data", "/data")), volumes=[{"name": "data", "emptyDir": {}}]))
     pod["spec"]["volumes"].append({"name": "late", "emptyDir": {}})

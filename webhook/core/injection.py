@@ -103,7 +103,9 @@ class _Scene:
         self.in_place = becomes_carrier and policy.automount
         self.renamed = self.movable[0] if becomes_carrier and not policy.automount else None
         self.is_new = policy.inject and not self.ours and not becomes_carrier
-        if self.ours or self.in_place:
+        if not policy.inject:
+            self.carrier = ""
+        elif self.ours or self.in_place:
             self.carrier = self.volumes[self.ours[0] if self.ours else self.movable[0]].name
         else:
             self.carrier = names.VOLUME if name_is_free else free_name(names.VOLUME, self.volumes)
