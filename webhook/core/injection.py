@@ -221,23 +221,23 @@ def _mounts(  # noqa: C901, PLR0912  (one loop, as most of the time goes here)
                 continue
             lacks, lacks_tokens, keeps_own, gone = inject, wanted, False, None
             for number, mount in enumerate(container.volume_mounts or ()):
-                name: str | None = mount.name
-                at = mount.mount_path
+                name, at = mount.name, mount.mount_path
                 here = at == path or (len(at) > shortest and at.rstrip("/") == path)
-                if here:
-                    lacks = False
-                elif lacks_tokens and pods.same_path(at, names.TOKENS_PATH):
-                    lacks_tokens = False
                 if name in moving:
                     at_our_path, elsewhere = moving[name]
                     fate = elsewhere if not here else None if keeps_own else at_our_path
                     if fate is None:
                         gone = [*(gone or ()), number]
-                    elif fate != name:
+                        continue
+                    if fate != name:
                         operations.append(pieces.renamed_mount(kind, index, number, fate))
                     name = fate
                 elif here:
                     keeps_own = not policy.automount
+                if here:
+                    lacks = False
+                elif lacks_tokens and pods.same_path(at, names.TOKENS_PATH):
+                    lacks_tokens = False
                 if name == carrier:
                     used = True
                 elif name == further:
