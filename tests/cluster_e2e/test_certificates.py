@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import hashlib
 import json
 import os
 import signal
@@ -19,10 +20,15 @@ import pytest
 from tests.cluster_e2e.conftest import Cluster
 from tests.cluster_e2e.test_outages import DEPLOYMENT, injected, pods_without_pause, scale
 from tests.conftest import ROOT, boundtoken
-from tests.controlplane.cluster import wait_for
+from tests.controlplane.cluster import ControlPlane, wait_for
 from tests.pods import Json
-from webhook.pki import authority, bundle
+from webhook.cluster.client import ApiClient
+from webhook.cluster.credentials import FromKubeconfig
+from webhook.pki import authority, bundle, lifecycle
+from webhook.pki.authority import KeyPair
 from webhook.pki.bundle import Bundle
+from webhook.pki.rotation import Rotation
+from webhook.pki.store import Store
 
 CONFIGURATION = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/boundtoken"
 SECRETS = "/api/v1/namespaces/boundtoken-system/secrets"
@@ -62,7 +68,9 @@ def patch_entries(cluster: Cluster, change: Callable[[Json], object]) -> None:
 def rotated(cluster: Cluster) -> None:
     said = boundtoken("certs", "rotate", "--wait", kubeconfig=cluster.plane.kubeconfig())
     assert said.returncode == 0, said.stderr
-    assert said.stdout.splitlines()[-1] == "the new CA signs"
+    assert said.stdout.splitlines()[-1] == "every replica serves a leaf of the new CA"
+    signs = held(cluster).current.certificate
+    assert all(authority.signed_by(served_by(pod.ip).encode(), signs) for pod in cluster.kubelet.pods)
 
 
 @pytest.fixture
@@ -91,6 +99,16 @@ def accepts(address: str) -> bool:
     with contextlib.suppress(OSError), socket.create_connection((address, 10250), 1):
         return True
     return False
+
+
+def served_by(ip: str) -> str:
+    """The leaf, in PEM, that a new connection to this address meets."""
+    return ssl.get_server_certificate((ip, 10250))
+
+
+def fingerprint(pem: str) -> str:
+    """As far as `certs show` prints it."""
+    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest()[:16]
 
 
 @contextmanager
@@ -148,6 +166,46 @@ def test_replicas_killed_at_every_step_of_a_hand_over_end_in_one_state(three_rep
         time.sleep(3)
     assert len(authorities) == 10
     assert (results.count(False), handshakes.count(False)) == (0, 0)
+
+
+def test_a_machine_that_was_suspended_serves_a_fresh_leaf_at_once(three_replicas: Cluster) -> None:
+    pod = three_replicas.kubelet.pods[0]
+    before = served_by(pod.ip)
+    os.kill(pod.pid, signal.SIGSTOP)
+    time.sleep(10)  # longer than a leaf of theirs lives
+    os.kill(pod.pid, signal.SIGCONT)
+    wait_for(lambda: served_by(pod.ip) != before, 2)
+    leaf = authority.read_certificate(served_by(pod.ip).encode())
+    assert leaf.not_valid_after_utc > datetime.now(UTC)
+    wait_for(lambda: three_replicas.kubelet.proxy.ready("boundtoken") == 3, 30)
+
+
+async def test_clock_jumps_of_a_year_forwards_and_a_day_backwards(plane: ControlPlane) -> None:
+    """Time is an argument: the rotation of one replica, on a Secret and a configuration of its own."""
+    namespace = "clocks"
+    plane.call("POST", "/api/v1/namespaces", {"metadata": {"name": namespace}})
+    service = {"namespace": namespace, "name": "boundtoken", "path": "/mutate"}
+    entry = {
+        "name": "pods.boundtoken.dev",
+        "clientConfig": {"service": service},
+        "admissionReviewVersions": ["v1"],
+        "sideEffects": "None",
+        "namespaceSelector": {"matchLabels": {"no-namespace": "has-this"}},
+    }
+    plane.call("POST", CONFIGURATION.rpartition("/")[0], {"metadata": {"name": namespace}, "webhooks": [entry]})
+    leaves: list[KeyPair] = []
+    async with ApiClient(FromKubeconfig(str(plane.kubeconfig()), None), "test") as client:
+        store = Store(client, namespace, (namespace,))
+        rotation = Rotation(store, [HOST], leaves.append, lambda *_, **__: None)
+        year, day = timedelta(days=366), timedelta(days=1)
+        for jump in (timedelta(), year, year - day, timedelta()):
+            for step in range(8):
+                await rotation.turn(NOW + jump + timedelta(seconds=step))
+            assert (rotation.verified, rotation.in_sync) == (True, True), jump
+            (trust,) = await store.trust()
+            (pem,) = trust.entries.values()
+            assert lifecycle.is_valid(leaves[-1], NOW + jump), jump
+            assert any(authority.signed_by(leaves[-1].certificate, authority.pem(root)) for root in bundle.certificates(pem))
 
 
 def test_the_api_server_away_in_the_middle_of_a_hand_over(cluster: Cluster) -> None:
@@ -277,9 +335,13 @@ def test_show_tells_what_is_where(cluster: Cluster) -> None:
     said = boundtoken("certs", "show", "-o", "json", kubeconfig=kubeconfig)
     report = json.loads(said.stdout)
     assert (said.returncode, report["ok"], report["authorities"][0]["role"]) == (0, True, "signs")
-    assert report["configurations"][0]["inSync"]
+    assert all(each["inSync"] for each in report["configurations"])
+    served = {pod.name: fingerprint(served_by(pod.ip)) for pod in cluster.kubelet.pods}
+    assert {each["name"]: each["fingerprint"] for each in report["replicas"]} == served
+    assert all(each["ready"] and each["trusted"] for each in report["replicas"])
     text = boundtoken("certs", "show", kubeconfig=kubeconfig).stdout
     assert "mutatingwebhookconfiguration/boundtoken  trusts exactly these" in text
+    assert all(f"pod/{name}\n  leaf {leaf}  trusted" in text for name, leaf in served.items())
     assert "PRIVATE" not in said.stdout + text
     assert boundtoken("certs", "show", "--namespace", "default", kubeconfig=kubeconfig).returncode == 1
 

@@ -13,7 +13,6 @@ namespace), the image (the entry point of the Dockerfile, from this virtual envi
 import asyncio
 import base64
 import contextlib
-import functools
 import itertools
 import json
 import os
@@ -30,6 +29,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from tests.controlplane.cluster import NODE, ControlPlane, Refused
+from tests.controlplane.egress import Tasks, heard, joined, told
 
 ROOT = Path(__file__).parents[2]
 EVERY_SECONDS = 0.2
@@ -251,16 +251,6 @@ class RunningPod:
             return subprocess.Popen(in_mounts(command, mounts), env=environ, stdout=log, stderr=log, start_new_session=True)
 
 
-def told(ip: str) -> str:
-    """What the API server hears of a pod's address: endpoints may not lie in the loopback range."""
-    return ip.replace("127.", "10.", 1)
-
-
-def heard(ip: str) -> str:
-    """The address behind one that was told."""
-    return ip.replace("10.", "127.", 1)
-
-
 def in_mounts(command: list[str], mounts: list[tuple[Path, str]]) -> list[str]:
     """`command` in a mount namespace of its own, where each folder stands read-only at its path below /run."""
     lines = ["set -e"]
@@ -316,7 +306,6 @@ class Proxy:
         self._namespace = namespace
         self._backends: dict[str, list[tuple[str, int]]] = {}
         self._servers: dict[str, asyncio.Server] = {}
-        self._open: set[asyncio.Task[None]] = set()
         self._turn = itertools.count()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop = asyncio.Event()
@@ -336,14 +325,12 @@ class Proxy:
 
     async def _main(self) -> None:
         self._loop = asyncio.get_running_loop()
-        following = asyncio.create_task(self._follow())
+        self._tasks = Tasks()
+        self._tasks.run(self._follow())
         await self._stop.wait()
         for server in self._servers.values():
             server.close()
-        for task in (following, *self._open):
-            task.cancel()
-        await asyncio.gather(following, *self._open, return_exceptions=True)
-        await asyncio.sleep(0.05)  # transports close in the next round of the loop
+        await self._tasks.cancel()
 
     async def _follow(self) -> None:
         while True:
@@ -368,15 +355,10 @@ class Proxy:
             ]
             if name not in self._servers:
                 self._servers[name] = await asyncio.start_server(
-                    functools.partial(self._accept, name),
+                    lambda *ends, name=name: self._tasks.run(self._forward(name, *ends)),
                     spec["clusterIP"],
                     spec["ports"][0]["port"],
                 )
-
-    def _accept(self, name: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.create_task(self._forward(name, reader, writer))
-        self._open.add(task)
-        task.add_done_callback(self._open.discard)
 
     async def _forward(self, name: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         backends = self._backends.get(name) or []
@@ -384,22 +366,8 @@ class Proxy:
             if not backends:
                 raise ConnectionRefusedError
             host, port = backends[next(self._turn) % len(backends)]
-            inner_reader, inner_writer = await asyncio.open_connection(host, port)
+            ends = await asyncio.open_connection(host, port)
         except OSError:
             writer.transport.abort()
             return
-        try:
-            await asyncio.gather(_pipe(reader, inner_writer), _pipe(inner_reader, writer), return_exceptions=True)
-        finally:
-            writer.close()
-            inner_writer.close()
-
-
-async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    try:
-        while data := await reader.read(1 << 16):
-            writer.write(data)
-            await writer.drain()
-    finally:
-        with contextlib.suppress(OSError):
-            writer.write_eof()
+        await joined((reader, writer), ends)

@@ -211,6 +211,19 @@ async def test_a_chain_as_cert_manager_writes_it_is_served_and_swapped(tmp_path:
         assert await served(service) == authority.read_certificate(second.certificate).serial_number
 
 
+async def test_what_is_served_is_shown_and_a_key_in_the_same_file_is_not(tmp_path: Path) -> None:
+    leaf = a_leaf(an_authority(tmp_path))
+    write_pair(tmp_path, KeyPair(leaf.key + leaf.certificate, leaf.key))
+    async with (
+        api_server() as (api, _),
+        running(tmp_path, **files_flags(tmp_path, api.server)) as service,
+        aiohttp.ClientSession() as session,
+    ):
+        async with session.get(service.url + "/certificate", ssl=service.trust()) as answer:
+            assert (answer.status, await answer.read()) == (200, leaf.certificate)
+        assert (await service.post(b"", path="/certificate"))[0] == 405
+
+
 async def test_an_expired_certificate_is_still_served_and_shouted_about(tmp_path: Path) -> None:
     root = an_authority(tmp_path)
     write_pair(tmp_path, a_leaf(root, life=timedelta(seconds=-60)))

@@ -1,30 +1,26 @@
-"""`boundtoken certs init | show | rotate`: authorities in a cluster, and certificates in files for work on one machine.
+"""`boundtoken certs init | rotate`: authorities in a cluster, and certificates in files for work on one machine.
 
-In a cluster the replicas look after everything; these commands show it, begin it, or make the first CA by hand. In files
+In a cluster the replicas look after everything; these commands begin it, or make the first CA by hand. In files
 the CA's key is thrown away: whoever wants a new leaf makes both anew.
 """
 
 import argparse
 import asyncio
-import json
 import os
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import msgspec
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes
 
 from .. import __version__
 from ..cluster.client import ApiClient
 from ..cluster.credentials import FromKubeconfig
 from ..core import names
 from ..errors import ApiError, BadCertificate, BadInput, Conflict, NotFound
-from ..pki import authority, lifecycle
+from ..pki import authority, lifecycle, replicas
 from ..pki import bundle as bundles
 from ..pki.authority import KeyPair
 from ..pki.bundle import Bundle
@@ -35,6 +31,7 @@ FILES = ("ca.crt", "tls.crt", "tls.key")
 DAYS, MAX_DAYS = 365, 3650
 LIVES = Lives()
 ATTEMPTS = 5
+FOLLOWED = "every replica serves a leaf of the new CA"
 
 
 class Files(msgspec.Struct, frozen=True):
@@ -61,20 +58,19 @@ def init(parsed: argparse.Namespace) -> int:
         await _into_cluster(store, parsed, now)
         return 0
 
-    return asyncio.run(_with_store(parsed, work))
+    return asyncio.run(with_store(parsed, work))
 
 
 def good(bundle: Files, hosts: list[str], now: datetime) -> bool:
     """Whether the leaf is signed by the CA, carries all hosts, and has a third of its life before it."""
     try:
         leaf, _ = authority.read(bundle.leaf)
-        ca = authority.read_certificate(bundle.ca)
-        leaf.verify_directly_issued_by(ca)
-    except (BadCertificate, ValueError, TypeError, InvalidSignature):
+    except BadCertificate:
         return False
     life = leaf.not_valid_after_utc - leaf.not_valid_before_utc
     enough = leaf.not_valid_after_utc - now > life / 3
-    return enough and leaf.not_valid_before_utc <= now and set(hosts) <= set(authority.hosts_of(leaf))
+    signed = authority.signed_by(bundle.leaf.certificate, bundle.ca)
+    return signed and enough and leaf.not_valid_before_utc <= now and set(hosts) <= set(authority.hosts_of(leaf))
 
 
 def _make(hosts: list[str], days: int, now: datetime) -> Files:
@@ -112,7 +108,7 @@ def _write_file(path: Path, content: bytes) -> None:
 
 async def _into_cluster(store: Store, parsed: argparse.Namespace, now: datetime) -> None:
     """What the first replica would do: nothing that is good is replaced."""
-    trust, held, bundle = await _look(store)
+    trust, held, bundle = await look(store)
     keep = bundle is not None and lifecycle.is_valid(bundle.current, now)
     if bundle is None or not keep:
         seen = bundles.joined(*(pem for each in trust for pem in each.entries.values()))
@@ -125,93 +121,14 @@ async def _into_cluster(store: Store, parsed: argparse.Namespace, now: datetime)
         print(f"{KINDS[each.resource].lower()}/{each.name} caBundle set on {entries}" + " (dry run)" * parsed.dry_run)
 
 
-def show(parsed: argparse.Namespace) -> int:
-    """What is where, and what will happen next. Exit 1 where something is not as it must be."""
-    return asyncio.run(_with_store(parsed, partial(_show, parsed=parsed, now=datetime.now(UTC))))
-
-
-async def _show(store: Store, parsed: argparse.Namespace, now: datetime) -> int:
-    trust, held, bundle = await _look(store)
-    report = _report(trust, held, bundle, now)
-    if parsed.output == "json":
-        print(json.dumps(report, indent=2))
-    else:
-        _print(report, now)
-    return 0 if report["ok"] else 1
-
-
-def _report(trust: list[Trust], held: Held, bundle: Bundle | None, now: datetime) -> dict[str, Any]:
-    problem = ""
-    try:
-        bundles.from_data(held.data)
-    except BadCertificate as trouble:
-        problem = str(trouble)
-    trusted = bundle.trusted() if bundle is not None else b""
-    settled = bool(trusted) and all(each.holds(trusted) for each in trust)
-    step, reason = lifecycle.next_step(bundle, now, LIVES, published=settled)
-    configurations = [
-        {
-            "name": f"{KINDS[each.resource].lower()}/{each.name}",
-            "webhooks": list(each.entries),
-            "inSync": bool(trusted) and all(pem == trusted for pem in each.entries.values()),
-            "authorities": len({one for pem in each.entries.values() for one in bundles.certificates(pem)}),
-        }
-        for each in trust
-    ]
-    authorities = []
-    if bundle is not None:
-        authorities.append(_authority("signs", bundle.current.certificate))
-        authorities += [_authority("next", bundle.next.certificate)] if bundle.next is not None else []
-        authorities += [_authority("old", authority.pem(each)) for each in bundles.certificates(bundle.old)]
-    when = now
-    if step == "keep" and bundle is not None:
-        step, reason, when = "prepare", "the CA will have used two thirds of its life", lifecycle.due(bundle.current, now)
-        if bundle.next is not None:
-            step, reason, when = "promote", "as soon as every configuration is seen to trust the next CA", now
-        elif bundle.retire_at is not None and bundle.retire_at < when:
-            step, reason, when = "retire", "no leaf of the old CA can be alive then", bundle.retire_at
-    coming = {"step": step, "reason": reason, "at": when.isoformat()}
-    return {
-        "ok": step != "create" and bool(trust) and all(each["inSync"] for each in configurations),
-        "secret": f"secret/{SECRET}",
-        "problem": problem,
-        "authorities": authorities,
-        "configurations": configurations,
-        "next": coming,
-    }
-
-
-def _authority(role: str, pem: bytes) -> dict[str, Any]:
-    held = authority.read_certificate(pem)
-    return {
-        "role": role,
-        "fingerprint": held.fingerprint(hashes.SHA256()).hex()[:16],
-        "notBefore": held.not_valid_before_utc.isoformat(),
-        "notAfter": held.not_valid_after_utc.isoformat(),
-    }
-
-
-def _print(report: dict[str, Any], now: datetime) -> None:
-    print(report["secret"] + (f"  {report['problem']}" if report["problem"] else ""))
-    for each in report["authorities"]:
-        days = (datetime.fromisoformat(each["notAfter"]) - now) / timedelta(days=1)
-        print(f"  CA {each['fingerprint']}  {each['role']:<5}  until {each['notAfter'][:16]}Z  ({days:.0f} days)")
-    for each in report["configurations"]:
-        said = "trusts exactly these" if each["inSync"] else "does NOT trust exactly these; replicas repair it"
-        print(f"{each['name']}  {said}  ({', '.join(each['webhooks'])})")
-    if not report["configurations"]:
-        print("no webhook configuration is there: kubectl apply -k manifests")
-    print(f"next: {report['next']['step']} at {report['next']['at'][:16]}Z  ({report['next']['reason']})")
-
-
 def rotate(parsed: argparse.Namespace) -> int:
     """Begin a hand-over to a new CA now; the replicas carry it through."""
-    return asyncio.run(_with_store(parsed, partial(_rotate, parsed=parsed)))
+    return asyncio.run(with_store(parsed, partial(_rotate, parsed=parsed)))
 
 
 async def _rotate(store: Store, parsed: argparse.Namespace) -> int:
     for _ in range(ATTEMPTS):
-        _, held, bundle = await _look(store)
+        _, held, bundle = await look(store)
         if bundle is None:
             raise BadInput(f"secret/{SECRET}: there is no CA to hand over from; boundtoken certs init makes one")
         if bundle.next is None:
@@ -229,30 +146,43 @@ async def _rotate(store: Store, parsed: argparse.Namespace) -> int:
 
 
 async def _wait(store: Store, coming: bytes, seconds: float) -> int:
-    """Until the new CA signs and every configuration trusts it."""
+    """Until the new CA signs, every configuration trusts it, and every replica that is ready serves a leaf of it."""
     deadline = time.monotonic() + seconds
     told = ""
     while time.monotonic() < deadline:
-        trust, _, bundle = await _look(store)
-        signs = bundle is not None and bundle.current.certificate == coming
-        trusted = bool(trust) and all(each.holds(coming) for each in trust)
-        state = "the new CA signs" if signs else "every configuration trusts the new CA" if trusted else "publishing the new CA"
+        state = await _progress(store, coming)
         if state != told:
             print(state, flush=True)
             told = state
-        if signs and trusted:
+        if state == FOLLOWED:
             return 0
         await asyncio.sleep(0.3)
-    raise ApiError(f"not done after {seconds:.0f} seconds: are replicas running? boundtoken certs show")
+    raise ApiError(f"not done after {seconds:.0f} seconds, {told or 'nothing was seen'}; look with: boundtoken certs show")
 
 
-async def _with_store(parsed: argparse.Namespace, work: Callable[[Store], Awaitable[int]]) -> int:
+async def _progress(store: Store, coming: bytes) -> str:
+    trust, _, bundle = await look(store)
+    if not trust or not all(each.holds(coming) for each in trust):
+        return "publishing the new CA"
+    if bundle is None or bundle.current.certificate != coming:
+        return "every configuration trusts the new CA"
+    serving = [each for each in await replicas.ask(store.client, store.namespace) if each.ready]
+    late = [each for each in serving if not each.is_of(coming)]
+    if not serving:
+        return "the new CA signs, and no replica is ready"
+    if late:
+        why = f": {late[0].problem}" if late[0].problem else ""
+        return f"the new CA signs, waiting for {len(late)} of {len(serving)} replicas, first {late[0].name}{why}"
+    return FOLLOWED
+
+
+async def with_store(parsed: argparse.Namespace, work: Callable[[Store], Awaitable[int]]) -> int:
     credentials = FromKubeconfig(parsed.kubeconfig, parsed.context)
     async with ApiClient(credentials, f"boundtoken/{__version__}") as client:
         return await work(Store(client, parsed.namespace or names.NAMESPACE, (names.APP,)))
 
 
-async def _look(store: Store) -> tuple[list[Trust], Held, Bundle | None]:
+async def look(store: Store) -> tuple[list[Trust], Held, Bundle | None]:
     trust, held = await store.trust(), await store.held()
     try:
         return trust, held, bundles.from_data(held.data)

@@ -67,9 +67,9 @@ SERVE_EXAMPLES = """examples:
   boundtoken serve --tls-cert tls.crt --tls-key tls.key              the same, with certificates that others look after
   boundtoken serve --kubeconfig ~/.kube/config                       outside of one"""
 CERTS_EXAMPLES = """examples:
-  boundtoken certs show                      authorities, caBundles, and what happens next; exit 1 when something is wrong
+  boundtoken certs show                      authorities, caBundles, leaves, and what comes next; exit 1 when something is wrong
   boundtoken certs show -o json              the same for programs
-  boundtoken certs rotate --wait             a new CA, and wait until it signs and everybody trusts it
+  boundtoken certs rotate --wait             a new CA, and wait until every configuration and replica has followed
   boundtoken certs init --dry-run            what the first replica would do, judged by the API server and not kept
   boundtoken certs init --out certs/dev      ca.crt, tls.crt and tls.key into a folder, for work on this machine"""
 CONFIG_EXAMPLES = """examples:
@@ -117,11 +117,13 @@ def _certs_init(command: argparse.ArgumentParser) -> None:
 def _certs_show(command: argparse.ArgumentParser) -> None:
     command.add_argument("-o", "--output", choices=["text", "json"], default="text", help="text (default) or json")
     _certs_cluster(command)
-    command.set_defaults(run=_late("certs", "show"))
+    command.set_defaults(run=_late("certs_show", "show"))
 
 
 def _certs_rotate(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--wait", action="store_true", help="until the new CA signs and every configuration trusts it")
+    command.add_argument(
+        "--wait", action="store_true", help="until every configuration trusts the new CA and every replica serves a leaf of it"
+    )
     command.add_argument("--timeout", metavar="N", type=float, default=60, help="seconds to wait at most (default 60)")
     _certs_cluster(command)
     command.add_argument("--dry-run", action="store_true", help="let the API server judge it, and keep nothing")

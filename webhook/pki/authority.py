@@ -10,6 +10,7 @@ from ipaddress import ip_address
 
 import msgspec
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -90,6 +91,15 @@ def read_certificate(pem: bytes) -> x509.Certificate:
         return x509.load_pem_x509_certificate(pem)
     except ValueError as problem:
         raise BadCertificate("the certificate must be PEM, beginning with -----BEGIN CERTIFICATE-----") from problem
+
+
+def signed_by(leaf: bytes, root: bytes) -> bool:
+    """Whether the first certificate of `leaf` is signed by this CA; both are PEM, and unreadable ones are not."""
+    try:
+        read_certificate(leaf).verify_directly_issued_by(read_certificate(root))
+    except (BadCertificate, ValueError, TypeError, InvalidSignature):
+        return False
+    return True
 
 
 def hosts_of(certificate: x509.Certificate) -> list[str]:

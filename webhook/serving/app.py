@@ -18,6 +18,7 @@ from ..core.policy import NamespaceLayer
 from ..core.review import Request
 from ..errors import MalformedReview
 from ..log import Log
+from ..pki.replicas import CERTIFICATE_PATH
 from .announce import Announcer, count
 from .connection import TooLarge, TooSlow, read_body
 from .reply import Reply
@@ -26,18 +27,19 @@ JSON = "application/json"
 
 
 class Door:
-    """The TLS port: `/mutate`, and nothing else."""
+    """The TLS port: `/mutate`, and for people the certificate that is served: the PEM that `certificate` gives."""
 
-    def __init__(self, namespaces: Namespaces, said: Log, announcer: Announcer) -> None:
+    def __init__(self, namespaces: Namespaces, said: Log, announcer: Announcer, certificate: Callable[[], bytes]) -> None:
         self.namespaces = namespaces
+        self._certificate = certificate
         self._log = said
         self._announcer = announcer
         self._in_flight = 0
         metrics.ADMISSION_IN_FLIGHT.set_function(lambda: self._in_flight)
 
     async def __call__(self, http: web.BaseRequest) -> web.StreamResponse:
-        if http.raw_path.partition("?")[0] != "/mutate":
-            return _sentence(404, "there is only /mutate here; /livez, /readyz and /metrics are on the plain port")
+        if (path := http.raw_path.partition("?")[0]) != "/mutate":
+            return self._other(http.method, path)
         if http.method != "POST":
             return _sentence(405, "must be a POST", {"Allow": "POST"})
         if http.headers.get("Content-Type") != JSON and http.content_type.lower() != JSON:
@@ -53,6 +55,13 @@ class Door:
             return answer
         finally:
             self._in_flight -= 1
+
+    def _other(self, method: str, path: str) -> web.Response:
+        if path != CERTIFICATE_PATH:
+            return _sentence(404, f"there are /mutate and {CERTIFICATE_PATH} here; /livez, /readyz, /metrics on the plain port")
+        if method != "GET":
+            return _sentence(405, "must be a GET", {"Allow": "GET"})
+        return web.Response(body=self._certificate(), content_type="application/x-pem-file")
 
     async def _mutate(self, body: bytes) -> bytes:
         start = perf_counter()

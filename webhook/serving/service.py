@@ -64,8 +64,9 @@ class Service:
         self._api_audiences = self._own_audiences()
         self.namespaces = Namespaces(ClusterLayer(own_namespace=config.namespace, api_audiences=self._api_audiences))
         self._self_made: SelfMade | None = None
+        self._now: Callable[[], datetime] = lambda: datetime.now(UTC)
         self._announcer = Announcer(log, asyncio.get_running_loop().call_later)
-        self.connections = Connections(Door(self.namespaces, log, self._announcer))
+        self.connections = Connections(Door(self.namespaces, log, self._announcer, lambda: self._certificate.pem))
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT, then drain.
@@ -173,6 +174,7 @@ class Service:
         return client
 
     def _make_certificates(self, client: ApiClient) -> list[Loop]:
+        self._now = client.now
         self._self_made = SelfMade(client, self._config, self._use, self._log)
         return self._self_made.loops()
 
@@ -252,7 +254,7 @@ class Service:
         """A certificate that nobody renews goes on serving; so that somebody hears of it, once an hour."""
         while True:
             not_after = self._certificate.not_after
-            left = not_after - datetime.now(UTC) if not_after is not None else SHOUT_BEFORE
+            left = not_after - self._now() if not_after is not None else SHOUT_BEFORE
             if not_after is not None and left < min(SHOUT_BEFORE, self._certificate.life / 4):
                 metrics.CERTIFICATE_ROTATIONS.labels("leaf", "overdue").inc()
                 self._log.error("certificate is about to end and was not renewed", not_after=not_after.isoformat())

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from ..errors import BadCertificate
-from ..pki import authority
+from ..pki import authority, bundle
 from ..pki.authority import KeyPair
 
 
@@ -21,6 +21,7 @@ class LiveCertificate:
         self._current: ssl.SSLContext | None = None
         self.not_after: datetime | None = None
         self.life = timedelta()
+        self.pem = b""
         self.context = _context()
         self.context.sni_callback = self._choose
 
@@ -37,7 +38,8 @@ class LiveCertificate:
         not_after = held.not_valid_after_utc
         fresh = _context()
         _load(fresh, pair)
-        self._current, self.not_after, self.life = fresh, not_after, not_after - held.not_valid_before_utc
+        self._current, self.pem = fresh, bundle.joined(pair.certificate)  # a file may hold a key beside it
+        self.not_after, self.life = not_after, not_after - held.not_valid_before_utc
         return not_after
 
     def _choose(self, connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> int | None:

@@ -1,0 +1,114 @@
+"""The way from the API server to pods and Services, as konnectivity gives it: an HTTP CONNECT proxy on a Unix socket.
+
+A pod's address is told as one of 10.97.0.0/16, because the API server talks to no pod in the loopback range; here it becomes
+the one of 127.97.0.0/16 on which the process listens. Every other address is dialled as it is.
+"""
+
+import asyncio
+import contextlib
+import threading
+from pathlib import Path
+from typing import Any
+
+TELLS, HEARS = "10.", "127."
+
+
+def told(ip: str) -> str:
+    """What the API server hears of a pod's address."""
+    return ip.replace(HEARS, TELLS, 1)
+
+
+def heard(ip: str) -> str:
+    """The address behind one that was told."""
+    return ip.replace(TELLS, HEARS, 1) if ip.startswith(TELLS) else ip
+
+
+class Egress:
+    """Listens from `start` to `stop`, in a thread of its own."""
+
+    def __init__(self, socket: Path) -> None:
+        self.socket = socket
+        self._ready = threading.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop = asyncio.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._main()), daemon=True)
+
+    def configuration(self) -> dict[str, Any]:
+        """What `--egress-selector-config-file` wants to read."""
+        transport = {"uds": {"udsName": str(self.socket)}}
+        cluster = {"name": "cluster", "connection": {"proxyProtocol": "HTTPConnect", "transport": transport}}
+        return {
+            "apiVersion": "apiserver.k8s.io/v1beta1",
+            "kind": "EgressSelectorConfiguration",
+            "egressSelections": [cluster],
+        }
+
+    def start(self) -> None:
+        self._thread.start()
+        self._ready.wait(10)
+
+    def stop(self) -> None:
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._stop.set)
+            self._thread.join()
+
+    async def _main(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        tasks = Tasks()
+        server = await asyncio.start_unix_server(lambda *ends: tasks.run(self._tunnel(*ends)), self.socket)
+        self._ready.set()
+        await self._stop.wait()
+        server.close()
+        await tasks.cancel()
+
+    async def _tunnel(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            wish = (await reader.readuntil(b"\r\n\r\n")).split()[1].decode()
+            host, _, port = wish.rpartition(":")
+            ends = await asyncio.open_connection(heard(host), int(port))
+        except (OSError, asyncio.IncompleteReadError):
+            writer.write(b"HTTP/1.1 502 Bad Gateway\r\n\r\n")
+            writer.close()
+            return
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        await joined((reader, writer), ends)
+
+
+class Tasks:
+    """Tasks that live until they end or are cancelled together."""
+
+    def __init__(self) -> None:
+        self._open: set[asyncio.Task[None]] = set()
+
+    def run(self, work: Any) -> None:
+        task = asyncio.create_task(work)
+        self._open.add(task)
+        task.add_done_callback(self._open.discard)
+
+    async def cancel(self) -> None:
+        for task in (still := list(self._open)):
+            task.cancel()
+        await asyncio.gather(*still, return_exceptions=True)
+        await asyncio.sleep(0.05)  # transports close in the next round of the loop
+
+
+Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+async def joined(one: Ends, other: Ends) -> None:
+    """Carry bytes both ways until both are done."""
+    try:
+        await asyncio.gather(_pipe(one[0], other[1]), _pipe(other[0], one[1]), return_exceptions=True)
+    finally:
+        one[1].close()
+        other[1].close()
+
+
+async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        while data := await reader.read(1 << 16):
+            writer.write(data)
+            await writer.drain()
+    finally:
+        with contextlib.suppress(OSError):
+            writer.write_eof()

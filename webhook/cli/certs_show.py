@@ -1,0 +1,149 @@
+"""`boundtoken certs show`: what is where, what each replica serves, and what will happen next and when."""
+
+import argparse
+import asyncio
+import json
+import sys
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+
+from ..errors import ApiError, BadCertificate
+from ..pki import authority, lifecycle, replicas
+from ..pki import bundle as bundles
+from ..pki.authority import KeyPair
+from ..pki.bundle import Bundle
+from ..pki.replicas import Replica
+from ..pki.store import KINDS, SECRET, Held, Store, Trust
+from .certs import LIVES, look, with_store
+
+Report = dict[str, Any]
+
+
+def show(parsed: argparse.Namespace) -> int:
+    """Print it. Exit 1 where something is not as it must be."""
+    return asyncio.run(with_store(parsed, partial(_show, parsed=parsed)))
+
+
+async def _show(store: Store, parsed: argparse.Namespace) -> int:
+    trust, held, bundle = await look(store)
+    now = store.client.now()
+    serving: list[Replica] = []
+    try:
+        serving = await replicas.ask(store.client, store.namespace)
+    except ApiError as problem:
+        print(f"boundtoken: the replicas could not be asked: {problem}", file=sys.stderr)
+    report = _report(trust, held, bundle, serving, now)
+    if parsed.output == "json":
+        print(json.dumps(report, indent=2))
+    else:
+        _print(report, now)
+    return 0 if report["ok"] else 1
+
+
+def _report(trust: list[Trust], held: Held, bundle: Bundle | None, serving: list[Replica], now: datetime) -> Report:
+    configurations = [_configuration(each, bundle) for each in trust]
+    leaves = [_replica(each, trust, now) for each in serving]
+    followed = bool(trust) and all(leaf["trusted"] for leaf in leaves)
+    by_us = bundle is not None and lifecycle.is_valid(bundle.current, now) and all(each["inSync"] for each in configurations)
+    by_others = not held.version and bool(leaves)
+    return {
+        "ok": followed and (by_us or by_others),
+        "secret": f"secret/{SECRET}",
+        "problem": _problem(held),
+        "authorities": _authorities(bundle) if bundle is not None else [],
+        "configurations": configurations,
+        "replicas": leaves,
+        "next": _coming(trust, bundle, now),
+    }
+
+
+def _problem(held: Held) -> str:
+    if not held.version:
+        return "is not there: no replica has made it yet, or others look after the certificates (--tls-cert)"
+    try:
+        bundles.from_data(held.data)
+    except BadCertificate as problem:
+        return str(problem)
+    return ""
+
+
+def _configuration(trust: Trust, bundle: Bundle | None) -> Report:
+    return {
+        "name": f"{KINDS[trust.resource].lower()}/{trust.name}",
+        "webhooks": list(trust.entries),
+        "inSync": bundle is not None and all(pem == bundle.trusted() for pem in trust.entries.values()),
+        "authorities": len({one for pem in trust.entries.values() for one in bundles.certificates(pem)}),
+    }
+
+
+def _replica(replica: Replica, trust: list[Trust], now: datetime) -> Report:
+    """What one replica serves; trusted: whether what is published in every configuration verifies it now."""
+    row: Report = {"name": replica.name, "ready": replica.ready, "trusted": False, "problem": replica.problem}
+    if not replica.leaf:
+        return row
+    leaf = KeyPair(replica.leaf, b"")
+    published = [pem for each in trust for pem in each.entries.values()]
+    row["trusted"] = lifecycle.is_valid(leaf, now) and all(_verifies(pem, replica.leaf) for pem in published)
+    return row | _dates(authority.read_certificate(replica.leaf)) | {"renewAt": lifecycle.due(leaf, now).isoformat()}
+
+
+def _verifies(published: bytes, chain: bytes) -> bool:
+    links = [authority.pem(each) for each in bundles.certificates(chain)]
+    return any(authority.signed_by(link, authority.pem(root)) for root in bundles.certificates(published) for link in links)
+
+
+def _authorities(bundle: Bundle) -> list[Report]:
+    rows = [("signs", bundle.current.certificate)]
+    rows += [("next", bundle.next.certificate)] if bundle.next is not None else []
+    rows += [("old", authority.pem(each)) for each in bundles.certificates(bundle.old)]
+    return [{"role": role} | _dates(authority.read_certificate(pem)) for role, pem in rows]
+
+
+def _dates(held: x509.Certificate) -> Report:
+    return {
+        "fingerprint": held.fingerprint(hashes.SHA256()).hex()[:16],
+        "notBefore": held.not_valid_before_utc.isoformat(),
+        "notAfter": held.not_valid_after_utc.isoformat(),
+    }
+
+
+def _coming(trust: list[Trust], bundle: Bundle | None, now: datetime) -> Report:
+    """The next step about the authorities, why, and when."""
+    settled = bundle is not None and all(each.holds(bundle.trusted()) for each in trust)
+    step, reason = lifecycle.next_step(bundle, now, LIVES, published=settled)
+    when = now
+    if step == "keep" and bundle is not None:
+        step, reason, when = "prepare", "the CA will have used two thirds of its life", lifecycle.due(bundle.current, now)
+        if bundle.next is not None:
+            step, reason, when = "promote", "as soon as every configuration is seen to trust the next CA", now
+        elif bundle.retire_at is not None and bundle.retire_at < when:
+            step, reason, when = "retire", "no leaf of the old CA can be alive then", bundle.retire_at
+    return {"step": step, "reason": reason, "at": when.isoformat()}
+
+
+def _print(report: Report, now: datetime) -> None:
+    print(" ".join(filter(None, (report["secret"], report["problem"]))))
+    for each in report["authorities"]:
+        print(f"  CA   {each['fingerprint']}  {each['role']:<5}  {_until(each, now)}")
+    for each in report["configurations"]:
+        said = "trusts exactly these" if each["inSync"] else "does NOT trust exactly these"
+        print(f"{each['name']}  {said}  ({', '.join(each['webhooks'])})")
+    if not report["configurations"]:
+        print("no webhook configuration is there: kubectl apply -k manifests")
+    for each in report["replicas"]:
+        print(
+            f"pod/{each['name']}" + ("" if each["ready"] else "  not ready") + (f"  {each['problem']}" * bool(each["problem"]))
+        )
+        if not each["problem"]:
+            said = "trusted" if each["trusted"] else "NOT trusted by what is published"
+            print(f"  leaf {each['fingerprint']}  {said}  {_until(each, now)}, renewed at {each['renewAt'][:16]}Z")
+    print(f"next: {report['next']['step']} at {report['next']['at'][:16]}Z  ({report['next']['reason']})")
+
+
+def _until(each: Report, now: datetime) -> str:
+    left = datetime.fromisoformat(each["notAfter"]) - now
+    return f"until {each['notAfter'][:16]}Z  ({left / timedelta(days=1):.0f} days)"

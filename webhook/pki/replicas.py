@@ -1,0 +1,97 @@
+"""What each replica serves, as it says itself: its certificate, asked for through the API server; no rule here.
+
+The API server reaches the TLS port of every replica, or no review would be answered; so its proxy does too. It does not
+verify what it reaches, and need not: a certificate is public, and proves by its signature who made it.
+"""
+
+import asyncio
+
+import msgspec
+
+from ..cluster.client import ApiClient
+from ..core import names
+from ..errors import ApiError
+from . import authority, bundle
+
+CERTIFICATE_PATH = "/certificate"
+PORT = "tls"
+SECONDS = 5.0
+
+
+class Replica(msgspec.Struct, frozen=True):
+    """A pod of ours. `leaf` is the PEM of what it serves, empty where `problem` says why it could not be asked."""
+
+    name: str
+    ready: bool
+    leaf: bytes = b""
+    problem: str = ""
+
+    def is_of(self, root: bytes) -> bool:
+        """Whether it answered, with a leaf that this CA, in PEM, has signed."""
+        return authority.signed_by(self.leaf, root)
+
+
+class _Port(msgspec.Struct, rename="camel"):
+    name: str = ""
+    container_port: int = 0
+
+
+class _Container(msgspec.Struct):
+    ports: list[_Port] = []
+
+
+class _Spec(msgspec.Struct):
+    containers: list[_Container]
+
+
+class _Condition(msgspec.Struct):
+    type: str
+    status: str
+
+
+class _Status(msgspec.Struct):
+    phase: str = ""
+    conditions: list[_Condition] = []
+
+
+class _Metadata(msgspec.Struct, rename="camel"):
+    name: str
+    deletion_timestamp: str = ""
+
+
+class _Pod(msgspec.Struct):
+    metadata: _Metadata
+    spec: _Spec
+    status: _Status
+
+
+class _Pods(msgspec.Struct):
+    items: list[_Pod]
+
+
+async def ask(client: ApiClient, namespace: str) -> list[Replica]:
+    """Every pod of ours that is not on its way out, by name, with what it serves.
+
+    Raises: ApiError, where the pods may not or cannot be listed
+    """
+    path, query = f"/api/v1/namespaces/{namespace}/pods", {"labelSelector": f"app.kubernetes.io/name={names.APP}"}
+    pods = msgspec.json.decode(await client.get(path, query=query), type=_Pods).items
+    alive = [pod for pod in pods if not pod.metadata.deletion_timestamp and pod.status.phase not in ("Succeeded", "Failed")]
+    return list(
+        await asyncio.gather(*(_ask_one(client, path, pod) for pod in sorted(alive, key=lambda pod: pod.metadata.name)))
+    )
+
+
+async def _ask_one(client: ApiClient, path: str, pod: _Pod) -> Replica:
+    name = pod.metadata.name
+    ready = any((each.type, each.status) == ("Ready", "True") for each in pod.status.conditions)
+    ports = [port.container_port for container in pod.spec.containers for port in container.ports if port.name == PORT]
+    if not ports:
+        return Replica(name, ready, problem=f"it has no port named {PORT}")
+    try:
+        leaf = await client.get(f"{path}/https:{name}:{ports[0]}/proxy{CERTIFICATE_PATH}", accept="*/*", seconds=SECONDS)
+    except ApiError as problem:
+        return Replica(name, ready, problem=str(problem))
+    if not bundle.certificates(leaf):
+        return Replica(name, ready, problem="what it answered is no certificate")
+    return Replica(name, ready, leaf)
