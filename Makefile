@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 SETUP := .venv/.done
 
-.PHONY: help setup run patch cluster test check bench lock clean
+.PHONY: help setup run patch cluster test check bench conformance lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -39,6 +39,9 @@ check: $(SETUP) ## format, lint, types, floors
 
 bench: $(SETUP) ## the goals for speed and memory, each with its ratio
 	@$(BIN)/python -m tests.bench
+
+conformance: $(SETUP) ## write the fixtures of tests/conformance from their tweaks
+	@$(BIN)/python -m tests.conformance.generate
 
 lock: $(SETUP) ## resolve the lock files anew
 	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml -o requirements.lock

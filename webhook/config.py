@@ -48,6 +48,7 @@ class Config:
     webhook_configurations: tuple[str, ...] = (names.APP,)
     ca_life: timedelta = timedelta(days=365)
     leaf_life: timedelta = timedelta(days=7)
+    legacy_tokens: bool = False
 
 
 class Option(NamedTuple):
@@ -102,6 +103,12 @@ def _duration(text: str) -> timedelta:
 _UNITS = {"s": timedelta(seconds=1), "m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
 
 
+def _switch(text: str) -> bool:
+    if text not in ("on", "off"):
+        raise ValueError('must be "on" or "off"')
+    return text == "on"
+
+
 def _level(text: str) -> str:
     if text not in get_args(Level):
         raise ValueError(f"must be one of {', '.join(get_args(Level))}")
@@ -138,6 +145,7 @@ OPTIONS = (
     ),
     Option("ca-life", "DURATION", "365d", "how long a CA lives that is made here; renewed after two thirds", _duration),
     Option("leaf-life", "DURATION", "7d", "how long a leaf lives that is made here; at most a third of its CA", _duration),
+    Option("legacy-tokens", "on|off", "off", "look for legacy token Secrets, to judge pods that use them; needs RBAC", _switch),
     Option("drain-seconds", "N", "8", "how long to go on serving after SIGTERM, for endpoints to follow", _seconds),
     Option("log-level", "LEVEL", "info", "debug, info, warning or error", _level),
 )
@@ -177,6 +185,8 @@ def _conflicts(chosen: Mapping[str, Any]) -> list[str]:
         faults.append("--standalone needs no cluster: leave out --kubeconfig")
     if {"ca_life", "leaf_life"} <= chosen.keys() and chosen["leaf_life"] * 3 > chosen["ca_life"]:
         faults.append("--leaf-life must be at most a third of --ca-life, so that no leaf is cut short by its CA")
+    if chosen["standalone"] and chosen.get("legacy_tokens"):
+        faults.append("--standalone has no Secrets: leave out --legacy-tokens")
     if chosen["ca_out"] and not chosen["standalone"]:
         faults.append("--ca-out goes with --standalone")
     return faults

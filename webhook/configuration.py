@@ -13,7 +13,8 @@ import msgspec
 import yaml
 
 from .core import names, wishes
-from .core.policy import ClusterLayer, TokenPolicy
+from .core.demands import LEVELS
+from .core.policy import ClusterLayer, Exemptions, TokenPolicy
 from .core.text import quoted
 from .core.wishes import Locks
 from .errors import BadInput
@@ -73,17 +74,30 @@ def _audiences(value: Any) -> frozenset[str] | None:
     return None if value is None else frozenset(_strings(value))
 
 
-def _only(allowed: Any, why: str) -> Callable[[Any], Any]:
-    def read(value: Any) -> Any:
-        if value != allowed or type(value) is not type(allowed):
-            raise ValueError(f"must be {allowed!r}: {why}{_yaml_trap(value)}")
-        return value
+def _level(value: Any) -> Any:
+    if value not in LEVELS:
+        raise ValueError(f"must be {', '.join(LEVELS[:-1])} or {LEVELS[-1]}{_yaml_trap(value)}")
+    return value
 
-    return read
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("must be true or false")
+    return value
+
+
+def _names(value: Any) -> frozenset[str]:
+    return frozenset(_strings(value))
+
+
+def _accounts(value: Any) -> frozenset[str]:
+    for each in (held := _names(value)):
+        if each.count("/") != 1 or not all(each.split("/")):
+            raise ValueError(f"must be a list of namespace/name, and {quoted(each)} is not")
+    return held
 
 
 _SWITCH = {"enum": ["enabled", "disabled"]}
-_NOT_YET = "this release does not judge pods yet"
 _SECONDS = {"type": "integer", "minimum": names.MIN_EXPIRATION_SECONDS, "maximum": names.MAX_EXPIRATION_SECONDS_LIMIT}
 _LIST = {"type": "array", "items": {"type": "string"}}
 
@@ -105,11 +119,17 @@ FIELDS: dict[str, dict[str, Field] | Field] = {
         ),
         "allowedAudiences": Field({**_LIST, "type": ["array", "null"]}, _audiences, None),
         "podOverrides": Field({"enum": ["allowed", "denied"]}, _text(wishes.overrides), True),
-        "enforceFloor": Field({"const": "off"}, _only("off", _NOT_YET), "off"),
+        "enforceFloor": Field({"enum": [*LEVELS]}, _level, "off"),
     },
     "namespaces": {"excluded": Field(_LIST, _strings, ())},
-    "tokenRequests": {"govern": Field({"const": False}, _only(False, _NOT_YET), False)},
-    "legacySecrets": {"govern": Field({"const": False}, _only(False, _NOT_YET), False)},
+    "exemptions": {
+        "namespaces": Field(_LIST, _names, frozenset()),
+        "usernames": Field(_LIST, _names, frozenset()),
+        "serviceAccounts": Field(_LIST, _accounts, frozenset()),
+        "runtimeClasses": Field(_LIST, _names, frozenset()),
+    },
+    "tokenRequests": {"govern": Field({"type": "boolean"}, _flag, False)},
+    "legacySecrets": {"govern": Field({"type": "boolean"}, _flag, False)},
     "apiAudiences": Field(_LIST, _strings, ()),
 }
 
@@ -140,6 +160,10 @@ def parse(text: str, *, own_namespace: str = names.NAMESPACE, api_audiences: tup
         excluded=names.NEVER_TOUCHED | frozenset(read["namespaces"]["excluded"]),
         own_namespace=own_namespace,
         api_audiences=read["apiAudiences"] or api_audiences,
+        enforce_floor=locks["enforceFloor"],
+        exemptions=Exemptions(*(read["exemptions"][key] for key in FIELDS["exemptions"])),
+        governs_token_requests=read["tokenRequests"]["govern"],
+        governs_legacy_secrets=read["legacySecrets"]["govern"],
     )
     return ClusterConfiguration(layer, hashlib.sha256(text.encode()).hexdigest()[:8])
 

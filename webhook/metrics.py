@@ -67,6 +67,17 @@ POLICY_FAULTS = Counter(
     ("layer",),
     registry=REGISTRY,
 )
+POLICY_EVALUATIONS = Counter(
+    "boundtoken_policy_evaluations_total",
+    "Judgements of pods and templates, once for each mode that demands anything.",
+    ("decision", "mode", "level", "operation", "resource"),
+    registry=REGISTRY,
+)
+LEGACY_TOKENS_SYNCED = Gauge(
+    "boundtoken_legacy_token_cache_synced",
+    "1 once the legacy token Secrets have been listed; 0 where nobody looks for them.",
+    registry=REGISTRY,
+)
 CONNECTIONS = Gauge("boundtoken_connections", "Open connections on the TLS port.", registry=REGISTRY)
 CONNECTIONS_CUT = Counter(
     "boundtoken_connections_cut_total",

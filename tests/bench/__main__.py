@@ -78,7 +78,7 @@ def a_handler() -> Callable[[bytes], object]:
     due: list[Callable[[], None]] = []
     null = os.open(os.devnull, os.O_WRONLY)
     log = Log("info", lambda line: os.write(null, line))
-    door = Door(picture, log, Announcer(log, lambda _, flush: due.append(flush)), bytes)
+    door = Door(picture, lambda _: None, log, Announcer(log, lambda _, flush: due.append(flush)), bytes)
 
     turn = itertools.count(1)
 

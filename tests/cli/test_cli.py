@@ -103,12 +103,13 @@ def test_a_good_configuration_is_fine_and_a_bad_one_shows_every_fault(tmp_path: 
     bad.write_text(
         HEAD + "defaults: {inject: on, audience: 'a b', mountPath: x, expirationSeconds: 5}\n"
         "locks: {maxExpirationSeconds: 1h, allowedAudiences: vault, podOverride: denied, enforceFloor: off}\n"
-        "namespaces: [a]\ntokenRequests: {govern: true}\nextra: 1\n"
+        "namespaces: [a]\ntokenRequests: {govern: 'yes'}\nexemptions: {serviceAccounts: [ci]}\nextra: 1\n"
     )
     said = boundtoken("config", "check", str(bad))
     assert (said.returncode, said.stderr) == (1, "")
     assert [line.removeprefix(f"{bad}: ") for line in said.stdout.splitlines()] == [
-        "extra: is not known; there are defaults, locks, namespaces, tokenRequests, legacySecrets, apiAudiences",
+        "extra: is not known; there are defaults, locks, namespaces, exemptions, tokenRequests, legacySecrets, "
+        "apiAudiences",
         "defaults.inject: must be a string (YAML reads an unquoted on, off, yes or no as true or false: quote it); it is True",
         'defaults.audience: must be one audience of at most 512 printable characters, no blanks; it is "a b"',
         "defaults.expirationSeconds: must be a whole number of seconds from 600 to 4294967296; it is 5",
@@ -116,11 +117,11 @@ def test_a_good_configuration_is_fine_and_a_bad_one_shows_every_fault(tmp_path: 
         "locks.podOverride: is not known; did you mean podOverrides?",
         'locks.maxExpirationSeconds: must be null or a whole number of seconds, 600 or more; it is "1h"',
         'locks.allowedAudiences: must be a list of strings; it is "vault"',
-        "locks.enforceFloor: must be 'off': this release does not judge pods yet (YAML reads an unquoted on, off, yes or no as "
-        "true or false: quote it); it is False",
+        "locks.enforceFloor: must be off, bound or strict (YAML reads an unquoted on, off, yes or no as true or false: quote "
+        "it); it is False",
         "namespaces: must be a mapping of excluded",
-        "tokenRequests.govern: must be False: this release does not judge pods yet (YAML reads an unquoted on, off, yes or no "
-        "as true or false: quote it); it is True",
+        'exemptions.serviceAccounts: must be a list of namespace/name, and "ci" is not; it is [\'ci\']',
+        'tokenRequests.govern: must be true or false; it is "yes"',
     ]  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Another mutating webhook, as meshes have them: it adds a container without mounts to every pod of one namespace."""
+"""Another mutating webhook, as meshes have them: it adds something of its own to every pod of one namespace."""
 
 import base64
 import contextlib
@@ -6,25 +6,45 @@ import json
 import ssl
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from tests.controlplane.cluster import ControlPlane, wait_for
-from tests.pods import a_container
+from tests.controlplane.cluster import ControlPlane, Refused, wait_for
+from tests.pods import Json, a_container
 from webhook.pki import authority
 
 CONFIGURATIONS = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
 
 
+Change = Callable[[Json], list[Json]]
+"""From a pod to the operations of a JSON Patch; none where it is as it should be."""
+
+
+def a_sidecar(pod: Json) -> list[Json]:
+    """A container without mounts."""
+    if any(each["name"] == "sidecar" for each in pod["spec"]["containers"]):
+        return []
+    return [{"op": "add", "path": "/spec/containers/-", "value": a_container("sidecar")}]
+
+
+def a_year(pod: Json) -> list[Json]:
+    """A token that lives a year, put back."""
+    volumes = pod["spec"].get("volumes") or []
+    if any(each["name"] == "late" for each in volumes):
+        return []
+    volume = {"name": "late", "projected": {"sources": [{"serviceAccountToken": {"path": "t", "expirationSeconds": 3607}}]}}
+    return [{"op": "add", "path": "/spec/volumes", "value": [*volumes, volume]}]
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    change: Change
 
     def do_POST(self) -> None:
         request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["request"]
         response = {"uid": request["uid"], "allowed": True}
-        if all(each["name"] != "sidecar" for each in request["object"]["spec"]["containers"]):
-            patch = [{"op": "add", "path": "/spec/containers/-", "value": a_container("sidecar")}]
+        if patch := type(self).change(request["object"]):
             response |= {"patchType": "JSONPatch", "patch": base64.b64encode(json.dumps(patch).encode()).decode()}
         body = json.dumps({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response}).encode()
         self.send_response(200)
@@ -38,8 +58,14 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def sidecar_webhook(plane: ControlPlane, name: str, namespace: str) -> Iterator[None]:
+def other_webhook(plane: ControlPlane, name: str, namespace: str, change: Change = a_sidecar) -> Iterator[None]:
     """The webhook `name`, which with ours is called in the order of the names, while the block runs."""
+    called = threading.Event()
+
+    def noted(pod: Json) -> list[Json]:
+        called.set()
+        return change(pod)
+
     now = datetime.now(UTC)
     root = authority.make_authority("sidecar", now, timedelta(days=1))
     leaf = authority.issue(root, ["127.0.0.1"], now, timedelta(days=1))
@@ -48,7 +74,7 @@ def sidecar_webhook(plane: ControlPlane, name: str, namespace: str) -> Iterator[
         file.write(leaf.certificate + leaf.key)
         file.flush()
         context.load_cert_chain(file.name)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"change": staticmethod(noted)}))
     server.socket = context.wrap_socket(server.socket, server_side=True)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
@@ -67,7 +93,7 @@ def sidecar_webhook(plane: ControlPlane, name: str, namespace: str) -> Iterator[
     }
     plane.call("POST", CONFIGURATIONS, {"metadata": {"name": name}, "webhooks": [entry]})
     try:
-        _wait_until_called(plane, namespace)
+        wait_for(lambda: _probed(plane, namespace) and called.is_set())
         yield
     finally:
         plane.call("DELETE", f"{CONFIGURATIONS}/{name}")
@@ -76,7 +102,8 @@ def sidecar_webhook(plane: ControlPlane, name: str, namespace: str) -> Iterator[
         thread.join()
 
 
-def _wait_until_called(plane: ControlPlane, namespace: str) -> None:
+def _probed(plane: ControlPlane, namespace: str) -> bool:
     probe = {"metadata": {"name": "probe"}, "spec": {"containers": [a_container()]}}
-    path = f"/api/v1/namespaces/{namespace}/pods?dryRun=All"
-    wait_for(lambda: len(plane.call("POST", path, probe)["spec"]["containers"]) == 2)
+    with contextlib.suppress(Refused):
+        plane.call("POST", f"/api/v1/namespaces/{namespace}/pods?dryRun=All", probe)
+    return True

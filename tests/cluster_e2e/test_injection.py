@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster_e2e.conftest import Cluster, a_bare_pod, life
-from tests.cluster_e2e.sidecar import sidecar_webhook
+from tests.cluster_e2e.sidecar import other_webhook
 from tests.controlplane.cluster import ISSUER, NODE, wait_for
 from tests.pods import Json, a_container, mounts, token, volume_names
 from webhook.core import names
@@ -73,7 +73,7 @@ def test_a_container_that_is_skipped_keeps_the_automounted_token(cluster: Cluste
 @pytest.mark.parametrize("path", [PATH, "/bound"], ids=["default path", "own path"])
 def test_a_sidecar_of_another_webhook_gets_its_mount(cluster: Cluster, order: str, automount: str, path: str) -> None:
     namespace = cluster.namespace(labels={"sidecar": "yes"}, inject="enabled", automount=automount, mount_path=path)
-    with sidecar_webhook(cluster.plane, f"{order}-sidecar", namespace):
+    with other_webhook(cluster.plane, f"{order}-sidecar", namespace):
         pod = cluster.run(namespace)
     held = mounts(pod)
     assert path in [each for _, each in held["sidecar"]]
@@ -130,7 +130,7 @@ def test_a_person_with_kubectl_sees_the_warning(cluster: Cluster, tmp_path: Path
 def test_the_reason_in_the_audit_log_is_the_same_in_both_rounds(cluster: Cluster) -> None:
     namespace = cluster.namespace(labels={"sidecar": "yes"}, inject="enabled", automount="disabled")
     since = len(cluster.plane.logs("kube-apiserver", 10**6).splitlines())
-    with sidecar_webhook(cluster.plane, "z-sidecar", namespace):
+    with other_webhook(cluster.plane, "z-sidecar", namespace):
         cluster.create(namespace, a_bare_pod())
     event = wait_for(lambda: cluster.audit(namespace))[-1]
     assert event["pods.boundtoken.dev/reason"] == "injected"

@@ -8,6 +8,7 @@ from tests.conftest import ROOT, boundtoken
 from tests.controlplane.cluster import KubectlError
 from tests.pods import Json
 from webhook.core import names
+from webhook.pki.store import KINDS
 
 CONFIGURATION = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/boundtoken"
 SECRET = "/api/v1/namespaces/boundtoken-system/secrets/boundtoken-ca"
@@ -39,7 +40,7 @@ def test_the_service_account_can_do_what_it_needs_and_nothing_else(cluster: Clus
         "namespaces": ["get", "list", "watch"],
         "secrets": ["create"],
         "secrets/boundtoken-ca": ["get", "list", "update", "watch"],
-        "admissionregistration.k8s.io/mutatingwebhookconfigurations/boundtoken": ["get", "list", "patch", "watch"],
+        **{f"admissionregistration.k8s.io/{kind}/boundtoken": ["get", "list", "patch", "watch"] for kind in KINDS},
     }
 
 
@@ -88,9 +89,10 @@ def test_the_examples_are_valid_and_end_as_they_say(cluster: Cluster) -> None:
 def test_certs_init_after_the_replicas_keeps_what_is_good(cluster: Cluster) -> None:
     before = cluster.plane.call("GET", SECRET)["data"]
     again = boundtoken("certs", "init", kubeconfig=cluster.plane.kubeconfig())
-    assert again.stdout.splitlines() == [
-        "secret/boundtoken-ca kept",
-        "mutatingwebhookconfiguration/boundtoken caBundle set on pods.boundtoken.dev, workloads.boundtoken.dev",
+    secret, *configurations = again.stdout.splitlines()
+    assert secret == "secret/boundtoken-ca kept"
+    assert [line.partition(" on pods.")[0].partition(" on enforced.")[0] for line in configurations] == [
+        f"{kind.lower()}/boundtoken caBundle set" for kind in KINDS.values()
     ]
     assert cluster.plane.call("GET", SECRET)["data"] == before
 
@@ -99,7 +101,7 @@ def test_the_replicas_own_the_ca_bundle_and_no_other_field(cluster: Cluster) -> 
     managed = cluster.plane.call("GET", CONFIGURATION)["metadata"]["managedFields"]
     (ours,) = [entry["fieldsV1"] for entry in managed if entry["manager"] == "boundtoken-certs"]
     entry: Json = {".": {}, "f:clientConfig": {"f:caBundle": {}}, "f:name": {}}
-    names_ = ("pods.boundtoken.dev", "workloads.boundtoken.dev")
+    names_ = [f"{each}.boundtoken.dev" for each in ("pods", "workloads", "namespaces")]
     assert ours == {"f:webhooks": {f'k:{{"name":"{name}"}}': entry for name in names_}}
 
 

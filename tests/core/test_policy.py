@@ -253,7 +253,9 @@ def test_a_name_that_does_not_belong_on_a_pod_is_a_fault(name: str, problem: str
         ("skip_containers", "ignored, it belongs on pods only"),
         ("status", "ignored, it is written by boundtoken and belongs on pods"),
         ("max_expiration_secnds", "ignored, there is no such annotation; did you mean boundtoken.dev/max-expiration-seconds?"),
-        ("enforce", 'ignored, must be "off": this release does not judge pods yet'),
+        ("enforce", 'counts as "strict", must be "off", "bound" or "strict", spelled exactly so'),
+        ("warn", 'ignored, must be "off", "bound" or "strict", spelled exactly so'),
+        ("audit_version", 'latest is used, must be "v1" or "latest"'),
     ],
 )
 def test_a_name_that_does_not_belong_on_a_namespace_is_a_fault(name: str, problem: str) -> None:

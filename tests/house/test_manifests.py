@@ -12,7 +12,7 @@ from webhook.cli.main import parser
 from webhook.core import names
 from webhook.core.admission import REASONS
 from webhook.core.policy import ClusterLayer
-from webhook.core.review import WORKLOADS
+from webhook.core.review import MUTATED
 from webhook.pki.store import KINDS, SECRET
 
 ROOT = Path(__file__).parents[2]
@@ -27,9 +27,16 @@ def the(kind: str) -> dict[str, Any]:
     return found
 
 
-def webhook(name: str) -> dict[str, Any]:
-    (found,) = [each for each in the("MutatingWebhookConfiguration")["webhooks"] if each["name"] == name]
+def webhook(name: str, kind: str = "MutatingWebhookConfiguration") -> dict[str, Any]:
+    (found,) = [each for each in the(kind)["webhooks"] if each["name"] == name]
     return dict(found)
+
+
+def asked(entry: dict[str, Any]) -> set[tuple[str, str]]:
+    return {(rule["apiGroups"][0], resource) for rule in entry["rules"] for resource in rule["resources"]}
+
+
+JUDGING = the("ValidatingWebhookConfiguration")["webhooks"]
 
 
 CONTAINER = the("Deployment")["spec"]["template"]["spec"]["containers"][0]
@@ -80,7 +87,7 @@ def test_our_own_token_is_an_explicit_one_and_not_of_a_year() -> None:
     assert token["projected"]["sources"][0]["serviceAccountToken"]["expirationSeconds"] != names.YEAR_TRAP_SECONDS
 
 
-@pytest.mark.parametrize("name", ["pods.boundtoken.dev", "workloads.boundtoken.dev"])
+@pytest.mark.parametrize("name", ["pods.boundtoken.dev", "workloads.boundtoken.dev", "namespaces.boundtoken.dev"])
 def test_mutation_fails_open_and_never_asks_about_system_namespaces(name: str) -> None:
     entry = webhook(name)
     assert (entry["failurePolicy"], entry["timeoutSeconds"], entry["reinvocationPolicy"]) == ("Ignore", 3, "IfNeeded")
@@ -96,10 +103,28 @@ def test_mutation_fails_open_and_never_asks_about_system_namespaces(name: str) -
     }
 
 
-def test_the_rules_ask_about_what_the_code_judges() -> None:
-    rules = webhook("workloads.boundtoken.dev")["rules"]
-    asked = {(rule["apiGroups"][0], resource) for rule in rules for resource in rule["resources"]}
-    assert asked == {(group, kind.lower() + "s") for group, kind in WORKLOADS}
+@pytest.mark.parametrize("entry", JUDGING, ids=lambda entry: str(entry["name"]))
+def test_judging_fails_closed_only_where_the_label_stands(entry: dict[str, Any]) -> None:
+    untouched, *label = entry["namespaceSelector"]["matchExpressions"]
+    assert set(untouched["values"]) == names.NEVER_TOUCHED | {names.NAMESPACE}
+    only_enforced = [{"key": names.ENFORCED, "operator": "In", "values": ["true"]}]
+    assert (entry["failurePolicy"] == "Fail") is (label == only_enforced)
+    assert entry["timeoutSeconds"] <= (5 if label == only_enforced else 3)
+    assert (entry["sideEffects"], entry["clientConfig"]["service"]["path"]) == ("None", "/validate")
+    assert "caBundle" not in entry["clientConfig"]
+
+
+def test_the_two_entries_for_pods_leave_no_namespace_out_and_ask_none_twice() -> None:
+    enforced, others = (webhook(f"{name}.boundtoken.dev", "ValidatingWebhookConfiguration") for name in ("enforced", "others"))
+    assert enforced["rules"] == others["rules"]
+    one, other = (entry["namespaceSelector"]["matchExpressions"][1] for entry in (enforced, others))
+    assert {**one, "operator": "NotIn"} == other
+
+
+def test_the_rules_ask_about_what_the_code_looks_at() -> None:
+    mutated = {("", "namespaces")} | asked(webhook("workloads.boundtoken.dev"))
+    assert mutated == {(group, kind.lower() + "s") for group, kind in MUTATED}
+    assert asked(webhook("templates.boundtoken.dev", "ValidatingWebhookConfiguration")) == mutated - {("", "namespaces")}
 
 
 def test_rbac_names_exactly_what_the_client_calls() -> None:

@@ -33,6 +33,7 @@ Kept = TypeVar("Kept")
 
 class ObjectMeta(msgspec.Struct, rename="camel"):
     name: str = ""
+    namespace: str = ""
     resource_version: str = ""
     annotations: dict[str, str] | None = None
 
@@ -97,15 +98,15 @@ async def stream(
     path: str,
     keep: Callable[[ObjectMeta], Kept],
     *,
-    name: str = "",
+    field_selector: str = "",
     silence_seconds: float = SILENCE_SECONDS,
     watch_seconds: int = WATCH_SECONDS,
 ) -> AsyncIterator[Event[Kept]]:
     """What there is at `path` and what becomes of it; `keep` says what is kept of each object, before it is held.
 
-    `name` is of the only object to follow, for those whose RBAC names it; empty for all.
+    `field_selector` narrows it down, such as `metadata.name=x` for those whose RBAC names one object.
     """
-    only = {"fieldSelector": f"metadata.name={name}"} if name else {}
+    only = {"fieldSelector": field_selector} if field_selector else {}
     version, reason, pause, refusals = "", "start", FIRST_PAUSE, 0
     while True:
         try:

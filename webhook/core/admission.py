@@ -18,14 +18,15 @@ from typing import Literal, get_args
 
 import msgspec
 
-from . import injection, names, patch, policy, workloads
+from . import demands, injection, labels, names, patch, policy, workloads
+from .finals import Namespace
 from .patch import Operation
 from .pods import CronJob, Pod, Workload, same_path
 from .policy import ClusterLayer, Fault, NamespaceLayer, Resolution
 from .review import Request, Response, encode_patch
 from .text import cut, quoted
 
-Outcome = Literal["patched", "unchanged", "failed"]
+Outcome = Literal["patched", "unchanged", "failed", "denied", "warned"]
 Reason = Literal[
     "injected",
     "rewritten",
@@ -40,6 +41,11 @@ Reason = Literal[
     "namespace-unknown",
     "copied",
     "left-to-owner",
+    "complies",
+    "violates",
+    "exempt",
+    "not-enforced",
+    "labelled",
     "malformed-review",
     "internal-error",
 ]
@@ -69,13 +75,22 @@ def judge(request: Request, cluster: ClusterLayer, namespace: NamespaceLayer | N
     """The decision on one request; `namespace` is None where nobody knows it."""
     untouched = _untouched(request, cluster)
     if untouched is not None:
-        return Verdict(untouched)
+        return _label(request) if untouched == "labelled" else Verdict(untouched)
     if namespace is None:
         return Verdict("namespace-unknown")
     if isinstance(request.object, Pod):
         return _judge_pod(request.object, cluster, namespace)
-    assert request.object is not None  # noqa: S101  (_untouched has seen to it)
+    assert isinstance(request.object, Workload | CronJob)  # noqa: S101  (_untouched has seen to it)
+    assert not isinstance(request.old_object, Namespace)  # noqa: S101
     return _judge_workload(request.object, request.old_object, namespace)
+
+
+def _label(request: Request) -> Verdict:
+    """Needs no picture of the namespace, because the namespace itself is here."""
+    assert isinstance(request.object, Namespace)  # noqa: S101
+    operations = labels.keep(request.object)
+    reason: Reason = "labelled" if demands.named(request.object.metadata.annotations) != "off" else "not-requested"
+    return Verdict(reason, "patched" if operations else "unchanged", tuple(operations))
 
 
 def respond(uid: str, verdict: Verdict) -> Response:
@@ -105,6 +120,10 @@ def _untouched(request: Request, cluster: ClusterLayer) -> Reason | None:  # noq
         return "own-pod"
     if request.namespace in cluster.excluded:
         return "excluded-namespace"
+    if is_pod:
+        return None
+    if isinstance(held, Namespace):
+        return "labelled"
     if request.kind.kind in ("ReplicaSet", "Job") and held.metadata.controller is not None:
         return "left-to-owner"
     return None

@@ -20,6 +20,10 @@ POD_OVERRIDES: Final = DOMAIN + "pod-overrides"
 ENFORCE: Final = DOMAIN + "enforce"
 WARN: Final = DOMAIN + "warn"
 AUDIT: Final = DOMAIN + "audit"
+ENFORCE_VERSION: Final = ENFORCE + "-version"
+WARN_VERSION: Final = WARN + "-version"
+AUDIT_VERSION: Final = AUDIT + "-version"
+ENFORCED: Final = DOMAIN + "enforced"  # a label: selectors see nothing else
 STATUS: Final = DOMAIN + "status"  # we write it on pods that we injected
 FROM_WORKLOAD: Final = DOMAIN + "from-workload"  # we write it on pod templates that we copied annotations into
 
@@ -31,6 +35,9 @@ FOR_NAMESPACES: Final = (FOR_PODS - {SKIP_CONTAINERS}) | {
     ENFORCE,
     WARN,
     AUDIT,
+    ENFORCE_VERSION,
+    WARN_VERSION,
+    AUDIT_VERSION,
 }
 OURS_ON_PODS: Final = frozenset({STATUS, FROM_WORKLOAD})
 

@@ -15,7 +15,8 @@ from typing import Any
 
 import msgspec
 
-from . import names, wishes
+from . import demands, names, wishes
+from .demands import Demands, Level
 from .text import cut, quoted
 from .wishes import Locks, Parser, Token
 
@@ -46,6 +47,16 @@ class Fault(msgspec.Struct, frozen=True):
         return cut(f"{name}={quoted(self.value)} on the {self.layer}: {self.problem}")
 
 
+class Exemptions(msgspec.Struct, frozen=True):
+    """Who is not judged, by the words of the cluster's configuration."""
+
+    namespaces: frozenset[str] = frozenset()
+    usernames: frozenset[str] = frozenset()
+    service_accounts: frozenset[str] = frozenset()
+    """As `namespace/name`."""
+    runtime_classes: frozenset[str] = frozenset()
+
+
 class ClusterLayer(msgspec.Struct, frozen=True):
     """What holds for the whole cluster: the weakest layer and the strongest, and where we never look."""
 
@@ -55,6 +66,10 @@ class ClusterLayer(msgspec.Struct, frozen=True):
     own_namespace: str = names.NAMESPACE
     api_audiences: tuple[str, ...] = ()
     """What the API server calls itself; empty while nobody has told us."""
+    enforce_floor: Level = "off"
+    exemptions: Exemptions = Exemptions()
+    governs_token_requests: bool = False
+    governs_legacy_secrets: bool = False
 
 
 class Resolution(msgspec.Struct, frozen=True):
@@ -75,6 +90,7 @@ class NamespaceLayer(msgspec.Struct, frozen=True, weakref=True):
     asked: Mapping[str, Any]
     locks: Locks
     resolution: Resolution
+    demands: Demands
 
 
 WISHES: tuple[tuple[str, str, Parser], ...] = (
@@ -91,11 +107,6 @@ LOCKS: tuple[tuple[str, str, Parser], ...] = (
     ("allowed_audiences", names.ALLOWED_AUDIENCES, wishes.audiences),
     ("pod_overrides", names.POD_OVERRIDES, wishes.overrides),
 )
-LEVELS: tuple[tuple[str, str, Parser], ...] = (
-    ("enforce", names.ENFORCE, wishes.level),
-    ("warn", names.WARN, wishes.level),
-    ("audit", names.AUDIT, wishes.level),
-)
 NAMESPACE_WISHES = tuple(row for row in WISHES if row[1] in names.FOR_NAMESPACES)
 
 
@@ -109,7 +120,8 @@ def resolve_namespace(cluster: ClusterLayer, annotations: Mapping[str, str]) -> 
     faults = list(_misplaced("namespace", annotations, names.FOR_NAMESPACES))
     own_locks = _read("namespace", LOCKS, annotations, cluster.locks, faults)
     locks = cluster.locks.with_stricter(Locks(**own_locks))
-    _read("namespace", LEVELS, annotations, locks, faults)
+    demanded, problems = demands.read(annotations, cluster.enforce_floor)
+    faults += [Fault("namespace", *problem) for problem in problems]
     asked = _read("namespace", NAMESPACE_WISHES, annotations, locks, faults)
     decided_by = dict.fromkeys(TokenPolicy.__struct_fields__, "defaults") | dict.fromkeys(asked, "namespace")
     defaults = cluster.defaults
@@ -119,7 +131,8 @@ def resolve_namespace(cluster: ClusterLayer, annotations: Mapping[str, str]) -> 
             faults.append(Fault("defaults", names.AUDIENCE, defaults.audience, problem))
         defaults = msgspec.structs.replace(defaults, audience="")
     settled = _settle(defaults, asked, locks)
-    return NamespaceLayer(annotations, asked, locks, Resolution(settled, tuple(faults), decided_by, _hash(settled)))
+    resolution = Resolution(settled, tuple(faults), decided_by, _hash(settled))
+    return NamespaceLayer(annotations, asked, locks, resolution, demanded)
 
 
 def resolve(namespace: NamespaceLayer, annotations: Mapping[str, str] | None, layer: str = "pod") -> Resolution:

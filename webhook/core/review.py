@@ -13,19 +13,21 @@ from typing import Any
 import msgspec
 
 from ..errors import MalformedReview
+from .finals import VIEWS, Judged, Namespace, UserInfo
 from .patch import Operation
 from .pods import CronJob, Pod, View, Workload
 
 API_VERSION = "admission.k8s.io/v1"
 KIND = "AdmissionReview"
 
-WORKLOADS: dict[tuple[str, str], type[Workload | CronJob]] = {
+MUTATED: dict[tuple[str, str], type[Workload | CronJob | Namespace]] = {
     ("apps", "Deployment"): Workload,
     ("apps", "StatefulSet"): Workload,
     ("apps", "DaemonSet"): Workload,
     ("apps", "ReplicaSet"): Workload,
     ("batch", "Job"): Workload,
     ("batch", "CronJob"): CronJob,
+    ("", "Namespace"): Namespace,
 }
 
 
@@ -52,8 +54,24 @@ class _Head(View, frozen=True):
 class Request(_Head, frozen=True):
     """What the API server asks; `object` is None for a kind that we have no view of, and for DELETE."""
 
-    object: Pod | Workload | CronJob | None = None
-    old_object: Workload | CronJob | None = None
+    object: Pod | Workload | CronJob | Namespace | None = None
+    old_object: Workload | CronJob | Namespace | None = None
+
+
+class FinalRequest(_Head, frozen=True):
+    """What the API server asks to be judged; both objects None where we have no view of the kind."""
+
+    user_info: UserInfo = UserInfo()
+    object: Judged | None = None
+    old_object: Judged | None = None
+
+
+class Status(msgspec.Struct, frozen=True):
+    """Why a request is denied."""
+
+    message: str
+    code: int = 403
+    reason: str = "Forbidden"
 
 
 class Response(msgspec.Struct, frozen=True, gc=False, rename="camel"):
@@ -66,6 +84,7 @@ class Response(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     patch: str | msgspec.UnsetType = msgspec.UNSET
     """In base64."""
     patch_type: str | msgspec.UnsetType = msgspec.UNSET
+    status: Status | msgspec.UnsetType = msgspec.UNSET
 
 
 class _Reply(msgspec.Struct, frozen=True, gc=False, rename="camel"):
@@ -82,6 +101,7 @@ class _PodRequest(Request, frozen=True):
 
 
 class _RawRequest(_Head, frozen=True):
+    user_info: UserInfo = UserInfo()
     object: msgspec.Raw = msgspec.Raw(b"null")
     old_object: msgspec.Raw = msgspec.Raw(b"null")
 
@@ -149,19 +169,43 @@ def _is_review(review: _PodReview | _RawReview) -> bool:
     return review.api_version == API_VERSION and review.kind == KIND
 
 
-def _decode_slowly(body: bytes) -> Request:
+def decode_final(body: bytes) -> FinalRequest:
+    """The request in an AdmissionReview v1 that asks for a judgement, with views of everything that is judged.
+
+    Raises: MalformedReview, as `decode`
+    """
+    try:
+        raw = _head(body)
+        view: Any = VIEWS.get((raw.kind.group, raw.kind.kind))
+        held, old = (msgspec.json.decode(each, type=view | None) if view else None for each in (raw.object, raw.old_object))
+        request = FinalRequest(*msgspec.structs.astuple(raw)[:9])
+        return msgspec.structs.replace(request, object=held, old_object=old)
+    except _BAD_BYTES as problem:
+        raise _unreadable(problem) from problem
+
+
+def _unreadable(problem: Exception) -> MalformedReview:
+    return MalformedReview(f"the body must be the JSON of an AdmissionReview: {str(problem)[:200]}")
+
+
+def _head(body: bytes) -> _RawRequest:
+    """The envelope. Raises: MalformedReview, and what the decoder raises for bad bytes."""
     if not body:
         raise MalformedReview("the body is empty; it must be an AdmissionReview")
+    review = _RAW_REVIEW.decode(body)
+    if not _is_review(review):
+        said = f"{review.api_version[:60]!r} {review.kind[:60]!r}"
+        raise MalformedReview(f"apiVersion and kind must be {API_VERSION!r} {KIND!r}, not {said}")
+    if review.request is None or not review.request.uid:
+        raise MalformedReview("request.uid must be there" if review.request else "request must be there")
+    return review.request
+
+
+def _decode_slowly(body: bytes) -> Request:
     try:
-        review = _RAW_REVIEW.decode(body)
-        if not _is_review(review):
-            said = f"{review.api_version[:60]!r} {review.kind[:60]!r}"
-            raise MalformedReview(f"apiVersion and kind must be {API_VERSION!r} {KIND!r}, not {said}")
-        if review.request is None or not review.request.uid:
-            raise MalformedReview("request.uid must be there" if review.request else "request must be there")
-        return _with_objects(review.request)
+        return _with_objects(_head(body))
     except _BAD_BYTES as problem:
-        raise MalformedReview(f"the body must be the JSON of an AdmissionReview: {str(problem)[:200]}") from problem
+        raise _unreadable(problem) from problem
 
 
 def _with_objects(raw: _RawRequest) -> Request:
@@ -169,7 +213,7 @@ def _with_objects(raw: _RawRequest) -> Request:
     request = Request(*msgspec.structs.astuple(raw)[:8])
     if group_kind == ("", "Pod"):
         return msgspec.structs.replace(request, object=msgspec.json.decode(raw.object, type=Pod | None))
-    view: Any = WORKLOADS.get(group_kind)
+    view: Any = MUTATED.get(group_kind)
     if view is None:
         return request
     return msgspec.structs.replace(

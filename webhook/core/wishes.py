@@ -130,13 +130,6 @@ def overrides(text: str, _locks: Locks) -> Parsed:
     return text == "allowed", ()
 
 
-def level(text: str, _locks: Locks) -> Parsed:
-    """A level of enforcement. Only `off` until this program judges pods: nobody shall believe that it does."""
-    if text != "off":
-        raise ValueError('must be "off": this release does not judge pods yet')
-    return text, ()
-
-
 def items(text: str) -> list[str]:
     """The items of a comma list, blanks trimmed, empty ones left out."""
     return [item for item in (part.strip(" \t\n") for part in text.split(",")) if item]

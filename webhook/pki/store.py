@@ -19,7 +19,10 @@ from .bundle import Bundle
 
 SECRET = names.APP + "-ca"
 FIELD_MANAGER = names.APP + "-certs"
-KINDS = {"mutatingwebhookconfigurations": "MutatingWebhookConfiguration"}
+KINDS = {
+    "mutatingwebhookconfigurations": "MutatingWebhookConfiguration",
+    "validatingwebhookconfigurations": "ValidatingWebhookConfiguration",
+}
 GROUP = "/apis/admissionregistration.k8s.io/v1"
 
 

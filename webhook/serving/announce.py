@@ -4,13 +4,18 @@ Why together: a review waits for its own answer and not for its line. Told one a
 they cost in between; one write serves many.
 """
 
+import itertools
 import time
 from collections.abc import Callable
+from typing import get_args
 
 from .. import log, metrics
 from ..core.admission import Outcome, Reason, Verdict
+from ..core.demands import LEVELS, MODES
+from ..core.enforcement import Decision, Judgement
+from ..core.finals import FinalWorkload
 from ..core.pods import Metadata
-from ..core.review import Request
+from ..core.review import FinalRequest, Request
 
 GATHER_SECONDS = 0.02
 """A matter of taste: short for who follows the log, long enough for many lines under load."""
@@ -18,8 +23,15 @@ GATHER_REVIEWS = 64
 """At most so many wait: telling them takes a tenth of a millisecond."""
 OPERATIONS = frozenset({"CREATE", "UPDATE", "DELETE", "CONNECT"})
 RESOURCES = frozenset(
-    {"pods", "deployments", "statefulsets", "daemonsets", "replicasets", "jobs", "cronjobs", "pods/ephemeralcontainers"}
-)
+    {
+        "pods", "deployments", "statefulsets", "daemonsets", "replicasets", "jobs", "cronjobs", "pods/ephemeralcontainers",
+        "namespaces", "secrets", "serviceaccounts/token",
+    }
+)  # fmt: skip
+JUDGED = {("CREATE", "pods"), ("UPDATE", "pods/ephemeralcontainers"), ("CREATE", "workloads"), ("UPDATE", "workloads")}
+for _operation, _resource in JUDGED:
+    for _decision, _mode, _level in itertools.product(get_args(Decision), MODES, LEVELS[1:]):
+        metrics.POLICY_EVALUATIONS.labels(_decision, _mode, _level, _operation, _resource)
 
 _NO_METADATA = Metadata()
 
@@ -53,7 +65,7 @@ class Announcer:
         self._is_due = False
         said.before_others = self.flush
 
-    def tell(self, request: Request, verdict: Verdict, seconds: float) -> None:
+    def tell(self, request: Request | FinalRequest, verdict: Verdict | Judgement, seconds: float) -> None:
         """One review and what became of it.
 
         Units: `seconds` from the last byte of the review to its answer
@@ -66,6 +78,15 @@ class Announcer:
             self._later(GATHER_SECONDS, self._on_time)
         elif len(self._gathered) >= GATHER_REVIEWS:
             self.flush()
+
+    def tell_judgement(self, request: FinalRequest, judgement: Judgement, seconds: float) -> None:
+        """The same for a judgement, and its evaluations."""
+        resource = "pods/ephemeralcontainers" if request.sub_resource else "pods"
+        if isinstance(request.object, FinalWorkload):
+            resource = "workloads"
+        for decision, mode, level in judgement.evaluations:
+            metrics.POLICY_EVALUATIONS.labels(decision, mode, level, request.operation, resource).inc()
+        self.tell(request, judgement, seconds)
 
     def _on_time(self) -> None:
         self._is_due = False
@@ -92,7 +113,7 @@ def count(operation: str, resource: str, outcome: Outcome, reason: Reason, numbe
     ).inc(number)
 
 
-def _line(request: Request, verdict: Verdict, seconds: float) -> ReviewLine:
+def _line(request: Request | FinalRequest, verdict: Verdict | Judgement, seconds: float) -> ReviewLine:
     held = request.object.metadata if request.object is not None else _NO_METADATA
     owner = held.controller if held.owner_references else None
     resource = request.resource.resource

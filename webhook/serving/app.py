@@ -1,6 +1,6 @@
 """The routes: read a review, ask core, announce; and what the kubelet and the scraper ask. No decision is made here.
 
-Why no aiohttp Application: four paths need no router, and every review would pay for one.
+Why no aiohttp Application: so few paths need no router, and every review would pay for one.
 """
 
 import traceback
@@ -12,10 +12,11 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from .. import metrics
 from ..cluster.namespaces import Namespaces
-from ..core import admission, review
+from ..core import admission, enforcement, policy, review
 from ..core.admission import Verdict
-from ..core.policy import NamespaceLayer
-from ..core.review import Request
+from ..core.enforcement import Judgement
+from ..core.policy import ClusterLayer, NamespaceLayer
+from ..core.review import FinalRequest, Request
 from ..errors import MalformedReview
 from ..log import Log
 from ..pki.replicas import CERTIFICATE_PATH
@@ -26,19 +27,38 @@ from .reply import Reply
 JSON = "application/json"
 
 
-class Door:
-    """The TLS port: `/mutate`, and for people the certificate that is served: the PEM that `certificate` gives."""
+NOWHERE = policy.resolve_namespace(ClusterLayer(), {})
+"""The namespace of what is not judged by any."""
 
-    def __init__(self, namespaces: Namespaces, said: Log, announcer: Announcer, certificate: Callable[[], bytes]) -> None:
+
+class Unjudged(Exception):
+    """What was asked for could not be judged."""
+
+
+class Door:
+    """The TLS port: `/mutate`, `/validate`, and for people the certificate that is served: the PEM that `certificate` gives."""
+
+    def __init__(
+        self,
+        namespaces: Namespaces,
+        legacy_tokens: Callable[[str], frozenset[str] | None],
+        said: Log,
+        announcer: Announcer,
+        certificate: Callable[[], bytes],
+    ) -> None:
         self.namespaces = namespaces
+        self._legacy_tokens = legacy_tokens
         self._certificate = certificate
         self._log = said
         self._announcer = announcer
         self._in_flight = 0
         metrics.ADMISSION_IN_FLIGHT.set_function(lambda: self._in_flight)
 
-    async def __call__(self, http: web.BaseRequest) -> web.StreamResponse:
-        if (path := http.raw_path.partition("?")[0]) != "/mutate":
+    async def __call__(  # noqa: PLR0911  (one line for each way out)
+        self, http: web.BaseRequest
+    ) -> web.StreamResponse:
+        path = http.raw_path.partition("?")[0]
+        if path not in ("/mutate", "/validate"):
             return self._other(http.method, path)
         if http.method != "POST":
             return _sentence(405, "must be a POST", {"Allow": "POST"})
@@ -46,7 +66,10 @@ class Door:
             return _sentence(415, "Content-Type must be application/json")
         self._in_flight += 1
         try:
-            return Reply(await self._mutate(await read_body(http)))
+            body = await read_body(http)
+            return Reply(await (self._mutate(body) if path == "/mutate" else self._validate(body)))
+        except Unjudged as problem:
+            return _sentence(500, str(problem))
         except MalformedReview as problem:
             return _sentence(400, str(problem))
         except (TooLarge, TooSlow) as problem:
@@ -58,7 +81,9 @@ class Door:
 
     def _other(self, method: str, path: str) -> web.Response:
         if path != CERTIFICATE_PATH:
-            return _sentence(404, f"there are /mutate and {CERTIFICATE_PATH} here; /livez, /readyz, /metrics on the plain port")
+            return _sentence(
+                404, f"there are /mutate, /validate and {CERTIFICATE_PATH} here; /livez, /readyz, /metrics on the plain port"
+            )
         if method != "GET":
             return _sentence(405, "must be a GET", {"Allow": "GET"})
         return web.Response(body=self._certificate(), content_type="application/x-pem-file")
@@ -68,8 +93,7 @@ class Door:
         try:
             request = review.decode(body)
         except MalformedReview as problem:
-            count("other", "other", "failed", "malformed-review")
-            self._log.warning("malformed review", problem=str(problem), bytes=len(body))
+            self._say_malformed(problem, len(body))
             raise
         namespace = self.namespaces.get(request.namespace)
         if namespace is None and admission.needs_namespace(request, self.namespaces.cluster):
@@ -78,6 +102,41 @@ class Door:
             except Exception as problem:  # noqa: BLE001  (the outermost edge of a request)
                 return self._allowed(request, problem, start)
         return self.answer(request, namespace, start)
+
+    def _say_malformed(self, problem: MalformedReview, size: int) -> None:
+        count("other", "other", "failed", "malformed-review")
+        self._log.warning("malformed review", problem=str(problem), bytes=size)
+
+    async def _validate(self, body: bytes) -> bytes:
+        """The judgement, announced.
+
+        Raises: MalformedReview; Unjudged, so that the failurePolicy of the entry decides: Fail where enforcement was asked
+        for, Ignore elsewhere. A pod that we could not judge is not called compliant.
+        """
+        start = perf_counter()
+        try:
+            request = review.decode_final(body)
+        except MalformedReview as problem:
+            self._say_malformed(problem, len(body))
+            raise
+        try:
+            judgement = await self._judge(request)
+        except Exception as problem:  # noqa: BLE001  (the outermost edge of a request)
+            self._say_internal_error(request, problem)
+            judgement = Judgement("internal-error", "failed")
+        self._announcer.tell_judgement(request, judgement, perf_counter() - start)
+        if judgement.outcome == "failed":
+            raise Unjudged(f"boundtoken could not judge this: {judgement.reason}")
+        return review.encode(enforcement.respond(request.uid, judgement))
+
+    async def _judge(self, request: FinalRequest) -> Judgement:
+        cluster = self.namespaces.cluster
+        if not enforcement.needs_namespace(request, cluster):
+            return enforcement.judge(request, cluster, NOWHERE)
+        namespace = self.namespaces.get(request.namespace) or await self.namespaces.find(request.namespace)
+        if namespace is None:
+            return Judgement("namespace-unknown", "failed")
+        return enforcement.judge(request, cluster, namespace, self._legacy_tokens(request.namespace))
 
     def answer(self, request: Request, namespace: NamespaceLayer | None, start: float) -> bytes:
         """The reply, announced.
@@ -93,15 +152,16 @@ class Door:
         return reply
 
     def _allowed(self, request: Request, problem: Exception, start: float) -> bytes:
-        """Our own bug never stops a pod: it is allowed unchanged, counted and logged.
-
-        The log gets frames and the type only, because an exception's text may quote the pod.
-        """
-        frames = "".join(traceback.format_tb(problem.__traceback__))
-        self._log.error("internal error", uid=request.uid, error=type(problem).__name__, traceback=frames)
+        """Our own bug never stops a pod: it is allowed unchanged, counted and logged."""
+        self._say_internal_error(request, problem)
         verdict = Verdict("internal-error", "failed")
         self._announcer.tell(request, verdict, perf_counter() - start)
         return review.encode(admission.respond(request.uid, verdict))
+
+    def _say_internal_error(self, request: Request | FinalRequest, problem: Exception) -> None:
+        """The log gets frames and the type only, because an exception's text may quote the pod."""
+        frames = "".join(traceback.format_tb(problem.__traceback__))
+        self._log.error("internal error", uid=request.uid, error=type(problem).__name__, traceback=frames)
 
 
 def plain(missing: Callable[[], list[str]], announcer: Announcer) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:

@@ -39,7 +39,7 @@ class SelfMade:
         ]
 
     async def _wake_on_changes(self, path: str, name: str) -> None:
-        async for _ in watch.stream(self._client, path, lambda metadata: metadata.name, name=name):
+        async for _ in watch.stream(self._client, path, lambda metadata: metadata.name, field_selector=f"metadata.name={name}"):
             self.rotation.wake()
 
     def _say(self, kind: str, result: str, reason: str) -> None:

@@ -22,6 +22,7 @@ from ..cluster import namespaces as picture
 from ..cluster import watch
 from ..cluster.client import ApiClient
 from ..cluster.credentials import SERVICE_ACCOUNT, Credentials, FromKubeconfig, InCluster
+from ..cluster.legacy import LegacyTokens
 from ..cluster.namespaces import Namespaces
 from ..config import Config
 from ..configuration import ClusterConfiguration
@@ -30,7 +31,7 @@ from ..errors import BadCertificate, BadInput, Unauthenticated
 from ..log import Log
 from ..pki import authority
 from ..pki.authority import KeyPair
-from . import files, standalone
+from . import files, legacy, standalone
 from .announce import Announcer
 from .app import Door, plain
 from .connection import HANDSHAKE_SECONDS, Connections
@@ -65,8 +66,11 @@ class Service:
         self.namespaces = Namespaces(ClusterLayer(own_namespace=config.namespace, api_audiences=self._api_audiences))
         self._self_made: SelfMade | None = None
         self._now: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self._legacy_tokens = LegacyTokens()
         self._announcer = Announcer(log, asyncio.get_running_loop().call_later)
-        self.connections = Connections(Door(self.namespaces, log, self._announcer, lambda: self._certificate.pem))
+        self.connections = Connections(
+            Door(self.namespaces, self._legacy_tokens.of, log, self._announcer, lambda: self._certificate.pem)
+        )
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT, then drain.
@@ -103,6 +107,8 @@ class Service:
             waiting.append("the webhook configuration does not trust our certificate yet")
         if not self.namespaces.synced:
             waiting.append("the namespaces are not listed")
+        if self._config.legacy_tokens and not self._legacy_tokens.synced:
+            waiting.append("the legacy token Secrets are not listed")
         return waiting
 
     def _find_credentials(self, environ: dict[str, str], account: Path) -> Credentials | None:
@@ -137,6 +143,8 @@ class Service:
         else:
             client = await self._client(stack)
             loops.append(partial(self._follow_namespaces, client))
+            if self._config.legacy_tokens:
+                loops.append(partial(legacy.follow, client, self._legacy_tokens, self._log))
             loops += [self._follow_certificate] if self._config.tls_cert else self._make_certificates(client)
         return loops
 

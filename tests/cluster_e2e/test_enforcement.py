@@ -1,0 +1,269 @@
+"""Enforcement on the real API server: what is denied, what a token of an allowed pod really is, and who is never asked."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.cluster_e2e.conftest import Cluster, a_deployment, life
+from tests.cluster_e2e.sidecar import a_year, other_webhook
+from tests.cluster_e2e.test_outages import scale
+from tests.controlplane.cluster import KubectlError, Refused, wait_for
+from tests.controlplane.kubelet import node_token
+from tests.pods import Json, a_container, a_pod
+
+YEAR = 31_536_000
+CONFIGMAP = "/api/v1/namespaces/boundtoken-system/configmaps/boundtoken"
+NAMESPACES = "/api/v1/namespaces"
+MERGE = "application/merge-patch+json"
+
+
+def a_nameless(pod: Json) -> Json:
+    """The pod without its namespace, so that any may take it."""
+    pod["metadata"].pop("namespace", None)
+    return pod
+
+
+def bare(name: str = "web", **spec: Any) -> Json:
+    pod = a_nameless(a_pod(**spec))
+    pod["metadata"]["name"] = name
+    return pod
+
+
+def with_token(seconds: int, name: str = "web") -> Json:
+    source = {"serviceAccountToken": {"path": "token", "expirationSeconds": seconds}}
+    volume = {"name": "t", "projected": {"sources": [source]}}
+    return bare(name, volumes=[volume], automountServiceAccountToken=False)
+
+
+def labels(cluster: Cluster, namespace: str) -> dict[str, str]:
+    return dict(cluster.plane.call("GET", f"{NAMESPACES}/{namespace}")["metadata"]["labels"])
+
+
+def judges(cluster: Cluster, namespace: str) -> None:
+    """Wait until the enforcement of a namespace has reached every replica."""
+
+    def refused() -> bool:
+        try:
+            cluster.plane.call("POST", f"{NAMESPACES}/{namespace}/pods?dryRun=All", with_token(1 << 32, "probe"))
+        except Refused as problem:
+            return "violates boundtoken" in str(problem)
+        return False
+
+    wait_for(lambda: all(refused() for _ in range(6)), 15)
+
+
+@pytest.fixture
+def configured(cluster: Cluster) -> Iterator[dict[str, Json]]:
+    """The cluster's configuration, to be changed with `settle`; put back afterwards."""
+    text = cluster.plane.call("GET", CONFIGMAP)["data"]["config.yaml"]
+    yield yaml.safe_load(text)
+    settle(cluster, text)
+
+
+def settle(cluster: Cluster, configuration: dict[str, Json] | str) -> None:
+    """Give the replicas this configuration, and wait until they have it."""
+    text = configuration if isinstance(configuration, str) else yaml.safe_dump(configuration)
+    before = {pod.name: pod.log.count("configuration in force") for pod in cluster.kubelet.pods}
+    if cluster.plane.call("GET", CONFIGMAP)["data"]["config.yaml"] == text:
+        return
+    cluster.plane.call("PATCH", CONFIGMAP, {"data": {"config.yaml": text}}, kind=MERGE)
+    wait_for(lambda: all(pod.log.count("configuration in force") > before[pod.name] for pod in cluster.kubelet.pods), 20)
+
+
+def test_a_year_long_token_is_denied_and_the_message_says_what_to_do(cluster: Cluster) -> None:
+    namespace = cluster.namespace(enforce="bound")
+    assert labels(cluster, namespace)["boundtoken.dev/enforced"] == "true"
+    judges(cluster, namespace)
+    with pytest.raises(Refused) as denied:
+        cluster.create(namespace, bare())
+    assert denied.value.code == 403
+    assert denied.value.status["reason"] == "Forbidden"
+    said = str(denied.value)
+    assert 'admission webhook "enforced.boundtoken.dev" denied the request: violates boundtoken "bound:v1"' in said
+    assert f"3607 becomes a year ({YEAR} s); let boundtoken inject it" in said
+    cluster.create(namespace, bare(automountServiceAccountToken=False))
+
+
+def test_injection_and_enforcement_together(cluster: Cluster) -> None:
+    namespace = cluster.namespace(inject="enabled", automount="disabled", enforce="strict", warn="strict")
+    judges(cluster, namespace)
+    _, warnings = cluster.create(namespace, bare())
+    assert warnings == []
+
+
+def test_warnings_and_audit_annotations_deny_nothing(cluster: Cluster) -> None:
+    namespace = cluster.namespace(warn="strict", audit="bound")
+    wait_for(lambda: cluster.create(namespace, bare("probe"), query="?dryRun=All")[1], 15)
+    made, warnings = cluster.create(namespace, bare())
+    assert all(each.startswith('would violate boundtoken "strict:v1": ') for each in warnings)
+    assert len(warnings) == 2
+    events = [json.loads(line) for line in cluster.plane.audit_log.read_text().splitlines()]
+    uid_events = [
+        each for each in events if each.get("objectRef", {}).get("namespace") == namespace and each["verb"] == "create"
+    ]
+    annotations = [each.get("annotations", {}) for each in uid_events if each["objectRef"]["resource"] == "pods"]
+    assert any(each.get("others.boundtoken.dev/violations", "").startswith("bound:v1: spec.volumes") for each in annotations)
+    assert made["metadata"]["name"] == "web"
+
+
+def test_a_controllers_pod_is_denied_and_its_event_says_why(cluster: Cluster) -> None:
+    namespace = cluster.namespace(enforce="bound", warn="bound")
+    judges(cluster, namespace)
+    path = f"/apis/apps/v1/namespaces/{namespace}/deployments"
+    _, warnings = cluster.plane.call_with_warnings("POST", path, a_deployment())
+    (warning,) = warnings
+    assert "(unless the service account opts out of automount): 3607 becomes a year" in warning
+
+    def told() -> bool:
+        events = cluster.plane.call("GET", f"{NAMESPACES}/{namespace}/events")["items"]
+        return any(
+            e["involvedObject"]["kind"] == "ReplicaSet" and 'violates boundtoken "bound:v1"' in e["message"] for e in events
+        )
+
+    wait_for(told, 20)
+    assert cluster.plane.call("GET", f"{NAMESPACES}/{namespace}/pods")["items"] == []
+
+
+@pytest.mark.parametrize(("level", "promised"), [("bound", 86400), ("strict", 3600)])
+def test_tokens_of_allowed_pods_live_as_promised_and_those_of_denied_ones_would_not(
+    cluster: Cluster, level: str, promised: int
+) -> None:
+    namespace, free = cluster.namespace(enforce=level), cluster.namespace()
+    judges(cluster, namespace)
+    for seconds in sorted({600, 3600, 3607, promised, promised + 1, 1 << 32}):
+        name = f"s{seconds}"
+        twin = cluster.run(free, with_token(seconds, name))
+        lives = life(node_token(cluster.plane, twin, {"path": "token", "expirationSeconds": seconds}))
+        try:
+            cluster.create(namespace, with_token(seconds, name))
+        except Refused as problem:
+            assert problem.code == 403
+            assert lives > promised, seconds
+        else:
+            assert lives <= promised, seconds
+
+
+def test_ephemeral_containers_are_judged_by_what_they_bring(cluster: Cluster) -> None:
+    namespace = cluster.namespace()
+    pod, _ = cluster.create(namespace, bare())
+    volume = pod["spec"]["volumes"][0]["name"]
+    cluster.annotate(namespace, enforce="bound")
+    judges(cluster, namespace)
+    path = f"{NAMESPACES}/{namespace}/pods/web/ephemeralcontainers"
+
+    def debug(*mounts: tuple[str, str]) -> None:
+        held = cluster.plane.call("GET", path.removesuffix("/ephemeralcontainers"))
+        held["spec"].setdefault("ephemeralContainers", []).append(a_container(f"debug-{len(mounts)}", *mounts))
+        cluster.plane.call("PUT", path, held)
+
+    debug()
+    with pytest.raises(Refused, match="violates boundtoken"):
+        debug((volume, "/t"))
+
+
+def test_existing_pods_can_be_updated_after_enforcement_began(cluster: Cluster) -> None:
+    namespace = cluster.namespace()
+    cluster.create(namespace, bare())
+    cluster.annotate(namespace, enforce="strict")
+    judges(cluster, namespace)
+    change = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "app", "image": "registry.example/app:2"}]}}
+    path = f"{NAMESPACES}/{namespace}/pods/web"
+    changed = cluster.plane.call("PATCH", path, change, kind="application/strategic-merge-patch+json")
+    assert changed["spec"]["containers"][0]["image"].endswith(":2")
+
+
+def test_a_later_webhook_that_puts_a_year_long_token_back_is_caught(cluster: Cluster) -> None:
+    namespace = cluster.namespace(inject="enabled", automount="disabled", enforce="bound")
+    judges(cluster, namespace)
+    cluster.create(namespace, bare("before"))
+    late = pytest.raises(Refused, match='volume "late": 3607 becomes a year')
+    with other_webhook(cluster.plane, "z-year", namespace, a_year), late:
+        cluster.create(namespace, bare())
+    cluster.create(namespace, bare("after"))
+
+
+def test_the_label_follows_the_annotation_whoever_changes_it(cluster: Cluster) -> None:
+    namespace = cluster.namespace()
+    assert "boundtoken.dev/enforced" not in labels(cluster, namespace)
+    cluster.annotate(namespace, enforce="bound")
+    assert labels(cluster, namespace)["boundtoken.dev/enforced"] == "true"
+    cluster.plane.kubectl("label", "namespace", namespace, "boundtoken.dev/enforced-")
+    assert labels(cluster, namespace)["boundtoken.dev/enforced"] == "true"
+    cluster.annotate(namespace, enforce="off")
+    assert "boundtoken.dev/enforced" not in labels(cluster, namespace)
+    cluster.annotate(namespace, enforce="strickt")
+    assert labels(cluster, namespace)["boundtoken.dev/enforced"] == "true"
+    cluster.annotate(namespace, enforce=None)
+    assert "boundtoken.dev/enforced" not in labels(cluster, namespace)
+
+
+def test_without_us_enforced_namespaces_refuse_pods_and_others_do_not(cluster: Cluster) -> None:
+    enforced, free = cluster.namespace(enforce="bound"), cluster.namespace(warn="strict")
+    system = bare("probe")
+    scale(cluster, 0)
+    try:
+        with pytest.raises(Refused, match="failed calling webhook"):
+            cluster.create(enforced, bare(automountServiceAccountToken=False))
+        cluster.create(free, bare())
+        cluster.create("kube-system", system, query="?dryRun=All")
+    finally:
+        scale(cluster, 2)
+
+
+def test_token_requests_of_people_are_governed_and_the_clusters_are_not(cluster: Cluster, configured: dict[str, Json]) -> None:
+    plane = cluster.plane
+    namespace = cluster.namespace(max_expiration_seconds="7200", allowed_audiences="vault")
+    plane.kubectl("create", "rolebinding", "edit", "--clusterrole=edit", "--user=editor", "-n", namespace)
+
+    def ask(*arguments: str, user: str = "editor") -> str:
+        return plane.kubectl("create", "token", "default", "-n", namespace, *arguments, user=user).strip()
+
+    assert life(ask("--duration=9000s")) == 9000
+    settle(cluster, {**configured, "tokenRequests": {"govern": True}, "legacySecrets": {"govern": True}})
+    with pytest.raises(KubectlError, match=r"spec.expirationSeconds: must be at most 7200, not 9000"):
+        wait_for(lambda: not ask("--duration=9000s"), 10)
+    with pytest.raises(KubectlError, match=r'spec.audiences: "elsewhere" is not allowed here; allowed: "vault"'):
+        ask("--audience=elsewhere")
+    assert life(ask("--duration=7200s", "--audience=vault")) == 7200
+    body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 9000}}
+    path = f"{NAMESPACES}/{namespace}/serviceaccounts/default/token"
+    with pytest.raises(Refused, match="must be at most 7200"):
+        plane.call("POST", path + "?dryRun=All", body, user="editor")
+    pod = cluster.run(namespace, with_token(9000))
+    assert life(node_token(plane, pod, {"path": "token", "expirationSeconds": 9000})) == 9000
+    secret = {
+        "metadata": {"name": "old", "annotations": {"kubernetes.io/service-account.name": "default"}},
+        "type": "kubernetes.io/service-account-token",
+    }
+    with pytest.raises(Refused, match="holds a token that never ends; use kubectl create token"):
+        plane.call("POST", f"{NAMESPACES}/{namespace}/secrets", secret)
+    plane.call("POST", f"{NAMESPACES}/{namespace}/secrets", {"metadata": {"name": "fine"}})
+
+
+def test_floor_and_exemptions_of_the_configuration(cluster: Cluster, configured: dict[str, Json]) -> None:
+    plain, spared = cluster.namespace(), cluster.namespace(enforce="off")
+    settle(
+        cluster,
+        {
+            **configured,
+            "locks": {**configured["locks"], "enforceFloor": "bound"},
+            "exemptions": {"namespaces": [spared], "usernames": [], "serviceAccounts": [], "runtimeClasses": []},
+        },
+    )
+    judges(cluster, plain)
+    cluster.annotate(plain, enforce="off")
+    with pytest.raises(Refused, match='violates boundtoken "bound:v1"'):
+        cluster.create(plain, bare())
+    cluster.create(spared, bare())
+
+
+def test_a_fault_in_enforce_counts_as_strict_and_a_version_can_be_pinned(cluster: Cluster) -> None:
+    faulty, pinned = cluster.namespace(enforce="sttrict"), cluster.namespace(enforce="bound", enforce_version="v1")
+    judges(cluster, faulty)
+    judges(cluster, pinned)
+    with pytest.raises(Refused, match='violates boundtoken "strict:v1"'):
+        cluster.create(faulty, with_token(7200))
+    cluster.create(pinned, with_token(7200))

@@ -1,0 +1,164 @@
+"""Every fixture, three ways: against the core, against `/validate` over TLS, and created on the real API server."""
+
+import copy
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import yaml
+
+from tests.cluster_e2e.conftest import Cluster
+from tests.cluster_e2e.test_outages import DEPLOYMENT
+from tests.conformance.generate import API_AUDIENCE, HERE, files
+from tests.conftest import ROOT
+from tests.controlplane.cluster import ControlPlane, Refused, wait_for
+from tests.controlplane.kubelet import Kubelet
+from tests.pods import Json, a_namespace, a_review
+from tests.serving.service import running
+from webhook.core import enforcement, finals, review, rules
+from webhook.core.demands import Demand
+from webhook.core.policy import ClusterLayer
+from webhook.core.rules import Bounds
+
+FIXTURES = sorted(HERE.glob("v*/*/*/*.yaml"))
+LEGACY = frozenset({"legacy"})
+OPTIONAL = ROOT / "manifests" / "optional" / "legacy-tokens.yaml"
+NAMESPACE: Json = yaml.safe_load((HERE / "v1/namespace.yaml").read_text())
+ALLOWED = NAMESPACE["metadata"]["annotations"]["boundtoken.dev/allowed-audiences"]
+each_fixture = pytest.mark.parametrize("path", FIXTURES, ids=lambda path: str(path.relative_to(HERE).with_suffix("")))
+
+
+class Fixture:
+    """A pod, what it is judged by, and what must be found."""
+
+    def __init__(self, path: Path) -> None:
+        self.version, self.level, result, _ = path.relative_to(HERE).parts
+        self.fails = result == "fail"
+        self.pod: Json = yaml.safe_load(path.read_text())
+        expected = path.with_suffix(".txt")
+        self.expected = expected.read_text().splitlines() if self.fails else []
+        self.newcomers = self.pod["spec"].get("ephemeralContainers")
+
+    def before(self) -> Json:
+        """The pod without its ephemeral containers, which nobody may create with it."""
+        pod = copy.deepcopy(self.pod)
+        pod["spec"].pop("ephemeralContainers", None)
+        return pod
+
+    def review(self) -> Json:
+        if not self.newcomers:
+            return a_review(self.pod)
+        return a_review(self.pod, operation="UPDATE", subResource="ephemeralcontainers", oldObject=self.before())
+
+
+def test_the_fixtures_are_what_the_tweaks_make() -> None:
+    there = {str(path.relative_to(HERE)): path.read_text() for path in HERE.glob("v*/**/*") if path.is_file()}
+    assert there == files(), "make conformance writes them anew"
+
+
+def test_each_rule_has_a_fixture_that_passes_and_one_that_fails() -> None:
+    for (level, version), held in rules.RULES.items():
+        for rule in held:
+            slug = rule.__name__.replace("_", "-")
+            for result in ("pass", "fail"):
+                assert list((HERE / version / level / result).glob(f"{slug}-*.yaml")), (level, slug, result)
+
+
+@each_fixture
+def test_the_core_finds_exactly_this(path: Path) -> None:
+    fixture = Fixture(path)
+    pod = msgspec.json.decode(json.dumps(fixture.pod), type=finals.FinalPod)
+    bounds = Bounds(a_namespace(allowed_audiences=ALLOWED).locks, (API_AUDIENCE,), LEGACY)
+    found = rules.evaluate(pod, Demand(fixture.level, fixture.version), bounds)  # type: ignore[arg-type]
+    assert [f'{each.rule} {each.field} {each.place[0]} "{each.place[1]}"' for each in found] == fixture.expected
+
+
+@each_fixture
+def test_a_request_is_judged_so(path: Path) -> None:
+    fixture = Fixture(path)
+    cluster = ClusterLayer(api_audiences=(API_AUDIENCE,))
+    namespace = a_namespace(cluster, allowed_audiences=ALLOWED, enforce=fixture.level, enforce_version=fixture.version)
+    judgement = enforcement.judge(review.decode_final(msgspec.json.encode(fixture.review())), cluster, namespace, LEGACY)
+    assert (judgement.outcome == "denied") is fixture.fails, judgement
+    assert all(line.split()[1] in judgement.message for line in fixture.expected)
+
+
+async def test_the_tls_port_judges_every_fixture_so(tmp_path: Path) -> None:
+    namespaces = tmp_path / "namespaces.yaml"
+    documents = []
+    for level in ("bound", "strict"):
+        annotations = {"boundtoken.dev/allowed-audiences": ALLOWED, "boundtoken.dev/enforce": level}
+        documents.append({**NAMESPACE, "metadata": {"name": level, "annotations": annotations}})
+    namespaces.write_text(yaml.safe_dump_all(documents))
+    configuration = tmp_path / "config.yaml"
+    text = f"apiVersion: boundtoken.dev/v1alpha1\nkind: Configuration\napiAudiences: [{API_AUDIENCE}]\n"
+    configuration.write_text(text)
+    flags: Any = {"standalone": [namespaces], "ca_out": tmp_path / "ca.crt", "config": str(configuration)}
+    async with running(tmp_path, **flags) as service:
+        service.service._legacy_tokens.fold(listed("bound", "strict"))
+        for path in FIXTURES:
+            fixture = Fixture(path)
+            asked = fixture.review()
+            asked["request"]["namespace"] = fixture.level
+            status, answer = await service.post(asked, path="/validate")
+            response = json.loads(answer)["response"]
+            assert (status, response["allowed"]) == (200, not fixture.fails), path
+            assert response.get("status", {}).get("code") == (403 if fixture.fails else None)
+
+
+def listed(*namespaces: str) -> Any:
+    from webhook.cluster.watch import Listed
+
+    return Listed([(each, "legacy") for each in namespaces], "start")
+
+
+@pytest.fixture(scope="module")
+def enforcing(plane: ControlPlane, kubelet: Kubelet) -> Iterator[Cluster]:
+    """Boundtoken that looks for legacy tokens, and a namespace for each level with the Secrets of the fixtures."""
+    cluster = Cluster(plane, kubelet)
+    plane.kubectl("apply", "-f", str(OPTIONAL))
+    restarted(cluster, [{"name": "BOUNDTOKEN_LEGACY_TOKENS", "value": "on"}])
+    yield cluster
+    restarted(cluster, [])
+    plane.kubectl("delete", "-f", str(OPTIONAL))
+
+
+def restarted(cluster: Cluster, more: list[Json]) -> None:
+    (container,) = cluster.plane.call("GET", DEPLOYMENT)["spec"]["template"]["spec"]["containers"]
+    env = [each for each in container["env"] if each["name"] != "BOUNDTOKEN_LEGACY_TOKENS"] + more
+    change = [{"op": "replace", "path": "/spec/template/spec/containers/0/env", "value": env}]
+    cluster.plane.call("PATCH", DEPLOYMENT, change, kind="application/json-patch+json")
+    cluster.plane.kubectl("rollout", "status", "-n", "boundtoken-system", "deployment/boundtoken", "--timeout=100s")
+    wait_for(lambda: len(cluster.kubelet.pods) == 2, 60)
+
+
+@pytest.mark.parametrize("level", ["bound", "strict"])
+def test_the_api_server_creates_or_denies_every_fixture(enforcing: Cluster, level: str) -> None:
+    cluster = enforcing
+    namespace = cluster.namespace(allowed_audiences=ALLOWED, enforce=level)
+    for secret in yaml.safe_load_all((HERE / "v1/secrets.yaml").read_text()):
+        cluster.plane.call("POST", f"/api/v1/namespaces/{namespace}/secrets", secret)
+    wait_for(lambda: denied(cluster, namespace, HERE / "v1/bound/fail/legacy-token-1.yaml"), 10)
+    for number, path in enumerate(path for path in FIXTURES if path.parent.parent.name == level):
+        fixture = Fixture(path)
+        fixture.pod["metadata"]["name"] = f"pod-{number}"
+        assert denied(cluster, namespace, path, fixture) is fixture.fails, path
+
+
+def denied(cluster: Cluster, namespace: str, path: Path, fixture: Fixture | None = None) -> bool:
+    """Whether the API server refuses it in our name."""
+    fixture = fixture or Fixture(path)
+    pods = f"/api/v1/namespaces/{namespace}/pods"
+    try:
+        made = cluster.plane.call("POST", pods, fixture.before())
+        if fixture.newcomers:
+            made["spec"]["ephemeralContainers"] = fixture.newcomers
+            cluster.plane.call("PUT", f"{pods}/{made['metadata']['name']}/ephemeralcontainers", made)
+    except Refused as problem:
+        assert problem.code == 403, problem
+        assert 'violates boundtoken "' in str(problem)
+        return True
+    return False

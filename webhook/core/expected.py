@@ -1,0 +1,61 @@
+"""What a template's pods will carry beyond what it says: what the ServiceAccount plugin adds, and what we make of it.
+
+A template has not met admission yet; judged as it stands, nearly every one would pass and nearly every pod fail.
+"""
+
+import msgspec
+
+from . import injection, names, pods
+from .finals import FinalProjected, FinalSource, FinalSpec, FinalTemplate, FinalVolume
+from .pods import ConfigMapSource, DownwardItem, DownwardSource, FieldRef, TokenSource
+from .policy import Resolution
+
+AUTOMOUNTED = names.AUTOMOUNTED_PREFIX + "*"
+"""The name of the volume that the plugin will add: its last characters are random."""
+
+
+def pod_spec(template: FinalTemplate, settled: Resolution) -> tuple[FinalSpec, bool]:
+    """The spec with the volumes that admission will add, and whether the service account's own setting, which we do not
+    look up, could change that.
+    """
+    spec, wanted = template.spec, settled.policy
+    held = spec.volumes or ()
+    carries_ours = any(injection.is_ours(volume) for volume in held)
+    says = spec.automount_service_account_token
+    inject = wanted.inject and (
+        says is not False or carries_ours or settled.decided_by["inject"] not in ("namespace", "defaults")
+    )
+    lacking = [
+        container.name
+        for kind, container in spec.everyone()
+        if not any(m.mount_path == names.DEFAULT_PATH for m in container.mounts)
+    ]
+    comes = (says is not False and bool(lacking)) or any(map(pods.is_automounted, held))
+    at_default = wanted.mount_path == names.DEFAULT_PATH
+    added: list[FinalVolume] = []
+    if inject:
+        rewritten = wanted.automount and comes and at_default
+        name = AUTOMOUNTED if rewritten else names.VOLUME
+        added.append(_api_access(name, wanted.audience, wanted.expiration_seconds))
+        if wanted.automount and comes and not at_default:
+            added.append(_api_access(AUTOMOUNTED, "", wanted.expiration_seconds))
+        added += [_further(each.file, each.audience, each.expiration_seconds) for each in wanted.tokens]
+    as_it_came = comes and ((not inject and wanted.automount) or bool(set(lacking) & set(wanted.skip_containers)))
+    if as_it_came:
+        added.append(_api_access(AUTOMOUNTED, "", names.YEAR_TRAP_SECONDS))
+    stays = [each for each in held if not pods.is_automounted(each) and not (inject and injection.is_ours(each))]
+    return msgspec.structs.replace(spec, volumes=(*stays, *added)), comes and says is None
+
+
+def _api_access(name: str, audience: str, seconds: int) -> FinalVolume:
+    namespace = DownwardItem("namespace", FieldRef("metadata.namespace"))
+    sources = (
+        FinalSource(TokenSource(names.TOKEN_FILE, audience, seconds)),
+        FinalSource(config_map=ConfigMapSource(names.ROOT_CA_CONFIGMAP)),
+        FinalSource(downward_api=DownwardSource((namespace,))),
+    )
+    return FinalVolume(name, FinalProjected(sources))
+
+
+def _further(file: str, audience: str, seconds: int | None) -> FinalVolume:
+    return FinalVolume(names.TOKENS_VOLUME, FinalProjected((FinalSource(TokenSource(file, audience, seconds)),)))

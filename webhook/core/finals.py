@@ -1,0 +1,182 @@
+"""Typed, read-only views of what is judged: the final pod with every way in that a token has, templates, and requests.
+
+Apart from the views of `pods`, because mutation must not pay for fields that only enforcement reads.
+"""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from .pods import Container, Metadata, Mount, Projected, Source, View, Volume
+
+
+class SecretRef(View, frozen=True):
+    name: str = ""
+
+
+class EnvSource(View, frozen=True):
+    secret_key_ref: SecretRef | None = None
+
+
+class Env(View, frozen=True):
+    value_from: EnvSource | None = None
+
+
+class EnvFrom(View, frozen=True):
+    secret_ref: SecretRef | None = None
+
+
+class SecretVolume(View, frozen=True):
+    secret_name: str = ""
+
+
+class FinalSource(Source, frozen=True):
+    secret: SecretRef | None = None
+
+
+class FinalProjected(Projected, frozen=True):
+    sources: tuple[FinalSource, ...] | None = None
+
+
+class FinalVolume(Volume, frozen=True):
+    projected: FinalProjected | None = None
+    secret: SecretVolume | None = None
+
+    @property
+    def final_sources(self) -> tuple[FinalSource, ...]:
+        return (self.projected.sources or ()) if self.projected is not None else ()
+
+    @property
+    def holds_a_token(self) -> bool:
+        return any(source.service_account_token is not None for source in self.final_sources)
+
+
+class FinalMount(Mount, frozen=True):
+    read_only: bool | None = None
+    sub_path: str | None = None
+    sub_path_expr: str | None = None
+
+
+class FinalContainer(Container, frozen=True):
+    volume_mounts: tuple[FinalMount, ...] | None = None
+    env: tuple[Env, ...] | None = None
+    env_from: tuple[EnvFrom, ...] | None = None
+
+
+class FinalSpec(View, frozen=True):
+    automount_service_account_token: bool | None = None
+    service_account_name: str | None = None
+    runtime_class_name: str | None = None
+    volumes: tuple[FinalVolume, ...] | None = None
+    init_containers: tuple[FinalContainer, ...] | None = None
+    containers: tuple[FinalContainer, ...] | None = None
+    ephemeral_containers: tuple[FinalContainer, ...] | None = None
+
+    def everyone(self) -> Iterator[tuple[str, FinalContainer]]:
+        """Every container of every kind, with the field it stands in."""
+        for container in self.init_containers or ():
+            yield "initContainers", container
+        for container in self.containers or ():
+            yield "containers", container
+        for container in self.ephemeral_containers or ():
+            yield "ephemeralContainers", container
+
+
+class FinalPod(View, frozen=True):
+    metadata: Metadata = Metadata()
+    spec: FinalSpec = FinalSpec()
+
+
+class FinalTemplate(View, frozen=True):
+    metadata: Metadata | None = None
+    spec: FinalSpec = FinalSpec()
+
+
+class _WorkloadSpec(View, frozen=True):
+    template: FinalTemplate | None = None
+
+
+class _JobTemplate(View, frozen=True):
+    spec: _WorkloadSpec | None = None
+
+
+class _Spec(View, frozen=True):
+    template: FinalTemplate | None = None
+    job_template: _JobTemplate | None = None
+
+
+class FinalWorkload(View, frozen=True):
+    """A Deployment, StatefulSet, DaemonSet, ReplicaSet, Job or CronJob."""
+
+    metadata: Metadata = Metadata()
+    spec: _Spec | None = None
+
+    @property
+    def template(self) -> FinalTemplate | None:
+        if self.spec is None:
+            return None
+        job = self.spec.job_template
+        return job.spec.template if job is not None and job.spec is not None else self.spec.template
+
+
+class BoundObject(View, frozen=True):
+    kind: str = ""
+
+
+class TokenRequestSpec(View, frozen=True):
+    audiences: tuple[str, ...] | None = None
+    expiration_seconds: int | None = None
+    bound_object_ref: BoundObject | None = None
+
+
+class TokenRequest(View, frozen=True):
+    metadata: Metadata = Metadata()
+    spec: TokenRequestSpec = TokenRequestSpec()
+
+
+class Secret(View, frozen=True):
+    metadata: Metadata = Metadata()
+    type: str = ""
+
+
+class LabelledMetadata(Metadata, frozen=True):
+    labels: dict[str, str] | None = None
+
+
+class Namespace(View, frozen=True):
+    metadata: LabelledMetadata = LabelledMetadata()
+
+
+class UserInfo(View, frozen=True):
+    username: str = ""
+    groups: tuple[str, ...] | None = None
+
+
+Judged = FinalPod | FinalWorkload | TokenRequest | Secret | Namespace
+
+VIEWS: dict[tuple[str, str], type[Judged]] = {
+    ("", "Pod"): FinalPod,
+    ("apps", "Deployment"): FinalWorkload,
+    ("apps", "StatefulSet"): FinalWorkload,
+    ("apps", "DaemonSet"): FinalWorkload,
+    ("apps", "ReplicaSet"): FinalWorkload,
+    ("batch", "Job"): FinalWorkload,
+    ("batch", "CronJob"): FinalWorkload,
+    ("authentication.k8s.io", "TokenRequest"): TokenRequest,
+    ("", "Secret"): Secret,
+    ("", "Namespace"): Namespace,
+}
+
+
+def brought_by(pod: FinalPod, old: FinalPod) -> FinalPod:
+    """What an update of `pods/ephemeralcontainers` adds: its new containers, and the volumes that they mount.
+
+    Why not the whole pod: one that was made before enforcement began may still be looked into, and only what the
+    newcomer reaches is judged.
+    """
+    known = {container.name for container in old.spec.ephemeral_containers or ()}
+    new = tuple(each for each in pod.spec.ephemeral_containers or () if each.name not in known)
+    reached = {mount.name for container in new for mount in container.mounts}
+    volumes = tuple(volume for volume in pod.spec.volumes or () if volume.name in reached)
+    spec = msgspec.structs.replace(pod.spec, volumes=volumes, init_containers=(), containers=(), ephemeral_containers=new)
+    return msgspec.structs.replace(pod, spec=spec)
