@@ -28,12 +28,14 @@ from tests.bench import servers
 from tests.bench.bodies import SIZES, a_body
 from tests.bench.load import load, request, resident_mb
 from webhook.cluster import watch
+from webhook.cluster.legacy import LegacyTokens
 from webhook.cluster.namespaces import Namespaces, kept
 from webhook.core import names, review
 from webhook.core.policy import ClusterLayer
 from webhook.log import Log
 from webhook.serving.announce import Announcer
 from webhook.serving.app import Door
+from webhook.serving.judging import Judge
 from webhook.serving.service import settle_memory
 
 BODIES = 64
@@ -78,7 +80,7 @@ def a_handler() -> Callable[[bytes], object]:
     due: list[Callable[[], None]] = []
     null = os.open(os.devnull, os.O_WRONLY)
     log = Log("info", lambda line: os.write(null, line))
-    door = Door(picture, lambda _: None, log, Announcer(log, lambda _, flush: due.append(flush)), bytes)
+    door = Door(picture, Judge(picture, LegacyTokens()), log, Announcer(log, lambda _, flush: due.append(flush)), bytes)
 
     turn = itertools.count(1)
 

@@ -267,3 +267,25 @@ def test_a_fault_in_enforce_counts_as_strict_and_a_version_can_be_pinned(cluster
     with pytest.raises(Refused, match='violates boundtoken "strict:v1"'):
         cluster.create(faulty, with_token(7200))
     cluster.create(pinned, with_token(7200))
+
+
+def test_a_change_of_demands_lists_what_would_fail_and_a_dry_run_changes_nothing(cluster: Cluster) -> None:
+    namespace = cluster.namespace()
+    cluster.plane.call("POST", f"/apis/apps/v1/namespaces/{namespace}/deployments", a_deployment())
+    cluster.plane.kubectl("scale", "deployment/web", "--replicas=3", "-n", namespace)
+    cluster.create(namespace, bare("single"))
+    cluster.create(namespace, bare("fine", automountServiceAccountToken=False))
+    wait_for(lambda: len(cluster.plane.call("GET", f"{NAMESPACES}/{namespace}/pods")["items"]) == 5)
+    annotate = ("annotate", "namespace", namespace, "--overwrite")
+    said = cluster.plane.run_kubectl(*annotate, "boundtoken.dev/enforce=bound", "--dry-run=server").stderr.splitlines()
+    assert said == [
+        f'Warning: existing pods in namespace "{namespace}" violate the new boundtoken enforce level "bound:v1"',
+        "Warning: deployment/web (3 pods), pod/single: spec.volumes.projected.sources.serviceAccountToken.expirationSeconds: "
+        'volume "kube-api-access-*": 3607 becomes a year (31536000 s); let boundtoken inject it, or ask for 86400 or less',
+    ]
+    assert "boundtoken.dev/enforced" not in labels(cluster, namespace)
+    assert cluster.plane.run_kubectl(*annotate, "boundtoken.dev/enforce=bound").stderr.splitlines() == said
+    assert labels(cluster, namespace)["boundtoken.dev/enforced"] == "true"
+    assert cluster.plane.run_kubectl(*annotate, "unrelated=1").stderr == ""
+    assert len(cluster.plane.run_kubectl(*annotate, "boundtoken.dev/max-expiration-seconds=600").stderr.splitlines()) == 2
+    assert cluster.plane.run_kubectl(*annotate, "boundtoken.dev/enforce=off").stderr == ""

@@ -38,6 +38,7 @@ def test_the_service_account_can_do_what_it_needs_and_nothing_else(cluster: Clus
     }
     assert {name: verbs for name, verbs in may.items() if name not in EVERYBODY_MAY} == {
         "namespaces": ["get", "list", "watch"],
+        "pods": ["list"],
         "secrets": ["create"],
         "secrets/boundtoken-ca": ["get", "list", "update", "watch"],
         **{f"admissionregistration.k8s.io/{kind}/boundtoken": ["get", "list", "patch", "watch"] for kind in KINDS},

@@ -131,6 +131,7 @@ def test_rbac_names_exactly_what_the_client_calls() -> None:
     read = ["get", "list", "watch"]
     assert the("ClusterRole")["rules"] == [
         {"apiGroups": [""], "resources": ["namespaces"], "verbs": read},
+        {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]},
         {
             "apiGroups": ["admissionregistration.k8s.io"],
             "resources": list(KINDS),

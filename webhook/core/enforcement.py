@@ -15,7 +15,7 @@ import msgspec
 from . import expected, finals, governance, names, policy, rules
 from .admission import Outcome, Reason
 from .demands import MODES, Demand, Level, Mode
-from .finals import FinalPod, FinalTemplate, FinalWorkload, Secret, TokenRequest
+from .finals import FinalPod, FinalSpec, FinalTemplate, FinalWorkload, Secret, TokenRequest
 from .policy import ClusterLayer, Fault, NamespaceLayer
 from .review import FinalRequest, Response, Status
 from .rules import Bounds, Finding
@@ -121,11 +121,14 @@ def _exemption(request: FinalRequest, cluster: ClusterLayer) -> str:
     template: FinalPod | FinalTemplate | None = held if isinstance(held, FinalPod) else None
     if isinstance(held, FinalWorkload):
         template = held.template
-    if template is None:
-        return ""
-    if f"{request.namespace}/{template.spec.service_account_name or 'default'}" in exempt.service_accounts:
+    return exempt_by_pod(template.spec, request.namespace, cluster) if template is not None else ""
+
+
+def exempt_by_pod(spec: FinalSpec, namespace: str, cluster: ClusterLayer) -> str:
+    """Which exemption holds for a pod by what it runs as, if any."""
+    if f"{namespace}/{spec.service_account_name or 'default'}" in cluster.exemptions.service_accounts:
         return "serviceAccount"
-    return "runtimeClass" if template.spec.runtime_class_name in exempt.runtime_classes else ""
+    return "runtimeClass" if spec.runtime_class_name in cluster.exemptions.runtime_classes else ""
 
 
 def _pod(request: FinalRequest, namespace: NamespaceLayer) -> tuple[FinalPod, bool]:

@@ -12,23 +12,20 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from .. import metrics
 from ..cluster.namespaces import Namespaces
-from ..core import admission, enforcement, policy, review
+from ..core import admission, enforcement, review
 from ..core.admission import Verdict
 from ..core.enforcement import Judgement
-from ..core.policy import ClusterLayer, NamespaceLayer
+from ..core.policy import NamespaceLayer
 from ..core.review import FinalRequest, Request
 from ..errors import MalformedReview
 from ..log import Log
 from ..pki.replicas import CERTIFICATE_PATH
 from .announce import Announcer, count
 from .connection import TooLarge, TooSlow, read_body
+from .judging import Judge
 from .reply import Reply
 
 JSON = "application/json"
-
-
-NOWHERE = policy.resolve_namespace(ClusterLayer(), {})
-"""The namespace of what is not judged by any."""
 
 
 class Unjudged(Exception):
@@ -41,13 +38,13 @@ class Door:
     def __init__(
         self,
         namespaces: Namespaces,
-        legacy_tokens: Callable[[str], frozenset[str] | None],
+        judge: Judge,
         said: Log,
         announcer: Announcer,
         certificate: Callable[[], bytes],
     ) -> None:
         self.namespaces = namespaces
-        self._legacy_tokens = legacy_tokens
+        self._judge = judge
         self._certificate = certificate
         self._log = said
         self._announcer = announcer
@@ -120,7 +117,7 @@ class Door:
             self._say_malformed(problem, len(body))
             raise
         try:
-            judgement = await self._judge(request)
+            judgement = await self._judge.judge(request)
         except Exception as problem:  # noqa: BLE001  (the outermost edge of a request)
             self._say_internal_error(request, problem)
             judgement = Judgement("internal-error", "failed")
@@ -128,15 +125,6 @@ class Door:
         if judgement.outcome == "failed":
             raise Unjudged(f"boundtoken could not judge this: {judgement.reason}")
         return review.encode(enforcement.respond(request.uid, judgement))
-
-    async def _judge(self, request: FinalRequest) -> Judgement:
-        cluster = self.namespaces.cluster
-        if not enforcement.needs_namespace(request, cluster):
-            return enforcement.judge(request, cluster, NOWHERE)
-        namespace = self.namespaces.get(request.namespace) or await self.namespaces.find(request.namespace)
-        if namespace is None:
-            return Judgement("namespace-unknown", "failed")
-        return enforcement.judge(request, cluster, namespace, self._legacy_tokens(request.namespace))
 
     def answer(self, request: Request, namespace: NamespaceLayer | None, start: float) -> bytes:
         """The reply, announced.

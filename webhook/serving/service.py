@@ -35,6 +35,7 @@ from . import files, legacy, standalone
 from .announce import Announcer
 from .app import Door, plain
 from .connection import HANDSHAKE_SECONDS, Connections
+from .judging import Judge
 from .selfmade import SelfMade
 from .tls import LiveCertificate
 
@@ -68,9 +69,9 @@ class Service:
         self._now: Callable[[], datetime] = lambda: datetime.now(UTC)
         self._legacy_tokens = LegacyTokens()
         self._announcer = Announcer(log, asyncio.get_running_loop().call_later)
-        self.connections = Connections(
-            Door(self.namespaces, self._legacy_tokens.of, log, self._announcer, lambda: self._certificate.pem)
-        )
+        self._judge = Judge(self.namespaces, self._legacy_tokens)
+        door = Door(self.namespaces, self._judge, log, self._announcer, lambda: self._certificate.pem)
+        self.connections = Connections(door)
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT, then drain.
@@ -178,6 +179,7 @@ class Service:
     async def _client(self, stack: AsyncExitStack) -> ApiClient:
         assert self._credentials is not None  # noqa: S101
         client = await stack.enter_async_context(ApiClient(self._credentials, f"boundtoken/{__version__}"))
+        self._judge.client = client
         self.namespaces.fetch = picture.fetch_from(client, self._say_lookup_problem)
         return client
 

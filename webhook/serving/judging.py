@@ -1,0 +1,100 @@
+"""What a judgement needs beside the request: the namespace, its legacy tokens, and for a preview its pods.
+
+A preview is no hot path: people change namespaces by hand. Pages are small, because decoding one keeps every review waiting.
+"""
+
+import asyncio
+
+import msgspec
+
+from ..cluster.client import ApiClient
+from ..cluster.legacy import LegacyTokens
+from ..cluster.namespaces import Namespaces
+from ..core import enforcement, finals, policy, preview
+from ..core.enforcement import Judgement
+from ..core.policy import ClusterLayer
+from ..core.preview import ListedPod, Preview
+from ..core.review import FinalRequest
+from ..core.rules import Bounds
+from ..errors import ApiError, Unauthenticated
+
+PAGE = 100
+MAX_PODS = 3000
+SECONDS = 1.0
+"""Pod Security admission's own limits for the same answer."""
+
+
+class _ListMeta(msgspec.Struct, rename="camel"):
+    continue_: str = msgspec.field(name="continue", default="")
+    remaining_item_count: int | None = None
+
+
+class _Pods(msgspec.Struct):
+    metadata: _ListMeta
+    items: list[ListedPod] | None = None
+
+
+_PODS = msgspec.json.Decoder(_Pods)
+
+
+NOWHERE = policy.resolve_namespace(ClusterLayer(), {})
+"""The namespace of what is not judged by any."""
+
+
+class Judge:
+    """Judges requests. Without a client (standalone) there are no pods that a preview could look at."""
+
+    def __init__(self, namespaces: Namespaces, legacy_tokens: LegacyTokens) -> None:
+        self.client: ApiClient | None = None
+        self._namespaces = namespaces
+        self._legacy_tokens = legacy_tokens
+
+    async def judge(self, request: FinalRequest) -> Judgement:
+        """The judgement; outcome `failed` where nobody knows the namespace."""
+        cluster = self._namespaces.cluster
+        if isinstance(request.object, finals.Namespace):
+            return await self._preview(request, cluster)
+        if not enforcement.needs_namespace(request, cluster):
+            return enforcement.judge(request, cluster, NOWHERE)
+        namespace = self._namespaces.get(request.namespace) or await self._namespaces.find(request.namespace)
+        if namespace is None:
+            return Judgement("namespace-unknown", "failed")
+        return enforcement.judge(request, cluster, namespace, self._legacy_tokens.of(request.namespace))
+
+    async def _preview(self, request: FinalRequest, cluster: ClusterLayer) -> Judgement:
+        """Warnings for what would fail now; never a denial."""
+        new, old, name = request.object, request.old_object, request.name
+        if not isinstance(new, finals.Namespace) or not isinstance(old, finals.Namespace) or self.client is None:
+            return Judgement("not-a-pod-create")
+        if name in cluster.excluded or name == cluster.own_namespace or name in cluster.exemptions.namespaces:
+            return Judgement("excluded-namespace")
+        layer, changed = preview.changes(old, new, cluster)
+        if not changed:
+            return Judgement("not-enforced")
+        bounds = Bounds(layer.locks, cluster.api_audiences, self._legacy_tokens.of(name))
+        looked = Preview(name, cluster, bounds, changed)
+        warnings = looked.warnings(await self._look(self.client, name, looked))
+        return Judgement("violates", "warned", warnings=warnings) if warnings else Judgement("complies")
+
+    async def _look(self, client: ApiClient, namespace: str, looked: Preview) -> str:
+        """Show the pods to the preview; gives what was not seen, in words."""
+        path, query, seen, rest = f"/api/v1/namespaces/{namespace}/pods", {"limit": str(PAGE)}, 0, "all"
+        try:
+            async with asyncio.timeout(SECONDS):
+                while True:
+                    page = _PODS.decode(await client.get(path, query=query, seconds=SECONDS))
+                    looked.add(page.items or ())
+                    seen += len(page.items or ())
+                    rest, query = (
+                        str(page.metadata.remaining_item_count or "some"),
+                        {**query, "continue": page.metadata.continue_},
+                    )
+                    if not page.metadata.continue_:
+                        return ""
+                    if seen >= MAX_PODS:
+                        break
+        except TimeoutError:
+            pass
+        except (ApiError, Unauthenticated, msgspec.DecodeError) as problem:
+            return f"existing pods were not all looked at: {problem}"
+        return f"{seen} existing pods were looked at, and {rest} more were not: at most {MAX_PODS} pods or {SECONDS:.0f} s"
