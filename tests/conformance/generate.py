@@ -175,6 +175,11 @@ def legacy(kind: str, field: str) -> Finding:
     return ("legacy-token", f"spec.{KINDS[kind]}.{field}.name", place(kind))
 
 
+def on_host(pod: Json) -> None:
+    pod["spec"]["hostNetwork"] = True
+
+
+MIRROR: list[Tweak] = [on_node, on_host, annotated("kubernetes.io/config.mirror", "x")]
 SPOOFED = annotated("boundtoken.dev/status", "injected policy=00000000")
 BOUND_PASS: list[tuple[str, list[Tweak]]] = [
     ("base", []),
@@ -184,7 +189,8 @@ BOUND_PASS: list[tuple[str, list[Tweak]]] = [
     ("token-lifetime", [token(3607, VAULT)]),
     ("token-lifetime", [token(3600), mount_in("container")]),
     ("token-lifetime", [an_empty_dir]),
-    ("token-lifetime", [on_node, annotated("kubernetes.io/config.mirror", "x"), lambda pod: pod["spec"].update(hostNetwork=True)]),
+    ("token-lifetime", [token(3600), on_node]),
+    ("token-lifetime", MIRROR),
     ("token-audience", [token(3600, API_AUDIENCE)]),
     ("token-audience", [token(3600, VAULT)]),
     ("legacy-token", [secret_volume("ordinary")]),
@@ -200,6 +206,7 @@ BOUND_FAIL: list[tuple[list[Finding], list[Tweak]]] = [
     ([lifetime("kube-api-access-x7k2p")], [automounted(3607)]),
     ([lifetime("boundtoken")], [token(3607, name="boundtoken"), SPOOFED]),
     ([lifetime()], [token(3607), on_node]),
+    ([lifetime()], [token(3607), *MIRROR]),
     ([lifetime()], [token(3607), annotated("boundtoken.dev/enforce", "off")]),
     ([lifetime("t"), lifetime("u")], [token(3607), token(3607, name="u")]),
     ([audience()], [token(3600, "https://elsewhere.example.com")]),

@@ -9,10 +9,13 @@ from hypothesis import strategies as st
 
 from tests.laws.strategies import annotations, anything, pods, wanted
 from tests.pods import Json, a_container, a_request, a_review, applied, automounted, mounts, volume_names
-from webhook.core import admission, injection, names, policy, review
+from webhook.core import admission, enforcement, expected, finals, injection, names, policy, review, rules
 from webhook.core.admission import Verdict
+from webhook.core.demands import Demand
+from webhook.core.finals import FinalPod
 from webhook.core.pods import is_automounted, same_path
 from webhook.core.policy import ClusterLayer, NamespaceLayer, TokenPolicy
+from webhook.core.rules import Bounds
 from webhook.errors import MalformedReview
 
 settings.register_profile("laws", deadline=None, max_examples=100)
@@ -226,3 +229,64 @@ def test_no_fault_is_lost_between_policy_and_reply(pod: Json, given_: dict[str, 
         assert len(warning) <= names.MAX_WARNING_CHARS
         assert warning.isprintable()
         assert warning.startswith((names.DOMAIN, '"' + names.DOMAIN))
+
+
+def _findings(spec: finals.FinalSpec) -> set[tuple[str, str, str]]:
+    found = rules.evaluate(FinalPod(spec=spec), Demand("strict", "v1"), Bounds(api_audiences=("api",)))
+    return {(each.rule, each.field, each.problem) for each in found}
+
+
+def without_our_volumes(pod: Json) -> Json:
+    """The pod without volumes of our names or the plugin's, and without mounts of what is not there."""
+    spec = pod["spec"]
+    spec["volumes"] = [each for each in spec.get("volumes") or [] if not _can_be_ours(each["name"])]
+    there = {each["name"] for each in spec["volumes"]}
+    for container in [*(spec.get("initContainers") or []), *spec["containers"]]:
+        container["volumeMounts"] = [each for each in container.get("volumeMounts") or [] if each["name"] in there]
+    return pod
+
+
+@given(pods().map(without_our_volumes), annotations | wanted)
+def test_a_template_is_expected_to_become_what_its_pods_become(pod: Json, given_: dict[str, str]) -> None:
+    namespace = settled(given_)
+    template = msgspec.convert(pod, finals.FinalTemplate)
+    own = pod["metadata"].get("annotations") or {}
+    spec, _ = expected.pod_spec(template, policy.resolve(namespace, own, layer="workload"))
+    became = msgspec.convert(after(automounted(pod), namespace), FinalPod)
+    assert _findings(spec) == _findings(became.spec)
+
+
+@given(pods(), annotations | wanted)
+def test_what_we_inject_complies_where_nothing_else_has_a_token(pod: Json, given_: dict[str, str]) -> None:
+    """With the default lifetime, automount disabled, and no token or skipped container of the pod's author."""
+    pod["spec"]["volumes"] = []
+    pod["metadata"]["annotations"] = {}
+    for container in [*(pod["spec"].get("initContainers") or []), *pod["spec"]["containers"]]:
+        container["volumeMounts"] = []
+    namespace = settled(
+        {
+            names.INJECT: "enabled",
+            names.AUTOMOUNT: "disabled",
+            **{name: value for name, value in given_.items() if name in (names.MOUNT_PATH, names.AUDIENCE)},
+        }
+    )
+    became = msgspec.convert(after(automounted(pod), namespace), FinalPod)
+    assert _findings(became.spec) == set()
+
+
+@given(
+    anything,
+    st.sampled_from(["CREATE", "UPDATE"]),
+    st.sampled_from(["Pod", "Deployment", "Secret", "Namespace", "TokenRequest"]),
+)
+def test_a_judgement_of_any_object_is_given_or_the_review_is_malformed(held: Any, operation: str, kind: str) -> None:
+    group = {"Deployment": "apps", "TokenRequest": "authentication.k8s.io"}.get(kind, "")
+    namespace = settled({names.ENFORCE: "strict"})
+    for made in (held, {"metadata": held, "spec": held}, {"spec": {"volumes": held, "containers": held}}):
+        body = msgspec.json.encode(a_review(made, kind=kind, group=group, operation=operation))
+        try:
+            request = review.decode_final(body)
+        except MalformedReview:
+            continue
+        if not isinstance(request.object, finals.Namespace):
+            enforcement.judge(request, CLUSTER, namespace)

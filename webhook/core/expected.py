@@ -3,10 +3,12 @@
 A template has not met admission yet; judged as it stands, nearly every one would pass and nearly every pod fail.
 """
 
+from collections.abc import Callable
+
 import msgspec
 
 from . import injection, names, pods
-from .finals import FinalProjected, FinalSource, FinalSpec, FinalTemplate, FinalVolume
+from .finals import FinalContainer, FinalProjected, FinalSource, FinalSpec, FinalTemplate, FinalVolume
 from .pods import ConfigMapSource, DownwardItem, DownwardSource, FieldRef, TokenSource
 from .policy import Resolution
 
@@ -25,26 +27,31 @@ def pod_spec(template: FinalTemplate, settled: Resolution) -> tuple[FinalSpec, b
     inject = wanted.inject and (
         says is not False or carries_ours or settled.decided_by["inject"] not in ("namespace", "defaults")
     )
-    lacking = [
-        container.name
-        for kind, container in spec.everyone()
-        if not any(m.mount_path == names.DEFAULT_PATH for m in container.mounts)
-    ]
+    everyone = [container for _, container in spec.everyone()]
+    lacking = {each.name for each in everyone if all(mount.mount_path != names.DEFAULT_PATH for mount in each.mounts)}
     comes = (says is not False and bool(lacking)) or any(map(pods.is_automounted, held))
+    kept = comes and bool(lacking & set(wanted.skip_containers))
     at_default = wanted.mount_path == names.DEFAULT_PATH
+    rewritten = inject and wanted.automount and comes and not kept
     added: list[FinalVolume] = []
     if inject:
-        rewritten = wanted.automount and comes and at_default
-        name = AUTOMOUNTED if rewritten else names.VOLUME
-        added.append(_api_access(name, wanted.audience, wanted.expiration_seconds))
-        if wanted.automount and comes and not at_default:
-            added.append(_api_access(AUTOMOUNTED, "", wanted.expiration_seconds))
-        added += [_further(each.file, each.audience, each.expiration_seconds) for each in wanted.tokens]
-    as_it_came = comes and ((not inject and wanted.automount) or bool(set(lacking) & set(wanted.skip_containers)))
-    if as_it_came:
+        others = [each for each in everyone if each.name not in wanted.skip_containers]
+        if (rewritten and at_default) or any(map(_lacks(wanted.mount_path), others)):
+            name = AUTOMOUNTED if rewritten and at_default else names.VOLUME
+            added.append(_api_access(name, wanted.audience, wanted.expiration_seconds))
+        if any(map(_lacks(names.TOKENS_PATH), others)):
+            added += [_further(each.file, each.audience, each.expiration_seconds) for each in wanted.tokens]
+    if rewritten and not at_default:
+        added.append(_api_access(AUTOMOUNTED, "", wanted.expiration_seconds))
+    if kept or (comes and not inject and wanted.automount):
         added.append(_api_access(AUTOMOUNTED, "", names.YEAR_TRAP_SECONDS))
     stays = [each for each in held if not pods.is_automounted(each) and not (inject and injection.is_ours(each))]
     return msgspec.structs.replace(spec, volumes=(*stays, *added)), comes and says is None
+
+
+def _lacks(path: str) -> Callable[[FinalContainer], bool]:
+    """Whether a container mounts nothing there, so that admission will."""
+    return lambda container: not any(pods.same_path(mount.mount_path, path) for mount in container.mounts)
 
 
 def _api_access(name: str, audience: str, seconds: int) -> FinalVolume:
