@@ -146,6 +146,8 @@ class Service:
             loops.append(partial(self._follow_namespaces, client))
             if self._config.legacy_tokens:
                 loops.append(partial(legacy.follow, client, self._legacy_tokens, self._log))
+            else:
+                self._log.info("legacy tokens are not looked for", cure="--legacy-tokens on")
             loops += [self._follow_certificate] if self._config.tls_cert else self._make_certificates(client)
         return loops
 
