@@ -228,6 +228,7 @@ def test_token_requests_of_people_are_governed_and_the_clusters_are_not(cluster:
     with pytest.raises(KubectlError, match=r'spec.audiences: "elsewhere" is not allowed here; allowed: "vault"'):
         ask("--audience=elsewhere")
     assert life(ask("--duration=7200s", "--audience=vault")) == 7200
+    assert life(ask("--duration=9000s", "--as=system:kube-controller-manager", user="admin")) == 9000
     body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 9000}}
     path = f"{NAMESPACES}/{namespace}/serviceaccounts/default/token"
     with pytest.raises(Refused, match="must be at most 7200"):

@@ -254,3 +254,22 @@ def test_token_requests_and_legacy_secrets_are_governed_only_where_it_is_switche
     assert judged({**secret, "type": "Opaque"}, governing, request={"kind": "Secret"}).message == ""
     assert judged(far, governing, request=TOKEN_REQUEST, enforce="bound").outcome == "denied"
     assert judged(far, governing, request=TOKEN_REQUEST).outcome == "unchanged"
+
+
+@pytest.mark.parametrize(
+    "exemptions",
+    [
+        Exemptions(usernames=frozenset({"alice"})),
+        Exemptions(namespaces=frozenset({"shop"})),
+        Exemptions(service_accounts=frozenset({"shop/default"})),
+    ],
+)
+def test_exemptions_hold_for_token_requests_too(exemptions: Exemptions) -> None:
+    far = {"spec": {"expirationSeconds": 4294967296}}
+    for spared, reason in ((exemptions, "exempt"), (Exemptions(), "violates")):
+        cluster = ClusterLayer(governs_token_requests=True, exemptions=spared)
+        assert judged(far, cluster, request={**TOKEN_REQUEST, "name": "default"}, enforce="bound").reason == reason
+
+
+def test_a_template_where_only_pods_are_enforced_is_not_judged() -> None:
+    assert judged(a_deployment(), request=DEPLOYMENT, enforce="strict").reason == "not-enforced"

@@ -41,11 +41,6 @@ class Demands(msgspec.Struct, frozen=True):
     def of(self, mode: Mode) -> Demand:
         return {"enforce": self.enforce, "warn": self.warn, "audit": self.audit}[mode]
 
-    @property
-    def any(self) -> bool:
-        """Whether any mode asks for anything."""
-        return any(self.of(mode).level != "off" for mode in MODES)
-
 
 Problem = tuple[str, str, str]
 """Annotation, value, and what became of it and would be right."""

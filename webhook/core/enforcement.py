@@ -65,18 +65,21 @@ def judge(
     if (unjudged := _unjudged(request, cluster)) is not None:
         return Judgement(unjudged)
     bounds = Bounds(namespace.locks, cluster.api_audiences, legacy_tokens)
+    exempt = _exemption(request, cluster)
     if isinstance(held, TokenRequest | Secret):
+        if exempt:
+            return Judgement("exempt", audit={"exempt": exempt})
         return _govern(request, held, bounds, namespace.demands.enforce.level)
     demands = namespace.demands
     faults = tuple(fault for fault in namespace.resolution.faults if fault.annotation in _DEMANDS)
     audit = {"policy": f"enforce={demands.enforce},warn={demands.warn},audit={demands.audit}"}
     if faults:
         audit["error"] = "; ".join(map(str, faults))
-    if not demands.any:
-        return Judgement("not-enforced", audit=audit if faults else {}, faults=faults)
     is_workload = isinstance(held, FinalWorkload)
     modes = [mode for mode in MODES if demands.of(mode).level != "off" and not (is_workload and mode == "enforce")]
-    if exempt := _exemption(request, cluster):
+    if not modes:
+        return Judgement("not-enforced", audit=audit if faults else {}, faults=faults)
+    if exempt:
         evaluations = tuple(("exempt", mode, demands.of(mode).level) for mode in modes)
         return Judgement("exempt", audit={**audit, "exempt": exempt}, evaluations=evaluations, faults=faults)  # type: ignore[arg-type]
     pod, unless = _pod(request, namespace)
@@ -121,6 +124,8 @@ def _exemption(request: FinalRequest, cluster: ClusterLayer) -> str:
     template: FinalPod | FinalTemplate | None = held if isinstance(held, FinalPod) else None
     if isinstance(held, FinalWorkload):
         template = held.template
+    if isinstance(held, TokenRequest) and f"{request.namespace}/{request.name}" in exempt.service_accounts:
+        return "serviceAccount"
     return exempt_by_pod(template.spec, request.namespace, cluster) if template is not None else ""
 
 
