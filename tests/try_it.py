@@ -112,7 +112,7 @@ In another terminal:
   export KUBECONFIG={plane.kubeconfig()}
   alias kubectl='{build.binary()} kubectl'
 
-Three things to try:
+Four things to try:
 
   1. what a pod would get, without making it
      echo {shlex.quote(pod)} | kubectl create -n after -f - --dry-run=server -o yaml
@@ -123,6 +123,10 @@ Three things to try:
      kubectl apply -f manifests/examples/namespace.yaml -f manifests/examples
      kubectl get pods -n shop -o yaml | grep -B3 -A12 serviceAccountToken
      kubectl annotate deployment cart -n shop boundtoken.dev/expiration-seconds-
+  4. demand bound tokens: see which pods would fail, then see one refused
+     kubectl annotate namespace default boundtoken.dev/enforce=bound --dry-run=server
+     kubectl annotate namespace default boundtoken.dev/enforce=bound
+     kubectl run year-long --image=nginx
 
 Ctrl-C stops everything and leaves nothing behind.
 """,

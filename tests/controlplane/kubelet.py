@@ -121,7 +121,8 @@ class RunningPod:
 
     @property
     def log(self) -> str:
-        return (self.folder / "log").read_text(errors="replace")
+        path = self.folder / "log"
+        return path.read_text(errors="replace") if path.exists() else ""  # a failed teardown may ask after the end
 
     @property
     def metrics_url(self) -> str:

@@ -37,7 +37,7 @@ def test_a_denial_says_all_at_once_the_field_first_the_cure_last() -> None:
     assert said.outcome == "denied"
     assert said.message == (
         'violates boundtoken "strict:v1": spec.volumes.projected.sources.serviceAccountToken.expirationSeconds: volume "t": 3607 '
-        "becomes a year (31536000 s); let boundtoken inject it, or ask for 3600 or less; spec.containers.volumeMounts.readOnly: "
+        "becomes a year; set boundtoken.dev/inject: enabled, or ask for 3600; spec.containers.volumeMounts.readOnly: "
         'containers "a", "b": '
         'volume "t" holds a token and is mounted writable; set readOnly: true'
     )

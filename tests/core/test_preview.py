@@ -70,7 +70,7 @@ def test_each_thing_is_said_once_with_all_its_owners() -> None:
     assert looked(*pods).warnings() == (
         'existing pods in namespace "shop" violate the new boundtoken enforce level "bound:v1"',
         "deployment/web (2 pods), pod/d0, pod/d1 and 2 more: spec.volumes.projected.sources.serviceAccountToken.expirationSeconds: "
-        'volume "kube-api-access-*": 3607 becomes a year (31536000 s); let boundtoken inject it, or ask for 86400 or less',
+        'volume "kube-api-access-*": 3607 becomes a year; set boundtoken.dev/inject: enabled, or ask for 86400',
     )
 
 

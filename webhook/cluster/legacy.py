@@ -2,10 +2,11 @@
 
 from collections import defaultdict
 
+from ..core import names
 from .watch import Alive, Changed, Deleted, Event, Listed, Lost, ObjectMeta
 
 PATH = "/api/v1/secrets"
-SELECTOR = "type=kubernetes.io/service-account-token"
+SELECTOR = f"type={names.LEGACY_TOKEN_TYPE}"
 """A field that the API server can select by (pkg/registry/core/secret SelectableFields)."""
 
 Name = tuple[str, str]

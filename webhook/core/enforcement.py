@@ -24,7 +24,7 @@ from .text import cut
 Decision = Literal["allow", "deny", "exempt"]
 MAX_AUDIT_CHARS = 8192
 """Of the violations in one audit annotation: they are in a log line together with everything else."""
-UNLESS = "unless the service account opts out of automount"
+UNLESS = "unless its service account opts out"
 
 _DEMANDS = frozenset(name for mode in MODES for name in (names.DOMAIN + mode, f"{names.DOMAIN}{mode}-version"))
 _JUDGED: frozenset[tuple[type, str, str]] = frozenset(

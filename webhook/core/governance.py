@@ -10,7 +10,6 @@ from .pods import TokenSource
 from .rules import Bounds
 from .text import quoted
 
-LEGACY_TYPE = "kubernetes.io/service-account-token"
 NODES, CONTROLLERS = "system:nodes", "system:kube-controller-manager"
 WEBHOOK_KINDS = frozenset({"ValidatingWebhookConfiguration", "MutatingWebhookConfiguration"})
 
@@ -31,7 +30,7 @@ def token_request(held: TokenRequest, user: UserInfo, bounds: Bounds, level: Lev
     extended = is_pod_bound and all(map(bounds.is_api_audience, audiences))
     lives = rules.lifetime(source, bounds) if extended else asked or names.DEFAULT_EXPIRATION_SECONDS
     if lives > maximum:
-        makes = f"{asked} becomes a year ({lives} s)" if lives != asked else f"must be at most {maximum}, not {asked}"
+        makes = f"{asked} becomes a year" if lives != asked else f"must be at most {maximum}, not {asked}"
         problems.append(f"spec.expirationSeconds: {makes}; ask for {maximum} or less, such as --duration={maximum}s")
     if strange := [audience for audience in audiences if not bounds.allows(audience)]:
         allowed = ", ".join(map(quoted, sorted(bounds.locks.allowed_audiences or ()))) or "none but the API server's own"
@@ -41,7 +40,7 @@ def token_request(held: TokenRequest, user: UserInfo, bounds: Bounds, level: Lev
 
 def legacy_secret(held: Secret) -> list[str]:
     """What is wrong with creating this Secret."""
-    if held.type != LEGACY_TYPE:
+    if held.type != names.LEGACY_TOKEN_TYPE:
         return []
     cure = "use kubectl create token, or a projected serviceAccountToken in the pod"
-    return [f"type: a Secret of type {LEGACY_TYPE} holds a token that never ends; {cure}"]
+    return [f"type: a Secret of type {names.LEGACY_TOKEN_TYPE} holds a token that never ends; {cure}"]

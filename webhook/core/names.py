@@ -43,6 +43,8 @@ OURS_ON_PODS: Final = frozenset({STATUS, FROM_WORKLOAD})
 
 MIRROR_POD: Final = "kubernetes.io/config.mirror"  # core/v1 MirrorPodAnnotationKey; the kubelet sets it
 
+LEGACY_TOKEN_TYPE: Final = "kubernetes.io/service-account-token"  # noqa: S105  (core/v1 SecretTypeServiceAccountToken)
+
 NAMESPACE: Final = "boundtoken-system"  # manifests/10-namespace.yaml
 APP: Final = "boundtoken"  # Deployment, Service, service account, webhook configuration, Secret prefix
 NEVER_TOUCHED: Final = frozenset({"kube-system", "kube-public", "kube-node-lease"})

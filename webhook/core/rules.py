@@ -82,8 +82,8 @@ def token_lifetime(pod: FinalPod, bounds: Bounds, level: Level) -> Iterator[Find
         asked, near = token.expiration_seconds, _near(maximum)
         problem, cure = f"must be at most {maximum}, not {asked}", f"ask for {near} or less"
         if lives != asked:
-            problem = f"{asked} becomes a year ({lives} s)"
-            cure = f"let boundtoken inject it, or ask for {near} or less"
+            problem = f"{asked} becomes a year"
+            cure = f"set {names.INJECT}: enabled, or ask for {near}"
         yield Finding("token-lifetime", f"{TOKEN}.expirationSeconds", ("volume", volume.name), problem, cure)
 
 
