@@ -7,6 +7,7 @@ the one of 127.97.0.0/16 on which the process listens. Every other address is di
 import asyncio
 import contextlib
 import threading
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +24,55 @@ def heard(ip: str) -> str:
     return ip.replace(TELLS, HEARS, 1) if ip.startswith(TELLS) else ip
 
 
-class Egress:
-    """Listens from `start` to `stop`, in a thread of its own."""
+class Background:
+    """A loop in a thread of its own, from `start` to `stop`; what `run` was given is cancelled at the end."""
 
-    def __init__(self, socket: Path) -> None:
-        self.socket = socket
+    def __init__(self) -> None:
+        self._open: set[asyncio.Task[None]] = set()
         self._ready = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop = asyncio.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._main()), daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+        self._ready.wait(10)
+
+    def stop(self) -> None:
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._stop.set)
+            self._thread.join()
+
+    def run(self, work: Coroutine[Any, Any, None]) -> None:
+        """A task of the loop; called from within it."""
+        task = asyncio.create_task(work)
+        self._open.add(task)
+        task.add_done_callback(self._open.discard)
+
+    async def begin(self) -> None:
+        """Open what is served."""
+
+    def end(self) -> None:
+        """Close it."""
+
+    async def _main(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        await self.begin()
+        self._ready.set()
+        await self._stop.wait()
+        self.end()
+        for task in (still := list(self._open)):
+            task.cancel()
+        await asyncio.gather(*still, return_exceptions=True)
+        await asyncio.sleep(0.05)  # transports close in the next round of the loop
+
+
+class Egress(Background):
+    """The proxy on this Unix socket."""
+
+    def __init__(self, socket: Path) -> None:
+        super().__init__()
+        self.socket = socket
 
     def configuration(self) -> dict[str, Any]:
         """What `--egress-selector-config-file` wants to read."""
@@ -43,23 +84,11 @@ class Egress:
             "egressSelections": [cluster],
         }
 
-    def start(self) -> None:
-        self._thread.start()
-        self._ready.wait(10)
+    async def begin(self) -> None:
+        self._server = await asyncio.start_unix_server(lambda *ends: self.run(self._tunnel(*ends)), self.socket)
 
-    def stop(self) -> None:
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._stop.set)
-            self._thread.join()
-
-    async def _main(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        tasks = Tasks()
-        server = await asyncio.start_unix_server(lambda *ends: tasks.run(self._tunnel(*ends)), self.socket)
-        self._ready.set()
-        await self._stop.wait()
-        server.close()
-        await tasks.cancel()
+    def end(self) -> None:
+        self._server.close()
 
     async def _tunnel(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -72,24 +101,6 @@ class Egress:
             return
         writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
         await joined((reader, writer), ends)
-
-
-class Tasks:
-    """Tasks that live until they end or are cancelled together."""
-
-    def __init__(self) -> None:
-        self._open: set[asyncio.Task[None]] = set()
-
-    def run(self, work: Any) -> None:
-        task = asyncio.create_task(work)
-        self._open.add(task)
-        task.add_done_callback(self._open.discard)
-
-    async def cancel(self) -> None:
-        for task in (still := list(self._open)):
-            task.cancel()
-        await asyncio.gather(*still, return_exceptions=True)
-        await asyncio.sleep(0.05)  # transports close in the next round of the loop
 
 
 Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]

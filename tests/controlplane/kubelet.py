@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from tests.controlplane.cluster import NODE, ControlPlane, Refused
-from tests.controlplane.egress import Tasks, heard, joined, told
+from tests.controlplane.egress import Background, heard, joined, told
 
 ROOT = Path(__file__).parents[2]
 EVERY_SECONDS = 0.2
@@ -299,39 +299,27 @@ def node_token(plane: ControlPlane, pod: dict[str, Any], wanted: dict[str, Any])
     return str(plane.call("POST", path, body, user="node")["status"]["token"])
 
 
-class Proxy:
+class Proxy(Background):
     """kube-proxy for the Services of one namespace: new connections go to ready endpoints, old ones live on."""
 
     def __init__(self, plane: ControlPlane, namespace: str) -> None:
+        super().__init__()
         self._plane = plane
         self._namespace = namespace
         self._backends: dict[str, list[tuple[str, int]]] = {}
         self._servers: dict[str, asyncio.Server] = {}
         self._turn = itertools.count()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._stop = asyncio.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._main()), daemon=True)
 
     def ready(self, service: str) -> int:
         """How many endpoints the Service has as kube-proxy knows it."""
         return len(self._backends.get(service) or ())
 
-    def start(self) -> None:
-        self._thread.start()
+    async def begin(self) -> None:
+        self.run(self._follow())
 
-    def stop(self) -> None:
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join()
-
-    async def _main(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._tasks = Tasks()
-        self._tasks.run(self._follow())
-        await self._stop.wait()
+    def end(self) -> None:
         for server in self._servers.values():
             server.close()
-        await self._tasks.cancel()
 
     async def _follow(self) -> None:
         while True:
@@ -356,7 +344,7 @@ class Proxy:
             ]
             if name not in self._servers:
                 self._servers[name] = await asyncio.start_server(
-                    lambda *ends, name=name: self._tasks.run(self._forward(name, *ends)),
+                    lambda *ends, name=name: self.run(self._forward(name, *ends)),
                     spec["clusterIP"],
                     spec["ports"][0]["port"],
                 )

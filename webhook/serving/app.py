@@ -62,12 +62,15 @@ class Door:
         if http.headers.get("Content-Type") != JSON and http.content_type.lower() != JSON:
             return _sentence(415, "Content-Type must be application/json")
         self._in_flight += 1
+        body = b""
         try:
             body = await read_body(http)
             return Reply(await (self._mutate(body) if path == "/mutate" else self._validate(body)))
         except Unjudged as problem:
             return _sentence(500, str(problem))
         except MalformedReview as problem:
+            count("other", "other", "failed", "malformed-review")
+            self._log.warning("malformed review", problem=str(problem), bytes=len(body))
             return _sentence(400, str(problem))
         except (TooLarge, TooSlow) as problem:
             answer = _sentence(413 if isinstance(problem, TooLarge) else 408, str(problem))
@@ -87,11 +90,7 @@ class Door:
 
     async def _mutate(self, body: bytes) -> bytes:
         start = perf_counter()
-        try:
-            request = review.decode(body)
-        except MalformedReview as problem:
-            self._say_malformed(problem, len(body))
-            raise
+        request = review.decode(body)
         namespace = self.namespaces.get(request.namespace)
         if namespace is None and admission.needs_namespace(request, self.namespaces.cluster):
             try:
@@ -100,10 +99,6 @@ class Door:
                 return self._allowed(request, problem, start)
         return self.answer(request, namespace, start)
 
-    def _say_malformed(self, problem: MalformedReview, size: int) -> None:
-        count("other", "other", "failed", "malformed-review")
-        self._log.warning("malformed review", problem=str(problem), bytes=size)
-
     async def _validate(self, body: bytes) -> bytes:
         """The judgement, announced.
 
@@ -111,11 +106,7 @@ class Door:
         for, Ignore elsewhere. A pod that we could not judge is not called compliant.
         """
         start = perf_counter()
-        try:
-            request = review.decode_final(body)
-        except MalformedReview as problem:
-            self._say_malformed(problem, len(body))
-            raise
+        request = review.decode_final(body)
         try:
             judgement = await self._judge.judge(request)
         except Exception as problem:  # noqa: BLE001  (the outermost edge of a request)
