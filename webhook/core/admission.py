@@ -24,7 +24,7 @@ from .patch import Operation
 from .pods import CronJob, Pod, Workload, same_path
 from .policy import ClusterLayer, Fault, NamespaceLayer, Resolution
 from .review import Request, Response, encode_patch
-from .text import cut, quoted
+from .text import limited, quoted
 
 Outcome = Literal["patched", "unchanged", "failed", "denied", "warned"]
 Reason = Literal[
@@ -94,7 +94,7 @@ def _label(request: Request) -> Verdict:
 
 
 def respond(uid: str, verdict: Verdict) -> Response:
-    """The response that carries a verdict: always allowed, since this release never denies."""
+    """The response that carries a verdict: always allowed, because mutation denies nothing."""
     audit: dict[str, str] = {"reason": verdict.reason}
     if verdict.policy:
         audit["policy"] = verdict.policy
@@ -222,8 +222,4 @@ def _advice(settled: Resolution, reason: Reason, cluster: ClusterLayer) -> Itera
 
 
 def _warnings(faults: tuple[Fault, ...], advice: Iterable[str] = ()) -> tuple[str, ...]:
-    said = [cut(sentence) for sentence in (*map(str, faults), *advice)]
-    if len(said) <= names.MAX_WARNINGS:
-        return tuple(said)
-    more = len(said) - names.MAX_WARNINGS
-    return (*said[: names.MAX_WARNINGS], f"{names.DOMAIN}*: and {more} more; the audit annotation faults has them all")
+    return limited((*map(str, faults), *advice), "; the audit annotation faults has them all")

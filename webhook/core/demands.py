@@ -50,13 +50,9 @@ def read(annotations: Mapping[str, str], floor: Level = "off") -> tuple[Demands,
     """What these annotations of a namespace demand, not less than the floor, and what was wrong with them."""
     problems: list[Problem] = []
     demands = {mode: _demand(mode, annotations, problems) for mode in MODES}
-    if stricter(floor, demands["enforce"].level) != demands["enforce"].level:
-        demands["enforce"] = Demand(floor, demands["enforce"].version)
+    asked = demands["enforce"]
+    demands["enforce"] = Demand(max(asked.level, floor, key=LEVELS.index), asked.version)
     return Demands(**demands), problems
-
-
-def stricter(one: Level, other: Level) -> Level:
-    return max(one, other, key=LEVELS.index)
 
 
 def named(annotations: Mapping[str, str] | None) -> Level:

@@ -7,7 +7,7 @@
 A pod is judged by what it carries, never by what mutation decided: a fault in the one must not hide from the other.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Literal
 
 import msgspec
@@ -19,7 +19,7 @@ from .finals import FinalPod, FinalSpec, FinalTemplate, FinalWorkload, Secret, T
 from .policy import ClusterLayer, Fault, NamespaceLayer
 from .review import FinalRequest, Response, Status
 from .rules import Bounds, Finding
-from .text import cut
+from .text import cut, limited
 
 Decision = Literal["allow", "deny", "exempt"]
 MAX_AUDIT_CHARS = 8192
@@ -175,14 +175,6 @@ def _said(findings: tuple[Finding, ...], *, unless: bool) -> Iterator[str]:
     for sentence in rules.sentences(findings):
         place = f'"{expected.AUTOMOUNTED}": '
         yield sentence.replace(place, f"{place[:-2]} ({UNLESS}): ") if unless else sentence
-
-
-def limited(sentences: Iterable[str]) -> tuple[str, ...]:
-    """Warnings of a length and a number that reach their reader."""
-    said = [cut(sentence) for sentence in sentences]
-    if len(said) <= names.MAX_WARNINGS:
-        return tuple(said)
-    return (*said[: names.MAX_WARNINGS], f"and {len(said) - names.MAX_WARNINGS} more")
 
 
 def _govern(request: FinalRequest, held: TokenRequest | Secret, bounds: Bounds, level: Level) -> Judgement:

@@ -31,7 +31,8 @@ def token_request(held: TokenRequest, user: UserInfo, bounds: Bounds, level: Lev
     lives = rules.lifetime(source, bounds) if extended else asked or names.DEFAULT_EXPIRATION_SECONDS
     if lives > maximum:
         makes = f"{asked} becomes a year" if lives != asked else f"must be at most {maximum}, not {asked}"
-        problems.append(f"spec.expirationSeconds: {makes}; ask for {maximum} or less, such as --duration={maximum}s")
+        near = bounds.advised(level)
+        problems.append(f"spec.expirationSeconds: {makes}; ask for {near} or less, such as --duration={near}s")
     if strange := [audience for audience in audiences if not bounds.allows(audience)]:
         allowed = ", ".join(map(quoted, sorted(bounds.locks.allowed_audiences or ()))) or "none but the API server's own"
         problems.append(f"spec.audiences: {', '.join(map(quoted, strange))} is not allowed here; allowed: {allowed}")

@@ -9,12 +9,12 @@ import msgspec
 
 from . import expected, names, policy, rules
 from .demands import Demand, Mode
-from .enforcement import exempt_by_pod, limited
+from .enforcement import exempt_by_pod
 from .finals import FinalPod, FinalSpec, LabelledMetadata, Namespace
 from .pods import View
 from .policy import ClusterLayer, NamespaceLayer
 from .rules import Bounds, Finding
-from .text import quoted
+from .text import limited, quoted
 
 TEMPLATE_HASH = "pod-template-hash"  # apps/v1 DefaultDeploymentUniqueLabelKey
 MAX_OWNERS = 3

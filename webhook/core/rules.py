@@ -1,6 +1,7 @@
 """The rules of enforcement: each a pure function from a final pod to what it violates; a level is a tuple of rules.
 
-Nothing that a pod's author writes lowers a level: no annotation and no name is looked at, only what gives a token.
+Nothing that a pod's author writes lowers a level: no annotation is looked at, only what gives a token. (A volume is the
+automounted one by prefix and shape; under another name it is judged as any other token.)
 What admission at CREATE cannot see: tokens that a CSI driver asks for by itself (CSIDriver.spec.tokenRequests), Secrets
 that are made after the pod, a Secret that a container reads through the API, whatever a PersistentVolume refers to.
 """
@@ -49,6 +50,10 @@ class Bounds(msgspec.Struct, frozen=True):
         set_here = self.locks.max_expiration_seconds
         return set_here if set_here < names.MAX_EXPIRATION_SECONDS_LIMIT else DEFAULT_MAXIMUM[level]
 
+    def advised(self, level: Level) -> int:
+        """The longest life to ask for: the maximum, but never 3607."""
+        return self.locks.capped(self.maximum(level))
+
     def is_api_audience(self, audience: str) -> bool:
         """Whether the API server calls itself so; where nobody has told us its names, any may be one."""
         return not audience or not self.api_audiences or audience in self.api_audiences
@@ -79,7 +84,7 @@ def token_lifetime(pod: FinalPod, bounds: Bounds, level: Level) -> Iterator[Find
         lives = lifetime(token, bounds)
         if lives <= maximum:
             continue
-        asked, near = token.expiration_seconds, _near(maximum)
+        asked, near = token.expiration_seconds, bounds.advised(level)
         problem, cure = f"must be at most {maximum}, not {asked}", f"ask for {near} or less"
         if lives != asked:
             problem = f"{asked} becomes a year"
@@ -192,7 +197,3 @@ def _secrets(pod: FinalPod) -> Iterator[tuple[str, tuple[str, str], str]]:
 
 def _place(kind: str, container: FinalContainer) -> tuple[str, str]:
     return {"initContainers": "init container", "containers": "container"}.get(kind, "ephemeral container"), container.name
-
-
-def _near(maximum: int) -> int:
-    return Locks(max_expiration_seconds=maximum).capped(maximum)

@@ -1,5 +1,7 @@
 """User text inside our sentences: quoted, without control characters, cut to a length; never raises."""
 
+from collections.abc import Iterable
+
 from . import names
 
 
@@ -15,6 +17,14 @@ def quoted(text: str, most: int = 60) -> str:
 def cut(sentence: str, most: int = names.MAX_WARNING_CHARS) -> str:
     """`sentence`, with an ellipsis where it was longer than `most` characters."""
     return sentence if len(sentence) <= most else sentence[: most - 1] + "…"
+
+
+def limited(sentences: Iterable[str], where: str = "") -> tuple[str, ...]:
+    """Warnings of a length and a number that reach their reader; the last says how many more there are, and where."""
+    said = [cut(sentence) for sentence in sentences]
+    if len(said) <= names.MAX_WARNINGS:
+        return tuple(said)
+    return (*said[: names.MAX_WARNINGS], f"{names.DOMAIN}*: and {len(said) - names.MAX_WARNINGS} more{where}")
 
 
 def _escaped(char: str) -> str:
