@@ -18,7 +18,7 @@ from webhook.cluster.legacy import LegacyTokens
 from webhook.cluster.namespaces import Namespaces
 from webhook.cluster.watch import Changed, Deleted, Listed
 from webhook.core import enforcement, review
-from webhook.core.policy import ClusterLayer
+from webhook.core.policy import ClusterLayer, Exemptions
 from webhook.serving import judging
 from webhook.serving.judging import Judge
 
@@ -89,7 +89,9 @@ def a_change() -> review.FinalRequest:
     return review.decode_final(msgspec.json.encode(asked))
 
 
-async def looked_at(pods: int, *, pause: float = 0, status: int = 200) -> tuple[tuple[str, ...], int]:
+async def looked_at(
+    pods: int, *, pause: float = 0, status: int = 200, exemptions: Exemptions | None = None
+) -> tuple[tuple[str, ...], int]:
     """The warnings of a preview of so many pods, and how many pages were asked for."""
     pages = 0
 
@@ -111,7 +113,8 @@ async def looked_at(pods: int, *, pause: float = 0, status: int = 200) -> tuple[
     api.server = str(server.make_url("")).rstrip("/")
     try:
         async with ApiClient(api, "test") as client:
-            judge = Judge(Namespaces(ClusterLayer(api_audiences=("api",))), LegacyTokens())
+            cluster = ClusterLayer(api_audiences=("api",), exemptions=exemptions or Exemptions())
+            judge = Judge(Namespaces(cluster), LegacyTokens())
             judge.client = client
             return (await judge.judge(a_change())).warnings, pages
     finally:
@@ -133,6 +136,10 @@ async def test_a_preview_stops_at_its_limits_and_says_what_it_did_not_see(monkey
     (unseen, _, finding), _ = await looked_at(3500, pause=0.4)
     assert unseen == "200 existing pods were looked at, and 3300 more were not: at most 3000 pods or 1 s"
     assert finding.startswith("pod/web (200 pods)")
+
+
+async def test_nobody_looks_at_the_pods_of_an_exempt_namespace() -> None:
+    assert await looked_at(5, exemptions=Exemptions(namespaces=frozenset({"shop"}))) == ((), 0)
 
 
 async def test_a_preview_that_may_not_look_says_so_and_denies_nothing() -> None:

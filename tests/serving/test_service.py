@@ -64,6 +64,16 @@ async def test_readiness_waits_for_certificate_and_namespaces_and_says_so(tmp_pa
             assert await service.get("/readyz") == (200, "ok\n")
 
 
+async def test_readiness_waits_for_legacy_tokens_where_they_are_looked_for_and_says_what_to_do(tmp_path: Path) -> None:
+    async with api_server() as (api, _):  # which has no list of Secrets to give
+        write_pair(tmp_path, a_leaf(an_authority(tmp_path)))
+        flags = {**files_flags(tmp_path, api.server), "legacy_tokens": "on"}
+        async with running(tmp_path, ready=False, **flags) as service:
+            await eventually(lambda: service.service.namespaces.synced and bool(service.said("legacy tokens: watch lost")))
+            assert await service.get("/readyz") == (503, "not ready: the legacy token Secrets are not listed\n")
+            assert "manifests/optional/legacy-tokens.yaml" in service.said("legacy tokens: watch lost")[0]["cure"]
+
+
 async def test_the_picture_follows_the_cluster(tmp_path: Path) -> None:
     async with api_server() as (api, _):
         write_pair(tmp_path, a_leaf(an_authority(tmp_path)))
