@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 SETUP := .venv/.done
 
-.PHONY: help setup run patch cluster test check bench conformance lock clean
+.PHONY: help setup run patch cluster test check bench conformance policies lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -42,6 +42,9 @@ bench: $(SETUP) ## the goals for speed and memory, each with its ratio
 
 conformance: $(SETUP) ## write the fixtures of tests/conformance from their tweaks
 	@$(BIN)/python -m tests.conformance.generate
+
+policies: $(SETUP) ## write manifests/85-enforcement.yaml from the rules
+	@$(BIN)/boundtoken export policies --validating > manifests/.85 && mv manifests/.85 manifests/85-enforcement.yaml
 
 lock: $(SETUP) ## resolve the lock files anew
 	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml -o requirements.lock

@@ -14,7 +14,8 @@ import yaml
 
 from .core import names, wishes
 from .core.demands import LEVELS
-from .core.policy import ClusterLayer, Exemptions, TokenPolicy
+from .core.limits import DEFAULT_MAXIMUM
+from .core.policy import GOVERN_MODES, ClusterLayer, Exemptions, TokenPolicy
 from .core.text import quoted
 from .core.wishes import Locks
 from .errors import BadInput
@@ -52,7 +53,7 @@ def _lifetime(value: Any) -> int:
     if not _is_whole(value) or not low <= value <= high:
         raise ValueError(f"must be a whole number of seconds from {low} to {high}")
     if value == names.YEAR_TRAP_SECONDS:
-        raise ValueError(f"must not be {value}, which the API server makes a year; {names.DEFAULT_EXPIRATION_SECONDS} is right")
+        raise ValueError(f"must not be {value}, which the API server makes a year; {names.YEAR_TRAP_REPLACEMENT} is right")
     return int(value)
 
 
@@ -80,10 +81,14 @@ def _level(value: Any) -> Any:
     return value
 
 
-def _flag(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError("must be true or false")
+def _govern(value: Any) -> Any:
+    if value not in GOVERN_MODES:
+        raise ValueError(f"must be off, warn or enforce{_yaml_trap(value)}")
     return value
+
+
+def _floor_maximum(value: Any) -> int | None:
+    return None if value is None else _maximum(value)
 
 
 def _names(value: Any) -> frozenset[str]:
@@ -99,6 +104,8 @@ def _accounts(value: Any) -> frozenset[str]:
 
 _SWITCH = {"enum": ["enabled", "disabled"]}
 _SECONDS = {"type": "integer", "minimum": names.MIN_EXPIRATION_SECONDS, "maximum": names.MAX_EXPIRATION_SECONDS_LIMIT}
+_SECONDS_OR_NULL = {"type": ["integer", "null"], "minimum": names.MIN_EXPIRATION_SECONDS}
+_GOVERN = {"enum": [*GOVERN_MODES]}
 _LIST = {"type": "array", "items": {"type": "string"}}
 
 FIELDS: dict[str, dict[str, Field] | Field] = {
@@ -112,14 +119,11 @@ FIELDS: dict[str, dict[str, Field] | Field] = {
         "mountPath": Field({"type": "string", "pattern": "^/[^:]+$"}, _text(wishes.mount_path), names.DEFAULT_PATH),
     },
     "locks": {
-        "maxExpirationSeconds": Field(
-            {"type": ["integer", "null"], "minimum": names.MIN_EXPIRATION_SECONDS},
-            _maximum,
-            names.MAX_EXPIRATION_SECONDS_LIMIT,
-        ),
+        "maxExpirationSeconds": Field(_SECONDS_OR_NULL, _maximum, names.MAX_EXPIRATION_SECONDS_LIMIT),
         "allowedAudiences": Field({**_LIST, "type": ["array", "null"]}, _audiences, None),
         "podOverrides": Field({"enum": ["allowed", "denied"]}, _text(wishes.overrides), True),
         "enforceFloor": Field({"enum": [*LEVELS]}, _level, "off"),
+        "enforceFloorMaxExpirationSeconds": Field(_SECONDS_OR_NULL, _floor_maximum, None),
     },
     "namespaces": {"excluded": Field(_LIST, _strings, ())},
     "exemptions": {
@@ -128,8 +132,11 @@ FIELDS: dict[str, dict[str, Field] | Field] = {
         "serviceAccounts": Field(_LIST, _accounts, frozenset()),
         "runtimeClasses": Field(_LIST, _names, frozenset()),
     },
-    "tokenRequests": {"govern": Field({"type": "boolean"}, _flag, False)},
-    "legacySecrets": {"govern": Field({"type": "boolean"}, _flag, False)},
+    "tokenRequests": {
+        "mode": Field(_GOVERN, _govern, "off"),
+        "maxExpirationSeconds": Field(_SECONDS, _lifetime, DEFAULT_MAXIMUM["bound"]),
+    },
+    "legacySecrets": {"mode": Field(_GOVERN, _govern, "off")},
     "apiAudiences": Field(_LIST, _strings, ()),
 }
 
@@ -143,7 +150,7 @@ def parse(text: str, *, own_namespace: str = names.NAMESPACE, api_audiences: tup
     faults = list(_head_faults(document))
     body = {key: value for key, value in document.items() if key not in ("apiVersion", "kind")}
     read = _read(body, FIELDS, "", faults)
-    defaults, locks = read["defaults"], read["locks"]
+    defaults, locks, exemptions = read["defaults"], read["locks"], read["exemptions"]
     if not faults and not _allowed(defaults["audience"], locks["allowedAudiences"]):
         faults.append(f"defaults.audience: must be one of locks.allowedAudiences, and {quoted(defaults['audience'])} is not")
     if faults:
@@ -156,14 +163,25 @@ def parse(text: str, *, own_namespace: str = names.NAMESPACE, api_audiences: tup
             expiration_seconds=defaults["expirationSeconds"],
             mount_path=defaults["mountPath"],
         ),
-        Locks(locks["maxExpirationSeconds"], locks["allowedAudiences"], locks["podOverrides"]),
+        Locks(
+            max_expiration_seconds=locks["maxExpirationSeconds"],
+            allowed_audiences=locks["allowedAudiences"],
+            pod_overrides=locks["podOverrides"],
+        ),
         excluded=names.NEVER_TOUCHED | frozenset(read["namespaces"]["excluded"]),
         own_namespace=own_namespace,
         api_audiences=read["apiAudiences"] or api_audiences,
         enforce_floor=locks["enforceFloor"],
-        exemptions=Exemptions(*(read["exemptions"][key] for key in FIELDS["exemptions"])),
-        governs_token_requests=read["tokenRequests"]["govern"],
-        governs_legacy_secrets=read["legacySecrets"]["govern"],
+        enforce_floor_max_expiration_seconds=locks["enforceFloorMaxExpirationSeconds"],
+        exemptions=Exemptions(
+            namespaces=exemptions["namespaces"],
+            usernames=exemptions["usernames"],
+            service_accounts=exemptions["serviceAccounts"],
+            runtime_classes=exemptions["runtimeClasses"],
+        ),
+        token_requests=read["tokenRequests"]["mode"],
+        token_requests_max_expiration_seconds=read["tokenRequests"]["maxExpirationSeconds"],
+        legacy_secrets=read["legacySecrets"]["mode"],
     )
     return ClusterConfiguration(layer, hashlib.sha256(text.encode()).hexdigest()[:8])
 

@@ -102,6 +102,19 @@ CABUNDLE_IN_SYNC = Gauge(
     "1 while every webhook configuration trusts exactly our authorities; only where certificates are made here.",
     registry=REGISTRY,
 )
+POLICY_IN_SYNC = Gauge(
+    "boundtoken_policy_in_sync",
+    "1 while every policy binding of the API server says what our configuration says; 0 where one is missing.",
+    registry=REGISTRY,
+)
+POLICY_UPDATES = Counter(
+    "boundtoken_policy_updates_total",
+    "What was done about the policy bindings: updated, failed, and missing once a minute for each that is not there.",
+    ("result",),
+    registry=REGISTRY,
+)
+for _result in ("updated", "failed", "missing"):
+    POLICY_UPDATES.labels(_result)
 NAMESPACES = Gauge("boundtoken_namespaces", "Namespaces in the picture.", registry=REGISTRY)
 NAMESPACE_CACHE_SYNCED = Gauge(
     "boundtoken_namespace_cache_synced", "1 once the namespaces have been listed.", registry=REGISTRY

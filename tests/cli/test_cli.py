@@ -14,6 +14,8 @@ from webhook import __version__, config, configuration
 from webhook.cli import certs
 from webhook.cli.certs import Files
 from webhook.config import Address
+from webhook.core.policy import Exemptions
+from webhook.core.wishes import Locks
 from webhook.errors import BadInput
 from webhook.pki import authority
 from webhook.pki.authority import KeyPair
@@ -25,7 +27,18 @@ TLS = {"tls_cert": "a", "tls_key": "b"}
 
 @pytest.mark.parametrize(
     "command",
-    [[], ["serve"], ["certs"], ["certs", "init"], ["certs", "show"], ["certs", "rotate"], ["config"], ["config", "check"]],
+    [
+        [],
+        ["serve"],
+        ["certs"],
+        ["certs", "init"],
+        ["certs", "show"],
+        ["certs", "rotate"],
+        ["config"],
+        ["config", "check"],
+        ["export"],
+        ["export", "policies"],
+    ],
 )
 def test_every_command_explains_itself(command: list[str]) -> None:
     said = boundtoken(*command, "--help")
@@ -103,7 +116,8 @@ def test_a_good_configuration_is_fine_and_a_bad_one_shows_every_fault(tmp_path: 
     bad.write_text(
         HEAD + "defaults: {inject: on, audience: 'a b', mountPath: x, expirationSeconds: 5}\n"
         "locks: {maxExpirationSeconds: 1h, allowedAudiences: vault, podOverride: denied, enforceFloor: off}\n"
-        "namespaces: [a]\ntokenRequests: {govern: 'yes'}\nexemptions: {serviceAccounts: [ci]}\nextra: 1\n"
+        "namespaces: [a]\ntokenRequests: {mode: 'yes', maxExpirationSeconds: 3607}\nlegacySecrets: {mode: off}\n"
+        "exemptions: {serviceAccounts: [ci]}\nextra: 1\n"
     )
     said = boundtoken("config", "check", str(bad))
     assert (said.returncode, said.stderr) == (1, "")
@@ -121,7 +135,10 @@ def test_a_good_configuration_is_fine_and_a_bad_one_shows_every_fault(tmp_path: 
         "it); it is False",
         "namespaces: must be a mapping of excluded",
         'exemptions.serviceAccounts: must be a list of namespace/name, and "ci" is not; it is [\'ci\']',
-        'tokenRequests.govern: must be true or false; it is "yes"',
+        'tokenRequests.mode: must be off, warn or enforce; it is "yes"',
+        "tokenRequests.maxExpirationSeconds: must not be 3607, which the API server makes a year; 3600 is right; it is 3607",
+        "legacySecrets.mode: must be off, warn or enforce (YAML reads an unquoted on, off, yes or no as true or false: quote "
+        "it); it is False",
     ]  # fmt: skip
 
 
@@ -158,6 +175,39 @@ def test_the_configuration_settles_layers_and_locks() -> None:
     assert (layer.locks.max_expiration_seconds, layer.locks.pod_overrides) == (900, False)
     assert layer.excluded == {"legacy", "kube-system", "kube-public", "kube-node-lease"}
     assert layer.api_audiences == ("api",)
+
+
+@pytest.mark.parametrize(
+    ("key", "field", "value"),
+    [
+        ("namespaces", "namespaces", "shop"),
+        ("usernames", "usernames", "alice"),
+        ("serviceAccounts", "service_accounts", "shop/ci"),
+        ("runtimeClasses", "runtime_classes", "kata"),
+    ],
+)
+def test_each_key_of_the_exemptions_exempts_what_it_says(key: str, field: str, value: str) -> None:
+    layer = configuration.parse(HEAD + f"exemptions: {{{key}: [{value}]}}\n").layer
+    assert layer.exemptions == Exemptions(**{field: frozenset({value})})
+
+
+def test_every_key_of_locks_and_requests_lands_where_it_belongs() -> None:
+    layer = configuration.parse(
+        HEAD + "locks: {maxExpirationSeconds: 900, allowedAudiences: [vault], podOverrides: denied, enforceFloor: strict, "
+        "enforceFloorMaxExpirationSeconds: 7200}\ntokenRequests: {mode: warn, maxExpirationSeconds: 1200}\n"
+        "legacySecrets: {mode: enforce}\n"
+    ).layer
+    assert layer.locks == Locks(max_expiration_seconds=900, allowed_audiences=frozenset({"vault"}), pod_overrides=False)
+    assert (layer.enforce_floor, layer.enforce_floor_max_expiration_seconds) == ("strict", 7200)
+    assert (layer.token_requests, layer.token_requests_max_expiration_seconds) == ("warn", 1200)
+    assert layer.legacy_secrets == "enforce"
+
+
+def test_export_prints_what_the_manifests_hold() -> None:
+    said = boundtoken("export", "policies", "--validating")
+    assert (said.returncode, said.stderr) == (0, "")
+    assert said.stdout == (ROOT / "manifests/85-enforcement.yaml").read_text()
+    assert boundtoken("export", "policies").returncode == 2
 
 
 def test_the_schema_names_every_key_and_forbids_others() -> None:

@@ -3,16 +3,23 @@
 import base64
 import itertools
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import yaml
 
-from tests.controlplane.cluster import NODE, ControlPlane, wait_for
+from tests.controlplane.cluster import ISSUER, NODE, ControlPlane, Refused, wait_for
 from tests.controlplane.kubelet import Kubelet, node_token
 from tests.pods import Json, a_container
-from webhook.core import names
+from webhook import configuration as cluster_configuration
+from webhook.core import admission_policies, names, policy_settings
 
 _NUMBERS = itertools.count(1)
+NAMESPACES = "/api/v1/namespaces"
+CONFIGMAP = f"{NAMESPACES}/boundtoken-system/configmaps/boundtoken"
+BINDINGS = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings"
+MERGE = "application/merge-patch+json"
 
 
 class Cluster:
@@ -75,6 +82,34 @@ class Cluster:
             if "serviceAccountToken" in source
         }
 
+    def denial(self, namespace: str, pod: Json, *, user: str = "admin", query: str = "?dryRun=All") -> str:
+        """Why the API server's policy refuses to create the pod; empty where it is created.
+
+        Raises: Refused, where something else refuses it
+        """
+        try:
+            self.plane.call("POST", f"{NAMESPACES}/{namespace}/pods{query}", pod, user=user)
+        except Refused as problem:
+            return denied_by(problem)
+        return ""
+
+    def settings(self, name: str = admission_policies.PODS) -> dict[str, str]:
+        """The annotations of a policy binding that are ours."""
+        held = self.plane.call("GET", f"{BINDINGS}/{name}")["metadata"].get("annotations") or {}
+        return {key: value for key, value in held.items() if key.startswith(names.DOMAIN)}
+
+    def configure(self, configuration: dict[str, Any] | str) -> None:
+        """Give the replicas this configuration, and wait until they have it and the bindings say it."""
+        text = configuration if isinstance(configuration, str) else yaml.safe_dump(configuration)
+        if self.plane.call("GET", CONFIGMAP)["data"]["config.yaml"] == text:
+            return
+        before = {pod.name: pod.log.count("configuration in force") for pod in self.kubelet.pods}
+        self.plane.call("PATCH", CONFIGMAP, {"data": {"config.yaml": text}}, kind=MERGE)
+        wait_for(lambda: all(pod.log.count("configuration in force") > before[pod.name] for pod in self.kubelet.pods), 20)
+        parsed = cluster_configuration.parse(text, api_audiences=(ISSUER,)).layer
+        wanted = policy_settings.annotations(parsed)
+        wait_for(lambda: all(self.settings(name) == wanted for name in admission_policies.BINDINGS), 20)
+
     def audit(self, namespace: str, resource: str = "pods") -> list[dict[str, str]]:
         """The audit annotations of every create of a resource in a namespace."""
         found = []
@@ -84,6 +119,26 @@ class Cluster:
                 if event["objectRef"]["resource"] == resource and event["stage"] == "ResponseComplete":
                     found.append(event.get("annotations") or {})
         return found
+
+
+def denied_by(problem: Refused, policy: str = admission_policies.PODS) -> str:
+    """What a policy of ours said.
+
+    Raises: the problem, where it was not that policy
+    """
+    said = str(problem.status.get("message"))
+    before, found, message = said.partition(f"ValidatingAdmissionPolicy '{policy}' with binding '{policy}' denied request: ")
+    if not found or (problem.code, problem.status.get("reason")) != (403, "Forbidden"):
+        raise problem
+    assert "forbidden: " in before
+    return message
+
+
+def with_tokens(*tokens: Json, name: str = "web", **spec: Any) -> Json:
+    """A pod that automounts nothing, with these token sources in one volume."""
+    sources = [{"serviceAccountToken": {"path": f"t{number}", **token}} for number, token in enumerate(tokens)]
+    volumes = [{"name": "t", "projected": {"sources": sources}}]
+    return a_bare_pod(name=name, **{"automountServiceAccountToken": False, "volumes": volumes, **spec})
 
 
 def a_bare_pod(*containers: Json, name: str = "web", annotations: dict[str, str] | None = None, **spec: Any) -> Json:
@@ -114,6 +169,14 @@ def life(token: str) -> int:
     """How many seconds a token is valid."""
     said = claims(token)
     return int(said["exp"] - said["iat"])
+
+
+@pytest.fixture
+def configured(cluster: "Cluster") -> Iterator[dict[str, Json]]:
+    """The cluster's configuration, to be changed with `cluster.configure`; put back afterwards."""
+    text = cluster.plane.call("GET", CONFIGMAP)["data"]["config.yaml"]
+    yield yaml.safe_load(text)
+    cluster.configure(text)
 
 
 @pytest.fixture

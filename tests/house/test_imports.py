@@ -11,7 +11,20 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = {"core": 0, "cluster": 1, "pki": 2, "serving": 3, "cli": 4}
 GROUND = {"errors", "config", "configuration", "metrics", "log", ""}
 CORE_SEES = {"errors"}
-CORE_MAY = {"base64", "collections", "dataclasses", "difflib", "enum", "functools", "hashlib", "msgspec", "re", "typing"}
+CORE_MAY = {
+    "base64",
+    "collections",
+    "dataclasses",
+    "difflib",
+    "enum",
+    "functools",
+    "hashlib",
+    "msgspec",
+    "re",
+    "string",
+    "typing",
+    "unicodedata",
+}
 FORBIDDEN_CALLS = {"now", "utcnow", "today"}
 
 

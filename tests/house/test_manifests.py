@@ -1,15 +1,18 @@
 """What stands in YAML and in the Dockerfile is what the code says; judged without a cluster."""
 
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from tests.controlplane import build
 from webhook import __version__, config, configuration
+from webhook.cli import export
 from webhook.cli.main import parser
-from webhook.core import names
+from webhook.core import admission_policies, names, rules
 from webhook.core.admission import REASONS
 from webhook.core.policy import ClusterLayer
 from webhook.core.review import MUTATED
@@ -17,13 +20,14 @@ from webhook.pki.store import KINDS, SECRET
 
 ROOT = Path(__file__).parents[2]
 MANIFESTS = ROOT / "manifests"
+NAMESPACE = yaml.safe_load((MANIFESTS / "kustomization.yaml").read_text())["namespace"]
 OBJECTS: list[dict[str, Any]] = [
     each for path in sorted(MANIFESTS.glob("[0-9]*.yaml")) for each in yaml.safe_load_all(path.read_text())
 ]
 
 
 def the(kind: str) -> dict[str, Any]:
-    (found,) = [each for each in OBJECTS if each["kind"] == kind]
+    (found,) = [each for each in OBJECTS if each["kind"] == kind and each["metadata"]["name"] == names.APP]
     return found
 
 
@@ -48,9 +52,43 @@ def test_every_manifest_is_in_the_kustomization_in_install_order() -> None:
 
 
 def test_names_are_those_of_the_code() -> None:
+    assert NAMESPACE == names.NAMESPACE
     for each in OBJECTS:
-        assert each["metadata"]["name"] in (names.APP, names.NAMESPACE)
-        assert each["metadata"].get("namespace", names.NAMESPACE) == names.NAMESPACE
+        assert each["metadata"]["name"] in (names.APP, *admission_policies.BINDINGS)
+
+
+def test_our_namespace_is_written_once() -> None:
+    """So that an overlay's `namespace:` is all that it takes to install elsewhere."""
+    paths = [path for path in MANIFESTS.rglob("*.yaml") if names.NAMESPACE in path.read_text()]
+    assert paths == [MANIFESTS / "kustomization.yaml"]
+    assert not any("namespace" in each["metadata"] for each in OBJECTS)
+
+
+def test_the_policies_are_those_of_the_rules() -> None:
+    made = export.render(admission_policies.documents())
+    assert (MANIFESTS / "85-enforcement.yaml").read_text() == made, "make policies writes it anew"
+
+
+def test_every_policy_reads_its_own_binding_and_fails_closed() -> None:
+    policies = {each["metadata"]["name"]: each["spec"] for each in OBJECTS if each["kind"] == "ValidatingAdmissionPolicy"}
+    bindings = {
+        each["metadata"]["name"]: each["spec"] for each in OBJECTS if each["kind"] == "ValidatingAdmissionPolicyBinding"
+    }
+    for name in admission_policies.BINDINGS:
+        assert policies[name]["failurePolicy"] == "Fail"
+        assert policies[name]["paramKind"]["kind"] == "ValidatingAdmissionPolicyBinding"
+        (validation,) = policies[name]["validations"]
+        assert (validation["reason"], bool(validation["message"])) == ("Forbidden", True)
+        assert bindings[name]["policyName"] == bindings[name]["paramRef"]["name"] == name
+        assert bindings[name]["validationActions"] == ["Deny", "Audit"]
+
+
+@pytest.mark.timeout(1200)  # the first run compiles the API server's packages
+def test_the_policies_compile_for_the_oldest_kubernetes_that_we_support() -> None:
+    command = [build.go(), "test", "-trimpath", "-vet=off", "-count=1", "-v", "./policies"]
+    said = subprocess.run(command, cwd=build.HERE, env=build.environ(), capture_output=True, text=True, check=False)
+    assert said.returncode == 0, said.stdout + said.stderr
+    assert "--- PASS: TestPoliciesCompileForTheOldestRelease" in said.stdout
 
 
 def test_the_image_is_tagged_with_the_release() -> None:
@@ -87,16 +125,15 @@ def test_our_own_token_is_an_explicit_one_and_not_of_a_year() -> None:
     assert token["projected"]["sources"][0]["serviceAccountToken"]["expirationSeconds"] != names.YEAR_TRAP_SECONDS
 
 
-@pytest.mark.parametrize("name", ["pods.boundtoken.dev", "workloads.boundtoken.dev", "namespaces.boundtoken.dev"])
+@pytest.mark.parametrize("name", ["pods.boundtoken.dev", "workloads.boundtoken.dev"])
 def test_mutation_fails_open_and_never_asks_about_system_namespaces(name: str) -> None:
     entry = webhook(name)
     assert (entry["failurePolicy"], entry["timeoutSeconds"], entry["reinvocationPolicy"]) == ("Ignore", 3, "IfNeeded")
     assert (entry["sideEffects"], entry["matchPolicy"], entry["admissionReviewVersions"]) == ("None", "Equivalent", ["v1"])
     (selector,) = entry["namespaceSelector"]["matchExpressions"]
-    assert set(selector["values"]) == names.NEVER_TOUCHED | {names.NAMESPACE}
+    assert set(selector["values"]) == names.NEVER_TOUCHED
     assert "caBundle" not in entry["clientConfig"]
     assert entry["clientConfig"]["service"] == {
-        "namespace": names.NAMESPACE,
         "name": names.APP,
         "port": 10250,
         "path": "/mutate",
@@ -104,27 +141,20 @@ def test_mutation_fails_open_and_never_asks_about_system_namespaces(name: str) -
 
 
 @pytest.mark.parametrize("entry", JUDGING, ids=lambda entry: str(entry["name"]))
-def test_judging_fails_closed_only_where_the_label_stands(entry: dict[str, Any]) -> None:
-    untouched, *label = entry["namespaceSelector"]["matchExpressions"]
-    assert set(untouched["values"]) == names.NEVER_TOUCHED | {names.NAMESPACE}
-    only_enforced = [{"key": names.ENFORCED, "operator": "In", "values": ["true"]}]
-    assert (entry["failurePolicy"] == "Fail") is (label == only_enforced)
-    assert entry["timeoutSeconds"] <= (5 if label == only_enforced else 3)
-    assert (entry["sideEffects"], entry["clientConfig"]["service"]["path"]) == ("None", "/validate")
+def test_judging_fails_open_and_leaves_no_namespace_out_where_tokens_are_asked_for(entry: dict[str, Any]) -> None:
+    assert (entry["failurePolicy"], entry["sideEffects"]) == ("Ignore", "None")
+    assert entry["clientConfig"]["service"] == {"name": names.APP, "port": 10250, "path": "/validate"}
+    assert entry["timeoutSeconds"] <= 3
     assert "caBundle" not in entry["clientConfig"]
-
-
-def test_the_two_entries_for_pods_leave_no_namespace_out_and_ask_none_twice() -> None:
-    enforced, others = (webhook(f"{name}.boundtoken.dev", "ValidatingWebhookConfiguration") for name in ("enforced", "others"))
-    assert enforced["rules"] == others["rules"]
-    one, other = (entry["namespaceSelector"]["matchExpressions"][1] for entry in (enforced, others))
-    assert {**one, "operator": "NotIn"} == other
+    left_out = {value for row in entry.get("namespaceSelector", {}).get("matchExpressions", ()) for value in row["values"]}
+    everywhere = entry["name"] in ("tokenrequests.boundtoken.dev", "legacysecrets.boundtoken.dev")
+    assert left_out == (set() if everywhere else names.NEVER_TOUCHED)
 
 
 def test_the_rules_ask_about_what_the_code_looks_at() -> None:
-    mutated = {("", "namespaces")} | asked(webhook("workloads.boundtoken.dev"))
+    mutated = asked(webhook("workloads.boundtoken.dev"))
     assert mutated == {(group, kind.lower() + "s") for group, kind in MUTATED}
-    assert asked(webhook("templates.boundtoken.dev", "ValidatingWebhookConfiguration")) == mutated - {("", "namespaces")}
+    assert asked(webhook("templates.boundtoken.dev", "ValidatingWebhookConfiguration")) == mutated
 
 
 def test_rbac_names_exactly_what_the_client_calls() -> None:
@@ -138,6 +168,12 @@ def test_rbac_names_exactly_what_the_client_calls() -> None:
             "resourceNames": [names.APP],
             "verbs": [*read, "patch"],
         },
+        {
+            "apiGroups": ["admissionregistration.k8s.io"],
+            "resources": ["validatingadmissionpolicybindings"],
+            "resourceNames": [*admission_policies.BINDINGS],
+            "verbs": [*read, "patch"],
+        },
     ]
     assert the("Role")["rules"] == [
         {"apiGroups": [""], "resources": ["secrets"], "resourceNames": [SECRET], "verbs": [*read, "update"]},
@@ -149,6 +185,17 @@ def test_every_reason_and_every_annotation_is_explained_in_the_readme() -> None:
     text = (ROOT / "README.md").read_text()
     assert [reason for reason in REASONS if f"| `{reason}` |" not in text] == []
     assert [name for name in names.FOR_PODS | names.FOR_NAMESPACES | names.OURS_ON_PODS if f"`{name}`" not in text] == []
+
+
+def test_the_readme_lists_the_rules_as_the_records_have_them() -> None:
+    text = (ROOT / "README.md").read_text()
+    table = [line for line in text.splitlines() if re.match(r"\| `[a-z-]+` \| `(bound|strict)` \|", line)]
+    assert table == [rule_row(rule) for rule in rules.RULES]
+
+
+def rule_row(rule: rules.Rule) -> str:
+    fields = "<br>".join(f"`{field}`" for field in rule.fields)
+    return f"| `{rule.slug}` | `{rule.level}` | {rule.since} | {fields} | {'; '.join(rule.allowed)} |"
 
 
 def test_every_flag_and_metric_is_in_the_readme() -> None:

@@ -13,9 +13,9 @@ from webhook.core import admission, enforcement, expected, finals, injection, na
 from webhook.core.admission import Verdict
 from webhook.core.demands import Demand
 from webhook.core.finals import FinalPod
+from webhook.core.limits import Limits
 from webhook.core.pods import is_automounted, same_path
 from webhook.core.policy import ClusterLayer, NamespaceLayer, TokenPolicy
-from webhook.core.rules import Bounds
 from webhook.errors import MalformedReview
 
 settings.register_profile("laws", deadline=None, max_examples=100)
@@ -232,7 +232,7 @@ def test_no_fault_is_lost_between_policy_and_reply(pod: Json, given_: dict[str, 
 
 
 def _findings(spec: finals.FinalSpec) -> set[tuple[str, str, str]]:
-    found = rules.evaluate(FinalPod(spec=spec), Demand("strict", "v1"), Bounds(api_audiences=("api",)))
+    found = rules.evaluate(FinalPod(spec=spec), Demand("strict", "v1"), Limits(maximum=3600, api_audiences=("api",)))
     return {(each.rule, each.field, each.problem) for each in found}
 
 

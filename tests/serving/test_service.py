@@ -71,7 +71,7 @@ async def test_readiness_waits_for_legacy_tokens_where_they_are_looked_for_and_s
         async with running(tmp_path, ready=False, **flags) as service:
             await eventually(lambda: service.service.namespaces.synced and bool(service.said("legacy tokens: watch lost")))
             assert await service.get("/readyz") == (503, "not ready: the legacy token Secrets are not listed\n")
-            assert "manifests/optional/legacy-tokens.yaml" in service.said("legacy tokens: watch lost")[0]["cure"]
+            assert "manifests/optional/legacy-tokens" in service.said("legacy tokens: watch lost")[0]["cure"]
 
 
 async def test_the_picture_follows_the_cluster(tmp_path: Path) -> None:

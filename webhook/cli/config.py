@@ -9,15 +9,23 @@ from .. import configuration
 from ..errors import BadInput
 
 
-def check(parsed: argparse.Namespace) -> int:
-    """Say every fault of a configuration file; exit 1 when there is one."""
-    name = "standard input" if parsed.file == "-" else parsed.file
+def read(file: str) -> tuple[str, str]:
+    """What to call a file, - for standard input, and its text.
+
+    Raises: BadInput, where it cannot be read
+    """
+    name = "standard input" if file == "-" else file
     try:
-        text = sys.stdin.read() if parsed.file == "-" else Path(parsed.file).read_text(encoding="utf-8")
+        return name, sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
     except OSError as problem:
         raise BadInput(f"{name}: {problem.strerror}") from problem
     except UnicodeDecodeError as problem:
         raise BadInput(f"{name}: must be UTF-8") from problem
+
+
+def check(parsed: argparse.Namespace) -> int:
+    """Say every fault of a configuration file; exit 1 when there is one."""
+    name, text = read(parsed.file)
     try:
         found = configuration.parse(text)
     except BadInput as problem:

@@ -56,11 +56,20 @@ def parser() -> argparse.ArgumentParser:
     check = _command(subcommands, "check", "judge a configuration file", CONFIG_EXAMPLES)
     check.add_argument("file", metavar="FILE", help="the file, - for standard input")
     check.set_defaults(run=_late("config", "check"))
+    _config_preview(_command(subcommands, "preview", "say which pods the file's enforceFloor would refuse", CONFIG_EXAMPLES))
     schema = _command(subcommands, "schema", "print the JSON Schema of the file", CONFIG_EXAMPLES)
     schema.set_defaults(run=_late("config", "schema"))
+    export = _command(commands, "export", "what other parts of a cluster need, made from the same rules", EXPORT_EXAMPLES)
+    things = export.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _export_policies(
+        _command(things, "policies", "print the admission policies that enforce in the API server", EXPORT_EXAMPLES)
+    )
     return top
 
 
+EXPORT_EXAMPLES = """examples:
+  boundtoken export policies --validating                     the policies and bindings of manifests/85-enforcement.yaml
+  boundtoken export policies --validating | kubectl diff -f - what another release has changed"""
 SERVE_EXAMPLES = """examples:
   boundtoken serve --standalone manifests/examples --ca-out ca.crt   no cluster: namespaces come from files
   boundtoken serve                                                   in a cluster, as the pod that we are
@@ -74,6 +83,7 @@ CERTS_EXAMPLES = """examples:
   boundtoken certs init --out certs/dev      ca.crt, tls.crt and tls.key into a folder, for work on this machine"""
 CONFIG_EXAMPLES = """examples:
   boundtoken config check config.yaml        every fault with its path; exit 1 when there is one
+  boundtoken config preview config.yaml      which pods of the cluster its enforceFloor would refuse; exit 1 when there are any
   boundtoken config schema > schema.json     for an editor that completes and checks"""
 
 
@@ -104,19 +114,31 @@ def _serve(command: argparse.ArgumentParser) -> None:
     command.set_defaults(run=_late("serve", "serve"))
 
 
+def _config_preview(command: argparse.ArgumentParser) -> None:
+    command.add_argument("file", metavar="FILE", help="the file, - for standard input")
+    command.add_argument("-o", "--output", choices=["text", "json"], default="text", help="text (default) or json")
+    _cluster(command)
+    command.set_defaults(run=_late("config_preview", "preview"))
+
+
+def _export_policies(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--validating", action="store_true", required=True, help="ValidatingAdmissionPolicies, with bindings")
+    command.set_defaults(run=_late("export", "policies"))
+
+
 def _certs_init(command: argparse.ArgumentParser) -> None:
     command.add_argument("--out", metavar="DIR", type=Path, help="write files here, and touch no cluster")
     command.add_argument("--host", metavar="NAME", action="append", help="with --out: further DNS name or address of the leaf")
     command.add_argument("--days", metavar="N", type=int, default=365, help="with --out: life of both (default 365)")
     command.add_argument("--renew", action="store_true", help="with --out: make new ones even where good ones are there")
-    _certs_cluster(command)
+    _cluster(command)
     command.add_argument("--dry-run", action="store_true", help="let the API server judge it, and keep nothing")
     command.set_defaults(run=_late("certs", "init"))
 
 
 def _certs_show(command: argparse.ArgumentParser) -> None:
     command.add_argument("-o", "--output", choices=["text", "json"], default="text", help="text (default) or json")
-    _certs_cluster(command)
+    _cluster(command)
     command.set_defaults(run=_late("certs_show", "show"))
 
 
@@ -125,12 +147,12 @@ def _certs_rotate(command: argparse.ArgumentParser) -> None:
         "--wait", action="store_true", help="until every configuration trusts the new CA and every replica serves a leaf of it"
     )
     command.add_argument("--timeout", metavar="N", type=float, default=60, help="seconds to wait at most (default 60)")
-    _certs_cluster(command)
+    _cluster(command)
     command.add_argument("--dry-run", action="store_true", help="let the API server judge it, and keep nothing")
     command.set_defaults(run=_late("certs", "rotate"))
 
 
-def _certs_cluster(command: argparse.ArgumentParser) -> None:
+def _cluster(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--namespace", metavar="NAME", default=None, help="namespace of the webhook (default boundtoken-system)"
     )

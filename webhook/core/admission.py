@@ -18,8 +18,7 @@ from typing import Literal, get_args
 
 import msgspec
 
-from . import demands, injection, labels, names, patch, policy, workloads
-from .finals import Namespace
+from . import injection, names, patch, policy, workloads
 from .patch import Operation
 from .pods import CronJob, Pod, Workload, same_path
 from .policy import ClusterLayer, Fault, NamespaceLayer, Resolution
@@ -45,7 +44,6 @@ Reason = Literal[
     "violates",
     "exempt",
     "not-enforced",
-    "labelled",
     "malformed-review",
     "internal-error",
 ]
@@ -75,22 +73,13 @@ def judge(request: Request, cluster: ClusterLayer, namespace: NamespaceLayer | N
     """The decision on one request; `namespace` is None where nobody knows it."""
     untouched = _untouched(request, cluster)
     if untouched is not None:
-        return _label(request) if untouched == "labelled" else Verdict(untouched)
+        return Verdict(untouched)
     if namespace is None:
         return Verdict("namespace-unknown")
     if isinstance(request.object, Pod):
         return _judge_pod(request.object, cluster, namespace)
     assert isinstance(request.object, Workload | CronJob)  # noqa: S101  (_untouched has seen to it)
-    assert not isinstance(request.old_object, Namespace)  # noqa: S101
     return _judge_workload(request.object, request.old_object, namespace)
-
-
-def _label(request: Request) -> Verdict:
-    """Needs no picture of the namespace, because the namespace itself is here."""
-    assert isinstance(request.object, Namespace)  # noqa: S101
-    operations = labels.keep(request.object)
-    reason: Reason = "labelled" if demands.named(request.object.metadata.annotations) != "off" else "not-requested"
-    return Verdict(reason, "patched" if operations else "unchanged", tuple(operations))
 
 
 def respond(uid: str, verdict: Verdict) -> Response:
@@ -122,8 +111,6 @@ def _untouched(request: Request, cluster: ClusterLayer) -> Reason | None:  # noq
         return "excluded-namespace"
     if is_pod:
         return None
-    if isinstance(held, Namespace):
-        return "labelled"
     if request.kind.kind in ("ReplicaSet", "Job") and held.metadata.controller is not None:
         return "left-to-owner"
     return None

@@ -1,7 +1,7 @@
 """What a namespace demands of its pods: a level and a version for each mode, in the manner of Pod Security admission.
 
-A fault in `enforce` counts as the strictest level that could have been meant, because somebody wanted pods to be judged;
-under `warn` and `audit` it is only noted.
+A fault in `enforce` counts as the strictest level, because somebody wanted pods to be judged, and a judge that guesses is
+worth nothing; under `warn` and `audit` it is only noted.
 """
 
 from collections.abc import Mapping
@@ -16,9 +16,11 @@ Level = Literal["off", "bound", "strict"]
 MODES: tuple[Mode, ...] = get_args(Mode)
 LEVELS: tuple[Level, ...] = get_args(Level)
 """From the one that demands nothing to the one that demands all."""
+STRICTEST: Level = LEVELS[-1]
 VERSIONS = ("v1",)
-"""What each level means is fixed for a version, so that a later release never denies by surprise."""
-LATEST = VERSIONS[-1]
+"""In the order of their release. What a level means is fixed for a version, so that a later one never denies by surprise."""
+LATEST = "v1"
+"""What `latest` means: a decision of its own, so that a version can be written, tested and shipped before it is anybody's."""
 
 
 class Demand(msgspec.Struct, frozen=True):
@@ -46,18 +48,16 @@ Problem = tuple[str, str, str]
 """Annotation, value, and what became of it and would be right."""
 
 
-def read(annotations: Mapping[str, str], floor: Level = "off") -> tuple[Demands, list[Problem]]:
-    """What these annotations of a namespace demand, not less than the floor, and what was wrong with them."""
+def read(annotations: Mapping[str, str]) -> tuple[Demands, list[Problem]]:
+    """What these annotations of a namespace demand, and what was wrong with them."""
     problems: list[Problem] = []
-    demands = {mode: _demand(mode, annotations, problems) for mode in MODES}
-    asked = demands["enforce"]
-    demands["enforce"] = Demand(max(asked.level, floor, key=LEVELS.index), asked.version)
-    return Demands(**demands), problems
+    enforce, warn, audit = (_demand(mode, annotations, problems) for mode in MODES)
+    return Demands(enforce=enforce, warn=warn, audit=audit), problems
 
 
-def named(annotations: Mapping[str, str] | None) -> Level:
-    """The level that a namespace's own `enforce` names, be it spelled well or not."""
-    return _demand("enforce", annotations or {}, []).level
+def stricter(one: Level, other: Level) -> Level:
+    """Of two levels the one that demands more."""
+    return max(one, other, key=LEVELS.index)
 
 
 def _demand(mode: Mode, annotations: Mapping[str, str], problems: list[Problem]) -> Demand:
@@ -67,13 +67,8 @@ def _demand(mode: Mode, annotations: Mapping[str, str], problems: list[Problem])
         problems.append((f"{names.DOMAIN}{mode}-version", version, f"latest is used, must be {right}"))
         version = "latest"
     if level not in LEVELS:
-        meant: Level = _meant(level) if mode == "enforce" else "off"
-        said = f'counts as "{meant}"' if mode == "enforce" else "ignored"
+        counts_as: Level = STRICTEST if mode == "enforce" else "off"
+        said = f'counts as "{counts_as}"' if mode == "enforce" else "ignored"
         problems.append((names.DOMAIN + mode, level, f'{said}, must be "off", "bound" or "strict", spelled exactly so'))
-        level = meant
+        level = counts_as
     return Demand(next(each for each in LEVELS if each == level), LATEST if version == "latest" else version)
-
-
-def _meant(text: str) -> Level:
-    """The strictest level that the text could mean: the one it spells but for case and blanks, otherwise the strictest."""
-    return next((level for level in LEVELS if level == text.strip().lower()), "strict")

@@ -3,28 +3,34 @@
     pods CREATE                        enforce denies, warn warns, audit annotates
     pods/ephemeralcontainers UPDATE    the same, for what the update adds
     templates of workloads             warn and audit only: denying a Deployment late helps nobody
+    TokenRequests, legacy Secrets      denied or warned of, as the configuration says
 
+What violates `enforce` is denied by the API server itself, by the policies that are made of the same rules, and never gets
+here. It is judged here again because there is one rule that CEL cannot say (legacy tokens), and where the policies are gone.
 A pod is judged by what it carries, never by what mutation decided: a fault in the one must not hide from the other.
 """
 
-from collections.abc import Iterator
 from typing import Literal
 
 import msgspec
 
-from . import expected, finals, governance, names, policy, rules
+from . import demands, expected, finals, governance, limits, names, policy, rules
 from .admission import Outcome, Reason
 from .demands import MODES, Demand, Level, Mode
 from .finals import FinalPod, FinalSpec, FinalTemplate, FinalWorkload, Secret, TokenRequest
+from .limits import Limits
 from .policy import ClusterLayer, Fault, NamespaceLayer
 from .review import FinalRequest, Response, Status
-from .rules import Bounds, Finding
-from .text import cut, limited
+from .rules import Violation
+from .text import cut, limited, quoted
 
 Decision = Literal["allow", "deny", "exempt"]
+MAX_MESSAGE_CHARS = 5000
+"""Of a denial: the API server drops a policy's message above 5 KiB, and the two judges say the same."""
 MAX_AUDIT_CHARS = 8192
 """Of the violations in one audit annotation: they are in a log line together with everything else."""
-UNLESS = "unless its service account opts out"
+ENFORCES, UNDER_FLOOR = ' enforces "{demand}"', ' under the cluster\'s enforceFloor "{floor}"'
+UNLESS = "unless the service account opts out"
 
 _DEMANDS = frozenset(name for mode in MODES for name in (names.DOMAIN + mode, f"{names.DOMAIN}{mode}-version"))
 _JUDGED: frozenset[tuple[type, str, str]] = frozenset(
@@ -64,28 +70,24 @@ def judge(
     held = request.object
     if (unjudged := _unjudged(request, cluster)) is not None:
         return Judgement(unjudged)
-    bounds = Bounds(namespace.locks, cluster.api_audiences, legacy_tokens)
-    exempt = _exemption(request, cluster)
     if isinstance(held, TokenRequest | Secret):
-        if exempt:
-            return Judgement("exempt", audit={"exempt": exempt})
-        return _govern(request, held, bounds, namespace.demands.enforce.level)
-    demands = namespace.demands
+        return _govern(request, held, cluster, namespace)
     faults = tuple(fault for fault in namespace.resolution.faults if fault.annotation in _DEMANDS)
-    audit = {"policy": f"enforce={demands.enforce},warn={demands.warn},audit={demands.audit}"}
+    audit = {"policy": policy_text(namespace, cluster)}
     if faults:
         audit["error"] = "; ".join(map(str, faults))
-    is_workload = isinstance(held, FinalWorkload)
-    modes = [mode for mode in MODES if demands.of(mode).level != "off" and not (is_workload and mode == "enforce")]
+    modes = _modes(request, cluster, namespace)
     if not modes:
         return Judgement("not-enforced", audit=audit if faults else {}, faults=faults)
-    if exempt:
-        evaluations = tuple(("exempt", mode, demands.of(mode).level) for mode in modes)
-        return Judgement("exempt", audit={**audit, "exempt": exempt}, evaluations=evaluations, faults=faults)  # type: ignore[arg-type]
+    if exempt := _exemption(request, cluster):
+        evaluations: tuple[tuple[Decision, Mode, Level], ...] = tuple(("exempt", mode, level) for mode, level in modes)
+        return Judgement("exempt", audit={**audit, "exempt": exempt}, evaluations=evaluations, faults=faults)
     pod, unless = _pod(request, namespace)
-    by_demand = {demand: rules.evaluate(pod, demand, bounds) for demand in {demands.of(mode) for mode in modes}}
-    findings = {mode: by_demand[demands.of(mode)] for mode in modes}
-    return _judged({mode: (demands.of(mode), findings[mode]) for mode in modes}, audit, faults, unless=unless)
+    found = {mode: violations(mode, pod, cluster, namespace, legacy_tokens) for mode, _ in modes}
+    if unless:
+        found = {mode: tuple(map(_conditional, each)) for mode, each in found.items()}
+    judgement = _judged(request.namespace, cluster, namespace, found)
+    return msgspec.structs.replace(judgement, audit={**audit, **judgement.audit}, faults=faults)
 
 
 def respond(uid: str, judgement: Judgement) -> Response:
@@ -96,26 +98,88 @@ def respond(uid: str, judgement: Judgement) -> Response:
     return Response(uid, True, judgement.warnings or msgspec.UNSET, audit)
 
 
+def violations(
+    mode: Mode, pod: FinalPod, cluster: ClusterLayer, namespace: NamespaceLayer, legacy_tokens: frozenset[str] | None = None
+) -> tuple[Violation, ...]:
+    """What about this pod violates what the namespace, or under `enforce` the cluster's floor, demands."""
+    demand = namespace.demands.of(mode)
+    floor = cluster.enforce_floor if mode == "enforce" else "off"
+    measure = limits_of(cluster, namespace, demand.level, floor, legacy_tokens)
+    return rules.evaluate(pod, demand, measure, floor)
+
+
+def limits_of(
+    cluster: ClusterLayer, namespace: NamespaceLayer, level: Level, floor: Level = "off", legacy: frozenset[str] | None = None
+) -> Limits:
+    """What tokens in this namespace are measured by under a level and a floor: both must hold, so the smaller maximum does."""
+    lock, set_here = cluster.locks.max_expiration_seconds, namespace.max_expiration_seconds
+    maxima = [lock]
+    if level != "off":
+        maxima.append(limits.own_maximum(level, lock, set_here))
+    if floor != "off":
+        maxima.append(limits.floor_maximum(floor, lock, set_here, cluster.enforce_floor_max_expiration_seconds))
+    return _limits(min(maxima), cluster, namespace, legacy)
+
+
+def demand_text(namespace: str, own: Demand, floor: Level) -> str:
+    """Who demands what of the pods in a namespace, as a denial begins."""
+    name, under = f"namespace {quoted(namespace, 63)}", UNDER_FLOOR.format(floor=floor)
+    if own.level == "off":
+        return f"{name} is{under}"
+    return name + ENFORCES.format(demand=own) + ("" if floor == "off" else under)
+
+
+def policy_text(namespace: NamespaceLayer, cluster: ClusterLayer) -> str:
+    """What is demanded, for the audit log."""
+    held = namespace.demands
+    floor = "" if cluster.enforce_floor == "off" else f",floor={cluster.enforce_floor}"
+    return f"enforce={held.enforce},warn={held.warn},audit={held.audit}{floor}"
+
+
+def _limits(maximum: int, cluster: ClusterLayer, namespace: NamespaceLayer, legacy: frozenset[str] | None) -> Limits:
+    return Limits(
+        maximum=maximum,
+        allowed_audiences=namespace.locks.allowed_audiences,
+        allowed_text=namespace.allowed_text,
+        api_audiences=cluster.api_audiences,
+        legacy_tokens=legacy,
+    )
+
+
 def _unjudged(request: FinalRequest, cluster: ClusterLayer) -> Reason | None:  # noqa: PLR0911  (one line for each reason)
     """The reason to judge nothing whatever the namespace says; None where it must be judged."""
     held = request.object
     if (type(held), request.sub_resource, request.operation) not in _JUDGED:
         return "not-a-pod-create"
+    if isinstance(held, TokenRequest):
+        return "not-enforced" if cluster.token_requests == "off" else None  # noqa: S105  (a mode)
+    if isinstance(held, Secret):
+        return "not-enforced" if cluster.legacy_secrets == "off" else None
     if request.namespace == cluster.own_namespace:
         return "own-pod"
     if request.namespace in cluster.excluded:
         return "excluded-namespace"
     if isinstance(held, FinalWorkload) and held.metadata.controller is not None:
         return "left-to-owner"
-    if isinstance(held, TokenRequest) and not cluster.governs_token_requests:
-        return "not-enforced"
-    if isinstance(held, Secret) and not cluster.governs_legacy_secrets:
-        return "not-enforced"
     return None
 
 
+def _modes(request: FinalRequest, cluster: ClusterLayer, namespace: NamespaceLayer) -> list[tuple[Mode, Level]]:
+    """The modes that demand anything of this object, each with the strictest level that it names."""
+    found: list[tuple[Mode, Level]] = []
+    for mode in MODES:
+        level = namespace.demands.of(mode).level
+        if mode == "enforce":
+            if isinstance(request.object, FinalWorkload):
+                continue
+            level = demands.stricter(level, cluster.enforce_floor)
+        if level != "off":
+            found.append((mode, level))
+    return found
+
+
 def _exemption(request: FinalRequest, cluster: ClusterLayer) -> str:
-    """Which exemption of the cluster's configuration holds, if any."""
+    """Which exemption of the cluster's configuration holds for a pod or a template, if any."""
     exempt, held = cluster.exemptions, request.object
     if request.namespace in exempt.namespaces:
         return "namespace"
@@ -124,8 +188,6 @@ def _exemption(request: FinalRequest, cluster: ClusterLayer) -> str:
     template: FinalPod | FinalTemplate | None = held if isinstance(held, FinalPod) else None
     if isinstance(held, FinalWorkload):
         template = held.template
-    if isinstance(held, TokenRequest) and f"{request.namespace}/{request.name}" in exempt.service_accounts:
-        return "serviceAccount"
     return exempt_by_pod(template.spec, request.namespace, cluster) if template is not None else ""
 
 
@@ -134,6 +196,15 @@ def exempt_by_pod(spec: FinalSpec, namespace: str, cluster: ClusterLayer) -> str
     if f"{namespace}/{spec.service_account_name or 'default'}" in cluster.exemptions.service_accounts:
         return "serviceAccount"
     return "runtimeClass" if spec.runtime_class_name in cluster.exemptions.runtime_classes else ""
+
+
+def _exempt_requester(username: str, cluster: ClusterLayer) -> str:
+    """Which exemption holds for who asks for a token: a user name, or a service account."""
+    if username in cluster.exemptions.usernames:
+        return "user"
+    account = username.removeprefix(governance.ACCOUNT_PREFIX).replace(":", "/", 1)
+    is_account = username.startswith(governance.ACCOUNT_PREFIX) and account in cluster.exemptions.service_accounts
+    return "serviceAccount" if is_account else ""
 
 
 def _pod(request: FinalRequest, namespace: NamespaceLayer) -> tuple[FinalPod, bool]:
@@ -149,38 +220,64 @@ def _pod(request: FinalRequest, namespace: NamespaceLayer) -> tuple[FinalPod, bo
     return FinalPod(spec=spec), unless
 
 
-def _judged(
-    found: dict[Mode, tuple[Demand, tuple[Finding, ...]]], audit: dict[str, str], faults: tuple[Fault, ...], *, unless: bool
-) -> Judgement:
-    evaluations: list[tuple[Decision, Mode, Level]] = []
-    said: dict[Mode, list[str]] = {}
-    for mode, (demand, findings) in found.items():
-        evaluations.append(("deny" if findings else "allow", mode, demand.level))
-        if findings:
-            said[mode] = list(_said(findings, unless=unless))
+def _conditional(violation: Violation) -> Violation:
+    """The same, with the condition where it is about the volume that the plugin may add."""
+    if violation.place[1] != expected.AUTOMOUNTED:
+        return violation
+    return msgspec.structs.replace(violation, condition=UNLESS)
+
+
+def _judged(name: str, cluster: ClusterLayer, namespace: NamespaceLayer, found: dict[Mode, tuple[Violation, ...]]) -> Judgement:
+    """What follows from what was found for each mode."""
+    own = namespace.demands
+    said = {mode: rules.sentences(each) for mode, each in found.items() if each}
+    evaluations: tuple[tuple[Decision, Mode, Level], ...] = tuple(
+        ("deny" if mode in said else "allow", mode, _level(mode, cluster, namespace)) for mode in found
+    )
+    audit: dict[str, str] = {}
     if "audit" in said:
-        audit = {**audit, "violations": cut(f"{found['audit'][0]}: " + "; ".join(said["audit"]), MAX_AUDIT_CHARS)}
+        audit["violations"] = cut(f"{own.audit}: " + ". ".join(said["audit"]), MAX_AUDIT_CHARS)
     reason: Reason = "violates" if said else "complies"
     if "enforce" in said:
-        message = f'violates boundtoken "{found["enforce"][0]}": ' + "; ".join(said["enforce"])
-        return Judgement(reason, "denied", message, audit=audit, evaluations=tuple(evaluations), faults=faults)
+        message = denial(demand_text(name, own.enforce, cluster.enforce_floor), said["enforce"])
+        return Judgement(reason, "denied", message, audit=audit, evaluations=evaluations)
     warnings: tuple[str, ...] = ()
     if "warn" in said:
-        warnings = limited(f'would violate boundtoken "{found["warn"][0]}": {sentence}' for sentence in said["warn"])
+        warnings = limited(f'would violate boundtoken "{own.warn}": {sentence}' for sentence in said["warn"])
     outcome: Outcome = "warned" if warnings else "unchanged"
-    return Judgement(reason, outcome, warnings=warnings, audit=audit, evaluations=tuple(evaluations), faults=faults)
+    return Judgement(reason, outcome, warnings=warnings, audit=audit, evaluations=evaluations)
 
 
-def _said(findings: tuple[Finding, ...], *, unless: bool) -> Iterator[str]:
-    for sentence in rules.sentences(findings):
-        place = f'"{expected.AUTOMOUNTED}": '
-        yield sentence.replace(place, f"{place[:-2]} ({UNLESS}): ") if unless else sentence
+def _level(mode: Mode, cluster: ClusterLayer, namespace: NamespaceLayer) -> Level:
+    level = namespace.demands.of(mode).level
+    return demands.stricter(level, cluster.enforce_floor) if mode == "enforce" else level
 
 
-def _govern(request: FinalRequest, held: TokenRequest | Secret, bounds: Bounds, level: Level) -> Judgement:
+def denial(demand: str, sentences: list[str]) -> str:
+    """Why a pod is denied: who demands what, then everything that is wrong."""
+    return cut(f"{demand}: " + ". ".join(sentences), MAX_MESSAGE_CHARS)
+
+
+def _govern(request: FinalRequest, held: TokenRequest | Secret, cluster: ClusterLayer, namespace: NamespaceLayer) -> Judgement:
+    user = request.user_info
     if isinstance(held, Secret):
-        problems = governance.legacy_secret(held)
+        mode = cluster.legacy_secrets
+        spared = governance.is_control_plane(user)
+        message = "; ".join(governance.legacy_secret(held))
     else:
-        problems = governance.token_request(held, request.user_info, bounds, level)
-    message = "; ".join(problems)
-    return Judgement("violates" if message else "complies", "denied" if message else "unchanged", message)
+        mode = cluster.token_requests
+        spared = governance.may_ask_for_anything(held, user)
+        maximum = min(
+            cluster.token_requests_max_expiration_seconds,
+            cluster.locks.max_expiration_seconds,
+            namespace.max_expiration_seconds or names.MAX_EXPIRATION_SECONDS_LIMIT,
+        )
+        problems = governance.token_request(held, _limits(maximum, cluster, namespace, None))
+        message = governance.token_request_denial(request.name, request.namespace, problems) if problems else ""
+    if spared or not message:
+        return Judgement("complies")
+    if exempt := _exempt_requester(user.username, cluster):
+        return Judgement("exempt", audit={"exempt": exempt})
+    if mode == "warn":
+        return Judgement("violates", "warned", warnings=(cut(f"would be denied: {message}"),))
+    return Judgement("violates", "denied", message)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from .pods import Container, Metadata, Mount, Projected, Source, View, Volume
+from .pods import Container, Metadata, Mount, Projected, Source, TokenSource, View, Volume
 
 
 class SecretRef(View, frozen=True):
@@ -47,8 +47,13 @@ class FinalVolume(Volume, frozen=True):
         return (self.projected.sources or ()) if self.projected is not None else ()
 
     @property
+    def tokens(self) -> Iterator[TokenSource]:
+        """The service account tokens in it."""
+        return (source.service_account_token for source in self.final_sources if source.service_account_token is not None)
+
+    @property
     def holds_a_token(self) -> bool:
-        return any(source.service_account_token is not None for source in self.final_sources)
+        return next(self.tokens, None) is not None
 
 
 class FinalMount(Mount, frozen=True):
@@ -139,12 +144,8 @@ class Secret(View, frozen=True):
     type: str = ""
 
 
-class LabelledMetadata(Metadata, frozen=True):
-    labels: dict[str, str] | None = None
-
-
 class Namespace(View, frozen=True):
-    metadata: LabelledMetadata = LabelledMetadata()
+    metadata: Metadata = Metadata()
 
 
 class UserInfo(View, frozen=True):

@@ -1,47 +1,74 @@
 """Tokens that people and automation ask for themselves: TokenRequests, and legacy token Secrets. Each rule says what is wrong.
 
-The same under dryRun: the API server does not honour it for TokenRequests and really issues the token (kubernetes.md 4).
+Nobody's namespace is left out, because the accounts of kube-system are the strongest there are; it is the *requester* that
+may be exempt. The same under dryRun: the API server does not honour it for TokenRequests and really issues the token
+(pkg/registry/core/serviceaccount/storage/token.go; seen on 1.37).
 """
 
-from . import names, rules
-from .demands import Level
+from . import names
 from .finals import Secret, TokenRequest, UserInfo
-from .pods import TokenSource
-from .rules import Bounds
-from .text import quoted
+from .limits import Limits
+from .text import cut, displayed
 
-NODES, CONTROLLERS = "system:nodes", "system:kube-controller-manager"
-WEBHOOK_KINDS = frozenset({"ValidatingWebhookConfiguration", "MutatingWebhookConfiguration"})
+NODE_GROUP, NODE_PREFIX = "system:nodes", "system:node:"
+CONTROL_PLANE = ("system:apiserver", "system:kube-controller-manager", "system:kube-scheduler")
+SYSTEM_ACCOUNTS = "system:serviceaccount:kube-system:"
+ACCOUNT_PREFIX = "system:serviceaccount:"
+WEBHOOK_KINDS = ("ValidatingWebhookConfiguration", "MutatingWebhookConfiguration")
+MAX_LIST_CHARS = 300
+
+LIFETIME = "[token-lifetime] {asked} s are asked for, and at most {maximum} s are allowed; use --duration={advised}s or less"
+ONE_YEAR = "[token-lifetime] 3607 makes a token of a pod valid for one year, not {maximum} s; use --duration={advised}s or less"
+AUDIENCE = "[token-audience] audience {audiences} is not allowed; leave --audience out{allowed}"
+DENIAL = 'token of service account "{account}" in namespace "{namespace}": '
+LEGACY_SECRET = (
+    f"a Secret of type {names.LEGACY_TOKEN_TYPE} holds a token that never expires; "
+    "use kubectl create token, or a projected serviceAccountToken in the pod"
+)
 
 
-def token_request(held: TokenRequest, user: UserInfo, bounds: Bounds, level: Level) -> list[str]:
-    """What is wrong with a TokenRequest; nodes, the control plane and webhook-bound requests may ask for what they need.
+def is_node(user: UserInfo) -> bool:
+    """Whether it is a node: by group and name, because NodeRestriction holds down only who has both."""
+    return NODE_GROUP in (user.groups or ()) and user.username.startswith(NODE_PREFIX)
 
-    Why nodes may: NodeRestriction holds them to what pods declare, and those are judged.
+
+def is_control_plane(user: UserInfo) -> bool:
+    """Whether it is a part of the control plane, or a controller of kube-system."""
+    return user.username in CONTROL_PLANE or user.username.startswith(SYSTEM_ACCOUNTS)
+
+
+def may_ask_for_anything(held: TokenRequest, user: UserInfo) -> bool:
+    """Nodes are held to what pods declare, by NodeRestriction, and pods are judged; the control plane needs its tokens.
+
+    So does an API server that proves itself to webhooks: who may ask for such a token needs a right of its own (KEP-6060).
     """
     bound = held.spec.bound_object_ref
-    if NODES in (user.groups or ()) or user.username == CONTROLLERS or (bound is not None and bound.kind in WEBHOOK_KINDS):
-        return []
+    return is_node(user) or is_control_plane(user) or (bound is not None and bound.kind in WEBHOOK_KINDS)
+
+
+def token_request(held: TokenRequest, limits: Limits) -> list[str]:
+    """What is wrong with a TokenRequest."""
+    bound = held.spec.bound_object_ref
+    asked = held.spec.expiration_seconds
     audiences = held.spec.audiences or ("",)
+    others = f", or use one of {limits.allowed_text}" if limits.allowed_text else ""
+    fill = {"asked": asked, "maximum": limits.maximum, "advised": limits.advised, "allowed": others}
     problems = []
-    maximum, asked = bounds.maximum(level), held.spec.expiration_seconds
-    is_pod_bound = bound is not None and bound.kind == "Pod"
-    source = TokenSource(expiration_seconds=asked)
-    extended = is_pod_bound and all(map(bounds.is_api_audience, audiences))
-    lives = rules.lifetime(source, bounds) if extended else asked or names.DEFAULT_EXPIRATION_SECONDS
-    if lives > maximum:
-        makes = f"{asked} becomes a year" if lives != asked else f"must be at most {maximum}, not {asked}"
-        near = bounds.advised(level)
-        problems.append(f"spec.expirationSeconds: {makes}; ask for {near} or less, such as --duration={near}s")
-    if strange := [audience for audience in audiences if not bounds.allows(audience)]:
-        allowed = ", ".join(map(quoted, sorted(bounds.locks.allowed_audiences or ()))) or "none but the API server's own"
-        problems.append(f"spec.audiences: {', '.join(map(quoted, strange))} is not allowed here; allowed: {allowed}")
+    if bound is not None and bound.kind == "Pod" and limits.is_extended(asked, audiences):
+        if limits.is_too_long(names.YEAR_SECONDS):
+            problems.append(ONE_YEAR.format(**fill))
+    elif limits.is_too_long(names.API_DEFAULT_EXPIRATION_SECONDS if asked is None else asked):
+        problems.append(LIFETIME.format(**fill))
+    if strange := [audience for audience in audiences if not limits.allows(audience)]:
+        problems.append(AUDIENCE.format(audiences=cut(", ".join(map(displayed, strange)), MAX_LIST_CHARS), **fill))
     return problems
+
+
+def token_request_denial(account: str, namespace: str, problems: list[str]) -> str:
+    """The sentence that a requester reads."""
+    return DENIAL.format(account=account, namespace=namespace) + ". ".join(problems)
 
 
 def legacy_secret(held: Secret) -> list[str]:
     """What is wrong with creating this Secret."""
-    if held.type != names.LEGACY_TOKEN_TYPE:
-        return []
-    cure = "use kubectl create token, or a projected serviceAccountToken in the pod"
-    return [f"type: a Secret of type {names.LEGACY_TOKEN_TYPE} holds a token that never ends; {cure}"]
+    return [LEGACY_SECRET] if held.type == names.LEGACY_TOKEN_TYPE else []

@@ -23,7 +23,7 @@ AUDIT: Final = DOMAIN + "audit"
 ENFORCE_VERSION: Final = ENFORCE + "-version"
 WARN_VERSION: Final = WARN + "-version"
 AUDIT_VERSION: Final = AUDIT + "-version"
-ENFORCED: Final = DOMAIN + "enforced"  # a label: selectors see nothing else
+LEFTOVER_LABEL: Final = DOMAIN + "enforced"  # of namespaces, written by releases before 0.2; it does nothing any more
 STATUS: Final = DOMAIN + "status"  # we write it on pods that we injected
 FROM_WORKLOAD: Final = DOMAIN + "from-workload"  # we write it on pod templates that we copied annotations into
 
@@ -40,6 +40,21 @@ FOR_NAMESPACES: Final = (FOR_PODS - {SKIP_CONTAINERS}) | {
     AUDIT_VERSION,
 }
 OURS_ON_PODS: Final = frozenset({STATUS, FROM_WORKLOAD})
+
+# Annotations of the policy bindings: the configuration's part of what the API server enforces. Lists are separated by one
+# space, because no item of theirs may hold one. The locks have the names that they have on namespaces.
+ENFORCE_FLOOR: Final = DOMAIN + "enforce-floor"
+ENFORCE_FLOOR_MAX_EXPIRATION_SECONDS: Final = DOMAIN + "enforce-floor-max-expiration-seconds"
+API_AUDIENCES: Final = DOMAIN + "api-audiences"
+EXCLUDED_NAMESPACES: Final = DOMAIN + "excluded-namespaces"
+EXEMPT_NAMESPACES: Final = DOMAIN + "exempt-namespaces"
+EXEMPT_USERNAMES: Final = DOMAIN + "exempt-usernames"
+EXEMPT_SERVICE_ACCOUNTS: Final = DOMAIN + "exempt-service-accounts"
+EXEMPT_RUNTIME_CLASSES: Final = DOMAIN + "exempt-runtime-classes"
+TOKEN_REQUESTS: Final = DOMAIN + "token-requests"
+TOKEN_REQUESTS_MAX_EXPIRATION_SECONDS: Final = DOMAIN + "token-requests-max-expiration-seconds"
+LEGACY_SECRETS: Final = DOMAIN + "legacy-secrets"
+CONFIG_DIGEST: Final = DOMAIN + "config-digest"
 
 MIRROR_POD: Final = "kubernetes.io/config.mirror"  # core/v1 MirrorPodAnnotationKey; the kubelet sets it
 
@@ -58,12 +73,18 @@ TOKEN_FILE: Final = "token"  # noqa: S105  (a file name)
 ROOT_CA_CONFIGMAP: Final = "kube-root-ca.crt"
 DEFAULT_MODE: Final = 420  # 0644: below it, images with a non-root user of their own could not read the token
 
-DEFAULT_EXPIRATION_SECONDS: Final = 3600
+DEFAULT_EXPIRATION_SECONDS: Final = 3600  # ours, where nobody asks for another
+API_DEFAULT_EXPIRATION_SECONDS: Final = 3600  # the API server's, where a source or a TokenRequest names none: core/v1 and
+# authentication/v1 defaults.go; it has nothing to do with ours
 MIN_EXPIRATION_SECONDS: Final = 600  # core/v1 validation of ServiceAccountTokenProjection
 MAX_EXPIRATION_SECONDS_LIMIT: Final = 1 << 32  # the same validation
 YEAR_TRAP_SECONDS: Final = 3607  # pkg/serviceaccount WarnOnlyBoundTokenExpirationSeconds: becomes one year
+YEAR_TRAP_REPLACEMENT: Final = 3600  # what 3607 becomes where we write it
+YEAR_SECONDS: Final = 31_536_000  # pkg/serviceaccount/claims.go ExpirationExtensionSeconds; seen on 1.37
 COMFORTABLE_SECONDS: Final = 900  # at 600 s a real kubelet replaced the file 516 to 555 s after issue: too close
 MAX_AUDIENCE_CHARS: Final = 512  # ours: the API server has no limit, a token travels in headers of about 8 KiB
+DISPLAYED_AUDIENCE: Final = "[!-~]{1,200}"  # ours: printable ASCII, which both judges show alike
+MAX_AUDIENCE_LIST_CHARS: Final = 8192  # ours: about a hundred URLs; the API server's policy reads the list for each pod
 MAX_FILE_NAME_CHARS: Final = 255  # NAME_MAX of Linux
 MAX_WARNING_CHARS: Final = 256  # the API server truncates longer ones once all together pass 4096
 MAX_WARNINGS: Final = 15  # 16 * 256 = 4096, apiserver/pkg/endpoints/filters/warning.go; the last says how many more

@@ -11,12 +11,13 @@ without the pod's wish, the second leaves no token at all. Both can only shorten
 import difflib
 import hashlib
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Literal, get_args
 
 import msgspec
 
-from . import demands, names, wishes
+from . import demands, limits, names, wishes
 from .demands import Demands, Level
+from .limits import DEFAULT_MAXIMUM
 from .text import cut, quoted
 from .wishes import Locks, Parser, Token
 
@@ -57,6 +58,11 @@ class Exemptions(msgspec.Struct, frozen=True):
     runtime_classes: frozenset[str] = frozenset()
 
 
+Govern = Literal["off", "warn", "enforce"]
+"""What becomes of a TokenRequest, or a legacy token Secret, that is against the rules."""
+GOVERN_MODES: tuple[Govern, ...] = get_args(Govern)
+
+
 class ClusterLayer(msgspec.Struct, frozen=True):
     """What holds for the whole cluster: the weakest layer and the strongest, and where we never look."""
 
@@ -67,9 +73,12 @@ class ClusterLayer(msgspec.Struct, frozen=True):
     api_audiences: tuple[str, ...] = ()
     """What the API server calls itself; empty while nobody has told us."""
     enforce_floor: Level = "off"
+    enforce_floor_max_expiration_seconds: int | None = None
+    """None: the default of the floor's level."""
     exemptions: Exemptions = Exemptions()
-    governs_token_requests: bool = False
-    governs_legacy_secrets: bool = False
+    token_requests: Govern = "off"  # noqa: S105  (a mode)
+    token_requests_max_expiration_seconds: int = DEFAULT_MAXIMUM["bound"]
+    legacy_secrets: Govern = "off"
 
 
 class Resolution(msgspec.Struct, frozen=True):
@@ -91,6 +100,10 @@ class NamespaceLayer(msgspec.Struct, frozen=True, weakref=True):
     locks: Locks
     resolution: Resolution
     demands: Demands
+    max_expiration_seconds: int | None
+    """What the namespace itself has set; None where it has not, or not well."""
+    allowed_text: str
+    """The allowed audiences for people, in the order in which they are written."""
 
 
 WISHES: tuple[tuple[str, str, Parser], ...] = (
@@ -107,6 +120,10 @@ LOCKS: tuple[tuple[str, str, Parser], ...] = (
     ("allowed_audiences", names.ALLOWED_AUDIENCES, wishes.audiences),
     ("pod_overrides", names.POD_OVERRIDES, wishes.overrides),
 )
+COUNTS_AS: dict[str, tuple[Any, str]] = {
+    names.ALLOWED_AUDIENCES: (frozenset(), "counts as an empty list, which allows the API server's own audience only")
+}
+"""What a bad value counts as where the next weaker layer would open what somebody wanted closed."""
 NAMESPACE_WISHES = tuple(row for row in WISHES if row[1] in names.FOR_NAMESPACES)
 
 
@@ -120,7 +137,7 @@ def resolve_namespace(cluster: ClusterLayer, annotations: Mapping[str, str]) -> 
     faults = list(_misplaced("namespace", annotations, names.FOR_NAMESPACES))
     own_locks = _read("namespace", LOCKS, annotations, cluster.locks, faults)
     locks = cluster.locks.with_stricter(Locks(**own_locks))
-    demanded, problems = demands.read(annotations, cluster.enforce_floor)
+    demanded, problems = demands.read(annotations)
     faults += [Fault("namespace", *problem) for problem in problems]
     asked = _read("namespace", NAMESPACE_WISHES, annotations, locks, faults)
     decided_by = dict.fromkeys(TokenPolicy.__struct_fields__, "defaults") | dict.fromkeys(asked, "namespace")
@@ -132,7 +149,17 @@ def resolve_namespace(cluster: ClusterLayer, annotations: Mapping[str, str]) -> 
         defaults = msgspec.structs.replace(defaults, audience="")
     settled = _settle(defaults, asked, locks)
     resolution = Resolution(settled, tuple(faults), decided_by, _hash(settled))
-    return NamespaceLayer(annotations, asked, locks, resolution, demanded)
+    maximum = own_locks.get("max_expiration_seconds")
+    return NamespaceLayer(
+        annotations, asked, locks, resolution, demanded, maximum, _allowed_text(annotations, own_locks, locks)
+    )
+
+
+def _allowed_text(annotations: Mapping[str, str], own_locks: Mapping[str, Any], locks: Locks) -> str:
+    if "allowed_audiences" not in own_locks:
+        return limits.allowed(sorted(locks.allowed_audiences or ()))
+    listed = wishes.items(annotations[names.ALLOWED_AUDIENCES]) if own_locks["allowed_audiences"] else ()
+    return limits.allowed(audience for audience in listed if locks.allows(audience))
 
 
 def resolve(namespace: NamespaceLayer, annotations: Mapping[str, str] | None, layer: str = "pod") -> Resolution:
@@ -168,7 +195,10 @@ def _read(
         try:
             asked[attribute], remarks = parse(text, locks)
         except ValueError as problem:
-            faults.append(Fault(layer, annotation, text, f"ignored, {problem}"))
+            became = "ignored"
+            if annotation in COUNTS_AS:
+                asked[attribute], became = COUNTS_AS[annotation]
+            faults.append(Fault(layer, annotation, text, f"{became}, {problem}"))
         else:
             faults += [Fault(layer, annotation, text, remark) for remark in remarks]
     return asked

@@ -7,28 +7,42 @@ from collections.abc import Iterable
 
 import msgspec
 
-from . import expected, names, policy, rules
-from .demands import Demand, Mode
-from .enforcement import exempt_by_pod
-from .finals import FinalPod, FinalSpec, LabelledMetadata, Namespace
-from .pods import View
+from . import enforcement, expected, injection, names, policy, rules
+from .demands import Demand, Level, Mode
+from .finals import FinalPod, FinalSpec, Namespace
+from .limits import Limits
+from .pods import Metadata, View, is_automounted
 from .policy import ClusterLayer, NamespaceLayer
-from .rules import Bounds, Finding
+from .rules import Violation
 from .text import limited, quoted
 
 TEMPLATE_HASH = "pod-template-hash"  # apps/v1 DefaultDeploymentUniqueLabelKey
 MAX_OWNERS = 3
+CRITICAL = ("system-node-critical", "system-cluster-critical")
+RELYING = (
+    "complies by injection only, and is refused while boundtoken is away; where the cluster needs it to start, exclude its "
+    "namespace (namespaces.excluded)"
+)
+
+
+class LabelledMetadata(Metadata, frozen=True):
+    labels: dict[str, str] | None = None
 
 
 class PodStatus(View, frozen=True):
     phase: str = ""
 
 
+class ListedSpec(FinalSpec, frozen=True):
+    host_network: bool | None = None
+    priority_class_name: str | None = None
+
+
 class ListedPod(View, frozen=True):
     """A pod as a list shows it."""
 
     metadata: LabelledMetadata = LabelledMetadata()
-    spec: FinalSpec = FinalSpec()
+    spec: ListedSpec = ListedSpec()
     status: PodStatus = PodStatus()
 
     @property
@@ -42,62 +56,106 @@ class ListedPod(View, frozen=True):
             return f"deployment/{controller.name.removesuffix(suffix)}"
         return f"{controller.kind.lower()}/{controller.name}"
 
+    @property
+    def is_of_the_cluster(self) -> bool:
+        """Whether the cluster may need it to start anything else: network and storage drivers, meshes."""
+        controller = self.metadata.controller
+        return (
+            bool(self.spec.host_network)
+            or self.spec.priority_class_name in CRITICAL
+            or (controller is not None and controller.kind == "DaemonSet")
+        )
 
-Change = tuple[Mode, Demand]
+    @property
+    def relies_on_injection(self) -> bool:
+        """Whether its token is one that we gave it, so that without us its successor would have another."""
+        return any(
+            injection.is_ours(volume)
+            or (is_automounted(volume) and all(each.expiration_seconds != names.YEAR_TRAP_SECONDS for each in volume.tokens))
+            for volume in self.spec.volumes or ()
+        )
 
 
-def changes(old: Namespace, new: Namespace, cluster: ClusterLayer) -> tuple[NamespaceLayer, tuple[Change, ...]]:
-    """What will hold in the namespace, and which demands of `enforce` and `warn` are new or measured anew."""
+def changes(old: Namespace, new: Namespace, cluster: ClusterLayer) -> tuple[NamespaceLayer, tuple[Mode, ...]]:
+    """What will hold in the namespace, and which of `enforce` and `warn` demand something new, or measure it anew."""
     before, after = (policy.resolve_namespace(cluster, policy.steering(each.metadata.annotations)) for each in (old, new))
-    found: list[Change] = []
+    found: dict[Mode, object] = {}
     for mode in ("enforce", "warn"):
-        demand = after.demands.of(mode)
-        is_new = demand != before.demands.of(mode) or after.locks != before.locks
-        if demand.level != "off" and is_new and demand not in [each for _, each in found]:
-            found.append((mode, demand))
+        demanded = _demanded(mode, after, cluster)
+        if demanded is not None and demanded != _demanded(mode, before, cluster) and demanded not in found.values():
+            found[mode] = demanded
     return after, tuple(found)
 
 
-class Preview:
-    """Takes pods as they come, and says what would fail."""
+def _demanded(mode: Mode, layer: NamespaceLayer, cluster: ClusterLayer) -> tuple[Demand, Level, Limits] | None:
+    demand, floor = layer.demands.of(mode), cluster.enforce_floor if mode == "enforce" else "off"
+    if (demand.level, floor) == ("off", "off"):
+        return None
+    return demand, floor, enforcement.limits_of(cluster, layer, demand.level, floor)
 
-    def __init__(self, namespace: str, cluster: ClusterLayer, bounds: Bounds, changed: tuple[Change, ...]) -> None:
+
+class Preview:
+    """Takes the pods of one namespace as they come, and says what would fail under `modes`."""
+
+    def __init__(
+        self,
+        namespace: str,
+        cluster: ClusterLayer,
+        layer: NamespaceLayer,
+        modes: tuple[Mode, ...],
+        legacy_tokens: frozenset[str] | None = None,
+    ) -> None:
         self._namespace = namespace
         self._cluster = cluster
-        self._bounds = bounds
-        self._found: dict[Change, dict[str, dict[str, int]]] = {change: {} for change in changed}
-        """For each change, what is wrong, and how many pods of which owner it is wrong with."""
+        self._layer = layer
+        self._legacy_tokens = legacy_tokens
+        self._found: dict[Mode, dict[str, dict[str, int]]] = {mode: {} for mode in modes}
+        """For each mode, what is wrong, and how many pods of which owner it is wrong with."""
+        self._relying: dict[str, int] = {}
 
     def add(self, pods: Iterable[ListedPod]) -> None:
         """Judge these pods; those that have ended need no token any more."""
         for pod in pods:
-            if pod.status.phase in ("Succeeded", "Failed") or exempt_by_pod(pod.spec, self._namespace, self._cluster):
+            exempt = enforcement.exempt_by_pod(pod.spec, self._namespace, self._cluster)
+            if pod.status.phase in ("Succeeded", "Failed") or exempt:
                 continue
             final = FinalPod(pod.metadata, pod.spec)
-            for change, found in self._found.items():
-                findings = [_unnumbered(each) for each in rules.evaluate(final, change[1], self._bounds)]
-                for sentence in rules.sentences(findings):
+            if "enforce" in self._found and pod.is_of_the_cluster and pod.relies_on_injection:
+                self._relying[pod.owner] = self._relying.get(pod.owner, 0) + 1
+            for mode, found in self._found.items():
+                violations = enforcement.violations(mode, final, self._cluster, self._layer, self._legacy_tokens)
+                for sentence in rules.sentences(map(_unnumbered, violations)):
                     owners = found.setdefault(sentence, {})
                     owners[pod.owner] = owners.get(pod.owner, 0) + 1
 
-    def warnings(self, unseen: str = "") -> tuple[str, ...]:
-        """What to tell; `unseen` says which pods nobody has looked at."""
+    def lines(self) -> list[str]:
+        """What would fail, one line for each thing that is wrong."""
         said: list[str] = []
-        for (mode, demand), found in self._found.items():
+        for mode, found in self._found.items():
             if found:
-                said.append(
-                    f'existing pods in namespace {quoted(self._namespace)} violate the new boundtoken {mode} level "{demand}"'
-                )
+                said.append(f"existing pods in namespace {quoted(self._namespace)} violate {self._demand(mode)}")
             said += [f"{_owners(owners)}: {sentence}" for sentence, owners in found.items()]
-        return limited([*([unseen] if unseen else []), *said])
+        if self._relying:
+            said.append(f"{_owners(self._relying)}: {RELYING}")
+        return said
+
+    def warnings(self, unseen: str = "") -> tuple[str, ...]:
+        """The same as warnings; `unseen` says which pods nobody has looked at."""
+        return limited([*([unseen] if unseen else []), *self.lines()])
+
+    def _demand(self, mode: Mode) -> str:
+        demand = self._layer.demands.of(mode)
+        if demand.level == "off":
+            return f'the cluster\'s enforceFloor "{self._cluster.enforce_floor}"'
+        return f'the new boundtoken {mode} level "{demand}"'
 
 
-def _unnumbered(finding: Finding) -> Finding:
+def _unnumbered(violation: Violation) -> Violation:
     """The same for all pods of an owner: the plugin's volume has a name of its own in each."""
-    kind, name = finding.place
+    kind, name = violation.place
     if not name.startswith(names.AUTOMOUNTED_PREFIX):
-        return finding
-    return msgspec.structs.replace(finding, place=(kind, expected.AUTOMOUNTED))
+        return violation
+    return msgspec.structs.replace(violation, place=(kind, expected.AUTOMOUNTED))
 
 
 def _owners(owners: dict[str, int]) -> str:

@@ -13,21 +13,20 @@ from typing import Any
 import msgspec
 
 from ..errors import MalformedReview
-from .finals import VIEWS, Judged, Namespace, UserInfo
+from .finals import VIEWS, Judged, UserInfo
 from .patch import Operation
 from .pods import CronJob, Pod, View, Workload
 
 API_VERSION = "admission.k8s.io/v1"
 KIND = "AdmissionReview"
 
-MUTATED: dict[tuple[str, str], type[Workload | CronJob | Namespace]] = {
+MUTATED: dict[tuple[str, str], type[Workload | CronJob]] = {
     ("apps", "Deployment"): Workload,
     ("apps", "StatefulSet"): Workload,
     ("apps", "DaemonSet"): Workload,
     ("apps", "ReplicaSet"): Workload,
     ("batch", "Job"): Workload,
     ("batch", "CronJob"): CronJob,
-    ("", "Namespace"): Namespace,
 }
 
 
@@ -54,8 +53,8 @@ class _Head(View, frozen=True):
 class Request(_Head, frozen=True):
     """What the API server asks; `object` is None for a kind that we have no view of, and for DELETE."""
 
-    object: Pod | Workload | CronJob | Namespace | None = None
-    old_object: Workload | CronJob | Namespace | None = None
+    object: Pod | Workload | CronJob | None = None
+    old_object: Workload | CronJob | None = None
 
 
 class FinalRequest(_Head, frozen=True):
@@ -178,8 +177,7 @@ def decode_final(body: bytes) -> FinalRequest:
         raw = _head(body)
         view: Any = VIEWS.get((raw.kind.group, raw.kind.kind))
         held, old = (msgspec.json.decode(each, type=view | None) if view else None for each in (raw.object, raw.old_object))
-        request = FinalRequest(*msgspec.structs.astuple(raw)[:9])
-        return msgspec.structs.replace(request, object=held, old_object=old)
+        return FinalRequest(**_head_fields(raw), user_info=raw.user_info, object=held, old_object=old)
     except _BAD_BYTES as problem:
         raise _unreadable(problem) from problem
 
@@ -210,14 +208,18 @@ def _decode_slowly(body: bytes) -> Request:
 
 def _with_objects(raw: _RawRequest) -> Request:
     group_kind = (raw.kind.group, raw.kind.kind)
-    request = Request(*msgspec.structs.astuple(raw)[:8])
     if group_kind == ("", "Pod"):
-        return msgspec.structs.replace(request, object=msgspec.json.decode(raw.object, type=Pod | None))
+        return Request(**_head_fields(raw), object=msgspec.json.decode(raw.object, type=Pod | None))
     view: Any = MUTATED.get(group_kind)
     if view is None:
-        return request
-    return msgspec.structs.replace(
-        request,
+        return Request(**_head_fields(raw))
+    return Request(
+        **_head_fields(raw),
         object=msgspec.json.decode(raw.object, type=view | None),
         old_object=msgspec.json.decode(raw.old_object, type=view | None),
     )
+
+
+def _head_fields(raw: _Head) -> dict[str, Any]:
+    """What every request has, by name: one more field in the head must never shift the others."""
+    return {name: getattr(raw, name) for name in _Head.__struct_fields__}

@@ -1,4 +1,8 @@
-"""The rules of enforcement: each a pure function from a final pod to what it violates; a level is a tuple of rules.
+"""The rules of enforcement as records: what each restricts, what it allows, since when, and how both judges look.
+
+Two judges read these records. `evaluate` judges values here, for warnings, audit annotations, templates and previews. The
+API server judges by the CEL of the same records (`core.policies` makes policies of them), and is the one that denies. A
+test holds the two to the same sentences over thousands of pods.
 
 Nothing that a pod's author writes lowers a level: no annotation is looked at, only what gives a token. (A volume is the
 automounted one by prefix and shape; under another name it is judged as any other token.)
@@ -7,177 +11,288 @@ that are made after the pod, a Secret that a container reads through the API, wh
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
 
 import msgspec
 
-from . import names, pods
-from .demands import Demand, Level
-from .finals import FinalContainer, FinalPod, FinalVolume
-from .pods import TokenSource
-from .text import quoted
-from .wishes import Locks
-
-YEAR_SECONDS = 31_536_000
-"""pkg/serviceaccount/claims.go ExpirationExtensionSeconds: what the API server makes of 3607; seen on 1.37."""
-DEFAULT_MAXIMUM: dict[Level, int] = {"off": names.MAX_EXPIRATION_SECONDS_LIMIT, "bound": 86400, "strict": 3600}
-"""Seconds, where nobody has set a maximum (contract.md section 4)."""
+from . import cel, names, pods
+from .demands import LATEST, LEVELS, VERSIONS, Demand, Level
+from .finals import FinalContainer, FinalMount, FinalPod
+from .limits import Limits
+from .text import cut, displayed, quoted
 
 VOLUMES = "spec.volumes"
 TOKEN = "spec.volumes.projected.sources.serviceAccountToken"  # noqa: S105  (a field path)
+KINDS = {"initContainers": "init container", "containers": "container", "ephemeralContainers": "ephemeral container"}
+MAX_PLACES_CHARS = 300
+"""Of the places in one sentence: with six sentences a message stays below the 5 KiB that the API server takes."""
+
+Place = tuple[str, str]
+"""A kind and a name: `("volume", "data")`, `("container", "app")`."""
+Found = tuple[str, Place, str]
+"""The field as `kubectl explain` spells it, where it is, and the value that is wrong there, for people; may be empty."""
 
 
-class Finding(msgspec.Struct, frozen=True):
-    """One violation: the rule's slug, the field as `kubectl explain` spells it, where it is, what is wrong, what to do."""
+class Violation(msgspec.Struct, frozen=True):
+    """One thing that is wrong: which rule says so, where, what, and what to do."""
 
     rule: str
     field: str
-    place: tuple[str, str]
-    """A kind and a name: `("volume", "data")`, `("container", "app")`."""
+    place: Place
+    value: str
     problem: str
-    cure: str
+    fix: str
+    condition: str = ""
+    """What it depends on, where that is not known."""
 
 
-class Bounds(msgspec.Struct, frozen=True):
-    """What a pod is measured by."""
+class Check(NamedTuple):
+    """One thing that a rule looks for. The texts may name `{maximum}`, `{advised}` and `{allowed}` of the limits."""
 
-    locks: Locks = Locks()
-    api_audiences: tuple[str, ...] = ()
-    legacy_tokens: frozenset[str] | None = None
-    """Names of the legacy token Secrets of the namespace; None where nobody may list them."""
-
-    def maximum(self, level: Level) -> int:
-        """The seconds that a token may live: what was set for the namespace or the cluster, otherwise the level's own."""
-        set_here = self.locks.max_expiration_seconds
-        return set_here if set_here < names.MAX_EXPIRATION_SECONDS_LIMIT else DEFAULT_MAXIMUM[level]
-
-    def advised(self, level: Level) -> int:
-        """The longest life to ask for: the maximum, but never 3607."""
-        return self.locks.capped(self.maximum(level))
-
-    def is_api_audience(self, audience: str) -> bool:
-        """Whether the API server calls itself so; where nobody has told us its names, any may be one."""
-        return not audience or not self.api_audiences or audience in self.api_audiences
-
-    def allows(self, audience: str) -> bool:
-        return self.locks.allows(audience) or audience in self.api_audiences
+    find: Callable[[FinalPod, Limits], Iterator[Found]]
+    problem: str
+    fix: str
+    name: str = ""
+    """Of the variable in the API server's policy; empty where CEL cannot say it."""
+    cel: str = ""
+    """The same as `find`: the places with their values, each as `_place` spells it, in one text; empty where there are none."""
 
 
-Rule = Callable[[FinalPod, Bounds, Level], Iterator[Finding]]
+class Rule(NamedTuple):
+    """One row of the README's table."""
+
+    slug: str
+    level: Level
+    since: str
+    fields: tuple[str, ...]
+    """What is restricted, as Pod Security names fields."""
+    allowed: tuple[str, ...]
+    """The values that are allowed there."""
+    checks: tuple[Check, ...]
 
 
-def lifetime(token: TokenSource, bounds: Bounds) -> int:
-    """The seconds that a token of this source really lives.
-
-    Source: pkg/registry/core/serviceaccount/storage/token.go; kubernetes.md section 2.
-    """
-    if token.expiration_seconds is None:
-        return names.DEFAULT_EXPIRATION_SECONDS
-    if token.expiration_seconds == names.YEAR_TRAP_SECONDS and bounds.is_api_audience(token.audience or ""):
-        return YEAR_SECONDS
-    return token.expiration_seconds
+def _lasts_a_year(pod: FinalPod, limits: Limits) -> Iterator[Found]:
+    for volume in pod.spec.volumes or () if limits.is_too_long(names.YEAR_SECONDS) else ():
+        for token in volume.tokens:
+            if limits.is_extended(token.expiration_seconds, (token.audience or "",)):
+                yield f"{TOKEN}.expirationSeconds", ("volume", volume.name), ""
 
 
-def token_lifetime(pod: FinalPod, bounds: Bounds, level: Level) -> Iterator[Finding]:
-    """Every token lives at most the maximum."""
-    maximum = bounds.maximum(level)
-    for volume, token in _tokens(pod):
-        lives = lifetime(token, bounds)
-        if lives <= maximum:
-            continue
-        asked, near = token.expiration_seconds, bounds.advised(level)
-        problem, cure = f"must be at most {maximum}, not {asked}", f"ask for {near} or less"
-        if lives != asked:
-            problem = f"{asked} becomes a year"
-            cure = f"set {names.INJECT}: enabled, or ask for {near}"
-        yield Finding("token-lifetime", f"{TOKEN}.expirationSeconds", ("volume", volume.name), problem, cure)
+def _lives_too_long(pod: FinalPod, limits: Limits) -> Iterator[Found]:
+    for volume in pod.spec.volumes or ():
+        for token in volume.tokens:
+            seconds = names.API_DEFAULT_EXPIRATION_SECONDS if token.expiration_seconds is None else token.expiration_seconds
+            if limits.is_too_long(seconds) and not limits.is_extended(seconds, (token.audience or "",)):
+                yield f"{TOKEN}.expirationSeconds", ("volume", volume.name), str(seconds)
 
 
-def token_audience(pod: FinalPod, bounds: Bounds, _level: Level) -> Iterator[Finding]:
-    """Every token is for an audience that is allowed."""
-    for volume, token in _tokens(pod):
-        if not bounds.allows(token.audience or ""):
-            allowed = ", ".join(map(quoted, sorted(bounds.locks.allowed_audiences or ())))
-            cure = f"use the API server's own{' or one of ' + allowed if allowed else ''}"
-            problem = f"{quoted(token.audience or '')} is not allowed here"
-            yield Finding("token-audience", f"{TOKEN}.audience", ("volume", volume.name), problem, cure)
+def _is_for_another(pod: FinalPod, limits: Limits) -> Iterator[Found]:
+    for volume in pod.spec.volumes or ():
+        for token in volume.tokens:
+            if not limits.allows(token.audience or ""):
+                yield f"{TOKEN}.audience", ("volume", volume.name), displayed(token.audience or "")
 
 
-def legacy_token(pod: FinalPod, bounds: Bounds, _level: Level) -> Iterator[Finding]:
-    """No legacy token Secret comes in by volume, projected source or environment, in any kind of container."""
-    if not bounds.legacy_tokens:
-        return
-    for field, place, secret in _secrets(pod):
-        if secret in bounds.legacy_tokens:
-            problem = f"Secret {quoted(secret)} holds a token that never ends"
-            cure = "use a projected serviceAccountToken instead"
-            yield Finding("legacy-token", field, place, problem, cure)
-
-
-def automounted_volume(pod: FinalPod, _bounds: Bounds, _level: Level) -> Iterator[Finding]:
-    """No automounted volume is left."""
+def _is_automounted(pod: FinalPod, _limits: Limits) -> Iterator[Found]:
     for volume in pod.spec.volumes or ():
         if pods.is_automounted(volume):
-            cure = f"set automountServiceAccountToken: false, or {names.AUTOMOUNT}: disabled"
-            place = ("volume", volume.name)
-            yield Finding("automounted-volume", f"{VOLUMES}.projected", place, "is the automounted token", cure)
+            yield f"{VOLUMES}.projected", ("volume", volume.name), ""
 
 
-def token_mount(pod: FinalPod, _bounds: Bounds, _level: Level) -> Iterator[Finding]:
-    """Every token sits in a read-only mount without subPath, which would never be refreshed."""
-    holding = {volume.name for volume in pod.spec.volumes or () if volume.holds_a_token}
-    for kind, container in pod.spec.everyone():
-        place = _place(kind, container)
-        for mount in container.volume_mounts or ():
-            if mount.name not in holding:
-                continue
-            said = f"volume {quoted(mount.name)} holds a token"
-            if not mount.read_only:
-                field = f"spec.{kind}.volumeMounts.readOnly"
-                yield Finding("token-mount", field, place, f"{said} and is mounted writable", "set readOnly: true")
-            if mount.sub_path or mount.sub_path_expr:
-                field = f"spec.{kind}.volumeMounts.{'subPath' if mount.sub_path else 'subPathExpr'}"
-                problem = f"{said}, and a file mounted by subPath is never refreshed"
-                yield Finding("token-mount", field, place, problem, "mount the whole volume")
+def _is_writable(pod: FinalPod, _limits: Limits) -> Iterator[Found]:
+    for kind, container, mount in _token_mounts(pod):
+        if not mount.read_only:
+            yield f"spec.{kind}.volumeMounts.readOnly", (KINDS[kind], container.name), mount.name
 
 
-BOUND: tuple[Rule, ...] = (token_lifetime, token_audience, legacy_token)
-RULES: dict[tuple[Level, str], tuple[Rule, ...]] = {
-    ("off", "v1"): (),
-    ("bound", "v1"): BOUND,
-    ("strict", "v1"): (*BOUND, automounted_volume, token_mount),
+def _is_by_sub_path(pod: FinalPod, _limits: Limits) -> Iterator[Found]:
+    for kind, container, mount in _token_mounts(pod):
+        if mount.sub_path or mount.sub_path_expr:
+            field = "subPath" if mount.sub_path else "subPathExpr"
+            yield f"spec.{kind}.volumeMounts.{field}", (KINDS[kind], container.name), mount.name
+
+
+def _is_legacy(pod: FinalPod, limits: Limits) -> Iterator[Found]:
+    for field, place, secret in _secrets(pod) if limits.legacy_tokens else ():
+        if secret in (limits.legacy_tokens or ()):
+            yield field, place, secret
+
+
+def _volumes_with(token: str, value: str) -> str:
+    """CEL: every volume with such a token `t`, and what is wrong with each."""
+    values = f" + ' (' + v.tokens.filter(t, {token}).map(t, {value}).join(', ') + ')'" if value else ""
+    return f"""variables.tokenVolumes.filter(v, v.tokens.exists(t, {token}))
+  .map(v, 'volume "' + v.name + '"'{values}).join(', ')"""
+
+
+def _containers_with(mount: str) -> str:
+    """CEL: every container with such a mount `m` of a token, and the volumes of these."""
+    return f"""variables.mountsByContainer.map(c, {{
+    'place': dyn(c.place),
+    'volumes': dyn(c.mounts.filter(m, {mount} && m.name in variables.tokenVolumeNames).map(m, m.name))
+  }}).filter(c, c.volumes.size() > 0).map(c, c.place + ' (' + c.volumes.join(', ') + ')').join(', ')"""
+
+
+RULES = (
+    Rule(
+        "token-lifetime",
+        "bound",
+        "v1",
+        ("spec.volumes[*].projected.sources[*].serviceAccountToken.expirationSeconds",),
+        ("at most the maximum, 86400 by default (`strict`: 3600)", "3607 with the API server's audience counts as one year"),
+        (
+            Check(
+                _lasts_a_year,
+                "3607 makes a token valid for one year, not {maximum} s",
+                f"annotate namespace or pod with {names.INJECT}=enabled, or ask for {{advised}}",
+                "oneYearTokens",
+                _volumes_with(f"t.oneYear && variables.maximum < {names.YEAR_SECONDS}", ""),
+            ),
+            Check(
+                _lives_too_long,
+                "expirationSeconds must be at most {maximum}",
+                "ask for {advised} or less",
+                "longTokens",
+                _volumes_with("!t.oneYear && t.seconds > variables.maximum", "string(t.seconds)"),
+            ),
+        ),
+    ),
+    Rule(
+        "token-audience",
+        "bound",
+        "v1",
+        ("spec.volumes[*].projected.sources[*].serviceAccountToken.audience",),
+        ("undefined", "the API server's own", "one of `allowed-audiences`, where that is set"),
+        (
+            Check(
+                _is_for_another,
+                "this audience is not allowed",
+                "leave audience out{allowed}",
+                "foreignAudiences",
+                _volumes_with("!t.allowed", cel.displayed("t.audience")),
+            ),
+        ),
+    ),
+    Rule(
+        "legacy-token",
+        "bound",
+        "v1",
+        (
+            "spec.volumes[*].secret.secretName",
+            "spec.volumes[*].projected.sources[*].secret.name",
+            "spec.{containers,initContainers,ephemeralContainers}[*].env[*].valueFrom.secretKeyRef.name",
+            "spec.{containers,initContainers,ephemeralContainers}[*].envFrom[*].secretRef.name",
+        ),
+        ("no Secret of type `kubernetes.io/service-account-token` (webhook only, with `--legacy-tokens on`)",),
+        (
+            Check(
+                _is_legacy,
+                "this Secret holds a legacy token, which never expires",
+                "use a projected serviceAccountToken instead",
+            ),
+        ),
+    ),
+    Rule(
+        "automounted-volume",
+        "strict",
+        "v1",
+        ("spec.volumes[*].projected",),
+        ("no automounted volume: `kube-api-access-…` with token, `kube-root-ca.crt` and namespace",),
+        (
+            Check(
+                _is_automounted,
+                "the automounted token is not allowed",
+                f"annotate namespace or pod with {names.AUTOMOUNT}=disabled (and {names.INJECT}=enabled for a token of ours)",
+                "automountedVolumes",
+                "variables.tokenVolumes.filter(v, v.automounted).map(v, 'volume \"' + v.name + '\"').join(', ')",
+            ),
+        ),
+    ),
+    Rule(
+        "token-mount",
+        "strict",
+        "v1",
+        tuple(
+            f"spec.{{containers,initContainers,ephemeralContainers}}[*].volumeMounts[*].{field}"
+            for field in ("readOnly", "subPath", "subPathExpr")
+        ),
+        ("of a token's volume: `readOnly: true`", "no subPath, because such a file is never refreshed"),
+        (
+            Check(
+                _is_writable,
+                "a token must be mounted read-only",
+                "set readOnly: true",
+                "writableMounts",
+                _containers_with("!m.?readOnly.orValue(false)"),
+            ),
+            Check(
+                _is_by_sub_path,
+                "a file mounted by subPath is never refreshed",
+                "mount the whole volume",
+                "subPathMounts",
+                _containers_with("(m.?subPath.orValue('') != '' || m.?subPathExpr.orValue('') != '')"),
+            ),
+        ),
+    ),
+)
+
+
+def of(level: Level, version: str) -> tuple[Rule, ...]:
+    """The rules of a level in a version."""
+    known = VERSIONS[: VERSIONS.index(version) + 1]
+    return tuple(rule for rule in RULES if LEVELS.index(rule.level) <= LEVELS.index(level) and rule.since in known)
+
+
+_OF: dict[tuple[Level, str], tuple[Rule, ...]] = {
+    (level, version): of(level, version) for level in LEVELS for version in VERSIONS
 }
 
 
-def evaluate(pod: FinalPod, demand: Demand, bounds: Bounds) -> tuple[Finding, ...]:
-    """Everything about this pod that violates the demand, rule by rule, each finding once."""
-    found = (finding for rule in RULES[demand.level, demand.version] for finding in rule(pod, bounds, demand.level))
-    return tuple(dict.fromkeys(found))
+def evaluate(pod: FinalPod, demand: Demand, limits: Limits, floor: Level = "off") -> tuple[Violation, ...]:
+    """Everything about this pod that violates the demand or the floor, rule by rule."""
+    asked, least = _OF[demand.level, demand.version], _OF[floor, LATEST]
+    rules = asked if floor == "off" else [rule for rule in RULES if rule in asked or rule in least]
+    return tuple(violation for rule in rules for check in rule.checks for violation in _violations(rule, check, pod, limits))
 
 
-def sentences(findings: Iterable[Finding]) -> list[str]:
-    """One sentence for each group of findings that differ in their place only: the field first, the cure last."""
-    groups: dict[tuple[str, str, str], dict[str, list[str]]] = {}
-    for finding in findings:
-        kind, name = finding.place
-        places = groups.setdefault((finding.field, finding.problem, finding.cure), {})
-        places.setdefault(kind, []).append(name)
-    return [f"{field}: {_places(places)}: {problem}; {cure}" for (field, problem, cure), places in groups.items()]
+def _violations(rule: Rule, check: Check, pod: FinalPod, limits: Limits) -> Iterator[Violation]:
+    texts: tuple[str, str] | None = None
+    for field, place, value in check.find(pod, limits):
+        if texts is None:
+            others = f", or use one of {limits.allowed_text}" if limits.allowed_text else ""
+            fill = {"maximum": limits.maximum, "advised": limits.advised, "allowed": others}
+            texts = check.problem.format(**fill), check.fix.format(**fill)
+        yield Violation(rule.slug, field, place, value, *texts)
 
 
-def _places(places: dict[str, list[str]]) -> str:
-    return ", ".join(
-        f"{kind}{'s' * (len(held) > 1)} " + ", ".join(map(quoted, dict.fromkeys(held))) for kind, held in places.items()
-    )
+def sentences(violations: Iterable[Violation]) -> list[str]:
+    """One sentence for each group of violations that differ in their place only: the rule first, the fix last."""
+    groups: dict[tuple[str, str, str, str], dict[Place, list[str]]] = {}
+    for each in violations:
+        places = groups.setdefault((each.rule, each.condition, each.problem, each.fix), {})
+        places.setdefault(each.place, []).append(each.value)
+    return [
+        f"[{rule}] {cut(', '.join(_place(*at) for at in places.items()), MAX_PLACES_CHARS)}{condition and f' ({condition})'}: "
+        f"{problem}; {fix}"
+        for (rule, condition, problem, fix), places in groups.items()
+    ]
 
 
-def _tokens(pod: FinalPod) -> Iterator[tuple[FinalVolume, TokenSource]]:
-    for volume in pod.spec.volumes or ():
-        for source in volume.final_sources:
-            if source.service_account_token is not None:
-                yield volume, source.service_account_token
+def _place(place: Place, values: list[str]) -> str:
+    kind, name = place
+    return f"{kind} {quoted(name, 63)}" + (f" ({', '.join(values)})" if values[0] else "")
 
 
-def _secrets(pod: FinalPod) -> Iterator[tuple[str, tuple[str, str], str]]:
+def _token_mounts(pod: FinalPod) -> Iterator[tuple[str, FinalContainer, FinalMount]]:
+    """Every mount of a volume that holds a token, with its container and the field that one stands in."""
+    holding = {volume.name for volume in pod.spec.volumes or () if volume.holds_a_token}
+    for kind, container in pod.spec.everyone() if holding else ():
+        for mount in container.volume_mounts or ():
+            if mount.name in holding:
+                yield kind, container, mount
+
+
+def _secrets(pod: FinalPod) -> Iterator[tuple[str, Place, str]]:
     """Every place from which a pod takes a Secret that may hold a token: field, place, name."""
     for volume in pod.spec.volumes or ():
         if volume.secret is not None:
@@ -186,14 +301,10 @@ def _secrets(pod: FinalPod) -> Iterator[tuple[str, tuple[str, str], str]]:
             if source.secret is not None:
                 yield f"{VOLUMES}.projected.sources.secret.name", ("volume", volume.name), source.secret.name
     for kind, container in pod.spec.everyone():
+        place = KINDS[kind], container.name
         for env in container.env or ():
             if env.value_from is not None and env.value_from.secret_key_ref is not None:
-                field = f"spec.{kind}.env.valueFrom.secretKeyRef.name"
-                yield field, _place(kind, container), env.value_from.secret_key_ref.name
+                yield f"spec.{kind}.env.valueFrom.secretKeyRef.name", place, env.value_from.secret_key_ref.name
         for env_from in container.env_from or ():
             if env_from.secret_ref is not None:
-                yield f"spec.{kind}.envFrom.secretRef.name", _place(kind, container), env_from.secret_ref.name
-
-
-def _place(kind: str, container: FinalContainer) -> tuple[str, str]:
-    return {"initContainers": "init container", "containers": "container"}.get(kind, "ephemeral container"), container.name
+                yield f"spec.{kind}.envFrom.secretRef.name", place, env_from.secret_ref.name

@@ -1,8 +1,11 @@
 """User text inside our sentences: quoted, without control characters, cut to a length; never raises."""
 
+import re
 from collections.abc import Iterable
 
 from . import names
+
+_DISPLAYED = re.compile(names.DISPLAYED_AUDIENCE)
 
 
 def quoted(text: str, most: int = 60) -> str:
@@ -12,6 +15,11 @@ def quoted(text: str, most: int = 60) -> str:
     """
     kept = text if len(text) <= most else text[: most - 1] + "…"
     return '"' + "".join(char if char.isprintable() else _escaped(char) for char in kept) + '"'
+
+
+def displayed(audience: str) -> str:
+    """An audience in double quotes as it stands; what is no plain one is not shown, because CEL cannot escape it."""
+    return f'"{audience}"' if _DISPLAYED.fullmatch(audience) else "(not shown)"
 
 
 def cut(sentence: str, most: int = names.MAX_WARNING_CHARS) -> str:

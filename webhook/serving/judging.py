@@ -15,7 +15,6 @@ from ..core.enforcement import Judgement
 from ..core.policy import ClusterLayer
 from ..core.preview import ListedPod, Preview
 from ..core.review import FinalRequest
-from ..core.rules import Bounds
 from ..errors import ApiError, Unauthenticated
 
 PAGE = 100
@@ -71,8 +70,7 @@ class Judge:
         layer, changed = preview.changes(old, new, cluster)
         if not changed:
             return Judgement("not-enforced")
-        bounds = Bounds(layer.locks, cluster.api_audiences, self._legacy_tokens.of(name))
-        looked = Preview(name, cluster, bounds, changed)
+        looked = Preview(name, cluster, layer, changed, self._legacy_tokens.of(name))
         warnings = looked.warnings(await self._look(self.client, name, looked))
         return Judgement("violates", "warned", warnings=warnings) if warnings else Judgement("complies")
 

@@ -13,11 +13,7 @@ async def follow(client: ApiClient, tokens: LegacyTokens, log: Log) -> None:
     async for event in watch.stream(client, legacy.PATH, legacy.kept, field_selector=legacy.SELECTOR):
         if isinstance(event, watch.Lost):
             if not lost:
-                cure = (
-                    ""
-                    if tokens.synced
-                    else "kubectl apply -f manifests/optional/legacy-tokens.yaml gives the right to list them"
-                )
+                cure = "" if tokens.synced else "the component manifests/optional/legacy-tokens gives the right to list them"
                 log.warning("legacy tokens: watch lost", problem=event.problem, cure=cure)
             lost = event.problem
             continue

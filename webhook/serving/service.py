@@ -36,6 +36,7 @@ from .announce import Announcer
 from .app import Door, plain
 from .connection import HANDSHAKE_SECONDS, Connections
 from .judging import Judge
+from .policies import PolicyKeeper, tell_leftover_labels
 from .selfmade import SelfMade
 from .tls import LiveCertificate
 
@@ -66,6 +67,7 @@ class Service:
         self._api_audiences = self._own_audiences()
         self.namespaces = Namespaces(ClusterLayer(own_namespace=config.namespace, api_audiences=self._api_audiences))
         self._self_made: SelfMade | None = None
+        self._policies: PolicyKeeper | None = None
         self._now: Callable[[], datetime] = lambda: datetime.now(UTC)
         self._legacy_tokens = LegacyTokens()
         self._announcer = Announcer(log, asyncio.get_running_loop().call_later)
@@ -143,6 +145,8 @@ class Service:
             loops.append(partial(self._follow_files, contents))
         else:
             client = await self._client(stack)
+            self._policies = PolicyKeeper(client, lambda: self.namespaces.cluster, self._log)
+            loops += [*self._policies.loops(), partial(tell_leftover_labels, client, self._log)]
             loops.append(partial(self._follow_namespaces, client))
             if self._config.legacy_tokens:
                 loops.append(partial(legacy.follow, client, self._legacy_tokens, self._log))
@@ -165,6 +169,8 @@ class Service:
 
     def _settle(self, settled: ClusterConfiguration) -> None:
         self.namespaces.resettle(settled.layer)
+        if self._policies is not None:
+            self._policies.configuration_changed()
         metrics.CONFIG_RELOAD_OK.set(1)
         metrics.CONFIG_INFO.clear()
         metrics.CONFIG_INFO.labels(settled.hash).set(1)

@@ -1,0 +1,473 @@
+"""Enforcement inside the API server: no replica is there, and what the namespaces demand holds.
+
+Every pod is judged twice, by the policy in the real API server and by the rules here, and must get the same sentences.
+"""
+
+import http.client
+import itertools
+import json
+import ssl
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Self
+
+import msgspec
+import pytest
+import yaml
+
+from tests.cluster_e2e.conftest import (
+    BINDINGS,
+    MERGE,
+    NAMESPACES,
+    Cluster,
+    a_bare_pod,
+    denied_by,
+    life,
+    with_tokens,
+)
+from tests.cluster_e2e.generated import API, CLUSTERS, Generator
+from tests.cluster_e2e.generated import NAMESPACES as GENERATED
+from tests.cluster_e2e.test_outages import scale
+from tests.conformance.generate import HERE
+from tests.controlplane.cluster import ControlPlane, KubectlError, Refused, wait_for
+from tests.controlplane.kubelet import Kubelet
+from tests.core.test_enforcement import MAXIMA
+from tests.pods import Json, a_container, a_review
+from webhook.core import admission_policies, enforcement, names, policy, policy_settings, review
+from webhook.core.policy import ClusterLayer, Exemptions
+from webhook.core.wishes import Locks
+
+YEAR = {"expirationSeconds": 3607}
+COMPLIANT = with_tokens({"expirationSeconds": 3600})
+VIOLATING = with_tokens(YEAR)
+PLAIN = ClusterLayer(api_audiences=(API,))
+
+
+@pytest.fixture(scope="module")
+def away(plane: ControlPlane, kubelet: Kubelet) -> Iterator[Cluster]:
+    """The control plane while boundtoken has no replica."""
+    cluster = Cluster(plane, kubelet)
+    before = {name: cluster.settings(name) for name in admission_policies.BINDINGS}
+    scale(cluster, 0)
+    yield cluster
+    for name, settings in before.items():
+        put_settings(cluster, settings, name)
+    scale(cluster, 2)
+
+
+def put_settings(cluster: Cluster, settings: dict[str, str], name: str = admission_policies.PODS) -> None:
+    """Give a binding exactly these annotations of our domain."""
+    change = policy_settings.changes(cluster.settings(name), settings)
+    cluster.plane.call("PATCH", f"{BINDINGS}/{name}", {"metadata": {"annotations": change}}, kind=MERGE)
+
+
+@pytest.fixture
+def settings(away: Cluster) -> Iterator[Any]:
+    """Changes the settings of the bindings; they are those of the default configuration before and after."""
+
+    def put(layer: ClusterLayer | dict[str, str]) -> None:
+        wanted = layer if isinstance(layer, dict) else policy_settings.annotations(layer)
+        for name in admission_policies.BINDINGS:
+            put_settings(away, wanted, name)
+
+    put(PLAIN)
+    yield put
+    put(PLAIN)
+
+
+def quiet(cluster: Cluster, **annotations: Any) -> str:
+    """A namespace whose pods get no automounted token, so that a pod is judged as it was posted."""
+    namespace = cluster.namespace(**annotations)
+    path = f"{NAMESPACES}/{namespace}/serviceaccounts/default"
+    cluster.plane.call("PATCH", path, {"automountServiceAccountToken": False}, kind=MERGE)
+    return namespace
+
+
+def expected(pod: Json, cluster: ClusterLayer, namespace: str, annotations: dict[str, str]) -> str:
+    """What the rules here say of creating this pod; empty where it may be."""
+    request = review.decode_final(msgspec.json.encode(a_review(pod, namespace=namespace)))
+    given = {names.DOMAIN + name: value for name, value in annotations.items()}
+    return enforcement.judge(request, cluster, policy.resolve_namespace(cluster, given)).message
+
+
+class Creator:
+    """Creates pods under dry run over one connection for each thread; use it with `with`."""
+
+    def __init__(self, plane: ControlPlane) -> None:
+        self._plane = plane
+        self._kept = threading.local()
+        self._connections: list[http.client.HTTPSConnection] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for connection in self._connections:
+            connection.close()
+
+    def __call__(self, namespace: str, pod: Json) -> str:
+        """Why the policy refuses it; empty where it is created. Raises: Refused, where anything else refuses it."""
+        if not hasattr(self._kept, "connection"):
+            context = ssl.create_default_context(cafile=str(self._plane.ca_file))
+            self._kept.connection = http.client.HTTPSConnection("127.0.0.1", self._plane.port, context=context, timeout=60)
+            self._connections.append(self._kept.connection)
+        headers = {"Authorization": f"Bearer {self._plane.tokens['admin']}", "Content-Type": "application/json"}
+        self._kept.connection.request("POST", f"{NAMESPACES}/{namespace}/pods?dryRun=All", json.dumps(pod), headers)
+        with self._kept.connection.getresponse() as answer:
+            said = json.loads(answer.read())
+        return "" if answer.status == 201 else denied_by(Refused(answer.status, said))
+
+
+def settled(cluster: Cluster, namespace: str, layer: ClusterLayer) -> None:
+    """Wait until the API server judges a namespace under this configuration: floor and locks show in the denial."""
+    probe = with_tokens({"expirationSeconds": 1 << 32}, name="probe")
+    annotations = {"enforce": "bound"}
+    wait_for(lambda: cluster.denial(namespace, probe) == expected(probe, layer, namespace, annotations), 15)
+
+
+@pytest.mark.parametrize("number", range(len(CLUSTERS)))
+def test_two_judges_say_the_same_of_a_thousand_pods_and_more(away: Cluster, settings: Any, number: int) -> None:
+    layer = CLUSTERS[number]
+    namespaces = [(quiet(away, **{key.replace("-", "_"): text for key, text in each.items()}), each) for each in GENERATED]
+    settings(layer)
+    settled(away, namespaces[0][0], layer)
+    generator = Generator(number)
+    turns = itertools.cycle(namespaces)
+    jobs = [(*next(turns), generator.pod(f"pod-{each}")) for each in range(1012)]
+    with Creator(away.plane) as create, ThreadPoolExecutor(4) as pool:
+        said = list(pool.map(lambda job: create(job[0], job[2]), jobs))
+    wanted = [expected(pod, layer, namespace, annotations) for namespace, annotations, pod in jobs]
+    for (_, annotations, pod), by_policy, by_rules in zip(jobs, said, wanted, strict=True):
+        assert by_policy == by_rules, (annotations, pod)
+    denied = sum(map(bool, said))
+    assert len(jobs) // 10 < denied < len(jobs) * 95 // 100
+    assert {slug for message in said for slug in ("token-lifetime", "token-audience") if slug in message} == {
+        "token-lifetime",
+        "token-audience",
+    }
+
+
+@pytest.mark.parametrize("level", ["bound", "strict"])
+def test_two_judges_say_the_same_of_every_fixture(away: Cluster, settings: Any, level: str) -> None:
+    annotations = {"enforce": level, "allowed-audiences": "https://vault.example.com"}
+    namespace = quiet(away, enforce=level, allowed_audiences=annotations["allowed-audiences"])
+    settled_by = {**annotations, "enforce": level}
+    wait_for(lambda: away.denial(namespace, VIOLATING) == expected(VIOLATING, PLAIN, namespace, settled_by), 15)
+    seen = 0
+    for path in sorted(HERE.glob(f"v*/{level}/*/*.yaml")):
+        pod: Json = yaml.safe_load(path.read_text())
+        if "legacy-token" in path.name or "config.mirror" in path.read_text():
+            continue  # which Secrets are legacy CEL cannot know; a mirror pod with a token is refused before any policy
+        newcomers = pod["spec"].pop("ephemeralContainers", None)
+        pod["metadata"]["name"] = f"pod-{seen}"
+        seen += 1
+        if newcomers is None:
+            assert away.denial(namespace, pod) == expected(pod, PLAIN, namespace, annotations), path
+            continue
+        pods = f"{NAMESPACES}/{namespace}/pods"
+        made = away.plane.call("POST", pods, pod)
+        body = {**made, "spec": {**made["spec"], "ephemeralContainers": newcomers}}
+        said = ""
+        try:
+            away.plane.call("PUT", f"{pods}/{made['metadata']['name']}/ephemeralcontainers", body)
+        except Refused as problem:
+            said = denied_by(problem)
+        request = a_review(body, namespace=namespace, operation="UPDATE", subResource="ephemeralcontainers", oldObject=made)
+        given = {names.DOMAIN + name: value for name, value in annotations.items()}
+        decoded = review.decode_final(msgspec.json.encode(request))
+        assert said == enforcement.judge(decoded, PLAIN, policy.resolve_namespace(PLAIN, given)).message, path
+    assert seen > 10
+
+
+@pytest.mark.parametrize(("lock", "set_here", "own", "floor", "floor_maximum", "maximum"), MAXIMA)
+def test_the_policy_holds_each_cell_of_the_table_of_maxima(  # noqa: PLR0917  (the columns of the table)
+    away: Cluster, settings: Any, lock: int | None, set_here: str | None, own: str, floor: Any, floor_maximum: Any, maximum: int
+) -> None:
+    layer = ClusterLayer(
+        locks=Locks() if lock is None else Locks(max_expiration_seconds=lock),
+        api_audiences=(API,),
+        enforce_floor=floor,
+        enforce_floor_max_expiration_seconds=floor_maximum,
+    )
+    settings(layer)
+    annotations = {"enforce": own} | ({} if set_here is None else {"max-expiration-seconds": set_here})
+    namespace = quiet(away, **{key.replace("-", "_"): text for key, text in annotations.items()})
+    for seconds in (maximum, maximum + 1):
+        if seconds <= 1 << 32:
+            pod = with_tokens({"expirationSeconds": seconds})
+            wanted = expected(pod, layer, namespace, annotations)
+            assert bool(wanted) is (seconds > maximum)
+            wait_for(lambda pod=pod, wanted=wanted: away.denial(namespace, pod) == wanted, 5)
+
+
+def test_without_any_replica_who_violates_is_refused_who_complies_is_created_and_others_are_left_alone(
+    away: Cluster, settings: Any
+) -> None:
+    enforced, other = away.namespace(enforce="strict"), away.namespace()
+    wait_for(lambda: away.denial(enforced, VIOLATING), 15)
+    assert "[automounted-volume]" in away.denial(enforced, a_bare_pod())
+    assert away.denial(enforced, COMPLIANT, query="") == ""
+    assert away.denial(other, a_bare_pod()) == away.denial(other, VIOLATING) == ""
+    settings(ClusterLayer(api_audiences=(API,), enforce_floor="bound", excluded=frozenset({"spared"})))
+    wait_for(lambda: away.denial(other, a_bare_pod()), 5)
+    assert away.denial(other, COMPLIANT) == ""
+    assert away.denial("kube-system", VIOLATING) == ""
+    away.plane.call("POST", NAMESPACES, {"metadata": {"name": "spared"}})
+    assert wait_for(lambda: away.denial("spared", {**VIOLATING, "metadata": {"name": "x"}, "spec": {
+        **VIOLATING["spec"], "serviceAccountName": "default"}}) == "", 15)  # fmt: skip
+
+
+@pytest.mark.parametrize("annotations", ["deleted", "emptied", "garbled"])
+def test_bad_settings_are_safe(away: Cluster, settings: Any, annotations: str) -> None:
+    """No error, no exemption, no pod of an unannotated namespace refused where nothing is known; what is bad is strict."""
+    enforced, other = away.namespace(enforce="bound"), away.namespace()
+    wait_for(lambda: away.denial(enforced, VIOLATING), 15)
+    full = policy_settings.annotations(ClusterLayer(api_audiences=(API,)))
+    full |= {names.MAX_EXPIRATION_SECONDS: "x", names.ALLOWED_AUDIENCES: "x", names.ENFORCE_FLOOR_MAX_EXPIRATION_SECONDS: "x"}
+    bad = {
+        "deleted": {},
+        "emptied": dict.fromkeys(full, ""),
+        "garbled": dict.fromkeys(full, "\x00\u2028 1e9 '}])\" ٣٦٠٠ " + "9" * 1000),
+    }[annotations]
+    settings(bad)
+    wait_for(lambda: bool(away.denial(other, VIOLATING)) is bool(bad), 5)
+    assert "[token-lifetime]" in away.denial(enforced, VIOLATING)
+    assert away.denial(enforced, COMPLIANT) == away.denial(other, COMPLIANT) == ""
+    said = away.denial(other, a_bare_pod())
+    assert said == "" if not bad else said.startswith(f'namespace "{other}" is under the cluster\'s enforceFloor "strict": [')
+
+
+def test_no_annotation_of_a_namespace_makes_an_expression_fail(away: Cluster, settings: Any) -> None:
+    hostile = [
+        "",
+        "1h",
+        "9" * 20,
+        "9" * 2000,
+        "-1",
+        "0x10",
+        "1e9",
+        "\x00",
+        "'",
+        "\\",
+        "٣",
+        " ",
+        ",",
+        "\u2028",
+        "a" * 200_000,
+        "," * 200_000,
+    ]
+    namespace = quiet(away, enforce="bound")
+    wait_for(lambda: away.denial(namespace, VIOLATING), 15)
+    both = (COMPLIANT, with_tokens(YEAR, {"expirationSeconds": 1 << 32, "audience": "a"}))
+    for name in ("max-expiration-seconds", "allowed-audiences", "enforce-version", "enforce"):
+        for text in hostile:
+            annotations = {"enforce": "bound", name: text}
+            body = {"metadata": {"annotations": {names.DOMAIN + key: value for key, value in annotations.items()}}}
+            away.plane.call("PATCH", f"{NAMESPACES}/{namespace}", body, kind=MERGE)
+            for pod in both:
+                wanted = expected(pod, PLAIN, namespace, annotations)
+                wait_for(lambda pod=pod, wanted=wanted: away.denial(namespace, pod) == wanted, 5)
+        nothing = {"metadata": {"annotations": {names.DOMAIN + name: None}}}
+        away.plane.call("PATCH", f"{NAMESPACES}/{namespace}", nothing, kind=MERGE)
+
+
+def big(volumes: int, containers: int, mounts: int, *, tokens: int = 0) -> Json:
+    """A compliant pod of a size: plain volumes, all of which are mounted, and volumes with a token."""
+    held: list[Json] = [{"name": f"v{number}", "emptyDir": {}} for number in range(volumes)]
+    held += [
+        {"name": f"t{number}", "projected": {"sources": [{"serviceAccountToken": {"path": "t", "expirationSeconds": 3600}}]}}
+        for number in range(tokens)
+    ]
+    mounted = [{"name": f"v{number % volumes}", "mountPath": f"/{number}"} for number in range(mounts)]
+    several = [{**a_container(f"c{number}"), "volumeMounts": mounted} for number in range(containers)]
+    return {
+        "metadata": {"name": "big"},
+        "spec": {"containers": several, "volumes": held, "automountServiceAccountToken": False},
+    }
+
+
+def test_a_pod_past_the_cost_budget_is_refused_and_large_ones_are_not(away: Cluster, settings: Any) -> None:
+    namespace = away.namespace(enforce="strict")
+    wait_for(lambda: away.denial(namespace, VIOLATING), 15)
+    for size in ((300, 30, 100), (300, 30, 100, 10)):
+        pod = big(*size[:3], tokens=size[3] if len(size) > 3 else 0)
+        assert away.denial(namespace, pod) == "", size
+    with pytest.raises(Refused, match="exceeded|budget|cost limit"):
+        away.denial(namespace, big(1000, 50, 400, tokens=600))
+
+
+def test_a_message_stays_below_the_limit_of_the_api_server_and_keeps_what_matters(away: Cluster, settings: Any) -> None:
+    namespace = away.namespace(enforce="strict", allowed_audiences=",".join(f"{number}" * 190 for number in range(9)))
+    wait_for(lambda: away.denial(namespace, VIOLATING), 15)
+    volumes = [
+        {"name": f"kube-api-access-{number}{'x' * 40}", "projected": {"sources": [
+            {"serviceAccountToken": {"path": "token", "expirationSeconds": seconds, "audience": "é\n" * 50 if number % 2 else "y" * 199}},
+            {"serviceAccountToken": {"path": "other", "expirationSeconds": 3607}},
+            {"configMap": {"name": "kube-root-ca.crt"}},
+            {"downwardAPI": {"items": [{"path": "namespace", "fieldRef": {"fieldPath": "metadata.namespace"}}]}},
+        ]}}
+        for number, seconds in enumerate([90000] * 30)
+    ]  # fmt: skip
+    mounts = [{"name": each["name"], "mountPath": f"/{number}", "subPath": "x"} for number, each in enumerate(volumes)]
+    pod = a_bare_pod({**a_container(), "volumeMounts": mounts}, volumes=volumes)
+    said = away.denial(namespace, pod)
+    assert len(said.encode()) < 5 * 1024
+    for slug in ("token-lifetime", "token-audience", "automounted-volume", "token-mount"):
+        assert f"[{slug}]" in said
+
+
+def test_kubectl_debug_works_on_an_older_pod_and_brings_no_token_in(away: Cluster, settings: Any) -> None:
+    namespace = away.namespace()
+    pod, _ = away.create(namespace, a_bare_pod())
+    volume = pod["spec"]["volumes"][0]["name"]
+    away.annotate(namespace, enforce="strict")
+    wait_for(lambda: away.denial(namespace, VIOLATING), 15)
+    for name in ("first", "second"):
+        away.plane.kubectl("debug", "web", "-n", namespace, "--image=registry.example/tool:1", f"--container={name}")
+    path = f"{NAMESPACES}/{namespace}/pods/web"
+    held = away.plane.call("GET", path)
+    assert [each["name"] for each in held["spec"]["ephemeralContainers"]] == ["first", "second"]
+    held["spec"]["ephemeralContainers"].append(a_container("third", (volume, "/t")))
+    with pytest.raises(Refused) as refused:
+        away.plane.call("PUT", f"{path}/ephemeralcontainers", held)
+    assert "[token-lifetime]" in denied_by(refused.value)
+    away.plane.call("PATCH", path, {"metadata": {"labels": {"a": "b"}}}, kind=MERGE)
+
+
+def test_a_deployments_event_names_the_rule_and_the_namespace(away: Cluster, settings: Any) -> None:
+    namespace = away.namespace(enforce="bound")
+    wait_for(lambda: away.denial(namespace, VIOLATING), 15)
+    away.plane.kubectl("create", "deployment", "web", "--image=registry.example/app:1", "-n", namespace)
+
+    def told() -> list[str]:
+        events = away.plane.call("GET", f"{NAMESPACES}/{namespace}/events")["items"]
+        return [each["message"] for each in events if "[token-lifetime]" in each["message"]]
+
+    assert f'namespace "{namespace}" enforces "bound:v1"' in wait_for(told, 20)[0]
+
+
+def test_pod_security_beside_us_refuses_what_it_must_and_lets_our_pods_in(away: Cluster, settings: Any) -> None:
+    namespace = away.namespace(labels={"pod-security.kubernetes.io/enforce": "restricted"}, enforce="strict")
+    wait_for(lambda: "PodSecurity" in str(caught(away, namespace, a_bare_pod(automountServiceAccountToken=False))), 15)
+    context = {
+        "allowPrivilegeEscalation": False,
+        "runAsNonRoot": True,
+        "capabilities": {"drop": ["ALL"]},
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    mounted = {**a_container("app", ("t", "/t")), "securityContext": context}
+    good = with_tokens({"expirationSeconds": 3600}, containers=[mounted])
+    assert away.denial(namespace, good) == ""
+    assert "[token-lifetime]" in away.denial(namespace, with_tokens(YEAR, containers=[mounted]))
+
+
+def caught(cluster: Cluster, namespace: str, pod: Json) -> Exception | None:
+    try:
+        cluster.plane.call("POST", f"{NAMESPACES}/{namespace}/pods?dryRun=All", pod)
+    except Refused as problem:
+        return problem
+    return None
+
+
+def test_mirror_pods_of_a_node_are_created_under_strict_and_the_floor(away: Cluster, settings: Any) -> None:
+    namespace = away.namespace(enforce="strict")
+    wait_for(lambda: away.denial(namespace, VIOLATING), 15)
+    settings(ClusterLayer(api_audiences=(API,), enforce_floor="strict"))
+    node = away.plane.call("GET", "/api/v1/nodes/node-1")["metadata"]
+    owner = {"apiVersion": "v1", "kind": "Node", "name": "node-1", "uid": node["uid"], "controller": True}
+    pod = {
+        "metadata": {"name": "static", "annotations": {"kubernetes.io/config.mirror": "x"}, "ownerReferences": [owner]},
+        "spec": {"nodeName": "node-1", "hostNetwork": True, "containers": [a_container()]},
+    }
+    assert away.denial(namespace, pod, user="node") == ""
+
+
+def test_exempt_users_accounts_classes_and_namespaces_are_exempt_while_we_are_away(away: Cluster, settings: Any) -> None:
+    namespace, spared = away.namespace(enforce="strict"), away.namespace(enforce="strict")
+    wait_for(lambda: away.denial(namespace, VIOLATING), 15)
+    plane = away.plane
+    plane.kubectl("create", "serviceaccount", "spared", "-n", namespace)
+    for where in (namespace, spared):
+        plane.kubectl("create", "rolebinding", "edit", "--clusterrole=edit", "--user=editor", "-n", where)
+    exemptions = Exemptions(
+        namespaces=frozenset({spared}),
+        usernames=frozenset({"somebody", "editor"}),
+        service_accounts=frozenset({f"{namespace}/spared"}),
+        runtime_classes=frozenset({"kata"}),
+    )
+    settings(ClusterLayer(api_audiences=(API,), exemptions=exemptions))
+    account = {**VIOLATING, "spec": {**VIOLATING["spec"], "serviceAccountName": "spared"}}
+    wait_for(lambda: away.denial(spared, VIOLATING) == "", 5)
+    assert away.denial(namespace, VIOLATING, user="editor") == away.denial(namespace, account) == ""
+    assert away.denial(namespace, VIOLATING)
+
+
+def test_the_findings_of_the_attack_are_closed_while_we_are_away(away: Cluster, settings: Any) -> None:
+    settings(ClusterLayer(api_audiences=(API,), enforce_floor="bound"))
+    for maximum in ("31536000", "4294967295"):  # 1: the floor was lowered by the namespace's own maximum
+        namespace = away.namespace(max_expiration_seconds=maximum)
+        wait_for(lambda namespace=namespace: away.denial(namespace, a_bare_pod()), 15)
+        assert away.denial(namespace, with_tokens({"expirationSeconds": (1 << 32) - 1}))
+    floor = quiet(away)
+    fat = with_tokens(YEAR)
+    fat["spec"]["containers"][0]["env"] = [{"name": f"E{number}", "value": "<" * 120_000} for number in range(11)]
+    wait_for(lambda: away.denial(floor, fat), 15)  # 2: a pod of 1.3 MB was never judged
+    many = with_tokens(*[{"expirationSeconds": 3600, "audience": "x"}] * 12_000, YEAR)
+    assert caught(away, floor, many) is not None  # 4: one pod outlasted its own judgement
+    late = away.namespace()
+    away.annotate(late, enforce="strict")  # 6: annotated while we are away, it got no label and was not enforced
+    wait_for(lambda: 'enforces "strict:v1"' in away.denial(late, a_bare_pod()), 15)
+    settings(ClusterLayer(api_audiences=(API,), locks=Locks(max_expiration_seconds=604800)))
+    strict = away.namespace(enforce="strict")  # 11: a lock loosened strict
+    wait_for(lambda: away.denial(strict, with_tokens({"expirationSeconds": 604800})), 15)
+    excluded = away.namespace(enforce="strict")  # 16: excluded, a labelled namespace went on refusing
+    settings(ClusterLayer(api_audiences=(API,), excluded=names.NEVER_TOUCHED | {excluded}))
+    wait_for(lambda: away.denial(excluded, a_bare_pod()) == "", 15)
+
+
+def test_token_requests_and_legacy_secrets_are_denied_while_we_are_away_and_nodes_get_theirs(
+    away: Cluster, settings: Any
+) -> None:
+    plane = away.plane
+    namespace = away.namespace(allowed_audiences="vault")
+    plane.kubectl("create", "rolebinding", "edit", "--clusterrole=edit", "--user=editor", "-n", namespace)
+    settings(ClusterLayer(api_audiences=(API,), token_requests="enforce", legacy_secrets="enforce"))
+
+    def ask(namespace: str, *arguments: str, user: str = "editor") -> str:
+        return plane.kubectl("create", "token", "default", "-n", namespace, *arguments, user=user).strip()
+
+    with pytest.raises(KubectlError) as refused:
+        wait_for(lambda: not ask(namespace, "--duration=8760h", "--audience=evil"), 10)
+    assert (
+        f'token of service account "default" in namespace "{namespace}": [token-lifetime] 31536000 s are asked for, and at most '
+        "86400 s are allowed; use --duration=86400s or less. "
+        '[token-audience] audience "evil" is not allowed; leave --audience out, or use one of "vault"'
+    ) in str(refused.value)
+    assert life(ask(namespace, "--duration=86400s", "--audience=vault")) == 86400
+    with pytest.raises(KubectlError, match="at most 86400 s are allowed"):  # the strongest accounts are not left out
+        ask("kube-system", "--duration=8760h", user="admin")
+    with pytest.raises(KubectlError, match="at most 86400 s are allowed"):  # 13: a group alone makes no node
+        ask(namespace, "--duration=8760h", "--as=eve", "--as-group=system:nodes", "--as-group=system:masters", user="admin")
+    pod = away.run(away.namespace(), with_tokens({"expirationSeconds": 1 << 32}))
+    assert life(away.tokens(pod)["t/t0"]) == 1 << 32
+    secret = {
+        "metadata": {"name": "old", "annotations": {"kubernetes.io/service-account.name": "default"}},
+        "type": "kubernetes.io/service-account-token",
+    }
+    with pytest.raises(Refused) as denied:
+        plane.call("POST", f"{NAMESPACES}/{namespace}/secrets", secret)
+    assert "use kubectl create token" in denied_by(denied.value, admission_policies.LEGACY_SECRETS)
+    plane.call("POST", f"{NAMESPACES}/{namespace}/secrets", {"metadata": {"name": "fine"}})
+
+
+def test_the_emergency_command_takes_the_policies_away_and_apply_brings_them_back(away: Cluster, settings: Any) -> None:
+    namespace = away.namespace(enforce="strict")
+    wait_for(lambda: away.denial(namespace, VIOLATING), 15)
+    kept = {name: away.plane.call("GET", f"{BINDINGS}/{name}") for name in admission_policies.BINDINGS}
+    away.plane.kubectl("delete", "validatingadmissionpolicybindings", *admission_policies.BINDINGS)
+    wait_for(lambda: away.denial(namespace, VIOLATING) == "", 10)
+    for held in kept.values():
+        metadata = {key: held["metadata"][key] for key in ("name", "labels", "annotations")}
+        away.plane.call("POST", BINDINGS, {**held, "metadata": metadata})
+    wait_for(lambda: away.denial(namespace, VIOLATING), 10)

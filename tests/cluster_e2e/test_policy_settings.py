@@ -1,0 +1,200 @@
+"""The policies with boundtoken beside them: what the replicas keep in the bindings, what everything costs, who is starved."""
+
+import contextlib
+import http.client
+import os
+import signal
+import ssl
+import time
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.cluster_e2e.conftest import BINDINGS, MERGE, NAMESPACES, Cluster
+from tests.cluster_e2e.test_policies import COMPLIANT, VIOLATING, quiet
+from tests.controlplane.cluster import ControlPlane, wait_for
+from tests.pods import Json
+from webhook.core import admission_policies, names, policy_settings
+
+ALL = pytest.mark.parametrize("name", admission_policies.BINDINGS)
+
+
+def metric(cluster: Cluster, name: str) -> list[float]:
+    """A metric of every replica."""
+    found = []
+    for pod in cluster.kubelet.pods:
+        with urllib.request.urlopen(f"http://{pod.ip}:8080/metrics", timeout=5) as answer:
+            lines = answer.read().decode().splitlines()
+        found.append(next(float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"{name} ")))
+    return found
+
+
+def annotate(cluster: Cluster, name: str, annotations: dict[str, str | None]) -> None:
+    cluster.plane.call("PATCH", f"{BINDINGS}/{name}", {"metadata": {"annotations": annotations}}, kind=MERGE)
+
+
+@ALL
+@pytest.mark.parametrize("how", ["deleted", "emptied", "garbled", "one changed", "one added"])
+def test_what_somebody_changes_in_a_binding_is_put_back_within_five_seconds(cluster: Cluster, name: str, how: str) -> None:
+    wait_for(lambda: metric(cluster, "boundtoken_policy_in_sync") == [1.0, 1.0], 20)
+    before = cluster.settings(name)
+    assert before[names.EXCLUDED_NAMESPACES].split() == ["boundtoken-system", "kube-node-lease", "kube-public", "kube-system"]
+    bad: dict[str, str | None] = {
+        "deleted": dict.fromkeys(before),
+        "emptied": dict.fromkeys(before, ""),
+        "garbled": dict.fromkeys(before, "garbage"),
+        "one changed": {names.ENFORCE_FLOOR: "strict"},
+        "one added": {names.DOMAIN + "unknown": "x"},
+    }[how]  # type: ignore[assignment]
+    annotate(cluster, name, bad)
+    wait_for(lambda: cluster.settings(name) == before, 5)
+    wait_for(lambda: metric(cluster, "boundtoken_policy_in_sync") == [1.0, 1.0], 5)
+
+
+def test_the_annotations_of_others_and_a_second_apply_are_left_alone(cluster: Cluster) -> None:
+    name = admission_policies.PODS
+    before = cluster.settings(name)
+    annotate(cluster, name, {"team": "platform"})
+    cluster.plane.kubectl("apply", "-k", "manifests")
+    assert cluster.settings(name) == before
+    assert cluster.plane.call("GET", f"{BINDINGS}/{name}")["metadata"]["annotations"]["team"] == "platform"
+    annotate(cluster, name, {"team": None})
+
+
+def test_what_another_replica_has_written_whole_is_left_to_it_for_a_while(cluster: Cluster) -> None:
+    name = admission_policies.PODS
+    before = cluster.settings(name)
+    others = {**before, names.ENFORCE_FLOOR: "bound"}
+    others[names.CONFIG_DIGEST] = policy_settings.digest(
+        {key: value for key, value in others.items() if key != names.CONFIG_DIGEST}
+    )
+    annotate(cluster, name, dict(others))
+    time.sleep(6)
+    assert cluster.settings(name) == others
+    annotate(cluster, name, {names.CONFIG_DIGEST: "x"})
+    wait_for(lambda: cluster.settings(name) == before, 5)
+
+
+def test_a_deleted_binding_is_logged_each_minute_and_counted_and_made_again_by_apply(cluster: Cluster) -> None:
+    name = admission_policies.LEGACY_SECRETS
+    counted = 'boundtoken_policy_updates_total{result="missing"}'
+    before = metric(cluster, counted)
+    wanted = cluster.settings(name)
+    cluster.plane.kubectl("delete", "validatingadmissionpolicybinding", name)
+    wait_for(lambda: metric(cluster, "boundtoken_policy_in_sync") == [0.0, 0.0], 10)
+    wait_for(lambda: [now - then for now, then in zip(metric(cluster, counted), before, strict=True)] == [1.0, 1.0], 10)
+    for pod in cluster.kubelet.pods:
+        assert f'"event":"policy binding is missing, the API server does not enforce","binding":"{name}"' in pod.log
+    wait_for(lambda: [now - then for now, then in zip(metric(cluster, counted), before, strict=True)] == [2.0, 2.0], 100, 1)
+    cluster.plane.kubectl("apply", "-k", "manifests")
+    wait_for(lambda: cluster.settings(name) == wanted, 10)
+    wait_for(lambda: metric(cluster, "boundtoken_policy_in_sync") == [1.0, 1.0], 10)
+
+
+def test_a_change_of_the_configuration_reaches_the_api_server_within_seconds(
+    cluster: Cluster, configured: dict[str, Json]
+) -> None:
+    namespace = quiet(cluster)
+    cluster.configure({**configured, "locks": {**configured["locks"], "enforceFloor": "bound", "maxExpirationSeconds": 3607}})
+    wait_for(lambda: "ask for 3600" in cluster.denial(namespace, VIOLATING), 5)
+    held = cluster.settings()
+    assert (held[names.ENFORCE_FLOOR], held[names.MAX_EXPIRATION_SECONDS]) == ("bound", "3607")
+    cluster.configure({**configured, "namespaces": {"excluded": [namespace]}})
+    wait_for(lambda: cluster.denial(namespace, VIOLATING) == "", 5)
+    assert names.MAX_EXPIRATION_SECONDS not in cluster.settings()
+
+
+def test_leftover_labels_are_named_with_the_command_that_takes_them_off(cluster: Cluster) -> None:
+    namespace = cluster.namespace(labels={names.LEFTOVER_LABEL: "true"})
+    assert cluster.denial(namespace, VIOLATING) == ""  # it does nothing
+    cluster.plane.kubectl("rollout", "restart", "-n", "boundtoken-system", "deployment/boundtoken")
+    cluster.plane.kubectl("rollout", "status", "-n", "boundtoken-system", "deployment/boundtoken", "--timeout=100s")
+    wait_for(lambda: len(cluster.kubelet.pods) == 2, 60)
+    hint = f"kubectl label namespaces -l {names.LEFTOVER_LABEL} {names.LEFTOVER_LABEL}-"
+    wait_for(lambda: all(f'"namespaces":["{namespace}"],"hint":"{hint}"' in pod.log for pod in cluster.kubelet.pods), 10)
+    cluster.plane.kubectl(*hint.removeprefix("kubectl ").split())
+    assert names.LEFTOVER_LABEL not in cluster.plane.call("GET", f"{NAMESPACES}/{namespace}")["metadata"]["labels"]
+
+
+def test_what_the_policies_cost_beside_the_webhooks(cluster: Cluster, record_property: Any) -> None:
+    """Microseconds for each pod, as the API server counts them itself; printed for the README."""
+    namespace = cluster.namespace(enforce="strict")
+    wait_for(lambda: cluster.denial(namespace, VIOLATING), 15)
+    before = seconds(cluster.plane)
+    for _ in range(200):
+        assert cluster.denial(namespace, COMPLIANT) == ""
+    spent = {name: (after - before[name]) / 200 * 1e6 for name, after in seconds(cluster.plane).items()}
+    print("microseconds for each pod:", {name: round(value) for name, value in spent.items()})
+    record_property("microseconds", spent)
+    assert 0 < spent["policies"] < 5_000
+
+
+def seconds(plane: ControlPlane) -> dict[str, float]:
+    """What the API server has spent so far on validating policies, and on our two webhooks for pods."""
+    text = plane.kubectl("get", "--raw", "/metrics")
+    found = {"policies": 0.0, "mutating webhook": 0.0, "validating webhook": 0.0}
+    for line in text.splitlines():
+        name, _, value = line.rpartition(" ")
+        if name.startswith("apiserver_admission_controller_admission_duration_seconds_sum") and (
+            'name="ValidatingAdmissionPolicy"' in name and 'operation="CREATE"' in name
+        ):
+            found["policies"] += float(value)
+        if name.startswith("apiserver_admission_webhook_admission_duration_seconds_sum"):
+            if 'name="pods.boundtoken.dev"' in name:
+                found["mutating webhook"] += float(value)
+            if 'name="enforcement.boundtoken.dev"' in name:
+                found["validating webhook"] += float(value)
+    return found
+
+
+def test_stalled_and_starved_replicas_let_nothing_through(cluster: Cluster, configured: dict[str, Json]) -> None:
+    """512 idle connections for each replica, then every replica stopped: who violates is refused, who complies is created."""
+    cluster.configure({**configured, "locks": {**configured["locks"], "enforceFloor": "bound"}})
+    enforced, under_floor = cluster.namespace(enforce="strict"), quiet(cluster)
+    wait_for(lambda: cluster.denial(enforced, VIOLATING) and cluster.denial(under_floor, VIOLATING), 15)
+    with starved(cluster):
+        check_both(cluster, enforced, under_floor)
+    with stalled(cluster):
+        check_both(cluster, enforced, under_floor)
+
+
+def check_both(cluster: Cluster, *namespaces: str) -> None:
+    for namespace in namespaces:
+        assert "[token-lifetime]" in cluster.denial(namespace, VIOLATING)
+        assert cluster.denial(namespace, COMPLIANT) == ""
+
+
+@contextlib.contextmanager
+def starved(cluster: Cluster) -> Iterator[None]:
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    held = []
+    for pod in cluster.kubelet.pods:
+        for _ in range(512):
+            connection = http.client.HTTPSConnection(pod.ip, 10250, context=context, timeout=10)
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                connection.request("GET", "/certificate")
+                connection.getresponse().read()
+                held.append(connection)
+    assert len(held) > 900
+    try:
+        yield
+    finally:
+        for connection in held:
+            connection.close()
+
+
+@contextlib.contextmanager
+def stalled(cluster: Cluster) -> Iterator[None]:
+    pids = [pod.pid for pod in cluster.kubelet.pods]
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    time.sleep(0.2)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+        wait_for(lambda: cluster.kubelet.proxy.ready("boundtoken") == 2, 60)

@@ -1,0 +1,43 @@
+"""`boundtoken export policies`: what the API server enforces by itself, made of the rule records, as YAML to apply."""
+
+import argparse
+import sys
+from typing import Any
+
+import yaml
+
+from ..core import admission_policies
+
+HEADER = """\
+# What the API server enforces by itself, whatever becomes of boundtoken's replicas: made by
+#   boundtoken export policies --validating
+# from the rules in webhook/core/rules.py; a test compares. Change those, then run: make policies
+#
+# Each binding names itself as its parameter. Its annotations boundtoken.dev/… are the configuration's part (floor, locks,
+# exclusions, exemptions); the replicas keep them, and none stands here, so that applying this file again takes none away.
+# In an emergency (see README):
+#   kubectl delete validatingadmissionpolicybindings boundtoken-pods boundtoken-token-requests boundtoken-legacy-secrets
+"""
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes text of several lines as such, and lists as Kubernetes manifests have them."""
+
+
+def _text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+_Dumper.add_representer(str, _text)
+
+
+def policies(_parsed: argparse.Namespace) -> int:
+    """Print the policies and their bindings."""
+    sys.stdout.write(render(admission_policies.documents()))
+    return 0
+
+
+def render(documents: list[dict[str, Any]]) -> str:
+    """A YAML file of these documents, with the header that says what it is."""
+    texts = [yaml.dump(each, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=4096) for each in documents]
+    return HEADER + "---\n".join(texts)

@@ -1,0 +1,103 @@
+"""The ValidatingAdmissionPolicies that deny inside the API server, made of the rule records; as the values of a YAML file.
+
+What the policies read: the object, the namespace's annotations, and the annotations of the binding, which names itself as
+its parameter, so that parameters are there wherever the binding is. The replicas keep those (`core.policy_settings`).
+Nothing makes an expression fail: each field is guarded, and each value passes a regular expression before it is converted.
+What is past CEL's cost budget is refused, because failurePolicy is Fail.
+
+Every expression is one of Kubernetes 1.30: tests/controlplane compiles them for it.
+"""
+
+from typing import Any
+
+from . import cel, enforcement, governance, names, pod_policy, request_policies
+from .request_policies import Condition, Variable
+
+API_VERSION = "admissionregistration.k8s.io/v1"
+PODS, TOKEN_REQUESTS, LEGACY_SECRETS = f"{names.APP}-pods", f"{names.APP}-token-requests", f"{names.APP}-legacy-secrets"
+BINDINGS = (PODS, TOKEN_REQUESTS, LEGACY_SECRETS)
+"""Policies and bindings share their names."""
+LABELS = {"app.kubernetes.io/name": names.APP, "app.kubernetes.io/component": "enforcement"}
+
+Json = dict[str, Any]
+
+
+def documents() -> list[Json]:
+    """Each policy, followed by its binding."""
+    return [each for policy in (_pods(), _token_requests(), _legacy_secrets()) for each in (policy, _binding(policy))]
+
+
+def _pods() -> Json:
+    system = {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": sorted(names.NEVER_TOUCHED)}
+    validation = {
+        "expression": "variables.rules == [] || variables.exempt || variables.violations == []",
+        "messageExpression": cel.cut("variables.message", enforcement.MAX_MESSAGE_CHARS),
+        "message": "violates what boundtoken demands of pods in this namespace: see its annotation boundtoken.dev/enforce",
+    }
+    rules = [_rule("pods", "CREATE"), _rule("pods/ephemeralcontainers", "UPDATE")]
+    constraints = {"namespaceSelector": {"matchExpressions": [system]}, "resourceRules": rules}
+    return _policy(PODS, constraints, [], pod_policy.variables(), validation)
+
+
+def _token_requests() -> Json:
+    validation = {
+        "expression": "variables.mode != 'enforce' || variables.exempt || variables.violations == []",
+        "messageExpression": cel.cut("variables.message", enforcement.MAX_MESSAGE_CHARS),
+        "message": "asks for a longer life or another audience than boundtoken allows in this namespace",
+    }
+    constraints = {"resourceRules": [_rule("serviceaccounts/token", "CREATE")]}
+    conditions = request_policies.token_request_conditions()
+    return _policy(TOKEN_REQUESTS, constraints, conditions, request_policies.token_request_variables(), validation)
+
+
+def _legacy_secrets() -> Json:
+    legacy = {"name": "a-legacy-token", "expression": f"object.?type.orValue('') == '{names.LEGACY_TOKEN_TYPE}'"}
+    validation = {
+        "expression": "variables.mode != 'enforce' || variables.exempt",
+        "message": governance.LEGACY_SECRET,
+    }
+    constraints = {"resourceRules": [_rule("secrets", "CREATE")]}
+    conditions = [legacy, request_policies.not_the_control_plane()]
+    return _policy(LEGACY_SECRETS, constraints, conditions, request_policies.legacy_secret_variables(), validation)
+
+
+def _policy(name: str, constraints: Json, conditions: list[Condition], variables: list[Variable], validation: Json) -> Json:
+    spec: Json = {
+        "failurePolicy": "Fail",
+        "paramKind": {"apiVersion": API_VERSION, "kind": "ValidatingAdmissionPolicyBinding"},
+        "matchConstraints": {"matchPolicy": "Equivalent", **constraints},
+    }
+    if conditions:
+        spec["matchConditions"] = conditions
+    spec["variables"] = [{"name": each, "expression": f"// {said}\n{code}"} for each, said, code in variables]
+    spec["validations"] = [{**validation, "reason": "Forbidden"}]
+    return {"apiVersion": API_VERSION, "kind": "ValidatingAdmissionPolicy", "metadata": _metadata(name), "spec": spec}
+
+
+def _binding(policy: Json) -> Json:
+    """The binding, its own parameter.
+
+    Why parameterNotFoundAction is Allow: for about a second after a binding was deleted or made the API server may know it
+    and not yet its parameter, and Deny would then refuse every pod of the cluster, and nodes their tokens (seen on 1.37).
+    """
+    name = policy["metadata"]["name"]
+    spec = {
+        "policyName": name,
+        "paramRef": {"name": name, "parameterNotFoundAction": "Allow"},
+        "validationActions": ["Deny", "Audit"],
+    }
+    return {"apiVersion": API_VERSION, "kind": "ValidatingAdmissionPolicyBinding", "metadata": _metadata(name), "spec": spec}
+
+
+def _metadata(name: str) -> Json:
+    return {"name": name, "labels": dict(LABELS)}
+
+
+def _rule(resource: str, operation: str) -> Json:
+    return {
+        "apiGroups": [""],
+        "apiVersions": ["v1"],
+        "resources": [resource],
+        "operations": [operation],
+        "scope": "Namespaced",
+    }

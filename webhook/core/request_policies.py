@@ -1,0 +1,195 @@
+"""The variables and conditions of the policies that judge TokenRequests and legacy token Secrets, and what pods share."""
+
+from . import cel, governance, names
+from .limits import BAD_MAXIMUM, DEFAULT_MAXIMUM, MAX_ALLOWED_CHARS
+from .policy import GOVERN_MODES
+
+Variable = tuple[str, str, str]
+"""Name, comment, expression."""
+Condition = dict[str, str]
+
+USERNAME = "request.userInfo.?username.orValue('')"
+TEXTS = {
+    "maximum": "string(variables.maximum)",
+    "advised": "string(variables.advised)",
+    "allowed": "(variables.allowedText == '' ? '' : ', or use one of ' + variables.allowedText)",
+}
+"""What the texts of rules may name."""
+NAMESPACE_AUDIENCES = """
+[@value]
+  .map(text, text.size() <= @most && text.matches(r'@list') ? text : '')[0]
+  .split(',').map(a, a.trim()).filter(a, a != '')
+"""
+LOCKED_AUDIENCES = """
+[@value]
+  .map(text, text.matches(r'@list') ? text : '')[0]
+  .split(' ').filter(a, a != '')
+"""
+ALLOWED_AUDIENCES = """
+!(@locked) ? variables.namespaceAudiences
+  : !(@listed) ? variables.lockedAudiences
+  : variables.namespaceAudiences.filter(a, a in variables.lockedAudiences)
+"""
+EXEMPT = """
+@username in @usernames
+  || @username in @accounts
+    .map(a, '@prefix' + a.replace('/', ':'))
+"""
+MAXIMUM = """
+[variables.lock, variables.own, variables.namespaceMaximum == 0 ? @limit : variables.namespaceMaximum, @limit].min()
+"""
+ONE_YEAR = """
+variables.seconds == @trap && variables.boundKind == 'Pod'
+  && variables.audiences.all(a, a == '' || variables.apiAudiences == [] || a in variables.apiAudiences)
+"""
+FOREIGN = """
+variables.audiences.filter(a, a != '' && !variables.anyAudience
+  && !(a in variables.allowedAudiences) && !(a in variables.apiAudiences))
+  .map(a, @displayed).join(', ')
+"""
+VIOLATIONS = """
+(variables.oneYear && variables.maximum < @year
+    ? [@one_year] : [])
+  + (!variables.oneYear && variables.seconds > variables.maximum
+    ? [@lifetime] : [])
+  + (variables.foreignAudiences != ''
+    ? [@audience] : [])
+"""
+BOUND_KIND = """
+has(object.spec.boundObjectRef) && object.spec.boundObjectRef != null ? object.spec.boundObjectRef.?kind.orValue('') : ''
+"""
+NULLABLE = "has(object.spec.@field) && object.spec.@field != null ? object.spec.@field : @missing"
+
+ANNOTATIONS: list[Variable] = [
+    (
+        "bindingAnnotations",
+        "The configuration's part, kept by the replicas. The binding is its own parameter.",
+        "params.metadata.?annotations.orValue({})",
+    ),
+    ("namespaceAnnotations", "What the namespace demands.", "namespaceObject.metadata.?annotations.orValue({})"),
+]
+_MAXIMUM, _AUDIENCES = names.MAX_EXPIRATION_SECONDS, names.ALLOWED_AUDIENCES
+_LISTED, _LOCKED = cel.has("namespaceAnnotations", _AUDIENCES), cel.has("bindingAnnotations", _AUDIENCES)
+MEASURES: list[Variable] = [
+    (
+        "lock",
+        "Seconds that the configuration's lock allows.",
+        cel.seconds("bindingAnnotations", _MAXIMUM, missing=f"'{names.MAX_EXPIRATION_SECONDS_LIMIT}'", bad=BAD_MAXIMUM),
+    ),
+    (
+        "namespaceMaximum",
+        "Seconds that the namespace has set; 0 where it has not, or not well.",
+        cel.seconds("namespaceAnnotations", _MAXIMUM, missing="''", bad=0),
+    ),
+    (
+        "apiAudiences",
+        "What the API server calls itself. Where nobody has said so, any audience may be one.",
+        cel.spaced(names.API_AUDIENCES),
+    ),
+    ("anyAudience", "Whether nothing limits audiences.", f"!({_LISTED}) && !({_LOCKED})"),
+    (
+        "namespaceAudiences",
+        "What the namespace allows. A bad list allows nothing but the API server's own.",
+        cel.fill(
+            NAMESPACE_AUDIENCES,
+            value=cel.value("namespaceAnnotations", _AUDIENCES),
+            most=names.MAX_AUDIENCE_LIST_CHARS,
+            list=cel.AUDIENCE_LIST,
+        ),
+    ),
+    (
+        "lockedAudiences",
+        "What the configuration's lock allows.",
+        cel.fill(LOCKED_AUDIENCES, value=cel.value("bindingAnnotations", _AUDIENCES), list=cel.SPACED_LIST),
+    ),
+    ("allowedAudiences", "Both must allow it.", cel.fill(ALLOWED_AUDIENCES, listed=_LISTED, locked=_LOCKED)),
+    ("allowedNames", "The same for people.", f"variables.allowedAudiences.map(a, {cel.displayed('a')}).join(', ')"),
+    ("allowedText", "And short.", cel.cut("variables.allowedNames", MAX_ALLOWED_CHARS)),
+]
+
+
+def advised() -> Variable:
+    """What to ask for: the maximum, but never 3607."""
+    trap, replacement = names.YEAR_TRAP_SECONDS, names.YEAR_TRAP_REPLACEMENT
+    return "advised", "What to ask for.", f"variables.maximum == {trap} ? {replacement} : variables.maximum"
+
+
+def token_request_conditions() -> list[Condition]:
+    """Who is never held down, each named, because whoever is in a group need not be what the group is for."""
+    kinds = cel.listed(governance.WEBHOOK_KINDS)
+    groups = "request.userInfo.?groups.orValue([])"
+    node = f"{USERNAME}.startsWith('{governance.NODE_PREFIX}')\n  && '{governance.NODE_GROUP}' in {groups}"
+    return [
+        {"name": "not-a-node", "expression": f"!({node})"},
+        not_the_control_plane(),
+        {"name": "not-for-a-webhook", "expression": f"!(({BOUND_KIND.strip()}) in {kinds})"},
+    ]
+
+
+def not_the_control_plane() -> Condition:
+    plane = f"{USERNAME} in {cel.listed(governance.CONTROL_PLANE)}"
+    return {
+        "name": "not-the-control-plane",
+        "expression": f"!({plane})\n  && !{USERNAME}.startsWith('{governance.SYSTEM_ACCOUNTS}')",
+    }
+
+
+def _gate(annotation: str) -> list[Variable]:
+    """Whether anything is denied at all, and whom the configuration exempts."""
+    mode = cel.choice("bindingAnnotations", annotation, GOVERN_MODES, missing="off", bad="enforce")
+    exempt = cel.fill(
+        EXEMPT,
+        username=USERNAME,
+        usernames=cel.spaced(names.EXEMPT_USERNAMES),
+        accounts=cel.spaced(names.EXEMPT_SERVICE_ACCOUNTS),
+        prefix=governance.ACCOUNT_PREFIX,
+    )
+    return [
+        ("mode", "off, warn (which the webhook does) or enforce.", mode),
+        ("exempt", "Whom the configuration exempts: who asks, not the account that is asked for.", exempt),
+    ]
+
+
+def token_request_variables() -> list[Variable]:
+    """The last are `violations` and `message`, as for pods."""
+    default = cel.text(str(DEFAULT_MAXIMUM["bound"]))
+    own = cel.seconds("bindingAnnotations", names.TOKEN_REQUESTS_MAX_EXPIRATION_SECONDS, missing=default, bad=BAD_MAXIMUM)
+    seconds = cel.fill(NULLABLE, field="expirationSeconds", missing=names.API_DEFAULT_EXPIRATION_SECONDS)
+    foreign = cel.cut("variables.foreignAudiences", governance.MAX_LIST_CHARS)
+    texts = {**TEXTS, "asked": "string(variables.seconds)", "audiences": foreign}
+    violations = cel.fill(
+        VIOLATIONS,
+        year=names.YEAR_SECONDS,
+        one_year=cel.concat(governance.ONE_YEAR, **texts),
+        lifetime=cel.concat(governance.LIFETIME, **texts),
+        audience=cel.concat(governance.AUDIENCE, **texts),
+    )
+    whose = cel.concat(governance.DENIAL, account="request.name", namespace="request.namespace")
+    return [
+        *ANNOTATIONS,
+        *_gate(names.TOKEN_REQUESTS),
+        *MEASURES,
+        ("own", "The maximum for TokenRequests.", own),
+        (
+            "maximum",
+            "The smallest of lock, configuration and namespace.",
+            cel.fill(MAXIMUM, limit=names.MAX_EXPIRATION_SECONDS_LIMIT),
+        ),
+        advised(),
+        ("seconds", "What is asked for.", seconds),
+        ("audiences", "For whom.", cel.fill(NULLABLE, field="audiences", missing="[]")),
+        ("boundKind", "What it dies with.", BOUND_KIND.strip()),
+        (
+            "oneYear",
+            "Whether the API server would make it valid for a year.",
+            cel.fill(ONE_YEAR, trap=names.YEAR_TRAP_SECONDS),
+        ),
+        ("foreignAudiences", "Audiences that are not allowed.", cel.fill(FOREIGN, displayed=cel.displayed("a"))),
+        ("violations", "One sentence for each thing that is wrong.", violations),
+        ("message", "All of them.", f"{whose}\n  + variables.violations.join('. ')"),
+    ]
+
+
+def legacy_secret_variables() -> list[Variable]:
+    """The gate only: what is matched at all is wrong."""
+    return [ANNOTATIONS[0], *_gate(names.LEGACY_SECRETS)]
