@@ -1,0 +1,121 @@
+"""`boundtoken config preview FILE`: which pods of the cluster the file's enforceFloor would refuse, and who depends on us.
+
+It asks the API server with the rights of who runs it, page by page, and changes nothing.
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+
+from .. import __version__, configuration
+from ..cluster.client import METADATA, METADATA_LIST, ApiClient
+from ..cluster.credentials import FromKubeconfig
+from ..cluster.watch import ObjectMeta, Page
+from ..core import admission_policies, names, policy
+from ..core.policy import ClusterLayer
+from ..core.preview import ListedPod, Preview
+from ..errors import ApiError
+from .config import read
+
+PAGE = 500
+BINDING = f"/apis/{admission_policies.API_VERSION}/validatingadmissionpolicybindings/{admission_policies.PODS}"
+
+
+class _ListMeta(msgspec.Struct):
+    continue_: str = msgspec.field(name="continue", default="")
+
+
+class _Pods(msgspec.Struct):
+    metadata: _ListMeta
+    items: list[ListedPod] | None = None
+
+
+class _Object(msgspec.Struct):
+    metadata: ObjectMeta
+
+
+def preview(parsed: argparse.Namespace) -> int:
+    """Print it; exit 1 where a pod would be refused, or depends on injection where the cluster needs it to start."""
+    name, text = read(parsed.file)
+    layer = configuration.parse(text, own_namespace=parsed.namespace or names.NAMESPACE).layer
+    if layer.enforce_floor == "off":
+        print(f"{name}: locks.enforceFloor is off, so nothing would be refused")
+        return 0
+    found = asyncio.run(_look(parsed, layer))
+    if parsed.output == "json":
+        print(json.dumps(found, indent=2))
+    else:
+        _print(found)
+    return 1 if found["namespaces"] else 0
+
+
+async def _look(parsed: argparse.Namespace, layer: ClusterLayer) -> dict[str, Any]:
+    async with ApiClient(FromKubeconfig(parsed.kubeconfig, parsed.context), f"boundtoken/{__version__}") as client:
+        if not layer.api_audiences:
+            layer = msgspec.structs.replace(layer, api_audiences=await _api_audiences(client))
+        previews: dict[str, Preview] = {}
+        async for metadata in _namespaces(client):
+            if metadata.name in layer.excluded | layer.exemptions.namespaces | {layer.own_namespace}:
+                continue
+            own = policy.resolve_namespace(layer, policy.steering(metadata.annotations))
+            previews[metadata.name] = Preview(metadata.name, layer, own, ("enforce",))
+        seen = 0
+        async for pods in _pods(client):
+            seen += len(pods)
+            if sys.stderr.isatty():
+                print(f"\r{seen} pods", end="", file=sys.stderr, flush=True)
+            for pod in pods:
+                if (looked := previews.get(pod.metadata.namespace)) is not None:
+                    looked.add([pod])
+    lines = {name: looked.lines() for name, looked in previews.items()}
+    return {
+        "floor": layer.enforce_floor,
+        "podsSeen": seen,
+        "namespacesSeen": len(previews),
+        "namespaces": {name: said for name, said in lines.items() if said},
+    }
+
+
+async def _api_audiences(client: ApiClient) -> tuple[str, ...]:
+    """What the replicas have found out; nothing where they have not, and then any audience may be the API server's."""
+    try:
+        binding = msgspec.json.decode(await client.get(BINDING, accept=METADATA), type=_Object)
+    except ApiError:
+        return ()
+    return tuple((binding.metadata.annotations or {}).get(names.API_AUDIENCES, "").split())
+
+
+async def _namespaces(client: ApiClient) -> AsyncIterator[ObjectMeta]:
+    query = {"limit": str(PAGE)}
+    while True:
+        body = await client.get("/api/v1/namespaces", accept=METADATA_LIST, query=query)
+        page = msgspec.json.decode(body, type=Page)
+        for each in page.items or ():
+            yield each.metadata
+        if not page.metadata.continue_:
+            return
+        query["continue"] = page.metadata.continue_
+
+
+async def _pods(client: ApiClient) -> AsyncIterator[list[ListedPod]]:
+    query = {"limit": str(PAGE)}
+    while True:
+        page = msgspec.json.decode(await client.get("/api/v1/pods", query=query), type=_Pods)
+        yield page.items or []
+        if not page.metadata.continue_:
+            return
+        query["continue"] = page.metadata.continue_
+
+
+def _print(found: dict[str, Any]) -> None:
+    for name, lines in found["namespaces"].items():
+        print(f"namespace/{name}")
+        for line in lines:
+            print(f"  {line}")
+    seen = f"{found['podsSeen']} pods, {found['namespacesSeen']} namespaces that the floor is for"
+    print(f"floor {found['floor']}: {len(found['namespaces'])} namespaces with pods to look after ({seen})")
