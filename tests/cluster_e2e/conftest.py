@@ -13,7 +13,7 @@ from tests.controlplane.cluster import ISSUER, NODE, ControlPlane, Refused, wait
 from tests.controlplane.kubelet import Kubelet, node_token
 from tests.pods import Json, a_container
 from webhook import configuration as cluster_configuration
-from webhook.core import admission_policies, names, policy_settings
+from webhook.core import names, policy_settings
 
 _NUMBERS = itertools.count(1)
 NAMESPACES = "/api/v1/namespaces"
@@ -93,7 +93,7 @@ class Cluster:
             return denied_by(problem)
         return ""
 
-    def settings(self, name: str = admission_policies.PODS) -> dict[str, str]:
+    def settings(self, name: str = names.POD_POLICY) -> dict[str, str]:
         """The annotations of a policy binding that are ours."""
         held = self.plane.call("GET", f"{BINDINGS}/{name}")["metadata"].get("annotations") or {}
         return {key: value for key, value in held.items() if key.startswith(names.DOMAIN)}
@@ -108,7 +108,7 @@ class Cluster:
         wait_for(lambda: all(pod.log.count("configuration in force") > before[pod.name] for pod in self.kubelet.pods), 20)
         parsed = cluster_configuration.parse(text, api_audiences=(ISSUER,)).layer
         wanted = policy_settings.annotations(parsed)
-        wait_for(lambda: all(self.settings(name) == wanted for name in admission_policies.BINDINGS), 20)
+        wait_for(lambda: all(self.settings(name) == wanted for name in names.POLICY_BINDINGS), 20)
 
     def audit(self, namespace: str, resource: str = "pods") -> list[dict[str, str]]:
         """The audit annotations of every create of a resource in a namespace."""
@@ -121,7 +121,7 @@ class Cluster:
         return found
 
 
-def denied_by(problem: Refused, policy: str = admission_policies.PODS) -> str:
+def denied_by(problem: Refused, policy: str = names.POD_POLICY) -> str:
     """What a policy of ours said.
 
     Raises: the problem, where it was not that policy

@@ -45,9 +45,13 @@ AUDIT_POLICY = {"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "rules": [{"l
 
 
 class ControlPlane:
-    """The three processes of a control plane; start with `with`, or `start()` and `stop()`."""
+    """The three processes of a control plane; start with `with`, or `start()` and `stop()`.
 
-    def __init__(self) -> None:
+    `emulates` is an older release that the API server behaves as, such as 1.34.
+    """
+
+    def __init__(self, emulates: str = "") -> None:
+        self._emulates = emulates
         self.folder = Path(tempfile.mkdtemp(prefix="boundtoken-"))
         self.port = free_port()
         self.url = f"https://127.0.0.1:{self.port}"
@@ -113,6 +117,7 @@ class ControlPlane:
             "--allow-privileged",
             "--endpoint-reconciler-type=none",
             f"--egress-selector-config-file={self.folder / 'egress.yaml'}",
+            *([f"--emulated-version=kube={self._emulates}"] if self._emulates else []),
         )
         self._wait_until_ready()
         self._write_kubeconfigs()

@@ -54,7 +54,7 @@ def test_every_manifest_is_in_the_kustomization_in_install_order() -> None:
 def test_names_are_those_of_the_code() -> None:
     assert NAMESPACE == names.NAMESPACE
     for each in OBJECTS:
-        assert each["metadata"]["name"] in (names.APP, *admission_policies.BINDINGS)
+        assert each["metadata"]["name"] in (names.APP, *names.POLICY_BINDINGS)
 
 
 def test_our_namespace_is_written_once() -> None:
@@ -74,7 +74,7 @@ def test_every_policy_reads_its_own_binding_and_fails_closed() -> None:
     bindings = {
         each["metadata"]["name"]: each["spec"] for each in OBJECTS if each["kind"] == "ValidatingAdmissionPolicyBinding"
     }
-    for name in admission_policies.BINDINGS:
+    for name in names.POLICY_BINDINGS:
         assert policies[name]["failurePolicy"] == "Fail"
         assert policies[name]["paramKind"]["kind"] == "ValidatingAdmissionPolicyBinding"
         (validation,) = policies[name]["validations"]
@@ -171,7 +171,7 @@ def test_rbac_names_exactly_what_the_client_calls() -> None:
         {
             "apiGroups": ["admissionregistration.k8s.io"],
             "resources": ["validatingadmissionpolicybindings"],
-            "resourceNames": [*admission_policies.BINDINGS],
+            "resourceNames": [*names.POLICY_BINDINGS],
             "verbs": [*read, "patch"],
         },
     ]

@@ -16,14 +16,14 @@ from .. import __version__, configuration
 from ..cluster.client import METADATA, METADATA_LIST, ApiClient
 from ..cluster.credentials import FromKubeconfig
 from ..cluster.watch import ObjectMeta, Page
-from ..core import admission_policies, names, policy
+from ..core import names, policy
 from ..core.policy import ClusterLayer
 from ..core.preview import ListedPod, Preview
 from ..errors import ApiError
 from .config import read
 
 PAGE = 500
-BINDING = f"/apis/{admission_policies.API_VERSION}/validatingadmissionpolicybindings/{admission_policies.PODS}"
+BINDING = f"/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings/{names.POD_POLICY}"
 
 
 class _ListMeta(msgspec.Struct):

@@ -14,9 +14,6 @@ from . import cel, enforcement, governance, names, pod_policy, request_policies
 from .request_policies import Condition, Variable
 
 API_VERSION = "admissionregistration.k8s.io/v1"
-PODS, TOKEN_REQUESTS, LEGACY_SECRETS = f"{names.APP}-pods", f"{names.APP}-token-requests", f"{names.APP}-legacy-secrets"
-BINDINGS = (PODS, TOKEN_REQUESTS, LEGACY_SECRETS)
-"""Policies and bindings share their names."""
 LABELS = {"app.kubernetes.io/name": names.APP, "app.kubernetes.io/component": "enforcement"}
 
 Json = dict[str, Any]
@@ -36,7 +33,7 @@ def _pods() -> Json:
     }
     rules = [_rule("pods", "CREATE"), _rule("pods/ephemeralcontainers", "UPDATE")]
     constraints = {"namespaceSelector": {"matchExpressions": [system]}, "resourceRules": rules}
-    return _policy(PODS, constraints, [], pod_policy.variables(), validation)
+    return _policy(names.POD_POLICY, constraints, [], pod_policy.variables(), validation)
 
 
 def _token_requests() -> Json:
@@ -47,7 +44,7 @@ def _token_requests() -> Json:
     }
     constraints = {"resourceRules": [_rule("serviceaccounts/token", "CREATE")]}
     conditions = request_policies.token_request_conditions()
-    return _policy(TOKEN_REQUESTS, constraints, conditions, request_policies.token_request_variables(), validation)
+    return _policy(names.TOKEN_REQUEST_POLICY, constraints, conditions, request_policies.token_request_variables(), validation)
 
 
 def _legacy_secrets() -> Json:
@@ -58,7 +55,7 @@ def _legacy_secrets() -> Json:
     }
     constraints = {"resourceRules": [_rule("secrets", "CREATE")]}
     conditions = [legacy, request_policies.not_the_control_plane()]
-    return _policy(LEGACY_SECRETS, constraints, conditions, request_policies.legacy_secret_variables(), validation)
+    return _policy(names.LEGACY_SECRET_POLICY, constraints, conditions, request_policies.legacy_secret_variables(), validation)
 
 
 def _policy(name: str, constraints: Json, conditions: list[Condition], variables: list[Variable], validation: Json) -> Json:

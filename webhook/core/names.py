@@ -23,7 +23,7 @@ AUDIT: Final = DOMAIN + "audit"
 ENFORCE_VERSION: Final = ENFORCE + "-version"
 WARN_VERSION: Final = WARN + "-version"
 AUDIT_VERSION: Final = AUDIT + "-version"
-LEFTOVER_LABEL: Final = DOMAIN + "enforced"  # of namespaces, written by releases before 0.2; it does nothing any more
+LEFTOVER_LABEL: Final = DOMAIN + "enforced"  # of namespaces, written by earlier releases; it does nothing any more
 STATUS: Final = DOMAIN + "status"  # we write it on pods that we injected
 FROM_WORKLOAD: Final = DOMAIN + "from-workload"  # we write it on pod templates that we copied annotations into
 
@@ -62,6 +62,10 @@ LEGACY_TOKEN_TYPE: Final = "kubernetes.io/service-account-token"  # noqa: S105  
 
 NAMESPACE: Final = "boundtoken-system"  # manifests/10-namespace.yaml
 APP: Final = "boundtoken"  # Deployment, Service, service account, webhook configuration, Secret prefix
+POD_POLICY: Final = APP + "-pods"  # policies and their bindings share their names
+TOKEN_REQUEST_POLICY: Final = APP + "-token-requests"
+LEGACY_SECRET_POLICY: Final = APP + "-legacy-secrets"
+POLICY_BINDINGS: Final = (POD_POLICY, TOKEN_REQUEST_POLICY, LEGACY_SECRET_POLICY)
 NEVER_TOUCHED: Final = frozenset({"kube-system", "kube-public", "kube-node-lease"})
 
 VOLUME: Final = "boundtoken"

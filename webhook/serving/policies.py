@@ -19,7 +19,6 @@ from ..cluster import watch
 from ..cluster.client import MERGE_PATCH, METADATA_LIST, ApiClient
 from ..cluster.watch import Changed, Deleted, Listed, Page
 from ..core import names, policy, policy_settings
-from ..core.admission_policies import BINDINGS
 from ..core.policy import ClusterLayer
 from ..errors import ApiError, Unauthenticated
 from ..log import Log
@@ -56,7 +55,7 @@ class PolicyKeeper:
         self._cluster = cluster
         self._log = log
         self._woken = asyncio.Event()
-        self._bindings = {name: _Binding() for name in BINDINGS}
+        self._bindings = {name: _Binding() for name in names.POLICY_BINDINGS}
         self._problem = ""
         metrics.POLICY_IN_SYNC.set_function(lambda: self.in_sync)
 

@@ -1,0 +1,46 @@
+"""Enforcement on an API server of another release, on which boundtoken was never installed: the policies alone are there."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.cluster_e2e.conftest import BINDINGS, MERGE, NAMESPACES, denied_by, with_tokens
+from tests.conftest import ROOT
+from tests.controlplane.cluster import ControlPlane, Refused, wait_for
+from tests.pods import Json
+
+OLDEST = "1.34"
+"""What the API server of the tests can emulate; older releases are compiled for by tests/controlplane/policies."""
+
+
+@pytest.fixture(scope="module")
+def older() -> Iterator[ControlPlane]:
+    with ControlPlane(emulates=OLDEST) as started:
+        started.kubectl("apply", "-f", str(ROOT / "manifests/85-enforcement.yaml"))
+        yield started
+
+
+def denial(plane: ControlPlane, namespace: str, pod: Json) -> str:
+    try:
+        plane.call("POST", f"{NAMESPACES}/{namespace}/pods?dryRun=All", pod)
+    except Refused as problem:
+        return denied_by(problem)
+    return ""
+
+
+def test_the_policies_alone_refuse_who_violates_and_nobody_else(older: ControlPlane) -> None:
+    assert older.call("GET", "/version")["emulationMinor"] == OLDEST.split(".")[1]
+    for name, annotations in (("enforced", {"boundtoken.dev/enforce": "strict"}), ("other", {})):
+        older.call("POST", NAMESPACES, {"metadata": {"name": name, "annotations": annotations}})
+        path = f"{NAMESPACES}/{name}/serviceaccounts?fieldSelector=metadata.name=default"
+        wait_for(lambda path=path: older.call("GET", path)["items"])
+    violating, compliant = with_tokens({"expirationSeconds": 3607}), with_tokens({"expirationSeconds": 3600})
+    wait_for(lambda: "[token-lifetime]" in denial(older, "enforced", violating), 15)
+    assert denial(older, "enforced", compliant) == denial(older, "other", violating) == ""
+    floor = {"metadata": {"annotations": {"boundtoken.dev/enforce-floor": "bound"}}}
+    older.call("PATCH", f"{BINDINGS}/boundtoken-pods", floor, kind=MERGE)
+    wait_for(lambda: "enforceFloor" in denial(older, "other", violating), 15)
+    assert denial(older, "other", compliant) == ""
+    for name in ("boundtoken-pods", "boundtoken-token-requests", "boundtoken-legacy-secrets"):
+        path = f"/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/{name}"
+        assert not older.call("GET", path)["status"]["typeChecking"].get("expressionWarnings")

@@ -1,0 +1,135 @@
+"""From the release before to this one and back, under load: no pod that complies is refused, none that violates is created."""
+
+import contextlib
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.cluster_e2e.conftest import NAMESPACES, a_bare_pod, with_tokens
+from tests.conftest import ROOT
+from tests.controlplane.cluster import ControlPlane, Refused, wait_for
+from tests.controlplane.kubelet import Kubelet
+from tests.pods import Json
+from webhook.core import names
+
+BEFORE = "7c6f70dbb2b961897dfe62f5a774c97ad54428b8"
+"""The last commit whose demands hung on a label and a webhook that fails closed."""
+FLOOR = """
+apiVersion: boundtoken.dev/v1alpha1
+kind: Configuration
+locks: {enforceFloor: bound}
+"""
+COMPLIANT, VIOLATING = with_tokens({"expirationSeconds": 3600}), with_tokens({"expirationSeconds": 3607})
+
+
+def overlay(folder: Path, release: Path, code: Path | None = None) -> Path:
+    """A kustomization that installs a release's manifests with a floor, run by the code in `code` where that is given."""
+    folder.mkdir()
+    shutil.copytree(release / "manifests", folder / "manifests")
+    configmap = {"metadata": {"name": "boundtoken", "namespace": "boundtoken-system"}, "data": {"config.yaml": FLOOR}}
+    patches = [{"patch": yaml.safe_dump({"apiVersion": "v1", "kind": "ConfigMap", **configmap})}]
+    if code is not None:
+        variable = {
+            "op": "add",
+            "path": "/spec/template/spec/containers/0/env/-",
+            "value": {"name": "PYTHONPATH", "value": str(code)},
+        }
+        patches.append({"target": {"kind": "Deployment"}, "patch": yaml.safe_dump([variable])})  # type: ignore[dict-item]
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump({"resources": ["manifests"], "patches": patches}))
+    return folder
+
+
+@pytest.fixture
+def releases(tmp_path: Path) -> tuple[Path, Path]:
+    """The overlays of the release before and of this one."""
+    code = tmp_path / "code"
+    code.mkdir()
+    packed = subprocess.run(["git", "archive", BEFORE], cwd=ROOT, capture_output=True, check=True).stdout
+    subprocess.run(["tar", "-x", "-C", str(code)], input=packed, check=True)
+    return overlay(tmp_path / "before", code, code), overlay(tmp_path / "now", ROOT)
+
+
+class Load:
+    """Creates both kinds of pods in a namespace without pause, and keeps what went wrong."""
+
+    def __init__(self, plane: ControlPlane, namespace: str) -> None:
+        self._plane, self._namespace = plane, namespace
+        self.refused: list[str] = []
+        self.created = 0
+        self.tries = 0
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        stop = threading.Event()
+
+        def go() -> None:
+            while not stop.is_set():
+                if said := why_refused(self._plane, self._namespace, COMPLIANT):
+                    self.refused.append(said)
+                self.created += not why_refused(self._plane, self._namespace, VIOLATING)
+                self.tries += 1
+
+        threads = [threading.Thread(target=go) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+
+
+def why_refused(plane: ControlPlane, namespace: str, pod: Json) -> str:
+    try:
+        plane.call("POST", f"{NAMESPACES}/{namespace}/pods?dryRun=All", pod)
+    except Refused as problem:
+        return str(problem)
+    return ""
+
+
+def install(plane: ControlPlane, kubelet: Kubelet, release: Path) -> None:
+    plane.kubectl("apply", "-k", str(release))
+    plane.kubectl("rollout", "status", "-n", "boundtoken-system", "deployment/boundtoken", "--timeout=100s")
+    wait_for(lambda: len(kubelet.pods) == 2 and kubelet.proxy.ready("boundtoken") == 2, 60)
+
+
+def namespace(plane: ControlPlane, name: str, **annotations: str) -> str:
+    given = {f"boundtoken.dev/{key.replace('_', '-')}": value for key, value in annotations.items()}
+    plane.call("POST", NAMESPACES, {"metadata": {"name": name, "annotations": given}})
+    path = f"{NAMESPACES}/{name}/serviceaccounts?fieldSelector=metadata.name=default"
+    wait_for(lambda: plane.call("GET", path)["items"])
+    return name
+
+
+def test_an_upgrade_and_the_way_back_under_load(releases: tuple[Path, Path]) -> None:
+    before, now = releases
+    with ControlPlane() as plane:
+        plane.kubectl("apply", "-k", str(before))
+        with Kubelet(plane) as kubelet:
+            install(plane, kubelet, before)
+            enforced = namespace(plane, "enforced", enforce="bound")
+            wait_for(lambda: "violates boundtoken" in why_refused(plane, enforced, VIOLATING), 20)
+            lowered = namespace(plane, "lowered", max_expiration_seconds="31536000")
+            assert why_refused(plane, lowered, a_bare_pod()) == ""  # finding 1, as it was
+            load = Load(plane, enforced)
+            with load.running():
+                time.sleep(2)
+                install(plane, kubelet, now)
+                wait_for(lambda: "[token-lifetime]" in why_refused(plane, lowered, a_bare_pod()), 20)  # and is no more
+                assert plane.call("GET", f"{NAMESPACES}/{enforced}")["metadata"]["labels"]["boundtoken.dev/enforced"] == "true"
+                time.sleep(3)
+                there = load.tries
+                # as the README says: the old release's entry that fails closed has no caBundle at first
+                plane.kubectl("label", "namespaces", "-l", names.LEFTOVER_LABEL, f"{names.LEFTOVER_LABEL}-")
+                install(plane, kubelet, before)
+                time.sleep(3)
+            assert (load.refused, load.created) == ([], 0)
+            assert there > 100
+            assert load.tries - there > 100
