@@ -147,6 +147,17 @@ def test_of_own_level_and_floor_the_smaller_maximum_holds(  # noqa: PLR0917  (th
             assert judged(pod, cluster, **annotations).outcome == outcome, seconds
 
 
+def test_a_year_is_allowed_where_the_maximum_is_a_year_and_refused_a_second_below() -> None:
+    for maximum, outcome in (("31536000", "unchanged"), ("31535999", "denied")):
+        assert judged(YEAR, enforce="bound", max_expiration_seconds=maximum).outcome == outcome
+
+
+def test_a_token_without_a_lifetime_is_judged_by_what_the_api_server_makes_of_it() -> None:
+    pod = a_pod(volumes=[api_access("t", seconds=None)])
+    for maximum, outcome in (("3600", "unchanged"), ("3599", "denied")):
+        assert judged(pod, enforce="bound", max_expiration_seconds=maximum).outcome == outcome
+
+
 def test_a_fault_in_allowed_audiences_allows_the_api_servers_own_only() -> None:
     for text in ("vault, https://a b", "x" * 8193, "vault,\x00"):
         for audience, outcome in ((None, "unchanged"), ("api", "unchanged"), ("vault", "denied")):
