@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 import yaml
 
-from .core import names, wishes
+from .core import limits, names, policy_settings, wishes
 from .core.demands import LEVELS
 from .core.limits import DEFAULT_MAXIMUM
 from .core.policy import GOVERN_MODES, ClusterLayer, Exemptions, TokenPolicy
@@ -22,6 +22,8 @@ from .errors import BadInput
 
 API_VERSION = "boundtoken.dev/v1alpha1"
 KIND = "Configuration"
+MAX_SETTINGS_BYTES = 64 << 10
+"""Of what the API server's policies get of it: annotations of one object, of which Kubernetes allows 256 KiB for all."""
 
 
 class ClusterConfiguration(msgspec.Struct, frozen=True):
@@ -66,9 +68,16 @@ def _maximum(value: Any) -> int:
 
 
 def _strings(value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
-        raise ValueError("must be a list of strings")
-    return tuple(wishes.audience(each, Locks())[0] for each in value)
+    """Items without blanks, because the API server's policies get them in a list that is separated by blanks."""
+    if not isinstance(value, list) or not all(isinstance(each, str) and each for each in value):
+        raise ValueError("must be a list of strings, none of them empty")
+    for each in value:
+        try:
+            wishes.audience(each, Locks())
+        except ValueError:
+            most = names.MAX_AUDIENCE_CHARS
+            raise ValueError(f"must hold printable characters, no blanks, at most {most}; {quoted(each)} does not") from None
+    return tuple(value)
 
 
 def _audiences(value: Any) -> frozenset[str] | None:
@@ -142,7 +151,7 @@ FIELDS: dict[str, dict[str, Field] | Field] = {
 
 
 def parse(text: str, *, own_namespace: str = names.NAMESPACE, api_audiences: tuple[str, ...] = ()) -> ClusterConfiguration:
-    """The configuration in this YAML text; `api_audiences` holds where the file names none.
+    """The configuration in this YAML text; `api_audiences` are those that we know of, beside those that the file names.
 
     Raises: BadInput, with every fault, each naming its path
     """
@@ -150,12 +159,21 @@ def parse(text: str, *, own_namespace: str = names.NAMESPACE, api_audiences: tup
     faults = list(_head_faults(document))
     body = {key: value for key, value in document.items() if key not in ("apiVersion", "kind")}
     read = _read(body, FIELDS, "", faults)
-    defaults, locks, exemptions = read["defaults"], read["locks"], read["exemptions"]
+    defaults, locks = read["defaults"], read["locks"]
     if not faults and not _allowed(defaults["audience"], locks["allowedAudiences"]):
         faults.append(f"defaults.audience: must be one of locks.allowedAudiences, and {quoted(defaults['audience'])} is not")
     if faults:
         raise BadInput(*faults)
-    layer = ClusterLayer(
+    layer = _layer(read, own_namespace, api_audiences)
+    faults += _conflicts(layer)
+    if faults:
+        raise BadInput(*faults)
+    return ClusterConfiguration(layer, hashlib.sha256(text.encode()).hexdigest()[:8])
+
+
+def _layer(read: dict[str, Any], own_namespace: str, api_audiences: tuple[str, ...]) -> ClusterLayer:
+    defaults, locks, exemptions = read["defaults"], read["locks"], read["exemptions"]
+    return ClusterLayer(
         TokenPolicy(
             inject=defaults["inject"],
             automount=defaults["automount"],
@@ -170,7 +188,7 @@ def parse(text: str, *, own_namespace: str = names.NAMESPACE, api_audiences: tup
         ),
         excluded=names.NEVER_TOUCHED | frozenset(read["namespaces"]["excluded"]),
         own_namespace=own_namespace,
-        api_audiences=read["apiAudiences"] or api_audiences,
+        api_audiences=tuple(dict.fromkeys((*read["apiAudiences"], *api_audiences))),
         enforce_floor=locks["enforceFloor"],
         enforce_floor_max_expiration_seconds=locks["enforceFloorMaxExpirationSeconds"],
         exemptions=Exemptions(
@@ -183,7 +201,22 @@ def parse(text: str, *, own_namespace: str = names.NAMESPACE, api_audiences: tup
         token_requests_max_expiration_seconds=read["tokenRequests"]["maxExpirationSeconds"],
         legacy_secrets=read["legacySecrets"]["mode"],
     )
-    return ClusterConfiguration(layer, hashlib.sha256(text.encode()).hexdigest()[:8])
+
+
+def _conflicts(layer: ClusterLayer) -> Iterator[str]:
+    """What no key alone has wrong."""
+    injected, floor = layer.locks.capped(layer.defaults.expiration_seconds), layer.enforce_floor
+    if floor != "off":
+        own, lock = layer.enforce_floor_max_expiration_seconds, layer.locks.max_expiration_seconds
+        maximum = limits.floor_maximum(floor, lock, None, own)
+        if injected > maximum:
+            yield (
+                f"defaults.expirationSeconds: must be at most {maximum}, which locks.enforceFloor allows, or every pod that is "
+                f"injected would be refused; it is {injected}"
+            )
+    size = sum(len(name) + len(text.encode()) for name, text in policy_settings.annotations(layer).items())
+    if size > MAX_SETTINGS_BYTES:
+        yield f"exemptions, namespaces and audiences: must be at most {MAX_SETTINGS_BYTES} bytes together; they are {size}"
 
 
 def schema() -> dict[str, Any]:

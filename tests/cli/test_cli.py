@@ -130,7 +130,7 @@ def test_a_good_configuration_is_fine_and_a_bad_one_shows_every_fault(tmp_path: 
         'defaults.mountPath: must be an absolute path without ".." and ":", and not "/"; it is "x"',
         "locks.podOverride: is not known; did you mean podOverrides?",
         'locks.maxExpirationSeconds: must be null or a whole number of seconds, 600 or more; it is "1h"',
-        'locks.allowedAudiences: must be a list of strings; it is "vault"',
+        'locks.allowedAudiences: must be a list of strings, none of them empty; it is "vault"',
         "locks.enforceFloor: must be off, bound or strict (YAML reads an unquoted on, off, yes or no as true or false: quote "
         "it); it is False",
         "namespaces: must be a mapping of excluded",
@@ -145,6 +145,28 @@ def test_a_good_configuration_is_fine_and_a_bad_one_shows_every_fault(tmp_path: 
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
+        (
+            HEAD + "locks: {enforceFloor: bound, enforceFloorMaxExpirationSeconds: 1800}\n",
+            "defaults.expirationSeconds: must be at most 1800, which locks.enforceFloor allows, or every pod that is injected would "
+            "be refused; it is 3600",
+        ),
+        (
+            HEAD + "locks: {enforceFloor: strict}\ndefaults: {expirationSeconds: 7200}\n",
+            "defaults.expirationSeconds: must be at most 3600, which locks.enforceFloor allows, or every pod that is injected would "
+            "be refused; it is 7200",
+        ),
+        (
+            HEAD + f"exemptions: {{usernames: [{', '.join(f'user-{number:05}' for number in range(6000))}]}}\n",
+            "exemptions, namespaces and audiences: must be at most 65536 bytes together; they are 66",
+        ),
+        (
+            HEAD + 'locks: {allowedAudiences: ["", vault]}\n',
+            "locks.allowedAudiences: must be a list of strings, none of them empty; it is ['', 'vault']",
+        ),
+        (
+            HEAD + "exemptions: {usernames: [alice smith]}\n",
+            'exemptions.usernames: must hold printable characters, no blanks, at most 512; "alice smith" does not; it is',
+        ),
         ("", "must be a mapping with apiVersion: boundtoken.dev/v1alpha1 and kind: Configuration"),
         ("a: [", "line 1, column 5: must be YAML: expected the node content, but found '<stream end>'"),
         (HEAD + "kind: Configuration\n", "line 3, column 1: must be YAML: key 'kind' stands twice"),
@@ -175,6 +197,8 @@ def test_the_configuration_settles_layers_and_locks() -> None:
     assert (layer.locks.max_expiration_seconds, layer.locks.pod_overrides) == (900, False)
     assert layer.excluded == {"legacy", "kube-system", "kube-public", "kube-node-lease"}
     assert layer.api_audiences == ("api",)
+    known = configuration.parse(HEAD + "apiAudiences: [other, api]\n", api_audiences=("api", "own")).layer.api_audiences
+    assert known == ("other", "api", "own")  # what we know of stays known, or a year would pass
 
 
 @pytest.mark.parametrize(

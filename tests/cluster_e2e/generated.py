@@ -12,7 +12,24 @@ from webhook.core.policy import ClusterLayer
 from webhook.core.wishes import Locks
 
 API = "https://kubernetes.default.svc.cluster.local"
-AUDIENCES = [None, None, None, "", API, "vault", "aws", "evil", "é", "a b", "x" * 201, "line\nbreak", '"quoted"', "back\\slash"]
+AUDIENCES = [
+    None,
+    None,
+    None,
+    "",
+    API,
+    "vault",
+    "aws",
+    "evil",
+    "é",
+    "\u0378",
+    "\U0001fadf",
+    "a b",
+    "x" * 201,
+    "line\nbreak",
+    '"quoted"',
+    "back\\slash",
+]
 SECONDS = [None, 600, 601, 1800, 3599, 3600, 3601, 3606, 3607, 3607, 3607, 3608, 7200, 86400, 86401, 31536000, 1 << 32]
 NAMESPACES: list[dict[str, str]] = [
     {"enforce": "bound"},
@@ -35,6 +52,9 @@ NAMESPACES: list[dict[str, str]] = [
     {"enforce": "bound", "allowed-audiences": ",".join(f"https://audience-{number}.example.com" for number in range(200))},
     {"enforce": "bound", "allowed-audiences": "v," * 4097},
     {"max-expiration-seconds": "31536000", "allowed-audiences": "vault"},
+    {"enforce": "bound", "allowed-audiences": "\u0378,é,vault,\U0001fadf"},
+    {"enforce": "bound", "allowed-audiences": "vault,a\u200bb"},
+    {"enforce": "bound", "allowed-audiences": "vault,a\u00adb"},
     {"max-expiration-seconds": "4294967296", "enforce": "bound", "allowed-audiences": "a\u2003b"},
     {"max-expiration-seconds": "٣٦٠٠", "enforce": "strict", "pod-overrides": "denied", "warn": "strict"},
 ]
@@ -43,7 +63,9 @@ CLUSTERS = [
     ClusterLayer(api_audiences=(API,)),
     ClusterLayer(api_audiences=(API,), enforce_floor="bound"),
     ClusterLayer(enforce_floor="strict", enforce_floor_max_expiration_seconds=86400),
-    ClusterLayer(api_audiences=(API,), locks=Locks(max_expiration_seconds=1800, allowed_audiences=frozenset({"vault", "é"}))),
+    ClusterLayer(
+        api_audiences=(API,), locks=Locks(max_expiration_seconds=1800, allowed_audiences=frozenset({"vault", "é", "\u0378"}))
+    ),
     ClusterLayer(
         api_audiences=("other", API),
         enforce_floor="bound",

@@ -37,6 +37,7 @@ def test_the_service_account_can_do_what_it_needs_and_nothing_else(cluster: Clus
         for resource in rule["resources"]
     }
     assert {name: verbs for name, verbs in may.items() if name not in EVERYBODY_MAY} == {
+        "boundtoken.dev/installation": ["own"],
         "namespaces": ["get", "list", "watch"],
         "pods": ["list"],
         "secrets": ["create"],

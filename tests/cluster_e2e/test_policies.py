@@ -364,11 +364,7 @@ def test_pod_security_beside_us_refuses_what_it_must_and_lets_our_pods_in(away: 
 
 
 def caught(cluster: Cluster, namespace: str, pod: Json) -> Exception | None:
-    try:
-        cluster.plane.call("POST", f"{NAMESPACES}/{namespace}/pods?dryRun=All", pod)
-    except Refused as problem:
-        return problem
-    return None
+    return caught_creating(cluster.plane, f"{NAMESPACES}/{namespace}/pods", pod)
 
 
 def test_mirror_pods_of_a_node_are_created_under_strict_and_the_floor(away: Cluster, settings: Any) -> None:
@@ -513,14 +509,62 @@ def test_token_requests_and_legacy_secrets_are_denied_while_we_are_away_and_node
         assert ("ValidatingAdmissionPolicy" in str(refused_by.value)) is ours
     pod = away.run(away.namespace(), with_tokens({"expirationSeconds": 1 << 32}))
     assert life(away.tokens(pod)["t/t0"]) == 1 << 32
-    secret = {
-        "metadata": {"name": "old", "annotations": {"kubernetes.io/service-account.name": "default"}},
-        "type": "kubernetes.io/service-account-token",
-    }
     with pytest.raises(Refused) as denied:
-        plane.call("POST", f"{NAMESPACES}/{namespace}/secrets", secret)
+        plane.call("POST", f"{NAMESPACES}/{namespace}/secrets", legacy_secret("old"))
     assert "use kubectl create token" in denied_by(denied.value, names.LEGACY_SECRET_POLICY)
     plane.call("POST", f"{NAMESPACES}/{namespace}/secrets", {"metadata": {"name": "fine"}})
+
+
+@pytest.mark.parametrize(
+    ("change", "refused"),
+    [
+        ({"metadata": {"annotations": {"kubernetes.io/service-account.name": "other"}}}, True),
+        ({"metadata": {"annotations": {"kubernetes.io/service-account.uid": None}}}, True),
+        ({"data": None}, True),
+        ({"data": {"token": None}}, True),
+        ({"metadata": {"labels": {"team": "shop"}, "annotations": {"note": "old"}}}, False),
+    ],
+)
+def test_an_old_legacy_secret_is_no_way_to_a_new_token(away: Cluster, settings: Any, change: Json, refused: bool) -> None:
+    plane = away.plane
+    namespace = away.namespace()
+    plane.kubectl("create", "serviceaccount", "other", "-n", namespace)
+    path = f"{NAMESPACES}/{namespace}/secrets"
+    plane.call("POST", path, legacy_secret("old"))
+    filled = wait_for(lambda: plane.call("GET", f"{path}/old").get("data", {}).get("token"))
+    settings(ClusterLayer(api_audiences=(API,), legacy_secrets="enforce"))
+    wait_for(lambda: caught_creating(plane, path, legacy_secret("new")) is not None)
+    said = None
+    try:
+        plane.call("PATCH", f"{path}/old", change, kind=MERGE)
+    except Refused as problem:
+        said = denied_by(problem, names.LEGACY_SECRET_POLICY)
+    assert (said is not None) is refused
+    assert plane.call("GET", f"{path}/old")["data"]["token"] == filled
+    plane.call("DELETE", f"{path}/old")
+
+
+def legacy_secret(name: str) -> Json:
+    metadata = {"name": name, "annotations": {"kubernetes.io/service-account.name": "default"}}
+    return {"metadata": metadata, "type": "kubernetes.io/service-account-token"}
+
+
+def caught_creating(plane: ControlPlane, path: str, body: Json) -> Exception | None:
+    try:
+        plane.call("POST", f"{path}?dryRun=All", body)
+    except Refused as problem:
+        return problem
+    return None
+
+
+def test_where_nobody_knows_the_api_servers_audiences_a_plain_token_request_is_not_refused_for_one(
+    away: Cluster, settings: Any
+) -> None:
+    namespace = away.namespace(allowed_audiences="vault")
+    settings(ClusterLayer(token_requests="enforce"))
+    with pytest.raises(KubectlError, match="at most 86400 s are allowed"):
+        wait_for(lambda: not away.plane.kubectl("create", "token", "default", "-n", namespace, "--duration=8760h"), 10)
+    assert away.plane.kubectl("create", "token", "default", "-n", namespace)
 
 
 def test_the_emergency_command_takes_the_policies_away_and_apply_brings_them_back(away: Cluster, settings: Any) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import ssl
+import subprocess
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -16,8 +17,8 @@ import pytest
 
 from tests.cluster_e2e.conftest import BINDINGS, MERGE, NAMESPACES, Cluster, a_bare_pod
 from tests.cluster_e2e.test_policies import COMPLIANT, VIOLATING, quiet
-from tests.conftest import boundtoken
-from tests.controlplane.cluster import ControlPlane, wait_for
+from tests.conftest import BOUNDTOKEN, boundtoken
+from tests.controlplane.cluster import ControlPlane, Refused, free_port, wait_for
 from tests.pods import Json
 from webhook.core import names, policy_settings
 
@@ -139,6 +140,39 @@ def test_config_preview_says_whom_a_floor_would_refuse_and_what_depends_on_us(cl
     file.write_text(f"{head}locks: {{enforceFloor: bound}}\n")
     denied = boundtoken("config", "preview", str(file), kubeconfig=cluster.plane.kubeconfig("editor"))
     assert (denied.returncode, "forbidden" in denied.stderr) == (3, True)
+
+
+def test_a_process_beside_the_replicas_writes_nothing(cluster: Cluster, configured: dict[str, Json], tmp_path: Path) -> None:
+    cluster.configure({**configured, "locks": {**configured["locks"], "enforceFloor": "bound"}})
+    before = cluster.settings()
+    file = tmp_path / "config.yaml"
+    file.write_text("apiVersion: boundtoken.dev/v1alpha1\nkind: Configuration\n")
+    listen = [f"--listen=127.0.0.1:{free_port()}", f"--plain-listen=127.0.0.1:{free_port()}"]
+    for more in ([], [f"--config={file}"]):
+        command = [str(BOUNDTOKEN), "serve", f"--kubeconfig={cluster.plane.kubeconfig()}", *listen, *more]
+        with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+            time.sleep(4)
+            assert process.poll() is None
+            process.kill()
+        assert cluster.settings() == before
+
+
+def test_without_the_right_to_the_bindings_the_replicas_say_so_and_are_still_held_down(cluster: Cluster) -> None:
+    plane, role = cluster.plane, "/apis/rbac.authorization.k8s.io/v1/clusterroles/boundtoken"
+    held = plane.call("GET", role)
+    fewer = [rule for rule in held["rules"] if "validatingadmissionpolicybindings" not in rule["resources"]]
+    plane.call("PATCH", role, {"rules": fewer}, kind=MERGE)
+    try:
+        plane.kubectl("rollout", "restart", "-n", "boundtoken-system", "deployment/boundtoken")
+        plane.kubectl("rollout", "status", "-n", "boundtoken-system", "deployment/boundtoken", "--timeout=100s")
+        wait_for(lambda: len(cluster.kubelet.pods) == 2, 60)
+        wait_for(lambda: all('"event":"policy binding watch interrupted"' in pod.log for pod in cluster.kubelet.pods), 20)
+        token = plane.kubectl("create", "token", "boundtoken", "-n", "boundtoken-system").strip()
+        with pytest.raises(Refused, match="boundtoken creates the Secret boundtoken-ca, of type Opaque, and no other"):
+            plane.call("POST", f"{NAMESPACES}/boundtoken-system/secrets", {"metadata": {"name": "other"}}, token=token)
+    finally:
+        plane.call("PATCH", role, {"rules": held["rules"]}, kind=MERGE)
+    wait_for(lambda: metric(cluster, "boundtoken_policy_in_sync") == [1.0, 1.0], 30)
 
 
 def test_leftover_labels_are_named_with_the_command_that_takes_them_off(cluster: Cluster) -> None:

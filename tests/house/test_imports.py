@@ -23,7 +23,6 @@ CORE_MAY = {
     "re",
     "string",
     "typing",
-    "unicodedata",
 }
 FORBIDDEN_CALLS = {"now", "utcnow", "today"}
 

@@ -168,6 +168,7 @@ def test_rbac_names_exactly_what_the_client_calls() -> None:
             "resourceNames": [names.APP],
             "verbs": [*read, "patch"],
         },
+        {"apiGroups": ["boundtoken.dev"], "resources": ["installation"], "verbs": ["own"]},
         {
             "apiGroups": ["admissionregistration.k8s.io"],
             "resources": ["validatingadmissionpolicybindings"],

@@ -53,8 +53,8 @@ def _legacy_secrets() -> Json:
         "expression": "variables.mode != 'enforce' || variables.exempt",
         "message": governance.LEGACY_SECRET,
     }
-    constraints = {"resourceRules": [_rule("secrets", "CREATE")]}
-    conditions = [legacy, request_policies.not_the_control_plane()]
+    constraints = {"resourceRules": [_rule("secrets", "CREATE", "UPDATE")]}
+    conditions = [legacy, request_policies.not_the_control_plane(), request_policies.asks_for_a_legacy_token()]
     return _policy(names.LEGACY_SECRET_POLICY, constraints, conditions, request_policies.legacy_secret_variables(), validation)
 
 
@@ -90,11 +90,11 @@ def _metadata(name: str) -> Json:
     return {"name": name, "labels": dict(LABELS)}
 
 
-def _rule(resource: str, operation: str) -> Json:
+def _rule(resource: str, *operations: str) -> Json:
     return {
         "apiGroups": [""],
         "apiVersions": ["v1"],
         "resources": [resource],
-        "operations": [operation],
+        "operations": [*operations],
         "scope": "Namespaced",
     }

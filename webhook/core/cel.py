@@ -14,9 +14,10 @@ AT_LEAST_600 = "^0*([6-9][0-9]{2}|[1-9][0-9]{3,})$"
 """A whole number of seconds that a maximum may be, as `wishes.max_seconds` takes it; of any length."""
 FITS = "^0*[0-9]{1,10}$"
 """Short enough for int(), which fails for what does not fit into 64 bits."""
-AUDIENCE_LIST = r"^[ \t\n,]*([^,\p{Z}\p{C}]{1,512}[ \t\n]*(,[ \t\n,]*|$))*$"
-"""A comma list as `wishes.audiences` takes it. RE2's classes; a character that nobody has assigned is in none of them."""
-SPACED_LIST = r"^([^\p{Z}\p{C}]{1,512}( [^\p{Z}\p{C}]{1,512})*)?$"
+_INVISIBLE = "".join(rf"\x{{{low:X}}}-\x{{{high:X}}}" for low, high in names.INVISIBLE)
+AUDIENCE_LIST = rf"^[ \t\n,]*([^,{_INVISIBLE}]{{1,{names.MAX_AUDIENCE_CHARS}}}[ \t\n]*(,[ \t\n,]*|$))*$"
+"""A comma list as `wishes.audiences` takes it."""
+SPACED_LIST = rf"^([^{_INVISIBLE}]{{1,{names.MAX_AUDIENCE_CHARS}}}( [^{_INVISIBLE}]{{1,{names.MAX_AUDIENCE_CHARS}}})*)?$"
 """A list as the replicas write it."""
 
 
@@ -82,3 +83,12 @@ def seconds(holder: str, name: str, *, missing: str, bad: int) -> str:
 def spaced(name: str) -> str:
     """The items of a list that the replicas have written; none where it is missing."""
     return f"{value('bindingAnnotations', name)}.split(' ').filter(item, item != '')"
+
+
+def is_in(item: str, name: str) -> str:
+    """Whether an item stands in such a list; an empty one, or one with a blank, in none.
+
+    Why by text: to split a list of thousands for each pod costs a hundred times as much.
+    """
+    there = f"(' ' + {value('bindingAnnotations', name)} + ' ').contains(' ' + {item} + ' ')"
+    return f"({item} != '' && !{item}.contains(' ')\n    && {there})"

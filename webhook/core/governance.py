@@ -11,9 +11,16 @@ from .limits import Limits
 from .text import cut, displayed
 
 NODE_GROUP, NODE_PREFIX = "system:nodes", "system:node:"
-CONTROL_PLANE = ("system:apiserver", "system:kube-controller-manager", "system:kube-scheduler")
+CONTROL_PLANE = (
+    "system:apiserver",
+    "system:kube-controller-manager",
+    "system:kube-scheduler",
+    "system:cloud-controller-manager",
+)
 SYSTEM_ACCOUNTS = "system:serviceaccount:kube-system:"
 ACCOUNT_PREFIX = "system:serviceaccount:"
+ACCOUNT_ANNOTATIONS = ("kubernetes.io/service-account.name", "kubernetes.io/service-account.uid")
+"""What names the account of a legacy token Secret (core/v1 ServiceAccountNameKey, ServiceAccountUIDKey)."""
 WEBHOOK_KINDS = ("ValidatingWebhookConfiguration", "MutatingWebhookConfiguration")
 MAX_LIST_CHARS = 300
 
@@ -59,7 +66,9 @@ def token_request(held: TokenRequest, limits: Limits) -> list[str]:
             problems.append(ONE_YEAR.format(**fill))
     elif limits.is_too_long(names.API_DEFAULT_EXPIRATION_SECONDS if asked is None else asked):
         problems.append(LIFETIME.format(**fill))
-    if strange := [audience for audience in audiences if not limits.allows(audience)]:
+    # Where nobody is asked for, the API server has filled in itself: to judge that, its names must be known.
+    strange = [audience for audience in audiences if not limits.allows(audience)]
+    if strange and limits.api_audiences:
         problems.append(AUDIENCE.format(audiences=cut(", ".join(map(displayed, strange)), MAX_LIST_CHARS), **fill))
     return problems
 

@@ -87,6 +87,12 @@ YEAR_TRAP_REPLACEMENT: Final = 3600  # what 3607 becomes where we write it
 YEAR_SECONDS: Final = 31_536_000  # pkg/serviceaccount/claims.go ExpirationExtensionSeconds; seen on 1.37
 COMFORTABLE_SECONDS: Final = 900  # at 600 s a real kubelet replaced the file 516 to 555 s after issue: too close
 MAX_AUDIENCE_CHARS: Final = 512  # ours: the API server has no limit, a token travels in headers of about 8 KiB
+INVISIBLE: Final = (
+    (0x00, 0x20), (0x7F, 0xA0), (0xAD, 0xAD), (0x61C, 0x61C), (0x1680, 0x1680), (0x180E, 0x180E), (0x2000, 0x200F),
+    (0x2028, 0x202F), (0x205F, 0x206F), (0x3000, 0x3000), (0xFEFF, 0xFEFF), (0xFFF9, 0xFFFF), (0xE0000, 0xE0FFF),
+)  # fmt: skip
+"""What no audience may hold: blanks, controls, invisible marks, by code point. Why no Unicode class: what \\p{C} holds differs
+between releases of Go, and so between API servers."""
 DISPLAYED_AUDIENCE: Final = "[!-~]{1,200}"  # ours: printable ASCII, which both judges show alike
 MAX_AUDIENCE_LIST_CHARS: Final = 8192  # ours: about a hundred URLs; the API server's policy reads the list for each pod
 MAX_FILE_NAME_CHARS: Final = 255  # NAME_MAX of Linux

@@ -11,15 +11,6 @@ RULES = """
 @own[variables.level + ':' + variables.version]
   + @least[variables.floor]
 """
-EXEMPT = """
-request.namespace in @excluded
-  || request.namespace in @namespaces
-  || @username in @usernames
-  || request.namespace + '/' + object.spec.?serviceAccountName.orValue('default')
-    in @accounts
-  || object.spec.?runtimeClassName.orValue('')
-    in @classes
-"""
 MAXIMUM = """
 [
   variables.lock,
@@ -103,20 +94,22 @@ def _demands() -> list[Variable]:
     floor = cel.choice("bindingAnnotations", names.ENFORCE_FLOOR, LEVELS, missing="off", bad=STRICTEST)
     own = _table({f"{level}:{version}": _slugs(level, version) for level in LEVELS for version in VERSIONS})
     least = _table({str(level): _slugs(level, LATEST) for level in LEVELS})
-    exempt = cel.fill(
-        EXEMPT,
-        username=USERNAME,
-        excluded=cel.spaced(names.EXCLUDED_NAMESPACES),
-        namespaces=cel.spaced(names.EXEMPT_NAMESPACES),
-        usernames=cel.spaced(names.EXEMPT_USERNAMES),
-        accounts=cel.spaced(names.EXEMPT_SERVICE_ACCOUNTS),
-        classes=cel.spaced(names.EXEMPT_RUNTIME_CLASSES),
+    exempt = "\n  || ".join(
+        (
+            cel.is_in("request.namespace", names.EXCLUDED_NAMESPACES),
+            cel.is_in("request.namespace", names.EXEMPT_NAMESPACES),
+            cel.is_in(USERNAME, names.EXEMPT_USERNAMES),
+            cel.is_in("variables.account", names.EXEMPT_SERVICE_ACCOUNTS),
+            cel.is_in("object.spec.?runtimeClassName.orValue('')", names.EXEMPT_RUNTIME_CLASSES),
+        )
     )
+    account = "request.namespace + '/' + object.spec.?serviceAccountName.orValue('default')"
     return [
         ("level", "The namespace's own level. A fault in it counts as the strictest.", level),
         ("version", "Which release's meaning of it.", version),
         ("floor", "The level that no namespace is below.", floor),
         ("rules", "Which rules hold.", cel.fill(RULES, own=own, least=least)),
+        ("account", "As whom the pod runs.", account),
         ("exempt", "Whom the configuration excludes or exempts.", exempt),
     ]
 

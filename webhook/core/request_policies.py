@@ -30,10 +30,8 @@ ALLOWED_AUDIENCES = """
   : !(@listed) ? variables.lockedAudiences
   : variables.namespaceAudiences.filter(a, a in variables.lockedAudiences)
 """
-EXEMPT = """
-@username in @usernames
-  || @username in @accounts
-    .map(a, '@prefix' + a.replace('/', ':'))
+ACCOUNT = """
+@username.startsWith('@prefix') ? @username.substring(@length).replace(':', '/') : ''
 """
 MAXIMUM = """
 [variables.lock, variables.own, variables.namespaceMaximum == 0 ? @limit : variables.namespaceMaximum, @limit].min()
@@ -43,7 +41,7 @@ variables.seconds == @trap && variables.boundKind == 'Pod'
   && variables.audiences.all(a, a == '' || variables.apiAudiences == [] || a in variables.apiAudiences)
 """
 FOREIGN = """
-variables.audiences.filter(a, a != '' && !variables.anyAudience
+variables.apiAudiences == [] ? '' : variables.audiences.filter(a, a != '' && !variables.anyAudience
   && !(a in variables.allowedAudiences) && !(a in variables.apiAudiences))
   .map(a, @displayed).join(', ')
 """
@@ -134,18 +132,35 @@ def not_the_control_plane() -> Condition:
     }
 
 
+def asks_for_a_legacy_token() -> Condition:
+    """An update that names another account, or takes the token away, makes the token controller issue a new one."""
+    annotations = [
+        f"object.metadata.?annotations[?'{each}'].orValue('')\n    != oldObject.metadata.?annotations[?'{each}'].orValue('')"
+        for each in governance.ACCOUNT_ANNOTATIONS
+    ]
+    content = "object.?data[?'token'].orValue('') != oldObject.?data[?'token'].orValue('')"
+    return {
+        "name": "asks-for-a-legacy-token",
+        "expression": "\n  || ".join(("request.operation == 'CREATE'", *annotations, content)),
+    }
+
+
 def _gate(annotation: str) -> list[Variable]:
     """Whether anything is denied at all, and whom the configuration exempts."""
     mode = cel.choice("bindingAnnotations", annotation, GOVERN_MODES, missing="off", bad="enforce")
-    exempt = cel.fill(
-        EXEMPT,
-        username=USERNAME,
-        usernames=cel.spaced(names.EXEMPT_USERNAMES),
-        accounts=cel.spaced(names.EXEMPT_SERVICE_ACCOUNTS),
-        prefix=governance.ACCOUNT_PREFIX,
+    prefix = governance.ACCOUNT_PREFIX
+    by_name, by_account = (
+        cel.is_in(USERNAME, names.EXEMPT_USERNAMES),
+        cel.is_in("variables.account", names.EXEMPT_SERVICE_ACCOUNTS),
     )
+    exempt = f"{by_name}\n  || {by_account}"
     return [
         ("mode", "off, warn (which the webhook does) or enforce.", mode),
+        (
+            "account",
+            "Which service account asks, if it is one.",
+            cel.fill(ACCOUNT, username=USERNAME, prefix=prefix, length=len(prefix)),
+        ),
         ("exempt", "Whom the configuration exempts: who asks, not the account that is asked for.", exempt),
     ]
 
@@ -184,7 +199,11 @@ def token_request_variables() -> list[Variable]:
             "Whether the API server would make it valid for a year.",
             cel.fill(ONE_YEAR, trap=names.YEAR_TRAP_SECONDS),
         ),
-        ("foreignAudiences", "Audiences that are not allowed.", cel.fill(FOREIGN, displayed=cel.displayed("a"))),
+        (
+            "foreignAudiences",
+            "Audiences that are not allowed; the API server has filled in its own, so those must be known.",
+            cel.fill(FOREIGN, displayed=cel.displayed("a")),
+        ),
         ("violations", "One sentence for each thing that is wrong.", violations),
         ("message", "All of them.", f"{whose}\n  + variables.violations.join('. ')"),
     ]

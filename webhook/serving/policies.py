@@ -17,7 +17,7 @@ import msgspec
 from .. import metrics
 from ..cluster import watch
 from ..cluster.client import MERGE_PATCH, METADATA_LIST, ApiClient
-from ..cluster.watch import Changed, Deleted, Listed, Page
+from ..cluster.watch import Changed, Deleted, Listed, Lost, Page
 from ..core import names, policy, policy_settings
 from ..core.policy import ClusterLayer
 from ..errors import ApiError, Unauthenticated
@@ -45,10 +45,16 @@ class _Binding:
         """Whether our configuration has changed since we last wrote it or saw it there."""
         self.anothers_since: float | None = None
         self.missing_told = float("-inf")
+        self.is_lost = False
+        self.problem = ""
 
 
 class PolicyKeeper:
-    """One replica's part. `cluster` gives the configuration that holds."""
+    """One replica's part. `cluster` gives the configuration that holds.
+
+    For a replica that was given a configuration, and for nobody else: a process that somebody runs beside them, outside of the
+    cluster or without a file, must not write its defaults.
+    """
 
     def __init__(self, client: ApiClient, cluster: Callable[[], ClusterLayer], log: Log) -> None:
         self._client = client
@@ -56,7 +62,6 @@ class PolicyKeeper:
         self._log = log
         self._woken = asyncio.Event()
         self._bindings = {name: _Binding() for name in names.POLICY_BINDINGS}
-        self._problem = ""
         metrics.POLICY_IN_SYNC.set_function(lambda: self.in_sync)
 
     @property
@@ -86,8 +91,12 @@ class PolicyKeeper:
                     binding.annotations = annotations
                 case Deleted():
                     binding.annotations = None
+                case Lost(problem=problem):
+                    self._tell_lost(name, binding, problem)
+                    continue
                 case _:
                     continue
+            binding.is_lost = False
             self._woken.set()
 
     async def _run(self) -> None:
@@ -96,18 +105,24 @@ class PolicyKeeper:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._woken.wait(), LONGEST_SLEEP)
             self._woken.clear()
-            try:
-                for name, binding in self._bindings.items():
-                    await self._keep(name, binding, clock())
-                self._problem, pause = "", FIRST_PAUSE
-            except (ApiError, Unauthenticated) as problem:
-                metrics.POLICY_UPDATES.labels("failed").inc()
-                if str(problem) != self._problem:
-                    self._problem = str(problem)
-                    self._log.error("policy binding cannot be updated", problem=self._problem)
+            kept = [await self._try_to_keep(name, binding, clock()) for name, binding in self._bindings.items()]
+            pause = FIRST_PAUSE if all(kept) else min(pause * 2, LONGEST_PAUSE)
+            if not all(kept):
                 self._woken.set()
-                pause = min(pause * 2, LONGEST_PAUSE)
             await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311  (spreads replicas, hides nothing)
+
+    async def _try_to_keep(self, name: str, binding: _Binding, now: float) -> bool:
+        """Whether it could be done; one that fails keeps no other waiting."""
+        try:
+            await self._keep(name, binding, now)
+        except (ApiError, Unauthenticated) as problem:
+            metrics.POLICY_UPDATES.labels("failed").inc()
+            if str(problem) != binding.problem:
+                binding.problem = str(problem)
+                self._log.error("policy binding cannot be updated", binding=name, problem=binding.problem)
+            return False
+        binding.problem = ""
+        return True
 
     async def _keep(self, name: str, binding: _Binding, now: float) -> None:
         there, wanted = binding.annotations, policy_settings.annotations(self._cluster())
@@ -129,11 +144,16 @@ class PolicyKeeper:
         metrics.POLICY_UPDATES.labels("updated").inc()
         self._log.info("policy binding updated", binding=name, reason=reason)
 
+    def _tell_lost(self, name: str, binding: _Binding, problem: str) -> None:
+        if not binding.is_lost:
+            self._log.warning("policy binding watch interrupted", binding=name, problem=problem)
+        binding.is_lost = True
+
     def _tell_missing(self, name: str, binding: _Binding, now: float) -> None:
         if binding.listed and now - binding.missing_told >= MISSING_SECONDS:
             binding.missing_told = now
             metrics.POLICY_UPDATES.labels("missing").inc()
-            hint = "kubectl apply -k manifests makes it again"
+            hint = "kubectl apply -f manifests/85-enforcement.yaml makes it again"
             self._log.error("policy binding is missing, the API server does not enforce", binding=name, hint=hint)
 
 

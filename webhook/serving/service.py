@@ -145,8 +145,10 @@ class Service:
             loops.append(partial(self._follow_files, contents))
         else:
             client = await self._client(stack)
-            self._policies = PolicyKeeper(client, lambda: self.namespaces.cluster, self._log)
-            loops += [*self._policies.loops(), partial(tell_leftover_labels, client, self._log)]
+            if self._config.config is not None and isinstance(self._credentials, InCluster):
+                self._policies = PolicyKeeper(client, lambda: self.namespaces.cluster, self._log)
+                loops += self._policies.loops()
+            loops.append(partial(tell_leftover_labels, client, self._log))
             loops.append(partial(self._follow_namespaces, client))
             if self._config.legacy_tokens:
                 loops.append(partial(legacy.follow, client, self._legacy_tokens, self._log))
