@@ -44,7 +44,7 @@ conformance: $(SETUP) ## write the fixtures of tests/conformance from their twea
 	@$(BIN)/python -m tests.conformance.generate
 
 policies: $(SETUP) ## write manifests/85-enforcement.yaml from the rules
-	@$(BIN)/boundtoken export policies --validating > manifests/.85 && mv manifests/.85 manifests/85-enforcement.yaml
+	@policies=$$($(BIN)/boundtoken export policies --validating) && printf '%s\n' "$$policies" > manifests/85-enforcement.yaml
 
 lock: $(SETUP) ## resolve the lock files anew
 	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml -o requirements.lock

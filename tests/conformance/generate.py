@@ -242,15 +242,21 @@ STRICT_FAIL: list[tuple[list[Finding], list[Tweak]]] = [
 ]  # fmt: skip
 
 
+FIXTURES = {("v1", "bound"): (BOUND_PASS, BOUND_FAIL), ("v1", "strict"): (STRICT_PASS, STRICT_FAIL)}
+"""For each version and level what passes and what fails; a test compares the keys with those of the rules."""
+
+
 def files() -> dict[str, str]:
     """Every fixture, by its path below this folder."""
-    made = {"v1/namespace.yaml": _yaml(NAMESPACE), "v1/secrets.yaml": yaml.safe_dump_all(SECRETS, sort_keys=False)}
+    made: dict[str, str] = {}
     numbers: Counter[str] = Counter()
-    for level, passing, failing in (("bound", BOUND_PASS, BOUND_FAIL), ("strict", STRICT_PASS, STRICT_FAIL)):
+    for (version, level), (passing, failing) in FIXTURES.items():
+        made[f"{version}/namespace.yaml"] = _yaml(NAMESPACE)
+        made[f"{version}/secrets.yaml"] = yaml.safe_dump_all(SECRETS, sort_keys=False)
         for rule, tweaks in passing:
-            made[_path(f"v1/{level}/pass/{rule}", numbers) + ".yaml"] = _yaml(tweaked(tweaks))
+            made[_path(f"{version}/{level}/pass/{rule}", numbers) + ".yaml"] = _yaml(tweaked(tweaks))
         for findings, tweaks in failing:
-            path = _path(f"v1/{level}/fail/{findings[0][0]}", numbers)
+            path = _path(f"{version}/{level}/fail/{findings[0][0]}", numbers)
             made[path + ".yaml"] = _yaml(tweaked(tweaks))
             made[path + ".txt"] = "".join(f"{rule} {field} {where}\n" for rule, field, where in findings)
     return made

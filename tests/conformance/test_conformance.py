@@ -15,6 +15,7 @@ import yaml
 
 from tests.cluster_e2e.conftest import Cluster
 from tests.conformance.generate import API_AUDIENCE, HERE, files
+from tests.conformance.generate import FIXTURES as FIXTURES_OF
 from tests.conftest import ROOT
 from tests.controlplane.cluster import ControlPlane, Refused, wait_for
 from tests.controlplane.kubelet import Kubelet
@@ -68,6 +69,23 @@ def test_each_rule_has_a_fixture_that_passes_and_one_that_fails() -> None:
     for level, version, result in itertools.product(LEVELS, VERSIONS, ("pass", "fail")):
         for rule in rules.of(level, version):
             assert list((HERE / version / level / result).glob(f"{rule.slug}-*.yaml")), (level, rule.slug, result)
+
+
+def test_the_fixtures_are_for_the_levels_and_versions_that_there_are_and_name_only_what_a_rule_restricts() -> None:
+    assert set(FIXTURES_OF) == set(itertools.product(VERSIONS, LEVELS[1:]))
+    for (version, level), (_, failing) in FIXTURES_OF.items():
+        restricted = {rule.slug: set(spelled(rule.fields)) for rule in rules.of(level, version)}  # type: ignore[arg-type]
+        for findings, _ in failing:
+            for slug, field, _ in findings:
+                assert field in restricted[slug], (slug, field)
+
+
+def spelled(fields: tuple[str, ...]) -> Iterator[str]:
+    """Restricted fields as `kubectl explain` spells them: without indexes, one for each kind of container."""
+    for field in fields:
+        before, brace, rest = field.replace("[*]", "").partition("{")
+        kinds, _, after = rest.partition("}")
+        yield from (before + kind + after for kind in kinds.split(",")) if brace else (before,)
 
 
 RELEASED = {"v1": "6319e7b5c6d04f95"}

@@ -1,7 +1,7 @@
 """The rules of enforcement as records: what each restricts, what it allows, since when, and how both judges look.
 
 Two judges read these records. `evaluate` judges values here, for warnings, audit annotations, templates and previews. The
-API server judges by the CEL of the same records (`core.policies` makes policies of them), and is the one that denies. A
+API server judges by the CEL of the same records (`core.admission_policies` makes policies of them), and is the one that denies. A
 test holds the two to the same sentences over thousands of pods.
 
 Nothing that a pod's author writes lowers a level: no annotation is looked at, only what gives a token. (A volume is the
