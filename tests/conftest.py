@@ -17,7 +17,7 @@ BOUNDTOKEN = Path(sys.executable).parent / "boundtoken"
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes the control plane goes last, so that a broken core is told in seconds."""
-    items.sort(key=lambda item: "plane" in getattr(item, "fixturenames", ()))
+    items.sort(key=lambda item: "plane" in getattr(item, "fixturenames", ()) or item.path.parent.name == "cluster_e2e")
 
 
 @pytest.fixture(scope="session")
