@@ -65,7 +65,7 @@ def test_warnings_and_audit_annotations_deny_nothing(cluster: Cluster) -> None:
         each for each in events if each.get("objectRef", {}).get("namespace") == namespace and each["verb"] == "create"
     ]
     annotations = [each.get("annotations", {}) for each in uid_events if each["objectRef"]["resource"] == "pods"]
-    assert any(each.get("enforcement.boundtoken.dev/violations", "").startswith("bound:v1: [token-") for each in annotations)
+    assert any(each.get("enforced.boundtoken.dev/violations", "").startswith("bound:v1: [token-") for each in annotations)
     assert made["metadata"]["name"] == "web"
 
 

@@ -96,7 +96,7 @@ def test_certs_init_after_the_replicas_keeps_what_is_good(cluster: Cluster) -> N
     again = boundtoken("certs", "init", kubeconfig=cluster.plane.kubeconfig())
     secret, *configurations = again.stdout.splitlines()
     assert secret == "secret/boundtoken-ca kept"
-    assert [line.partition(" on pods.")[0].partition(" on enforcement.")[0] for line in configurations] == [
+    assert [line.partition(" on pods.")[0].partition(" on enforced.")[0] for line in configurations] == [
         f"{kind.lower()}/boundtoken caBundle set" for kind in KINDS.values()
     ]
     assert cluster.plane.call("GET", SECRET)["data"] == before

@@ -217,7 +217,7 @@ def seconds(plane: ControlPlane) -> dict[str, float]:
         if name.startswith("apiserver_admission_webhook_admission_duration_seconds_sum"):
             if 'name="pods.boundtoken.dev"' in name:
                 found["mutating webhook"] += float(value)
-            if 'name="enforcement.boundtoken.dev"' in name:
+            if 'name="enforced.boundtoken.dev"' in name:
                 found["validating webhook"] += float(value)
     return found
 
