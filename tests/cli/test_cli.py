@@ -231,7 +231,21 @@ def test_export_prints_what_the_manifests_hold() -> None:
     said = boundtoken("export", "policies", "--validating")
     assert (said.returncode, said.stderr) == (0, "")
     assert said.stdout == (ROOT / "manifests/85-enforcement.yaml").read_text()
-    assert boundtoken("export", "policies").returncode == 2
+
+
+def test_export_writes_the_settings_of_a_configuration_where_one_is_given(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(HEAD + "locks: {enforceFloor: bound}\nnamespaces: {excluded: [cni]}\n")
+    said = boundtoken("export", "policies", "--config", str(file), "--namespace", "elsewhere")
+    bindings = [each for each in yaml.safe_load_all(said.stdout) if each["kind"] == "ValidatingAdmissionPolicyBinding"]
+    for binding in bindings:
+        assert binding["metadata"]["annotations"]["boundtoken.dev/enforce-floor"] == "bound"
+        excluded = binding["metadata"]["annotations"]["boundtoken.dev/excluded-namespaces"]
+        assert excluded == "cni elsewhere kube-node-lease kube-public kube-system"
+    assert len(bindings) == 3
+    file.write_text(HEAD + "locks: {enforceFloor: bond}\n")
+    bad = boundtoken("export", "policies", "--config", str(file))
+    assert (bad.returncode, bad.stderr.startswith(f"boundtoken: {file}: locks.enforceFloor: must be")) == (2, True)
 
 
 def test_the_schema_names_every_key_and_forbids_others() -> None:

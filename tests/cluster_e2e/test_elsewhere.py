@@ -79,10 +79,10 @@ def test_legacy_tokens_can_be_made_to_fail_closed_and_our_own_pods_start_all_the
                 return str(problem)
             return ""
 
-        wait_for(lambda: '[legacy-token] volume "s" (old)' in refused(), 30)
+        wait_for(lambda: '[legacy-token] volume "s" (Secret "old")' in refused(), 30)
         plane.kubectl("scale", "deployment/boundtoken", "--replicas=0", "-n", "closed")
         wait_for(lambda: not kubelet.pods, 60)
         assert "failed calling webhook" in refused()
         plane.kubectl("scale", "deployment/boundtoken", "--replicas=2", "-n", "closed")
         wait_for(lambda: kubelet.proxy.ready("boundtoken") == 2, 60)
-        assert '[legacy-token] volume "s" (old)' in wait_for(refused, 10)
+        assert '[legacy-token] volume "s" (Secret "old")' in wait_for(refused, 10)

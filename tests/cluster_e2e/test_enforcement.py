@@ -41,9 +41,10 @@ def test_a_year_long_token_is_denied_and_the_message_says_what_to_do(cluster: Cl
     said = cluster.denial(namespace, bare(), query="")
     assert said.startswith(f'namespace "{namespace}" enforces "bound:v1": [token-lifetime] volume "kube-api-access-')
     assert said.endswith(
-        '": 3607 makes a token valid for one year, not 86400 s; annotate namespace or pod with boundtoken.dev/inject=enabled, '
-        "or ask for 86400"
+        '": 3607 makes a token valid for one year, not 86400 s; annotate namespace or pod with boundtoken.dev/inject=enabled'
     )
+    cure = {"boundtoken.dev/inject": "enabled"}
+    assert cluster.denial(namespace, {**bare(), "metadata": {"name": "web", "annotations": cure}}) == ""
     cluster.create(namespace, bare(automountServiceAccountToken=False))
 
 
@@ -76,7 +77,7 @@ def test_a_controllers_pod_is_denied_and_its_event_says_why(cluster: Cluster) ->
     _, warnings = cluster.plane.call_with_warnings("POST", path, a_deployment())
     (warning,) = warnings
     assert '"kube-api-access-*" (unless the service account opts out): 3607 makes a token valid for one year' in warning
-    assert warning.endswith("or ask for 86400")
+    assert warning.endswith("annotate namespace or pod with boundtoken.dev/inject=enabled")
 
     def told() -> bool:
         events = cluster.plane.call("GET", f"{NAMESPACES}/{namespace}/events")["items"]
@@ -234,9 +235,9 @@ def test_a_change_of_demands_lists_what_would_fail_and_a_dry_run_changes_nothing
     annotate = ("annotate", "namespace", namespace, "--overwrite")
     said = cluster.plane.run_kubectl(*annotate, "boundtoken.dev/enforce=bound", "--dry-run=server").stderr.splitlines()
     assert said == [
-        f'Warning: existing pods in namespace "{namespace}" violate the new boundtoken enforce level "bound:v1"',
+        f'Warning: existing pods in namespace "{namespace}" violate the boundtoken enforce level "bound:v1"',
         'Warning: deployment/web (3 pods), pod/single: [token-lifetime] volume "kube-api-access-*": 3607 makes a token valid for '
-        "one year, not 86400 s; annotate namespace or pod with boundtoken.dev/inject=enabled, or ask for 86400",
+        "one year, not 86400 s; annotate namespace or pod with boundtoken.dev/inject=enabled",
     ]
     assert cluster.plane.run_kubectl(*annotate, "boundtoken.dev/enforce=bound").stderr.splitlines() == said
     assert cluster.plane.run_kubectl(*annotate, "unrelated=1").stderr == ""

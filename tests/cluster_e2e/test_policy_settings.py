@@ -103,7 +103,7 @@ def test_a_change_of_the_configuration_reaches_the_api_server_within_seconds(
 ) -> None:
     namespace = quiet(cluster)
     cluster.configure({**configured, "locks": {**configured["locks"], "enforceFloor": "bound", "maxExpirationSeconds": 3607}})
-    wait_for(lambda: "ask for 3600" in cluster.denial(namespace, VIOLATING), 5)
+    wait_for(lambda: "set expirationSeconds to 3600" in cluster.denial(namespace, VIOLATING), 5)
     held = cluster.settings()
     assert (held[names.ENFORCE_FLOOR], held[names.MAX_EXPIRATION_SECONDS]) == ("bound", "3607")
     cluster.configure({**configured, "namespaces": {"excluded": [namespace]}})

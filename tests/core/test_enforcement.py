@@ -37,8 +37,8 @@ def test_a_denial_says_all_at_once_who_demands_it_first_the_fix_last() -> None:
     assert said.outcome == "denied"
     assert said.message == (
         'namespace "shop" enforces "strict:v1": [token-lifetime] volume "t": 3607 makes a token valid for one year, not 3600 s; '
-        "annotate namespace or pod with boundtoken.dev/inject=enabled, or ask for 3600. "
-        '[token-mount] container "a" (t), container "b" (t): a token must be mounted read-only; set readOnly: true'
+        "set expirationSeconds to 3600 or less. "
+        '[token-mount] container "a" (volume t), container "b" (volume t): a token must be mounted read-only; set readOnly: true'
     )
     response = enforcement.respond("u", said)
     assert (response.allowed, response.status, response.warnings) == (
@@ -124,6 +124,8 @@ MAXIMA = [
     (None, None, "strict", "bound", None, 3600),
     (None, None, "bound", "strict", None, 3600),
     (None, None, "bound", "bound", 7200, 7200),
+    (None, "7200", "off", "strict", None, 3600),
+    (None, "1200", "off", "strict", None, 1200),
     (None, "100000", "strict", "bound", None, 86400),
     (None, "100000", "strict", "bound", 604800, 100000),
 ]

@@ -68,9 +68,9 @@ def test_each_thing_is_said_once_with_all_its_owners() -> None:
         listed(a_pod(), "fine"),
     ]
     assert looked(*pods).warnings() == (
-        'existing pods in namespace "shop" violate the new boundtoken enforce level "bound:v1"',
+        'existing pods in namespace "shop" violate the boundtoken enforce level "bound:v1"',
         'deployment/web (2 pods), pod/d0, pod/d1 and 2 more: [token-lifetime] volume "kube-api-access-*": 3607 makes a token valid '
-        "for one year, not 86400 s; annotate namespace or pod with boundtoken.dev/inject=enabled, or ask for 86400",
+        "for one year, not 86400 s; annotate namespace or pod with boundtoken.dev/inject=enabled",
     )
 
 
@@ -92,24 +92,29 @@ def test_a_change_of_the_maximum_under_a_floor_is_looked_at_and_names_the_floor(
     assert said[0] == 'existing pods in namespace "shop" violate the cluster\'s enforceFloor "bound"'
 
 
+def test_those_that_the_cluster_surely_needs_come_first() -> None:
+    pod = a_pod(volumes=[api_access("boundtoken", seconds=3600)])
+    made = looked(listed(pod, "a"), listed(pod, "b", owner=("DaemonSet", "cni")))
+    assert [line.partition(":")[0] for line in made.warnings()] == ["daemonset/cni", "pod/a"]
+    assert not made.finds_violations
+
+
 @pytest.mark.parametrize(
     ("spec", "owner", "told"),
     [
         ({"hostNetwork": True}, None, True),
         ({"priorityClassName": "system-node-critical"}, None, True),
         ({}, ("DaemonSet", "cni"), True),
-        ({}, ("ReplicaSet", "web"), False),
+        ({}, ("ReplicaSet", "mesh"), True),
         ({"hostNetwork": True, "volumes": []}, None, False),
         ({"hostNetwork": True, "volumes": [api_access("boundtoken-tokens", seconds=3600)]}, None, False),
     ],
 )
-def test_pods_that_the_cluster_needs_and_that_only_injection_lets_in_are_named(
-    spec: Json, owner: tuple[str, str] | None, *, told: bool
-) -> None:
+def test_pods_that_only_injection_lets_in_are_named(spec: Json, owner: tuple[str, str] | None, *, told: bool) -> None:
     pod = a_pod(**{"volumes": [api_access("boundtoken", seconds=3600)], **spec})
     said = looked(listed(pod, owner=owner)).warnings()
     assert bool(said) is told
     if told:
-        whose = "daemonset/cni" if owner else "pod/web-1"
+        whose = f"{owner[0].lower()}/{owner[1]}" if owner else "pod/web-1"
         assert said[0].startswith(f"{whose}: complies by injection only, and is refused while boundtoken is away; ")
         assert len(said[0]) < 200

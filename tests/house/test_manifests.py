@@ -12,7 +12,7 @@ from tests.controlplane import build
 from webhook import __version__, config, configuration
 from webhook.cli import export
 from webhook.cli.main import parser
-from webhook.core import admission_policies, names, rules
+from webhook.core import admission_policies, names, request_policies, rules
 from webhook.core.admission import REASONS
 from webhook.core.policy import ClusterLayer
 from webhook.core.review import MUTATED
@@ -149,6 +149,14 @@ def test_judging_fails_open_and_leaves_no_namespace_out_where_tokens_are_asked_f
     left_out = {value for row in entry.get("namespaceSelector", {}).get("matchExpressions", ()) for value in row["values"]}
     everywhere = entry["name"] in ("tokenrequests.boundtoken.dev", "legacysecrets.boundtoken.dev")
     assert left_out == (set() if everywhere else names.NEVER_TOUCHED)
+
+
+def test_the_webhook_is_asked_about_the_token_requests_that_the_policy_judges() -> None:
+    entry = webhook("tokenrequests.boundtoken.dev", "ValidatingWebhookConfiguration")
+    spoken = [{**each, "expression": "".join(each["expression"].split())} for each in entry["matchConditions"]]
+    assert spoken == [
+        {**each, "expression": "".join(each["expression"].split())} for each in request_policies.token_request_conditions()
+    ]
 
 
 def test_the_rules_ask_about_what_the_code_looks_at() -> None:

@@ -61,7 +61,7 @@ class Bindings:
 
 
 @asynccontextmanager
-async def keeping(api: Bindings) -> AsyncIterator[tuple[PolicyKeeper, list[Json]]]:
+async def keeping(api: Bindings, **options: float) -> AsyncIterator[tuple[PolicyKeeper, list[Json]]]:
     """A keeper at work, and what it logs."""
     app = web.Application()
     app.router.add_get(PATH, api.collection)
@@ -73,7 +73,7 @@ async def keeping(api: Bindings) -> AsyncIterator[tuple[PolicyKeeper, list[Json]
     log = Log("debug", lambda written: lines.extend(map(json.loads, written.splitlines())))
     try:
         async with ApiClient(api, "test") as client:
-            keeper = PolicyKeeper(client, ClusterLayer, log)
+            keeper = PolicyKeeper(client, ClusterLayer, log, **options)
             tasks = [asyncio.create_task(loop()) for loop in keeper.loops()]
             yield keeper, lines
             for task in tasks:
@@ -115,6 +115,18 @@ async def test_a_watch_that_is_refused_is_told_once_and_the_bindings_are_kept_wh
         assert (keeper.in_sync, said(lines, "policy binding is missing")) == (False, [])
         api.list_status = 200
         await eventually(lambda: keeper.in_sync, 20)
+
+
+async def test_another_configuration_is_left_alone_for_its_time_and_then_ours_is_written() -> None:
+    api = Bindings()
+    others = policy_settings.annotations(ClusterLayer(enforce_floor="bound"))
+    async with keeping(api, anothers_seconds=1.5) as (keeper, _):
+        await eventually(lambda: keeper.in_sync)
+        api.there[names.POD_POLICY] = dict(others)
+        await eventually(lambda: not keeper.in_sync)
+        await asyncio.sleep(0.7)
+        assert api.there[names.POD_POLICY] == others
+        await eventually(lambda: api.there[names.POD_POLICY] == WANTED, 20)
 
 
 async def test_a_missing_binding_is_told_once_a_minute_and_is_no_reason_to_make_one() -> None:

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from .. import configuration
+from ..core.policy import ClusterLayer
 from ..errors import BadInput
 
 
@@ -21,6 +22,18 @@ def read(file: str) -> tuple[str, str]:
         raise BadInput(f"{name}: {problem.strerror}") from problem
     except UnicodeDecodeError as problem:
         raise BadInput(f"{name}: must be UTF-8") from problem
+
+
+def parse(file: str, own_namespace: str) -> ClusterLayer:
+    """What a configuration file says.
+
+    Raises: BadInput, with every fault, each naming the file
+    """
+    name, text = read(file)
+    try:
+        return configuration.parse(text, own_namespace=own_namespace).layer
+    except BadInput as problem:
+        raise BadInput(*(f"{name}: {fault}" for fault in problem.faults)) from problem
 
 
 def check(parsed: argparse.Namespace) -> int:

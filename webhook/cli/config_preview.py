@@ -12,15 +12,16 @@ from typing import Any
 
 import msgspec
 
-from .. import __version__, configuration
+from .. import __version__
 from ..cluster.client import METADATA, METADATA_LIST, ApiClient
 from ..cluster.credentials import FromKubeconfig
 from ..cluster.watch import ObjectMeta, Page
 from ..core import names, policy
+from ..core.demands import Demands
 from ..core.policy import ClusterLayer
 from ..core.preview import ListedPod, Preview
 from ..errors import ApiError
-from .config import read
+from .config import parse
 
 PAGE = 500
 BINDING = f"/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings/{names.POD_POLICY}"
@@ -40,18 +41,17 @@ class _Object(msgspec.Struct):
 
 
 def preview(parsed: argparse.Namespace) -> int:
-    """Print it; exit 1 where a pod would be refused, or depends on injection where the cluster needs it to start."""
-    name, text = read(parsed.file)
-    layer = configuration.parse(text, own_namespace=parsed.namespace or names.NAMESPACE).layer
+    """Print it; exit 1 where a pod would be refused that is there now."""
+    layer = parse(parsed.file, parsed.namespace or names.NAMESPACE)
     if layer.enforce_floor == "off":
-        print(f"{name}: locks.enforceFloor is off, so nothing would be refused")
+        print(f"{parsed.file}: locks.enforceFloor is off, so nothing would be refused")
         return 0
     found = asyncio.run(_look(parsed, layer))
     if parsed.output == "json":
         print(json.dumps(found, indent=2))
     else:
         _print(found)
-    return 1 if found["namespaces"] else 0
+    return 1 if found["violates"] else 0
 
 
 async def _look(parsed: argparse.Namespace, layer: ClusterLayer) -> dict[str, Any]:
@@ -63,6 +63,7 @@ async def _look(parsed: argparse.Namespace, layer: ClusterLayer) -> dict[str, An
             if metadata.name in layer.excluded | layer.exemptions.namespaces | {layer.own_namespace}:
                 continue
             own = policy.resolve_namespace(layer, policy.steering(metadata.annotations))
+            own = msgspec.structs.replace(own, demands=Demands())  # what the floor adds, and nothing that was asked for before
             previews[metadata.name] = Preview(metadata.name, layer, own, ("enforce",))
         seen = 0
         async for pods in _pods(client):
@@ -77,6 +78,7 @@ async def _look(parsed: argparse.Namespace, layer: ClusterLayer) -> dict[str, An
         "floor": layer.enforce_floor,
         "podsSeen": seen,
         "namespacesSeen": len(previews),
+        "violates": any(looked.finds_violations for looked in previews.values()),
         "namespaces": {name: said for name, said in lines.items() if said},
     }
 

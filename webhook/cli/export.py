@@ -6,7 +6,8 @@ from typing import Any
 
 import yaml
 
-from ..core import admission_policies
+from ..core import admission_policies, names, policy_settings
+from .config import parse
 
 HEADER = """\
 # What the API server enforces by itself, whatever becomes of boundtoken's replicas: made by
@@ -31,9 +32,13 @@ def _text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
 _Dumper.add_representer(str, _text)
 
 
-def policies(_parsed: argparse.Namespace) -> int:
-    """Print the policies and their bindings."""
-    sys.stdout.write(render(admission_policies.documents()))
+def policies(parsed: argparse.Namespace) -> int:
+    """Print the policies and their bindings; with a configuration's settings where one is given."""
+    settings = None
+    if parsed.config is not None:
+        layer = parse(parsed.config, parsed.namespace or names.NAMESPACE)
+        settings = policy_settings.annotations(layer)
+    sys.stdout.write(render(admission_policies.documents(settings)))
     return 0
 
 

@@ -69,6 +69,7 @@ def parser() -> argparse.ArgumentParser:
 
 EXPORT_EXAMPLES = """examples:
   boundtoken export policies --validating                     the policies and bindings of manifests/85-enforcement.yaml
+  boundtoken export policies --validating --config FILE       with the settings of a configuration, while no replica is there
   boundtoken export policies --validating | kubectl diff -f - what another release has changed"""
 SERVE_EXAMPLES = """examples:
   boundtoken serve --standalone manifests/examples --ca-out ca.crt   no cluster: namespaces come from files
@@ -122,7 +123,9 @@ def _config_preview(command: argparse.ArgumentParser) -> None:
 
 
 def _export_policies(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--validating", action="store_true", required=True, help="ValidatingAdmissionPolicies, with bindings")
+    command.add_argument("--validating", action="store_true", help="ValidatingAdmissionPolicies with bindings (the only kind)")
+    command.add_argument("--config", metavar="FILE", help="write this configuration's settings into the bindings as well")
+    command.add_argument("--namespace", metavar="NAME", help="namespace of the webhook (default boundtoken-system)")
     command.set_defaults(run=_late("export", "policies"))
 
 

@@ -8,10 +8,12 @@ What is past CEL's cost budget is refused, because failurePolicy is Fail.
 Every expression is one of Kubernetes 1.30: tests/controlplane compiles them for it.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from . import cel, enforcement, governance, names, pod_policy, request_policies
-from .request_policies import Condition, Variable
+from .policy_variables import Variable
+from .request_policies import Condition
 
 API_VERSION = "admissionregistration.k8s.io/v1"
 LABELS = {"app.kubernetes.io/name": names.APP, "app.kubernetes.io/component": "enforcement"}
@@ -19,9 +21,10 @@ LABELS = {"app.kubernetes.io/name": names.APP, "app.kubernetes.io/component": "e
 Json = dict[str, Any]
 
 
-def documents() -> list[Json]:
-    """Each policy, followed by its binding."""
-    return [each for policy in (_pods(), _token_requests(), _legacy_secrets()) for each in (policy, _binding(policy))]
+def documents(settings: Mapping[str, str] | None = None) -> list[Json]:
+    """Each policy, followed by its binding; with `settings` (as `policy_settings.annotations` gives them) if any."""
+    policies = (_pods(), _token_requests(), _legacy_secrets())
+    return [each for policy in policies for each in (policy, _binding(policy, settings))]
 
 
 def _pods() -> Json:
@@ -71,7 +74,7 @@ def _policy(name: str, constraints: Json, conditions: list[Condition], variables
     return {"apiVersion": API_VERSION, "kind": "ValidatingAdmissionPolicy", "metadata": _metadata(name), "spec": spec}
 
 
-def _binding(policy: Json) -> Json:
+def _binding(policy: Json, settings: Mapping[str, str] | None) -> Json:
     """The binding, its own parameter.
 
     Why parameterNotFoundAction is Allow: for about a second after a binding was deleted or made the API server may know it
@@ -83,7 +86,8 @@ def _binding(policy: Json) -> Json:
         "paramRef": {"name": name, "parameterNotFoundAction": "Allow"},
         "validationActions": ["Deny", "Audit"],
     }
-    return {"apiVersion": API_VERSION, "kind": "ValidatingAdmissionPolicyBinding", "metadata": _metadata(name), "spec": spec}
+    metadata = _metadata(name) | ({"annotations": dict(settings)} if settings is not None else {})
+    return {"apiVersion": API_VERSION, "kind": "ValidatingAdmissionPolicyBinding", "metadata": metadata, "spec": spec}
 
 
 def _metadata(name: str) -> Json:

@@ -66,9 +66,7 @@ def token_request(held: TokenRequest, limits: Limits) -> list[str]:
             problems.append(ONE_YEAR.format(**fill))
     elif limits.is_too_long(names.API_DEFAULT_EXPIRATION_SECONDS if asked is None else asked):
         problems.append(LIFETIME.format(**fill))
-    # Where nobody is asked for, the API server has filled in itself: to judge that, its names must be known.
-    strange = [audience for audience in audiences if not limits.allows(audience)]
-    if strange and limits.api_audiences:
+    if strange := [audience for audience in audiences if not limits.allows(audience)]:
         problems.append(AUDIENCE.format(audiences=cut(", ".join(map(displayed, strange)), MAX_LIST_CHARS), **fill))
     return problems
 

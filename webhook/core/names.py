@@ -60,7 +60,7 @@ MIRROR_POD: Final = "kubernetes.io/config.mirror"  # core/v1 MirrorPodAnnotation
 
 LEGACY_TOKEN_TYPE: Final = "kubernetes.io/service-account-token"  # noqa: S105  (core/v1 SecretTypeServiceAccountToken)
 
-NAMESPACE: Final = "boundtoken-system"  # manifests/10-namespace.yaml
+NAMESPACE: Final = "boundtoken-system"  # manifests/kustomization.yaml
 APP: Final = "boundtoken"  # Deployment, Service, service account, webhook configuration, Secret prefix
 POD_POLICY: Final = APP + "-pods"  # policies and their bindings share their names
 TOKEN_REQUEST_POLICY: Final = APP + "-token-requests"

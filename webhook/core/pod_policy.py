@@ -3,11 +3,11 @@
 from . import cel, enforcement, names, rules
 from .demands import LATEST, LEVELS, STRICTEST, VERSIONS, Level
 from .limits import BAD_MAXIMUM, DEFAULT_MAXIMUM
-from .request_policies import ANNOTATIONS, MEASURES, TEXTS, USERNAME, Variable, advised
+from .policy_variables import ANNOTATIONS, MEASURES, TEXTS, USERNAME, Variable, advised
 
 CREATED = "request.operation == 'CREATE'"
 
-RULES = """
+HOLDING = """
 @own[variables.level + ':' + variables.version]
   + @least[variables.floor]
 """
@@ -108,7 +108,7 @@ def _demands() -> list[Variable]:
         ("level", "The namespace's own level. A fault in it counts as the strictest.", level),
         ("version", "Which release's meaning of it.", version),
         ("floor", "The level that no namespace is below.", floor),
-        ("rules", "Which rules hold.", cel.fill(RULES, own=own, least=least)),
+        ("rules", "Which rules hold.", cel.fill(HOLDING, own=own, least=least)),
         ("account", "As whom the pod runs.", account),
         ("exempt", "Whom the configuration excludes or exempts.", exempt),
     ]

@@ -111,7 +111,14 @@ class Preview:
         self._legacy_tokens = legacy_tokens
         self._found: dict[Mode, dict[str, dict[str, int]]] = {mode: {} for mode in modes}
         """For each mode, what is wrong, and how many pods of which owner it is wrong with."""
+        self._critical: dict[str, int] = {}
         self._relying: dict[str, int] = {}
+        """How many pods of which owner comply by injection only; those that the cluster surely needs to start apart."""
+
+    @property
+    def finds_violations(self) -> bool:
+        """Whether any pod would fail."""
+        return any(self._found.values())
 
     def add(self, pods: Iterable[ListedPod]) -> None:
         """Judge these pods; those that have ended need no token any more."""
@@ -120,8 +127,9 @@ class Preview:
             if pod.status.phase in ("Succeeded", "Failed") or exempt:
                 continue
             final = FinalPod(pod.metadata, pod.spec)
-            if "enforce" in self._found and pod.is_of_the_cluster and pod.relies_on_injection:
-                self._relying[pod.owner] = self._relying.get(pod.owner, 0) + 1
+            if "enforce" in self._found and pod.relies_on_injection:
+                relying = self._critical if pod.is_of_the_cluster else self._relying
+                relying[pod.owner] = relying.get(pod.owner, 0) + 1
             for mode, found in self._found.items():
                 violations = enforcement.violations(mode, final, self._cluster, self._layer, self._legacy_tokens)
                 for sentence in rules.sentences(map(_unnumbered, violations)):
@@ -135,8 +143,9 @@ class Preview:
             if found:
                 said.append(f"existing pods in namespace {quoted(self._namespace)} violate {self._demand(mode)}")
             said += [f"{_owners(owners)}: {sentence}" for sentence, owners in found.items()]
-        if self._relying:
-            said.append(f"{_owners(self._relying)}: {RELYING}")
+        for relying in (self._critical, self._relying):
+            if relying:
+                said.append(f"{_owners(relying)}: {RELYING}")
         return said
 
     def warnings(self, unseen: str = "") -> tuple[str, ...]:
@@ -147,7 +156,7 @@ class Preview:
         demand = self._layer.demands.of(mode)
         if demand.level == "off":
             return f'the cluster\'s enforceFloor "{self._cluster.enforce_floor}"'
-        return f'the new boundtoken {mode} level "{demand}"'
+        return f'the boundtoken {mode} level "{demand}"'
 
 
 def _unnumbered(violation: Violation) -> Violation:

@@ -1,35 +1,12 @@
-"""The variables and conditions of the policies that judge TokenRequests and legacy token Secrets, and what pods share."""
+"""The variables and conditions of the policies that judge TokenRequests and legacy token Secrets."""
 
 from . import cel, governance, names
-from .limits import BAD_MAXIMUM, DEFAULT_MAXIMUM, MAX_ALLOWED_CHARS
+from .limits import BAD_MAXIMUM, DEFAULT_MAXIMUM
 from .policy import GOVERN_MODES
+from .policy_variables import ANNOTATIONS, MEASURES, TEXTS, USERNAME, Variable, advised
 
-Variable = tuple[str, str, str]
-"""Name, comment, expression."""
 Condition = dict[str, str]
 
-USERNAME = "request.userInfo.?username.orValue('')"
-TEXTS = {
-    "maximum": "string(variables.maximum)",
-    "advised": "string(variables.advised)",
-    "allowed": "(variables.allowedText == '' ? '' : ', or use one of ' + variables.allowedText)",
-}
-"""What the texts of rules may name."""
-NAMESPACE_AUDIENCES = """
-[@value]
-  .map(text, text.size() <= @most && text.matches(r'@list') ? text : '')[0]
-  .split(',').map(a, a.trim()).filter(a, a != '')
-"""
-LOCKED_AUDIENCES = """
-[@value]
-  .map(text, text.matches(r'@list') ? text : '')[0]
-  .split(' ').filter(a, a != '')
-"""
-ALLOWED_AUDIENCES = """
-!(@locked) ? variables.namespaceAudiences
-  : !(@listed) ? variables.lockedAudiences
-  : variables.namespaceAudiences.filter(a, a in variables.lockedAudiences)
-"""
 ACCOUNT = """
 @username.startsWith('@prefix') ? @username.substring(@length).replace(':', '/') : ''
 """
@@ -41,7 +18,7 @@ variables.seconds == @trap && variables.boundKind == 'Pod'
   && variables.audiences.all(a, a == '' || variables.apiAudiences == [] || a in variables.apiAudiences)
 """
 FOREIGN = """
-variables.apiAudiences == [] ? '' : variables.audiences.filter(a, a != '' && !variables.anyAudience
+variables.audiences.filter(a, a != '' && !variables.anyAudience
   && !(a in variables.allowedAudiences) && !(a in variables.apiAudiences))
   .map(a, @displayed).join(', ')
 """
@@ -57,59 +34,6 @@ BOUND_KIND = """
 has(object.spec.boundObjectRef) && object.spec.boundObjectRef != null ? object.spec.boundObjectRef.?kind.orValue('') : ''
 """
 NULLABLE = "has(object.spec.@field) && object.spec.@field != null ? object.spec.@field : @missing"
-
-ANNOTATIONS: list[Variable] = [
-    (
-        "bindingAnnotations",
-        "The configuration's part, kept by the replicas. The binding is its own parameter.",
-        "params.metadata.?annotations.orValue({})",
-    ),
-    ("namespaceAnnotations", "What the namespace demands.", "namespaceObject.metadata.?annotations.orValue({})"),
-]
-_MAXIMUM, _AUDIENCES = names.MAX_EXPIRATION_SECONDS, names.ALLOWED_AUDIENCES
-_LISTED, _LOCKED = cel.has("namespaceAnnotations", _AUDIENCES), cel.has("bindingAnnotations", _AUDIENCES)
-MEASURES: list[Variable] = [
-    (
-        "lock",
-        "Seconds that the configuration's lock allows.",
-        cel.seconds("bindingAnnotations", _MAXIMUM, missing=f"'{names.MAX_EXPIRATION_SECONDS_LIMIT}'", bad=BAD_MAXIMUM),
-    ),
-    (
-        "namespaceMaximum",
-        "Seconds that the namespace has set; 0 where it has not, or not well.",
-        cel.seconds("namespaceAnnotations", _MAXIMUM, missing="''", bad=0),
-    ),
-    (
-        "apiAudiences",
-        "What the API server calls itself. Where nobody has said so, any audience may be one.",
-        cel.spaced(names.API_AUDIENCES),
-    ),
-    ("anyAudience", "Whether nothing limits audiences.", f"!({_LISTED}) && !({_LOCKED})"),
-    (
-        "namespaceAudiences",
-        "What the namespace allows. A bad list allows nothing but the API server's own.",
-        cel.fill(
-            NAMESPACE_AUDIENCES,
-            value=cel.value("namespaceAnnotations", _AUDIENCES),
-            most=names.MAX_AUDIENCE_LIST_CHARS,
-            list=cel.AUDIENCE_LIST,
-        ),
-    ),
-    (
-        "lockedAudiences",
-        "What the configuration's lock allows.",
-        cel.fill(LOCKED_AUDIENCES, value=cel.value("bindingAnnotations", _AUDIENCES), list=cel.SPACED_LIST),
-    ),
-    ("allowedAudiences", "Both must allow it.", cel.fill(ALLOWED_AUDIENCES, listed=_LISTED, locked=_LOCKED)),
-    ("allowedNames", "The same for people.", f"variables.allowedAudiences.map(a, {cel.displayed('a')}).join(', ')"),
-    ("allowedText", "And short.", cel.cut("variables.allowedNames", MAX_ALLOWED_CHARS)),
-]
-
-
-def advised() -> Variable:
-    """What to ask for: the maximum, but never 3607."""
-    trap, replacement = names.YEAR_TRAP_SECONDS, names.YEAR_TRAP_REPLACEMENT
-    return "advised", "What to ask for.", f"variables.maximum == {trap} ? {replacement} : variables.maximum"
 
 
 def token_request_conditions() -> list[Condition]:
@@ -201,7 +125,7 @@ def token_request_variables() -> list[Variable]:
         ),
         (
             "foreignAudiences",
-            "Audiences that are not allowed; the API server has filled in its own, so those must be known.",
+            "Audiences that are not allowed.",
             cel.fill(FOREIGN, displayed=cel.displayed("a")),
         ),
         ("violations", "One sentence for each thing that is wrong.", violations),

@@ -1,8 +1,8 @@
 """The rules of enforcement as records: what each restricts, what it allows, since when, and how both judges look.
 
 Two judges read these records. `evaluate` judges values here, for warnings, audit annotations, templates and previews. The
-API server judges by the CEL of the same records (`core.admission_policies` makes policies of them), and is the one that denies. A
-test holds the two to the same sentences over thousands of pods.
+API server judges by the CEL of the same records (`core.admission_policies` makes policies of them), and is the one that denies.
+A test holds the two to the same sentences over thousands of pods.
 
 Nothing that a pod's author writes lowers a level: no annotation is looked at, only what gives a token. (A volume is the
 automounted one by prefix and shape; under another name it is judged as any other token.)
@@ -11,6 +11,7 @@ that are made after the pod, a Secret that a container reads through the API, wh
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import NamedTuple
 
 import msgspec
@@ -24,8 +25,9 @@ from .text import cut, displayed, quoted
 VOLUMES = "spec.volumes"
 TOKEN = "spec.volumes.projected.sources.serviceAccountToken"  # noqa: S105  (a field path)
 KINDS = {"initContainers": "init container", "containers": "container", "ephemeralContainers": "ephemeral container"}
+ONE_YEAR = "3607 makes a token valid for one year, not {maximum} s"
 MAX_PLACES_CHARS = 300
-"""Of the places in one sentence: with six sentences a message stays below the 5 KiB that the API server takes."""
+"""Of the places in one sentence: with seven sentences a message stays below the 5 KiB that the API server takes."""
 
 Place = tuple[str, str]
 """A kind and a name: `("volume", "data")`, `("container", "app")`."""
@@ -71,9 +73,9 @@ class Rule(NamedTuple):
     checks: tuple[Check, ...]
 
 
-def _lasts_a_year(pod: FinalPod, limits: Limits) -> Iterator[Found]:
+def _lasts_a_year(pod: FinalPod, limits: Limits, *, automounted: bool) -> Iterator[Found]:
     for volume in pod.spec.volumes or () if limits.is_too_long(names.YEAR_SECONDS) else ():
-        for token in volume.tokens:
+        for token in volume.tokens if pods.is_automounted(volume) is automounted else ():
             if limits.is_extended(token.expiration_seconds, (token.audience or "",)):
                 yield f"{TOKEN}.expirationSeconds", ("volume", volume.name), ""
 
@@ -83,7 +85,7 @@ def _lives_too_long(pod: FinalPod, limits: Limits) -> Iterator[Found]:
         for token in volume.tokens:
             seconds = names.API_DEFAULT_EXPIRATION_SECONDS if token.expiration_seconds is None else token.expiration_seconds
             if limits.is_too_long(seconds) and not limits.is_extended(seconds, (token.audience or "",)):
-                yield f"{TOKEN}.expirationSeconds", ("volume", volume.name), str(seconds)
+                yield f"{TOKEN}.expirationSeconds", ("volume", volume.name), f"{seconds} s"
 
 
 def _is_for_another(pod: FinalPod, limits: Limits) -> Iterator[Found]:
@@ -102,26 +104,26 @@ def _is_automounted(pod: FinalPod, _limits: Limits) -> Iterator[Found]:
 def _is_writable(pod: FinalPod, _limits: Limits) -> Iterator[Found]:
     for kind, container, mount in _token_mounts(pod):
         if not mount.read_only:
-            yield f"spec.{kind}.volumeMounts.readOnly", (KINDS[kind], container.name), mount.name
+            yield f"spec.{kind}.volumeMounts.readOnly", (KINDS[kind], container.name), f"volume {mount.name}"
 
 
 def _is_by_sub_path(pod: FinalPod, _limits: Limits) -> Iterator[Found]:
     for kind, container, mount in _token_mounts(pod):
         if mount.sub_path or mount.sub_path_expr:
             field = "subPath" if mount.sub_path else "subPathExpr"
-            yield f"spec.{kind}.volumeMounts.{field}", (KINDS[kind], container.name), mount.name
+            yield f"spec.{kind}.volumeMounts.{field}", (KINDS[kind], container.name), f"volume {mount.name}"
 
 
 def _is_legacy(pod: FinalPod, limits: Limits) -> Iterator[Found]:
     for field, place, secret in _secrets(pod) if limits.legacy_tokens else ():
         if secret in (limits.legacy_tokens or ()):
-            yield field, place, secret
+            yield field, place, f"Secret {displayed(secret)}"
 
 
-def _volumes_with(token: str, value: str) -> str:
-    """CEL: every volume with such a token `t`, and what is wrong with each."""
+def _volumes_with(token: str, value: str, volume: str = "") -> str:
+    """CEL: every such volume `v` with such a token `t`, and what is wrong with each."""
     values = f" + ' (' + v.tokens.filter(t, {token}).map(t, {value}).join(', ') + ')'" if value else ""
-    return f"""variables.tokenVolumes.filter(v, v.tokens.exists(t, {token}))
+    return f"""variables.tokenVolumes.filter(v, {volume}v.tokens.exists(t, {token}))
   .map(v, 'volume "' + v.name + '"'{values}).join(', ')"""
 
 
@@ -129,7 +131,7 @@ def _containers_with(mount: str) -> str:
     """CEL: every container with such a mount `m` of a token, and the volumes of these."""
     return f"""variables.mountsByContainer.map(c, {{
     'place': dyn(c.place),
-    'volumes': dyn(c.mounts.filter(m, {mount} && m.name in variables.tokenVolumeNames).map(m, m.name))
+    'volumes': dyn(c.mounts.filter(m, {mount} && m.name in variables.tokenVolumeNames).map(m, 'volume ' + m.name))
   }}).filter(c, c.volumes.size() > 0).map(c, c.place + ' (' + c.volumes.join(', ') + ')').join(', ')"""
 
 
@@ -142,18 +144,25 @@ RULES = (
         ("at most the maximum, 86400 by default (`strict`: 3600)", "3607 with the API server's audience counts as one year"),
         (
             Check(
-                _lasts_a_year,
-                "3607 makes a token valid for one year, not {maximum} s",
-                f"annotate namespace or pod with {names.INJECT}=enabled, or ask for {{advised}}",
+                partial(_lasts_a_year, automounted=True),
+                ONE_YEAR,
+                f"annotate namespace or pod with {names.INJECT}=enabled",
+                "automountedYears",
+                _volumes_with(f"t.oneYear && variables.maximum < {names.YEAR_SECONDS}", "", "v.automounted && "),
+            ),
+            Check(
+                partial(_lasts_a_year, automounted=False),
+                ONE_YEAR,
+                "set expirationSeconds to {advised} or less",
                 "oneYearTokens",
-                _volumes_with(f"t.oneYear && variables.maximum < {names.YEAR_SECONDS}", ""),
+                _volumes_with(f"t.oneYear && variables.maximum < {names.YEAR_SECONDS}", "", "!v.automounted && "),
             ),
             Check(
                 _lives_too_long,
                 "expirationSeconds must be at most {maximum}",
-                "ask for {advised} or less",
+                "set it to {advised} or less",
                 "longTokens",
-                _volumes_with("!t.oneYear && t.seconds > variables.maximum", "string(t.seconds)"),
+                _volumes_with("!t.oneYear && t.seconds > variables.maximum", "string(t.seconds) + ' s'"),
             ),
         ),
     ),

@@ -72,7 +72,11 @@ class Judge:
             return Judgement("not-enforced")
         looked = Preview(name, cluster, layer, changed, self._legacy_tokens.of(name))
         warnings = looked.warnings(await self._look(self.client, name, looked))
-        return Judgement("violates", "warned", warnings=warnings) if warnings else Judgement("complies")
+        return Judgement(
+            "violates" if looked.finds_violations else "complies",
+            "warned" if warnings else "unchanged",
+            warnings=warnings,
+        )
 
     async def _look(self, client: ApiClient, namespace: str, looked: Preview) -> str:
         """Show the pods to the preview; gives what was not seen, in words."""

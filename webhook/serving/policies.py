@@ -56,10 +56,18 @@ class PolicyKeeper:
     cluster or without a file, must not write its defaults.
     """
 
-    def __init__(self, client: ApiClient, cluster: Callable[[], ClusterLayer], log: Log) -> None:
+    def __init__(
+        self,
+        client: ApiClient,
+        cluster: Callable[[], ClusterLayer],
+        log: Log,
+        *,
+        anothers_seconds: float = ANOTHERS_SECONDS,
+    ) -> None:
         self._client = client
         self._cluster = cluster
         self._log = log
+        self._anothers_seconds = anothers_seconds
         self._woken = asyncio.Event()
         self._bindings = {name: _Binding() for name in names.POLICY_BINDINGS}
         metrics.POLICY_IN_SYNC.set_function(lambda: self.in_sync)
@@ -135,7 +143,7 @@ class PolicyKeeper:
             return
         if state == "of-another" and not binding.is_new:
             binding.anothers_since = binding.anothers_since or now
-            if now - binding.anothers_since < ANOTHERS_SECONDS:
+            if now - binding.anothers_since < self._anothers_seconds:
                 return
         reason = "our configuration is new" if binding.is_new else f"its annotations are {state}"
         body = {"metadata": {"annotations": policy_settings.changes(there, wanted)}}
