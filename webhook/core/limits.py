@@ -15,7 +15,7 @@ from .demands import Level
 from .text import cut, displayed
 
 DEFAULT_MAXIMUM: dict[Level, int] = {"off": names.MAX_EXPIRATION_SECONDS_LIMIT, "bound": 86400, "strict": 3600}
-"""Seconds, where the namespace has set none (docs: contract section 4)."""
+"""Seconds, where the namespace has set none."""
 BAD_MAXIMUM = DEFAULT_MAXIMUM["strict"]
 """Seconds that a bad maximum in a policy binding counts as: the safe side."""
 MAX_ALLOWED_CHARS = 200
