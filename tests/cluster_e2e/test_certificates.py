@@ -130,8 +130,10 @@ def new_connections_without_pause(cluster: Cluster) -> Iterator[list[bool]]:
                 try:
                     with socket.create_connection((pod.ip, 10250), 5) as plain, trust.wrap_socket(plain, server_hostname=HOST):
                         results.append(True)
-                except OSError:
-                    if time.monotonic() - looked < SETTLE.total_seconds():
+                except OSError as problem:
+                    took = time.monotonic() - looked
+                    print(f"handshake with {pod.name} failed {took:.2f} s after we looked: {problem!r}")
+                    if took < SETTLE.total_seconds():
                         results.append(False)
 
     thread = threading.Thread(target=connect)

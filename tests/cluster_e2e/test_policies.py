@@ -609,6 +609,8 @@ def test_the_emergency_command_takes_the_policies_away_and_export_brings_them_ba
         f"namespaces: {{excluded: [{excluded}]}}\napiAudiences: [{API}]\n"
     )
     exported = boundtoken("export", "policies", "--validating", "--config", str(file))
-    away.plane.kubectl("apply", "-f", "-", stdin=exported.stdout)  # no replica is there to write the settings
+    away.plane.kubectl(
+        "apply", "--server-side", "--force-conflicts", "-f", "-", stdin=exported.stdout
+    )  # no replica is there to write the settings
     wait_for(lambda: away.denial(namespace, VIOLATING) and away.denial(plain, VIOLATING), 10)
     assert away.denial(excluded, VIOLATING) == ""

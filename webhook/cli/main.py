@@ -69,7 +69,8 @@ def parser() -> argparse.ArgumentParser:
 
 EXPORT_EXAMPLES = """examples:
   boundtoken export policies --validating                     the policies and bindings of manifests/85-enforcement.yaml
-  boundtoken export policies --validating --config FILE       with the settings of a configuration, while no replica is there
+  boundtoken export policies --validating --config FILE | kubectl apply --server-side --force-conflicts -f -
+                                                              with the settings of a configuration, while no replica is there
   boundtoken export policies --validating | kubectl diff -f - what another release has changed"""
 SERVE_EXAMPLES = """examples:
   boundtoken serve --standalone manifests/examples --ca-out ca.crt   no cluster: namespaces come from files
