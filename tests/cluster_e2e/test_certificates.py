@@ -75,9 +75,14 @@ def rotated(cluster: Cluster) -> None:
 
 @pytest.fixture
 def three_replicas(cluster: Cluster) -> Iterator[Cluster]:
-    """Three replicas whose leaves live for eight seconds."""
+    """Three replicas whose leaves live for twelve seconds.
+
+    Why not shorter: they are renewed after eight, a replica's clock may be two behind the API server's, and all share two cores.
+    """
     container = cluster.plane.call("GET", DEPLOYMENT)["spec"]["template"]["spec"]["containers"][0]
-    args = [{"op": "replace", "path": "/spec/template/spec/containers/0/args", "value": [*container["args"], "--leaf-life=8s"]}]
+    args = [
+        {"op": "replace", "path": "/spec/template/spec/containers/0/args", "value": [*container["args"], "--leaf-life=12s"]}
+    ]
     cluster.plane.call("PATCH", DEPLOYMENT, args, kind="application/json-patch+json")
     scale(cluster, 3)
     cluster.plane.kubectl("rollout", "status", "-n", "boundtoken-system", "deployment/boundtoken", "--timeout=100s")
@@ -151,7 +156,7 @@ def test_sixty_leaves_and_ten_hand_overs_fail_no_call(three_replicas: Cluster) -
         for _ in range(10):
             rotated(cluster)
             authorities.add(held(cluster).current)
-        wait_for(lambda: swaps(cluster) - before >= 60, 60)
+        wait_for(lambda: swaps(cluster) - before >= 60, 120)
     assert len(authorities) == 11
     assert len(results) > 200
     assert len(handshakes) > 200
@@ -181,7 +186,7 @@ def test_a_machine_that_was_suspended_serves_a_fresh_leaf_at_once(three_replicas
     pod = three_replicas.kubelet.pods[0]
     before = served_by(pod.ip)
     os.kill(pod.pid, signal.SIGSTOP)
-    time.sleep(10)  # longer than a leaf of theirs lives
+    time.sleep(14)  # longer than a leaf of theirs lives
     os.kill(pod.pid, signal.SIGCONT)
     wait_for(lambda: served_by(pod.ip) != before, 2)
     leaf = authority.read_certificate(served_by(pod.ip).encode())
