@@ -73,6 +73,8 @@ async def _look(parsed: argparse.Namespace, layer: ClusterLayer) -> dict[str, An
             for pod in pods:
                 if (looked := previews.get(pod.metadata.namespace)) is not None:
                     looked.add([pod])
+    if sys.stderr.isatty():
+        print(file=sys.stderr)
     lines = {name: looked.lines() for name, looked in previews.items()}
     return {
         "floor": layer.enforce_floor,

@@ -15,7 +15,7 @@ HEADER = """\
 # from the rules in webhook/core/rules.py; a test compares. Change those, then run: make policies
 #
 # Each binding names itself as its parameter. Its annotations boundtoken.dev/… are the configuration's part (floor, locks,
-# exclusions, exemptions); the replicas keep them, and none stands here, so that applying this file again takes none away.
+# exclusions, exemptions), kept by the replicas. Without --config none stands here, so that applying this again takes none away.
 # In an emergency (see README):
 #   kubectl delete validatingadmissionpolicybindings boundtoken-pods boundtoken-token-requests boundtoken-legacy-secrets
 """
