@@ -575,11 +575,13 @@ def test_token_requests_are_held_to_the_lock_and_exempt_by_who_asks(away: Cluste
     for system in ("system:kube-controller-manager", "system:cloud-controller-manager", "system:serviceaccount:kube-system:x"):
         assert ask(f"--as={system}", "--as-group=system:masters")
     exemptions = Exemptions(
-        usernames=frozenset({"editor"}), service_accounts=frozenset({"ci/deployer", f"{namespace}/default"})
+        usernames=frozenset({"editor", "trainee"}), service_accounts=frozenset({"ci/deployer", f"{namespace}/default"})
     )
     settings(ClusterLayer(api_audiences=(API,), token_requests="enforce", locks=lock, exemptions=exemptions))
     wait_for(lambda: caught_asking(ask, user="editor") is None, 5)
     assert ask("--as=system:serviceaccount:ci:deployer", "--as-group=system:masters")
+    with pytest.raises(KubectlError, match="at most 7200 s are allowed"):  # two exempt names are not one with a blank
+        ask("--as=editor trainee", "--as-group=system:masters")
     with pytest.raises(KubectlError, match="at most 7200 s are allowed"):  # the account that is asked for exempts nobody
         ask("--as=somebody", "--as-group=system:masters")
 
