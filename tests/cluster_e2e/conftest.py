@@ -1,8 +1,11 @@
 """What the tests on the real API server share: namespaces, pods and the tokens that a node gets for them."""
 
 import base64
+import contextlib
+import http.client
 import itertools
 import json
+import ssl
 from collections.abc import Iterator
 from typing import Any
 
@@ -169,6 +172,27 @@ def life(token: str) -> int:
     """How many seconds a token is valid."""
     said = claims(token)
     return int(said["exp"] - said["iat"])
+
+
+@contextlib.contextmanager
+def starved(kubelet: Kubelet) -> Iterator[None]:
+    """512 connections to every replica that asked for something once and are idle since."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    held = []
+    for pod in kubelet.pods:
+        for _ in range(512):
+            connection = http.client.HTTPSConnection(pod.ip, 10250, context=context, timeout=10)
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                connection.request("GET", "/certificate")
+                connection.getresponse().read()
+                held.append(connection)
+    assert len(held) > 900
+    try:
+        yield
+    finally:
+        for connection in held:
+            connection.close()
 
 
 @pytest.fixture

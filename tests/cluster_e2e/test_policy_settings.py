@@ -1,11 +1,9 @@
 """The policies with boundtoken beside them: what the replicas keep in the bindings, what everything costs, who is starved."""
 
 import contextlib
-import http.client
 import json
 import os
 import signal
-import ssl
 import subprocess
 import time
 import urllib.request
@@ -15,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.cluster_e2e.conftest import BINDINGS, MERGE, NAMESPACES, Cluster, a_bare_pod
+from tests.cluster_e2e.conftest import BINDINGS, MERGE, NAMESPACES, Cluster, a_bare_pod, starved
 from tests.cluster_e2e.test_policies import COMPLIANT, VIOLATING, quiet
 from tests.conftest import BOUNDTOKEN, boundtoken
 from tests.controlplane.cluster import ControlPlane, Refused, free_port, wait_for
@@ -227,7 +225,7 @@ def test_stalled_and_starved_replicas_let_nothing_through(cluster: Cluster, conf
     cluster.configure({**configured, "locks": {**configured["locks"], "enforceFloor": "bound"}})
     enforced, under_floor = cluster.namespace(enforce="strict"), quiet(cluster)
     wait_for(lambda: cluster.denial(enforced, VIOLATING) and cluster.denial(under_floor, VIOLATING), 15)
-    with starved(cluster):
+    with starved(cluster.kubelet):
         check_both(cluster, enforced, under_floor)
     with stalled(cluster):
         check_both(cluster, enforced, under_floor)
@@ -237,26 +235,6 @@ def check_both(cluster: Cluster, *namespaces: str) -> None:
     for namespace in namespaces:
         assert "[token-lifetime]" in cluster.denial(namespace, VIOLATING)
         assert cluster.denial(namespace, COMPLIANT) == ""
-
-
-@contextlib.contextmanager
-def starved(cluster: Cluster) -> Iterator[None]:
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    held = []
-    for pod in cluster.kubelet.pods:
-        for _ in range(512):
-            connection = http.client.HTTPSConnection(pod.ip, 10250, context=context, timeout=10)
-            with contextlib.suppress(OSError, http.client.HTTPException):
-                connection.request("GET", "/certificate")
-                connection.getresponse().read()
-                held.append(connection)
-    assert len(held) > 900
-    try:
-        yield
-    finally:
-        for connection in held:
-            connection.close()
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.cluster_e2e.conftest import NAMESPACES, a_bare_pod, with_tokens
+from tests.cluster_e2e.conftest import NAMESPACES, a_bare_pod, starved, with_tokens
 from tests.conftest import ROOT
 from tests.controlplane.cluster import ControlPlane, Refused, wait_for
 from tests.controlplane.kubelet import Kubelet
@@ -107,6 +107,64 @@ def namespace(plane: ControlPlane, name: str, **annotations: str) -> str:
     return name
 
 
+WAYS = ("a maximum of its own", "a big pod", "many tokens", "an expensive neighbour", "idle connections")
+
+
+class Ways:
+    """The ways past a floor that an attack on the release before found; each pod gets a token of a year."""
+
+    def __init__(self, plane: ControlPlane, kubelet: Kubelet) -> None:
+        self._plane, self._kubelet = plane, kubelet
+        self.lowered = namespace(plane, "lowered", max_expiration_seconds="31536000")
+        self._plain = namespace(plane, "plain")
+        self._listed = namespace(
+            plane, "listed", allowed_audiences=",".join(f"https://audience-{number}.example" for number in range(100))
+        )
+
+    def past_the_floor(self) -> dict[str, bool]:
+        """Whether each way leads past it: whether a pod that violates was created at least once."""
+        fat, many = with_tokens({"expirationSeconds": 3607}), with_tokens(*[{"audience": "x"}] * 20_000)
+        fat["spec"]["containers"][0]["env"] = [{"name": f"E{number}", "value": "<" * 120_000} for number in range(11)]
+        many["spec"].pop("automountServiceAccountToken")
+        found = {WAYS[0]: self._created(self.lowered, a_bare_pod()), WAYS[1]: self._created(self._plain, fat)}
+        found[WAYS[2]] = self._created(self._listed, many)
+        assert not self._created(self._plain, VIOLATING)
+        with self._expensive_neighbour():
+            found[WAYS[3]] = any(self._created(self._plain, VIOLATING) for _ in range(10))
+        wait_for(lambda: not self._created(self._plain, VIOLATING), 60)
+        self._plane.egress.cut()
+        with starved(self._kubelet):
+            found[WAYS[4]] = any(self._created(self._plain, VIOLATING) for _ in range(10))
+        return found
+
+    def _created(self, namespace: str, pod: Json) -> bool:
+        return not why_refused(self._plane, namespace, pod)
+
+    @contextlib.contextmanager
+    def _expensive_neighbour(self) -> Iterator[None]:
+        """Pods of 390 KB under dry run, in a namespace that asks for nothing."""
+        pod = a_bare_pod(*({"name": f"c{number}", "image": "i"} for number in range(4000)))
+        skip = ",".join(map(str, range(50_000)))[:250_000]
+        pod["metadata"]["annotations"] = {"boundtoken.dev/inject": "enabled", "boundtoken.dev/skip-containers": skip}
+        neighbour = namespace(self._plane, f"neighbour-{time.time_ns()}")
+        stop = threading.Event()
+
+        def go() -> None:
+            while not stop.is_set():
+                why_refused(self._plane, neighbour, pod)
+
+        threads = [threading.Thread(target=go) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        time.sleep(2)
+        try:
+            yield
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+
+
 def test_an_upgrade_and_the_way_back_under_load(releases: tuple[Path, Path]) -> None:
     before, now = releases
     with ControlPlane() as plane:
@@ -115,13 +173,13 @@ def test_an_upgrade_and_the_way_back_under_load(releases: tuple[Path, Path]) -> 
             install(plane, kubelet, before)
             enforced = namespace(plane, "enforced", enforce="bound")
             wait_for(lambda: "violates boundtoken" in why_refused(plane, enforced, VIOLATING), 20)
-            lowered = namespace(plane, "lowered", max_expiration_seconds="31536000")
-            assert why_refused(plane, lowered, a_bare_pod()) == ""  # finding 1, as it was
+            ways = Ways(plane, kubelet)
+            assert ways.past_the_floor() == dict.fromkeys(WAYS, True)
             load = Load(plane, enforced)
             with load.running():
                 time.sleep(2)
                 install(plane, kubelet, now)
-                wait_for(lambda: "[token-lifetime]" in why_refused(plane, lowered, a_bare_pod()), 20)  # and is no more
+                wait_for(lambda: "[token-lifetime]" in why_refused(plane, ways.lowered, a_bare_pod()), 20)
                 assert plane.call("GET", f"{NAMESPACES}/{enforced}")["metadata"]["labels"]["boundtoken.dev/enforced"] == "true"
                 time.sleep(3)
                 there = load.tries
@@ -130,3 +188,6 @@ def test_an_upgrade_and_the_way_back_under_load(releases: tuple[Path, Path]) -> 
             assert (load.refused, load.created) == ([], 0)
             assert there > 100
             assert load.tries - there > 100
+            install(plane, kubelet, now)
+            wait_for(lambda: "[token-lifetime]" in why_refused(plane, ways.lowered, a_bare_pod()), 20)
+            assert ways.past_the_floor() == dict.fromkeys(WAYS, False)

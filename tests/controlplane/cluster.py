@@ -58,7 +58,7 @@ class ControlPlane:
         self.tokens = {name: secrets.token_hex(16) for name in USERS}
         self._etcd = f"http://127.0.0.1:{free_port()}"
         self._running: dict[str, subprocess.Popen[bytes]] = {}
-        self._egress = Egress(self.folder / "egress.sock")
+        self.egress = Egress(self.folder / "egress.sock")
 
     def __enter__(self) -> Self:
         self.start()
@@ -71,7 +71,7 @@ class ControlPlane:
         """Start all three and wait until default service accounts are made."""
         try:
             self._write_files()
-            self._egress.start()
+            self.egress.start()
             self._start_etcd()
             self.start_apiserver()
             self._start_controllers()
@@ -84,7 +84,7 @@ class ControlPlane:
         """End what runs, newest first; the folder goes too unless it is kept."""
         for name in reversed(list(self._running)):
             self._end(name)
-        self._egress.stop()
+        self.egress.stop()
         if not keep:
             shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -259,7 +259,7 @@ class ControlPlane:
         rows = [f'{self.tokens[name]},{user},{user},"{group}"' for name, (user, group) in USERS.items()]
         (self.folder / "tokens.csv").write_text("\n".join(rows) + "\n")
         (self.folder / "audit.yaml").write_text(yaml.safe_dump(AUDIT_POLICY))
-        (self.folder / "egress.yaml").write_text(yaml.safe_dump(self._egress.configuration()))
+        (self.folder / "egress.yaml").write_text(yaml.safe_dump(self.egress.configuration()))
 
     def _write_kubeconfigs(self) -> None:
         ca = base64.b64encode(self.ca_file.read_bytes()).decode()

@@ -73,6 +73,13 @@ class Egress(Background):
     def __init__(self, socket: Path) -> None:
         super().__init__()
         self.socket = socket
+        self._tunnels: set[asyncio.StreamWriter] = set()
+
+    def cut(self) -> None:
+        """End every connection that the API server holds, as a restart of it would."""
+        assert self._loop is not None
+        for tunnel in list(self._tunnels):
+            self._loop.call_soon_threadsafe(tunnel.transport.abort)
 
     def configuration(self) -> dict[str, Any]:
         """What `--egress-selector-config-file` wants to read."""
@@ -100,7 +107,11 @@ class Egress(Background):
             writer.close()
             return
         writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
-        await joined((reader, writer), ends)
+        self._tunnels.add(writer)
+        try:
+            await joined((reader, writer), ends)
+        finally:
+            self._tunnels.discard(writer)
 
 
 Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]
