@@ -4,9 +4,8 @@ Only what the caller names is written; nothing here ever sees a pod. The standar
 ends in the same lines.
 """
 
-import contextlib
 import logging
-import os
+import re
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -17,9 +16,20 @@ import msgspec
 
 Level = Literal["debug", "info", "warning", "error"]
 STANDARD_ERROR = 2
+MAX_LINE_BYTES = 16 << 10
+"""Container runtimes cut a longer line into pieces (containerd's default), and then it is no JSON any more."""
+MAX_FIELD_CHARS, MAX_ITEMS = 500, 20
+"""Of each text and each list in a line that would be longer."""
+STRANGERS_LINES = 10
+"""A second, about what anybody can cause who reaches a port: enough to see what goes on."""
 LEVELS: tuple[Level, ...] = ("debug", "info", "warning", "error")
 
 _ENCODER = msgspec.json.Encoder()
+_MISLEADING = re.compile(
+    b"\xc2[\x80-\x9f]|\xd8\x9c"  # U+0080 to 009F, 061C
+    b"|\xe2\x80[\x8e\x8f\xa8-\xae]|\xe2\x81[\xa6-\xa9]|\xef\xbb\xbf"  # U+200E, 200F, 2028 to 202E, 2066 to 2069, FEFF
+)
+"""In UTF-8, what moves a terminal's cursor or turns the direction of its text."""
 
 
 class Line(msgspec.Struct, gc=False):
@@ -31,14 +41,15 @@ class Line(msgspec.Struct, gc=False):
 
 
 class Log:
-    """Writes lines of `level` and above; `write` takes whole lines.
+    """Writes lines of `level` and above; `write` takes whole lines and never blocks.
 
     `before_others` is called before any line of `line`: whoever gathers lines has them written first, so the order holds.
     """
 
-    def __init__(self, level: Level = "info", write: Callable[[bytes], object] | None = None) -> None:
+    def __init__(self, level: Level, write: Callable[[bytes], object]) -> None:
         self._level = LEVELS.index(level)
-        self._write = write or _to_standard_error
+        self._write = write
+        self._second, self._in_this_second, self._suppressed = 0, 0, 0
         self.before_others: Callable[[], None] = lambda: None
 
     def debug(self, event: str, **fields: Any) -> None:
@@ -58,15 +69,28 @@ class Log:
         if not self.tells(level):
             return
         self.before_others()
-        self._write(_ENCODER.encode({"time": stamp(int(time.time() * 1000)), "level": level, "event": event, **fields}) + b"\n")
+        self._write(encoded(level, event, fields))
+
+    def stranger(self, level: Level, event: str, **fields: Any) -> None:
+        """One line about what anybody can cause who reaches a port; beyond ten a second they are only counted."""
+        now = int(time.monotonic())
+        if now != self._second:
+            self._second, self._in_this_second = now, 0
+        self._in_this_second += 1
+        if self._in_this_second > STRANGERS_LINES:
+            self._suppressed += 1
+            return
+        more = {"suppressed": self._suppressed} if self._suppressed else {}
+        self._suppressed = 0
+        self.line(level, event, {**fields, **more})
 
     def tells(self, level: Level) -> bool:
         """Whether lines of this level are written at all."""
         return LEVELS.index(level) >= self._level
 
     def lines(self, lines: Sequence[Line]) -> None:
-        """Many lines in one write."""
-        self._write(_ENCODER.encode_lines(lines))
+        """Many lines in one write; their fields are short."""
+        self._write(_escaped(_ENCODER.encode_lines(lines)))
 
     def takes_over_logging(self) -> None:
         """Send what libraries log through here, from warnings on."""
@@ -86,7 +110,34 @@ class _Handler(logging.Handler):
             fields["error"] = record.exc_info[0].__name__
             fields["traceback"] = "".join(traceback.format_tb(record.exc_info[2]))
         level: Level = "error" if record.levelno >= logging.ERROR else "warning"
-        self._log.line(level, record.getMessage(), fields)
+        self._log.stranger(level, record.getMessage(), **fields)
+
+
+def encoded(level: Level, event: str, fields: dict[str, Any]) -> bytes:
+    """One line: time (UTC, milliseconds), level, event, then the fields; of a bounded length."""
+    head = {"time": stamp(int(time.time() * 1000)), "level": level, "event": event[:MAX_FIELD_CHARS]}
+    line = _ENCODER.encode({**head, **fields})
+    if len(line) > MAX_LINE_BYTES:
+        line = _ENCODER.encode({**head, **{name: _shortened(value) for name, value in fields.items()}})
+    if len(line) > MAX_LINE_BYTES:
+        line = _ENCODER.encode({**head, "cut": f"the line had {len(line)} bytes"})
+    return _escaped(line) + b"\n"
+
+
+def _shortened(value: Any) -> Any:
+    if isinstance(value, str):
+        return value if len(value) <= MAX_FIELD_CHARS else value[:MAX_FIELD_CHARS] + "…"
+    if isinstance(value, list | tuple):
+        more = [f"and {len(value) - MAX_ITEMS} more"] if len(value) > MAX_ITEMS else []
+        return [*map(_shortened, value[:MAX_ITEMS]), *more]
+    return value
+
+
+def _escaped(lines: bytes) -> bytes:
+    """The same JSON; what would mislead a terminal is spelled as an escape."""
+    if lines.isascii():
+        return lines
+    return _MISLEADING.sub(lambda found: b"\\u%04x" % ord(found[0].decode()), lines)
 
 
 @lru_cache(maxsize=1)
@@ -99,10 +150,3 @@ def stamp(milliseconds: int) -> str:
 @lru_cache(maxsize=1)
 def _second(seconds: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
-
-
-def _to_standard_error(line: bytes) -> None:
-    """A reader that has gone away stops no review: the line is lost."""
-    with contextlib.suppress(OSError):
-        while line:
-            line = line[os.write(STANDARD_ERROR, line) :]

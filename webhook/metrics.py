@@ -127,6 +127,11 @@ NAMESPACE_LAST_EVENT = Gauge(
 NAMESPACE_RELISTS = Counter(
     "boundtoken_namespace_relists_total", "Lists of all namespaces, by why.", ("reason",), registry=REGISTRY
 )
+LOG_LINES_LOST = Counter(
+    "boundtoken_log_lines_lost_total",
+    "Log lines given up because standard error took nothing, or too little.",
+    registry=REGISTRY,
+)
 CONFIG_RELOAD_OK = Gauge(
     "boundtoken_config_last_reload_successful", "0 while the configuration file is refused.", registry=REGISTRY
 )

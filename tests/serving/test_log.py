@@ -1,0 +1,139 @@
+"""The log: it never makes anybody wait, says what it lost, and shows nothing that a terminal would act on."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.pods import Json
+from webhook.log import MAX_LINE_BYTES, STRANGERS_LINES, Log
+from webhook.log_writer import MAX_WAITING_BYTES, Writer
+
+LINE = b'{"event":"review"}' + b" " * 1000 + b"\n"
+
+
+def read_all(descriptor: int) -> list[Json]:
+    found = b""
+    os.set_blocking(descriptor, False)
+    while chunk := _read(descriptor):
+        found += chunk
+    return [json.loads(line) for line in found.splitlines()]
+
+
+def _read(descriptor: int) -> bytes:
+    time.sleep(0.05)
+    try:
+        return os.read(descriptor, 1 << 22)
+    except BlockingIOError:
+        return b""
+
+
+@pytest.mark.parametrize("blocking", [True, False])
+def test_nobody_waits_for_a_reader_that_has_stopped(blocking: bool) -> None:
+    reads, writes = os.pipe()
+    os.set_blocking(writes, blocking)
+    lost: list[int] = []
+    writer = Writer(writes, lost.append)
+    start = time.monotonic()
+    for _ in range(5_000):
+        writer(LINE)
+    assert time.monotonic() - start < 1
+    assert sum(lost) > 5_000 - (MAX_WAITING_BYTES + (1 << 18)) // len(LINE)
+    before = read_all(reads)
+    writer(LINE)
+    after = read_all(reads)
+    told = [line["lines"] for line in (*before, *after) if line["event"] == "log lines lost"]
+    assert sum(told) == sum(lost)
+    assert len(before) + len(after) - len(told) + sum(lost) == 5_001
+    writer.close()
+
+
+def test_lines_that_a_descriptor_refuses_are_counted() -> None:
+    full = os.open("/dev/full", os.O_WRONLY)
+    lost: list[int] = []
+    writer = Writer(full, lost.append)
+    for _ in range(10):
+        writer(LINE)
+    writer.close()
+    assert sum(lost) == 10
+
+
+def test_what_waits_is_written_at_the_end() -> None:
+    reads, writes = os.pipe()
+    writer = Writer(writes, lambda _: None)
+    for _ in range(20):
+        writer(LINE)
+    writer.close()
+    assert len(read_all(reads)) == 20
+    assert not [each for each in threading.enumerate() if each is writer._thread]
+
+
+def test_the_end_does_not_wait_for_a_reader_that_has_stopped() -> None:
+    _, writes = os.pipe()
+    writer = Writer(writes, lambda _: None)
+    for _ in range(500):
+        writer(LINE)
+    start = time.monotonic()
+    writer.close(0.2)
+    assert time.monotonic() - start < 1
+
+
+def written(do: "object", level: str = "info") -> list[bytes]:
+    lines: list[bytes] = []
+    do(Log(level, lines.append))  # type: ignore[operator, arg-type]
+    return lines
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"problem": "x" * 3_000_000},
+        {"faults": ["y" * 10_000] * 10_000},
+        {"faults": [["deep" * 10_000] * 100] * 100},
+        {f"field{number}": "z" * 1000 for number in range(1000)},
+    ],
+)
+def test_a_line_is_never_longer_than_a_runtime_takes(fields: Json) -> None:
+    (line,) = written(lambda log: log.error("refused", **fields))
+    assert len(line) <= MAX_LINE_BYTES + 1
+    assert json.loads(line)["event"] == "refused"
+
+
+def test_nothing_in_a_line_moves_a_terminal() -> None:
+    bad = "\x1b[2J\u009b31m\u202e\u2066\u2028\u200f\u061c\ufeff\n"
+    (line,) = written(lambda log: log.info("x", name=f"grün {bad}"))
+    assert json.loads(line)["name"] == f"grün {bad}"
+    text = line.decode()[:-1]
+    assert "grün" in text
+    assert not [char for char in text if char in bad and char not in "[2J31m"]
+
+
+def test_strangers_get_ten_lines_a_second_and_the_rest_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [5.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    lines: list[bytes] = []
+    log = Log("info", lines.append)
+    for _ in range(500):
+        log.stranger("warning", "bad HTTP")
+    assert len(lines) == STRANGERS_LINES
+    now[0] = 6.0
+    log.stranger("warning", "bad HTTP")
+    assert json.loads(lines[-1])["suppressed"] == 500 - STRANGERS_LINES
+    log.info("serving")
+    assert json.loads(lines[-1])["event"] == "serving"
+
+
+def test_closed_descriptors_never_become_the_log(tmp_path: Path) -> None:
+    """With standard error closed the first descriptor that is opened would be number 2: a socket, or the event loop's own."""
+    code = (
+        "from webhook.cli.serve import _open_standard_descriptors as o; import os; o(); s = os.open('/dev/null', 0); print(s)"
+    )
+    shown = subprocess.run(
+        ["sh", "-c", f'exec "{sys.executable}" -c "{code}" 2>&- 0<&-'], capture_output=True, text=True, check=True
+    )
+    assert int(shown.stdout) > 2
