@@ -78,12 +78,29 @@ LEGACY_TOKENS_SYNCED = Gauge(
     "1 once the legacy token Secrets have been listed; 0 where nobody looks for them.",
     registry=REGISTRY,
 )
-CONNECTIONS = Gauge("boundtoken_connections", "Open connections on the TLS port.", registry=REGISTRY)
+CONNECTIONS = Gauge("boundtoken_connections", "Open connections, handshakes included.", ("port",), registry=REGISTRY)
+CONNECTIONS_LIMIT = Gauge(
+    "boundtoken_connections_limit",
+    "Connections that may be open; beyond it the longest idle goes.",
+    ("port",),
+    registry=REGISTRY,
+)
 CONNECTIONS_CUT = Counter(
     "boundtoken_connections_cut_total",
-    "Connections closed by a limit: full, header, body.",
-    ("reason",),
+    "Connections closed by a limit: full, memory, handshake, header, body, answer.",
+    ("port", "reason"),
     registry=REGISTRY,
+)
+for _port in ("tls", "plain"):
+    for _reason in ("full", "memory", "handshake", "header", "body", "answer"):
+        CONNECTIONS_CUT.labels(_port, _reason)
+ACCEPT_ERRORS = Counter(
+    "boundtoken_accept_errors_total",
+    "Times that no connection could be accepted, for want of descriptors or memory.",
+    registry=REGISTRY,
+)
+HTTP_REFUSALS = Counter(
+    "boundtoken_http_refusals_total", "Requests refused before they were reviews, by HTTP status.", ("code",), registry=REGISTRY
 )
 CERTIFICATE_NOT_AFTER = Gauge(
     "boundtoken_certificate_not_after_timestamp_seconds",
@@ -138,7 +155,7 @@ CONFIG_RELOAD_OK = Gauge(
 CONFIG_RELOAD_OK.set(1)
 CONFIG_INFO = Gauge("boundtoken_config_info", "The configuration in force.", ("hash",), registry=REGISTRY)
 EVENT_LOOP_LAG = Gauge(
-    "boundtoken_event_loop_lag_seconds", "How late the event loop was, at worst, in the last second.", registry=REGISTRY
+    "boundtoken_event_loop_lag_seconds", "How late the event loop was, at worst, since the last scrape.", registry=REGISTRY
 )
 BUILD_INFO = Gauge("boundtoken_build_info", "Which release, on which Python.", ("version", "python"), registry=REGISTRY)
 BUILD_INFO.labels(__version__, platform.python_version()).set(1)

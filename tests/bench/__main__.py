@@ -36,7 +36,7 @@ from webhook.log import Log
 from webhook.serving.announce import Announcer
 from webhook.serving.app import Door
 from webhook.serving.judging import Judge
-from webhook.serving.service import settle_memory
+from webhook.serving.process import settle_memory
 
 BODIES = 64
 ROUNDS = 5

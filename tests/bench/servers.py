@@ -18,9 +18,13 @@ from aiohttp import web
 
 from tests.controlplane.cluster import free_port
 from tests.controlplane.kubelet import in_mounts
+from webhook.config import Address
 from webhook.core import names
+from webhook.log import Log
 from webhook.pki import authority
-from webhook.serving.connection import Connections, read_body
+from webhook.serving.bodies import read_body
+from webhook.serving.connection import Connections
+from webhook.serving.listener import Listener
 from webhook.serving.tls import LiveCertificate
 
 NAMESPACE = """
@@ -166,8 +170,9 @@ async def _serve_echo(port: int, folder: Path) -> None:
 
     certificate = LiveCertificate()
     certificate.replace(authority.KeyPair((folder / "tls.crt").read_bytes(), (folder / "tls.key").read_bytes()))
-    connections = Connections(answer)
-    await asyncio.get_running_loop().create_server(connections.protocol, "127.0.0.1", port, ssl=certificate.context)
+    log = Log("error", lambda _: None)
+    connections = Connections(answer, log)
+    Listener(Address(host="127.0.0.1", port=port), connections, certificate.context, log)
     print("serving", flush=True)
     await connections.sweep()
 

@@ -18,6 +18,7 @@ from webhook import config
 from webhook.log import Log
 from webhook.pki import authority
 from webhook.pki.authority import KeyPair
+from webhook.serving import app
 from webhook.serving.service import Service
 
 NAMESPACE = """
@@ -105,6 +106,7 @@ async def running(folder: Path, *, ready: bool = True, **flags: Any) -> AsyncIte
         (folder / "namespaces" / "shop.yaml").write_text(NAMESPACE)
         flags = {"standalone": [folder / "namespaces"], "ca_out": folder / "ca.crt", **flags}
     flags = {"listen": f"127.0.0.1:{port}", "plain_listen": f"127.0.0.1:{plain}", "drain_seconds": "0", **flags}
+    app.KEEP_METRICS_SECONDS = 0.0  # tests look at once
     lines: list[Json] = []
     log = Log("debug", lambda written: lines.extend(map(json.loads, written.splitlines())))
     service = Service(config.resolve(flags, {}), {}, log)

@@ -124,7 +124,7 @@ _ENCODER = msgspec.json.Encoder()
 _BAD_BYTES = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
 
 
-def decode(body: bytes) -> Request:
+def decode(body: bytes | bytearray) -> Request:
     """The request in an AdmissionReview v1.
 
     Raises: MalformedReview, for any bytes that are none; it names the place and what is there instead
@@ -168,7 +168,7 @@ def _is_review(review: _PodReview | _RawReview) -> bool:
     return review.api_version == API_VERSION and review.kind == KIND
 
 
-def decode_final(body: bytes) -> FinalRequest:
+def decode_final(body: bytes | bytearray) -> FinalRequest:
     """The request in an AdmissionReview v1 that asks for a judgement, with views of everything that is judged.
 
     Raises: MalformedReview, as `decode`
@@ -186,7 +186,7 @@ def _unreadable(problem: Exception) -> MalformedReview:
     return MalformedReview(f"the body must be the JSON of an AdmissionReview: {str(problem)[:200]}")
 
 
-def _head(body: bytes) -> _RawRequest:
+def _head(body: bytes | bytearray) -> _RawRequest:
     """The envelope. Raises: MalformedReview, and what the decoder raises for bad bytes."""
     if not body:
         raise MalformedReview("the body is empty; it must be an AdmissionReview")
@@ -199,7 +199,7 @@ def _head(body: bytes) -> _RawRequest:
     return review.request
 
 
-def _decode_slowly(body: bytes) -> Request:
+def _decode_slowly(body: bytes | bytearray) -> Request:
     try:
         return _with_objects(_head(body))
     except _BAD_BYTES as problem:

@@ -5,7 +5,7 @@ Why no aiohttp Application: so few paths need no router, and every review would 
 
 import traceback
 from collections.abc import Awaitable, Callable
-from time import perf_counter
+from time import monotonic, perf_counter
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -15,17 +15,20 @@ from ..cluster.namespaces import Namespaces
 from ..core import admission, enforcement, review
 from ..core.admission import Verdict
 from ..core.enforcement import Judgement
-from ..core.policy import NamespaceLayer
+from ..core.policy import ClusterLayer, NamespaceLayer
 from ..core.review import FinalRequest, Request
 from ..errors import MalformedReview
 from ..log import Log
 from ..pki.replicas import CERTIFICATE_PATH
 from .announce import Announcer, count
-from .connection import TooLarge, TooSlow, read_body
+from .aside import BIG_BYTES, Aside, here
+from .bodies import Body, TooLarge, TooSlow, read_body
 from .judging import Judge
 from .reply import Reply
 
 JSON = "application/json"
+KEEP_METRICS_SECONDS = 1.0
+"""Making the page costs the loop 2 ms: nobody needs it more often, and a flood of requests gets the last one."""
 
 
 class Unjudged(Exception):
@@ -48,36 +51,38 @@ class Door:
         self._certificate = certificate
         self._log = said
         self._announcer = announcer
+        self._aside = Aside()
         self._in_flight = 0
         metrics.ADMISSION_IN_FLIGHT.set_function(lambda: self._in_flight)
 
-    async def __call__(  # noqa: PLR0911  (one line for each way out)
-        self, http: web.BaseRequest
-    ) -> web.StreamResponse:
+    async def __call__(self, http: web.BaseRequest) -> web.StreamResponse:
         path = http.raw_path.partition("?")[0]
         if path not in ("/mutate", "/validate"):
             return self._other(http.method, path)
-        if http.method != "POST":
-            return _sentence(405, "must be a POST", {"Allow": "POST"})
-        if http.headers.get("Content-Type") != JSON and http.content_type.lower() != JSON:
-            return _sentence(415, "Content-Type must be application/json")
+        if (answer := _not_a_review(http)) is not None:
+            return answer
         self._in_flight += 1
-        body = b""
+        body: Body = b""
         try:
             body = await read_body(http)
-            return Reply(await (self._mutate(body) if path == "/mutate" else self._validate(body)))
+            return Reply(await (self._mutate(body, http) if path == "/mutate" else self._validate(body, http)))
         except Unjudged as problem:
             return _sentence(500, str(problem))
         except MalformedReview as problem:
             count("other", "other", "failed", "malformed-review")
-            self._log.warning("malformed review", problem=str(problem), bytes=len(body))
+            self._log.stranger("warning", "malformed review", problem=str(problem), bytes=len(body))
             return _sentence(400, str(problem))
         except (TooLarge, TooSlow) as problem:
-            answer = _sentence(413 if isinstance(problem, TooLarge) else 408, str(problem))
-            answer.force_close()
-            return answer
+            return self._too_much(http, problem)
         finally:
             self._in_flight -= 1
+
+    def _too_much(self, http: web.BaseRequest, problem: TooLarge | TooSlow) -> web.Response:
+        """The size is told, because whoever created the object got it without us."""
+        answer = _sentence(413 if isinstance(problem, TooLarge) else 408, str(problem))
+        answer.force_close()
+        self._log.stranger("warning", "body refused", problem=str(problem), bytes=http.content_length)
+        return answer
 
     def _other(self, method: str, path: str) -> web.Response:
         if path != CERTIFICATE_PATH:
@@ -88,27 +93,36 @@ class Door:
             return _sentence(405, "must be a GET", {"Allow": "GET"})
         return web.Response(body=self._certificate(), content_type="application/x-pem-file")
 
-    async def _mutate(self, body: bytes) -> bytes:
+    async def _mutate(self, body: Body, http: web.BaseRequest) -> bytes:
         start = perf_counter()
-        request = review.decode(body)
+        big = len(body) > BIG_BYTES
+        request = await self._aside.run(http, review.decode, body) if big else review.decode(body)
         namespace = self.namespaces.get(request.namespace)
-        if namespace is None and admission.needs_namespace(request, self.namespaces.cluster):
-            try:
+        try:
+            if namespace is None and admission.needs_namespace(request, self.namespaces.cluster):
                 namespace = await self.namespaces.find(request.namespace)
-            except Exception as problem:  # noqa: BLE001  (the outermost edge of a request)
-                return self._allowed(request, problem, start)
+            if big:
+                decided = await self._aside.run(http, decide, request, self.namespaces.cluster, namespace)
+                return self._told(request, *decided, start)
+        except ConnectionError:
+            raise
+        except Exception as problem:  # noqa: BLE001  (the outermost edge of a request)
+            return self._allowed(request, problem, start)
         return self.answer(request, namespace, start)
 
-    async def _validate(self, body: bytes) -> bytes:
+    async def _validate(self, body: Body, http: web.BaseRequest) -> bytes:
         """The judgement, announced.
 
         Raises: MalformedReview; Unjudged, so that the failurePolicy of the entry decides: Fail where enforcement was asked
         for, Ignore elsewhere. A pod that we could not judge is not called compliant.
         """
         start = perf_counter()
-        request = review.decode_final(body)
+        run = self._aside.runner(http) if len(body) > BIG_BYTES else here
+        request = await run(review.decode_final, body)
         try:
-            judgement = await self._judge.judge(request)
+            judgement = await self._judge.judge(request, run)
+        except ConnectionError:
+            raise
         except Exception as problem:  # noqa: BLE001  (the outermost edge of a request)
             self._say_internal_error(request, problem)
             judgement = Judgement("internal-error", "failed")
@@ -123,10 +137,12 @@ class Door:
         Units: `start` in seconds of perf_counter
         """
         try:
-            verdict = admission.judge(request, self.namespaces.cluster, namespace)
-            reply = review.encode(admission.respond(request.uid, verdict))
+            verdict, reply = decide(request, self.namespaces.cluster, namespace)
         except Exception as problem:  # noqa: BLE001  (the outermost edge of a request)
             return self._allowed(request, problem, start)
+        return self._told(request, verdict, reply, start)
+
+    def _told(self, request: Request, verdict: Verdict, reply: bytes, start: float) -> bytes:
         self._announcer.tell(request, verdict, perf_counter() - start)
         return reply
 
@@ -143,26 +159,61 @@ class Door:
         self._log.error("internal error", uid=request.uid, error=type(problem).__name__, traceback=frames)
 
 
-def plain(missing: Callable[[], list[str]], announcer: Announcer) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:
-    """The plain port: `/livez`, `/readyz`, `/metrics`; `missing` names what readiness still waits for."""
+def decide(request: Request, cluster: ClusterLayer, namespace: NamespaceLayer | None) -> tuple[Verdict, bytes]:
+    """The verdict and the reply that carries it."""
+    verdict = admission.judge(request, cluster, namespace)
+    return verdict, review.encode(admission.respond(request.uid, verdict))
+
+
+def plain(
+    missing: Callable[[], list[str]], remarks: Callable[[], list[str]], announcer: Announcer
+) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:
+    """The plain port: `/livez`, `/readyz`, `/metrics`.
+
+    `missing` names what readiness still waits for, `remarks` what it does not wait for and people should know.
+    """
+    made = (0.0, b"")
+
+    def page() -> bytes:
+        nonlocal made
+        if monotonic() - made[0] >= KEEP_METRICS_SECONDS:
+            announcer.flush()
+            made = monotonic(), generate_latest(metrics.REGISTRY)
+        return made[1]
 
     async def answer(http: web.BaseRequest) -> web.StreamResponse:
         if http.method not in ("GET", "HEAD"):
             return _sentence(405, "must be a GET", {"Allow": "GET, HEAD"})
         match http.path:
             case "/livez":
-                return _sentence(200, "ok")
+                return _ok("ok")
             case "/readyz":
                 waiting = missing()
-                return _sentence(503, "not ready: " + "; ".join(waiting)) if waiting else _sentence(200, "ok")
+                return _sentence(503, "not ready: " + "; ".join(waiting)) if waiting else _ok("; ".join(["ok", *remarks()]))
             case "/metrics":
-                announcer.flush()
-                return web.Response(body=generate_latest(metrics.REGISTRY), headers={"Content-Type": CONTENT_TYPE_LATEST})
+                return web.Response(body=page(), headers={"Content-Type": CONTENT_TYPE_LATEST})
             case _:
                 return _sentence(404, "there are /livez, /readyz and /metrics here")
 
     return answer
 
 
+def _not_a_review(http: web.BaseRequest) -> web.Response | None:
+    """The answer to what is not even sent as a review."""
+    if http.method != "POST":
+        return _sentence(405, "must be a POST", {"Allow": "POST"})
+    if http.headers.get("Content-Type") != JSON and http.content_type.lower() != JSON:
+        return _sentence(415, "Content-Type must be application/json")
+    if http.headers.get("Content-Encoding", "identity").lower() != "identity":
+        return _sentence(415, "the body must not be compressed; no API server does that", {"Accept-Encoding": "identity"})
+    return None
+
+
+def _ok(text: str) -> web.Response:
+    return web.Response(text=text + "\n")
+
+
 def _sentence(status: int, text: str, headers: dict[str, str] | None = None) -> web.Response:
+    """A refusal, counted."""
+    metrics.HTTP_REFUSALS.labels(str(status)).inc()
     return web.Response(status=status, text=text + "\n", headers=headers)

@@ -1,52 +1,75 @@
-"""Connections with limits: how many, how long a request may take to arrive, how large it may be; nothing of HTTP else.
+"""Connections with limits: how many, from whom, how long a request and its answer may take; nothing of HTTP else.
 
-aiohttp has a timer for idle connections and none for a client that sends its header or body byte by byte. One sweep a
-second looks at all connections; that is cheaper than a timer for each request.
+Who goes where there are too many: never the newcomer, because that is how an attacker keeps everybody else out. Where one
+source address holds more than its share, one of its own goes; else the one that has been idle for the longest.
+
+aiohttp has a timer for idle connections and none for a client that sends or reads byte by byte. One sweep a second looks at
+all connections; that is cheaper than a timer for each request.
 """
 
 import asyncio
+import traceback
+from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 from typing import Any
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from .. import metrics
-from ..errors import WebhookError
+from ..log import Log
+from .held import Held
 
-MAX_BODY_BYTES = 7 << 20
-"""An API request has at most 3 MiB, an update carries two objects; controller-runtime has the same limit."""
 MAX_CONNECTIONS = 512
-"""The API server keeps 25 idle ones for each host; the rest is for many API servers and for storms. At most 60 KB each."""
+"""On the TLS port. An API server keeps 25 idle ones for each host; the rest is for many API servers and for storms."""
+MAX_PLAIN_CONNECTIONS = 64
+"""On the plain port, for kubelets and scrapers."""
+SHARE = 4
+"""One source may hold a quarter of them while others want more; alone it may hold all."""
 KEEPALIVE_SECONDS = 120.0
 """Longer than the 90 s after which the API server's client lets go: who closes first makes a request fail."""
 HANDSHAKE_SECONDS = 10.0
 HEADER_SECONDS = 10.0
-BODY_SECONDS = 10.0
-"""The API server itself gives up after timeoutSeconds, at most 30."""
-
-
-class TooLarge(WebhookError):
-    """The body is longer than the limit: 413."""
-
-
-class TooSlow(WebhookError):
-    """The body did not arrive in time: 408."""
+ANSWER_SECONDS = 30.0
+"""From a header to the last byte of its answer: the API server itself gives up after timeoutSeconds, at most 30."""
+READ_BYTES = 1 << 15
+"""Of a body that wait for us, before the client is told to wait."""
+FULL_SECONDS = 5.0
+"""How long a port counts as full after a connection had to go: longer than two looks of the kubelet."""
+TELL_SECONDS = 60.0
 
 
 class Connection(RequestHandler):
-    """One connection of the TLS port; `since` is when it began to owe us a request, None while it owes nothing."""
+    """One connection, from the moment it is accepted; TLS may still be under way."""
 
-    __slots__ = ("_owner", "since")
+    __slots__ = ("_owner", "busy_since", "handshake", "is_reading", "since", "source")
 
-    def __init__(self, owner: "Connections", manager: web.Server, loop: asyncio.AbstractEventLoop, **options: Any) -> None:
-        super().__init__(manager, loop=loop, **options)
+    def __init__(self, owner: "Connections", source: str, **options: Any) -> None:
+        super().__init__(owner.server, loop=asyncio.get_running_loop(), **options)
         self._owner = owner
+        self.source = source
+        self.handshake: asyncio.Task[None] | None = None
         self.since: float | None = None
+        """When it began to owe us a request; None while it owes nothing."""
+        self.busy_since = 0.0
+        """When the request that is being answered was there."""
+        self.is_reading = False
+        """Whether the body of that request is still under way."""
+
+    @property
+    def held(self) -> Held["Connection"]:
+        """The bytes that all connections keep in memory."""
+        return self._owner.held
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether somebody works for it: then it is not cut for a newcomer."""
+        return self._request_in_progress and not self.is_reading
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self._owner.entered(self)
+        self.handshake = None
         self.since = self._loop.time()
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -58,93 +81,161 @@ class Connection(RequestHandler):
             self.since = self._loop.time()
         super().data_received(data)
 
+    def abort(self) -> None:
+        """End it at once, whatever it is doing."""
+        if self.handshake is not None:
+            self.handshake.cancel()
+        elif self.transport is not None:
+            self.transport.abort()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,  # noqa: ARG002  (aiohttp's signature)
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,  # noqa: ARG002
+    ) -> web.StreamResponse:
+        """The answer to bad HTTP, or to a bug of ours: it repeats nothing of what came, and neither does the log."""
+        if not isinstance(exc, ConnectionError):  # it has gone away, or was cut: that is counted already
+            self._owner.tell_error(status, exc)
+        answer = web.Response(status=status, text=f"{HTTPStatus(status).phrase}\n")
+        answer.force_close()
+        return answer
+
 
 class Connections:
-    """All connections of the TLS port, and what becomes of each request on them."""
+    """All connections of one port, and what becomes of each request on them."""
 
     def __init__(
-        self, answer: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]], *, most: int = MAX_CONNECTIONS
+        self,
+        answer: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
+        log: Log,
+        *,
+        port: str = "tls",
+        most: int = MAX_CONNECTIONS,
     ) -> None:
         self.answer = answer
-        self.most = most
-        self._open: set[Connection] = set()
         self.draining = False
         """While true every answer carries `Connection: close`, so that clients find another replica."""
         self.server = web.Server(self._serve, access_log=None)
+        self.held: Held[Connection] = Held(lambda connection: self.cut(connection, "memory"))
+        self._log = log
+        self._port = port
+        self._open: OrderedDict[Connection, None] = OrderedDict()
+        self._sources: Counter[str] = Counter()
+        self._full_at = self._told_at = -TELL_SECONDS
+        self.most = most
+        metrics.CONNECTIONS.labels(port).set_function(lambda: len(self._open))
+        metrics.CONNECTIONS_LIMIT.labels(port).set_function(lambda: self.most)
 
     def __len__(self) -> int:
         return len(self._open)
 
-    def protocol(self) -> Connection:
-        """A new connection, for `loop.create_server`."""
-        return Connection(
+    @property
+    def is_full(self) -> bool:
+        """Whether a connection had to go for another one just now."""
+        return asyncio.get_running_loop().time() - self._full_at < FULL_SECONDS
+
+    def accepted(self, source: str) -> Connection:
+        """A new connection from this address; where that is one too many, another one goes."""
+        connection = Connection(
             self,
-            self.server,
-            asyncio.get_running_loop(),
+            source,
             keepalive_timeout=KEEPALIVE_SECONDS,
             access_log=None,
             lingering_time=0,
+            auto_decompress=False,
+            read_bufsize=READ_BYTES,
         )
-
-    def entered(self, connection: Connection) -> None:
-        self._open.add(connection)
-        metrics.CONNECTIONS.set(len(self._open))
+        self._open[connection] = None
+        self._sources[source] += 1
         if len(self._open) > self.most:
-            self._cut(connection, "full")
+            self.make_room()
+        return connection
+
+    def make_room(self) -> None:
+        """Cut the connection that must go: the longest idle one of who holds too many, or of all."""
+        now = asyncio.get_running_loop().time()
+        self._full_at = now
+        source, number = max(self._sources.items(), key=lambda each: each[1], default=("", 0))
+        if now - self._told_at >= TELL_SECONDS:
+            self._told_at = now
+            self._log.warning(
+                "connections are full, the longest idle goes",
+                port=self._port,
+                connections=len(self),
+                most_from=source,
+                held=number,
+            )
+        only = source if number > self.most // SHARE else None
+        idle = [each for each in self._open if not each.is_answered]
+        of_source = (each for each in idle if only in (None, each.source))
+        if (chosen := next(of_source, idle[0] if idle else None)) is not None:
+            self.cut(chosen, "full")
 
     def left(self, connection: Connection) -> None:
-        self._open.discard(connection)
-        metrics.CONNECTIONS.set(len(self._open))
+        """Forget a connection that has ended, or that is about to; what it holds may have grown in between."""
+        self.held.release(connection)
+        if connection not in self._open:
+            return
+        del self._open[connection]
+        self._sources[connection.source] -= 1
+        if not self._sources[connection.source]:
+            del self._sources[connection.source]
+
+    def cut(self, connection: Connection, reason: str) -> None:
+        """End a connection, and count it."""
+        metrics.CONNECTIONS_CUT.labels(self._port, reason).inc()
+        self.left(connection)
+        connection.abort()
 
     async def sweep(self, header_seconds: float = HEADER_SECONDS, every: float = 1.0) -> None:
-        """Cut, for ever, the connections whose request header takes too long."""
+        """Cut, for ever, the connections whose request or whose answer takes too long."""
         clock = asyncio.get_running_loop().time
         while True:
             await asyncio.sleep(every)
-            late = clock() - header_seconds
-            for connection in [each for each in self._open if each.since is not None and each.since < late]:
-                self._cut(connection, "header")
+            now = clock()
+            for connection in list(self._open):
+                if connection.since is not None and connection.since < now - header_seconds:
+                    self.cut(connection, "header")
+                elif connection._request_in_progress and connection.busy_since < now - ANSWER_SECONDS:  # noqa: SLF001
+                    self.cut(connection, "answer")
+
+    @property
+    def busy(self) -> int:
+        """How many requests are under way."""
+        return sum(each._request_in_progress for each in self._open)  # noqa: SLF001
 
     def close_idle(self) -> None:
         """Close the connections that no request is on."""
-        for connection in [each for each in self._open if each._current_request is None]:  # noqa: SLF001
-            connection.close()
+        for connection in list(self._open):
+            if connection.handshake is not None:
+                connection.abort()
+            elif connection._current_request is None:  # noqa: SLF001
+                connection.close()
 
-    @staticmethod
-    def _cut(connection: Connection, reason: str) -> None:
-        metrics.CONNECTIONS_CUT.labels(reason).inc()
-        if connection.transport is not None:
-            connection.transport.abort()
+    def tell_error(self, status: int, problem: BaseException | None) -> None:
+        """One line and one count for what is no HTTP, and for a bug of ours."""
+        metrics.HTTP_REFUSALS.labels(str(status)).inc()
+        error = type(problem).__name__
+        if status < HTTPStatus.INTERNAL_SERVER_ERROR:
+            self._log.stranger("warning", "bad HTTP", port=self._port, error=error)
+        else:
+            frames = "".join(traceback.format_tb(problem.__traceback__)) if problem is not None else ""
+            self._log.stranger("error", "internal error", port=self._port, error=error, traceback=frames)
 
     async def _serve(self, http: web.BaseRequest) -> web.StreamResponse:
         connection = http.protocol
-        if isinstance(connection, Connection):
-            connection.since = None
-        answer = await self.answer(http)
+        assert isinstance(connection, Connection)  # noqa: S101
+        if connection not in self._open:
+            raise ConnectionResetError("it was cut")
+        connection.since, connection.busy_since = None, connection._loop.time()  # noqa: SLF001
+        self._open.move_to_end(connection)
+        try:
+            answer = await self.answer(http)
+        finally:
+            if self.held.total:
+                self.held.release(connection)
         if self.draining:
             answer.force_close()
         return answer
-
-
-async def read_body(http: web.BaseRequest, most: int = MAX_BODY_BYTES, seconds: float = BODY_SECONDS) -> bytes:
-    """The whole body.
-
-    Units:   `most` in bytes, `seconds` for all of it
-    Raises:  TooLarge before a byte is read where the header says so; TooSlow
-    """
-    if (http.content_length or 0) > most:
-        raise TooLarge(f"the body must have at most {most} bytes, and its header says {http.content_length}")
-    content = http.content
-    if content.is_eof():
-        return content.read_nowait()
-    held = bytearray()
-    try:
-        async with asyncio.timeout(seconds):
-            while chunk := await content.readany():
-                held += chunk
-                if len(held) > most:
-                    raise TooLarge(f"the body must have at most {most} bytes")
-    except TimeoutError as problem:
-        metrics.CONNECTIONS_CUT.labels("body").inc()
-        raise TooSlow(f"the body must arrive within {seconds:.0f} seconds") from problem
-    return bytes(held)

@@ -16,6 +16,7 @@ from ..core.policy import ClusterLayer
 from ..core.preview import ListedPod, Preview
 from ..core.review import FinalRequest
 from ..errors import ApiError, Unauthenticated
+from .aside import Run, here
 
 PAGE = 100
 MAX_PODS = 3000
@@ -48,8 +49,8 @@ class Judge:
         self._namespaces = namespaces
         self._legacy_tokens = legacy_tokens
 
-    async def judge(self, request: FinalRequest) -> Judgement:
-        """The judgement; outcome `failed` where nobody knows the namespace."""
+    async def judge(self, request: FinalRequest, run: Run = here) -> Judgement:
+        """The judgement, worked out by `run`; outcome `failed` where nobody knows the namespace."""
         cluster = self._namespaces.cluster
         if isinstance(request.object, finals.Namespace):
             return await self._preview(request, cluster)
@@ -58,7 +59,7 @@ class Judge:
         namespace = self._namespaces.get(request.namespace) or await self._namespaces.find(request.namespace)
         if namespace is None:
             return Judgement("namespace-unknown", "failed")
-        return enforcement.judge(request, cluster, namespace, self._legacy_tokens.of(request.namespace))
+        return await run(enforcement.judge, request, cluster, namespace, self._legacy_tokens.of(request.namespace))
 
     async def _preview(self, request: FinalRequest, cluster: ClusterLayer) -> Judgement:
         """Warnings for what would fail now; never a denial."""

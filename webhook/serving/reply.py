@@ -6,6 +6,8 @@ from functools import lru_cache
 
 from aiohttp import HttpVersion11, web
 
+from .connection import Connection
+
 
 class Reply(web.StreamResponse):
     """200 with a JSON body. Only what `web.Server` asks of a response is there: no headers to set, no cookies, no chunks."""
@@ -23,7 +25,7 @@ class Reply(web.StreamResponse):
         self._goes_on = False
 
     async def prepare(self, request: web.BaseRequest) -> None:
-        """Write the answer.
+        """Write the answer, and wait for who does not take it: no further request of theirs is begun meanwhile.
 
         Raises: ConnectionResetError, where the client has gone away
         """
@@ -38,6 +40,11 @@ class Reply(web.StreamResponse):
             connection = b"Connection: keep-alive\r\n"
         body = self._content
         transport.write(_HEAD % (_date(int(time.time())), len(body), connection, body))
+        client = request.protocol
+        if client.writing_paused and isinstance(client, Connection):
+            client.held.answer(client, len(body))
+            await client._drain_helper()  # noqa: SLF001  (aiohttp's own writer waits by it)
+            client.held.release(client)
 
     async def write_eof(self, data: bytes = b"") -> None:
         """Nothing is left to write."""

@@ -5,7 +5,6 @@ All loops live in one TaskGroup: a dead loop ends the process, because a quiet h
 
 import asyncio
 import contextlib
-import gc
 import signal
 import time
 from collections.abc import Callable, Coroutine
@@ -14,8 +13,6 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
-
-from aiohttp import web
 
 from .. import __version__, configuration, metrics
 from ..cluster import namespaces as picture
@@ -34,9 +31,11 @@ from ..pki.authority import KeyPair
 from . import files, legacy, standalone
 from .announce import Announcer
 from .app import Door, plain
-from .connection import HANDSHAKE_SECONDS, Connections
+from .connection import MAX_PLAIN_CONNECTIONS, Connections
 from .judging import Judge
+from .listener import Listener
 from .policies import PolicyKeeper, tell_leftover_labels
+from .process import fit_descriptors, measure_lag, settle_memory
 from .selfmade import SelfMade
 from .tls import LiveCertificate
 
@@ -44,7 +43,6 @@ STANDALONE_HOSTS = ("localhost", "127.0.0.1", "::1")
 STANDALONE_LIFE = timedelta(days=30)
 FLIGHT_SECONDS = 5.0
 """How long requests in flight may take when the listener is closed: more than the API server waits (timeoutSeconds: 3)."""
-LAG_SECONDS = 1.0
 SHOUT_BEFORE = timedelta(days=1)
 """What is left of a leaf that should have been renewed long ago: both we and cert-manager renew after two thirds."""
 SHOUT_SECONDS = 3600.0
@@ -73,7 +71,9 @@ class Service:
         self._announcer = Announcer(log, asyncio.get_running_loop().call_later)
         self._judge = Judge(self.namespaces, self._legacy_tokens)
         door = Door(self.namespaces, self._judge, log, self._announcer, lambda: self._certificate.pem)
-        self.connections = Connections(door)
+        self.connections = Connections(door, log)
+        front = plain(self.missing, self._remarks, self._announcer)
+        self._plain_connections = Connections(front, log, port="plain", most=MAX_PLAIN_CONNECTIONS)
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT, then drain.
@@ -114,6 +114,10 @@ class Service:
             waiting.append("the legacy token Secrets are not listed")
         return waiting
 
+    def _remarks(self) -> list[str]:
+        """What readiness does not wait for: whoever fills the port shall not take this replica away."""
+        return ["connections are full, the longest idle goes"] if self.connections.is_full else []
+
     def _find_credentials(self, environ: dict[str, str], account: Path) -> Credentials | None:
         config = self._config
         if config.standalone:
@@ -131,7 +135,12 @@ class Service:
 
     async def _prepare(self, stack: AsyncExitStack) -> list[Loop]:
         """Everything that can be refused is read here; gives the loops to run."""
-        loops: list[Loop] = [self._measure_lag, self.connections.sweep, self._shout_before_the_end]
+        loops: list[Loop] = [
+            measure_lag,
+            self.connections.sweep,
+            self._plain_connections.sweep,
+            self._shout_before_the_end,
+        ]
         if (path := self._config.config) is not None:
             contents = files.read([path])
             self._settle(self._parse_configuration(path, contents))
@@ -281,31 +290,21 @@ class Service:
                 await asyncio.sleep(SHOUT_SECONDS)
             await asyncio.sleep(1)
 
-    async def _listen(self, stack: AsyncExitStack) -> list[asyncio.Server]:
-        loop = asyncio.get_running_loop()
-        front = web.Server(plain(self.missing, self._announcer), access_log=None)
-        stack.push_async_callback(front.shutdown, 1)
+    async def _listen(self, stack: AsyncExitStack) -> list[Listener]:
+        stack.push_async_callback(self._plain_connections.server.shutdown, 1)
         stack.push_async_callback(self.connections.server.shutdown, 1)
+        fit_descriptors(self.connections, self._plain_connections, self._log)
         listeners = []
-        for what, where, make, tls in (
-            ("--listen", self._config.listen, self.connections.protocol, self._certificate.context),
-            ("--plain-listen", self._config.plain_listen, front, None),
+        for what, where, connections, tls in (
+            ("--listen", self._config.listen, self.connections, self._certificate.context),
+            ("--plain-listen", self._config.plain_listen, self._plain_connections, None),
         ):
-            timeout = HANDSHAKE_SECONDS if tls else None
             try:
-                server = await loop.create_server(
-                    make,
-                    where.host,
-                    where.port,
-                    ssl=tls,
-                    ssl_handshake_timeout=timeout,
-                    reuse_address=True,
-                    backlog=1024,
-                )
+                listener = Listener(where, connections, tls, self._log)
             except OSError as problem:
                 raise BadInput(f"{what} {where}: {problem.strerror or problem}; choose another address") from problem
-            stack.callback(server.close)
-            listeners.append(server)
+            stack.callback(listener.close)
+            listeners.append(listener)
         return listeners
 
     def _on_signals(self) -> None:
@@ -313,7 +312,7 @@ class Service:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
 
-    async def _drain(self, listeners: list[asyncio.Server]) -> None:
+    async def _drain(self, listeners: list[Listener]) -> None:
         """Go on serving while endpoints follow, then close what is idle, then wait for what is in flight.
 
         Why not close at once: the API server and the endpoints learn of it seconds later, and every connection that we
@@ -327,23 +326,5 @@ class Service:
         listeners[0].close()
         self.connections.close_idle()
         deadline = asyncio.get_running_loop().time() + FLIGHT_SECONDS
-        while len(self.connections) and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110  (twice a process)
+        while self.connections.busy and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110  (twice a process)
             await asyncio.sleep(0.05)
-
-    async def _measure_lag(self) -> None:
-        """How late the loop wakes us, at worst in a second."""
-        clock = asyncio.get_running_loop().time
-        while True:
-            worst = 0.0
-            for _ in range(10):
-                before = clock()
-                await asyncio.sleep(LAG_SECONDS / 10)
-                worst = max(worst, clock() - before - LAG_SECONDS / 10)
-            metrics.EVENT_LOOP_LAG.set(worst)
-
-
-def settle_memory() -> None:
-    """What lives now lives long: keep the collector from walking it again and again."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 100)

@@ -1,0 +1,333 @@
+"""Who is cut when there are too many connections, or too many bytes in them; nobody who is honest."""
+
+import asyncio
+import contextlib
+import json
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from tests.pods import a_pod, a_review
+from tests.serving.service import REVIEW, Running, eventually, running
+from webhook.serving import app
+from webhook.serving import held as held_module
+from webhook.serving.connection import Connections
+
+HEAD = b"POST /mutate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+
+
+def a_request(review: Any = REVIEW) -> bytes:
+    body = json.dumps(review).encode()
+    return HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body
+
+
+_OPENED: list[asyncio.StreamWriter] = []
+
+
+@pytest.fixture(autouse=True)
+async def _close_all() -> AsyncIterator[None]:
+    yield
+    while _OPENED:
+        _end(_OPENED.pop())
+    await asyncio.sleep(0.05)
+
+
+def _end(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    writer.transport.abort()
+
+
+async def from_address(
+    service: Running, address: str, *, tls: bool = True
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A connection of a client at another address of the loopback network."""
+    trust: dict[str, Any] = {"ssl": service.trust(), "server_hostname": "localhost"} if tls else {}
+    reader, writer = await asyncio.open_connection("127.0.0.1", service.port, local_addr=(address, 0), **trust)
+    _OPENED.append(writer)
+    return reader, writer
+
+
+async def is_open(reader: asyncio.StreamReader) -> bool:
+    try:
+        return await asyncio.wait_for(reader.read(1), 0.05) != b""
+    except TimeoutError:
+        return True
+    except OSError:
+        return False
+
+
+async def many(number: int, address: str, service: Running, *, tls: bool = True) -> None:
+    for _ in range(number):
+        await from_address(service, address, tls=tls)
+
+
+async def asks(ends: tuple[asyncio.StreamReader, asyncio.StreamWriter], review: Any = REVIEW) -> bool:
+    """Whether a review on this connection is answered."""
+    ends[1].write(a_request(review))
+    with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+        head = await asyncio.wait_for(ends[0].readuntil(b"\r\n\r\n"), 3)
+        await ends[0].readexactly(int(head.lower().partition(b"content-length: ")[2].split()[0]))
+        return b" 200 " in head
+    return False
+
+
+@pytest.mark.parametrize("tls", [True, False], ids=["idle", "no handshake"])
+async def test_one_address_cannot_keep_others_out(tmp_path: Path, tls: bool) -> None:
+    """It holds all, and each newcomer of another address costs it one of its own, whoever has been idle for longer."""
+    async with running(tmp_path) as service:
+        service.service.connections.most = 20
+        first = await from_address(service, "127.0.0.2")
+        assert await asks(first)
+        await many(30, "127.0.0.66", service, tls=tls)
+        await eventually(lambda: len(service.service.connections) == 20)
+        for _ in range(5):
+            assert await asks(await from_address(service, "127.0.0.3"))
+        assert await asks(first)
+        assert await service.metric('boundtoken_connections_cut_total{port="tls",reason="full"}') >= 11
+        (told,) = service.said("connections are full")
+        assert told["most_from"] == "127.0.0.66"
+
+
+async def test_the_longest_idle_goes_and_never_the_newcomer(tmp_path: Path) -> None:
+    async with running(tmp_path) as service:
+        service.service.connections.most = 4
+        ends = [await from_address(service, f"127.0.0.{number}") for number in range(2, 6)]
+        for number in (0, 2, 3, 1):
+            assert await asks(ends[number])
+        for gone in (0, 2, 3):
+            ends.append(await from_address(service, f"127.0.1.{gone + 1}"))
+            assert await asks(ends[-1])
+            assert not await is_open(ends[gone][0])
+        assert await asks(ends[1])
+
+
+async def test_a_full_port_is_told_and_takes_no_replica_away(tmp_path: Path) -> None:
+    async with running(tmp_path) as service:
+        service.service.connections.most = 3
+        await many(6, "127.0.0.66", service)
+        await eventually(lambda: service.service.connections.is_full)
+        status, text = await service.get("/readyz")
+        assert (status, text) == (200, "ok; connections are full, the longest idle goes\n")
+        assert await service.metric('boundtoken_connections_limit{port="tls"}') == 3
+        assert await service.metric('boundtoken_connections{port="tls"}') == 3
+
+
+async def test_who_is_being_answered_is_not_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running(tmp_path) as service:
+        go = asyncio.Event()
+        door = service.service.connections.answer
+
+        async def slow(http: Any) -> Any:
+            await go.wait()
+            return await door(http)
+
+        monkeypatch.setattr(service.service.connections, "answer", slow)
+        service.service.connections.most = 2
+        reader, writer = await from_address(service, "127.0.0.2")
+        writer.write(a_request())
+        await asyncio.sleep(0.1)
+        await many(5, "127.0.0.66", service)
+        go.set()
+        assert b"200" in await asyncio.wait_for(reader.readuntil(b"\r\n"), 3)
+
+
+async def test_who_does_not_read_is_stopped_and_then_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("webhook.serving.connection.ANSWER_SECONDS", 0.5)
+    async with running(tmp_path) as service:
+        sweep = asyncio.create_task(service.service.connections.sweep(every=0.1))
+        reader, writer = await service.connect()
+        reader._limit = 1  # type: ignore[attr-defined]  # so that the client's own side takes nothing either
+        answered = await service.metric("boundtoken_admission_duration_seconds_count")
+        request = a_request()
+        for _ in range(20_000):
+            writer.write(request)
+        await asyncio.sleep(0.4)
+        first = await service.metric("boundtoken_admission_duration_seconds_count")
+        assert first - answered < 15_000
+        await eventually(lambda: writer.transport.is_closing() or len(service.service.connections) == 0)
+        assert await service.metric('boundtoken_connections_cut_total{port="tls",reason="answer"}') >= 1
+        writer.transport.abort()
+        sweep.cancel()
+
+
+class Client:
+    def __init__(self, source: str) -> None:
+        self.source = source
+
+
+@contextlib.contextmanager
+def a_budget(most: int) -> Iterator[tuple[held_module.Held[Client], list[Client]]]:
+    cut: list[Client] = []
+
+    def go(client: Client) -> None:
+        cut.append(client)
+        budget.release(client)
+
+    budget = held_module.Held(go, most)
+    yield budget, cut
+
+
+async def test_whose_bytes_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(held_module, "SLACK_BYTES", 50)
+    with a_budget(100) as (budget, cut):
+        slow, hog, other = Client("a"), Client("b"), Client("b")
+        await budget.take(slow, 10)
+        await budget.take(hog, 45)
+        await budget.take(other, 40)
+        await budget.take(newcomer := Client("c"), 20)
+        assert cut == [hog]  # its source holds more than half
+        assert budget.total == 70
+        budget.settle(slow)
+        started = asyncio.get_running_loop().time()
+        await budget.take(newcomer, 20)
+        assert budget.total == 90
+        await budget.take(newcomer, 15)
+        assert cut == [hog, other]  # who began first, when patience is over; the body that is complete stays
+        assert asyncio.get_running_loop().time() - started > 0.5
+
+
+async def test_an_honest_body_waits_a_little_for_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(held_module, "SLACK_BYTES", 60)
+    with a_budget(100) as (budget, cut):
+        first, second = Client("a"), Client("a")
+        await budget.take(first, 80)
+        waiting = asyncio.create_task(budget.take(second, 80))
+        await asyncio.sleep(0.1)
+        assert not waiting.done()
+        budget.release(first)
+        await asyncio.wait_for(waiting, 1)
+        assert cut == []
+        assert budget.total == 80
+        await budget.take(Client("b"), 90)
+        assert cut == [second]  # far beyond the budget there is no patience
+
+
+async def test_who_takes_no_answer_goes_first() -> None:
+    with a_budget(100) as (budget, cut):
+        clients = [Client(str(number)) for number in range(5)]
+        for client in clients:
+            budget.answer(client, 30)
+        assert cut == clients[:2]
+        assert budget.total == 90
+
+
+async def test_bodies_that_are_held_back_stay_within_the_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """40 clients hold back the last byte of 1 MiB each; an honest client with a body as big is answered."""
+    async with running(tmp_path) as service:
+        budget = service.service.connections.held
+        budget.most = 8 << 20
+        body = b" " * (1 << 20)
+        worst = 0
+        for number in range(40):
+            _, writer = await from_address(service, f"127.0.0.{number + 2}")
+            writer.write(HEAD + b"Content-Length: %d\r\n\r\n" % (len(body) + 1) + body)
+            worst = max(worst, budget.total)
+        await asyncio.sleep(0.2)
+        assert await asks(await from_address(service, "127.0.0.99"), a_review(a_pod(annotations={"x": "y" * (1 << 20)})))
+        assert max(worst, budget.total) <= budget.most + held_module.SLACK_BYTES + (1 << 18)
+        assert await service.metric('boundtoken_connections_cut_total{port="tls",reason="memory"}') >= 10
+        while _OPENED:
+            _end(_OPENED.pop())
+        await eventually(lambda: budget.total == 0)
+
+
+async def test_the_plain_port_has_the_same_limits(tmp_path: Path) -> None:
+    async with running(tmp_path) as service:
+        plain: Connections = service.service._plain_connections
+        plain.most = 5
+        port = int(service.plain.rsplit(":", 1)[1])
+        ends = [await asyncio.open_connection("127.0.0.1", port, local_addr=("127.0.0.66", 0)) for _ in range(12)]
+        await eventually(lambda: len(plain) == 5)
+        assert await service.get("/livez") == (200, "ok\n")
+        sweep = asyncio.create_task(plain.sweep(header_seconds=0.2, every=0.05))
+        ends[-1][1].write(b"GET /met")
+        assert await asyncio.wait_for(ends[-1][0].read(), 5) == b""
+        for _, writer in ends:
+            writer.close()
+        sweep.cancel()
+
+
+async def test_a_flood_of_scrapes_makes_one_page_a_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running(tmp_path) as service:
+        monkeypatch.setattr(app, "KEEP_METRICS_SECONDS", 1.0)
+        first = await service.get("/metrics")
+        await service.post(REVIEW)
+        again = [await service.get("/metrics") for _ in range(5)]
+        assert [each == first for each in again] == [True] * 5
+        await asyncio.sleep(1.1)
+        assert await service.get("/metrics") != first
+
+
+@pytest.mark.parametrize(
+    "sent", [b"\x16\x03\x01 what", b"GET /%s HTTP/1.1\r\nHost: x\r\nBad Header\r\n\r\n" % (b"secret" * 500), b"hunter2\r\n\r\n"]
+)
+async def test_bad_http_gets_a_short_answer_and_one_short_line(tmp_path: Path, sent: bytes) -> None:
+    async with running(tmp_path) as service:
+        reader, writer = await service.connect()
+        writer.write(sent + b"\r\n\r\n")
+        head, _, text = (await asyncio.wait_for(reader.read(), 5)).partition(b"\r\n\r\n")
+        assert head.startswith((b"HTTP/1.0 400", b"HTTP/1.1 400"))
+        assert text == b"Bad Request\n"
+        (line,) = service.said("bad HTTP")
+        assert set(line) == {"time", "level", "event", "port", "error"}
+        assert await service.metric('boundtoken_http_refusals_total{code="400"}') >= 1
+        writer.close()
+
+
+async def test_bad_http_a_thousand_times_is_a_few_lines(tmp_path: Path) -> None:
+    async with running(tmp_path) as service:
+        for _ in range(60):
+            reader, writer = await service.connect()
+            writer.write(b"x\r\n\r\n")
+            await reader.read()
+            writer.close()
+        assert len(service.said("bad HTTP")) <= 30
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "br", "deflate, gzip"])
+async def test_a_compressed_body_is_refused(tmp_path: Path, encoding: str) -> None:
+    async with running(tmp_path) as service:
+        status, text = await service.post(REVIEW, headers={"Content-Encoding": encoding})
+        assert (status, text) == (415, "the body must not be compressed; no API server does that\n")
+        assert (await service.post(REVIEW, headers={"Content-Encoding": "identity"}))[0] == 200
+
+
+def test_without_descriptors_the_longest_idle_goes_and_a_line_says_so(tmp_path: Path) -> None:
+    """A process that may open 64 files, 200 idle clients, and a kubelet who wants to know whether it lives."""
+    (tmp_path / "n.yaml").write_text("apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n")
+    with contextlib.ExitStack() as stack:
+        ports = [_free(), _free()]
+        command = [str(Path(sys.executable).parent / "boundtoken"), "serve", "--standalone", str(tmp_path / "n.yaml")]
+        command += ["--listen", f"127.0.0.1:{ports[0]}", "--plain-listen", f"127.0.0.1:{ports[1]}", "--drain-seconds", "0"]
+        log = tmp_path / "log"
+        limited = ["sh", "-c", 'ulimit -n 64; exec "$@"', "sh", *command]
+        process = subprocess.Popen(limited, stderr=stack.enter_context(log.open("wb")))
+        stack.callback(process.wait)
+        stack.callback(process.terminate)
+        deadline = time.monotonic() + 10
+        while "serving" not in log.read_text() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        for _ in range(200):
+            stack.enter_context(socket.create_connection(("127.0.0.1", ports[0]), 2))
+        for _ in range(5):
+            assert asyncio.run(_livez(ports[1])) == 200
+        assert "narrow" in log.read_text() or "cannot be accepted" in log.read_text()
+
+
+def _free() -> int:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        return int(bound.getsockname()[1])
+
+
+async def _livez(port: int) -> int:
+    timeout = aiohttp.ClientTimeout(total=3)
+    async with aiohttp.ClientSession(timeout=timeout) as session, session.get(f"http://127.0.0.1:{port}/livez") as answer:
+        return answer.status

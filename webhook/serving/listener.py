@@ -1,0 +1,117 @@
+"""A listening address: it accepts, and shakes hands where TLS is spoken. What it accepts belongs to `Connections`.
+
+Why not `create_server`: it tells of a connection only when the handshake is over, and until then it could not be counted.
+"""
+
+import asyncio
+import contextlib
+import socket
+import ssl
+
+from .. import metrics
+from ..config import Address
+from ..log import Log
+from .connection import HANDSHAKE_SECONDS, TELL_SECONDS, Connection, Connections
+
+BACKLOG = 1024
+"""In the kernel; more wait in their own."""
+ACCEPTS = 16
+"""At most at once, so that a storm does not keep the loop from who is there already."""
+RECEIVE_BYTES = 1 << 16
+"""Of one connection in the kernel. It counts against the memory limit, and the default goes up to 6 MiB."""
+NO_DESCRIPTOR_SECONDS = 0.1
+CLOSE_SECONDS = 2.0
+"""How long a client may take to say goodbye in TLS."""
+
+
+class Listener:
+    """Accepts connections at one address; `context` is None where no TLS is spoken.
+
+    Raises: OSError, where the address cannot be had
+    """
+
+    def __init__(self, where: Address, connections: Connections, context: ssl.SSLContext | None, log: Log) -> None:
+        self._connections = connections
+        self._context = context
+        self._log = log
+        self._told_at = -TELL_SECONDS
+        self._handshakes: set[asyncio.Task[None]] = set()
+        self._sockets = [_bound(family, address) for family, address in _resolved(where)]
+        self._loop = asyncio.get_running_loop()
+        for each in self._sockets:
+            self._loop.add_reader(each, self._accept, each)
+
+    def close(self) -> None:
+        """Accept no more; what is accepted goes on."""
+        for each in self._sockets:
+            self._loop.remove_reader(each)
+            each.close()
+        self._sockets.clear()
+
+    def _accept(self, listening: socket.socket) -> None:
+        for _ in range(ACCEPTS):
+            try:
+                accepted, address = listening.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as problem:
+                self._pause(listening, problem)
+                return
+            accepted.setblocking(False)
+            connection = self._connections.accepted(str(address[0]))
+            task = connection.handshake = self._loop.create_task(self._greet(accepted, connection))
+            self._handshakes.add(task)
+            task.add_done_callback(self._handshakes.discard)
+
+    def _pause(self, listening: socket.socket, problem: OSError) -> None:
+        """No descriptor or no memory is left: the longest idle connection goes, and soon we try again."""
+        metrics.ACCEPT_ERRORS.inc()
+        if (now := self._loop.time()) - self._told_at >= TELL_SECONDS:
+            self._told_at = now
+            self._log.error("a connection cannot be accepted, the longest idle goes", problem=problem.strerror)
+        self._connections.make_room()
+        self._loop.remove_reader(listening)
+        self._loop.call_later(NO_DESCRIPTOR_SECONDS, self._go_on, listening)
+
+    def _go_on(self, listening: socket.socket) -> None:
+        if listening in self._sockets:
+            self._loop.add_reader(listening, self._accept, listening)
+
+    async def _greet(self, accepted: socket.socket, connection: Connection) -> None:
+        tls = self._context
+        try:
+            await self._loop.connect_accepted_socket(
+                lambda: connection,
+                accepted,
+                ssl=tls,
+                ssl_handshake_timeout=HANDSHAKE_SECONDS if tls else None,
+                ssl_shutdown_timeout=CLOSE_SECONDS if tls else None,
+            )
+        except OSError as problem:
+            if isinstance(problem, ConnectionAbortedError):
+                self._connections.cut(connection, "handshake")
+        finally:
+            if connection.handshake is not None:
+                connection.handshake = None
+                self._connections.left(connection)
+                accepted.close()
+
+
+def _resolved(where: Address) -> list[tuple[int, tuple[str, int]]]:
+    found = socket.getaddrinfo(where.host or None, where.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    return list(dict.fromkeys((family, (str(address[0]), where.port)) for family, _, _, _, address in found))
+
+
+def _bound(family: int, address: tuple[str, int]) -> socket.socket:
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    with contextlib.ExitStack() as on_failure:
+        on_failure.callback(bound.close)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)
+        if family == socket.AF_INET6:
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        bound.setblocking(False)
+        bound.bind(address)
+        bound.listen(BACKLOG)
+        on_failure.pop_all()
+    return bound
