@@ -106,7 +106,7 @@ def test_the_core_finds_exactly_this(path: Path) -> None:
     pod = msgspec.json.decode(json.dumps(fixture.pod), type=finals.FinalPod)
     cluster = ClusterLayer(api_audiences=(API_AUDIENCE,))
     namespace = a_namespace(cluster, allowed_audiences=ALLOWED, enforce=fixture.level, enforce_version=fixture.version)
-    found = enforcement.violations("enforce", pod, cluster, namespace, LEGACY)
+    found = enforcement.violations("enforce", rules.Looked(pod), cluster, namespace, LEGACY)
     assert [f'{each.rule} {each.field} {each.place[0]} "{each.place[1]}"' for each in found] == fixture.expected
 
 

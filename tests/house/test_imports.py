@@ -19,6 +19,7 @@ CORE_MAY = {
     "enum",
     "functools",
     "hashlib",
+    "itertools",
     "msgspec",
     "re",
     "string",

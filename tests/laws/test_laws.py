@@ -232,7 +232,9 @@ def test_no_fault_is_lost_between_policy_and_reply(pod: Json, given_: dict[str, 
 
 
 def _findings(spec: finals.FinalSpec) -> set[tuple[str, str, str]]:
-    found = rules.evaluate(FinalPod(spec=spec), Demand("strict", "v1"), Limits(maximum=3600, api_audiences=("api",)))
+    found = rules.evaluate(
+        rules.Looked(FinalPod(spec=spec)), Demand("strict", "v1"), Limits(maximum=3600, api_audiences=("api",))
+    )
     return {(each.rule, each.field, each.problem) for each in found}
 
 

@@ -23,7 +23,7 @@ from .patch import Operation
 from .pods import CronJob, Pod, Workload, same_path
 from .policy import ClusterLayer, Fault, NamespaceLayer, Resolution
 from .review import Request, Response, encode_patch
-from .text import limited, quoted
+from .text import cut_bytes, limited, quoted
 
 Outcome = Literal["patched", "unchanged", "failed", "denied", "warned"]
 Reason = Literal[
@@ -88,7 +88,7 @@ def respond(uid: str, verdict: Verdict) -> Response:
     if verdict.policy:
         audit["policy"] = verdict.policy
     if verdict.faults:
-        audit["faults"] = "; ".join(map(str, verdict.faults))
+        audit["faults"] = cut_bytes("; ".join(map(str, verdict.faults)))
     warnings = verdict.warnings or msgspec.UNSET
     if not verdict.operations:
         return Response(uid, True, warnings, audit)
@@ -189,12 +189,14 @@ def _judge_workload(workload: Workload | CronJob, old: Workload | CronJob | None
 
 def _unknown_containers(
     layer: str, annotations: dict[str, str], wanted: policy.TokenPolicy, known: Iterable[str]
-) -> Iterator[Fault]:
+) -> list[Fault]:
     there = set(known)
-    for name in wanted.skip_containers:
-        if name not in there:
-            text = annotations.get(names.SKIP_CONTAINERS, "")
-            yield Fault(layer, names.SKIP_CONTAINERS, text, f"there is no container {quoted(name)}")
+    unknown = [name for name in wanted.skip_containers if name not in there]
+    text = annotations.get(names.SKIP_CONTAINERS, "")
+    return [
+        Fault(layer, names.SKIP_CONTAINERS, text, f"there is no container {quoted(name)}")
+        for name in unknown[: names.MAX_FAULTS]
+    ] + policy.more_faults(layer, len(unknown))
 
 
 def _advice(settled: Resolution, reason: Reason, cluster: ClusterLayer) -> Iterator[str]:

@@ -21,14 +21,12 @@ from .finals import FinalPod, FinalSpec, FinalTemplate, FinalWorkload, Secret, T
 from .limits import Limits
 from .policy import ClusterLayer, Fault, NamespaceLayer
 from .review import FinalRequest, Response, Status
-from .rules import Violation
-from .text import cut, limited, quoted
+from .rules import Looked, Violation
+from .text import cut, cut_bytes, limited, quoted
 
 Decision = Literal["allow", "deny", "exempt"]
 MAX_MESSAGE_CHARS = 5000
 """Of a denial: the API server drops a policy's message above 5 KiB, and the two judges say the same."""
-MAX_AUDIT_CHARS = 8192
-"""Of the violations in one audit annotation: they are in a log line together with everything else."""
 ENFORCES, UNDER_FLOOR = ' enforces "{demand}"', ' under the cluster\'s enforceFloor "{floor}"'
 UNLESS = "unless the service account opts out"
 
@@ -75,7 +73,7 @@ def judge(
     faults = tuple(fault for fault in namespace.resolution.faults if fault.annotation in _DEMANDS)
     audit = {"policy": policy_text(namespace, cluster)}
     if faults:
-        audit["error"] = "; ".join(map(str, faults))
+        audit["error"] = cut_bytes("; ".join(map(str, faults)))
     modes = _modes(request, cluster, namespace)
     if not modes:
         return Judgement("not-enforced", audit=audit if faults else {}, faults=faults)
@@ -83,7 +81,7 @@ def judge(
         evaluations: tuple[tuple[Decision, Mode, Level], ...] = tuple(("exempt", mode, level) for mode, level in modes)
         return Judgement("exempt", audit={**audit, "exempt": exempt}, evaluations=evaluations, faults=faults)
     pod, unless = _pod(request, namespace)
-    found = {mode: violations(mode, pod, cluster, namespace, legacy_tokens) for mode, _ in modes}
+    found = _found(modes, Looked(pod), cluster, namespace, legacy_tokens)
     if unless:
         found = {mode: tuple(map(_conditional, each)) for mode, each in found.items()}
     judgement = _judged(request.namespace, cluster, namespace, found)
@@ -99,13 +97,31 @@ def respond(uid: str, judgement: Judgement) -> Response:
 
 
 def violations(
-    mode: Mode, pod: FinalPod, cluster: ClusterLayer, namespace: NamespaceLayer, legacy_tokens: frozenset[str] | None = None
+    mode: Mode, pod: Looked, cluster: ClusterLayer, namespace: NamespaceLayer, legacy_tokens: frozenset[str] | None = None
 ) -> tuple[Violation, ...]:
     """What about this pod violates what the namespace, or under `enforce` the cluster's floor, demands."""
     demand = namespace.demands.of(mode)
     floor = cluster.enforce_floor if mode == "enforce" else "off"
     measure = limits_of(cluster, namespace, demand.level, floor, legacy_tokens)
     return rules.evaluate(pod, demand, measure, floor)
+
+
+def _found(
+    modes: list[tuple[Mode, Level]],
+    pod: Looked,
+    cluster: ClusterLayer,
+    namespace: NamespaceLayer,
+    legacy_tokens: frozenset[str] | None,
+) -> dict[Mode, tuple[Violation, ...]]:
+    """The violations for each mode; modes that demand the same are measured once."""
+    measured: dict[tuple[Demand, Level], tuple[Violation, ...]] = {}
+    found: dict[Mode, tuple[Violation, ...]] = {}
+    for mode, _ in modes:
+        demanded = namespace.demands.of(mode), cluster.enforce_floor if mode == "enforce" else "off"
+        if demanded not in measured:
+            measured[demanded] = violations(mode, pod, cluster, namespace, legacy_tokens)
+        found[mode] = measured[demanded]
+    return found
 
 
 def limits_of(
@@ -236,7 +252,7 @@ def _judged(name: str, cluster: ClusterLayer, namespace: NamespaceLayer, found: 
     )
     audit: dict[str, str] = {}
     if "audit" in said:
-        audit["violations"] = cut(f"{own.audit}: " + ". ".join(said["audit"]), MAX_AUDIT_CHARS)
+        audit["violations"] = cut_bytes(f"{own.audit}: " + ". ".join(said["audit"]))
     reason: Reason = "violates" if said else "complies"
     if "enforce" in said:
         message = denial(demand_text(name, own.enforce, cluster.enforce_floor), said["enforce"])

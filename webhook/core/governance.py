@@ -5,6 +5,8 @@ may be exempt. The same under dryRun: the API server does not honour it for Toke
 (pkg/registry/core/serviceaccount/storage/token.go; seen on 1.37).
 """
 
+from itertools import islice
+
 from . import names
 from .finals import Secret, TokenRequest, UserInfo
 from .limits import Limits
@@ -66,8 +68,9 @@ def token_request(held: TokenRequest, limits: Limits) -> list[str]:
             problems.append(ONE_YEAR.format(**fill))
     elif limits.is_too_long(names.API_DEFAULT_EXPIRATION_SECONDS if asked is None else asked):
         problems.append(LIFETIME.format(**fill))
-    if strange := [audience for audience in audiences if not limits.allows(audience)]:
-        problems.append(AUDIENCE.format(audiences=cut(", ".join(map(displayed, strange)), MAX_LIST_CHARS), **fill))
+    strange = (audience for audience in audiences if not limits.allows(audience))
+    if listed := list(islice(strange, MAX_LIST_CHARS)):  # more would not be shown
+        problems.append(AUDIENCE.format(audiences=cut(", ".join(map(displayed, listed)), MAX_LIST_CHARS), **fill))
     return problems
 
 

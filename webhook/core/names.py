@@ -95,6 +95,12 @@ INVISIBLE: Final = (
 between releases of Go, and so between API servers."""
 DISPLAYED_AUDIENCE: Final = "[!-~]{1,200}"  # ours: printable ASCII, which both judges show alike
 MAX_AUDIENCE_LIST_CHARS: Final = 8192  # ours: about a hundred URLs; the API server's policy reads the list for each pod
+MAX_ANNOTATIONS_CHARS: Final = 256 << 10  # ours together: apimachinery TotalAnnotationSizeLimitB; it looks after us
+MAX_TOKENS: Final = 64  # further tokens of a pod: each is a TokenRequest of its node every few minutes
+MAX_FAULTS: Final = 64  # told of one object; four times what warnings have room for
+MAX_GUESSES: Final = 4  # names that are looked up for "did you mean": each costs as much as a whole review
+MAX_LISTED: Final = 10  # audiences in one sentence
 MAX_FILE_NAME_CHARS: Final = 255  # NAME_MAX of Linux
 MAX_WARNING_CHARS: Final = 256  # the API server truncates longer ones once all together pass 4096
+MAX_AUDIT_BYTES: Final = 8000  # of one audit annotation: log shippers cut lines at 16 KiB, and others stand beside it
 MAX_WARNINGS: Final = 15  # 16 * 256 = 4096, apiserver/pkg/endpoints/filters/warning.go; the last says how many more

@@ -10,7 +10,7 @@ without the pod's wish, the second leaves no token at all. Both can only shorten
 
 import difflib
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
 import msgspec
@@ -134,7 +134,7 @@ def steering(annotations: Mapping[str, str] | None) -> dict[str, str]:
 
 def resolve_namespace(cluster: ClusterLayer, annotations: Mapping[str, str]) -> NamespaceLayer:
     """What holds in a namespace with these annotations, for every pod that asks for nothing itself."""
-    faults = list(_misplaced("namespace", annotations, names.FOR_NAMESPACES))
+    faults = _misplaced("namespace", annotations, names.FOR_NAMESPACES)
     own_locks = _read("namespace", LOCKS, annotations, cluster.locks, faults)
     locks = cluster.locks.with_stricter(Locks(**own_locks))
     demanded, problems = demands.read(annotations)
@@ -171,7 +171,9 @@ def resolve(namespace: NamespaceLayer, annotations: Mapping[str, str] | None, la
     else:
         return base
     assert annotations is not None  # noqa: S101
-    faults = list(_misplaced(layer, annotations, names.FOR_PODS))
+    if (too_much := too_large(layer, annotations)) is not None:
+        return msgspec.structs.replace(base, faults=(*base.faults, too_much))
+    faults = _misplaced(layer, annotations, names.FOR_PODS)
     asked = _read(layer, WISHES, annotations, namespace.locks, faults)
     if not namespace.locks.pod_overrides:
         asked = _tightening(layer, asked, namespace, annotations, faults)
@@ -229,19 +231,46 @@ def _tightening(
     return kept
 
 
-def _misplaced(layer: str, annotations: Mapping[str, str], known: frozenset[str]) -> Iterator[Fault]:
-    for name, value in annotations.items():
-        if not name.startswith(names.DOMAIN) or name in known or (layer != "namespace" and name in names.OURS_ON_PODS):
-            continue
+def too_large(layer: str, annotations: Mapping[str, str]) -> Fault | None:
+    """The one fault of an object whose annotations of our domain are longer than the API server takes; nothing is read then."""
+    size = sum(len(name) + len(value) for name, value in annotations.items() if name.startswith(names.DOMAIN))
+    if size <= names.MAX_ANNOTATIONS_CHARS:
+        return None
+    problem = f"ignored, all of them: together they must have at most {names.MAX_ANNOTATIONS_CHARS} characters, and have {size}"
+    return Fault(layer, f"{names.DOMAIN}*", "", problem)
+
+
+def _misplaced(layer: str, annotations: Mapping[str, str], known: frozenset[str]) -> list[Fault]:
+    """A fault for each annotation of our domain that is none, or does not belong there; the last says how many more."""
+    found = [
+        (name, value)
+        for name, value in annotations.items()
+        if name.startswith(names.DOMAIN) and name not in known and (layer == "namespace" or name not in names.OURS_ON_PODS)
+    ]
+    if not found:
+        return []
+    guesses = {each.removeprefix(names.DOMAIN): each for each in sorted(known)}
+    faults = []
+    for number, (name, value) in enumerate(found[: names.MAX_FAULTS]):
         if name in names.OURS_ON_PODS:
             problem = "ignored, it is written by boundtoken and belongs on pods"
         elif name in names.FOR_NAMESPACES or name in names.FOR_PODS:
             problem = f"ignored, it belongs on {'namespaces' if name in names.FOR_NAMESPACES else 'pods'} only"
         else:
-            short = {each.removeprefix(names.DOMAIN): each for each in sorted(known)}
-            meant = difflib.get_close_matches(name.removeprefix(names.DOMAIN)[:100].lower(), short, n=1)
-            problem = "ignored, there is no such annotation" + (f"; did you mean {short[meant[0]]}?" if meant else "")
-        yield Fault(layer, name, value, problem)
+            problem = "ignored, there is no such annotation" + (_meant(name, guesses) if number < names.MAX_GUESSES else "")
+        faults.append(Fault(layer, name, value, problem))
+    return faults + more_faults(layer, len(found))
+
+
+def more_faults(layer: str, found: int) -> list[Fault]:
+    """What stands for the faults that are not told of one by one."""
+    more = found - names.MAX_FAULTS
+    return [Fault(layer, f"{names.DOMAIN}*", "", f"and {more} more faults of this kind")] if more > 0 else []
+
+
+def _meant(name: str, guesses: Mapping[str, str]) -> str:
+    meant = difflib.get_close_matches(name.removeprefix(names.DOMAIN)[:40].lower(), guesses, n=1)
+    return f"; did you mean {guesses[meant[0]]}?" if meant else ""
 
 
 def _settle(defaults: TokenPolicy, asked: Mapping[str, Any], locks: Locks) -> TokenPolicy:

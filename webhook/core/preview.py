@@ -13,7 +13,7 @@ from .finals import FinalPod, FinalSpec, Namespace
 from .limits import Limits
 from .pods import Metadata, View, is_automounted
 from .policy import ClusterLayer, NamespaceLayer
-from .rules import Violation
+from .rules import Looked, Violation
 from .text import limited, quoted
 
 TEMPLATE_HASH = "pod-template-hash"  # apps/v1 DefaultDeploymentUniqueLabelKey
@@ -126,12 +126,12 @@ class Preview:
             exempt = enforcement.exempt_by_pod(pod.spec, self._namespace, self._cluster)
             if pod.status.phase in ("Succeeded", "Failed") or exempt:
                 continue
-            final = FinalPod(pod.metadata, pod.spec)
+            looked = Looked(FinalPod(pod.metadata, pod.spec))
             if "enforce" in self._found and pod.relies_on_injection:
                 relying = self._critical if pod.is_of_the_cluster else self._relying
                 relying[pod.owner] = relying.get(pod.owner, 0) + 1
             for mode, found in self._found.items():
-                violations = enforcement.violations(mode, final, self._cluster, self._layer, self._legacy_tokens)
+                violations = enforcement.violations(mode, looked, self._cluster, self._layer, self._legacy_tokens)
                 for sentence in rules.sentences(map(_unnumbered, violations)):
                     owners = found.setdefault(sentence, {})
                     owners[pod.owner] = owners.get(pod.owner, 0) + 1

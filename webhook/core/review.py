@@ -117,6 +117,12 @@ class _RawReview(View, frozen=True):
     request: _RawRequest | None = None
 
 
+LARGE_BYTES = 128 << 10
+"""Of a body whose objects are counted before it is decoded; counting costs a tenth of the decoding."""
+SPARED_OBJECTS, BYTES_FOR_AN_OBJECT = 8192, 12
+"""What an API server sends has longer objects on average: the shortest, `"f:x":{},` of managedFields, need nine bytes and stand
+beside what they are about. Made of `{}` alone, a body would need 25 times its length in memory."""
+
 _POD_REVIEW = msgspec.json.Decoder(_PodReview)
 _RAW_REVIEW = msgspec.json.Decoder(_RawReview)
 _ENCODER = msgspec.json.Encoder()
@@ -129,6 +135,7 @@ def decode(body: bytes | bytearray) -> Request:
 
     Raises: MalformedReview, for any bytes that are none; it names the place and what is there instead
     """
+    _refuse_crumbs(body)
     try:
         quick = _POD_REVIEW.decode(body)
     except _BAD_BYTES:
@@ -173,6 +180,7 @@ def decode_final(body: bytes | bytearray) -> FinalRequest:
 
     Raises: MalformedReview, as `decode`
     """
+    _refuse_crumbs(body)
     try:
         raw = _head(body)
         view: Any = VIEWS.get((raw.kind.group, raw.kind.kind))
@@ -180,6 +188,12 @@ def decode_final(body: bytes | bytearray) -> FinalRequest:
         return FinalRequest(**_head_fields(raw), user_info=raw.user_info, object=held, old_object=old)
     except _BAD_BYTES as problem:
         raise _unreadable(problem) from problem
+
+
+def _refuse_crumbs(body: bytes | bytearray) -> None:
+    """Raises: MalformedReview, where a large body is made of more objects than an API server would send in it"""
+    if len(body) > LARGE_BYTES and (found := body.count(b"{")) > (most := SPARED_OBJECTS + len(body) // BYTES_FOR_AN_OBJECT):
+        raise MalformedReview(f"a body of {len(body)} bytes must have at most {most} objects, and has {found}")
 
 
 def _unreadable(problem: Exception) -> MalformedReview:

@@ -11,7 +11,7 @@ that are made after the pod, a Secret that a container reads through the API, wh
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from functools import cached_property, partial
 from typing import NamedTuple
 
 import msgspec
@@ -48,10 +48,33 @@ class Violation(msgspec.Struct, frozen=True):
     """What it depends on, where that is not known."""
 
 
+class Looked:
+    """A pod with what several checks look at, found once."""
+
+    def __init__(self, pod: FinalPod) -> None:
+        self.pod = pod
+        self.holding: list[tuple[str, bool, list[pods.TokenSource]]] = []
+        """The volumes that hold tokens: their names, whether they are automounted ones, their tokens."""
+        for volume in pod.spec.volumes or ():
+            if volume.projected is not None and (tokens := list(volume.tokens)):
+                self.holding.append((volume.name, pods.is_automounted(volume), tokens))
+
+    @cached_property
+    def token_mounts(self) -> list[tuple[str, FinalContainer, FinalMount]]:
+        """Every mount of such a volume, with its container and the field that one stands in."""
+        holding = {name for name, _, _ in self.holding}
+        return [
+            (kind, container, mount)
+            for kind, container in (self.pod.spec.everyone() if holding else ())
+            for mount in container.volume_mounts or ()
+            if mount.name in holding
+        ]
+
+
 class Check(NamedTuple):
     """One thing that a rule looks for. The texts may name `{maximum}`, `{advised}` and `{allowed}` of the limits."""
 
-    find: Callable[[FinalPod, Limits], Iterator[Found]]
+    find: Callable[[Looked, Limits], Iterator[Found]]
     problem: str
     fix: str
     name: str = ""
@@ -73,49 +96,52 @@ class Rule(NamedTuple):
     checks: tuple[Check, ...]
 
 
-def _lasts_a_year(pod: FinalPod, limits: Limits, *, automounted: bool) -> Iterator[Found]:
-    for volume in pod.spec.volumes or () if limits.is_too_long(names.YEAR_SECONDS) else ():
-        for token in volume.tokens if pods.is_automounted(volume) is automounted else ():
+def _lasts_a_year(pod: Looked, limits: Limits, *, automounted: bool) -> Iterator[Found]:
+    for name, is_automounted, tokens in pod.holding if limits.is_too_long(names.YEAR_SECONDS) else ():
+        for token in tokens if is_automounted is automounted else ():
             if limits.is_extended(token.expiration_seconds, (token.audience or "",)):
-                yield f"{TOKEN}.expirationSeconds", ("volume", volume.name), ""
+                yield f"{TOKEN}.expirationSeconds", ("volume", name), ""
 
 
-def _lives_too_long(pod: FinalPod, limits: Limits) -> Iterator[Found]:
-    for volume in pod.spec.volumes or ():
-        for token in volume.tokens:
-            seconds = names.API_DEFAULT_EXPIRATION_SECONDS if token.expiration_seconds is None else token.expiration_seconds
-            if limits.is_too_long(seconds) and not limits.is_extended(seconds, (token.audience or "",)):
-                yield f"{TOKEN}.expirationSeconds", ("volume", volume.name), f"{seconds} s"
+def _lives_too_long(pod: Looked, limits: Limits) -> Iterator[Found]:
+    maximum = limits.maximum
+    for name, _, tokens in pod.holding:
+        for token in tokens:
+            seconds = token.expiration_seconds
+            if seconds is None:
+                seconds = names.API_DEFAULT_EXPIRATION_SECONDS
+            if seconds > maximum and not limits.is_extended(seconds, (token.audience or "",)):
+                yield f"{TOKEN}.expirationSeconds", ("volume", name), f"{seconds} s"
 
 
-def _is_for_another(pod: FinalPod, limits: Limits) -> Iterator[Found]:
-    for volume in pod.spec.volumes or ():
-        for token in volume.tokens:
-            if not limits.allows(token.audience or ""):
-                yield f"{TOKEN}.audience", ("volume", volume.name), displayed(token.audience or "")
+def _is_for_another(pod: Looked, limits: Limits) -> Iterator[Found]:
+    for name, _, tokens in pod.holding if limits.allowed_audiences is not None else ():
+        for token in tokens:
+            if token.audience and not limits.allows(token.audience):
+                yield f"{TOKEN}.audience", ("volume", name), displayed(token.audience)
 
 
-def _is_automounted(pod: FinalPod, _limits: Limits) -> Iterator[Found]:
-    for volume in pod.spec.volumes or ():
-        if pods.is_automounted(volume):
-            yield f"{VOLUMES}.projected", ("volume", volume.name), ""
+def _is_automounted(pod: Looked, _limits: Limits) -> Iterator[Found]:
+    for name, is_automounted, _ in pod.holding:
+        if is_automounted:
+            yield f"{VOLUMES}.projected", ("volume", name), ""
 
 
-def _is_writable(pod: FinalPod, _limits: Limits) -> Iterator[Found]:
-    for kind, container, mount in _token_mounts(pod):
+def _is_writable(pod: Looked, _limits: Limits) -> Iterator[Found]:
+    for kind, container, mount in pod.token_mounts:
         if not mount.read_only:
             yield f"spec.{kind}.volumeMounts.readOnly", (KINDS[kind], container.name), f"volume {mount.name}"
 
 
-def _is_by_sub_path(pod: FinalPod, _limits: Limits) -> Iterator[Found]:
-    for kind, container, mount in _token_mounts(pod):
+def _is_by_sub_path(pod: Looked, _limits: Limits) -> Iterator[Found]:
+    for kind, container, mount in pod.token_mounts:
         if mount.sub_path or mount.sub_path_expr:
             field = "subPath" if mount.sub_path else "subPathExpr"
             yield f"spec.{kind}.volumeMounts.{field}", (KINDS[kind], container.name), f"volume {mount.name}"
 
 
-def _is_legacy(pod: FinalPod, limits: Limits) -> Iterator[Found]:
-    for field, place, secret in _secrets(pod) if limits.legacy_tokens else ():
+def _is_legacy(pod: Looked, limits: Limits) -> Iterator[Found]:
+    for field, place, secret in _secrets(pod.pod) if limits.legacy_tokens else ():
         if secret in (limits.legacy_tokens or ()):
             yield field, place, f"Secret {displayed(secret)}"
 
@@ -257,21 +283,29 @@ _OF: dict[tuple[Level, str], tuple[Rule, ...]] = {
 }
 
 
-def evaluate(pod: FinalPod, demand: Demand, limits: Limits, floor: Level = "off") -> tuple[Violation, ...]:
-    """Everything about this pod that violates the demand or the floor, rule by rule."""
+def evaluate(pod: Looked, demand: Demand, limits: Limits, floor: Level = "off") -> tuple[Violation, ...]:
+    """What about this pod violates the demand or the floor, rule by rule; of each thing as much as a sentence shows."""
     asked, least = _OF[demand.level, demand.version], _OF[floor, LATEST]
     rules = asked if floor == "off" else [rule for rule in RULES if rule in asked or rule in least]
     return tuple(violation for rule in rules for check in rule.checks for violation in _violations(rule, check, pod, limits))
 
 
-def _violations(rule: Rule, check: Check, pod: FinalPod, limits: Limits) -> Iterator[Violation]:
+def _violations(rule: Rule, check: Check, pod: Looked, limits: Limits) -> Iterator[Violation]:
     texts: tuple[str, str] | None = None
-    for field, place, value in check.find(pod, limits):
+    last, told = None, 0
+    for found in check.find(pod, limits):
+        field, place, value = found
+        if found == last and not value:
+            continue
+        last = found
         if texts is None:
             others = f", or use one of {limits.allowed_text}" if limits.allowed_text else ""
             fill = {"maximum": limits.maximum, "advised": limits.advised, "allowed": others}
             texts = check.problem.format(**fill), check.fix.format(**fill)
         yield Violation(rule.slug, field, place, value, *texts)
+        told += len(value) + 2
+        if told > 2 * MAX_PLACES_CHARS:
+            return
 
 
 def sentences(violations: Iterable[Violation]) -> list[str]:
@@ -290,15 +324,6 @@ def sentences(violations: Iterable[Violation]) -> list[str]:
 def _place(place: Place, values: list[str]) -> str:
     kind, name = place
     return f"{kind} {quoted(name, 63)}" + (f" ({', '.join(values)})" if values[0] else "")
-
-
-def _token_mounts(pod: FinalPod) -> Iterator[tuple[str, FinalContainer, FinalMount]]:
-    """Every mount of a volume that holds a token, with its container and the field that one stands in."""
-    holding = {volume.name for volume in pod.spec.volumes or () if volume.holds_a_token}
-    for kind, container in pod.spec.everyone() if holding else ():
-        for mount in container.volume_mounts or ():
-            if mount.name in holding:
-                yield kind, container, mount
 
 
 def _secrets(pod: FinalPod) -> Iterator[tuple[str, Place, str]]:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from itertools import islice
 
 from . import names
 
@@ -27,12 +28,19 @@ def cut(sentence: str, most: int = names.MAX_WARNING_CHARS) -> str:
     return sentence if len(sentence) <= most else sentence[: most - 1] + "…"
 
 
+def cut_bytes(text: str, most: int = names.MAX_AUDIT_BYTES) -> str:
+    """`text`, with an ellipsis where it was longer than `most` bytes of UTF-8."""
+    if len(text) * 4 <= most or len(encoded := text.encode(errors="replace")) <= most:
+        return text
+    return encoded[: most - 3].decode(errors="ignore") + "…"
+
+
 def limited(sentences: Iterable[str], where: str = "") -> tuple[str, ...]:
     """Warnings of a length and a number that reach their reader; the last says how many more there are, and where."""
-    said = [cut(sentence) for sentence in sentences]
-    if len(said) <= names.MAX_WARNINGS:
-        return tuple(said)
-    return (*said[: names.MAX_WARNINGS], f"{names.DOMAIN}*: and {len(said) - names.MAX_WARNINGS} more{where}")
+    rest = iter(sentences)
+    said = tuple(cut(sentence) for sentence in islice(rest, names.MAX_WARNINGS))
+    more = sum(1 for _ in rest)
+    return (*said, f"{names.DOMAIN}*: and {more} more{where}") if more else said
 
 
 def _escaped(char: str) -> str:

@@ -100,6 +100,8 @@ def tokens(text: str, locks: Locks) -> Parsed:
     """All of `file=audience[;seconds],…` or nothing: one bad entry makes the whole value bad."""
     found: dict[str, Token] = {}
     remarks: list[str] = []
+    if (number := text.count(",") + 1) > names.MAX_TOKENS:
+        raise ValueError(f"must be at most {names.MAX_TOKENS} tokens, and there are {number}")
     for item in items(text):
         token, said = _token(item, locks)
         if token.file in found:
@@ -165,4 +167,8 @@ def _whole_seconds(text: str) -> int:
 
 
 def _listed(allowed: Iterable[str]) -> str:
-    return ", ".join(map(quoted, sorted(allowed))) or "none but the API server's own, which is asked for with an empty value"
+    listed = sorted(allowed)
+    if not listed:
+        return "none but the API server's own, which is asked for with an empty value"
+    more = f" and {len(listed) - names.MAX_LISTED} more" if len(listed) > names.MAX_LISTED else ""
+    return ", ".join(map(quoted, listed[: names.MAX_LISTED])) + more

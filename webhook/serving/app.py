@@ -21,7 +21,7 @@ from ..errors import MalformedReview
 from ..log import Log
 from ..pki.replicas import CERTIFICATE_PATH
 from .announce import Announcer, count
-from .aside import BIG_BYTES, Aside, here
+from .aside import BIG_BYTES, Aside, Run, here
 from .bodies import Body, TooLarge, TooSlow, read_body
 from .judging import Judge
 from .reply import Reply
@@ -65,7 +65,8 @@ class Door:
         body: Body = b""
         try:
             body = await read_body(http)
-            return Reply(await (self._mutate(body, http) if path == "/mutate" else self._validate(body, http)))
+            run = self._aside.runner(http) if len(body) > BIG_BYTES else here
+            return Reply(await (self.mutate(body, run) if path == "/mutate" else self.validate(body, run)))
         except Unjudged as problem:
             return _sentence(500, str(problem))
         except MalformedReview as problem:
@@ -93,16 +94,19 @@ class Door:
             return _sentence(405, "must be a GET", {"Allow": "GET"})
         return web.Response(body=self._certificate(), content_type="application/x-pem-file")
 
-    async def _mutate(self, body: Body, http: web.BaseRequest) -> bytes:
+    async def mutate(self, body: Body, run: Run = here) -> bytes:
+        """The reply to a review, worked out by `run` and announced.
+
+        Raises: MalformedReview
+        """
         start = perf_counter()
-        big = len(body) > BIG_BYTES
-        request = await self._aside.run(http, review.decode, body) if big else review.decode(body)
+        request = review.decode(body) if run is here else await run(review.decode, body)
         namespace = self.namespaces.get(request.namespace)
         try:
             if namespace is None and admission.needs_namespace(request, self.namespaces.cluster):
                 namespace = await self.namespaces.find(request.namespace)
-            if big:
-                decided = await self._aside.run(http, decide, request, self.namespaces.cluster, namespace)
+            if run is not here:
+                decided = await run(decide, request, self.namespaces.cluster, namespace)
                 return self._told(request, *decided, start)
         except ConnectionError:
             raise
@@ -110,14 +114,13 @@ class Door:
             return self._allowed(request, problem, start)
         return self.answer(request, namespace, start)
 
-    async def _validate(self, body: Body, http: web.BaseRequest) -> bytes:
-        """The judgement, announced.
+    async def validate(self, body: Body, run: Run = here) -> bytes:
+        """The judgement, worked out by `run` and announced.
 
         Raises: MalformedReview; Unjudged, so that the failurePolicy of the entry decides: Fail where enforcement was asked
         for, Ignore elsewhere. A pod that we could not judge is not called compliant.
         """
         start = perf_counter()
-        run = self._aside.runner(http) if len(body) > BIG_BYTES else here
         request = await run(review.decode_final, body)
         try:
             judgement = await self._judge.judge(request, run)

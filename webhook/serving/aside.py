@@ -35,20 +35,13 @@ class Aside:
         self._thread = ThreadPoolExecutor(1, "review")
         self._turn = asyncio.Lock()
 
-    async def run(self, http: web.BaseRequest, work: Callable[Given, Made], *given: Given.args, **named: Given.kwargs) -> Made:
-        """What `work` gives.
-
-        Raises: ConnectionResetError, where nobody waits for the answer any more
-        """
-        async with self._turn:
-            if http.transport is None or http.transport.is_closing():
-                raise ConnectionResetError("the caller has hung up")
-            return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: work(*given, **named))
-
     def runner(self, http: web.BaseRequest) -> Run:
-        """The same for one request."""
+        """Runs what belongs to one request; raises ConnectionResetError where nobody waits for its answer any more."""
 
         async def run(work: Callable[Given, Made], *given: Given.args, **named: Given.kwargs) -> Made:
-            return await self.run(http, work, *given, **named)
+            async with self._turn:
+                if http.transport is None or http.transport.is_closing():
+                    raise ConnectionResetError("the caller has hung up")
+                return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: work(*given, **named))
 
         return run

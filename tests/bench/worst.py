@@ -1,0 +1,287 @@
+"""The worst reviews: what an attack found, and a search that climbs towards worse ones. Each is measured beside `json.loads`.
+
+The bound (contract.md section 5): a review costs at most 4 times what `json.loads` of it needs, and 2 ms; in memory at most
+16 times its length. Two MiB of memory are spared, which is nothing beside the process, so that small bodies are not measured by a
+ratio that means nothing.
+"""
+
+import asyncio
+import dataclasses
+import gc
+import json
+import os
+import random
+import time
+import tracemalloc
+from collections.abc import Callable
+from typing import Any
+
+from tests.pods import Json, a_review
+from webhook.cluster.legacy import LegacyTokens
+from webhook.cluster.namespaces import Namespaces
+from webhook.core import names
+from webhook.core.policy import ClusterLayer
+from webhook.errors import MalformedReview
+from webhook.log import Log
+from webhook.serving.announce import Announcer
+from webhook.serving.app import Door
+from webhook.serving.judging import Judge
+
+MOST_CPU, SPARED_SECONDS = 4.0, 0.002
+MOST_MEMORY, SPARED_BYTES = 16.0, 2 << 20
+AUDIENCES = ",".join(f"https://audience-{number}.example.com" for number in range(200))[: names.MAX_AUDIENCE_LIST_CHARS]
+NAMESPACE = {
+    names.INJECT: "enabled",
+    names.AUTOMOUNT: "disabled",
+    names.ENFORCE: "strict",
+    names.WARN: "bound",
+    names.AUDIT: "strict",
+    names.ALLOWED_AUDIENCES: AUDIENCES.rpartition(",")[0],
+}
+LENGTHS = (1, 10, 100, 1_000, 10_000, 50_000)
+
+
+@dataclasses.dataclass(frozen=True)
+class Shape:
+    """What a body is made of: how many of everything, and which of a few kinds."""
+
+    route: str = "/mutate"
+    kind: str = "Pod"
+    containers: int = 1
+    container: str = "named"
+    mounts: int = 0
+    mount: str = "other"
+    volumes: int = 0
+    volume: str = "empty"
+    sources: int = 0
+    source: str = "own audience"
+    skips: int = 0
+    annotations: int = 0
+    annotation: str = "unknown"
+    tokens: int = 0
+    audiences: int = 0
+
+    def body(self) -> bytes:
+        """The review."""
+        held = self._object()
+        request = {**a_review(held)["request"], **self._request(), "object": held}
+        review = {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request}
+        return json.dumps(review, separators=(",", ":")).encode()
+
+    def _request(self) -> Json:
+        groups = {
+            "Pod": ("", "pods", ""),
+            "Deployment": ("apps", "deployments", ""),
+            "TokenRequest": ("authentication.k8s.io", "serviceaccounts", "token"),
+        }
+        group, resource, sub = groups[self.kind]
+        return {
+            "kind": {"group": group, "version": "v1", "kind": self.kind},
+            "resource": {"group": group, "version": "v1", "resource": resource},
+            "subResource": sub,
+            "userInfo": {"username": "eve", "groups": ["g"] * self.audiences},
+        }
+
+    def _object(self) -> Json:
+        if self.kind == "TokenRequest":
+            return {"metadata": {"name": "x"}, "spec": {"audiences": ["x"] * self.audiences, "expirationSeconds": 1 << 33}}
+        pod = {"metadata": {"name": "x", "namespace": "shop", "annotations": self._annotations()}, "spec": self._spec()}
+        if self.kind == "Pod":
+            return pod
+        return {"metadata": pod["metadata"], "spec": {"template": {"metadata": {}, "spec": pod["spec"]}}}
+
+    def _annotations(self) -> Json:
+        found: Json = {names.INJECT: "enabled"}
+        if self.skips:
+            found[names.SKIP_CONTAINERS] = ",".join(f"{number:x}" for number in range(self.skips))
+        if self.tokens:
+            found[names.TOKENS] = ",".join(f"f{number:x}=x" for number in range(self.tokens))
+        prefix = {"unknown": names.DOMAIN, "near": names.INJECT, "other": ""}[self.annotation]
+        return {**found, **{f"{prefix}{number:x}": "" for number in range(self.annotations)}}
+
+    def _spec(self) -> Json:
+        mounts = [self._mount(number) for number in range(self.mounts)]
+        containers = [
+            {**({"name": f"{number:x}"} if self.container == "named" else {}), **({"volumeMounts": mounts} if mounts else {})}
+            for number in range(self.containers)
+        ]
+        return {"containers": containers, "volumes": [self._volume(number) for number in range(self.volumes)]}
+
+    def _mount(self, number: int) -> Json:
+        mounts: dict[str, Json] = {
+            "empty": {},
+            "other": {"name": "d", "mountPath": f"/{number:x}"},
+            "automounted": {"name": "kube-api-access-0", "mountPath": f"/{number:x}"},
+            "writable": {"name": "v0", "mountPath": names.DEFAULT_PATH},
+        }
+        return mounts[self.mount]
+
+    def _volume(self, number: int) -> Json:
+        sources = [self._source(each) for each in range(self.sources)]
+        shape = [
+            {"serviceAccountToken": {"path": "token"}},
+            {"configMap": {"name": "kube-root-ca.crt"}},
+            {"downwardAPI": {"items": [{"path": "namespace", "fieldRef": {"fieldPath": "metadata.namespace"}}]}},
+        ]
+        volumes: dict[str, Json] = {
+            "empty": {},
+            "tokens": {"name": f"v{number:x}", "projected": {"sources": sources}},
+            "automounted": {"name": f"kube-api-access-{number:x}", "projected": {"sources": [*shape, *sources]}},
+            "ours": {"name": "boundtoken", "projected": {"sources": [*shape, *sources]}},
+            "our tokens": {"name": "boundtoken-tokens", "projected": {"sources": sources}},
+        }
+        return volumes[self.volume]
+
+    def _source(self, number: int) -> Json:
+        sources: dict[str, Json] = {
+            "empty": {},
+            "own audience": {"serviceAccountToken": {"path": "token", "expirationSeconds": 3607}},
+            "foreign": {"serviceAccountToken": {"path": "token", "audience": "x"}},
+            "long": {"serviceAccountToken": {"path": f"{number:x}", "audience": "y", "expirationSeconds": 1 << 32}},
+            "secret": {"secret": {"name": "legacy"}},
+        }
+        return sources[self.source]
+
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "route": ("/mutate", "/validate"),
+    "kind": ("Pod", "Deployment", "TokenRequest"),
+    "container": ("named", "empty"),
+    "mount": ("empty", "other", "automounted", "writable"),
+    "volume": ("empty", "tokens", "automounted", "ours", "our tokens"),
+    "source": ("empty", "own audience", "foreign", "long", "secret"),
+    "annotation": ("unknown", "near", "other"),
+}
+NUMBERS = ("containers", "mounts", "volumes", "sources", "skips", "annotations", "tokens", "audiences")
+MOST_BYTES = 3 << 20
+"""Of a body in the search: what people can send to the API server."""
+
+KNOWN = {
+    "4,000 containers and 40,000 names to skip": Shape(containers=4_000, skips=40_000),
+    "20,000 containers and 20,000 names to skip": Shape(containers=20_000, skips=20_000),
+    "280,000 further tokens": Shape(tokens=280_000),
+    "90,000 unknown annotations": Shape(annotations=90_000),
+    "9,000 annotations with names near ours": Shape(annotations=9_000, annotation="near"),
+    "50,000 tokens for an audience that is not allowed": Shape(
+        "/validate", volumes=1, volume="tokens", sources=50_000, source="foreign"
+    ),
+    "5,000 containers of a template and 5,000 names to skip": Shape("/validate", "Deployment", containers=5_000, skips=5_000),
+    "400,000 audiences": Shape("/validate", "TokenRequest", audiences=400_000),
+    "20,000 automounted volumes": Shape(volumes=5_000, volume="automounted"),
+    "60,000 writable mounts": Shape(
+        "/validate", containers=100, mounts=600, mount="writable", volumes=1, volume="tokens", sources=1
+    ),
+    "100,000 empty containers": Shape(containers=100_000, container="empty"),
+    "100,000 empty containers, judged": Shape("/validate", containers=100_000, container="empty"),
+    "300,000 empty mounts": Shape("/validate", mounts=300_000, mount="empty"),
+    "300,000 empty volumes": Shape("/validate", volumes=300_000, volume="empty"),
+    "100,000 annotations of others": Shape("/validate", annotations=100_000, annotation="other"),
+}
+"""What attacks sent, by what it is."""
+
+
+class Measured:
+    """One body: seconds of CPU, of `json.loads`, and bytes of memory, at best of a few rounds."""
+
+    def __init__(self, shape: Shape, handle: Callable[[str, bytes], int], *, rounds: int = 3, memory: bool = True) -> None:
+        body = shape.body()
+        self.length = len(body)
+        self.seconds = min(_seconds(lambda: handle(shape.route, body)) for _ in range(rounds))
+        self.loads = min(_seconds(lambda: json.loads(body)) for _ in range(rounds))
+        self.bytes = self.answered = 0
+        if memory:
+            gc.collect()
+            tracemalloc.start()
+            self.answered = handle(shape.route, body)
+            self.bytes = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+
+    @property
+    def cpu_ratio(self) -> float:
+        """Of what is allowed: above 1 is too much."""
+        return self.seconds / (MOST_CPU * self.loads + SPARED_SECONDS)
+
+    @property
+    def memory_ratio(self) -> float:
+        """Of what is allowed."""
+        return self.bytes / (MOST_MEMORY * self.length + SPARED_BYTES)
+
+    def __str__(self) -> str:
+        times = self.seconds / self.loads
+        return (
+            f"{self.length / 1e6:.2f} MB, {self.seconds * 1e3:.1f} ms, {times:.2f} x json.loads ({self.cpu_ratio:.2f} of the bound), "
+            f"memory {self.bytes / self.length:.1f} x ({self.memory_ratio:.2f} of the bound), answer {self.answered} B"
+        )
+
+
+def _seconds(work: Callable[[], Any]) -> float:
+    start = time.process_time()
+    work()
+    return time.process_time() - start
+
+
+def a_handler() -> Callable[[str, bytes], int]:
+    """What the door does with a body of each route, its log line included; gives the length of the answer."""
+    cluster = ClusterLayer(token_requests="enforce", enforce_floor="bound", api_audiences=("https://api",))
+    picture = Namespaces(cluster)
+    picture.replace([("shop", NAMESPACE)])
+    legacy = LegacyTokens()
+    legacy.synced = True
+    legacy._names["shop"] = {"legacy"}
+    null = os.open(os.devnull, os.O_WRONLY)
+    due: list[Callable[[], None]] = []
+    log = Log("info", lambda line: os.write(null, line))
+    door = Door(picture, Judge(picture, legacy), log, Announcer(log, lambda _, flush: due.append(flush)), bytes)
+    loop = asyncio.new_event_loop()
+
+    def handle(route: str, body: bytes) -> int:
+        work = door.mutate(body) if route == "/mutate" else door.validate(body)
+        try:
+            answer = loop.run_until_complete(work)
+        except MalformedReview:
+            answer = b""
+        while due:
+            due.pop()()
+        return len(answer)
+
+    return handle
+
+
+def search(seconds: float, seed: int, say: Callable[[str], object]) -> dict[str, tuple[float, Shape, Measured]]:
+    """The worst for CPU and for memory that climbing found: the ratio, what it is, and its figures."""
+    chance, handle = random.Random(seed), a_handler()
+    worst: dict[str, tuple[float, Shape, Measured]] = {}
+    until = time.monotonic() + seconds
+    pool = [*KNOWN.values()]
+    while time.monotonic() < until:
+        shape = pool.pop() if pool else _changed(chance.choice([each[1] for each in worst.values()]), chance)
+        if _length(shape) > MOST_BYTES:
+            continue
+        found = Measured(shape, handle, rounds=1, memory=chance.random() < 0.5)
+        for what, ratio in (("CPU", found.cpu_ratio), ("memory", found.memory_ratio)):
+            if ratio <= worst.get(what, (0.0,))[0]:
+                continue
+            again = Measured(shape, handle)
+            surely = {"CPU": again.cpu_ratio, "memory": again.memory_ratio}[what]
+            if surely > worst.get(what, (0.0,))[0]:
+                worst[what] = surely, shape, again
+                say(f"{what} {surely:.2f}: {shape}: {again}")
+    return worst
+
+
+def _length(shape: Shape) -> int:
+    containers = shape.containers * (12 + shape.mounts * 20)
+    return containers + shape.volumes * (60 + 60 * shape.sources) + 9 * (shape.skips + shape.tokens) + 20 * shape.annotations
+
+
+def _changed(shape: Shape, chance: random.Random) -> Shape:
+    """A neighbour: one or two things other than before."""
+    changes: dict[str, Any] = {}
+    for _ in range(chance.choice((1, 1, 2, 3))):
+        if chance.random() < 0.4:
+            name = chance.choice(list(CHOICES))
+            changes[name] = chance.choice(CHOICES[name])
+        else:
+            name = chance.choice(NUMBERS)
+            changes[name] = chance.choice((0, *LENGTHS, int(getattr(shape, name) * chance.uniform(0.3, 3))))
+    return dataclasses.replace(shape, **changes)

@@ -1,0 +1,148 @@
+"""Every list and every text has a bound: what is beyond it is said, and costs nothing."""
+
+import json
+import time
+from typing import Any
+
+import pytest
+
+from tests.pods import Json, a_container, a_namespace, a_pod, a_request, a_review
+from webhook.core import admission, enforcement, names, policy, review, text
+from webhook.core.admission import Verdict
+from webhook.core.enforcement import Judgement
+from webhook.core.policy import ClusterLayer
+from webhook.errors import MalformedReview
+
+UNKNOWN = {f"{names.DOMAIN}x{number}": "y" for number in range(9_000)}
+
+
+def admitted(annotations: dict[str, str], **namespace: str) -> Verdict:
+    return admission.judge(a_request(a_pod(annotations=annotations)), ClusterLayer(), a_namespace(**namespace))
+
+
+def judged(pod: Json, cluster: ClusterLayer | None = None, **namespace: str) -> Judgement:
+    cluster = cluster or ClusterLayer(api_audiences=("api",))
+    request = review.decode_final(json.dumps(a_review(pod)).encode())
+    return enforcement.judge(request, cluster, a_namespace(cluster, **namespace))
+
+
+def audit(verdict: Verdict) -> dict[str, str]:
+    found = admission.respond("1", verdict).audit_annotations
+    assert isinstance(found, dict)
+    return found
+
+
+@pytest.mark.parametrize("annotation", [names.TOKENS, names.SKIP_CONTAINERS, names.AUDIENCE, names.DOMAIN + "x"])
+def test_annotations_that_the_api_server_refuses_afterwards_are_one_fault(annotation: str) -> None:
+    verdict = admitted({names.INJECT: "enabled", annotation: "a=b," * (1 << 16)})
+    (fault,) = verdict.faults
+    assert (fault.layer, fault.annotation) == ("pod", "boundtoken.dev/*")
+    assert "together they must have at most 262144 characters, and have 262" in fault.problem
+    assert verdict.reason == "not-requested"  # nothing was read, inject neither
+
+
+def test_just_below_that_size_everything_is_read() -> None:
+    verdict = admitted({names.INJECT: "enabled", names.DOMAIN + "x": "y" * 262_000})
+    assert verdict.reason == "injected"
+    assert len(verdict.faults) == 1
+
+
+def test_faults_of_one_object_are_told_up_to_a_number() -> None:
+    verdict = admitted({names.INJECT: "enabled", **UNKNOWN})
+    assert len(verdict.faults) == names.MAX_FAULTS + 1
+    assert verdict.faults[-1].problem == f"and {9_000 - names.MAX_FAULTS} more faults of this kind"
+    assert len(verdict.warnings) == names.MAX_WARNINGS + 1
+    assert len(audit(verdict)["faults"].encode()) <= names.MAX_AUDIT_BYTES
+    start = time.process_time()
+    layer = policy.resolve_namespace(ClusterLayer(), UNKNOWN)
+    assert len(layer.resolution.faults) == names.MAX_FAULTS + 1
+    assert time.process_time() - start < 0.1  # it was 0.3 s for each change of the namespace
+
+
+def test_a_guess_is_made_for_the_first_few_names_only() -> None:
+    many = {f"{names.INJECT}{number}": "enabled" for number in range(20)}
+    guesses = [fault for fault in admitted(many).faults if "did you mean" in fault.problem]
+    assert len(guesses) == names.MAX_GUESSES
+
+
+def test_names_of_containers_that_are_not_there_are_told_up_to_a_number() -> None:
+    skip = ",".join(f"c{number}" for number in range(20_000))
+    verdict = admitted({names.INJECT: "enabled", names.SKIP_CONTAINERS: skip})
+    assert len(verdict.faults) == names.MAX_FAULTS + 1
+    assert len(audit(verdict)["faults"].encode()) <= names.MAX_AUDIT_BYTES
+
+
+@pytest.mark.parametrize(("number", "good"), [(64, True), (65, False), (20_000, False)])
+def test_further_tokens_have_a_number(number: int, good: bool) -> None:
+    tokens = ",".join(f"f{each}=x" for each in range(number))
+    verdict = admitted({names.INJECT: "enabled", names.TOKENS: tokens})
+    assert [fault.problem for fault in verdict.faults] == (
+        [] if good else [f"ignored, must be at most 64 tokens, and there are {number}"]
+    )
+
+
+def test_a_long_list_of_allowed_audiences_is_cut_in_a_fault() -> None:
+    allowed = ",".join(f"a{number:03}" for number in range(500))
+    (fault,) = admitted({names.INJECT: "enabled", names.AUDIENCE: "other"}, allowed_audiences=allowed).faults
+    assert fault.problem.endswith('"a008", "a009" and 490 more')
+
+
+@pytest.mark.parametrize("letter", ["x", "é", "🙂"])
+def test_audit_annotations_are_bounded_by_bytes(letter: str) -> None:
+    cut = text.cut_bytes(letter * 100_000)
+    assert len(cut.encode()) <= names.MAX_AUDIT_BYTES
+    assert cut.endswith("…")
+    assert text.cut_bytes(letter * 10) == letter * 10
+
+
+def test_what_is_found_in_a_pod_is_told_up_to_what_a_sentence_shows() -> None:
+    allowed = ",".join(f"https://audience-{number}.example" for number in range(100))
+    sources = [{"serviceAccountToken": {"path": "t", "audience": f"x{number}"}} for number in range(12_000)]
+    pod = a_pod(volumes=[{"name": f"v{number}", "projected": {"sources": sources[number::100]}} for number in range(100)])
+    start = time.process_time()
+    judgement = judged(pod, enforce="bound", warn="strict", audit="bound", allowed_audiences=allowed)
+    assert time.process_time() - start < 1  # it was 3 s and more
+    assert len(judgement.message) < 1_000
+    assert "…" in judgement.message
+    assert len(judgement.audit["violations"].encode()) <= names.MAX_AUDIT_BYTES
+
+
+def test_one_volume_full_of_equal_violations_hides_no_other() -> None:
+    """A place that is found again and again is told once, and the search goes on."""
+    year = {"serviceAccountToken": {"path": "t", "expirationSeconds": 3607}}
+    volumes = [{"name": name, "projected": {"sources": [year] * 5_000}} for name in ("a", "b")]
+    message = judged(a_pod(volumes=volumes), enforce="bound").message
+    assert 'volume "a", volume "b": 3607 makes' in message
+
+
+def test_the_audiences_of_a_token_request_are_told_up_to_what_a_sentence_shows() -> None:
+    request = a_review(
+        {"spec": {"audiences": [f"x{number}" for number in range(400_000)]}},
+        kind="TokenRequest",
+        group="authentication.k8s.io",
+        resource={"group": "", "version": "v1", "resource": "serviceaccounts"},
+        subResource="token",
+    )
+    cluster = ClusterLayer(token_requests="enforce")
+    decoded = review.decode_final(json.dumps(request).encode())
+    judgement = enforcement.judge(decoded, cluster, a_namespace(cluster, allowed_audiences="vault"))
+    assert judgement.outcome == "denied"
+    assert len(judgement.message) < 1_000  # it had 3.5 MB
+
+
+@pytest.mark.parametrize("decode", [review.decode, review.decode_final])
+@pytest.mark.parametrize("piece", [{"containers": [{}] * 100_000}, {"volumes": [{}] * 60_000}])
+def test_a_body_made_of_crumbs_is_refused(decode: Any, piece: Json) -> None:
+    body = json.dumps(a_review({"metadata": {}, "spec": piece}), separators=(",", ":")).encode()
+    with pytest.raises(MalformedReview, match="must have at most [0-9]+ objects, and has [0-9]+"):
+        decode(body)
+
+
+@pytest.mark.parametrize("decode", [review.decode, review.decode_final])
+def test_a_body_as_an_api_server_sends_it_is_not(decode: Any) -> None:
+    container: Json = {"resources": {}, "terminationMessagePath": "/dev/termination-log", "imagePullPolicy": "Always"}
+    container |= {"env": [{"name": "A", "value": "1"}] * 20, "volumeMounts": [{"name": "v", "mountPath": "/v"}] * 20}
+    fields: Json = {f"f:{number:x}": {} for number in range(20_000)}
+    pod = a_pod(*(a_container(f"c{number}", **container) for number in range(500)))
+    pod["metadata"]["managedFields"] = [{"fieldsV1": {"f:spec": fields}}]
+    assert decode(json.dumps(a_review(pod), separators=(",", ":")).encode()).object is not None
