@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 MAX_BODY_BYTES = 20 << 20
 """No review of a JSON request reaches it: a request has at most 3 MiB, `<`, `>` and `&` become six bytes each (encoding/json),
 which makes 18 MiB, and the second object of an update has been in etcd, which takes 1.5 MiB."""
+BESIDE_BYTES = 256 << 10
+"""What a connection whose body is under way holds beside it, in TLS and in aiohttp's buffers; 200 KiB were measured."""
 BODY_SECONDS = 10.0
 """For the whole body: the API server's own patience is shorter (timeoutSeconds: 3)."""
 
@@ -45,6 +47,7 @@ async def read_body(http: web.BaseRequest, most: int = MAX_BODY_BYTES, seconds: 
     held = bytearray()
     try:
         async with asyncio.timeout(seconds):
+            await connection.held.take(connection, BESIDE_BYTES)
             while chunk := await content.readany():
                 if connection.transport is None:
                     raise ConnectionResetError("the client has gone away")

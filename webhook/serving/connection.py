@@ -12,7 +12,7 @@ import traceback
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
@@ -27,6 +27,9 @@ MAX_PLAIN_CONNECTIONS = 64
 """On the plain port, for kubelets and scrapers."""
 SHARE = 4
 """One source may hold a quarter of them while others want more; alone it may hold all."""
+HOG_SECONDS = 1.0
+"""How long a newcomer of such a source waits for its handshake, which costs us half a millisecond: else who is cut and comes
+again at once takes the whole CPU."""
 KEEPALIVE_SECONDS = 120.0
 """Longer than the 90 s after which the API server's client lets go: who closes first makes a request fail."""
 HANDSHAKE_SECONDS = 10.0
@@ -40,15 +43,24 @@ FULL_SECONDS = 5.0
 TELL_SECONDS = 60.0
 
 
+@runtime_checkable
+class _HasReadLimits(Protocol):
+    """uvloop's transport of TLS: what it holds unread while we are not reading; 256 KiB unless told."""
+
+    def set_read_buffer_limits(self, high: int) -> None: ...
+
+
 class Connection(RequestHandler):
     """One connection, from the moment it is accepted; TLS may still be under way."""
 
-    __slots__ = ("_owner", "busy_since", "handshake", "is_reading", "since", "source")
+    __slots__ = ("_owner", "busy_since", "delay", "handshake", "is_reading", "since", "source")
 
     def __init__(self, owner: "Connections", source: str, **options: Any) -> None:
         super().__init__(owner.server, loop=asyncio.get_running_loop(), **options)
         self._owner = owner
         self.source = source
+        self.delay = 0.0
+        """Seconds before its handshake."""
         self.handshake: asyncio.Task[None] | None = None
         self.since: float | None = None
         """When it began to owe us a request; None while it owes nothing."""
@@ -69,6 +81,8 @@ class Connection(RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        if isinstance(transport, _HasReadLimits):
+            transport.set_read_buffer_limits(high=READ_BYTES)
         self.handshake = None
         self.since = self._loop.time()
 
@@ -149,12 +163,15 @@ class Connections:
         )
         self._open[connection] = None
         self._sources[source] += 1
-        if len(self._open) > self.most:
-            self.make_room()
+        if len(self._open) > self.most and self.make_room() == source:
+            connection.delay = HOG_SECONDS
         return connection
 
-    def make_room(self) -> None:
-        """Cut the connection that must go: the longest idle one of who holds too many, or of all."""
+    def make_room(self) -> str | None:
+        """Cut the connection that must go: the longest idle one of who holds too many, or of all.
+
+        Gives the address that holds too many, None where nobody does.
+        """
         now = asyncio.get_running_loop().time()
         self._full_at = now
         source, number = max(self._sources.items(), key=lambda each: each[1], default=("", 0))
@@ -172,6 +189,7 @@ class Connections:
         of_source = (each for each in idle if only in (None, each.source))
         if (chosen := next(of_source, idle[0] if idle else None)) is not None:
             self.cut(chosen, "full")
+        return only
 
     def left(self, connection: Connection) -> None:
         """Forget a connection that has ended, or that is about to; what it holds may have grown in between."""

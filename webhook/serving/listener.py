@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
+from functools import partial
 
 from .. import metrics
 from ..config import Address
@@ -17,8 +18,9 @@ BACKLOG = 1024
 """In the kernel; more wait in their own."""
 ACCEPTS = 16
 """At most at once, so that a storm does not keep the loop from who is there already."""
-RECEIVE_BYTES = 1 << 16
-"""Of one connection in the kernel. It counts against the memory limit, and the default goes up to 6 MiB."""
+RECEIVE_BYTES = 1 << 15
+"""Of one connection in the kernel, which doubles it. What is read at once is held several times in TLS: with 32 KiB a
+connection that sends a body holds 200 KiB beside it, with 64 KiB 370. At 2 ms to the API server 8 MB take half a second."""
 NO_DESCRIPTOR_SECONDS = 0.1
 CLOSE_SECONDS = 2.0
 """How long a client may take to say goodbye in TLS."""
@@ -61,7 +63,7 @@ class Listener:
             connection = self._connections.accepted(str(address[0]))
             task = connection.handshake = self._loop.create_task(self._greet(accepted, connection))
             self._handshakes.add(task)
-            task.add_done_callback(self._handshakes.discard)
+            task.add_done_callback(partial(self._greeted, accepted, connection))
 
     def _pause(self, listening: socket.socket, problem: OSError) -> None:
         """No descriptor or no memory is left: the longest idle connection goes, and soon we try again."""
@@ -80,6 +82,8 @@ class Listener:
     async def _greet(self, accepted: socket.socket, connection: Connection) -> None:
         tls = self._context
         try:
+            if connection.delay:
+                await asyncio.sleep(connection.delay)
             await self._loop.connect_accepted_socket(
                 lambda: connection,
                 accepted,
@@ -90,11 +94,14 @@ class Listener:
         except OSError as problem:
             if isinstance(problem, ConnectionAbortedError):
                 self._connections.cut(connection, "handshake")
-        finally:
-            if connection.handshake is not None:
-                connection.handshake = None
-                self._connections.left(connection)
-                accepted.close()
+
+    def _greeted(self, accepted: socket.socket, connection: Connection, task: asyncio.Task[None]) -> None:
+        """Forget who did not come through, a task that was cancelled before it began included."""
+        self._handshakes.discard(task)
+        if connection.handshake is task:
+            connection.handshake = None
+            self._connections.left(connection)
+            accepted.close()
 
 
 def _resolved(where: Address) -> list[tuple[int, tuple[str, int]]]:

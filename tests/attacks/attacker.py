@@ -1,0 +1,192 @@
+"""What attackers do who reach the ports, each an endless habit of one client; a process of its own, so that nobody waits for it.
+
+python -m tests.attacks.attacker NAME CLIENTS PORT PLAIN_PORT CA
+"""
+
+import asyncio
+import contextlib
+import itertools
+import json
+import ssl
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import NamedTuple
+
+import uvloop
+
+from tests.bench.worst import KNOWN
+from tests.pods import a_container, a_pod, a_review
+from tests.serving.service import REVIEW
+
+HEAD = b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+_ADDRESSES = itertools.cycle(f"127.9.{high}.{low}" for high in range(4) for low in range(1, 255))
+
+
+class Target(NamedTuple):
+    """Where the ports are, and whom to trust."""
+
+    port: int
+    plain: int
+    trust: ssl.SSLContext
+
+    async def connect(self, address: str, *, tls: bool = True) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A connection from an address of the loopback network."""
+        if not tls:
+            return await asyncio.open_connection("127.0.0.1", self.port, local_addr=(address, 0))
+        return await asyncio.open_connection(
+            "127.0.0.1", self.port, local_addr=(address, 0), ssl=self.trust, server_hostname="localhost"
+        )
+
+
+def a_request(body: bytes, path: bytes = b"/mutate") -> bytes:
+    """A review as bytes of HTTP."""
+    return HEAD % path + b"Content-Length: %d\r\n\r\n" % len(body) + body
+
+
+HONEST = a_request(json.dumps(REVIEW).encode())
+
+
+@contextlib.asynccontextmanager
+async def connected(
+    target: Target, *, tls: bool = True, address: str = ""
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    reader, writer = await target.connect(address or next(_ADDRESSES), tls=tls)
+    try:
+        yield reader, writer
+    finally:
+        writer.transport.abort()
+
+
+async def says_nothing(target: Target) -> None:
+    async with connected(target, tls=False) as (reader, _):
+        await reader.read()
+
+
+async def asks_once(target: Target) -> None:
+    async with connected(target) as (reader, writer):
+        writer.write(b"GET /certificate HTTP/1.1\r\nHost: x\r\n\r\n")
+        await reader.readuntil(b"\r\n\r\n")
+        while await reader.read(1 << 16):
+            pass
+
+
+async def asks_once_from_one_address(target: Target) -> None:
+    async with connected(target, address="127.9.9.9") as (reader, writer):
+        writer.write(b"GET /certificate HTTP/1.1\r\nHost: x\r\n\r\n")
+        while await reader.read(1 << 16):
+            pass
+
+
+async def holds_back_the_end(target: Target, size: int = 20 << 20) -> None:
+    async with connected(target) as (reader, writer):
+        writer.write(HEAD % b"/mutate" + b"Content-Length: %d\r\n\r\n" % size)
+        for _ in range(size >> 18):
+            writer.write(b" " * ((1 << 18) - 1))
+            await writer.drain()
+        await reader.read()
+
+
+async def holds_back_a_little(target: Target) -> None:
+    await holds_back_the_end(target, 1 << 18)
+
+
+async def chunks_without_end(target: Target) -> None:
+    async with connected(target) as (_, writer):
+        writer.write(HEAD % b"/mutate" + b"Transfer-Encoding: chunked\r\n\r\n")
+        while True:
+            writer.write(b"40000\r\n" + b" " * (1 << 18) + b"\r\n")
+            await writer.drain()
+
+
+async def never_reads(target: Target) -> None:
+    async with connected(target) as (reader, writer):
+        reader._limit = 1  # type: ignore[attr-defined]
+        while True:
+            writer.write(HONEST * 50)
+            await writer.drain()
+
+
+async def sends_big_reviews(target: Target) -> None:
+    """18 MB each, as an API server would send them."""
+    pod = a_pod(*(a_container(f"c{n}", env=[{"name": "E", "value": "<" * 120_000}]) for n in range(150)))
+    request = a_request(json.dumps(a_review(pod)).encode())
+    async with connected(target) as (reader, writer):
+        while True:
+            writer.write(request)
+            await writer.drain()
+            await reader.readuntil(b"\r\n\r\n")
+
+
+async def sends_the_worst(target: Target) -> None:
+    if not _BODIES:
+        _BODIES.append(itertools.cycle([a_request(shape.body(), shape.route.encode()) for shape in KNOWN.values()]))
+    async with connected(target) as (reader, writer):
+        writer.write(next(_BODIES[0]))
+        await writer.drain()
+        head = await reader.readuntil(b"\r\n\r\n")
+        await reader.readexactly(int(head.lower().partition(b"content-length: ")[2].split()[0]))
+
+
+async def half_a_header_on_the_plain_port(target: Target) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", target.plain, local_addr=(next(_ADDRESSES), 0))
+    writer.write(b"GET /metr")
+    await reader.read()
+    writer.close()
+
+
+async def scrapes(target: Target) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", target.plain, local_addr=(next(_ADDRESSES), 0))
+    for _ in range(20):
+        writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+        head = await reader.readuntil(b"\r\n\r\n")
+        await reader.readexactly(int(head.lower().partition(b"content-length: ")[2].split()[0]))
+    writer.close()
+
+
+_BODIES: list[Iterator[bytes]] = []
+Attack = Callable[[Target], Awaitable[None]]
+
+ATTACKS: list[tuple[Attack, int]] = [
+    (says_nothing, 1500),
+    (asks_once, 700),
+    (asks_once_from_one_address, 700),
+    (holds_back_the_end, 20),
+    (holds_back_a_little, 600),
+    (chunks_without_end, 20),
+    (never_reads, 20),
+    (sends_big_reviews, 8),
+    (sends_the_worst, 8),
+    (half_a_header_on_the_plain_port, 300),
+    (scrapes, 10),
+]
+
+
+async def habit_begun(habit: Attack, target: Target) -> None:
+    """Whatever the habit makes once is made; then who waits for it is told."""
+    with contextlib.suppress(OSError, TimeoutError, asyncio.IncompleteReadError):
+        async with asyncio.timeout(10):
+            task = asyncio.ensure_future(habit(target))
+            await asyncio.sleep(0.5)
+            task.cancel()
+    print("attacking", flush=True)
+
+
+async def attack(habit: Attack, clients: int, target: Target) -> None:
+    """So many clients, for ever."""
+
+    async def one() -> None:
+        while True:
+            with contextlib.suppress(OSError, TimeoutError, asyncio.IncompleteReadError):
+                await habit(target)
+            await asyncio.sleep(0.001)
+
+    await habit_begun(habit, target)
+    async with asyncio.TaskGroup() as group:
+        for _ in range(clients):
+            group.create_task(one())
+
+
+if __name__ == "__main__":
+    name, clients, port, plain, ca = sys.argv[1:]
+    habits = {each.__name__: each for each, _ in ATTACKS}
+    uvloop.run(attack(habits[name], int(clients), Target(int(port), int(plain), ssl.create_default_context(cafile=ca))))
