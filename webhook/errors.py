@@ -5,11 +5,18 @@ WebhookError
 ├── BadInput            a file or flag that a person gave is wrong: exit code 2
 ├── BadCertificate      a certificate and key that cannot be served
 ├── Unauthenticated     no credential for the API server can be found or read
-└── ApiError            the API server refused, or cannot be reached
+└── ApiError            the API server refused, cannot be reached, or answered what cannot be read
     ├── Gone            410: the resource version is too old, list again
     ├── NotFound        404
-    └── Conflict        409: somebody else wrote in between
+    ├── Conflict        409: somebody else wrote in between
+    └── TooLarge        an answer that is longer than it may be
 """
+
+import traceback
+from pathlib import Path
+
+DESCRIBED_FRAMES = 3
+"""Of a failure that nobody foresaw: where it arose and who asked; more is noise in a line that repeats."""
 
 
 class WebhookError(Exception):
@@ -37,11 +44,15 @@ class Unauthenticated(WebhookError):
 
 
 class ApiError(WebhookError):
-    """The API server refused (`status` is its HTTP code) or cannot be reached (`status` is 0)."""
+    """The API server refused (`status` is its HTTP code), cannot be reached or answered nonsense (`status` is 0).
 
-    def __init__(self, text: str, status: int = 0) -> None:
+    `retry_after` is how many seconds it asked us to wait, 0 where it did not.
+    """
+
+    def __init__(self, text: str, status: int = 0, retry_after: float = 0.0) -> None:
         super().__init__(text)
         self.status = status
+        self.retry_after = retry_after
 
 
 class Gone(ApiError):
@@ -54,3 +65,20 @@ class NotFound(ApiError):
 
 class Conflict(ApiError):
     """409: the object exists already, or somebody else wrote in between."""
+
+
+class TooLarge(ApiError):
+    """An answer that is longer than it may be; a list is asked for in smaller pages then."""
+
+
+def described(problem: Exception) -> str:
+    """What a loop says of its failure: the text of an error of ours; of any other its type and its last frames.
+
+    Why not its text: it may quote what came in, such as a key.
+    """
+    if isinstance(problem, WebhookError):
+        return str(problem)
+    frames = traceback.extract_tb(problem.__traceback__)[-DESCRIBED_FRAMES:]
+    return f"{type(problem).__name__} at " + ", ".join(
+        f"{Path(each.filename).name}:{each.lineno} {each.name}" for each in frames
+    )

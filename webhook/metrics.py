@@ -149,6 +149,14 @@ LOG_LINES_LOST = Counter(
     "Log lines given up because standard error took nothing, or too little.",
     registry=REGISTRY,
 )
+NAMESPACE_LOOKUPS = Counter(
+    "boundtoken_namespace_lookups_total",
+    "Namespaces that were not in the picture: found, unknown, or over-rate where the API server was not asked for one more.",
+    ("result",),
+    registry=REGISTRY,
+)
+for _result in ("found", "unknown", "over-rate"):
+    NAMESPACE_LOOKUPS.labels(_result)
 CONFIG_RELOAD_OK = Gauge(
     "boundtoken_config_last_reload_successful", "0 while the configuration file is refused.", registry=REGISTRY
 )

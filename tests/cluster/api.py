@@ -12,7 +12,7 @@ from aiohttp.test_utils import TestServer
 from webhook.cluster.client import ApiClient
 
 Json = dict[str, Any]
-Line = Json | str | Callable[[], Any]
+Line = Json | str | bytes | Callable[[], Any]
 
 
 def a_namespace(name: str, version: int = 1, /, **annotations: str) -> Json:
@@ -25,7 +25,10 @@ def an_event(kind: str, held: Json) -> Json:
 
 
 class Api:
-    """Answers lists page by page, and each watch with the next script: lines, or what to do instead of one."""
+    """Answers lists page by page, and each watch with the next script: lines, or what to do instead of one.
+
+    `refusals` and `raw` come before the lists: statuses, with `retry_after` in their header, and bodies as they stand.
+    """
 
     def __init__(self) -> None:
         self.namespaces: list[Json] = []
@@ -33,6 +36,8 @@ class Api:
         self.watches: list[list[Line]] = []
         self.requests: list[web.Request] = []
         self.refusals: list[int] = []
+        self.retry_after = ""
+        self.raw: list[bytes] = []
         self.gets = 0
         self.get_status = 200
         self.gate = asyncio.Event()
@@ -60,7 +65,10 @@ class Api:
             return await self._watch(request)
         if self.refusals:
             code = self.refusals.pop(0)
-            return web.json_response({"kind": "Status", "code": code, "message": f"refused with {code}"}, status=code)
+            said = {"kind": "Status", "code": code, "message": f"refused with {code}"}
+            return web.json_response(said, status=code, headers={"Retry-After": self.retry_after} if self.retry_after else None)
+        if self.raw:
+            return web.Response(body=self.raw.pop(0), content_type="application/json")
         start, limit = int(request.query.get("continue", "0")), int(request.query["limit"])
         rest = self.namespaces[start + limit :]
         metadata = {"resourceVersion": self.version, **({"continue": str(start + limit)} if rest else {})}
@@ -76,8 +84,8 @@ class Api:
             if callable(line):
                 await line()
             else:
-                text = line if isinstance(line, str) else json.dumps(line)
-                await response.write(text.encode() + b"\n")
+                text = line if isinstance(line, str | bytes) else json.dumps(line)
+                await response.write((text.encode() if isinstance(text, str) else text) + b"\n")
         return response
 
     async def one(self, request: web.Request) -> web.StreamResponse:

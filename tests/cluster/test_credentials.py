@@ -65,6 +65,21 @@ async def test_outside_of_a_cluster_the_error_says_what_to_do(tmp_path: Path) ->
         InCluster(ENVIRON, tmp_path).tls()
 
 
+@pytest.mark.parametrize("token", [b"", b"\xff\xfe", b"one\r\nX: y", b"a b"], ids=["empty", "bytes", "a header", "a blank"])
+async def test_what_is_no_token_is_named_and_not_shown(tmp_path: Path, token: bytes) -> None:
+    (tmp_path / "token").write_bytes(token)
+    for ask in (InCluster(ENVIRON, tmp_path).authorization, lambda: asyncio.to_thread(InCluster(ENVIRON, tmp_path).audiences)):
+        with pytest.raises(Unauthenticated) as caught:
+            await ask()
+        assert str(caught.value) == f"{tmp_path}/token: must hold a token, which is printable ASCII without blanks"
+
+
+def test_a_bundle_of_authorities_may_have_comments_in_any_language(tmp_path: Path) -> None:
+    pem = authority.make_authority("a", NOW, timedelta(days=1)).certificate
+    (tmp_path / "ca.crt").write_bytes("# Prüfstelle\n".encode() + pem)
+    assert len(InCluster(ENVIRON, tmp_path).tls().get_ca_certs()) >= 1
+
+
 @pytest.mark.parametrize(
     ("token", "want"),
     [
@@ -74,6 +89,8 @@ async def test_outside_of_a_cluster_the_error_says_what_to_do(tmp_path: Path) ->
         ("", ()),
         ("x.y.z", ()),
         (a_token([1]), ()),
+        (a_token(5), ()),
+        ("e30." + base64.urlsafe_b64encode(b"[" * 100_000).decode() + ".c2ln", ()),
     ],
 )
 def test_our_own_audiences_are_read_from_our_token(token: str, want: tuple[str, ...]) -> None:

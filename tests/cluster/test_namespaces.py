@@ -6,8 +6,9 @@ from collections.abc import Mapping
 import pytest
 
 from tests.cluster.api import a_namespace, api_server
+from webhook import metrics
 from webhook.cluster import namespaces
-from webhook.cluster.namespaces import Namespaces, fetch_from
+from webhook.cluster.namespaces import Namespaces, Rate, fetch_from
 from webhook.cluster.watch import Alive, Changed, Deleted, Listed, Lost
 from webhook.core import names
 from webhook.core.policy import ClusterLayer, TokenPolicy
@@ -117,3 +118,59 @@ async def test_what_is_no_name_of_a_namespace_never_reaches_the_api_server(name:
 
 async def test_standalone_nobody_can_be_asked() -> None:
     assert await Namespaces(ClusterLayer()).find("new") is None
+
+
+def over_rate() -> float:
+    return float(metrics.NAMESPACE_LOOKUPS.labels("over-rate")._value.get())
+
+
+def test_a_rate_allows_so_many_a_second_and_a_burst() -> None:
+    rate = Rate(50, 25)
+    assert sum(rate.allows(100.0) for _ in range(1000)) == 25
+    assert sum(rate.allows(100.0 + step / 1000) for step in range(1000)) in (49, 50)
+    assert sum(rate.allows(500.0) for _ in range(1000)) == 25
+
+
+async def test_a_flood_of_unknown_namespaces_is_no_flood_for_the_api_server() -> None:
+    async with api_server() as (api, client):
+        picture, before = Namespaces(ClusterLayer(), fetch_from(client, lambda *_: None)), over_rate()
+        begun = asyncio.get_running_loop().time()
+        for number in range(2000):
+            assert await picture.find(f"n{number}") is None
+        seconds = asyncio.get_running_loop().time() - begun
+        assert 25 <= api.gets <= 26 + 50 * seconds
+        assert over_rate() - before == 2000 - api.gets
+
+
+async def test_an_api_server_that_hangs_holds_a_bounded_number_of_lookups() -> None:
+    asked: list[str] = []
+    gate = asyncio.Event()
+
+    async def fetch(name: str) -> Mapping[str, str] | None:
+        asked.append(name)
+        await gate.wait()
+        return {}
+
+    picture = Namespaces(ClusterLayer(), fetch, Rate(1e9, 10**9))
+    waiting = [asyncio.create_task(picture.find(f"n{number}")) for number in range(500)]
+    while len(asked) < namespaces.MAX_LOOKUPS_IN_FLIGHT:
+        await asyncio.sleep(0)
+    gate.set()
+    found = await asyncio.gather(*waiting)
+    assert len(asked) == len([each for each in found if each is not None]) == namespaces.MAX_LOOKUPS_IN_FLIGHT
+
+
+async def test_answers_are_remembered_and_the_oldest_goes_first() -> None:
+    asked: list[str] = []
+
+    async def fetch(name: str) -> Mapping[str, str] | None:
+        asked.append(name)
+        return None
+
+    picture = Namespaces(ClusterLayer(), fetch, Rate(1e9, 10**9))
+    for number in range(namespaces.MAX_REMEMBERED + 1):
+        await picture.find(f"n{number}")
+    await picture.find(f"n{namespaces.MAX_REMEMBERED}")
+    assert len(asked) == namespaces.MAX_REMEMBERED + 1
+    await picture.find("n0")
+    assert asked[-1] == "n0"

@@ -1,7 +1,8 @@
 """List and watch against a server with bad manners: pages, bookmarks, 410, silence, closed connections, huge lines."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import contextlib
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,6 +13,7 @@ from tests.cluster.api import Api, a_namespace, an_event, api_server
 from webhook.cluster import namespaces, watch
 from webhook.cluster.client import ApiClient
 from webhook.cluster.watch import Alive, Changed, Deleted, Listed, Lost
+from webhook.errors import ApiError, TooLarge
 
 GONE = {"type": "ERROR", "object": {"kind": "Status", "code": 410, "message": "too old resource version"}}
 
@@ -98,8 +100,8 @@ async def test_a_closed_connection_goes_on_where_it_was() -> None:
 async def test_a_silent_connection_is_given_up() -> None:
     async with api_server() as (api, client), streaming(client, silence_seconds=0.1) as events:
         api.watches = [[Api.never], [an_event("ADDED", a_namespace("a", 201))]]
-        listed, lost, changed = await taken(events, 3)
-        assert (type(listed), type(lost), type(changed)) == (Listed, Lost, Changed)
+        listed, lost, back, changed = await taken(events, 4)
+        assert (type(listed), type(lost), back, type(changed)) == (Listed, Lost, Alive(), Changed)
 
 
 async def test_an_object_with_256_kib_of_annotations_is_one_line() -> None:
@@ -111,11 +113,115 @@ async def test_an_object_with_256_kib_of_annotations_is_one_line() -> None:
         assert seen[1:] == [Changed(("a", {"boundtoken.dev/inject": "enabled"})), Changed(("b", {}))]
 
 
-async def test_a_line_that_is_no_json_is_no_end() -> None:
+NONSENSE = [
+    pytest.param(b"{oops", id="no JSON"),
+    pytest.param(b"<html>bad gateway</html>", id="HTML"),
+    pytest.param(b'{"type": "ADDED", "metadata": "\xff\xfe", "object": {"metadata": {"name": "\xff"}}}', id="no UTF-8"),
+    pytest.param(b'{"type": ' + b"[" * 100_000, id="nested without end"),
+    pytest.param(b"{}", id="a field is missing"),
+    pytest.param(b'{"type": 1, "metadata": 1, "object": 1}', id="another type"),
+    pytest.param(b"null", id="null"),
+]
+
+
+@pytest.mark.parametrize("line", NONSENSE)
+async def test_a_line_that_cannot_be_read_is_no_end(line: bytes) -> None:
     async with api_server() as (api, client), streaming(client) as events:
-        api.watches = [["{oops"], [an_event("ADDED", a_namespace("b", 202))]]
-        _, lost, changed = await taken(events, 3)
-        assert (type(lost), changed) == (Lost, Changed(("b", {})))
+        api.watches = [[line], [an_event("ADDED", a_namespace("b", 202))]]
+        _, lost, back, changed = await taken(events, 4)
+        assert lost.problem.startswith("the answer cannot be read: ")
+        assert (back, changed) == (Alive(), Changed(("b", {})))
+
+
+@pytest.mark.parametrize("body", NONSENSE)
+async def test_a_list_that_cannot_be_read_is_asked_for_again(body: bytes) -> None:
+    async with api_server() as (api, client), streaming(client) as events:
+        api.raw = [body]
+        lost, listed = await taken(events, 2)
+        assert lost.problem.startswith("the answer cannot be read: ")
+        assert listed == Listed([], "start")
+
+
+async def test_a_version_that_stays_too_old_is_asked_for_with_longer_and_longer_pauses() -> None:
+    async with api_server() as (api, client), streaming(client) as events:
+        api.watches = [[GONE] for _ in range(100)]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(1.5):
+                async for _ in events:
+                    pass
+        assert 3 <= len(api.watched) <= 7  # 0.1, 0.1, 0.2, 0.4, 0.8 seconds between, each at least half
+
+
+async def test_a_watch_that_is_there_again_is_told_before_its_next_event() -> None:
+    async with api_server() as (api, client), streaming(client) as events:
+        api.watches = [[503]]  # type: ignore[list-item]
+        _, lost, back = await taken(events, 3)
+        assert (type(lost), back) == (Lost, Alive())
+
+
+async def test_what_the_api_server_asks_to_wait_is_waited() -> None:
+    async with api_server() as (api, client), streaming(client) as events:
+        api.refusals, api.retry_after = [429], "1"
+        await taken(events, 1)
+        begun = asyncio.get_running_loop().time()
+        await taken(events, 1)
+        assert asyncio.get_running_loop().time() - begun >= 1
+
+
+@pytest.mark.parametrize(
+    ("said", "waited"), [("", 0), ("2", 2), ("86400", 30), ("9" * 400, 30), ("-1", 0), ("soon", 0), ("²", 0)]
+)
+async def test_what_it_asks_is_a_number_of_seconds_and_not_for_ever(said: str, waited: float) -> None:
+    async with api_server() as (api, client):
+        api.refusals, api.retry_after = [503], said
+        with pytest.raises(ApiError) as caught:
+            await client.get(namespaces.PATH)
+        assert caught.value.retry_after == waited
+
+
+async def test_an_answer_that_is_too_long_is_not_read_to_its_end() -> None:
+    async with api_server() as (api, client):
+        api.raw = [b"x" * 100_000]
+        with pytest.raises(TooLarge, match="an answer of more than 1000 bytes"):
+            await client.get(namespaces.PATH, limit=1000)
+
+
+async def test_a_page_that_is_too_long_is_asked_for_with_fewer_objects() -> None:
+    async with api_server() as (api, client), streaming(client) as events:
+        api.namespaces = [a_namespace(f"n{number}") for number in range(20)]
+        for each in api.namespaces:
+            each["metadata"]["annotations"]["notes"] = "x" * (1 << 20)
+        (listed,) = await taken(events, 1)
+        assert [name for name, _ in listed.items] == [f"n{number}" for number in range(20)]
+        assert [each.query["limit"] for each in api.lists] == ["500", "62", "7", "7", "7"]
+
+
+async def test_a_credential_that_cannot_be_used_is_a_failed_call_that_does_not_show_it() -> None:
+    class Broken(Api):
+        given: Callable[[], str]
+
+        def fails(self) -> str:
+            raise ValueError("hunter2")
+
+        async def authorization(self) -> str | None:
+            return self.given()
+
+    async with api_server() as (api, _):
+        broken = Broken()
+        broken.server = api.server
+        async with ApiClient(broken, "test") as client:
+            for given in (lambda: "Bearer hunter2\r\nX: y", broken.fails):
+                broken.given = given
+                with pytest.raises(ApiError, match="GET /api/v1/namespaces: ValueError$"):
+                    await client.get(namespaces.PATH)
+
+
+async def test_a_date_beyond_all_certificates_is_not_followed() -> None:
+    async with api_server() as (api, client):
+        api.namespaces = [a_namespace("shop")]
+        for api.date in ("Fri, 31 Dec 9999 23:59:59 GMT", "Fri, 31 Dec 9999 23:59:59 -1400", "1"):
+            await client.get("/api/v1/namespaces/shop")
+            assert abs(client.now() - datetime.now(UTC)) < timedelta(seconds=5)
 
 
 async def test_a_watch_that_is_refused_again_and_again_lists_anew() -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -61,7 +61,9 @@ class Bindings:
 
 
 @asynccontextmanager
-async def keeping(api: Bindings, **options: float) -> AsyncIterator[tuple[PolicyKeeper, list[Json]]]:
+async def keeping(
+    api: Bindings, cluster: Callable[[], ClusterLayer] = ClusterLayer, **options: float
+) -> AsyncIterator[tuple[PolicyKeeper, list[Json]]]:
     """A keeper at work, and what it logs."""
     app = web.Application()
     app.router.add_get(PATH, api.collection)
@@ -73,7 +75,7 @@ async def keeping(api: Bindings, **options: float) -> AsyncIterator[tuple[Policy
     log = Log("debug", lambda written: lines.extend(map(json.loads, written.splitlines())))
     try:
         async with ApiClient(api, "test") as client:
-            keeper = PolicyKeeper(client, ClusterLayer, log, **options)
+            keeper = PolicyKeeper(client, cluster, log, **options)
             tasks = [asyncio.create_task(loop()) for loop in keeper.loops()]
             yield keeper, lines
             for task in tasks:
@@ -103,6 +105,23 @@ async def test_one_binding_that_is_refused_keeps_no_other_waiting_and_is_told_on
     assert counted("failed") - before == 2
     (line,) = said(lines, "policy binding cannot be updated")
     assert (line["binding"], line["problem"]) == (names.POD_POLICY, "500 refused with 500")
+
+
+async def test_whatever_a_turn_meets_is_told_once_without_its_content_and_tried_again() -> None:
+    broken = True
+
+    def cluster() -> ClusterLayer:
+        if broken:
+            raise KeyError("hunter2")
+        return ClusterLayer()
+
+    async with keeping(Bindings(), cluster) as (keeper, lines):
+        await eventually(lambda: len(said(lines, "policy binding cannot be updated")) == len(names.POLICY_BINDINGS))
+        broken = False
+        await eventually(lambda: keeper.in_sync, 20)
+    assert len(said(lines, "policy binding cannot be updated")) == len(names.POLICY_BINDINGS)
+    assert said(lines, "policy binding cannot be updated")[0]["problem"].startswith("KeyError at policies.py:")
+    assert "hunter2" not in json.dumps(lines)
 
 
 async def test_a_watch_that_is_refused_is_told_once_and_the_bindings_are_kept_when_it_is_back() -> None:

@@ -13,9 +13,9 @@ from typing import Any
 import msgspec
 
 from .. import __version__
-from ..cluster.client import METADATA, METADATA_LIST, ApiClient
+from ..cluster.client import METADATA, METADATA_LIST, ApiClient, decode
 from ..cluster.credentials import FromKubeconfig
-from ..cluster.watch import ObjectMeta, Page
+from ..cluster.watch import PAGES, ObjectMeta
 from ..core import names, policy
 from ..core.demands import Demands
 from ..core.policy import ClusterLayer
@@ -24,6 +24,8 @@ from ..errors import ApiError
 from .config import parse
 
 PAGE = 500
+MAX_BYTES = 256 << 20
+"""Of one page: 500 whole pods of 0.5 MB, for a person's machine has more memory than a replica."""
 BINDING = f"/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings/{names.POD_POLICY}"
 
 
@@ -38,6 +40,10 @@ class _Pods(msgspec.Struct):
 
 class _Object(msgspec.Struct):
     metadata: ObjectMeta
+
+
+_PODS = msgspec.json.Decoder(_Pods)
+_OBJECT = msgspec.json.Decoder(_Object)
 
 
 def preview(parsed: argparse.Namespace) -> int:
@@ -88,7 +94,7 @@ async def _look(parsed: argparse.Namespace, layer: ClusterLayer) -> dict[str, An
 async def _api_audiences(client: ApiClient) -> tuple[str, ...]:
     """What the replicas have found out; nothing where they have not, and then any audience may be the API server's."""
     try:
-        binding = msgspec.json.decode(await client.get(BINDING, accept=METADATA), type=_Object)
+        binding = decode(_OBJECT, await client.get(BINDING, accept=METADATA))
     except ApiError:
         return ()
     return tuple((binding.metadata.annotations or {}).get(names.API_AUDIENCES, "").split())
@@ -97,8 +103,8 @@ async def _api_audiences(client: ApiClient) -> tuple[str, ...]:
 async def _namespaces(client: ApiClient) -> AsyncIterator[ObjectMeta]:
     query = {"limit": str(PAGE)}
     while True:
-        body = await client.get("/api/v1/namespaces", accept=METADATA_LIST, query=query)
-        page = msgspec.json.decode(body, type=Page)
+        body = await client.get("/api/v1/namespaces", accept=METADATA_LIST, query=query, limit=MAX_BYTES)
+        page = decode(PAGES, body)
         for each in page.items or ():
             yield each.metadata
         if not page.metadata.continue_:
@@ -109,7 +115,7 @@ async def _namespaces(client: ApiClient) -> AsyncIterator[ObjectMeta]:
 async def _pods(client: ApiClient) -> AsyncIterator[list[ListedPod]]:
     query = {"limit": str(PAGE)}
     while True:
-        page = msgspec.json.decode(await client.get("/api/v1/pods", query=query), type=_Pods)
+        page = decode(_PODS, await client.get("/api/v1/pods", query=query, limit=MAX_BYTES))
         yield page.items or []
         if not page.metadata.continue_:
             return

@@ -1,6 +1,7 @@
-"""One call to the API server: a verb, a path, typed bytes back; it never retries and never waits longer than it was told.
+"""One call to the API server: a verb, a path, a typed value back; it never retries and never waits longer than it was told.
 
-Status objects become exceptions of `errors`, with their message cut; a response body is never shown otherwise.
+Status objects become exceptions of `errors`, with their message cut; a response body is never shown otherwise. Whatever
+else goes wrong with a call or its answer is an ApiError too: a proxy in between may send anything, and no loop ends of it.
 """
 
 import contextlib
@@ -10,12 +11,12 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 import aiohttp
 import msgspec
 
-from ..errors import ApiError, Conflict, Gone, NotFound
+from ..errors import ApiError, Conflict, Gone, NotFound, TooLarge, WebhookError
 from .credentials import Credentials
 
 CONNECT_SECONDS = 5.0
@@ -23,6 +24,16 @@ CONNECT_SECONDS = 5.0
 CLOCK_TOLERANCE = timedelta(seconds=2)
 MAX_LINE_BYTES = 16 << 20
 """One watch event: etcd holds at most 1.5 MiB for an object; far above that the stream is broken."""
+MAX_OBJECT_BYTES = 10 << 20
+"""One object: etcd's 1.5 MiB, six times that where JSON escapes every character."""
+MAX_LIST_BYTES = 16 << 20
+"""One page of a list: 500 objects of 32 KiB. A replica may have 128 MiB, and a body is held twice for a moment."""
+MAX_STATUS_BYTES = 64 << 10
+"""What a refusal says: one sentence; more of it is not read."""
+MAX_RETRY_AFTER = 30.0
+"""Seconds that we wait at most because the API server asks for it: it asks for one, in practice."""
+LAST_YEAR = 9000
+"""Beyond it a Date is nonsense, and adding a life to it would overflow."""
 
 JSON = "application/json"
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io,application/json"
@@ -31,9 +42,26 @@ APPLY_PATCH = "application/apply-patch+yaml"
 MERGE_PATCH = "application/merge-patch+json"
 
 
+T = TypeVar("T")
+
+
 class _Status(msgspec.Struct):
     message: str = ""
-    reason: str = ""
+
+
+_STATUS = msgspec.json.Decoder(_Status)
+
+
+def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
+    """What an answer says.
+
+    Raises: ApiError, whatever is wrong with it: no JSON, no UTF-8, nested without end, a field missing or of another type
+    """
+    try:
+        return decoder.decode(body)
+    except Exception as problem:
+        said = f": {str(problem)[:200]}" if isinstance(problem, msgspec.DecodeError) else ""  # a path and types, no value
+        raise ApiError(f"the answer cannot be read: {type(problem).__name__}{said}") from problem
 
 
 class ApiClient:
@@ -54,9 +82,9 @@ class ApiClient:
         return self._known[0] + timedelta(seconds=time.clock_gettime(time.CLOCK_BOOTTIME) - self._known[1])
 
     def _hear_the_time(self, date: str | None) -> None:
-        with contextlib.suppress(TypeError, ValueError):
+        with contextlib.suppress(TypeError, ValueError, IndexError, OverflowError):
             told = parsedate_to_datetime(date or "").astimezone(UTC)
-            if abs(told - self.now()) > CLOCK_TOLERANCE:
+            if abs(told - self.now()) > CLOCK_TOLERANCE and told.year < LAST_YEAR:
                 self._known = (told, time.clock_gettime(time.CLOCK_BOOTTIME))
 
     async def __aenter__(self) -> Self:
@@ -69,14 +97,22 @@ class ApiClient:
         if self._session is not None:
             await self._session.close()
 
-    async def get(self, path: str, *, accept: str = JSON, query: Mapping[str, str] | None = None, seconds: float = 30) -> bytes:
+    async def get(
+        self,
+        path: str,
+        *,
+        accept: str = JSON,
+        query: Mapping[str, str] | None = None,
+        seconds: float = 30,
+        limit: int = MAX_OBJECT_BYTES,
+    ) -> bytes:
         """The body of a GET.
 
-        Units:   seconds for the whole call
-        Raises:  NotFound, Gone, ApiError; Unauthenticated where our own credential cannot be read
+        Units:   seconds for the whole call, limit in bytes
+        Raises:  NotFound, Gone, TooLarge, ApiError; Unauthenticated where our own credential cannot be read
         """
         async with self._call("GET", path, accept=accept, query=query, total=seconds) as answer:
-            return await answer.read()
+            return await _body(answer, limit)
 
     async def send(
         self,
@@ -91,7 +127,7 @@ class ApiClient:
         """The body of the answer to a POST, PUT or PATCH of `body`, any JSON value; raises as `get` does, and Conflict."""
         encoded = msgspec.json.encode(body)
         async with self._call(verb, path, accept=JSON, query=query, total=seconds, body=encoded, kind=kind) as answer:
-            return await answer.read()
+            return await _body(answer, MAX_OBJECT_BYTES)
 
     @asynccontextmanager
     async def lines(
@@ -121,10 +157,10 @@ class ApiClient:
         headers = {"Accept": accept}
         if body is not None:
             headers["Content-Type"] = kind
-        if (authorization := await self._credentials.authorization()) is not None:
-            headers["Authorization"] = authorization
         timeout = aiohttp.ClientTimeout(total=total, sock_connect=CONNECT_SECONDS, sock_read=silence)
         try:
+            if (authorization := await self._credentials.authorization()) is not None:
+                headers["Authorization"] = authorization
             async with self._session.request(
                 verb,
                 self._credentials.server + path,
@@ -138,19 +174,38 @@ class ApiClient:
             ) as answer:
                 self._hear_the_time(answer.headers.get("Date"))
                 if answer.status >= 300:  # noqa: PLR2004
-                    raise _refusal(answer.status, await answer.content.read(1 << 16))
+                    raise await _refusal(answer)
                 yield answer
-        except (aiohttp.ClientError, TimeoutError, OSError) as problem:
-            raise ApiError(f"{verb} {path}: {type(problem).__name__}: {str(problem)[:200]}") from problem
+        except WebhookError:
+            raise
+        except Exception as problem:
+            told = isinstance(problem, aiohttp.ClientError | OSError)  # another's text may quote the header with our token
+            said = f": {str(problem)[:200]}" if told else ""
+            raise ApiError(f"{verb} {path}: {type(problem).__name__}{said}") from problem
 
 
-def _refusal(status: int, body: bytes) -> ApiError:
-    try:
-        said = msgspec.json.decode(body, type=_Status).message
-    except (msgspec.DecodeError, RecursionError):
-        said = ""
+async def _refusal(answer: aiohttp.ClientResponse) -> ApiError:
+    said = ""
+    with contextlib.suppress(ApiError):
+        said = decode(_STATUS, await _body(answer, MAX_STATUS_BYTES)).message
     kinds: dict[int, type[ApiError]] = {404: NotFound, 409: Conflict, 410: Gone}
-    return kinds.get(status, ApiError)(f"{status} {said[:300]}".strip(), status)
+    text = f"{answer.status} {said[:300]}".strip()
+    return kinds.get(answer.status, ApiError)(text, answer.status, _retry_after(answer.headers.get("Retry-After", "")))
+
+
+def _retry_after(text: str) -> float:
+    """Of its two forms the API server uses seconds (apiserver/pkg/server/filters/maxinflight.go)."""
+    return min(float(text), MAX_RETRY_AFTER) if text.isascii() and text.isdigit() else 0.0
+
+
+async def _body(answer: aiohttp.ClientResponse, limit: int) -> bytes:
+    held, size = [], 0
+    async for chunk in answer.content.iter_any():
+        held.append(chunk)
+        size += len(chunk)
+        if size > limit:
+            raise TooLarge(f"an answer of more than {limit} bytes")
+    return b"".join(held)
 
 
 async def _split(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -7,6 +7,7 @@ where a kubeconfig is read: with it the process would start in twice the time an
 import asyncio
 import base64
 import contextlib
+import re
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +19,9 @@ import yaml
 from ..errors import Unauthenticated
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+MAX_FILE_BYTES = 1 << 20
+"""Of a token or a bundle of CAs: what a ConfigMap can hold; what comes after it is not read."""
+_TOKEN = re.compile(rb"[!-~]+")  # anything else would break the header that it stands in
 
 
 class Credentials(Protocol):
@@ -55,22 +59,29 @@ class InCluster:
         if self._trusted is None or self._trusted[0] != pem:
             context = ssl.create_default_context()
             try:
-                context.load_verify_locations(cadata=pem.decode())
+                context.load_verify_locations(cadata=pem.decode("ascii", "ignore"))  # comments may be in any language
             except (ssl.SSLError, ValueError) as problem:
-                raise Unauthenticated(f"{self._ca}: must hold PEM certificates: {problem}") from problem
+                raise Unauthenticated(f"{self._ca}: must hold PEM certificates") from problem
             self._trusted = (pem, context)
         return self._trusted[1]
 
     async def authorization(self) -> str:
-        return f"Bearer {self._read(self._token).decode().strip()}"
+        return f"Bearer {self._text()}"
 
     def audiences(self) -> tuple[str, ...]:
         """The `aud` claim of our own token: the API server's own audiences, where our volume names no other."""
-        return audiences_of(self._read(self._token).decode())
+        return audiences_of(self._text())
+
+    def _text(self) -> str:
+        held = self._read(self._token).strip()
+        if not _TOKEN.fullmatch(held):
+            raise Unauthenticated(f"{self._token}: must hold a token, which is printable ASCII without blanks")
+        return held.decode("ascii")
 
     def _read(self, path: Path) -> bytes:
         try:
-            return path.read_bytes()
+            with path.open("rb") as file:
+                return file.read(MAX_FILE_BYTES)
         except OSError as problem:
             raise Unauthenticated(f"{path}: {problem.strerror}; the pod needs a token volume there") from problem
 
@@ -120,9 +131,15 @@ class FromKubeconfig:
 
 def audiences_of(token: str) -> tuple[str, ...]:
     """The `aud` claim of a JWT that is ours; nothing where it cannot be read. The signature is not our business."""
-    with contextlib.suppress(ValueError, IndexError, msgspec.DecodeError):
+    with contextlib.suppress(ValueError, IndexError, RecursionError):
         payload = token.split(".")[1]
-        claims = msgspec.json.decode(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-        said = claims.get("aud") if isinstance(claims, dict) else None
-        return (said,) if isinstance(said, str) else tuple(each for each in said or () if isinstance(each, str))
+        said = _CLAIMS.decode(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4))).aud
+        return (said,) if isinstance(said, str) else said
     return ()
+
+
+class _Claims(msgspec.Struct):
+    aud: str | tuple[str, ...] = ()
+
+
+_CLAIMS = msgspec.json.Decoder(_Claims)

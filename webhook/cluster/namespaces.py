@@ -11,6 +11,7 @@ from weakref import WeakValueDictionary
 
 import msgspec
 
+from .. import metrics
 from ..core import policy
 from ..core.policy import ClusterLayer, NamespaceLayer
 from ..errors import ApiError, NotFound, Unauthenticated
@@ -22,6 +23,13 @@ LOOKUP_SECONDS = 1.5
 """Half of what the API server gives a review (timeoutSeconds: 3)."""
 REMEMBER_SECONDS = 1.0
 """How long the answer of a live GET is used, be it yes or no; afterwards the watch has it, or we ask again."""
+LOOKUPS_PER_SECOND, LOOKUPS_AT_ONCE = 50.0, 25
+"""Live GETs, and how many of them without a pause. The API server sends reviews of namespaces that exist, so all but the few
+of the last second come from somebody else who reaches our port, and shall not make us load the API server."""
+MAX_LOOKUPS_IN_FLIGHT = 32
+"""Each holds about 80 KB and a connection while the API server hangs."""
+MAX_REMEMBERED = 100
+"""Answers that are kept: as many as the rate allows in a second, and the burst."""
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
@@ -35,15 +43,33 @@ def kept(metadata: ObjectMeta) -> Namespace:
     return metadata.name, policy.steering(metadata.annotations)
 
 
+class Rate:
+    """So many a second, and at most `at_once` of them without a pause."""
+
+    def __init__(self, per_second: float, at_once: int) -> None:
+        self._per_second, self._at_once = per_second, float(at_once)
+        self._left, self._since = float(at_once), 0.0
+
+    def allows(self, now: float) -> bool:
+        """Whether one more may happen at `now` (seconds of a clock that never goes back); it then counts."""
+        self._left = min(self._at_once, self._left + (now - self._since) * self._per_second)
+        self._since = now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+
 class Namespaces:
     """The namespaces as far as they steer. `fetch` gives the annotations of one that is not here, or None."""
 
-    def __init__(self, cluster: ClusterLayer, fetch: Fetch | None = None) -> None:
+    def __init__(self, cluster: ClusterLayer, fetch: Fetch | None = None, rate: Rate | None = None) -> None:
         self.cluster = cluster
         self.synced = False
         self.fetch = fetch
         self._picture: dict[str, NamespaceLayer] = {}
         self._layers: WeakValueDictionary[tuple[tuple[str, str], ...], NamespaceLayer] = WeakValueDictionary()
+        self._rate = rate or Rate(LOOKUPS_PER_SECOND, LOOKUPS_AT_ONCE)
         self._recent: dict[str, tuple[float, NamespaceLayer | None]] = {}
         self._flights: dict[str, asyncio.Task[NamespaceLayer | None]] = {}
 
@@ -55,7 +81,10 @@ class Namespaces:
         return self._picture.get(name)
 
     async def find(self, name: str) -> NamespaceLayer | None:
-        """What holds in a namespace that is not in the picture, by one live GET for all who ask at once."""
+        """What holds in a namespace that is not in the picture, by one live GET for all who ask at once.
+
+        None where there is no such namespace, or where nobody knows: beyond the rate of live GETs as well.
+        """
         if self.fetch is None or not _NAME.fullmatch(name):
             return None
         now = asyncio.get_running_loop().time()
@@ -64,6 +93,9 @@ class Namespaces:
             return remembered[1]
         flight = self._flights.get(name)
         if flight is None:
+            if len(self._flights) >= MAX_LOOKUPS_IN_FLIGHT or not self._rate.allows(now):
+                metrics.NAMESPACE_LOOKUPS.labels("over-rate").inc()
+                return None
             flight = self._flights[name] = asyncio.create_task(self._look_up(name))
         return await asyncio.shield(flight)
 
@@ -73,8 +105,11 @@ class Namespaces:
         try:
             annotations = await self.fetch(name)
             found = None if annotations is None else self._layer(annotations)
-            self._recent = {each: entry for each, entry in self._recent.items() if clock() < entry[0]}
+            self._recent.pop(name, None)  # so that the oldest stands first
+            if len(self._recent) >= MAX_REMEMBERED:
+                del self._recent[next(iter(self._recent))]
             self._recent[name] = (clock() + REMEMBER_SECONDS, found)
+            metrics.NAMESPACE_LOOKUPS.labels("unknown" if found is None else "found").inc()
             return found
         finally:
             del self._flights[name]
@@ -117,16 +152,19 @@ class _Object(msgspec.Struct):
     metadata: ObjectMeta
 
 
+_OBJECT = msgspec.json.Decoder(_Object)
+
+
 def fetch_from(client: api.ApiClient, on_problem: Callable[[str, str], None]) -> Fetch:
     """The live GET; a problem is told and counts as "nobody knows"."""
 
     async def fetch(name: str) -> Mapping[str, str] | None:
         try:
             body = await client.get(f"{PATH}/{name}", accept=api.METADATA, seconds=LOOKUP_SECONDS)
-            return kept(msgspec.json.decode(body, type=_Object).metadata)[1]
+            return kept(api.decode(_OBJECT, body).metadata)[1]
         except NotFound:
             return None
-        except (ApiError, Unauthenticated, msgspec.DecodeError) as problem:
+        except (ApiError, Unauthenticated) as problem:
             on_problem(name, str(problem))
             return None
 

@@ -2,6 +2,7 @@
 
 Facts it rests on (apimachinery/pkg/watch, kubernetes.io/docs/reference/using-api/api-concepts):
 - a list comes in pages; a page token that is too old answers 410, and the list begins again;
+- a page is as long as its objects; one that is too long for us is asked for again with fewer objects;
 - a watch goes on from a resource version; 410, as a status or as an ERROR event, means that it is too old: list again;
 - bookmarks carry a fresh resource version about once a minute, so a connection that is silent for longer is dead;
 - the API server ends every watch after `timeoutSeconds`; that is no failure.
@@ -14,11 +15,13 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from ..errors import ApiError, Gone, Unauthenticated
+from ..errors import ApiError, Gone, TooLarge, Unauthenticated
 from . import client as api
 
 PAGE = 500
 """As kubectl and client-go do."""
+FEWER = 8
+"""How much shorter pages become where one was too long: 500 objects, then 62, 7, 1."""
 WATCH_SECONDS = 300
 """client-go's informers choose 5 to 10 minutes; ours end between this and twice this, so that replicas spread."""
 SILENCE_SECONDS = 150.0
@@ -54,7 +57,7 @@ class Deleted(msgspec.Struct, Generic[Kept], frozen=True):
 
 
 class Alive(msgspec.Struct, frozen=True):
-    """Nothing changed, and we know it: a bookmark."""
+    """Nothing changed, and we know it: a bookmark, or a watch that is there again after it was lost."""
 
 
 class Lost(msgspec.Struct, frozen=True):
@@ -77,6 +80,10 @@ class _Line(msgspec.Struct):
     object: _Object
 
 
+_AGREED = _Line("AGREED", _Object())
+"""Said by no API server: our own first line of a watch."""
+
+
 class _ListMeta(msgspec.Struct, rename="camel"):
     resource_version: str = ""
     continue_: str = msgspec.field(name="continue", default="")
@@ -89,7 +96,7 @@ class Page(msgspec.Struct):
     items: list[_Object] | None = None
 
 
-_PAGE = msgspec.json.Decoder(Page)
+PAGES = msgspec.json.Decoder(Page)
 _LINE = msgspec.json.Decoder(_Line)
 
 
@@ -107,35 +114,52 @@ async def stream(
     `field_selector` narrows it down, such as `metadata.name=x` for those whose RBAC names one object.
     """
     only = {"fieldSelector": field_selector} if field_selector else {}
-    version, reason, pause, refusals = "", "start", FIRST_PAUSE, 0
+    version, reason, pause, refusals, lost = "", "start", FIRST_PAUSE, 0, False
     while True:
+        asked = 0.0
         try:
             if not version:
                 items, version = await _list(client, path, keep, only)
                 yield Listed(items, reason)
             async for line in _watch(client, path, {**only, "resourceVersion": version}, silence_seconds, watch_seconds):
-                version, pause, refusals = line.object.metadata.resource_version or version, FIRST_PAUSE, 0
-                if (event := _event(line, keep)) is not None:
+                event = _event(line, keep)  # an ERROR raises here: only what is none begins the pauses anew
+                if line is not _AGREED:
+                    version, pause, refusals = line.object.metadata.resource_version or version, FIRST_PAUSE, 0
+                elif lost:
+                    event, lost = Alive(), False
+                if event is not None:
                     yield event
-        except Gone as problem:
-            version, reason = "", "gone"
-            yield Lost(f"the resource version is too old: {problem}")
-        except (ApiError, Unauthenticated, msgspec.DecodeError) as problem:
+        except (ApiError, Unauthenticated) as problem:
+            lost = True
             yield Lost(str(problem))
-            refusals += isinstance(problem, ApiError) and problem.status > 0
-            if version and refusals >= PATIENCE:
-                version, reason, refusals = "", "error", 0
-        await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311  (spreads replicas, hides nothing)
+            asked = getattr(problem, "retry_after", 0.0)
+            refusals += getattr(problem, "status", 0) > 0
+            if isinstance(problem, Gone) or (version and refusals >= PATIENCE):
+                version, reason, refusals = "", "gone" if isinstance(problem, Gone) else "error", 0
+        await asyncio.sleep(max(asked, pause * random.uniform(0.5, 1)))  # noqa: S311  (spreads replicas, hides nothing)
         pause = min(pause * 2, LONGEST_PAUSE)
 
 
 async def _list(
     client: api.ApiClient, path: str, keep: Callable[[ObjectMeta], Kept], only: dict[str, str]
 ) -> tuple[list[Kept], str]:
-    items: list[Kept] = []
-    query = {"limit": str(PAGE), **only}
+    size = PAGE
     while True:
-        page = _PAGE.decode(await client.get(path, accept=api.METADATA_LIST, query=query))
+        try:
+            return await _pages(client, path, keep, {"limit": str(size), **only})
+        except TooLarge:
+            if size == 1:
+                raise
+            size = max(1, size // FEWER)
+
+
+async def _pages(
+    client: api.ApiClient, path: str, keep: Callable[[ObjectMeta], Kept], query: dict[str, str]
+) -> tuple[list[Kept], str]:
+    items: list[Kept] = []
+    while True:
+        body = await client.get(path, accept=api.METADATA_LIST, query=query, limit=api.MAX_LIST_BYTES)
+        page = api.decode(PAGES, body)
         items += [keep(each.metadata) for each in page.items or ()]
         if not page.metadata.continue_:
             return items, page.metadata.resource_version
@@ -145,6 +169,7 @@ async def _list(
 async def _watch(
     client: api.ApiClient, path: str, only: dict[str, str], silence_seconds: float, watch_seconds: int
 ) -> AsyncIterator[_Line]:
+    """_AGREED once the API server has, then what it says."""
     query = {
         **only,
         "watch": "1",
@@ -152,8 +177,9 @@ async def _watch(
         "timeoutSeconds": str(random.randint(watch_seconds, 2 * watch_seconds)),  # noqa: S311
     }
     async with client.lines(path, accept=api.METADATA, query=query, silence_seconds=silence_seconds) as lines:
+        yield _AGREED
         async for text in lines:
-            yield _LINE.decode(text)
+            yield api.decode(_LINE, text)
 
 
 def _event(line: _Line, keep: Callable[[ObjectMeta], Kept]) -> Event[Kept] | None:

@@ -7,7 +7,7 @@ import asyncio
 
 import msgspec
 
-from ..cluster.client import ApiClient
+from ..cluster.client import MAX_LIST_BYTES, ApiClient, decode
 from ..cluster.legacy import LegacyTokens
 from ..cluster.namespaces import Namespaces
 from ..core import enforcement, finals, policy, preview
@@ -85,7 +85,8 @@ class Judge:
         try:
             async with asyncio.timeout(SECONDS):
                 while True:
-                    page = _PODS.decode(await client.get(path, query=query, seconds=SECONDS))
+                    body = await client.get(path, query=query, seconds=SECONDS, limit=MAX_LIST_BYTES)
+                    page = decode(_PODS, body)
                     looked.add(page.items or ())
                     seen += len(page.items or ())
                     rest, query = (
@@ -98,6 +99,6 @@ class Judge:
                         break
         except TimeoutError:
             pass
-        except (ApiError, Unauthenticated, msgspec.DecodeError) as problem:
+        except (ApiError, Unauthenticated) as problem:
             return f"existing pods were not all looked at: {problem}"
         return f"{seen} existing pods were looked at, and {rest} more were not: at most {MAX_PODS} pods or {SECONDS:.0f} s"

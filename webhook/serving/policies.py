@@ -12,15 +12,13 @@ from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any
 
-import msgspec
-
 from .. import metrics
 from ..cluster import watch
-from ..cluster.client import MERGE_PATCH, METADATA_LIST, ApiClient
-from ..cluster.watch import Changed, Deleted, Listed, Lost, Page
+from ..cluster.client import MERGE_PATCH, METADATA_LIST, ApiClient, decode
+from ..cluster.watch import PAGES, Alive, Changed, Deleted, Listed, Lost
 from ..core import names, policy, policy_settings
 from ..core.policy import ClusterLayer
-from ..errors import ApiError, Unauthenticated
+from ..errors import ApiError, Unauthenticated, described
 from ..log import Log
 
 PATH = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings"
@@ -102,7 +100,8 @@ class PolicyKeeper:
                 case Lost(problem=problem):
                     self._tell_lost(name, binding, problem)
                     continue
-                case _:
+                case Alive():
+                    binding.is_lost = False
                     continue
             binding.is_lost = False
             self._woken.set()
@@ -123,11 +122,12 @@ class PolicyKeeper:
         """Whether it could be done; one that fails keeps no other waiting."""
         try:
             await self._keep(name, binding, now)
-        except (ApiError, Unauthenticated) as problem:
+        except Exception as problem:  # noqa: BLE001  (an edge: whatever a turn meets, the process serves on)
             metrics.POLICY_UPDATES.labels("failed").inc()
-            if str(problem) != binding.problem:
-                binding.problem = str(problem)
-                self._log.error("policy binding cannot be updated", binding=name, problem=binding.problem)
+            if (said := described(problem)) != binding.problem:
+                binding.problem = said
+                self._log.error("policy binding cannot be updated", binding=name, problem=said)
+            await asyncio.sleep(getattr(problem, "retry_after", 0.0))
             return False
         binding.problem = ""
         return True
@@ -169,8 +169,8 @@ async def tell_leftover_labels(client: ApiClient, log: Log) -> None:
     """Name the namespaces that carry the label of older releases; it does nothing, and nobody else would say so."""
     query = {"labelSelector": names.LEFTOVER_LABEL, "limit": str(MAX_LEFTOVERS)}
     try:
-        page = msgspec.json.decode(await client.get("/api/v1/namespaces", accept=METADATA_LIST, query=query), type=Page)
-    except (ApiError, Unauthenticated, msgspec.DecodeError):
+        page = decode(PAGES, await client.get("/api/v1/namespaces", accept=METADATA_LIST, query=query))
+    except (ApiError, Unauthenticated):
         return  # the next start tells
     if found := [each.metadata.name for each in page.items or ()]:
         hint = f"kubectl label namespaces -l {names.LEFTOVER_LABEL} {names.LEFTOVER_LABEL}-"

@@ -39,8 +39,10 @@ class SelfMade:
         ]
 
     async def _wake_on_changes(self, path: str, name: str) -> None:
-        async for _ in watch.stream(self._client, path, lambda metadata: metadata.name, field_selector=f"metadata.name={name}"):
-            self.rotation.wake()
+        only = f"metadata.name={name}"
+        async for event in watch.stream(self._client, path, lambda metadata: metadata.name, field_selector=only):
+            if not isinstance(event, watch.Lost):  # that nobody can be asked is no reason to ask
+                self.rotation.wake()
 
     def _say(self, kind: str, result: str, reason: str) -> None:
         metrics.CERTIFICATE_ROTATIONS.labels(kind, result).inc()
