@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from webhook.errors import BadCertificate
 from webhook.pki import authority
@@ -57,6 +57,11 @@ def test_a_pair_is_seen_to_belong_together() -> None:
         authority.read(KeyPair(one.certificate, other.key))
 
 
+ENCRYPTED = ec.generate_private_key(ec.SECP256R1()).private_bytes(
+    serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(b"x")
+)
+
+
 @pytest.mark.parametrize(
     ("certificate", "key", "problem"),
     [
@@ -64,6 +69,9 @@ def test_a_pair_is_seen_to_belong_together() -> None:
         (ROOT.certificate[:200], ROOT.key, "the certificate must be PEM"),
         (ROOT.certificate, b"", "the key must be an unencrypted PEM private key"),
         (ROOT.certificate, ROOT.key[:60], "the key must be an unencrypted PEM private key"),
+        (b"x" * 100_000, ROOT.key, "must have at most 65536 bytes; there are 100000"),
+        (ROOT.certificate, b"x" * 100_000, "must have at most 65536 bytes; there are 100000"),
+        (ROOT.certificate, ENCRYPTED, "the key must be an unencrypted PEM private key"),
     ],
 )
 def test_what_cannot_be_read_is_named(certificate: bytes, key: bytes, problem: str) -> None:

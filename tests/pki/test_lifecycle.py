@@ -1,8 +1,11 @@
 """The rules of certificates, with time as an argument, and the bundle that they are about."""
 
+import base64
+import ssl
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 
 from webhook.errors import BadCertificate
 from webhook.pki import authority, bundle, lifecycle
@@ -83,6 +86,26 @@ def test_a_bundle_survives_the_secret() -> None:
 MINE, OTHER = a_ca(), a_ca()
 
 
+def altered(pem: bytes, *, old: bytes, new: bytes) -> bytes:
+    """The certificate with bytes of its DER replaced, once."""
+    der = authority.read_certificate(pem).public_bytes(serialization.Encoding.DER)
+    assert old in der
+    return ssl.DER_cert_to_PEM_cert(der.replace(old, new, 1)).encode()
+
+
+def spoilt_ca(old: bytes, new: bytes) -> dict[str, str]:
+    return bundle.to_data(Bundle(authority.KeyPair(altered(MINE.certificate, old=old, new=new), MINE.key)))
+
+
+POINT = (
+    authority.read_certificate(MINE.certificate)
+    .public_key()
+    .public_bytes(serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint)
+)
+VERSION = b"\xa0\x03\x02\x01\x02"
+SUBJECT_KEY_IDENTIFIER, KEY_USAGE = b"\x06\x03\x55\x1d\x0e", b"\x06\x03\x55\x1d\x0f"
+
+
 @pytest.mark.parametrize(
     ("data", "said"),
     [
@@ -94,6 +117,18 @@ MINE, OTHER = a_ca(), a_ca()
         pytest.param(
             bundle.to_data(Bundle(authority.issue(MINE, [bundle.NAME], NOW, DAY))), "CA must be", id="a leaf for a CA"
         ),
+        pytest.param(
+            spoilt_ca(POINT, POINT[:-1] + bytes([POINT[-1] ^ 1])), "a part of it cannot", id="a bit of the public key"
+        ),
+        pytest.param(spoilt_ca(VERSION, VERSION[:-1] + b"\x07"), "certificate must be", id="a version that does not exist"),
+        pytest.param(spoilt_ca(KEY_USAGE, SUBJECT_KEY_IDENTIFIER), "a part of it cannot", id="an extension twice"),
+        pytest.param(spoilt_ca(b"boundtoken", b"boundtokem"), "was changed since", id="another issuer"),
+        pytest.param(
+            spoilt_ca(b"\x03\x02\x01\x06", b"\x03\x02\x01\x02"), "was changed since", id="one that may not sign any more"
+        ),
+        pytest.param({"ca.crt": "é" * 8}, "ca.crt must be base64", id="no ASCII"),
+        pytest.param({"ca.crt": "\ud800"}, "ca.crt must be base64", id="half a character"),
+        pytest.param({"ca.crt": "A" * 100_000}, "at most 87381 characters of base64; it has 100000", id="too long"),
     ],
 )
 def test_what_cannot_sign_is_told_in_words_that_hold_no_key(data: dict[str, str], said: str) -> None:
@@ -106,3 +141,16 @@ def test_a_next_ca_that_cannot_be_read_is_left_out() -> None:
     data = bundle.to_data(Bundle(MINE, OTHER))
     assert bundle.from_data({**data, "next.key": bundle.to_data(Bundle(MINE))["ca.key"]}) == Bundle(MINE)
     assert bundle.from_data({**data, "old.crt": data["next.crt"]}) == Bundle(MINE, OTHER)
+
+
+@pytest.mark.parametrize(
+    "retire_at", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "soon", "", "\x00", "é", "2026-01-01" * 20_000]
+)
+def test_a_time_that_cannot_be_read_leaves_the_old_ca_out_and_no_more(retire_at: str) -> None:
+    data = bundle.to_data(Bundle(MINE, OTHER, OTHER.certificate, NOW))
+    spoilt = {**data, "retire-at": base64.b64encode(retire_at.encode()).decode()}
+    assert bundle.from_data(spoilt) == Bundle(MINE, OTHER)
+
+
+def test_what_somebody_put_beside_the_authorities_is_not_looked_at() -> None:
+    assert bundle.from_data({**bundle.to_data(Bundle(MINE)), "note": "!!", "next.crt": "!!"}) == Bundle(MINE)

@@ -1,11 +1,12 @@
 """Replicas that look after one cluster's certificates: turns in any order, interrupted, with time as an argument."""
 
+import asyncio
 import random
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from webhook.errors import ApiError, Conflict
+from webhook.errors import ApiError, BadCertificate, Conflict, WebhookError
 from webhook.pki import authority, bundle
 from webhook.pki.authority import KeyPair
 from webhook.pki.bundle import Bundle
@@ -30,6 +31,7 @@ class Cluster(Store):
         self.away = False
         self.dies_before = ""
         self.refuses_to_publish = False
+        self.meets: list[Exception] = []
 
     async def held(self) -> Held:
         self._may_fail("held")
@@ -55,6 +57,8 @@ class Cluster(Store):
         self.published, self.edits = pem, self.edits + 1
 
     def _may_fail(self, call: str) -> None:
+        if self.meets:
+            raise self.meets.pop()
         if self.away:
             raise ApiError("the API server is away")
         if call == self.dies_before:
@@ -232,6 +236,71 @@ async def test_a_spoilt_secret_is_healed_and_no_call_fails(spoilt: dict[str, str
     assert bundle.holds(cluster.published, served)
     assert all(replica.verifies(now) for replica in replicas)
     assert any(kind == "ca" for replica in replicas for kind, _ in replica.said[3:])
+
+
+@pytest.mark.parametrize(
+    "retire_at", ["MDAwMS0wMS0wMVQwMDowMDowMCsxNDowMA==", "!!"], ids=["a time before all times", "no base64"]
+)
+async def test_a_field_that_is_spoilt_is_written_anew_and_keeps_the_ca(retire_at: str) -> None:
+    cluster = Cluster()
+    replica = Replica(cluster)
+    now = await settled([replica], NOW)
+    kept = cluster.bundle
+    cluster.data, cluster.version = (
+        {**cluster.data, "old.crt": cluster.data["ca.crt"], "retire-at": retire_at},
+        cluster.version + 1,
+    )
+    await settled([replica, Replica(cluster)], now)
+    assert cluster.bundle == kept
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        KeyError("hunter2"),
+        UnicodeDecodeError("utf-8", b"hunter2", 0, 1, "hunter2"),
+        RecursionError("hunter2"),
+        OverflowError("hunter2"),
+        BadCertificate("the key must be an ECDSA key"),
+        ApiError("503 busy", 503, retry_after=0.2),
+    ],
+    ids=lambda failure: type(failure).__name__,
+)
+async def test_whatever_a_turn_meets_is_told_once_without_its_content_and_tried_again(failure: Exception) -> None:
+    cluster = Cluster()
+    told: list[tuple[str, str, str]] = []
+    rotation = Rotation(cluster, HOSTS, lambda _: None, lambda kind, did, reason: told.append((kind, did, reason)), lives=LIVES)
+    cluster.meets = [failure, failure]
+    async with asyncio.timeout(10):
+        running = asyncio.create_task(rotation.run(lambda: NOW))
+        while not rotation.verified:
+            assert not running.done()
+            await asyncio.sleep(0.01)
+            rotation.wake()
+    running.cancel()
+    assert [(kind, did) for kind, did, _ in told][:3] == [("bundle", "failed"), ("ca", "create"), ("leaf", "issued")]
+    said = told[0][2]
+    assert said.startswith(str(failure) if isinstance(failure, WebhookError) else f"{type(failure).__name__} at ")
+    assert "hunter2" not in said
+
+
+async def test_a_leaf_that_cannot_be_used_is_told_and_tried_again() -> None:
+    refusals = [BadCertificate("no"), OSError(24, "Too many open files")]
+    told: list[str] = []
+
+    def use(_: KeyPair) -> None:
+        if refusals:
+            raise refusals.pop()
+
+    rotation = Rotation(Cluster(), HOSTS, use, lambda kind, did, **_: told.append(f"{kind} {did}"), lives=LIVES)
+    async with asyncio.timeout(10):
+        running = asyncio.create_task(rotation.run(lambda: NOW))
+        while "leaf issued" not in told:
+            assert not running.done()
+            await asyncio.sleep(0.01)
+            rotation.wake()
+    running.cancel()
+    assert told[:3] == ["ca create", "bundle failed", "leaf issued"]  # both refusals in one turn: the second while it renews
 
 
 @pytest.mark.parametrize("pem", [b"", b"garbage", OTHERS.certificate], ids=["emptied", "garbage", "replaced"])

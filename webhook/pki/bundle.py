@@ -6,7 +6,7 @@ old.crt, retire-at   signed once; trusted until no leaf of theirs can be alive
 """
 
 import base64
-import binascii
+import contextlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
@@ -19,6 +19,10 @@ from .authority import KeyPair
 
 NAME = "boundtoken"
 """The common name of every CA that we make: a CA of another name is somebody else's."""
+
+
+MAX_FIELD_CHARS = authority.MAX_PEM_BYTES * 4 // 3
+"""Of one field of the Secret, in base64."""
 
 
 class Bundle(msgspec.Struct, frozen=True):
@@ -34,12 +38,12 @@ class Bundle(msgspec.Struct, frozen=True):
         return joined(self.current.certificate, self.next.certificate if self.next else b"", self.old)
 
 
-def certificates(pem: bytes) -> list[x509.Certificate]:
-    """All certificates in PEM; none where there are none or where they cannot be read."""
+def certificates(pem: bytes) -> tuple[x509.Certificate, ...]:
+    """All certificates in PEM; none where there are none or where one of them cannot be read."""
     try:
-        return x509.load_pem_x509_certificates(pem)
-    except ValueError:
-        return []
+        return authority.read_certificates(pem)
+    except BadCertificate:
+        return ()
 
 
 def joined(*pems: bytes) -> bytes:
@@ -75,37 +79,35 @@ def from_data(data: Mapping[str, str]) -> Bundle:
 
     Raises: BadCertificate, where the CA that signs cannot be used; the text says why, and holds nothing of the key
     """
-    try:
-        held = {name: base64.b64decode(content, validate=True) for name, content in data.items()}
-    except (binascii.Error, ValueError) as problem:
-        raise BadCertificate("the Secret must hold base64") from problem
-    if not held.get("ca.crt"):
+    if not data.get("ca.crt"):
         raise BadCertificate("there is no CA yet")
-    current = KeyPair(held["ca.crt"], held.get("ca.key", b""))
-    _check(current)
-    following: KeyPair | None = KeyPair(held.get("next.crt", b""), held.get("next.key", b""))
-    try:
-        _check(following)
-    except BadCertificate:
-        following = None
-    try:
-        retire_at = datetime.fromisoformat(held.get("retire-at", b"").decode()).astimezone(UTC)
-    except ValueError:
-        retire_at = None
-    old = joined(held.get("old.crt", b"")) if retire_at is not None else b""
+    current = _pair(data, "ca")
+    following, old, retire_at = None, b"", None
+    with contextlib.suppress(BadCertificate):
+        following = _pair(data, "next")
+    with contextlib.suppress(BadCertificate), authority.readable("retire-at must be a time"):
+        retire_at = datetime.fromisoformat(_field(data, "retire-at").decode()).astimezone(UTC)
+        old = joined(_field(data, "old.crt"))
     return Bundle(current, following, old, retire_at if old else None)
 
 
-def _check(pair: KeyPair | None) -> None:
+def _field(data: Mapping[str, str], name: str) -> bytes:
+    text = data.get(name, "")
+    if len(text) > MAX_FIELD_CHARS:
+        raise BadCertificate(f"{name} must have at most {MAX_FIELD_CHARS} characters of base64; it has {len(text)}")
+    with authority.readable(f"{name} must be base64"):
+        return base64.b64decode(text, validate=True)
+
+
+def _pair(data: Mapping[str, str], name: str) -> KeyPair:
     """Raises: BadCertificate, where this is no CA of ours with its key."""
-    assert pair is not None  # noqa: S101
+    pair = KeyPair(_field(data, f"{name}.crt"), _field(data, f"{name}.key"))
     certificate, _ = authority.read(pair)
     common = [each.value for each in certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)]
-    if common != [NAME] or certificate.issuer != certificate.subject:
+    if common != [NAME]:
         raise BadCertificate(f"the CA must be one of ours, and its name is {str(common)[:60]}")
-    try:
-        constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
-    except x509.ExtensionNotFound:
-        raise BadCertificate("the CA must be a CA, and its certificate says nothing of the kind") from None
-    if not constraints.ca:
-        raise BadCertificate("the CA must be a CA, and its certificate denies it")
+    if not authority.is_authority(certificate):
+        raise BadCertificate("the CA must be a CA, and its certificate says nothing of the kind")
+    if not authority.signed_by(pair.certificate, pair.certificate):
+        raise BadCertificate("the CA must be signed by itself, and its certificate was changed since")
+    return pair

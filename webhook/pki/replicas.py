@@ -8,10 +8,11 @@ import asyncio
 
 import msgspec
 
-from ..cluster.client import ApiClient
+from ..cluster.client import MAX_LIST_BYTES, ApiClient, decode
 from ..core import names
 from ..errors import ApiError
 from . import authority, bundle
+from .authority import MAX_PEM_BYTES
 
 CERTIFICATE_PATH = "/certificate"
 PORT = "tls"
@@ -69,13 +70,16 @@ class _Pods(msgspec.Struct):
     items: list[_Pod]
 
 
+_PODS = msgspec.json.Decoder(_Pods)
+
+
 async def ask(client: ApiClient, namespace: str) -> list[Replica]:
     """Every pod of ours that is not on its way out, by name, with what it serves.
 
     Raises: ApiError, where the pods may not or cannot be listed
     """
     path, query = f"/api/v1/namespaces/{namespace}/pods", {"labelSelector": f"app.kubernetes.io/name={names.APP}"}
-    pods = msgspec.json.decode(await client.get(path, query=query), type=_Pods).items
+    pods = decode(_PODS, await client.get(path, query=query, limit=MAX_LIST_BYTES)).items
     alive = [pod for pod in pods if not pod.metadata.deletion_timestamp and pod.status.phase not in ("Succeeded", "Failed")]
     return list(
         await asyncio.gather(*(_ask_one(client, path, pod) for pod in sorted(alive, key=lambda pod: pod.metadata.name)))
@@ -88,8 +92,9 @@ async def _ask_one(client: ApiClient, path: str, pod: _Pod) -> Replica:
     ports = [port.container_port for container in pod.spec.containers for port in container.ports if port.name == PORT]
     if not ports:
         return Replica(name, ready, problem=f"it has no port named {PORT}")
+    proxied = f"{path}/https:{name}:{ports[0]}/proxy{CERTIFICATE_PATH}"
     try:
-        leaf = await client.get(f"{path}/https:{name}:{ports[0]}/proxy{CERTIFICATE_PATH}", accept="*/*", seconds=SECONDS)
+        leaf = await client.get(proxied, accept="*/*", seconds=SECONDS, limit=MAX_PEM_BYTES)
     except ApiError as problem:
         return Replica(name, ready, problem=str(problem))
     if not bundle.certificates(leaf):

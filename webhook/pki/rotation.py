@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from ..errors import ApiError, BadCertificate, Conflict, Unauthenticated
+from ..errors import BadCertificate, Conflict, described
 from . import authority, lifecycle
 from . import bundle as bundles
 from .authority import KeyPair
@@ -24,6 +24,8 @@ LONGEST_SLEEP = 30.0
 """Seconds. The wall clock is looked at so often, because a suspended machine wakes with all timers late."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 8.0
 """Seconds between looks while something is going on, doubled where the API server fails."""
+CONFLICT_PAUSE = 0.1
+"""Seconds until we look again after somebody else wrote first; not none, or two writers would keep the API server busy."""
 
 Say = Callable[..., None]
 
@@ -62,18 +64,30 @@ class Rotation:
             try:
                 sleep = await self.turn(clock())
                 problem, pause = "", FIRST_PAUSE
-            except (ApiError, Unauthenticated) as failure:
-                if str(failure) != problem:
-                    self._say("bundle", "failed", reason=str(failure))
-                self.renew_leaf(clock())
-                problem, sleep, pause = str(failure), pause, min(pause * 2, LONGEST_PAUSE)
+            except Exception as failure:  # noqa: BLE001  (an edge: whatever a turn meets, the process serves on)
+                problem = self._failed(failure, problem, clock())
+                sleep, pause = pause, min(pause * 2, LONGEST_PAUSE)
+                await asyncio.sleep(
+                    getattr(failure, "retry_after", 0.0)
+                )  # whole: a change of something is no reason to come sooner
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._woken.wait(), sleep * random.uniform(0.75, 1))  # noqa: S311  (spreads replicas)
+
+    def _failed(self, failure: Exception, told: str, now: datetime) -> str:
+        """Say what failed, once, and renew our leaf from memory where that is due; gives what is told by now."""
+        problem = described(failure)
+        try:
+            self.renew_leaf(now)
+        except Exception as another:  # noqa: BLE001
+            problem += f"; {described(another)}"
+        if problem != told:
+            self._say("bundle", "failed", reason=problem)
+        return problem
 
     async def turn(self, now: datetime) -> float:
         """Look, and do what is due; gives after how many seconds to look again at the latest.
 
-        Raises: ApiError, Unauthenticated, where the API server cannot be asked or refuses
+        Raises: ApiError, Unauthenticated, where the API server cannot be asked or refuses; BadCertificate
         """
         trust = await self.store.trust()  # before the Secret: what we publish is never older than what we overwrite
         held = await self.store.held()
@@ -86,7 +100,7 @@ class Rotation:
             try:
                 await self.store.write(wanted, held.version)
             except Conflict:
-                return 0.0
+                return CONFLICT_PAUSE
             self._say("ca", what, reason=trouble or reason)
         self.bundle = wanted
         self._note(trust, now)
@@ -96,7 +110,7 @@ class Rotation:
         try:
             await self._publish(wanted, trust)
         except Conflict:
-            return 0.0
+            return CONFLICT_PAUSE
         self.in_sync = bool(trust)
         self.renew_leaf(now)
         return self._seconds_to_sleep(wanted, now)

@@ -5,13 +5,12 @@ that neither `kubectl apply` nor Argo CD nor Helm, which never set it, has anyth
 """
 
 import base64
-import binascii
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
-from ..cluster.client import APPLY_PATCH, ApiClient
+from ..cluster.client import APPLY_PATCH, ApiClient, decode
 from ..core import names
 from ..errors import NotFound
 from . import bundle as bundles
@@ -46,6 +45,40 @@ class Trust(msgspec.Struct, frozen=True):
         return all(bundles.holds(held, wanted) for held in self.entries.values())
 
 
+class _Metadata(msgspec.Struct, rename="camel"):
+    resource_version: Annotated[str, msgspec.Meta(min_length=1)]
+    """Never empty: an empty one would let us write over what we have not seen."""
+
+
+class _Secret(msgspec.Struct):
+    metadata: _Metadata
+    data: dict[str, str | None] | None = None
+
+
+class _Service(msgspec.Struct):
+    name: str = ""
+    namespace: str = ""
+
+
+class _ClientConfig(msgspec.Struct, rename="camel"):
+    service: _Service | None = None
+    ca_bundle: str | None = None
+
+
+class _Entry(msgspec.Struct, rename="camel"):
+    name: str
+    client_config: _ClientConfig
+
+
+class _Configuration(msgspec.Struct):
+    metadata: _Metadata
+    webhooks: list[_Entry] | None = None
+
+
+_SECRET = msgspec.json.Decoder(_Secret)
+_CONFIGURATION = msgspec.json.Decoder(_Configuration)
+
+
 class Store:
     """The Secret and the configurations of one installation; `configurations` are names, of either kind."""
 
@@ -58,10 +91,10 @@ class Store:
     async def held(self) -> Held:
         """Raises: ApiError."""
         try:
-            secret = msgspec.json.decode(await self.client.get(f"{self.secrets}/{SECRET}"))
+            secret = decode(_SECRET, await self.client.get(f"{self.secrets}/{SECRET}"))
         except NotFound:
             return Held({})
-        return Held(secret.get("data") or {}, secret["metadata"]["resourceVersion"])
+        return Held({name: text or "" for name, text in (secret.data or {}).items()}, secret.metadata.resource_version)
 
     async def write(self, bundle: Bundle, version: str, *, dry_run: bool = False) -> None:
         """Write the bundle where the Secret still has this version; a person's labels and other data do not survive.
@@ -83,10 +116,10 @@ class Store:
         for resource in KINDS:
             for name in self.configurations:
                 try:
-                    held = msgspec.json.decode(await self.client.get(f"{GROUP}/{resource}/{name}"))
+                    held = decode(_CONFIGURATION, await self.client.get(f"{GROUP}/{resource}/{name}"))
                 except NotFound:
                     continue
-                found.append(Trust(resource, name, held["metadata"]["resourceVersion"], dict(self._entries(held))))
+                found.append(Trust(resource, name, held.metadata.resource_version, dict(self._entries(held))))
         return found
 
     async def publish(self, trust: Trust, pem: bytes, *, dry_run: bool = False) -> None:
@@ -104,11 +137,10 @@ class Store:
         query = {"fieldManager": FIELD_MANAGER, "force": "true", **({"dryRun": "All"} if dry_run else {})}
         await self.client.send("PATCH", f"{GROUP}/{trust.resource}/{trust.name}", body, kind=APPLY_PATCH, query=query)
 
-    def _entries(self, configuration: dict[str, Any]) -> Iterator[tuple[str, bytes]]:
-        for entry in configuration.get("webhooks") or ():
-            service = entry["clientConfig"].get("service") or {}
-            if (service.get("name"), service.get("namespace")) == (names.APP, self.namespace):
+    def _entries(self, configuration: _Configuration) -> Iterator[tuple[str, bytes]]:
+        for entry in configuration.webhooks or ():
+            if entry.client_config.service == _Service(names.APP, self.namespace):
                 try:
-                    yield entry["name"], base64.b64decode(entry["clientConfig"].get("caBundle") or "")
-                except binascii.Error:
-                    yield entry["name"], b""
+                    yield entry.name, base64.b64decode(entry.client_config.ca_bundle or "")
+                except ValueError:
+                    yield entry.name, b""

@@ -1,0 +1,69 @@
+"""The Secret and the configurations as an API server shows them, bad manners included."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from tests.cluster.api import Api
+from webhook.cluster.client import ApiClient
+from webhook.errors import ApiError
+from webhook.pki import replicas
+from webhook.pki.store import Held, Store, Trust
+
+
+@asynccontextmanager
+async def answering(body: bytes) -> AsyncIterator[Store]:
+    """A store whose API server answers everything with this body."""
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(body=body, content_type="application/json")
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", answer)
+    api, server = Api(), TestServer(app)
+    await server.start_server()
+    api.server = str(server.make_url("")).rstrip("/")
+    async with ApiClient(api, "test") as client:
+        yield Store(client, "boundtoken-system", ("boundtoken",))
+    await server.close()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b"<html>bad gateway</html>", id="no JSON"),
+        pytest.param(b'{"metadata": {"resourceVersion": "\xff"}}', id="no UTF-8"),
+        pytest.param(b'{"metadata": ' + b"[" * 100_000, id="nested without end"),
+        pytest.param(b'{"data": {"ca.crt": ""}, "webhooks": [], "items": [{}]}', id="a field is missing"),
+        pytest.param(
+            b'{"metadata": {"resourceVersion": ""}}', id="no version, with which we would overwrite what we have not seen"
+        ),
+        pytest.param(b'{"metadata": {"resourceVersion": 7}, "data": [], "webhooks": 1, "items": 1}', id="other types"),
+        pytest.param(b"[]", id="a list"),
+    ],
+)
+async def test_whatever_cannot_be_read_is_an_api_error(body: bytes) -> None:
+    async with answering(body) as store:
+        for ask in (store.held, store.trust, lambda: replicas.ask(store.client, store.namespace)):
+            with pytest.raises(ApiError, match="the answer cannot be read"):
+                await ask()
+
+
+async def test_a_secret_whose_field_is_null_is_one_whose_field_is_empty() -> None:
+    async with answering(b'{"metadata": {"resourceVersion": "7"}, "data": {"ca.crt": null}}') as store:
+        assert await store.held() == Held({"ca.crt": ""}, "7")
+
+
+async def test_only_entries_of_our_service_count_and_a_ca_bundle_that_is_no_base64_is_empty() -> None:
+    service = '"service": {"name": "boundtoken", "namespace": "boundtoken-system", "path": "/mutate"}'
+    body = f"""{{"metadata": {{"resourceVersion": "7"}}, "webhooks": [
+        {{"name": "a", "clientConfig": {{{service}, "caBundle": "eA=="}}}},
+        {{"name": "b", "clientConfig": {{{service}, "caBundle": "\\u00e9"}}}},
+        {{"name": "c", "clientConfig": {{{service}}}}},
+        {{"name": "d", "clientConfig": {{"url": "https://example.test", "caBundle": "eA=="}}}}]}}"""
+    async with answering(body.encode()) as store:
+        found = await store.trust()
+        assert found[0] == Trust("mutatingwebhookconfigurations", "boundtoken", "7", {"a": b"x", "b": b"", "c": b""})
