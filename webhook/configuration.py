@@ -6,24 +6,27 @@ rules as the annotations of the same meaning, because the same functions read th
 
 import difflib
 import hashlib
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
-import yaml
 
-from .core import limits, names, policy_settings, wishes
+from . import documents
+from .core import limits, names, wishes
 from .core.demands import LEVELS
 from .core.limits import DEFAULT_MAXIMUM
 from .core.policy import GOVERN_MODES, ClusterLayer, Exemptions, TokenPolicy
 from .core.text import quoted
 from .core.wishes import Locks
+from .documents import shown
 from .errors import BadInput
 
 API_VERSION = "boundtoken.dev/v1alpha1"
 KIND = "Configuration"
-MAX_SETTINGS_BYTES = 64 << 10
-"""Of what the API server's policies get of it: annotations of one object, of which Kubernetes allows 256 KiB for all."""
+MAX_BYTES = 64 << 10
+"""Of the file. Its lists become annotations of one object (`core.policy_settings`): Kubernetes allows 256 KiB for all."""
+_KEY = re.compile(r"[\w.-]{1,60}", re.ASCII)
 
 
 class ClusterConfiguration(msgspec.Struct, frozen=True):
@@ -150,12 +153,15 @@ FIELDS: dict[str, dict[str, Field] | Field] = {
 }
 
 
-def parse(text: str, *, own_namespace: str = names.NAMESPACE, api_audiences: tuple[str, ...] = ()) -> ClusterConfiguration:
+def parse(
+    text: str | bytes, *, own_namespace: str = names.NAMESPACE, api_audiences: tuple[str, ...] = ()
+) -> ClusterConfiguration:
     """The configuration in this YAML text; `api_audiences` are those that we know of, beside those that the file names.
 
     Raises: BadInput, with every fault, each naming its path
     """
-    document = _load(text)
+    content = text.encode() if isinstance(text, str) else text
+    document = _load(content)
     faults = list(_head_faults(document))
     body = {key: value for key, value in document.items() if key not in ("apiVersion", "kind")}
     read = _read(body, FIELDS, "", faults)
@@ -163,12 +169,11 @@ def parse(text: str, *, own_namespace: str = names.NAMESPACE, api_audiences: tup
     if not faults and not _allowed(defaults["audience"], locks["allowedAudiences"]):
         faults.append(f"defaults.audience: must be one of locks.allowedAudiences, and {quoted(defaults['audience'])} is not")
     if faults:
-        raise BadInput(*faults)
+        raise documents.refusal(faults)
     layer = _layer(read, own_namespace, api_audiences)
-    faults += _conflicts(layer)
-    if faults:
-        raise BadInput(*faults)
-    return ClusterConfiguration(layer, hashlib.sha256(text.encode()).hexdigest()[:8])
+    if conflicts := list(_conflicts(layer)):
+        raise documents.refusal(conflicts)
+    return ClusterConfiguration(layer, hashlib.sha256(content).hexdigest()[:8])
 
 
 def _layer(read: dict[str, Any], own_namespace: str, api_audiences: tuple[str, ...]) -> ClusterLayer:
@@ -214,9 +219,6 @@ def _conflicts(layer: ClusterLayer) -> Iterator[str]:
                 f"defaults.expirationSeconds: must be at most {maximum}, which locks.enforceFloor allows, or every pod that is "
                 f"injected would be refused; it is {injected}"
             )
-    size = sum(len(name) + len(text.encode()) for name, text in policy_settings.annotations(layer).items())
-    if size > MAX_SETTINGS_BYTES:
-        yield f"exemptions, namespaces and audiences: must be at most {MAX_SETTINGS_BYTES} bytes together; they are {size}"
 
 
 def schema() -> dict[str, Any]:
@@ -230,37 +232,17 @@ def schema() -> dict[str, Any]:
     }
 
 
-class _UniqueKeys(yaml.SafeLoader):
-    """Refuses a key that stands twice: YAML would silently take the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if not isinstance(key, str):
-                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} must be a string", key_node.start_mark)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} stands twice", key_node.start_mark)
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
-def _load(text: str) -> dict[str, Any]:
-    try:
-        document = yaml.load(text, _UniqueKeys)  # noqa: S506  (a SafeLoader)
-    except (yaml.YAMLError, RecursionError, ValueError) as problem:
-        mark = getattr(problem, "problem_mark", None)
-        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise BadInput(f"{where}must be YAML: {getattr(problem, 'problem', None) or problem}") from problem
-    if not isinstance(document, dict):
+def _load(content: bytes) -> dict[str, Any]:
+    found = documents.load(content, MAX_BYTES)
+    if len(found) != 1 or not isinstance(found[0], dict):
         raise BadInput(f"must be a mapping with apiVersion: {API_VERSION} and kind: {KIND}")
-    return document
+    return found[0]
 
 
 def _head_faults(document: Mapping[str, Any]) -> Iterator[str]:
     for key, must in (("apiVersion", API_VERSION), ("kind", KIND)):
         if document.get(key) != must:
-            yield f"{key}: must be {must}, and is {_shown(document[key]) if key in document else 'not there'}"
+            yield f"{key}: must be {must}, and is {shown(document[key]) if key in document else 'not there'}"
 
 
 def _read(value: Any, fields: Mapping[str, Any], where: str, faults: list[str]) -> dict[str, Any]:
@@ -271,9 +253,10 @@ def _read(value: Any, fields: Mapping[str, Any], where: str, faults: list[str]) 
         value = {}
     for key in value:
         if key not in fields:
-            meant = difflib.get_close_matches(str(key)[:100], list(fields), n=1)
+            told = len(faults) < documents.MAX_FAULTS  # the rest is only counted, and not worth the search
+            meant = difflib.get_close_matches(key[:100], list(fields), n=1) if told else []
             hint = f"did you mean {meant[0]}?" if meant else f"there are {', '.join(fields)}"
-            faults.append(f"{where}{key}: is not known; {hint}")
+            faults.append(f"{where}{_named(key)}: is not known; {hint}")
     read: dict[str, Any] = {}
     for key, field in fields.items():
         if not isinstance(field, Field):
@@ -284,7 +267,7 @@ def _read(value: Any, fields: Mapping[str, Any], where: str, faults: list[str]) 
             try:
                 read[key] = field.read(value[key])
             except ValueError as problem:
-                faults.append(f"{where}{key}: {problem}; it is {_shown(value[key])}")
+                faults.append(f"{where}{key}: {problem}; it is {shown(value[key])}")
     return read
 
 
@@ -305,5 +288,5 @@ def _yaml_trap(value: Any) -> str:
     return " (YAML reads an unquoted on, off, yes or no as true or false: quote it)" if isinstance(value, bool) else ""
 
 
-def _shown(value: Any) -> str:
-    return quoted(value) if isinstance(value, str) else repr(value)[:60]
+def _named(key: str) -> str:
+    return key if _KEY.fullmatch(key) else quoted(key)

@@ -156,10 +156,6 @@ def test_a_good_configuration_is_fine_and_a_bad_one_shows_every_fault(tmp_path: 
             "be refused; it is 7200",
         ),
         (
-            HEAD + f"exemptions: {{usernames: [{', '.join(f'user-{number:05}' for number in range(6000))}]}}\n",
-            "exemptions, namespaces and audiences: must be at most 65536 bytes together; they are 66",
-        ),
-        (
             HEAD + 'locks: {allowedAudiences: ["", vault]}\n',
             "locks.allowedAudiences: must be a list of strings, none of them empty; it is ['', 'vault']",
         ),
@@ -168,8 +164,8 @@ def test_a_good_configuration_is_fine_and_a_bad_one_shows_every_fault(tmp_path: 
             'exemptions.usernames: must hold printable characters, no blanks, at most 512; "alice smith" does not; it is',
         ),
         ("", "must be a mapping with apiVersion: boundtoken.dev/v1alpha1 and kind: Configuration"),
-        ("a: [", "line 1, column 5: must be YAML: expected the node content, but found '<stream end>'"),
-        (HEAD + "kind: Configuration\n", "line 3, column 1: must be YAML: key 'kind' stands twice"),
+        ("a: [", "line 2, column 1: must be YAML: did not find expected node content"),
+        (HEAD + "kind: Configuration\n", 'line 3, column 1: must be YAML: key "kind" stands twice'),
         (HEAD + "1: x\n", "line 3, column 1: must be YAML: key 1 must be a string"),
         (
             HEAD + "defaults: {audience: x}\nlocks: {allowedAudiences: [y]}\n",

@@ -9,7 +9,7 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "webhook"
 FILES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = {"core": 0, "cluster": 1, "pki": 2, "serving": 3, "cli": 4}
-GROUND = {"errors", "config", "configuration", "metrics", "log", ""}
+GROUND = {"errors", "config", "configuration", "documents", "metrics", "log", ""}
 CORE_SEES = {"errors"}
 CORE_MAY = {
     "base64",

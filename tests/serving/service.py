@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+from cryptography import x509
 
 from tests.controlplane.cluster import free_port
 from tests.controlplane.kubelet import show
@@ -78,6 +79,14 @@ class Running:
 
 
 REVIEW = a_review(a_pod())
+KUBECONFIG = """
+apiVersion: v1
+kind: Config
+clusters: [{name: c, cluster: {server: "%s"}}]
+users: [{name: u, user: {token: t}}]
+contexts: [{name: x, context: {cluster: c, user: u}}]
+current-context: x
+"""
 
 
 def write_pair(folder: Path, pair: KeyPair) -> None:
@@ -128,3 +137,29 @@ async def eventually(true: Any, seconds: float = 5) -> None:
     async with asyncio.timeout(seconds):
         while not true():
             await asyncio.sleep(0.01)
+
+
+async def injects(service: Running) -> bool:
+    status, text = await service.post(REVIEW)
+    assert status == 200
+    return "patch" in json.loads(text)["response"]
+
+
+def files_flags(folder: Path, server: str) -> dict[str, Any]:
+    (folder / "kubeconfig").write_text(KUBECONFIG % server)
+    names = {"tls_cert": "tls/tls.crt", "tls_key": "tls/tls.key", "kubeconfig": "kubeconfig"}
+    return {flag: str(folder / name) for flag, name in names.items()}
+
+
+async def served(service: Running) -> int:
+    """The serial number of the certificate that a new connection sees."""
+    _, writer = await service.connect()
+    tls: ssl.SSLObject = writer.get_extra_info("ssl_object")
+    writer.close()
+    return certificate_of(tls).serial_number
+
+
+def certificate_of(tls: ssl.SSLObject) -> x509.Certificate:
+    der = tls.getpeercert(binary_form=True)
+    assert der is not None
+    return x509.load_der_x509_certificate(der)

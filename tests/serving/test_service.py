@@ -9,17 +9,27 @@ import subprocess
 import time
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import pytest
-from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.cluster.api import a_namespace, an_event, api_server
 from tests.conftest import BOUNDTOKEN, ROOT
 from tests.controlplane.cluster import free_port
-from tests.serving.service import NAMESPACE, REVIEW, Running, a_leaf, an_authority, eventually, running, write_pair
+from tests.serving.service import (
+    NAMESPACE,
+    REVIEW,
+    a_leaf,
+    an_authority,
+    certificate_of,
+    eventually,
+    files_flags,
+    injects,
+    running,
+    served,
+    write_pair,
+)
 from webhook import config
 from webhook.errors import BadInput
 from webhook.log import Log
@@ -28,27 +38,7 @@ from webhook.pki.authority import KeyPair
 from webhook.serving.service import Service
 from webhook.serving.tls import LiveCertificate
 
-KUBECONFIG = """
-apiVersion: v1
-kind: Config
-clusters: [{name: c, cluster: {server: "%s"}}]
-users: [{name: u, user: {token: t}}]
-contexts: [{name: x, context: {cluster: c, user: u}}]
-current-context: x
-"""
 CONFIGURATION = "apiVersion: boundtoken.dev/v1alpha1\nkind: Configuration\n"
-
-
-async def injects(service: Running) -> bool:
-    status, text = await service.post(REVIEW)
-    assert status == 200
-    return "patch" in json.loads(text)["response"]
-
-
-def files_flags(folder: Path, server: str) -> dict[str, Any]:
-    (folder / "kubeconfig").write_text(KUBECONFIG % server)
-    names = {"tls_cert": "tls/tls.crt", "tls_key": "tls/tls.key", "kubeconfig": "kubeconfig"}
-    return {flag: str(folder / name) for flag, name in names.items()}
 
 
 async def test_readiness_waits_for_certificate_and_namespaces_and_says_so(tmp_path: Path) -> None:
@@ -104,7 +94,7 @@ async def test_namespace_files_are_read_again_and_a_bad_one_is_refused_whole(tmp
         await eventually(lambda: service.said("namespaces refused"))
         (line,) = service.said("namespaces refused")
         assert line["faults"] == [
-            f"{file}: Namespace shop: metadata.annotations must map strings to strings (quote numbers and true)"
+            f'{file}: Namespace "shop": metadata.annotations must map strings to strings (quote numbers and true)'
         ]
         assert not await injects(service)
 
@@ -155,20 +145,6 @@ async def test_an_address_in_use_is_told(tmp_path: Path) -> None:
         with pytest.raises(BadInput, match="--listen 127.0.0.1.*choose another address"):
             async with running(tmp_path, listen=f"127.0.0.1:{service.port}"):
                 pass
-
-
-async def served(service: Running) -> int:
-    """The serial number of the certificate that a new connection sees."""
-    _, writer = await service.connect()
-    tls: ssl.SSLObject = writer.get_extra_info("ssl_object")
-    writer.close()
-    return _certificate(tls).serial_number
-
-
-def _certificate(tls: ssl.SSLObject) -> x509.Certificate:
-    der = tls.getpeercert(binary_form=True)
-    assert der is not None
-    return x509.load_der_x509_certificate(der)
 
 
 async def test_a_certificate_is_swapped_under_open_connections(tmp_path: Path) -> None:
@@ -256,7 +232,7 @@ async def test_both_versions_of_tls_are_spoken(tmp_path: Path, version: ssl.TLSV
         _, writer = await asyncio.open_connection("localhost", service.port, ssl=trust)
         tls = writer.get_extra_info("ssl_object")
         assert tls.version() == version.name.replace("TLSv1_", "TLSv1.")
-        assert isinstance(_certificate(tls).public_key(), ec.EllipticCurvePublicKey)
+        assert isinstance(certificate_of(tls).public_key(), ec.EllipticCurvePublicKey)
         writer.close()
 
 

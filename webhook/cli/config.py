@@ -5,23 +5,23 @@ import json
 import sys
 from pathlib import Path
 
-from .. import configuration
+from .. import configuration, documents
+from ..configuration import MAX_BYTES
 from ..core.policy import ClusterLayer
 from ..errors import BadInput
 
 
-def read(file: str) -> tuple[str, str]:
-    """What to call a file, - for standard input, and its text.
+def read(file: str) -> tuple[str, bytes]:
+    """What to call a file, - for standard input, and its content, as far as a configuration may be long.
 
     Raises: BadInput, where it cannot be read
     """
-    name = "standard input" if file == "-" else file
+    if file == "-":
+        return "standard input", sys.stdin.buffer.read(MAX_BYTES + 1)
     try:
-        return name, sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
-    except OSError as problem:
-        raise BadInput(f"{name}: {problem.strerror}") from problem
-    except UnicodeDecodeError as problem:
-        raise BadInput(f"{name}: must be UTF-8") from problem
+        return file, documents.read(Path(file), MAX_BYTES)
+    except BadInput as problem:
+        raise BadInput(f"{file}: {problem}") from problem
 
 
 def parse(file: str, own_namespace: str) -> ClusterLayer:
@@ -29,18 +29,18 @@ def parse(file: str, own_namespace: str) -> ClusterLayer:
 
     Raises: BadInput, with every fault, each naming the file
     """
-    name, text = read(file)
+    name, content = read(file)
     try:
-        return configuration.parse(text, own_namespace=own_namespace).layer
+        return configuration.parse(content, own_namespace=own_namespace).layer
     except BadInput as problem:
         raise BadInput(*(f"{name}: {fault}" for fault in problem.faults)) from problem
 
 
 def check(parsed: argparse.Namespace) -> int:
     """Say every fault of a configuration file; exit 1 when there is one."""
-    name, text = read(parsed.file)
+    name, content = read(parsed.file)
     try:
-        found = configuration.parse(text)
+        found = configuration.parse(content)
     except BadInput as problem:
         print("\n".join(f"{name}: {fault}" for fault in problem.faults))
         return 1

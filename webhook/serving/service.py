@@ -27,7 +27,7 @@ from ..core.policy import ClusterLayer
 from ..errors import BadCertificate, BadInput, Unauthenticated
 from ..log import Log
 from ..pki import authority
-from ..pki.authority import KeyPair
+from ..pki.authority import MAX_PEM_BYTES, KeyPair
 from . import files, legacy, standalone
 from .announce import Announcer
 from .app import Door, plain
@@ -142,11 +142,11 @@ class Service:
             self._shout_before_the_end,
         ]
         if (path := self._config.config) is not None:
-            contents = files.read([path])
+            contents = files.read([path], configuration.MAX_BYTES)
             self._settle(self._parse_configuration(path, contents))
             loops.append(partial(self._follow_configuration, path, contents))
         if self._config.standalone:
-            contents = files.read(standalone.files(self._config.standalone))
+            contents = files.read(standalone.files(self._config.standalone), standalone.MAX_BYTES)
             self.namespaces.replace(standalone.namespaces(contents))
             self._count_namespaces()
             self._make_certificate()
@@ -168,15 +168,12 @@ class Service:
 
     def _parse_configuration(self, path: Path, contents: files.Contents) -> ClusterConfiguration:
         content = contents[path]
-        if content is None:
-            raise BadInput(f"{path}: must be a readable file")
+        if isinstance(content, files.Unreadable):
+            raise BadInput(f"{path}: {content.reason}")
         try:
-            text = content.decode()
-            return configuration.parse(text, own_namespace=self._config.namespace, api_audiences=self._api_audiences)
+            return configuration.parse(content, own_namespace=self._config.namespace, api_audiences=self._api_audiences)
         except BadInput as problem:
             raise BadInput(*(f"{path}: {fault}" for fault in problem.faults)) from problem
-        except UnicodeDecodeError as problem:
-            raise BadInput(f"{path}: must be UTF-8") from problem
 
     def _settle(self, settled: ClusterConfiguration) -> None:
         self.namespaces.resettle(settled.layer)
@@ -188,9 +185,9 @@ class Service:
         self._log.info("configuration in force", hash=settled.hash)
 
     async def _follow_configuration(self, path: Path, first: files.Contents) -> None:
-        async for contents in files.changes(lambda: [path], first):
+        async for contents in files.changes(lambda: [path], first, configuration.MAX_BYTES):
             try:
-                self._settle(self._parse_configuration(path, contents))
+                self._settle(await asyncio.to_thread(self._parse_configuration, path, contents))
             except BadInput as problem:
                 metrics.CONFIG_RELOAD_OK.set(0)
                 self._log.error("configuration refused, the old one stays in force", faults=problem.faults)
@@ -236,9 +233,9 @@ class Service:
         metrics.NAMESPACE_LAST_EVENT.set(time.time())
 
     async def _follow_files(self, first: files.Contents) -> None:
-        async for contents in files.changes(lambda: standalone.files(self._config.standalone), first):
+        async for contents in files.changes(lambda: standalone.files(self._config.standalone), first, standalone.MAX_BYTES):
             try:
-                self.namespaces.replace(standalone.namespaces(contents))
+                self.namespaces.replace(await asyncio.to_thread(standalone.namespaces, contents))
                 self._count_namespaces()
                 self._log.info("namespaces read again", namespaces=len(self.namespaces))
             except BadInput as problem:
@@ -258,14 +255,14 @@ class Service:
     async def _follow_certificate(self) -> None:
         cert, key = self._config.tls_cert, self._config.tls_key
         assert cert is not None and key is not None  # noqa: S101, PT018
-        contents = files.read([cert, key])
+        contents = files.read([cert, key], MAX_PEM_BYTES)
         self._use_files(contents[cert], contents[key])
-        async for now in files.changes(lambda: [cert, key], contents):
+        async for now in files.changes(lambda: [cert, key], contents, MAX_PEM_BYTES):
             self._use_files(now[cert], now[key])
 
-    def _use_files(self, certificate: bytes | None, key: bytes | None) -> None:
+    def _use_files(self, certificate: bytes | files.Unreadable, key: bytes | files.Unreadable) -> None:
         try:
-            if certificate is None or key is None:
+            if isinstance(certificate, files.Unreadable) or isinstance(key, files.Unreadable):
                 raise BadCertificate("the files must be readable, and one is not")
             self._use(KeyPair(certificate, key))
         except BadCertificate as problem:

@@ -4,19 +4,28 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from .. import documents
 from ..cluster.namespaces import Namespace
 from ..core import policy
+from ..core.text import quoted
 from ..errors import BadInput
-from .files import Contents
+from .files import Contents, Unreadable
+
+MAX_BYTES = 1 << 20
+"""Of one file: some thousand Namespaces; what a ConfigMap could hold as well."""
 
 
 def files(given: Iterable[Path]) -> list[Path]:
-    """The YAML files among the given files and in the given folders, in their order; a folder is read flat."""
+    """The YAML files among the given files and in the given folders, in their order; a folder is read flat.
+
+    A folder that cannot be read stands for itself: who reads it as a file is told why.
+    """
     found: list[Path] = []
     for path in given:
-        inside = sorted(each for each in path.iterdir() if each.suffix in (".yaml", ".yml")) if path.is_dir() else [path]
+        try:
+            inside = sorted(each for each in path.iterdir() if each.suffix in (".yaml", ".yml")) if path.is_dir() else [path]
+        except OSError:
+            inside = [path]
         found += inside
     return found
 
@@ -34,20 +43,18 @@ def namespaces(contents: Contents) -> list[Namespace]:
         except BadInput as problem:
             faults += problem.faults
     if faults:
-        raise BadInput(*faults)
+        raise documents.refusal(faults)
     return list(found.values())
 
 
-def _in_file(path: Path, content: bytes | None) -> Iterator[Namespace]:
-    if content is None:
-        raise BadInput(f"{path}: must be a readable file")
+def _in_file(path: Path, content: bytes | Unreadable) -> Iterator[Namespace]:
+    if isinstance(content, Unreadable):
+        raise BadInput(f"{path}: {content.reason}")
     try:
-        documents = list(yaml.safe_load_all(content))
-    except (yaml.YAMLError, RecursionError, ValueError) as problem:
-        mark = getattr(problem, "problem_mark", None)
-        where = f":{mark.line + 1}" if mark else ""
-        raise BadInput(f"{path}{where}: must be YAML: {getattr(problem, 'problem', None) or problem}") from problem
-    for document in documents:
+        held = documents.load(content, MAX_BYTES)
+    except BadInput as problem:
+        raise BadInput(f"{path}: {problem}") from problem
+    for document in held:
         if isinstance(document, dict) and (document.get("apiVersion"), document.get("kind")) == ("v1", "Namespace"):
             yield _namespace(path, document)
 
@@ -59,5 +66,7 @@ def _namespace(path: Path, document: dict[str, Any]) -> Namespace:
         raise BadInput(f"{path}: Namespace: metadata.name must be a string")
     annotations = metadata.get("annotations") or {}
     if not isinstance(annotations, dict) or not all(isinstance(each, str) for pair in annotations.items() for each in pair):
-        raise BadInput(f"{path}: Namespace {name}: metadata.annotations must map strings to strings (quote numbers and true)")
+        raise BadInput(
+            f"{path}: Namespace {quoted(name)}: metadata.annotations must map strings to strings (quote numbers and true)"
+        )
     return name, policy.steering(annotations)

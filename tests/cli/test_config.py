@@ -1,0 +1,148 @@
+"""Configuration files that nobody should write: refused with the place and a short text, at once, and never a traceback."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import BOUNDTOKEN, ROOT, boundtoken
+from webhook import configuration, documents
+from webhook.errors import BadInput
+
+HEAD = b"apiVersion: boundtoken.dev/v1alpha1\nkind: Configuration\n"
+BOMB = HEAD + b"a0: &a0 [x, x]\n" + b"".join(b"a%d: &a%d [*a%d, *a%d]\n" % (n, n, n - 1, n - 1) for n in range(1, 30))
+UNKNOWN = "is not known; there are defaults, locks, namespaces, exemptions, tokenRequests, legacySecrets, apiAudiences"
+
+CASES = [
+    pytest.param(b"defaults: {inject: !!bool x}\n", "line 3, column 20: must be YAML: a value is no bool", id="no bool"),
+    pytest.param(b"defaults: {inject: !!int ''}\n", "line 3, column 20: must be YAML: a value is no int", id="no int"),
+    pytest.param(b"defaults: {expirationSeconds: 2026-13-45}\n", "line 3, column 31: must be YAML: a value is no timestamp", id="no day"),
+    pytest.param(
+        b"defaults: {inject: !!timestamp x}\n",
+        'line 3, column 20: must be YAML: tag "tag:yaml.org,2002:timestamp" is not read',
+        id="a tag of YAML that no configuration needs",
+    ),
+    pytest.param(
+        b"a: !!python/object/apply:os.system [id]\n",
+        'line 3, column 4: must be YAML: tag "tag:yaml.org,2002:python/object/apply:os.system" is not read',
+        id="a tag of Python",
+    ),
+    pytest.param(
+        b"defaults: {expirationSeconds: " + b"1:" * 1000 + b"1.5}\n",
+        "line 3, column 31: must be YAML: a value is no float",
+        id="a sexagesimal number beyond all floats",
+    ),
+    pytest.param(
+        b"defaults: {expirationSeconds: 0x" + b"f" * 5000 + b"}\n",
+        "defaults.expirationSeconds: must be a whole number of seconds from 600 to 4294967296; it is a number of more than 40 digits",
+        id="an int of 6,000 digits",
+    ),
+    pytest.param(
+        b"apiAudiences: [0x" + b"f" * 5000 + b"]\n",
+        "apiAudiences: must be a list of strings, none of them empty; it is [a number of more than 40 digits]",
+        id="an int of 6,000 digits in a list",
+    ),
+    pytest.param(
+        b'"\\ud800": x\n', "line 3, column 4: must be YAML: found invalid Unicode character escape code", id="half a character"
+    ),
+    pytest.param(b'"a\\eb": x\n', f'"a\\x1bb": {UNKNOWN}', id="a key with a control character"),
+    pytest.param(b"x" * 1000 + b": x\n", f'"{"x" * 59}…": {UNKNOWN}', id="a key of 1,000 characters"),
+    pytest.param(BOMB[len(HEAD) :], "line 3, column 5: must be YAML: anchors and aliases (& and *) are not read", id="aliases"),
+    pytest.param(b"a: *x\n", "line 3, column 4: must be YAML: anchors and aliases (& and *) are not read", id="an alias"),
+    pytest.param(b"<<: {a: b}\n", "line 3, column 1: must be YAML: could not determine a constructor", id="a merge"),
+    pytest.param(b"a: " + b"[" * 60_000, "line 3, column 23: must be YAML: at most 20 levels are read", id="lists in lists"),
+    pytest.param(b"- " * 30_000, "line 3, column 1: must be YAML: did not find expected key", id="items in items"),
+    pytest.param(b"a: \x00\n", "must be YAML: a character in it is not allowed", id="a NUL"),
+    pytest.param(b"a: \xff\n", "must be UTF-8", id="no UTF-8"),
+    pytest.param(b"a: 1\n---\nb: 1\n", "must be a mapping with apiVersion: boundtoken.dev/v1alpha1 and kind: Configuration", id="two"),
+    pytest.param(b"namespaces: {excluded: [" + b"shop, " * 20_000 + b"]}\n", "must have at most 65536 bytes", id="too long"),
+    pytest.param(
+        b"apiAudiences: [" + b"[x], " * 5000 + b"]\n",
+        "apiAudiences: must be a list of strings, none of them empty; it is "
+        "[['x'], ['x'], ['x'], ['x'], ['x'], ['x'], ...]",
+        id="a list of thousands",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "fault"), CASES)
+def test_a_file_that_nobody_should_write_is_refused_with_its_place(text: bytes, fault: str) -> None:
+    begun = time.process_time()
+    with pytest.raises(BadInput) as caught:
+        configuration.parse(HEAD + text)
+    assert time.process_time() - begun < 1
+    (told,) = caught.value.faults
+    assert told.startswith(fault)
+    assert len(told) <= len(fault) + 80
+
+
+def test_of_many_faults_the_first_are_told_and_the_rest_is_counted() -> None:
+    begun = time.process_time()
+    with pytest.raises(BadInput) as caught:
+        configuration.parse(HEAD + b"".join(b"k%d: x\n" % number for number in range(6000)))
+    assert time.process_time() - begun < 2
+    faults = caught.value.faults
+    assert len(faults) == documents.MAX_FAULTS + 1
+    assert faults[0].startswith("k0: is not known")
+    assert faults[-1] == f"and {6000 - documents.MAX_FAULTS} more"
+
+
+def test_without_libyaml_the_same_is_refused() -> None:
+    code = """if True:
+        import sys, yaml
+        del yaml.CSafeLoader
+        from webhook import configuration, documents
+        assert documents._LOADER is yaml.SafeLoader
+        for text in ('apiAudiences: ["\\\\ud800"]', "a: &a 1", "a: !!bool x", "a: " + "[" * 60_000, "a: !x 1", "k: 1\\nk: 2"):
+            try:
+                configuration.parse(text)
+            except configuration.BadInput as problem:
+                print(problem)"""
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=20, cwd=ROOT)
+    assert (said.stderr, said.stdout.splitlines()) == (
+        "",
+        [
+            "line 1, column 16: must be YAML: half a character (surrogate)",
+            "line 1, column 4: must be YAML: anchors and aliases (& and *) are not read",
+            "line 1, column 4: must be YAML: a value is no bool",
+            "line 1, column 23: must be YAML: at most 20 levels are read",
+            'line 1, column 4: must be YAML: tag "!x" is not read',
+            'line 2, column 1: must be YAML: key "k" stands twice',
+        ],
+    )
+
+
+def test_plain_tags_and_quoted_strings_are_fine() -> None:
+    assert configuration.parse(HEAD + b'apiAudiences: [!!str 5, "a", ! b]\n').layer.api_audiences == ("5", "a", "b")
+
+
+@pytest.mark.parametrize("text", [case.values[0] for case in CASES], ids=[case.id for case in CASES])
+def test_config_check_says_it_and_exits_with_1(tmp_path: Path, text: bytes) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_bytes(HEAD + text)
+    said = boundtoken("config", "check", str(file))
+    assert (said.returncode, said.stderr) == (1, "")
+    assert said.stdout.startswith(f"{file}: ")
+    assert len(said.stdout) < 1000
+
+
+def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path, must in (
+        (tmp_path / "pipe", "must be a regular file, and is a pipe or a device"),
+        (tmp_path, "must be a readable file: Is a directory"),
+        ("/dev/zero", "must be a regular file, and is a pipe or a device"),
+        (tmp_path / "missing", "must be a readable file: No such file or directory"),
+    ):
+        said = boundtoken("config", "check", str(path))
+        assert (said.returncode, said.stdout, said.stderr) == (2, "", f"boundtoken: {path}: {must}\n")
+
+
+def test_standard_input_is_read_as_far_as_a_configuration_may_be_long() -> None:
+    command = [str(BOUNDTOKEN), "config", "check", "-"]
+    with Path("/dev/zero").open("rb") as endless:
+        said = subprocess.run(command, stdin=endless, capture_output=True, text=True, check=False, timeout=20)
+    assert (said.returncode, said.stdout) == (1, "standard input: must have at most 65536 bytes\n")
