@@ -151,7 +151,8 @@ def _api(folder: Path, port: int, namespaces: int) -> Iterator[None]:
 
     async def serve() -> None:
         certificate = LiveCertificate()
-        certificate.replace(authority.KeyPair((folder / "tls.crt").read_bytes(), (folder / "tls.key").read_bytes()))
+        pair = authority.KeyPair((folder / "tls.crt").read_bytes(), (folder / "tls.key").read_bytes())
+        certificate.replace(pair, datetime.now(UTC))
         server = web.Server(answer, access_log=None)
         await loop.create_server(server, "127.0.0.1", port, ssl=certificate.context)
 
@@ -169,7 +170,8 @@ async def _serve_echo(port: int, folder: Path) -> None:
         return web.Response(body=ANSWER, content_type="application/json")
 
     certificate = LiveCertificate()
-    certificate.replace(authority.KeyPair((folder / "tls.crt").read_bytes(), (folder / "tls.key").read_bytes()))
+    pair = authority.KeyPair((folder / "tls.crt").read_bytes(), (folder / "tls.key").read_bytes())
+    certificate.replace(pair, datetime.now(UTC))
     log = Log("error", lambda _: None)
     connections = Connections(answer, log)
     Listener(Address(host="127.0.0.1", port=port), connections, certificate.context, log)

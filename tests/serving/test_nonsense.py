@@ -1,8 +1,10 @@
 """No file and no answer ends a process: what is bad is refused and told, and what was good goes on serving."""
 
+import asyncio
 import os
 import resource
 import shutil
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import aiohttp
@@ -18,12 +20,138 @@ from tests.serving.service import (
     files_flags,
     injects,
     running,
+    served,
     write_pair,
 )
 from webhook.errors import BadInput
+from webhook.pki import authority
+from webhook.pki.authority import KeyPair
 from webhook.serving import files, standalone
+from webhook.serving.tls import MAX_CHAIN, refused_by_callers
 
 CONFIGURATION = "apiVersion: boundtoken.dev/v1alpha1\nkind: Configuration\n"
+HOSTS = ["localhost", "127.0.0.1"]
+HOUR = timedelta(hours=1)
+REFUSED = 'boundtoken_certificate_rotations_total{kind="leaf",result="refused"}'
+
+
+def serial(pair: KeyPair) -> int:
+    return authority.read_certificate(pair.certificate).serial_number
+
+
+def an_expired(root: KeyPair) -> KeyPair:
+    return authority.issue(root, HOSTS, datetime.now(UTC) - HOUR, HOUR / 2)
+
+
+def a_chain(root: KeyPair, length: int) -> KeyPair:
+    leaf = a_leaf(root)
+    return KeyPair(leaf.certificate + root.certificate * (length - 1), leaf.key)
+
+
+NOT_YET = authority.CLOCK_SKEW + HOUR
+UNWANTED = [
+    pytest.param(an_expired, "the certificate must be valid now, and expired at ", id="expired"),
+    pytest.param(
+        lambda root: authority.issue(root, HOSTS, datetime.now(UTC) + NOT_YET, HOUR),
+        "the certificate must be valid now, and is not before ",
+        id="not yet valid",
+    ),
+    pytest.param(lambda root: root, "the certificate must name a host (subject alternative name), and", id="a CA"),
+    pytest.param(
+        lambda root: a_chain(root, MAX_CHAIN + 1),
+        f"the chain must have at most {MAX_CHAIN} certificates, and has 11",
+        id="chain",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("make", "problem"),
+    [
+        *UNWANTED,
+        pytest.param(lambda root: a_chain(root, 200), "certificates and keys must have at most 65536 bytes", id="64 KiB"),
+    ],
+)
+async def test_what_callers_would_refuse_does_not_replace_a_good_certificate(
+    tmp_path: Path, make: object, problem: str
+) -> None:
+    root = an_authority(tmp_path)
+    good = a_leaf(root)
+    write_pair(tmp_path, good)
+    async with api_server() as (api, _), running(tmp_path, **files_flags(tmp_path, api.server)) as service:
+        refused = await service.metric(REFUSED)
+        write_pair(tmp_path, make(root))  # type: ignore[operator]
+        await eventually(lambda: service.said("certificate refused, the old one goes on serving"))
+        await asyncio.sleep(2 * files.EVERY_SECONDS)
+        (line,) = service.said("certificate refused")
+        assert line["problem"].startswith(problem)
+        assert await service.metric(REFUSED) == refused + 1
+        assert await served(service) == serial(good)
+        assert (await service.post(REVIEW))[0] == 200
+
+
+@pytest.mark.parametrize(("make", "problem"), UNWANTED)
+async def test_it_is_taken_where_nothing_better_is_in_use_and_told_loudly(tmp_path: Path, make: object, problem: str) -> None:
+    root = an_authority(tmp_path)
+    write_pair(tmp_path, make(root))  # type: ignore[operator]
+    async with api_server() as (api, _), running(tmp_path, **files_flags(tmp_path, api.server)) as service:
+        (line,) = service.said("certificate in use")
+        assert (line["event"], line["level"]) == ("certificate in use that callers will refuse", "error")
+        assert line["problem"].startswith(problem)
+        write_pair(tmp_path, an_expired(root))
+        await eventually(lambda: len(service.said("certificate in use")) == 2)
+        good = a_leaf(root)
+        write_pair(tmp_path, good)
+        await eventually(lambda: len(service.said("certificate in use")) == 3)
+        assert await served(service) == serial(good)
+
+
+async def test_a_certificate_that_begins_later_is_taken_when_it_begins(tmp_path: Path) -> None:
+    root = an_authority(tmp_path)
+    write_pair(tmp_path, a_leaf(root))
+    async with api_server() as (api, _), running(tmp_path, **files_flags(tmp_path, api.server)) as service:
+        later = authority.issue(root, HOSTS, datetime.now(UTC) + authority.CLOCK_SKEW + timedelta(seconds=3), HOUR)
+        write_pair(tmp_path, later)
+        await eventually(lambda: len(service.said("certificate refused")) == 1)
+        await eventually(lambda: len(service.said("certificate in use")) == 2)
+        assert await served(service) == serial(later)
+        assert len(service.said("certificate refused")) == 1
+
+
+async def test_certificates_that_are_swapped_under_load_fail_no_call(tmp_path: Path) -> None:
+    root = an_authority(tmp_path)
+    write_pair(tmp_path, a_leaf(root))
+    async with api_server() as (api, _), running(tmp_path, **files_flags(tmp_path, api.server)) as service:
+        swaps = [a_leaf(root), an_expired(root), a_leaf(root), root, a_leaf(root)]
+        done, answered = asyncio.Event(), 0
+
+        async def call() -> None:
+            nonlocal answered
+            while not done.is_set():
+                async with aiohttp.ClientSession() as session:  # a handshake for each pair of calls
+                    for _ in range(2):
+                        assert (await service.post(REVIEW, session=session))[0] == 200
+                answered += 2
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(4):
+                group.create_task(call())
+            for pair in swaps:
+                write_pair(tmp_path, pair)
+                await asyncio.sleep(files.EVERY_SECONDS * 1.2)
+            done.set()
+        assert answered > 50
+        assert len(service.said("certificate in use")) == 4
+        assert await served(service) == serial(swaps[-1])
+
+
+def test_what_callers_refuse_is_a_matter_of_the_clock_that_is_given() -> None:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    root = authority.make_authority("test", now, 9 * HOUR)
+    chain = authority.read_certificates(authority.issue(root, HOSTS, now, HOUR).certificate)
+    assert refused_by_callers(chain, now) == ""
+    assert "expired at 2026-01-01T01:00:00+00:00" in refused_by_callers(chain, now + HOUR)
+    assert "is not before 2025-12-31T23:55:00+00:00" in refused_by_callers(chain, now - HOUR)
 
 
 async def test_a_watch_that_is_there_again_is_told_at_once(tmp_path: Path) -> None:

@@ -24,28 +24,24 @@ from ..cluster.namespaces import Namespaces
 from ..config import Config
 from ..configuration import ClusterConfiguration
 from ..core.policy import ClusterLayer
-from ..errors import BadCertificate, BadInput, Unauthenticated
+from ..errors import BadInput, Unauthenticated
 from ..log import Log
 from ..pki import authority
-from ..pki.authority import MAX_PEM_BYTES, KeyPair
 from . import files, legacy, standalone
 from .announce import Announcer
 from .app import Door, plain
+from .certificates import Certificates
 from .connection import MAX_PLAIN_CONNECTIONS, Connections
 from .judging import Judge
 from .listener import Listener
 from .policies import PolicyKeeper, tell_leftover_labels
 from .process import fit_descriptors, measure_lag, settle_memory
 from .selfmade import SelfMade
-from .tls import LiveCertificate
 
 STANDALONE_HOSTS = ("localhost", "127.0.0.1", "::1")
 STANDALONE_LIFE = timedelta(days=30)
 FLIGHT_SECONDS = 5.0
 """How long requests in flight may take when the listener is closed: more than the API server waits (timeoutSeconds: 3)."""
-SHOUT_BEFORE = timedelta(days=1)
-"""What is left of a leaf that should have been renewed long ago: both we and cert-manager renew after two thirds."""
-SHOUT_SECONDS = 3600.0
 
 Loop = Callable[[], Coroutine[Any, Any, None]]
 """Called once everything that can be refused has been read."""
@@ -57,7 +53,7 @@ class Service:
     def __init__(self, config: Config, environ: dict[str, str], log: Log, account: Path = SERVICE_ACCOUNT) -> None:
         self._config = config
         self._log = log
-        self._certificate = LiveCertificate()
+        self._certificates = Certificates(log)
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
         self._draining = False
@@ -66,11 +62,10 @@ class Service:
         self.namespaces = Namespaces(ClusterLayer(own_namespace=config.namespace, api_audiences=self._api_audiences))
         self._self_made: SelfMade | None = None
         self._policies: PolicyKeeper | None = None
-        self._now: Callable[[], datetime] = lambda: datetime.now(UTC)
         self._legacy_tokens = LegacyTokens()
         self._announcer = Announcer(log, asyncio.get_running_loop().call_later)
         self._judge = Judge(self.namespaces, self._legacy_tokens)
-        door = Door(self.namespaces, self._judge, log, self._announcer, lambda: self._certificate.pem)
+        door = Door(self.namespaces, self._judge, log, self._announcer, lambda: self._certificates.live.pem)
         self.connections = Connections(door, log)
         front = plain(self.missing, self._remarks, self._announcer)
         self._plain_connections = Connections(front, log, port="plain", most=MAX_PLAIN_CONNECTIONS)
@@ -104,7 +99,7 @@ class Service:
         waiting = []
         if self._draining:
             waiting.append("draining")
-        if not self._certificate.loaded:
+        if not self._certificates.live.loaded:
             waiting.append("no certificate is loaded")
         elif self._self_made is not None and not self._self_made.rotation.verified:
             waiting.append("the webhook configuration does not trust our certificate yet")
@@ -139,7 +134,7 @@ class Service:
             measure_lag,
             self.connections.sweep,
             self._plain_connections.sweep,
-            self._shout_before_the_end,
+            self._certificates.shout_before_the_end,
         ]
         if (path := self._config.config) is not None:
             contents = files.read([path], configuration.MAX_BYTES)
@@ -163,7 +158,10 @@ class Service:
                 loops.append(partial(legacy.follow, client, self._legacy_tokens, self._log))
             else:
                 self._log.info("legacy tokens are not looked for", cure="--legacy-tokens on")
-            loops += [self._follow_certificate] if self._config.tls_cert else self._make_certificates(client)
+            if (cert := self._config.tls_cert) and (key := self._config.tls_key):
+                loops.append(partial(self._certificates.follow, cert, key))
+            else:
+                loops += self._make_certificates(client)
         return loops
 
     def _parse_configuration(self, path: Path, contents: files.Contents) -> ClusterConfiguration:
@@ -200,8 +198,8 @@ class Service:
         return client
 
     def _make_certificates(self, client: ApiClient) -> list[Loop]:
-        self._now = client.now
-        self._self_made = SelfMade(client, self._config, self._use, self._log)
+        self._certificates.now = client.now
+        self._self_made = SelfMade(client, self._config, self._certificates.use, self._log)
         return self._self_made.loops()
 
     def _say_lookup_problem(self, name: str, problem: str) -> None:
@@ -245,47 +243,12 @@ class Service:
         now = datetime.now(UTC)
         root = authority.make_authority("boundtoken standalone", now, STANDALONE_LIFE)
         hosts = [*dict.fromkeys([*STANDALONE_HOSTS, self._config.listen.host])]
-        self._use(authority.issue(root, hosts, now, STANDALONE_LIFE))
+        self._certificates.use(authority.issue(root, hosts, now, STANDALONE_LIFE))
         if (path := self._config.ca_out) is not None:
             try:
                 path.write_bytes(root.certificate)
             except OSError as problem:
                 raise BadInput(f"--ca-out {path}: {problem.strerror}") from problem
-
-    async def _follow_certificate(self) -> None:
-        cert, key = self._config.tls_cert, self._config.tls_key
-        assert cert is not None and key is not None  # noqa: S101, PT018
-        contents = files.read([cert, key], MAX_PEM_BYTES)
-        self._use_files(contents[cert], contents[key])
-        async for now in files.changes(lambda: [cert, key], contents, MAX_PEM_BYTES):
-            self._use_files(now[cert], now[key])
-
-    def _use_files(self, certificate: bytes | files.Unreadable, key: bytes | files.Unreadable) -> None:
-        try:
-            if isinstance(certificate, files.Unreadable) or isinstance(key, files.Unreadable):
-                raise BadCertificate("the files must be readable, and one is not")
-            self._use(KeyPair(certificate, key))
-        except BadCertificate as problem:
-            metrics.CERTIFICATE_ROTATIONS.labels("leaf", "refused").inc()
-            said = "the old one goes on serving" if self._certificate.loaded else "nothing can be served yet"
-            self._log.error(f"certificate refused, {said}", certificate=str(self._config.tls_cert), problem=str(problem))
-
-    def _use(self, pair: KeyPair) -> None:
-        not_after = self._certificate.replace(pair)
-        metrics.CERTIFICATE_NOT_AFTER.labels("leaf").set(not_after.timestamp())
-        metrics.CERTIFICATE_ROTATIONS.labels("leaf", "used").inc()
-        self._log.info("certificate in use", not_after=not_after.isoformat())
-
-    async def _shout_before_the_end(self) -> None:
-        """A certificate that nobody renews goes on serving; so that somebody hears of it, once an hour."""
-        while True:
-            not_after = self._certificate.not_after
-            left = not_after - self._now() if not_after is not None else SHOUT_BEFORE
-            if not_after is not None and left < min(SHOUT_BEFORE, self._certificate.life / 4):
-                metrics.CERTIFICATE_ROTATIONS.labels("leaf", "overdue").inc()
-                self._log.error("certificate is about to end and was not renewed", not_after=not_after.isoformat())
-                await asyncio.sleep(SHOUT_SECONDS)
-            await asyncio.sleep(1)
 
     async def _listen(self, stack: AsyncExitStack) -> list[Listener]:
         stack.push_async_callback(self._plain_connections.server.shutdown, 1)
@@ -293,7 +256,7 @@ class Service:
         fit_descriptors(self.connections, self._plain_connections, self._log)
         listeners = []
         for what, where, connections, tls in (
-            ("--listen", self._config.listen, self.connections, self._certificate.context),
+            ("--listen", self._config.listen, self.connections, self._certificates.live.context),
             ("--plain-listen", self._config.plain_listen, self._plain_connections, None),
         ):
             try:
