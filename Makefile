@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 SETUP := .venv/.done
 
-.PHONY: help setup run patch cluster test check bench conformance policies lock clean
+.PHONY: help setup run patch cluster test check fuzz bench conformance policies lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -36,6 +36,9 @@ check: $(SETUP) ## format, lint, types, floors
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/pytest -q tests/house
+
+fuzz: $(SETUP) ## two minutes of spoilt certificates, Secrets, configurations and answers; exit 1 with the shortest that ends something
+	@$(BIN)/python -W error -m tests.fuzz
 
 bench: $(SETUP) ## the goals for speed and memory, each with its ratio
 	@$(BIN)/python -m tests.bench

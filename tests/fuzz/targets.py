@@ -1,0 +1,181 @@
+"""What is fuzzed: each target takes one input and raises where anything but the documented happens."""
+
+import asyncio
+import contextlib
+import json
+import random
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractContextManager
+from datetime import timedelta
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from tests.cluster.api import Api
+from tests.fuzz import inputs
+from webhook import configuration, documents
+from webhook.cluster import namespaces, watch
+from webhook.cluster.client import ApiClient
+from webhook.core import policy_settings
+from webhook.core.policy import ClusterLayer
+from webhook.errors import ApiError, BadCertificate, BadInput
+from webhook.pki import authority, bundle, lifecycle, replicas
+from webhook.pki.authority import KeyPair
+from webhook.pki.lifecycle import Lives
+from webhook.pki.store import Store
+from webhook.serving import standalone
+from webhook.serving.tls import LiveCertificate
+
+Check = Callable[[bytes], None]
+MOMENTS = (inputs.NOW - timedelta(days=400), inputs.NOW, inputs.NOW + timedelta(days=250), inputs.NOW + timedelta(days=4000))
+
+
+class Target(NamedTuple):
+    name: str
+    make: inputs.Make
+    ready: Callable[[], AbstractContextManager[Check]]
+
+
+@contextlib.contextmanager
+def configurations() -> Iterator[Check]:
+    """BadInput, with faults of a bounded number and length that a log can hold, or something that can be written as JSON."""
+
+    def check(content: bytes) -> None:
+        for read in (_settings, lambda held: standalone.namespaces({Path("a.yaml"): held})):
+            try:
+                msgspec.json.encode(read(content))
+            except BadInput as problem:
+                assert len(problem.faults) <= documents.MAX_FAULTS + 1
+                assert all(len(fault) <= documents.MAX_FAULT_CHARS for fault in problem.faults)
+                msgspec.json.encode(problem.faults)
+
+    yield check
+
+
+def _settings(content: bytes) -> object:
+    return policy_settings.annotations(configuration.parse(content).layer)
+
+
+@contextlib.contextmanager
+def pairs() -> Iterator[Check]:
+    """BadCertificate, and what served before goes on serving."""
+    live = LiveCertificate()
+
+    def check(given: bytes) -> None:
+        certificate, _, key = given.partition(b"\0")
+        pair, before = KeyPair(certificate, key), live.pem
+        for use in (authority.read, lambda held: authority.issue(held, ["a"], inputs.NOW, timedelta(days=1))):
+            with contextlib.suppress(BadCertificate):
+                use(pair)
+        try:
+            live.replace(pair, inputs.NOW)
+        except BadCertificate:
+            assert live.pem == before
+        authority.signed_by(certificate, inputs.CA.certificate)
+        bundle.joined(bundle.ours(certificate), certificate)
+
+    yield check
+
+
+@contextlib.contextmanager
+def secrets() -> Iterator[Check]:
+    """BadCertificate, or a bundle with which every rule works at any time, and which survives being written."""
+
+    def check(given: bytes) -> None:
+        try:
+            held = bundle.from_data(json.loads(given))
+        except BadCertificate:
+            return
+        assert bundle.from_data(bundle.to_data(held)) == held
+        for now in MOMENTS:
+            step, _ = lifecycle.next_step(held, now, Lives(), published=True)
+            then = lifecycle.take(step, held, now, Lives(), held.trusted())
+            lifecycle.trusting(then, inputs.CA.certificate, now, Lives())
+            leaf = (
+                authority.issue(then.current, ["a"], now, timedelta(days=7)) if lifecycle.is_valid(then.current, now) else None
+            )
+            lifecycle.why_a_new_leaf(leaf, held.current, ["a"], now)
+            lifecycle.due(then.current, now)
+
+    yield check
+
+
+@contextlib.contextmanager
+def answers() -> Iterator[Check]:
+    """ApiError from every call, and a stream that goes on. The bytes come over a real socket, which then closes."""
+    given = b""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(given)
+            await writer.drain()
+        writer.close()
+
+    async def asked(calls: list[Callable[[ApiClient], Awaitable[object]]]) -> None:
+        async with ApiClient(api, "test") as client:
+            for call in calls:
+                with contextlib.suppress(ApiError):
+                    async with asyncio.timeout(5):
+                        await call(client)
+
+    def check(response: bytes) -> None:
+        nonlocal given
+        given = response
+        runner.run(asked(CALLS))
+
+    with asyncio.Runner() as runner:
+        api = Api()
+        server = _started(runner, serve)
+        api.server = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        yield check
+        server.close()
+
+
+def _started(runner: asyncio.Runner, serve: Callable[..., Awaitable[None]]) -> asyncio.Server:
+    async def start() -> asyncio.Server:
+        return await asyncio.start_server(serve, "127.0.0.1", 0)
+
+    return runner.run(start())
+
+
+async def _listed(client: ApiClient) -> None:
+    events = watch.stream(client, namespaces.PATH, namespaces.kept)
+    namespaces.Namespaces(ClusterLayer()).fold(await anext(events))
+    await events.aclose()  # type: ignore[attr-defined]
+
+
+async def _watched(client: ApiClient) -> None:
+    async for line in watch._watch(client, namespaces.PATH, {}, 1, 1):
+        if (event := watch._event(line, namespaces.kept)) is not None:
+            namespaces.Namespaces(ClusterLayer()).fold(event)
+
+
+def _store(client: ApiClient) -> Store:
+    return Store(client, "boundtoken-system", ("boundtoken",))
+
+
+CALLS: list[Callable[[ApiClient], Awaitable[object]]] = [
+    _listed,
+    _watched,
+    lambda client: namespaces.fetch_from(client, lambda *_: None)("shop"),
+    lambda client: _store(client).held(),
+    lambda client: _store(client).trust(),
+    lambda client: replicas.ask(client, "boundtoken-system"),
+    lambda client: client.send("PATCH", "/x", {}),
+]
+
+TARGETS = (
+    Target("configurations", inputs.a_configuration, configurations),
+    Target("pairs", inputs.a_pair, pairs),
+    Target("secrets", inputs.a_secret, secrets),
+    Target("answers", inputs.an_answer, answers),
+)
+
+
+def made(target: Target, seed: int) -> Iterator[bytes]:
+    """Inputs for ever, the same for the same seed."""
+    rng = random.Random(f"{target.name} {seed}")
+    while True:
+        yield target.make(rng)
