@@ -35,6 +35,7 @@ from webhook.core.policy import ClusterLayer
 from webhook.log import Log
 from webhook.serving.announce import Announcer
 from webhook.serving.app import Door
+from webhook.serving.aside import Aside
 from webhook.serving.judging import Judge
 from webhook.serving.process import settle_memory
 
@@ -80,7 +81,15 @@ def a_handler() -> Callable[[bytes], object]:
     due: list[Callable[[], None]] = []
     null = os.open(os.devnull, os.O_WRONLY)
     log = Log("info", lambda line: os.write(null, line))
-    door = Door(picture, Judge(picture, LegacyTokens()), log, Announcer(log, lambda _, flush: due.append(flush)), bytes)
+    aside = Aside()
+    door = Door(
+        picture,
+        Judge(picture, LegacyTokens(), aside),
+        log,
+        Announcer(log, lambda _, flush: due.append(flush)),
+        aside=aside,
+        certificate=bytes,
+    )
 
     turn = itertools.count(1)
 

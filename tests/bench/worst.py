@@ -25,6 +25,7 @@ from webhook.errors import MalformedReview
 from webhook.log import Log
 from webhook.serving.announce import Announcer
 from webhook.serving.app import Door
+from webhook.serving.aside import Aside
 from webhook.serving.judging import Judge
 
 MOST_CPU, SPARED_SECONDS = 4.0, 0.002
@@ -231,7 +232,15 @@ def a_handler() -> Callable[[str, bytes], int]:
     null = os.open(os.devnull, os.O_WRONLY)
     due: list[Callable[[], None]] = []
     log = Log("info", lambda line: os.write(null, line))
-    door = Door(picture, Judge(picture, legacy), log, Announcer(log, lambda _, flush: due.append(flush)), bytes)
+    aside = Aside()
+    door = Door(
+        picture,
+        Judge(picture, legacy, aside),
+        log,
+        Announcer(log, lambda _, flush: due.append(flush)),
+        aside=aside,
+        certificate=bytes,
+    )
     loop = asyncio.new_event_loop()
 
     def handle(route: str, body: bytes) -> int:

@@ -20,6 +20,7 @@ from webhook.cluster.watch import Changed, Deleted, Listed
 from webhook.core import enforcement, review
 from webhook.core.policy import ClusterLayer, Exemptions
 from webhook.serving import judging
+from webhook.serving.aside import Aside
 from webhook.serving.judging import Judge
 
 YEAR = a_review(automounted(a_pod()))
@@ -90,7 +91,7 @@ def a_change() -> review.FinalRequest:
 
 
 async def looked_at(
-    pods: int, *, pause: float = 0, status: int = 200, exemptions: Exemptions | None = None
+    pods: int, *, pause: float = 0, status: int = 200, exemptions: Exemptions | None = None, at_once: int = 1
 ) -> tuple[tuple[str, ...], int]:
     """The warnings of a preview of so many pods, and how many pages were asked for."""
     pages = 0
@@ -114,9 +115,12 @@ async def looked_at(
     try:
         async with ApiClient(api, "test") as client:
             cluster = ClusterLayer(api_audiences=("api",), exemptions=exemptions or Exemptions())
-            judge = Judge(Namespaces(cluster), LegacyTokens())
+            judge = Judge(Namespaces(cluster), LegacyTokens(), Aside())
             judge.client = client
-            return (await judge.judge(a_change())).warnings, pages
+            if at_once == 1:
+                return (await judge.judge(a_change())).warnings, pages
+            judgements = await asyncio.gather(*(judge.judge(a_change()) for _ in range(at_once)))
+            return tuple(warning for each in judgements for warning in each.warnings if warning == judging.BUSY), pages
     finally:
         await server.close()
 
@@ -136,6 +140,17 @@ async def test_a_preview_stops_at_its_limits_and_says_what_it_did_not_see(monkey
     (unseen, _, finding), _ = await looked_at(3500, pause=0.4)
     assert unseen == "200 existing pods were looked at, and 3300 more were not: at most 3000 pods or 1 s"
     assert finding.startswith("pod/web (200 pods)")
+
+
+async def test_one_preview_at_a_time_and_the_others_are_told() -> None:
+    busy, pages = await looked_at(250, at_once=4)
+    assert (len(busy), pages) == (3, 3)
+
+
+async def test_a_page_that_is_too_long_ends_the_preview_with_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(judging, "MAX_PAGE_BYTES", 1000)
+    warnings, _ = await looked_at(250)
+    assert warnings == ("existing pods were not all looked at: an answer of more than 1000 bytes",)
 
 
 async def test_nobody_looks_at_the_pods_of_an_exempt_namespace() -> None:

@@ -44,6 +44,8 @@ class Door:
         judge: Judge,
         said: Log,
         announcer: Announcer,
+        *,
+        aside: Aside,
         certificate: Callable[[], bytes],
     ) -> None:
         self.namespaces = namespaces
@@ -51,7 +53,7 @@ class Door:
         self._certificate = certificate
         self._log = said
         self._announcer = announcer
-        self._aside = Aside()
+        self._aside = aside
         self._in_flight = 0
         metrics.ADMISSION_IN_FLIGHT.set_function(lambda: self._in_flight)
 

@@ -35,6 +35,11 @@ class Aside:
         self._thread = ThreadPoolExecutor(1, "review")
         self._turn = asyncio.Lock()
 
+    async def run(self, work: Callable[Given, Made], *given: Given.args, **named: Given.kwargs) -> Made:
+        """What `work` gives, when it is its turn."""
+        async with self._turn:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: work(*given, **named))
+
     def runner(self, http: web.BaseRequest) -> Run:
         """Runs what belongs to one request; raises ConnectionResetError where nobody waits for its answer any more."""
 

@@ -1,13 +1,13 @@
 """What a judgement needs beside the request: the namespace, its legacy tokens, and for a preview its pods.
 
-A preview is no hot path: people change namespaces by hand. Pages are small, because decoding one keeps every review waiting.
+A preview is no hot path: people change namespaces by hand. One at a time, page by page, beside the event loop.
 """
 
 import asyncio
 
 import msgspec
 
-from ..cluster.client import MAX_LIST_BYTES, ApiClient, decode
+from ..cluster.client import ApiClient, decode
 from ..cluster.legacy import LegacyTokens
 from ..cluster.namespaces import Namespaces
 from ..core import enforcement, finals, policy, preview
@@ -16,12 +16,17 @@ from ..core.policy import ClusterLayer
 from ..core.preview import ListedPod, Preview
 from ..core.review import FinalRequest
 from ..errors import ApiError, Unauthenticated
-from .aside import Run, here
+from .aside import Aside, Run, here
 
 PAGE = 100
 MAX_PODS = 3000
 SECONDS = 1.0
 """Pod Security admission's own limits for the same answer."""
+MAX_PAGE_BYTES = 8 << 20
+"""Pods of 80 KB each; the memory limit has room for one such page at work."""
+BUSY = (
+    "existing pods were not looked at: another namespace is being looked at; ask again, kubectl annotate --dry-run=server does"
+)
 
 
 class _ListMeta(msgspec.Struct, rename="camel"):
@@ -37,6 +42,16 @@ class _Pods(msgspec.Struct):
 _PODS = msgspec.json.Decoder(_Pods)
 
 
+def _shown(body: bytes, looked: Preview) -> _Pods:
+    """A page of pods, shown to the preview.
+
+    Raises: ApiError, where it is none
+    """
+    page = decode(_PODS, body)
+    looked.add(page.items or ())
+    return page
+
+
 NOWHERE = policy.resolve_namespace(ClusterLayer(), {})
 """The namespace of what is not judged by any."""
 
@@ -44,8 +59,10 @@ NOWHERE = policy.resolve_namespace(ClusterLayer(), {})
 class Judge:
     """Judges requests. Without a client (standalone) there are no pods that a preview could look at."""
 
-    def __init__(self, namespaces: Namespaces, legacy_tokens: LegacyTokens) -> None:
+    def __init__(self, namespaces: Namespaces, legacy_tokens: LegacyTokens, aside: Aside) -> None:
         self.client: ApiClient | None = None
+        self._aside = aside
+        self._previews = asyncio.Lock()
         self._namespaces = namespaces
         self._legacy_tokens = legacy_tokens
 
@@ -72,7 +89,11 @@ class Judge:
         if not changed:
             return Judgement("not-enforced")
         looked = Preview(name, cluster, layer, changed, self._legacy_tokens.of(name))
-        warnings = looked.warnings(await self._look(self.client, name, looked))
+        if self._previews.locked():
+            warnings: tuple[str, ...] = (BUSY,)
+        else:
+            async with self._previews:
+                warnings = looked.warnings(await self._look(self.client, name, looked))
         return Judgement(
             "violates" if looked.finds_violations else "complies",
             "warned" if warnings else "unchanged",
@@ -85,9 +106,8 @@ class Judge:
         try:
             async with asyncio.timeout(SECONDS):
                 while True:
-                    body = await client.get(path, query=query, seconds=SECONDS, limit=MAX_LIST_BYTES)
-                    page = decode(_PODS, body)
-                    looked.add(page.items or ())
+                    body = await client.get(path, query=query, seconds=SECONDS, limit=MAX_PAGE_BYTES)
+                    page = await self._aside.run(_shown, body, looked)
                     seen += len(page.items or ())
                     rest, query = (
                         str(page.metadata.remaining_item_count or "some"),

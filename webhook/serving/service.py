@@ -30,6 +30,7 @@ from ..pki import authority
 from . import files, legacy, standalone
 from .announce import Announcer
 from .app import Door, plain
+from .aside import Aside
 from .certificates import Certificates
 from .connection import MAX_PLAIN_CONNECTIONS, Connections
 from .judging import Judge
@@ -64,8 +65,11 @@ class Service:
         self._policies: PolicyKeeper | None = None
         self._legacy_tokens = LegacyTokens()
         self._announcer = Announcer(log, asyncio.get_running_loop().call_later)
-        self._judge = Judge(self.namespaces, self._legacy_tokens)
-        door = Door(self.namespaces, self._judge, log, self._announcer, lambda: self._certificates.live.pem)
+        aside = Aside()
+        self._judge = Judge(self.namespaces, self._legacy_tokens, aside)
+        door = Door(
+            self.namespaces, self._judge, log, self._announcer, aside=aside, certificate=lambda: self._certificates.live.pem
+        )
         self.connections = Connections(door, log)
         front = plain(self.missing, self._remarks, self._announcer)
         self._plain_connections = Connections(front, log, port="plain", most=MAX_PLAIN_CONNECTIONS)
