@@ -14,7 +14,7 @@ from tests.controlplane.cluster import ControlPlane, Refused, wait_for
 from tests.controlplane.kubelet import Kubelet
 from webhook.core import names
 
-OPTIONAL = "components: [manifests/optional/legacy-tokens, manifests/optional/legacy-tokens-fail-closed]\n"
+OPTIONAL = "components: [manifests/optional/legacy-tokens, manifests/optional/legacy-tokens-fail-closed, manifests/optional/control-plane-only]\n"
 VIOLATING = with_tokens({"expirationSeconds": 3607})
 
 
@@ -64,6 +64,8 @@ def test_another_namespace_needs_one_line_in_an_overlay(cluster: Cluster, tmp_pa
 def test_legacy_tokens_can_be_made_to_fail_closed_and_our_own_pods_start_all_the_same(cluster: Cluster, tmp_path: Path) -> None:
     plane = cluster.plane
     with installed(cluster, tmp_path, "closed", OPTIONAL) as kubelet:
+        policy = plane.call("GET", "/apis/networking.k8s.io/v1/namespaces/closed/networkpolicies/boundtoken")
+        assert [sorted(rule) for rule in policy["spec"]["ingress"]] == [["from", "ports"], ["ports"]]
         namespace = cluster.namespace(enforce="bound")
         secret = {
             "metadata": {"name": "old", "annotations": {"kubernetes.io/service-account.name": "default"}},

@@ -6,6 +6,7 @@ import json
 import signal
 import ssl
 import subprocess
+import sys
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -309,6 +310,16 @@ async def test_a_log_that_nobody_reads_any_more_stops_no_review(tmp_path: Path) 
                 url = f"https://localhost:{port}/mutate"
                 async with session.post(url, data=json.dumps(REVIEW), headers=kind, ssl=trust) as answer:
                     assert answer.status == 200
+
+
+def test_a_signal_is_heard_while_modules_are_still_imported(tmp_path: Path) -> None:
+    command = [sys.executable, "-X", "importtime", "-m", "webhook", "serve", "--standalone", str(tmp_path)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as started:
+        assert started.stderr is not None
+        next(line for line in started.stderr if "uvloop" in line)
+        started.send_signal(signal.SIGTERM)
+        started.stderr.read()
+        assert started.wait(8) == 128 + signal.SIGTERM
 
 
 def test_a_second_signal_ends_the_drain_at_once(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ when it runs, because `serve` must start fast and small.
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -168,6 +169,8 @@ def _late(module: str, function: str) -> object:
     def run(parsed: argparse.Namespace) -> int:
         import importlib  # noqa: PLC0415
 
+        if module == "serve":  # the first process of a container ignores SIGTERM until somebody wants it, and imports take long
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
         return int(getattr(importlib.import_module(f".{module}", __package__), function)(parsed))
 
     return run
