@@ -2,6 +2,7 @@
 
 import base64
 import copy
+import hashlib
 from typing import Any
 
 import jsonpatch
@@ -127,6 +128,18 @@ def patch_of(verdict: Verdict) -> list[Json]:
 def mutated(pod: Json, cluster: ClusterLayer | None = None, /, **annotations: str) -> Json:
     """The pod after us."""
     return applied(pod, judged(pod, cluster, **annotations))
+
+
+def memory(copied: dict[str, str]) -> str:
+    """What a template's `from-workload` says of these copies."""
+    return ",".join(
+        f"{name.removeprefix(names.DOMAIN)}={hashlib.sha256(copied[name].encode()).hexdigest()[:8]}" for name in sorted(copied)
+    )
+
+
+def with_memory(copied: dict[str, str]) -> dict[str, str]:
+    """A template's annotations of our domain where these are copies."""
+    return {**copied, names.FROM_WORKLOAD: memory(copied)}
 
 
 def volume(pod: Json, name: str) -> Json:

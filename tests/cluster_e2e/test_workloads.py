@@ -7,10 +7,10 @@ import pytest
 
 from tests.cluster_e2e.conftest import Cluster, a_deployment, life
 from tests.controlplane.cluster import wait_for
-from tests.pods import Json, a_container
+from tests.pods import Json, a_container, with_memory
 from webhook.core import names
 
-AUDIENCE, SECONDS, FROM = names.AUDIENCE, names.EXPIRATION_SECONDS, names.FROM_WORKLOAD
+AUDIENCE, SECONDS = names.AUDIENCE, names.EXPIRATION_SECONDS
 
 
 def in_template(held: Json) -> dict[str, str]:
@@ -34,19 +34,19 @@ def test_an_annotation_of_a_deployment_reaches_its_pods_token(cluster: Cluster) 
     pod = cluster.deployment(namespace, annotations={SECONDS: "1800"})
     cluster.bind(pod)
     assert {life(token) for token in cluster.tokens(pod).values()} == {1800}
-    assert in_template(the(cluster, namespace)) == {SECONDS: "1800", FROM: SECONDS}
+    assert in_template(the(cluster, namespace)) == with_memory({SECONDS: "1800"})
 
 
 def test_kubectl_apply_keeps_changes_and_undoes_what_was_copied(cluster: Cluster) -> None:
     namespace = cluster.namespace(inject="enabled")
     assert apply(cluster, namespace, a_deployment({AUDIENCE: "vault", SECONDS: "1800"})) == ""
     apply(cluster, namespace, a_deployment({AUDIENCE: "vault", SECONDS: "1800"}))
-    assert in_template(the(cluster, namespace)) == {AUDIENCE: "vault", SECONDS: "1800", FROM: f"{AUDIENCE},{SECONDS}"}
+    assert in_template(the(cluster, namespace)) == with_memory({AUDIENCE: "vault", SECONDS: "1800"})
     generation = the(cluster, namespace)["metadata"]["generation"]
     apply(cluster, namespace, a_deployment({AUDIENCE: "vault", SECONDS: "1800"}))
     assert the(cluster, namespace)["metadata"]["generation"] == generation
     apply(cluster, namespace, a_deployment({SECONDS: "1200"}))
-    assert in_template(the(cluster, namespace)) == {SECONDS: "1200", FROM: SECONDS}
+    assert in_template(the(cluster, namespace)) == with_memory({SECONDS: "1200"})
     apply(cluster, namespace, a_deployment())
     assert in_template(the(cluster, namespace)) == {}
 
@@ -54,8 +54,8 @@ def test_kubectl_apply_keeps_changes_and_undoes_what_was_copied(cluster: Cluster
 def test_server_side_apply_keeps_and_undoes_too(cluster: Cluster) -> None:
     namespace = cluster.namespace(inject="enabled")
     for annotations, want in (
-        ({AUDIENCE: "vault"}, {AUDIENCE: "vault", FROM: AUDIENCE}),
-        ({AUDIENCE: "vault"}, {AUDIENCE: "vault", FROM: AUDIENCE}),
+        ({AUDIENCE: "vault"}, with_memory({AUDIENCE: "vault"})),
+        ({AUDIENCE: "vault"}, with_memory({AUDIENCE: "vault"})),
         ({}, {}),
     ):
         held = json.dumps(a_deployment(annotations))
@@ -67,7 +67,7 @@ def test_a_put_without_the_copies_keeps_them(cluster: Cluster) -> None:
     namespace = cluster.namespace(inject="enabled")
     cluster.plane.call("POST", path(namespace), a_deployment({AUDIENCE: "vault"}))
     cluster.plane.call("PUT", path(namespace) + "/web", a_deployment({AUDIENCE: "vault"}))
-    assert in_template(the(cluster, namespace)) == {AUDIENCE: "vault", FROM: AUDIENCE}
+    assert in_template(the(cluster, namespace)) == with_memory({AUDIENCE: "vault"})
     cluster.plane.call("PUT", path(namespace) + "/web", a_deployment())
     assert in_template(the(cluster, namespace)) == {}
 
@@ -104,7 +104,7 @@ def test_a_cron_job_is_copied_into_the_template_of_its_jobs(cluster: Cluster) ->
     held: Json = {"metadata": {"name": "web"}, "spec": {"schedule": "0 0 1 1 *", "jobTemplate": {"spec": job}}}
     held["metadata"]["annotations"] = {AUDIENCE: "vault"}
     created: Any = cluster.plane.call("POST", path(namespace, "cronjobs", "batch"), held)
-    assert in_template(created["spec"]["jobTemplate"]) == {AUDIENCE: "vault", FROM: AUDIENCE}
+    assert in_template(created["spec"]["jobTemplate"]) == with_memory({AUDIENCE: "vault"})
 
 
 def test_a_job_that_is_updated_is_let_through(cluster: Cluster) -> None:

@@ -58,6 +58,10 @@ CONFIG_DIGEST: Final = DOMAIN + "config-digest"
 
 MIRROR_POD: Final = "kubernetes.io/config.mirror"  # core/v1 MirrorPodAnnotationKey; the kubelet sets it
 
+LAST_APPLIED: Final = (
+    "kubectl.kubernetes.io/last-applied-configuration"  # core/v1 LastAppliedConfigAnnotation; client-side apply
+)
+
 LEGACY_TOKEN_TYPE: Final = "kubernetes.io/service-account-token"  # noqa: S105  (core/v1 SecretTypeServiceAccountToken)
 
 NAMESPACE: Final = "boundtoken-system"  # manifests/kustomization.yaml
@@ -101,6 +105,7 @@ MAX_FAULTS: Final = 64  # told of one object; four times what warnings have room
 MAX_GUESSES: Final = 4  # names that are looked up for "did you mean": each costs as much as a whole review
 MAX_LISTED: Final = 10  # audiences in one sentence
 MAX_FILE_NAME_CHARS: Final = 255  # NAME_MAX of Linux
+MAX_MEMORY_CHARS: Final = 512  # ours: twice the longest that any release writes into from-workload
 MAX_WARNING_CHARS: Final = 256  # the API server truncates longer ones once all together pass 4096
 MAX_AUDIT_BYTES: Final = 8000  # of one audit annotation: log shippers cut lines at 16 KiB, and others stand beside it
 MAX_WARNINGS: Final = 15  # 16 * 256 = 4096, apiserver/pkg/endpoints/filters/warning.go; the last says how many more

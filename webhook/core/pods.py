@@ -36,6 +36,17 @@ class Metadata(View, frozen=True):
         return None
 
 
+class ManagedFields(View, frozen=True):
+    """What one manager has written, as server-side apply keeps it."""
+
+    operation: str = ""
+    fields_v1: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class WorkloadMetadata(Metadata, frozen=True):
+    managed_fields: tuple[ManagedFields, ...] | None = None
+
+
 class TokenSource(View, frozen=True):
     path: str = ""
     audience: str | None = None
@@ -133,7 +144,7 @@ class WorkloadSpec(View, frozen=True):
 class Workload(View, frozen=True):
     """A Deployment, StatefulSet, DaemonSet, ReplicaSet or Job: what carries a pod template at `/spec/template`."""
 
-    metadata: Metadata = Metadata()
+    metadata: WorkloadMetadata = WorkloadMetadata()
     spec: WorkloadSpec | None = None
 
     @property
@@ -151,7 +162,7 @@ class CronJobSpec(View, frozen=True):
 
 
 class CronJob(View, frozen=True):
-    metadata: Metadata = Metadata()
+    metadata: WorkloadMetadata = WorkloadMetadata()
     spec: CronJobSpec | None = None
 
     @property
