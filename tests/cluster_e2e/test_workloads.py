@@ -63,6 +63,45 @@ def test_server_side_apply_keeps_and_undoes_too(cluster: Cluster) -> None:
         assert in_template(the(cluster, namespace)) == want
 
 
+@pytest.mark.parametrize("flags", [(), ("--server-side", "--force-conflicts")], ids=["client-side", "server-side"])
+def test_an_exported_manifest_that_is_applied_seven_times_makes_one_revision(cluster: Cluster, flags: tuple[str, ...]) -> None:
+    namespace = cluster.namespace(inject="enabled")
+    exported = a_deployment({SECONDS: "900"})
+    exported["spec"]["template"]["metadata"]["annotations"] = with_memory({SECONDS: "1800"})
+    for _ in range(7):
+        cluster.plane.kubectl("apply", *flags, "-n", namespace, "-f", "-", stdin=json.dumps(exported))
+        assert in_template(the(cluster, namespace)) == with_memory({SECONDS: "900"})
+    assert the(cluster, namespace)["metadata"]["generation"] == 1
+
+
+@pytest.mark.parametrize("flags", [(), ("--server-side",)], ids=["client-side", "server-side"])
+def test_an_annotation_that_moves_into_the_template_stays_there(cluster: Cluster, flags: tuple[str, ...]) -> None:
+    namespace = cluster.namespace(inject="enabled")
+    moved = a_deployment()
+    moved["spec"]["template"]["metadata"]["annotations"] = {SECONDS: "1800"}
+    for held, want in ((a_deployment({SECONDS: "1800"}), with_memory({SECONDS: "1800"})), (moved, {SECONDS: "1800"})):
+        cluster.plane.kubectl("apply", *flags, "-n", namespace, "-f", "-", stdin=json.dumps(held))
+        assert in_template(the(cluster, namespace)) == want
+
+
+def test_a_copy_follows_its_workload_after_a_rollback(cluster: Cluster) -> None:
+    namespace = cluster.namespace(inject="enabled")
+    for seconds in ("1800", "900"):
+        apply(cluster, namespace, a_deployment({SECONDS: seconds}))
+        wait_for(
+            lambda: (
+                the(cluster, namespace).get("status", {}).get("observedGeneration")
+                == the(cluster, namespace)["metadata"]["generation"]
+            )
+        )
+    cluster.plane.kubectl("rollout", "undo", "-n", namespace, "deployment/web")
+    assert in_template(the(cluster, namespace)) == with_memory({SECONDS: "1800"})
+    apply(cluster, namespace, a_deployment({SECONDS: "700"}))
+    assert in_template(the(cluster, namespace)) == with_memory({SECONDS: "700"})
+    apply(cluster, namespace, a_deployment())
+    assert in_template(the(cluster, namespace)) == {}
+
+
 def test_a_put_without_the_copies_keeps_them(cluster: Cluster) -> None:
     namespace = cluster.namespace(inject="enabled")
     cluster.plane.call("POST", path(namespace), a_deployment({AUDIENCE: "vault"}))
@@ -105,6 +144,17 @@ def test_a_cron_job_is_copied_into_the_template_of_its_jobs(cluster: Cluster) ->
     held["metadata"]["annotations"] = {AUDIENCE: "vault"}
     created: Any = cluster.plane.call("POST", path(namespace, "cronjobs", "batch"), held)
     assert in_template(created["spec"]["jobTemplate"]) == with_memory({AUDIENCE: "vault"})
+
+
+def test_an_annotation_on_the_jobs_of_a_cron_job_is_warned_of(cluster: Cluster) -> None:
+    namespace = cluster.namespace(inject="enabled")
+    job: Json = {"template": {"spec": {"restartPolicy": "Never", "containers": [a_container()]}}}
+    jobs: Json = {"metadata": {"annotations": {AUDIENCE: "vault"}}, "spec": job}
+    held: Json = {"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "web"}}
+    said = apply(cluster, namespace, {**held, "spec": {"schedule": "0 0 1 1 *", "jobTemplate": jobs}})
+    assert "it belongs on the CronJob itself or on the template of its pods" in said
+    said = apply(cluster, namespace, {**held, "spec": {"schedule": "0 0 1 1 *", "jobTemplate": {"spec": job}}})
+    assert said == ""
 
 
 def test_a_job_that_is_updated_is_let_through(cluster: Cluster) -> None:

@@ -212,6 +212,16 @@ def test_a_cron_jobs_template_lies_deeper() -> None:
     assert {each.path for each in operations} == {"/spec/jobTemplate/spec/template/metadata/annotations"}
 
 
+def test_an_annotation_on_the_jobs_of_a_cron_job_is_misplaced() -> None:
+    job = {"metadata": {"annotations": {AUDIENCE: "vault", "team": "shop"}}, "spec": a_workload()["spec"]}
+    verdict = judged({"metadata": {"name": "n"}, "spec": {"jobTemplate": job}}, kind="CronJob", group="batch")
+    assert (verdict.reason, verdict.operations) == ("not-requested", ())
+    assert verdict.warnings == (
+        'boundtoken.dev/audience="vault" on the job template: ignored, it belongs on the CronJob itself or on the template of its '
+        "pods",
+    )
+
+
 def test_a_template_without_metadata_gets_some() -> None:
     held = a_workload({AUDIENCE: "vault"})
     del held["spec"]["template"]["metadata"]

@@ -176,6 +176,7 @@ def _judge_workload(workload: Workload | CronJob, old: Workload | CronJob | None
     faults = (
         *settled.faults[len(namespace.resolution.faults) :],  # the namespace's own are told to who creates pods
         *_unknown_containers("workload", copying.annotations, settled.policy, known),
+        *(_on_jobs(workload) if isinstance(workload, CronJob) else ()),
     )
     return Verdict(
         "copied" if copying.copied else "not-requested",
@@ -185,6 +186,11 @@ def _judge_workload(workload: Workload | CronJob, old: Workload | CronJob | None
         faults=faults,
         policy=settled.hash,
     )
+
+
+def _on_jobs(workload: CronJob) -> Iterator[Fault]:
+    for name, value in list(policy.steering(workload.job_annotations).items())[: names.MAX_WARNINGS]:
+        yield Fault("job template", name, value, "ignored, it belongs on the CronJob itself or on the template of its pods")
 
 
 def _unknown_containers(

@@ -154,6 +154,7 @@ class Workload(View, frozen=True):
 
 
 class JobTemplate(View, frozen=True):
+    metadata: Metadata | None = None
     spec: WorkloadSpec | None = None
 
 
@@ -164,6 +165,12 @@ class CronJobSpec(View, frozen=True):
 class CronJob(View, frozen=True):
     metadata: WorkloadMetadata = WorkloadMetadata()
     spec: CronJobSpec | None = None
+
+    @property
+    def job_annotations(self) -> dict[str, str] | None:
+        """What it writes on its jobs, which nobody reads there: a job with an owner is left to it."""
+        job = self.spec.job_template if self.spec is not None else None
+        return job.metadata.annotations if job is not None and job.metadata is not None else None
 
     @property
     def template(self) -> tuple[str, Template | None]:
