@@ -127,7 +127,7 @@ def test_a_good_configuration_is_fine_and_a_bad_one_shows_every_fault(tmp_path: 
         "defaults.inject: must be a string (YAML reads an unquoted on, off, yes or no as true or false: quote it); it is True",
         'defaults.audience: must be one audience of at most 512 printable characters, no blanks; it is "a b"',
         "defaults.expirationSeconds: must be a whole number of seconds from 600 to 4294967296; it is 5",
-        'defaults.mountPath: must be an absolute path without ".." and ":", and not "/"; it is "x"',
+        'defaults.mountPath: must be an absolute path of at most 4095 bytes without "//", ".", ".." and ":", and not "/"; it is "x"',
         "locks.podOverride: is not known; did you mean podOverrides?",
         'locks.maxExpirationSeconds: must be null or a whole number of seconds, 600 or more; it is "1h"',
         'locks.allowedAudiences: must be a list of strings, none of them empty; it is "vault"',

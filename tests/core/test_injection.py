@@ -164,7 +164,7 @@ def test_a_skipped_container_that_mounts_nothing_gets_nothing() -> None:
     assert mounts(mutated(pod, inject="enabled")) == {"app": [("boundtoken", PATH)], "side": []}
 
 
-@pytest.mark.parametrize("path", [PATH, PATH + "/"])
+@pytest.mark.parametrize("path", [PATH, PATH + "/", PATH + "/.", "/" + PATH, PATH[1:], PATH.replace("/run", "/./run")])
 @pytest.mark.parametrize("automount", ["enabled", "disabled"])
 def test_a_container_keeps_what_it_mounts_at_our_path_itself(path: str, automount: str) -> None:
     pod = a_pod(a_container("app", ("own", path)), a_container("side"), volumes=[{"name": "own", "emptyDir": {}}])

@@ -9,6 +9,8 @@ from webhook.core import names, policy, wishes
 from webhook.core.policy import ClusterLayer, NamespaceLayer, Resolution, TokenPolicy
 from webhook.core.wishes import Locks, Token
 
+PATH_PROBLEM = 'must be an absolute path of at most 4095 bytes without "//", ".", ".." and ":", and not "/"'
+
 
 def asked(namespace: NamespaceLayer, **annotations: str) -> Resolution:
     return policy.resolve(namespace, {names.DOMAIN + name.replace("_", "-"): value for name, value in annotations.items()})
@@ -21,6 +23,11 @@ def said(resolution: Resolution) -> list[str]:
 def test_every_wish_names_a_field_of_the_policy() -> None:
     assert {row[0] for row in policy.WISHES} == set(TokenPolicy.__struct_fields__)
     assert {row[0] for row in policy.LOCKS} == set(Locks.__struct_fields__)
+
+
+def test_a_path_may_have_a_slash_at_its_end_and_as_many_bytes_as_the_kernel_takes() -> None:
+    longest = "/" + "a" * 4094
+    assert [wishes.mount_path(text, Locks()) for text in ("/a.b/", longest)] == [("/a.b", ()), (longest, ())]
 
 
 def test_without_annotations_the_defaults_hold_and_nothing_is_made_anew() -> None:
@@ -67,10 +74,18 @@ def test_the_hash_is_of_the_policy_and_of_nothing_else() -> None:
         pytest.param(
             "expiration-seconds", "٣٦٠٠", "must be a whole number of seconds, in digits only, such as 3600", id="arabic digits"
         ),
-        pytest.param("mount-path", "relative", 'must be an absolute path without ".." and ":", and not "/"', id="relative"),
-        pytest.param("mount-path", "///", 'must be an absolute path without ".." and ":", and not "/"', id="only slashes"),
-        pytest.param("mount-path", "/a/../b", 'must be an absolute path without ".." and ":", and not "/"', id="dots"),
-        pytest.param("mount-path", "/a:b", 'must be an absolute path without ".." and ":", and not "/"', id="colon"),
+        pytest.param("mount-path", "relative", PATH_PROBLEM, id="relative"),
+        pytest.param("mount-path", "///", PATH_PROBLEM, id="only slashes"),
+        pytest.param("mount-path", "/a/../b", PATH_PROBLEM, id="dots"),
+        pytest.param("mount-path", "/a:b", PATH_PROBLEM, id="colon"),
+        pytest.param("mount-path", "/", PATH_PROBLEM, id="the root"),
+        pytest.param("mount-path", "/.", PATH_PROBLEM, id="the root by a dot"),
+        pytest.param("mount-path", "//a", PATH_PROBLEM, id="two slashes first"),
+        pytest.param("mount-path", "/a//b", PATH_PROBLEM, id="two slashes"),
+        pytest.param("mount-path", "/a//", PATH_PROBLEM, id="two slashes last"),
+        pytest.param("mount-path", "/a/./b", PATH_PROBLEM, id="a dot"),
+        pytest.param("mount-path", "/a/.", PATH_PROBLEM, id="a dot last"),
+        pytest.param("mount-path", "/" + "é" * 2048, PATH_PROBLEM, id="longer than PATH_MAX"),
         pytest.param(
             "mount-path", names.TOKENS_PATH + "/", "must be another path: boundtoken.dev/tokens are mounted there", id="taken"
         ),

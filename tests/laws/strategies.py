@@ -25,7 +25,20 @@ SECONDS = [
     "1h",
 ]
 AUDIENCES = ["", "vault", "https://vault.example.com", "a b", "x" * 512, "x" * 513, "\x00", "é"]
-PATHS = [names.DEFAULT_PATH, names.DEFAULT_PATH + "/", "/bound", "/bound/", "/", "", "a", "/a/..", "/a:b", names.TOKENS_PATH]
+PATHS = [
+    names.DEFAULT_PATH,
+    names.DEFAULT_PATH + "/",
+    "/bound",
+    "/bound/",
+    "/",
+    "",
+    "a",
+    "/a/..",
+    "/a:b",
+    "//bound",
+    "/./bound",
+    names.TOKENS_PATH,
+]
 SWITCHES = ["enabled", "disabled", "Enabled", "true", ""]
 TOKENS = ["", "a=x", "a=x,b=y;900", "a=vault;3607", "b=y,a=x", "a=x,a=y", "..=x", "a", "=x", "a=x;599"]
 SKIPS = ["", "app", "init", "app, side", "nobody", ",,", "app,app"]
@@ -65,7 +78,16 @@ wanted = _some(
 """Annotations of a namespace that mostly do something."""
 
 VOLUMES = [AUTOMOUNTED, "kube-api-access-other", "boundtoken", "boundtoken-tokens", "boundtoken-0a1b2c3d", "data"]
-MOUNT_PATHS = [names.DEFAULT_PATH, names.DEFAULT_PATH + "/", "/bound", names.TOKENS_PATH, "/data"]
+MOUNT_PATHS = [
+    names.DEFAULT_PATH,
+    names.DEFAULT_PATH + "/",
+    names.DEFAULT_PATH[1:],
+    "/var//run/secrets/kubernetes.io/./serviceaccount",
+    "/bound",
+    "/bound/.",
+    names.TOKENS_PATH,
+    "/data",
+]
 further = {"configMap": {"name": "openshift-service-ca.crt"}, "unknownField": {"deep": [1, None, 0.5]}}
 
 

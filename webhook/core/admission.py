@@ -20,7 +20,7 @@ import msgspec
 
 from . import injection, names, patch, policy, workloads
 from .patch import Operation
-from .pods import CronJob, Pod, Workload, same_path
+from .pods import CronJob, Pod, Workload
 from .policy import ClusterLayer, Fault, NamespaceLayer, Resolution
 from .review import Request, Response, encode_patch
 from .text import cut_bytes, limited, quoted
@@ -209,7 +209,7 @@ def _advice(settled: Resolution, reason: Reason, cluster: ClusterLayer) -> Itera
     """What is allowed and will surprise."""
     wanted = settled.policy
     foreign = wanted.audience and wanted.audience not in cluster.api_audiences
-    if foreign and reason in _TOKEN_GIVEN and same_path(wanted.mount_path, names.DEFAULT_PATH):
+    if foreign and reason in _TOKEN_GIVEN and wanted.mount_path == names.DEFAULT_PATH:
         yield (
             f"{names.AUDIENCE}={quoted(wanted.audience)}: the API server answers clients in the pod with 401, as its own "
             f"token makes way at the default path; use {names.TOKENS} or {names.MOUNT_PATH} to have both"

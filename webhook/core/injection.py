@@ -214,7 +214,7 @@ def _mounts(  # noqa: C901, PLR0912  (one loop, as most of the time goes here)
     """
     policy, spec, moving, carrier = scene.policy, scene.spec, scene.moving, scene.carrier
     path, skip, inject, used, tokens_used = policy.mount_path, policy.skip_containers, policy.inject, False, False
-    shortest, further, wanted = len(path), tokens.name, tokens.wanted
+    shortest, further, wanted = len(path) - 1, tokens.name, tokens.wanted  # a path may lack its first slash
     for kind, containers in (("initContainers", spec.init_containers), ("containers", spec.containers)):
         for index, container in enumerate(containers or ()):
             if skip and container.name in skip:
@@ -222,7 +222,7 @@ def _mounts(  # noqa: C901, PLR0912  (one loop, as most of the time goes here)
             lacks, lacks_tokens, keeps_own, gone = inject, wanted, False, None
             for number, mount in enumerate(container.volume_mounts or ()):
                 name, at = mount.name, mount.mount_path
-                here = at == path or (len(at) > shortest and at.rstrip("/") == path)
+                here = at == path or (len(at) >= shortest and pods.same_path(at, path))
                 if name in moving:
                     at_our_path, elsewhere = moving[name]
                     fate = elsewhere if not here else None if keeps_own else at_our_path

@@ -104,6 +104,7 @@ MAX_TOKENS: Final = 64  # further tokens of a pod: each is a TokenRequest of its
 MAX_FAULTS: Final = 64  # told of one object; four times what warnings have room for
 MAX_GUESSES: Final = 4  # names that are looked up for "did you mean": each costs as much as a whole review
 MAX_LISTED: Final = 10  # audiences in one sentence
+MAX_PATH_BYTES: Final = 4095  # PATH_MAX of Linux, less the byte that ends it
 MAX_FILE_NAME_CHARS: Final = 255  # NAME_MAX of Linux
 MAX_MEMORY_CHARS: Final = 512  # ours: twice the longest that any release writes into from-workload
 MAX_WARNING_CHARS: Final = 256  # the API server truncates longer ones once all together pass 4096

@@ -183,8 +183,15 @@ class CronJob(View, frozen=True):
 
 
 def same_path(one: str, other: str) -> bool:
-    """Whether two mount paths are one directory: trailing slashes do not count (the API server compares exactly)."""
-    return one == other or one.rstrip("/") == other.rstrip("/")
+    """Whether two mount paths are one directory to a runtime: needless slashes and `.` do not count, nor does the first slash.
+
+    The API server compares exactly, and so does the ServiceAccount plugin.
+    """
+    return one == other or _steps(one) == _steps(other)
+
+
+def _steps(path: str) -> list[str]:
+    return [step for step in path.split("/") if step not in ("", ".")]
 
 
 def is_automounted(volume: Volume) -> bool:

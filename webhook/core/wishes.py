@@ -88,9 +88,12 @@ def seconds(text: str, locks: Locks) -> Parsed:
 
 
 def mount_path(text: str, _locks: Locks) -> Parsed:
-    path = text.rstrip("/")
-    if not text.startswith("/") or not path or ":" in path or ".." in path.split("/") or not path.isprintable():
-        raise ValueError('must be an absolute path without ".." and ":", and not "/"')
+    path = text.removesuffix("/")
+    root, *parts = path[: names.MAX_PATH_BYTES + 1].split("/")
+    misspelt = root or not parts or not {"", ".", ".."}.isdisjoint(parts) or ":" in path or not path.isprintable()
+    if misspelt or len(path.encode()) > names.MAX_PATH_BYTES:
+        most = f"at most {names.MAX_PATH_BYTES} bytes"
+        raise ValueError(f'must be an absolute path of {most} without "//", ".", ".." and ":", and not "/"')
     if path == names.TOKENS_PATH:
         raise ValueError(f"must be another path: {names.TOKENS} are mounted there")
     return path, ()
