@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.laws.strategies import annotations, anything, pods, wanted
 from tests.pods import Json, a_container, a_request, a_review, applied, automounted, mounts, volume_names
-from webhook.core import admission, enforcement, expected, finals, injection, names, policy, review, rules
+from webhook.core import admission, enforcement, expected, finals, names, policy, review, rules, volumes
 from webhook.core.admission import Verdict
 from webhook.core.demands import Demand
 from webhook.core.finals import FinalPod
@@ -86,7 +86,7 @@ def test_a_container_added_to_our_result_gets_its_mount_and_nothing_else_changes
     held = policy_of(once, namespace)
     view = a_request(once).object
     assert view is not None
-    if not held.inject or not injection.carries_ours(view):  # type: ignore[arg-type]
+    if not held.inject or not volumes.carries_ours(view):  # type: ignore[arg-type]
         return
     late = copy.deepcopy(once)
     late["spec"]["containers"].append(a_container("late"))
@@ -136,7 +136,7 @@ def test_no_year_is_left_where_injection_holds(pod: Json, given_: dict[str, str]
     skipped = {name for each, pairs in mounts(result).items() if each in held.skip_containers for name, _ in pairs}
     view: Any = a_request(result).object
     for volume in view.spec.volumes or ():
-        if (is_automounted(volume) or injection.is_ours(volume)) and volume.name not in skipped:
+        if (is_automounted(volume) or volumes.is_ours(volume)) and volume.name not in skipped:
             tokens = [each.service_account_token for each in volume.sources if each.service_account_token is not None]
             assert {each.expiration_seconds for each in tokens if each.path == "token"} == {held.expiration_seconds}
 

@@ -18,7 +18,7 @@ from typing import Literal, get_args
 
 import msgspec
 
-from . import injection, names, patch, policy, workloads
+from . import injection, names, patch, policy, volumes, workloads
 from .patch import Operation
 from .pods import CronJob, Pod, Workload
 from .policy import ClusterLayer, Fault, NamespaceLayer, Resolution
@@ -161,7 +161,7 @@ def _wanted(pod: Pod, settled: Resolution) -> policy.TokenPolicy:
     """
     asked = settled.policy
     says_no = asked.inject and pod.spec.automount_service_account_token is False and settled.decided_by["inject"] != "pod"
-    if says_no and not injection.carries_ours(pod):
+    if says_no and not volumes.carries_ours(pod):
         return msgspec.structs.replace(asked, inject=False)
     return asked
 

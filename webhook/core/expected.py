@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from . import injection, names, pods
+from . import names, pods, volumes
 from .finals import FinalContainer, FinalProjected, FinalSource, FinalSpec, FinalTemplate, FinalVolume
 from .pods import ConfigMapSource, DownwardItem, DownwardSource, FieldRef, TokenSource
 from .policy import Resolution
@@ -22,7 +22,7 @@ def pod_spec(template: FinalTemplate, settled: Resolution) -> tuple[FinalSpec, b
     """
     spec, wanted = template.spec, settled.policy
     held = spec.volumes or ()
-    carries_ours = any(injection.is_ours(volume) for volume in held)
+    carries_ours = any(volumes.is_ours(volume) for volume in held)
     says = spec.automount_service_account_token
     inject = wanted.inject and (
         says is not False or carries_ours or settled.decided_by["inject"] not in ("namespace", "defaults")
@@ -45,7 +45,7 @@ def pod_spec(template: FinalTemplate, settled: Resolution) -> tuple[FinalSpec, b
         added.append(_api_access(AUTOMOUNTED, "", wanted.expiration_seconds))
     if kept or (comes and not inject and wanted.automount):
         added.append(_api_access(AUTOMOUNTED, "", names.YEAR_TRAP_SECONDS))
-    stays = [each for each in held if not pods.is_automounted(each) and not (inject and injection.is_ours(each))]
+    stays = [each for each in held if not pods.is_automounted(each) and not (inject and volumes.is_ours(each))]
     return msgspec.structs.replace(spec, volumes=(*stays, *added)), comes and says is None
 
 

@@ -18,37 +18,19 @@ exactly the default path, unless `automountServiceAccountToken` is false (kubern
 Every operation needs only what the view holds. A pod that already is right gives none.
 """
 
-import hashlib
-import re
-from collections.abc import Iterable, Iterator
 from typing import Literal
 
 import msgspec
 
-from . import names, patch, pieces, pods
+from . import names, patch, pieces, pods, volumes
 from .patch import Operation
-from .pods import Pod, PodSpec, Volume
+from .pods import Pod, PodSpec
 from .policy import TokenPolicy
-from .wishes import Token
-
-_OURS = re.compile(re.escape(names.VOLUME) + r"(-[0-9a-f]{8})?")
-_OUR_TOKENS = re.compile(re.escape(names.TOKENS_VOLUME) + r"(-[0-9a-f]{8})?")
-
 
 Result = Literal["injected", "rewritten", "stripped", "unchanged"]
 
 
 _NO_NAMES: frozenset[str] = frozenset()
-
-
-def is_ours(volume: Volume) -> bool:
-    """Whether it is our main volume: by name and shape together, so that a foreign `boundtoken` stays foreign."""
-    return _OURS.fullmatch(volume.name) is not None and pods.gives_api_access(volume)
-
-
-def carries_ours(pod: Pod) -> bool:
-    """Whether the pod has our volume already: a second call, or a pod that was copied from a living one."""
-    return any(is_ours(volume) for volume in pod.spec.volumes or ())
 
 
 def plan(pod: Pod, policy: TokenPolicy) -> tuple[list[Operation], Result]:
@@ -108,7 +90,7 @@ class _Scene:
         elif self.ours or self.in_place:
             self.carrier = self.volumes[self.ours[0] if self.ours else self.movable[0]].name
         else:
-            self.carrier = names.VOLUME if name_is_free else free_name(names.VOLUME, self.volumes)
+            self.carrier = names.VOLUME if name_is_free else volumes.free_name(names.VOLUME, self.volumes)
         self._settle_fates()
 
     def _sort_volumes(self) -> bool:
@@ -124,9 +106,9 @@ class _Scene:
                     self.automounted.append(at)
             elif self.policy.inject and name.startswith(names.VOLUME):
                 name_is_free = False
-                if is_ours(volume):
+                if volumes.is_ours(volume):
                     self.ours.append(at)
-                elif self.our_tokens is None and _is_our_tokens(volume):
+                elif self.our_tokens is None and volumes.is_our_tokens(volume):
                     self.our_tokens = at
         return name_is_free
 
@@ -154,15 +136,15 @@ class _Scene:
         policy = self.policy
         operations: list[Operation] = []
         if self.renamed is not None:
-            _settle_token(self.volumes, self.renamed, policy.audience, policy.expiration_seconds, operations)
+            volumes.settle(self.volumes, self.renamed, policy.audience, policy.expiration_seconds, operations)
             operations.append(pieces.renamed_volume(self.renamed, self.carrier))
             return operations
         for at in self.ours:
-            _settle_token(self.volumes, at, policy.audience, policy.expiration_seconds, operations)
+            volumes.settle(self.volumes, at, policy.audience, policy.expiration_seconds, operations)
         if self.in_place or (policy.inject and policy.automount and not self.at_default):
             audience = policy.audience if self.in_place else ""
             for at in self.movable:
-                _settle_token(self.volumes, at, audience, policy.expiration_seconds, operations)
+                volumes.settle(self.volumes, at, audience, policy.expiration_seconds, operations)
         return operations
 
     def result(self, *, used: bool) -> Result:
@@ -189,15 +171,15 @@ _NO_TOKENS = _FurtherTokens()
 
 
 def _further_tokens(scene: _Scene) -> _FurtherTokens:
-    policy, volumes = scene.policy, scene.volumes
+    policy, held = scene.policy, scene.volumes
     if not policy.inject:
         return _NO_TOKENS
     there = scene.our_tokens
     if there is None:
-        return _FurtherTokens(free_name(names.TOKENS_VOLUME, volumes), True, True) if policy.tokens else _NO_TOKENS
-    name = volumes[there].name
+        return _FurtherTokens(volumes.free_name(names.TOKENS_VOLUME, held), True, True) if policy.tokens else _NO_TOKENS
+    name = held[there].name
     if policy.tokens:
-        sources = list(_same_tokens(f"/spec/volumes/{there}/projected/sources", volumes[there], policy.tokens))
+        sources = list(volumes.settle_tokens(f"/spec/volumes/{there}/projected/sources", held[there], policy.tokens))
         return _FurtherTokens(name, wanted=True, sources=sources)
     return _NO_TOKENS if name in scene.kept else _FurtherTokens(name, cut=(there,))
 
@@ -256,51 +238,3 @@ def _mounted_by(spec: PodSpec, container_names: tuple[str, ...]) -> frozenset[st
     """The volumes that the containers of these names mount."""
     everyone = (*(spec.init_containers or ()), *(spec.containers or ()))
     return frozenset(mount.name for each in everyone if each.name in container_names for mount in each.mounts)
-
-
-def free_name(base: str, volumes: Iterable[Volume]) -> str:
-    """`base`, or `base-<8 hex digits>` where a foreign volume has that name; the same for the same pod, always.
-
-    Why a hash and nothing random: a second call must find the name of the first.
-    """
-    taken = {volume.name for volume in volumes}
-    name, attempt = base, 0
-    while name in taken:
-        attempt += 1
-        name = f"{base}-{hashlib.sha256(f'{base}/{attempt}'.encode()).hexdigest()[:8]}"
-    return name
-
-
-def _is_our_tokens(volume: Volume) -> bool:
-    return _OUR_TOKENS.fullmatch(volume.name) is not None and pods.gives_only_tokens(volume)
-
-
-def _settle_token(volumes: tuple[Volume, ...], at: int, audience: str, seconds: int, operations: list[Operation]) -> None:
-    """Append what gives the API access token of the volume at index `at` this audience and lifetime."""
-    projected = volumes[at].projected
-    for number, source in enumerate((projected.sources or ()) if projected is not None else ()):
-        token = source.service_account_token
-        if token is None or token.path != names.TOKEN_FILE:
-            continue
-        held = token.expiration_seconds
-        if held != seconds:
-            operations.append(pieces.lifetime("add" if held is None else "replace", at, number, seconds))
-        if (token.audience or "") != audience:
-            pointer = f"{pieces.token_pointer(at, number)}/audience"
-            verb = patch.add if token.audience is None else patch.replace
-            operations.append(verb(pointer, audience) if audience else patch.remove(pointer))
-
-
-def _same_tokens(pointer: str, volume: Volume, tokens: tuple[Token, ...]) -> Iterator[Operation]:
-    there = volume.sources
-    for number, token in enumerate(tokens):
-        held = there[number].service_account_token if number < len(there) else None
-        if held is None:
-            yield patch.add(f"{pointer}/-", {"serviceAccountToken": pieces.token_source(token)})
-        elif (held.path, held.audience, held.expiration_seconds) != (
-            token.file,
-            token.audience,
-            token.expiration_seconds,
-        ):
-            yield patch.replace(f"{pointer}/{number}/serviceAccountToken", pieces.token_source(token))
-    yield from (patch.remove(f"{pointer}/{number}") for number in range(len(there) - 1, len(tokens) - 1, -1))

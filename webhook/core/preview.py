@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from . import enforcement, expected, injection, names, policy, rules
+from . import enforcement, expected, names, policy, rules, volumes
 from .demands import Demand, Level, Mode
 from .finals import FinalPod, FinalSpec, Namespace
 from .limits import Limits
@@ -70,7 +70,7 @@ class ListedPod(View, frozen=True):
     def relies_on_injection(self) -> bool:
         """Whether its token is one that we gave it, so that without us its successor would have another."""
         return any(
-            injection.is_ours(volume)
+            volumes.is_ours(volume)
             or (is_automounted(volume) and all(each.expiration_seconds != names.YEAR_TRAP_SECONDS for each in volume.tokens))
             for volume in self.spec.volumes or ()
         )

@@ -1,0 +1,76 @@
+"""Our volumes: told from all others by name and shape together, and the tokens in them brought to a policy.
+
+A volume that somebody else calls `boundtoken` is never ours, and never touched.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator
+
+from . import names, patch, pieces, pods
+from .patch import Operation
+from .pods import Pod, Volume
+from .wishes import Token
+
+_OURS = re.compile(re.escape(names.VOLUME) + r"(-[0-9a-f]{8})?")
+_OUR_TOKENS = re.compile(re.escape(names.TOKENS_VOLUME) + r"(-[0-9a-f]{8})?")
+
+
+def is_ours(volume: Volume) -> bool:
+    """Whether it is our main volume: by name and shape together, so that a foreign `boundtoken` stays foreign."""
+    return _OURS.fullmatch(volume.name) is not None and pods.gives_api_access(volume)
+
+
+def carries_ours(pod: Pod) -> bool:
+    """Whether the pod has our volume already: a second call, or a pod that was copied from a living one."""
+    return any(is_ours(volume) for volume in pod.spec.volumes or ())
+
+
+def is_our_tokens(volume: Volume) -> bool:
+    """Whether it is our second volume, of further tokens."""
+    return _OUR_TOKENS.fullmatch(volume.name) is not None and pods.gives_only_tokens(volume)
+
+
+def free_name(base: str, volumes: Iterable[Volume]) -> str:
+    """`base`, or `base-<8 hex digits>` where a foreign volume has that name; the same for the same pod, always.
+
+    Why a hash and nothing random: a second call must find the name of the first.
+    """
+    taken = {volume.name for volume in volumes}
+    name, attempt = base, 0
+    while name in taken:
+        attempt += 1
+        name = f"{base}-{hashlib.sha256(f'{base}/{attempt}'.encode()).hexdigest()[:8]}"
+    return name
+
+
+def settle(volumes: tuple[Volume, ...], at: int, audience: str, seconds: int, operations: list[Operation]) -> None:
+    """Append what gives the API access token of the volume at index `at` this audience and lifetime."""
+    projected = volumes[at].projected
+    for number, source in enumerate((projected.sources or ()) if projected is not None else ()):
+        token = source.service_account_token
+        if token is None or token.path != names.TOKEN_FILE:
+            continue
+        held = token.expiration_seconds
+        if held != seconds:
+            operations.append(pieces.lifetime("add" if held is None else "replace", at, number, seconds))
+        if (token.audience or "") != audience:
+            pointer = f"{pieces.token_pointer(at, number)}/audience"
+            verb = patch.add if token.audience is None else patch.replace
+            operations.append(verb(pointer, audience) if audience else patch.remove(pointer))
+
+
+def settle_tokens(pointer: str, volume: Volume, tokens: tuple[Token, ...]) -> Iterator[Operation]:
+    """What gives the volume whose sources are at `pointer` these further tokens and no others."""
+    there = volume.sources
+    for number, token in enumerate(tokens):
+        held = there[number].service_account_token if number < len(there) else None
+        if held is None:
+            yield patch.add(f"{pointer}/-", {"serviceAccountToken": pieces.token_source(token)})
+        elif (held.path, held.audience, held.expiration_seconds) != (
+            token.file,
+            token.audience,
+            token.expiration_seconds,
+        ):
+            yield patch.replace(f"{pointer}/{number}/serviceAccountToken", pieces.token_source(token))
+    yield from (patch.remove(f"{pointer}/{number}") for number in range(len(there) - 1, len(tokens) - 1, -1))
