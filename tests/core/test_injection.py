@@ -178,6 +178,61 @@ def test_the_plugins_second_mount_beside_a_slashed_one_goes() -> None:
     assert mounts(mutated(pod, inject="enabled", automount="disabled")) == {"app": [("own", PATH + "/")]}
 
 
+@pytest.mark.parametrize("own_first", [True, False])
+@pytest.mark.parametrize("respelled", [PATH + "/", PATH + "/.", PATH[1:]])
+def test_two_mounts_at_our_path_are_never_left(respelled: str, own_first: bool) -> None:
+    own, theirs = ("own", respelled), (AUTOMOUNTED, PATH)
+    pair = (own, theirs) if own_first else (theirs, own)
+    pod = a_pod(a_container("app", *pair), a_container("side"), volumes=[{"name": "own", "emptyDir": {}}, api_access()])
+    after = mutated(pod, inject="enabled", automount="disabled")
+    assert mounts(after) == {"app": [own], "side": [("boundtoken", PATH)]}
+    assert mutated(after, inject="enabled", automount="disabled") == after
+
+
+def test_what_the_plugin_would_put_back_stays_beside_an_own_mount() -> None:
+    pod = automounted(a_pod(a_container("app", ("own", PATH + "/")), volumes=[{"name": "own", "emptyDir": {}}]))
+    after = mutated(pod, inject="enabled")
+    assert mounts(after) == {"app": [("own", PATH + "/"), (AUTOMOUNTED, PATH)]}
+    elsewhere = a_pod(
+        a_container("app", (AUTOMOUNTED, "/bound"), ("own", "/bound/")), volumes=[{"name": "own", "emptyDir": {}}, api_access()]
+    )
+    after = mutated(automounted(elsewhere), inject="enabled", mount_path="/bound")
+    assert mounts(after) == {"app": [("own", "/bound/"), (AUTOMOUNTED, PATH)]}
+
+
+@pytest.mark.parametrize("automount", ["enabled", "disabled"])
+def test_of_two_mounts_that_become_ours_at_our_path_one_stays(automount: str) -> None:
+    pod = a_pod(a_container("app", ("boundtoken", PATH + "/")), volumes=[api_access("boundtoken")])
+    after = mutated(automounted(pod), inject="enabled", automount=automount)
+    assert mounts(after) == {"app": [("boundtoken", PATH)]}
+
+
+@pytest.mark.parametrize("automount", ["enabled", "disabled"])
+def test_a_container_with_a_device_at_our_path_keeps_it_and_gets_no_mount(automount: str) -> None:
+    devices = {"volumeDevices": [{"name": "disk", "devicePath": "/bound/"}]}
+    volumes = [{"name": "disk", "persistentVolumeClaim": {"claimName": "disk"}}]
+    pod = a_pod(a_container("app", **devices), a_container("side"), volumes=volumes)
+    after = mutated(automounted(pod), inject="enabled", automount=automount, mount_path="/bound", tokens="a=x")
+    kept = [(AUTOMOUNTED, PATH)] if automount == "enabled" else []
+    assert mounts(after) == {
+        "app": [*kept, ("boundtoken-tokens", TOKENS)],
+        "side": [*kept, ("boundtoken", "/bound"), ("boundtoken-tokens", TOKENS)],
+    }
+
+
+def test_a_container_with_a_device_where_the_further_tokens_go_gets_none() -> None:
+    devices = {"volumeDevices": [{"name": "disk", "devicePath": TOKENS}]}
+    after = mutated(a_pod(a_container("app", **devices)), inject="enabled", tokens="a=x")
+    assert mounts(after) == {"app": [("boundtoken", PATH)]}
+    assert volume_names(after) == ["boundtoken"]
+
+
+def test_the_plugins_mount_at_the_path_of_a_device_goes() -> None:
+    devices = {"volumeDevices": [{"name": "disk", "devicePath": PATH}]}
+    after = mutated(automounted(a_pod(a_container("app", **devices))), inject="enabled", automount="disabled")
+    assert mounts(after) == {"app": []}
+
+
 def test_no_volume_where_no_container_needs_the_mount() -> None:
     pod = a_pod(a_container("app", ("own", PATH)), volumes=[{"name": "own", "emptyDir": {}}])
     verdict = judged(pod, inject="enabled")

@@ -88,6 +88,7 @@ MOUNT_PATHS = [
     names.TOKENS_PATH,
     "/data",
 ]
+DEVICES: list[Json] = [{"volumeDevices": [{"name": "disk", "devicePath": path}]} for path in (names.DEFAULT_PATH, "/bound")]
 further = {"configMap": {"name": "openshift-service-ca.crt"}, "unknownField": {"deep": [1, None, 0.5]}}
 
 
@@ -115,7 +116,7 @@ def _container(name: str) -> st.SearchStrategy[Json]:
     def build(mounts: list[tuple[str, str]], extra: Json) -> Json:
         return {**a_container(name, *mounts), **extra}
 
-    extras = st.sampled_from([{}, {"volumeMounts": None}, {"volumeMounts": []}, {"resizePolicy": [{"new": True}]}])
+    extras = st.sampled_from([{}, {"volumeMounts": None}, {"volumeMounts": []}, {"resizePolicy": [{"new": True}]}, *DEVICES])
     return st.builds(build, pairs, extras)
 
 

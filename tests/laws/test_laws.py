@@ -1,6 +1,7 @@
 """The laws of this program, as properties over generated pods and annotations; an applier that is not ours applies."""
 
 import copy
+import posixpath
 from typing import Any
 
 import msgspec
@@ -51,6 +52,11 @@ def without_our_places(pod: Json) -> Json:
         held = container.get("volumeMounts") or []
         container["volumeMounts"] = [mount for mount in held if not _can_be_ours(mount["name"])]
     return pod
+
+
+def directory(path: str) -> str:
+    """A mount path as a runtime reads it."""
+    return posixpath.normpath("/" + path.lstrip("/"))
 
 
 def _can_be_ours(name: str) -> bool:
@@ -119,8 +125,8 @@ def test_every_mount_has_its_volume_and_no_two_mounts_of_ours_share_a_path(pod: 
     assert len(set(volume_names(result))) == len(volume_names(result))
     for name, held in mounts(result).items():
         assert {volume for volume, _ in held} - set(volume_names(result)) <= missing
-        paths = [path.rstrip("/") for _, path in held]
-        before = [path.rstrip("/") for _, path in mounts(pod)[name]]
+        paths = [directory(path) for _, path in held]
+        before = [directory(path) for _, path in mounts(pod)[name]]
         assert len(paths) - len(set(paths)) <= len(before) - len(set(before))
 
 

@@ -50,8 +50,10 @@ def pod_spec(template: FinalTemplate, settled: Resolution) -> tuple[FinalSpec, b
 
 
 def _lacks(path: str) -> Callable[[FinalContainer], bool]:
-    """Whether a container mounts nothing there, so that admission will."""
-    return lambda container: not any(pods.same_path(mount.mount_path, path) for mount in container.mounts)
+    """Whether a container has nothing there, so that admission will mount it."""
+    return lambda container: (
+        not (any(pods.same_path(mount.mount_path, path) for mount in container.mounts) or container.has_device_at(path))
+    )
 
 
 def _api_access(name: str, audience: str, seconds: int) -> FinalVolume:

@@ -30,6 +30,8 @@ from .policy import TokenPolicy
 Result = Literal["injected", "rewritten", "stripped", "unchanged"]
 
 
+_At = tuple[str, int, int]
+"""A mount: the field and the index of its container, and its own index."""
 _NO_NAMES: frozenset[str] = frozenset()
 
 
@@ -156,6 +158,24 @@ class _Scene:
             return "stripped"
         return "rewritten" if not self.at_default and self.movable else "unchanged"
 
+    def superfluous(self) -> frozenset[_At]:
+        """Which mounts of ours at our path must go, where a container has more than one thing there.
+
+        What is its own there stays. But what the ServiceAccount plugin put there it would put there again, because it
+        compares paths exactly: under automount the mount at exactly the default path stays, whatever else is there.
+        """
+        path, put_back = self.policy.mount_path, self.policy.automount and self.at_default
+        found: set[_At] = set()
+        for kind, containers in (("initContainers", self.spec.init_containers), ("containers", self.spec.containers)):
+            for index, container in enumerate(containers or ()):
+                here = [(at, each) for at, each in enumerate(container.mounts) if pods.same_path(each.mount_path, path)]
+                ours = {at: each for at, each in here if each.name in self.moving or each.name == self.carrier}
+                exact = [at for at, each in ours.items() if each.mount_path == path]
+                has_own = len(ours) < len(here) or container.has_device_at(path)
+                stays = (exact if put_back else []) if has_own else (exact or list(ours))[:1]
+                found.update((kind, index, at) for at in ours if at not in stays)
+        return frozenset(found)
+
 
 class _FurtherTokens(msgspec.Struct):
     """What becomes of the second volume; no name where there is none and none is wanted."""
@@ -185,44 +205,43 @@ def _further_tokens(scene: _Scene) -> _FurtherTokens:
 
 
 def _mounts(  # noqa: C901, PLR0912  (one loop, as most of the time goes here)
-    scene: _Scene, tokens: _FurtherTokens, operations: list[Operation]
+    scene: _Scene, tokens: _FurtherTokens, operations: list[Operation], superfluous: frozenset[_At] | None = None
 ) -> tuple[bool, bool]:
     """Append what becomes of the mounts; gives whether any container mounts the carrier and the further tokens then.
 
-    For each container: mounts that change their volume, mounts that go (last first), mounts that come.
-
-    Where a container keeps its own mount at our path, the plugin's goes: the plugin does not see a path that ends in a
-    slash, and puts its own last. Only where automount is disabled, because elsewhere the plugin would put it back.
+    For each container: mounts that change their volume, mounts that go (last first), mounts that come. Which are
+    `superfluous` is looked for only where two things are found at our path, and then all is gone through again.
     """
-    policy, spec, moving, carrier = scene.policy, scene.spec, scene.moving, scene.carrier
+    policy, spec, moving, carrier, mark = scene.policy, scene.spec, scene.moving, scene.carrier, len(operations)
     path, skip, inject, used, tokens_used = policy.mount_path, policy.skip_containers, policy.inject, False, False
     shortest, further, wanted = len(path) - 1, tokens.name, tokens.wanted  # a path may lack its first slash
     for kind, containers in (("initContainers", spec.init_containers), ("containers", spec.containers)):
         for index, container in enumerate(containers or ()):
             if skip and container.name in skip:
                 continue
-            lacks, lacks_tokens, keeps_own, gone = inject, wanted, False, None
+            lacks, lacks_tokens, gone = inject, wanted, None
+            if container.volume_devices:
+                lacks = inject and not container.has_device_at(path)
+                lacks_tokens = wanted and not container.has_device_at(names.TOKENS_PATH)
             for number, mount in enumerate(container.volume_mounts or ()):
                 name, at = mount.name, mount.mount_path
                 here = at == path or (len(at) >= shortest and pods.same_path(at, path))
-                if name in moving:
-                    at_our_path, elsewhere = moving[name]
-                    fate = elsewhere if not here else None if keeps_own else at_our_path
-                    if fate is None:
-                        gone = [*(gone or ()), number]
-                        continue
-                    if fate != name:
-                        operations.append(pieces.renamed_mount(kind, index, number, fate))
-                    name = fate
-                elif here:
-                    keeps_own = not policy.automount
+                if here and not lacks and superfluous is None and inject:
+                    del operations[mark:]
+                    return _mounts(scene, tokens, operations, scene.superfluous())
+                fate = moving[name][not here] if name in moving else name
+                if fate is None or (superfluous and (kind, index, number) in superfluous):
+                    gone = [*(gone or ()), number]
+                    continue
+                if fate != name:
+                    operations.append(pieces.renamed_mount(kind, index, number, fate))
                 if here:
                     lacks = False
                 elif lacks_tokens and pods.same_path(at, names.TOKENS_PATH):
                     lacks_tokens = False
-                if name == carrier:
+                if fate == carrier:
                     used = True
-                elif name == further:
+                elif fate == further:
                     tokens_used = True
             if gone:
                 operations += [patch.remove(f"{pieces.mounts_pointer(kind, index)}/{number}") for number in reversed(gone)]

@@ -97,13 +97,22 @@ class Mount(View, frozen=True):
     mount_path: str = ""
 
 
+class Device(View, frozen=True):
+    device_path: str = ""
+
+
 class Container(View, frozen=True):
     name: str = ""
     volume_mounts: tuple[Mount, ...] | None = None
+    volume_devices: tuple[Device, ...] | None = None
 
     @property
     def mounts(self) -> tuple[Mount, ...]:
         return self.volume_mounts or ()
+
+    def has_device_at(self, path: str) -> bool:
+        """Whether a block device stands there: the API server takes no mount at its path."""
+        return any(same_path(device.device_path, path) for device in self.volume_devices or ())
 
 
 class PodSpec(View, frozen=True):
