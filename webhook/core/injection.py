@@ -44,8 +44,8 @@ def plan(pod: Pod, policy: TokenPolicy) -> tuple[list[Operation], Result]:
         return [], "unchanged"
     scene = _Scene(pod.spec, policy)
     tokens = _further_tokens(scene)
-    if tokens.cut:
-        scene.moving[tokens.name] = (None, None)
+    for at in tokens.cut:
+        scene.moving[scene.volumes[at].name] = (None, None)
     operations = scene.kept_volumes()
     operations += tokens.sources
     used, tokens_used = _mounts(scene, tokens, operations)
@@ -98,7 +98,7 @@ class _Scene:
     def _sort_volumes(self) -> bool:
         """Find those that concern us; gives whether nobody has a name like ours."""
         self.ours: list[int] = []
-        self.our_tokens: int | None = None
+        self.our_tokens: list[int] = []
         self.automounted: list[int] = []
         name_is_free = True
         for at, volume in enumerate(self.volumes):
@@ -110,8 +110,8 @@ class _Scene:
                 name_is_free = False
                 if volumes.is_ours(volume):
                     self.ours.append(at)
-                elif self.our_tokens is None and volumes.is_our_tokens(volume):
-                    self.our_tokens = at
+                elif volumes.is_our_tokens(volume):
+                    self.our_tokens.append(at)
         return name_is_free
 
     def _settle_fates(self) -> None:
@@ -172,8 +172,8 @@ class _Scene:
                 ours = {at: each for at, each in here if each.name in self.moving or each.name == self.carrier}
                 exact = [at for at, each in ours.items() if each.mount_path == path]
                 has_own = len(ours) < len(here) or container.has_device_at(path)
-                stays = (exact if put_back else []) if has_own else (exact or list(ours))[:1]
-                found.update((kind, index, at) for at in ours if at not in stays)
+                stays = (exact if put_back else []) if has_own else (exact or list(ours))
+                found.update((kind, index, at) for at in ours if at not in stays[:1])
         return frozenset(found)
 
 
@@ -195,13 +195,12 @@ def _further_tokens(scene: _Scene) -> _FurtherTokens:
     if not policy.inject:
         return _NO_TOKENS
     there = scene.our_tokens
-    if there is None:
-        return _FurtherTokens(volumes.free_name(names.TOKENS_VOLUME, held), True, True) if policy.tokens else _NO_TOKENS
-    name = held[there].name
-    if policy.tokens:
-        sources = list(volumes.settle_tokens(f"/spec/volumes/{there}/projected/sources", held[there], policy.tokens))
-        return _FurtherTokens(name, wanted=True, sources=sources)
-    return _NO_TOKENS if name in scene.kept else _FurtherTokens(name, cut=(there,))
+    if not policy.tokens:
+        return _FurtherTokens(cut=tuple(at for at in there if held[at].name not in scene.kept)) if there else _NO_TOKENS
+    if not there:
+        return _FurtherTokens(volumes.free_name(names.TOKENS_VOLUME, held), wanted=True, is_new=True)
+    sources = [each for at in there for each in volumes.settle_tokens(at, held[at], policy.tokens)]
+    return _FurtherTokens(held[there[0]].name, wanted=True, sources=sources)
 
 
 def _mounts(  # noqa: C901, PLR0912  (one loop, as most of the time goes here)
@@ -219,7 +218,8 @@ def _mounts(  # noqa: C901, PLR0912  (one loop, as most of the time goes here)
         for index, container in enumerate(containers or ()):
             if skip and container.name in skip:
                 continue
-            lacks, lacks_tokens, gone = inject, wanted, None
+            lacks, lacks_tokens = inject, wanted
+            gone: list[int] = []
             if container.volume_devices:
                 lacks = inject and not container.has_device_at(path)
                 lacks_tokens = wanted and not container.has_device_at(names.TOKENS_PATH)
@@ -231,7 +231,7 @@ def _mounts(  # noqa: C901, PLR0912  (one loop, as most of the time goes here)
                     return _mounts(scene, tokens, operations, scene.superfluous())
                 fate = moving[name][not here] if name in moving else name
                 if fate is None or (superfluous and (kind, index, number) in superfluous):
-                    gone = [*(gone or ()), number]
+                    gone.append(number)
                     continue
                 if fate != name:
                     operations.append(pieces.renamed_mount(kind, index, number, fate))

@@ -60,9 +60,9 @@ def settle(volumes: tuple[Volume, ...], at: int, audience: str, seconds: int, op
             operations.append(verb(pointer, audience) if audience else patch.remove(pointer))
 
 
-def settle_tokens(pointer: str, volume: Volume, tokens: tuple[Token, ...]) -> Iterator[Operation]:
-    """What gives the volume whose sources are at `pointer` these further tokens and no others."""
-    there = volume.sources
+def settle_tokens(at: int, volume: Volume, tokens: tuple[Token, ...]) -> Iterator[Operation]:
+    """What gives our second volume, at index `at`, these further tokens and no others."""
+    there, pointer = volume.sources, f"/spec/volumes/{at}/projected/sources"
     for number, token in enumerate(tokens):
         held = there[number].service_account_token if number < len(there) else None
         if held is None:
