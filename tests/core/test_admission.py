@@ -99,6 +99,50 @@ def test_our_own_output_gives_no_patch_and_the_same_reason(pod: Json, annotation
     assert (second.reason, second.operations, second.policy) == (first.reason, (), first.policy)
 
 
+OWN_MOUNTS = a_pod(a_container("app", ("own", names.DEFAULT_PATH)), volumes=[{"name": "own", "emptyDir": {}}])
+NO_TOKEN: dict[str, Any] = {"automountServiceAccountToken": False}
+
+
+@pytest.mark.parametrize(
+    ("pod", "more", "reason"),
+    [
+        pytest.param(OWN_MOUNTS, {}, "stripped", id="every container has something of its own there"),
+        pytest.param(
+            a_pod(automounted(a_pod())["spec"]["containers"][0], annotations={names.SKIP_CONTAINERS: "app"}),
+            {},
+            "stripped",
+            id="every container is skipped",
+        ),
+        pytest.param(OWN_MOUNTS, {"tokens": "a=x"}, "injected", id="further tokens only"),
+        pytest.param({**OWN_MOUNTS, "spec": OWN_MOUNTS["spec"] | NO_TOKEN}, {}, "stripped", id="it says no to nothing"),
+        pytest.param(a_pod(**NO_TOKEN), {}, "pod-opted-out", id="it says no"),
+    ],
+)
+def test_one_pod_has_one_reason_where_injection_is_asked_for_and_none_is_needed(
+    pod: Json, more: dict[str, str], reason: Reason
+) -> None:
+    wanted = {"inject": "enabled", "automount": "disabled", **more}
+    first = judged(pod, **wanted)
+    second = judged(applied(pod, first), **wanted)
+    assert (first.reason, second.reason, second.operations) == (reason, reason, ())
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        pytest.param({}, id="nothing is asked for"),
+        pytest.param({"automount": "disabled"}, id="stripped"),
+        pytest.param({"inject": "enabled", "mount_path": "/own"}, id="no container needs the mount"),
+    ],
+)
+def test_a_status_goes_where_no_token_is_given(wanted: dict[str, str]) -> None:
+    own = a_container("app", ("own", "/own"))
+    pod = a_pod(own, annotations={names.STATUS: "injected policy=00000000"}, volumes=[{"name": "own", "emptyDir": {}}])
+    verdict = judged(pod, **wanted)
+    assert applied(pod, verdict)["metadata"]["annotations"] == {}
+    assert verdict.outcome == "patched"
+
+
 def test_an_injected_pod_carries_reason_and_policy() -> None:
     verdict = judged(a_pod(annotations={}), inject="enabled")
     pod = applied(a_pod(annotations={}), verdict)

@@ -1,7 +1,5 @@
 """The 2x2 matrix and everything that can stand in its way; whole pods in, whole pods out, applied by jsonpatch."""
 
-import copy
-
 import pytest
 
 from tests.pods import (
@@ -42,13 +40,6 @@ def test_automount_disabled_takes_the_volume_and_its_mounts_away() -> None:
 def test_automount_disabled_says_so_to_a_pod_without_the_volume() -> None:
     after = mutated(a_pod(), automount="disabled")
     assert after == a_pod(automountServiceAccountToken=False)
-
-
-def test_without_injection_a_volume_of_our_name_is_nobodys_token() -> None:
-    pod = a_pod(a_container("app", ("boundtoken", PATH)), volumes=[api_access("boundtoken")])
-    verdict = judged(pod, automount="disabled")
-    assert verdict.reason == "stripped"
-    assert applied(pod, verdict)["spec"]["volumes"] == pod["spec"]["volumes"]
 
 
 def test_both_make_the_automounted_volume_ours_where_it_stands() -> None:
@@ -305,21 +296,6 @@ def test_further_tokens_that_nobody_wants_any_more_go() -> None:
     after = mutated(old, inject="enabled")
     assert volume_names(after) == ["boundtoken"]
     assert mounts(after) == {"app": [("boundtoken", PATH)]}
-
-
-@pytest.mark.parametrize("wanted", ["", "a=x"])
-def test_several_volumes_that_look_like_further_tokens_are_settled_in_one_call(wanted: str) -> None:
-    old = mutated(a_pod(), inject="enabled", tokens="a=old,b=old")
-    second = {**copy.deepcopy(volume(old, "boundtoken-tokens")), "name": "boundtoken-tokens-0a1b2c3d"}
-    old["spec"]["volumes"].append(second)
-    old["spec"]["containers"].append(a_container("side", (second["name"], TOKENS)))
-    after = mutated(old, inject="enabled", tokens=wanted)
-    assert judged(after, inject="enabled", tokens=wanted).operations == ()
-    there = [each["projected"]["sources"] for each in after["spec"]["volumes"][1:]]
-    expected = [{"serviceAccountToken": {"path": "a", "expirationSeconds": 3600, "audience": "x"}}]
-    assert there == ([expected, expected] if wanted else [])
-    if not wanted:
-        assert mounts(after) == {"app": [("boundtoken", PATH)], "side": [("boundtoken", PATH)]}
 
 
 def test_further_tokens_need_inject() -> None:

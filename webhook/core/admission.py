@@ -125,17 +125,16 @@ def _judge_pod(pod: Pod, cluster: ClusterLayer, namespace: NamespaceLayer) -> Ve
             *faults,
             *_unknown_containers("pod", pod.annotations, wanted, (each.name for _, each in pod.containers())),
         )
-    if not wanted.inject and wanted.automount:
-        opted_out = wanted is not settled.policy or settled.decided_by["inject"] == "pod"
-        return Verdict(
-            "pod-opted-out" if opted_out else "not-requested", warnings=_warnings(faults), faults=faults, policy=settled.hash
-        )
-    operations, result = injection.plan(pod, wanted)
-    reason: Reason = result if wanted is settled.policy else "pod-opted-out"
+    operations, result = injection.plan(pod, wanted, namespace.locks)
+    is_plain = wanted is settled.policy and (wanted.inject or not wanted.automount)
+    reason: Reason = result if is_plain else _declined(result, pod, settled, wanted, namespace)
+    held = pod.metadata.annotations
     if reason in _TOKEN_GIVEN:
-        status, held = f"{result} policy={settled.hash}", pod.metadata.annotations
+        status = f"{result} policy={settled.hash}"
         if held is None or held.get(names.STATUS) != status:
             operations.append(_status(status, has_annotations=held is not None))
+    elif held is not None and names.STATUS in held:  # of a pod that was copied, or made up: it would mislead
+        operations.append(_NO_STATUS)
     return Verdict(
         reason,
         "patched" if operations else "unchanged",
@@ -152,6 +151,20 @@ def _status(text: str, *, has_annotations: bool) -> Operation:
     if not has_annotations:
         return patch.add("/metadata/annotations", {names.STATUS: text})
     return patch.add(patch.member("/metadata/annotations", names.STATUS), text)
+
+
+_NO_STATUS = patch.remove(patch.member("/metadata/annotations", names.STATUS))
+
+
+def _declined(
+    result: injection.Result, pod: Pod, settled: Resolution, wanted: policy.TokenPolicy, namespace: NamespaceLayer
+) -> Reason:
+    """What a pod is that is not injected, the same in a second call: by then the field may be false because we set it."""
+    opted_out = wanted is not settled.policy
+    if not wanted.inject and wanted.automount:
+        return "pod-opted-out" if opted_out or settled.decided_by["inject"] == "pod" else "not-requested"
+    would_get_one = opted_out and injection.plan(pod, settled.policy, namespace.locks)[1] in _TOKEN_GIVEN
+    return "pod-opted-out" if would_get_one else result
 
 
 def _wanted(pod: Pod, settled: Resolution) -> policy.TokenPolicy:

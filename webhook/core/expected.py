@@ -45,7 +45,8 @@ def pod_spec(template: FinalTemplate, settled: Resolution) -> tuple[FinalSpec, b
         added.append(_api_access(AUTOMOUNTED, "", wanted.expiration_seconds))
     if kept or (comes and not inject and wanted.automount):
         added.append(_api_access(AUTOMOUNTED, "", names.YEAR_TRAP_SECONDS))
-    stays = [each for each in held if not pods.is_automounted(each) and not (inject and volumes.is_ours(each))]
+    ours_goes = inject or not wanted.automount
+    stays = [each for each in held if not pods.is_automounted(each) and not (ours_goes and volumes.is_ours(each))]
     return msgspec.structs.replace(spec, volumes=(*stays, *added)), comes and says is None
 
 

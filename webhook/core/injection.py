@@ -26,6 +26,7 @@ from . import names, patch, pieces, pods, volumes
 from .patch import Operation
 from .pods import Pod, PodSpec
 from .policy import TokenPolicy
+from .wishes import Locks
 
 Result = Literal["injected", "rewritten", "stripped", "unchanged"]
 
@@ -35,22 +36,22 @@ _At = tuple[str, int, int]
 _NO_NAMES: frozenset[str] = frozenset()
 
 
-def plan(pod: Pod, policy: TokenPolicy) -> tuple[list[Operation], Result]:
+def plan(pod: Pod, policy: TokenPolicy, locks: Locks) -> tuple[list[Operation], Result]:
     """The operations in the order to apply them, and in one word what the pod is when they are applied.
 
-    None where neither question asks for anything, or the pod is as `policy` says already.
+    Where neither question asks for anything they only hold down volumes of ours that came from elsewhere. None where the
+    pod is as `policy` says already.
     """
     if not policy.inject and policy.automount:
-        return [], "unchanged"
+        return volumes.held_down(pod.spec.volumes or (), locks), "unchanged"
     scene = _Scene(pod.spec, policy)
     tokens = _further_tokens(scene)
-    for at in tokens.cut:
-        scene.moving[scene.volumes[at].name] = (None, None)
-    operations = scene.kept_volumes()
+    operations = scene.let_go(locks) if scene.our_tokens or not policy.inject else []
+    operations += scene.kept_volumes()
     operations += tokens.sources
     used, tokens_used = _mounts(scene, tokens, operations)
-    if scene.removed or tokens.cut:
-        operations += [patch.remove(f"/spec/volumes/{at}") for at in sorted((*scene.removed, *tokens.cut), reverse=True)]
+    if scene.removed:
+        operations += [patch.remove(f"/spec/volumes/{at}") for at in sorted(scene.removed, reverse=True)]
     added = [pieces.volume(scene.carrier, policy)] if used and scene.is_new else []
     if tokens_used and tokens.is_new:
         added.append(pieces.tokens_volume(tokens.name, policy.tokens))
@@ -59,7 +60,7 @@ def plan(pod: Pod, policy: TokenPolicy) -> tuple[list[Operation], Result]:
     held = pod.spec.automount_service_account_token
     if not policy.automount and held is not False:
         operations.append(pieces.AUTOMOUNT_ADDED if held is None else pieces.AUTOMOUNT_REPLACED)
-    return operations, scene.result(used=used)
+    return operations, scene.result(used=used or tokens_used)
 
 
 class _Scene:
@@ -106,7 +107,7 @@ class _Scene:
             if name.startswith(names.AUTOMOUNTED_PREFIX):
                 if pods.gives_api_access(volume):
                     self.automounted.append(at)
-            elif self.policy.inject and name.startswith(names.VOLUME):
+            elif name.startswith(names.VOLUME):
                 name_is_free = False
                 if volumes.is_ours(volume):
                     self.ours.append(at)
@@ -132,6 +133,21 @@ class _Scene:
         self.removed: list[int] = []
         if len(self.movable) > (self.renamed is not None) and not self.in_place and (self.at_default or not automount):
             self.removed = [at for at in self.movable if at != self.renamed]
+
+    def let_go(self, locks: Locks) -> list[Operation]:
+        """Volumes of ours that nobody asks for go; one that a skipped container mounts stays, within the locks."""
+        unwanted = [] if self.policy.inject and self.policy.tokens else self.our_tokens
+        if not self.policy.inject:
+            unwanted, self.ours = self.ours + self.our_tokens, []
+        operations: list[Operation] = []
+        for at in unwanted:
+            name = self.volumes[at].name
+            self.moving[name] = (None, None)
+            if name in self.kept:
+                operations += volumes.held_down_at(at, self.volumes[at], locks)
+            else:
+                self.removed.append(at)
+        return operations
 
     def kept_volumes(self) -> list[Operation]:
         """Volumes that stay: their token sources brought to the policy that holds now, and the name of the carrier."""
@@ -165,11 +181,12 @@ class _Scene:
         compares paths exactly: under automount the mount at exactly the default path stays, whatever else is there.
         """
         path, put_back = self.policy.mount_path, self.policy.automount and self.at_default
+        self.moving.setdefault(self.carrier, (self.carrier, self.carrier))
         found: set[_At] = set()
         for kind, containers in (("initContainers", self.spec.init_containers), ("containers", self.spec.containers)):
             for index, container in enumerate(containers or ()):
                 here = [(at, each) for at, each in enumerate(container.mounts) if pods.same_path(each.mount_path, path)]
-                ours = {at: each for at, each in here if each.name in self.moving or each.name == self.carrier}
+                ours = {at: each for at, each in here if each.name in self.moving}
                 exact = [at for at, each in ours.items() if each.mount_path == path]
                 has_own = len(ours) < len(here) or container.has_device_at(path)
                 stays = (exact if put_back else []) if has_own else (exact or list(ours))
@@ -184,19 +201,15 @@ class _FurtherTokens(msgspec.Struct):
     wanted: bool = False
     is_new: bool = False
     sources: list[Operation] = []
-    cut: tuple[int, ...] = ()
 
 
 _NO_TOKENS = _FurtherTokens()
 
 
 def _further_tokens(scene: _Scene) -> _FurtherTokens:
-    policy, held = scene.policy, scene.volumes
-    if not policy.inject:
+    policy, held, there = scene.policy, scene.volumes, scene.our_tokens
+    if not policy.inject or not policy.tokens:
         return _NO_TOKENS
-    there = scene.our_tokens
-    if not policy.tokens:
-        return _FurtherTokens(cut=tuple(at for at in there if held[at].name not in scene.kept)) if there else _NO_TOKENS
     if not there:
         return _FurtherTokens(volumes.free_name(names.TOKENS_VOLUME, held), wanted=True, is_new=True)
     sources = [each for at in there for each in volumes.settle_tokens(at, held[at], policy.tokens)]
@@ -218,36 +231,36 @@ def _mounts(  # noqa: C901, PLR0912  (one loop, as most of the time goes here)
         for index, container in enumerate(containers or ()):
             if skip and container.name in skip:
                 continue
-            lacks, lacks_tokens = inject, wanted
-            gone: list[int] = []
-            if container.volume_devices:
-                lacks = inject and not container.has_device_at(path)
-                lacks_tokens = wanted and not container.has_device_at(names.TOKENS_PATH)
+            lacks = inject and not (container.volume_devices and container.has_device_at(path))
+            lacks_tokens = wanted and not (container.volume_devices and container.has_device_at(names.TOKENS_PATH))
+            gone: list[int] | None = None
             for number, mount in enumerate(container.volume_mounts or ()):
                 name, at = mount.name, mount.mount_path
                 here = at == path or (len(at) >= shortest and pods.same_path(at, path))
                 if here and not lacks and superfluous is None and inject:
                     del operations[mark:]
                     return _mounts(scene, tokens, operations, scene.superfluous())
-                fate = moving[name][not here] if name in moving else name
-                if fate is None or (superfluous and (kind, index, number) in superfluous):
-                    gone.append(number)
-                    continue
-                if fate != name:
-                    operations.append(pieces.renamed_mount(kind, index, number, fate))
+                if name in moving:
+                    at_our_path, elsewhere = moving[name]
+                    fate = at_our_path if here else elsewhere
+                    if fate is None or (superfluous and (kind, index, number) in superfluous):
+                        (gone := gone or []).append(number)
+                        continue
+                    if fate != name:
+                        operations.append(pieces.renamed_mount(kind, index, number, fate))
+                    name = fate
                 if here:
                     lacks = False
                 elif lacks_tokens and pods.same_path(at, names.TOKENS_PATH):
                     lacks_tokens = False
-                if fate == carrier:
+                if name == carrier:
                     used = True
-                elif fate == further:
+                elif name == further:
                     tokens_used = True
             if gone:
                 operations += [patch.remove(f"{pieces.mounts_pointer(kind, index)}/{number}") for number in reversed(gone)]
             if lacks or lacks_tokens:
-                new = [pieces.mount(carrier, path)] if lacks else []
-                new += [pieces.mount(tokens.name, names.TOKENS_PATH)] if lacks_tokens else []
+                new = [pieces.mount(carrier, path)] * lacks + [pieces.mount(further, names.TOKENS_PATH)] * lacks_tokens
                 operations += patch.append(pieces.mounts_pointer(kind, index), container.volume_mounts, new)
                 used, tokens_used = used or lacks, tokens_used or lacks_tokens
     return used, tokens_used

@@ -6,11 +6,12 @@ A volume that somebody else calls `boundtoken` is never ours, and never touched.
 import hashlib
 import re
 from collections.abc import Iterable, Iterator
+from typing import Literal
 
 from . import names, patch, pieces, pods
 from .patch import Operation
 from .pods import Pod, Volume
-from .wishes import Token
+from .wishes import Locks, Token
 
 _OURS = re.compile(re.escape(names.VOLUME) + r"(-[0-9a-f]{8})?")
 _OUR_TOKENS = re.compile(re.escape(names.TOKENS_VOLUME) + r"(-[0-9a-f]{8})?")
@@ -22,8 +23,8 @@ def is_ours(volume: Volume) -> bool:
 
 
 def carries_ours(pod: Pod) -> bool:
-    """Whether the pod has our volume already: a second call, or a pod that was copied from a living one."""
-    return any(is_ours(volume) for volume in pod.spec.volumes or ())
+    """Whether the pod has a volume of ours already: a second call, or a pod that was copied from a living one."""
+    return any(is_ours(volume) or is_our_tokens(volume) for volume in pod.spec.volumes or ())
 
 
 def is_our_tokens(volume: Volume) -> bool:
@@ -74,3 +75,35 @@ def settle_tokens(at: int, volume: Volume, tokens: tuple[Token, ...]) -> Iterato
         ):
             yield patch.replace(f"{pointer}/{number}/serviceAccountToken", pieces.token_source(token))
     yield from (patch.remove(f"{pointer}/{number}") for number in range(len(there) - 1, len(tokens) - 1, -1))
+
+
+def held_down(volumes: tuple[Volume, ...], locks: Locks) -> list[Operation]:
+    """What keeps the tokens within the locks in volumes of ours that came from elsewhere into a pod that is not injected."""
+    operations: list[Operation] = []
+    for at, volume in enumerate(volumes):
+        if volume.name.startswith(names.VOLUME) and (is_ours(volume) or is_our_tokens(volume)):
+            operations += held_down_at(at, volume, locks)
+    return operations
+
+
+def held_down_at(at: int, volume: Volume, locks: Locks) -> Iterator[Operation]:
+    """The same for the volume at index `at`: lifetimes capped, and no audience that is not allowed.
+
+    The API access token falls back to the API server's own audience. Any other token goes: whoever reads it wants that
+    audience and no other, and must not be handed a token for the API server instead.
+    """
+    gone = []
+    for number, source in enumerate(volume.sources):
+        token = source.service_account_token
+        if token is None:
+            continue
+        if not locks.allows(token.audience or ""):
+            if token.path != names.TOKEN_FILE or not is_ours(volume):
+                gone.append(number)
+                continue
+            yield patch.remove(f"{pieces.token_pointer(at, number)}/audience")
+        held = names.API_DEFAULT_EXPIRATION_SECONDS if token.expiration_seconds is None else token.expiration_seconds
+        if locks.capped(held) != held:
+            verb: Literal["add", "replace"] = "add" if token.expiration_seconds is None else "replace"
+            yield pieces.lifetime(verb, at, number, locks.capped(held))
+    yield from (patch.remove(f"/spec/volumes/{at}/projected/sources/{number}") for number in reversed(gone))
