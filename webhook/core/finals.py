@@ -38,13 +38,50 @@ class FinalProjected(Projected, frozen=True):
     sources: tuple[FinalSource, ...] | None = None
 
 
+class SecretUser(View, frozen=True):
+    """A volume of a kind whose driver takes what it needs from a Secret: CSI, Azure Files and the older ones."""
+
+    secret_name: str = ""
+    secret_ref: SecretRef | None = None
+    node_publish_secret_ref: SecretRef | None = None
+
+
 class FinalVolume(Volume, frozen=True):
     projected: FinalProjected | None = None
     secret: SecretVolume | None = None
+    azure_file: SecretUser | None = None
+    cephfs: SecretUser | None = None
+    cinder: SecretUser | None = None
+    csi: SecretUser | None = None
+    flex_volume: SecretUser | None = None
+    iscsi: SecretUser | None = None
+    rbd: SecretUser | None = None
+    scale_io: SecretUser | None = msgspec.field(name="scaleIO", default=None)
+    storageos: SecretUser | None = None
 
     @property
     def final_sources(self) -> tuple[FinalSource, ...]:
         return (self.projected.sources or ()) if self.projected is not None else ()
+
+    @property
+    def secrets(self) -> Iterator[tuple[str, str]]:
+        """Every Secret that it takes something from: the field below the volume that names it, and the name.
+
+        Source: pkg/api/v1/pod VisitPodSecretNames
+        """
+        if self.secret is not None:
+            yield "secret.secretName", self.secret.secret_name
+        for source in self.final_sources:
+            if source.secret is not None:
+                yield "projected.sources.secret.name", source.secret.name
+        if self.azure_file is not None:
+            yield "azureFile.secretName", self.azure_file.secret_name
+        if self.csi is not None and self.csi.node_publish_secret_ref is not None:
+            yield "csi.nodePublishSecretRef.name", self.csi.node_publish_secret_ref.name
+        for attribute, kind in WITH_SECRET_REF.items():
+            user: SecretUser | None = getattr(self, attribute)
+            if user is not None and user.secret_ref is not None:
+                yield f"{kind}.secretRef.name", user.secret_ref.name
 
     @property
     def tokens(self) -> Iterator[TokenSource]:
@@ -54,6 +91,18 @@ class FinalVolume(Volume, frozen=True):
     @property
     def holds_a_token(self) -> bool:
         return next(self.tokens, None) is not None
+
+
+WITH_SECRET_REF = {
+    "cephfs": "cephfs",
+    "cinder": "cinder",
+    "flex_volume": "flexVolume",
+    "iscsi": "iscsi",
+    "rbd": "rbd",
+    "scale_io": "scaleIO",
+    "storageos": "storageos",
+}
+"""The kinds of volumes that have a `secretRef`: attribute and field."""
 
 
 class FinalMount(Mount, frozen=True):

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from . import cel, names, pods
+from . import cel, finals, names, pods
 from .demands import LATEST, LEVELS, VERSIONS, Demand, Level
 from .finals import FinalContainer, FinalMount, FinalPod
 from .limits import Limits
@@ -215,6 +215,9 @@ RULES = (
         (
             "spec.volumes[*].secret.secretName",
             "spec.volumes[*].projected.sources[*].secret.name",
+            "spec.volumes[*].azureFile.secretName",
+            "spec.volumes[*].csi.nodePublishSecretRef.name",
+            "spec.volumes[*].{" + ",".join(finals.WITH_SECRET_REF.values()) + "}.secretRef.name",
             "spec.{containers,initContainers,ephemeralContainers}[*].env[*].valueFrom.secretKeyRef.name",
             "spec.{containers,initContainers,ephemeralContainers}[*].envFrom[*].secretRef.name",
         ),
@@ -329,11 +332,8 @@ def _place(place: Place, values: list[str]) -> str:
 def _secrets(pod: FinalPod) -> Iterator[tuple[str, Place, str]]:
     """Every place from which a pod takes a Secret that may hold a token: field, place, name."""
     for volume in pod.spec.volumes or ():
-        if volume.secret is not None:
-            yield f"{VOLUMES}.secret.secretName", ("volume", volume.name), volume.secret.secret_name
-        for source in volume.final_sources:
-            if source.secret is not None:
-                yield f"{VOLUMES}.projected.sources.secret.name", ("volume", volume.name), source.secret.name
+        for field, secret in volume.secrets:
+            yield f"{VOLUMES}.{field}", ("volume", volume.name), secret
     for kind, container in pod.spec.everyone():
         place = KINDS[kind], container.name
         for env in container.env or ():
