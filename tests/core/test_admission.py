@@ -116,6 +116,31 @@ NO_TOKEN: dict[str, Any] = {"automountServiceAccountToken": False}
         pytest.param(OWN_MOUNTS, {"tokens": "a=x"}, "injected", id="further tokens only"),
         pytest.param({**OWN_MOUNTS, "spec": OWN_MOUNTS["spec"] | NO_TOKEN}, {}, "stripped", id="it says no to nothing"),
         pytest.param(a_pod(**NO_TOKEN), {}, "pod-opted-out", id="it says no"),
+        pytest.param(
+            a_pod(
+                a_container("app", ("own", names.DEFAULT_PATH), (api_access()["name"], "/elsewhere")),
+                volumes=[{"name": "own", "emptyDir": {}}, api_access()],
+                **NO_TOKEN,
+            ),
+            {},
+            "stripped",
+            id="it says no and mounts the automounted volume elsewhere",
+        ),
+        pytest.param(
+            a_pod(
+                a_container("app", ("boundtoken-tokens", "/t")),
+                volumes=[
+                    {
+                        "name": "boundtoken-tokens",
+                        "projected": {"sources": [{"serviceAccountToken": {"path": "t", "audience": "a"}}]},
+                    }
+                ],
+                **NO_TOKEN,
+            ),
+            {},
+            "pod-opted-out",
+            id="it says no and has further tokens that nobody wants",
+        ),
     ],
 )
 def test_one_pod_has_one_reason_where_injection_is_asked_for_and_none_is_needed(

@@ -91,3 +91,10 @@ def test_several_volumes_that_look_like_further_tokens_are_settled_in_one_call(w
     assert there == ([expected, expected] if wanted else [])
     if not wanted:
         assert mounts(after) == {"app": [("boundtoken", PATH)], "side": [("boundtoken", PATH)]}
+
+
+def test_where_further_tokens_go_from_our_path_ours_comes_before_the_plugin_sees_a_gap() -> None:
+    tokens = {"name": "boundtoken-tokens", "projected": {"sources": [{"serviceAccountToken": {"path": "t", "audience": "a"}}]}}
+    pod = a_pod(a_container("app", ("boundtoken-tokens", PATH)), volumes=[tokens])
+    after = mutated(pod, inject="enabled")
+    assert (volume_names(after), mounts(after)) == (["boundtoken"], {"app": [("boundtoken", PATH)]})

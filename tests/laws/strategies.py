@@ -88,7 +88,8 @@ MOUNT_PATHS = [
     names.TOKENS_PATH,
     "/data",
 ]
-DEVICES: list[Json] = [{"volumeDevices": [{"name": "disk", "devicePath": path}]} for path in (names.DEFAULT_PATH, "/bound")]
+DEVICES: list[Json] = [{"volumeDevices": [{"name": "disk", "devicePath": path}]} for path in ("/bound", names.TOKENS_PATH)]
+"""None at the default path, where the plugin's mount makes a pod that the API server refuses."""
 further = {"configMap": {"name": "openshift-service-ca.crt"}, "unknownField": {"deep": [1, None, 0.5]}}
 
 

@@ -127,7 +127,7 @@ def _judge_pod(pod: Pod, cluster: ClusterLayer, namespace: NamespaceLayer) -> Ve
         )
     operations, result = injection.plan(pod, wanted, namespace.locks)
     is_plain = wanted is settled.policy and (wanted.inject or not wanted.automount)
-    reason: Reason = result if is_plain else _declined(result, pod, settled, wanted, namespace)
+    reason: Reason = result if is_plain else _declined(result, pod, settled, wanted)
     held = pod.metadata.annotations
     if reason in _TOKEN_GIVEN:
         status = f"{result} policy={settled.hash}"
@@ -156,15 +156,12 @@ def _status(text: str, *, has_annotations: bool) -> Operation:
 _NO_STATUS = patch.remove(patch.member("/metadata/annotations", names.STATUS))
 
 
-def _declined(
-    result: injection.Result, pod: Pod, settled: Resolution, wanted: policy.TokenPolicy, namespace: NamespaceLayer
-) -> Reason:
+def _declined(result: injection.Result, pod: Pod, settled: Resolution, wanted: policy.TokenPolicy) -> Reason:
     """What a pod is that is not injected, the same in a second call: by then the field may be false because we set it."""
     opted_out = wanted is not settled.policy
-    if not wanted.inject and wanted.automount:
+    if wanted.automount:
         return "pod-opted-out" if opted_out or settled.decided_by["inject"] == "pod" else "not-requested"
-    would_get_one = opted_out and injection.plan(pod, settled.policy, namespace.locks)[1] in _TOKEN_GIVEN
-    return "pod-opted-out" if would_get_one else result
+    return "pod-opted-out" if opted_out and injection.would_give(pod, settled.policy) else result
 
 
 def _wanted(pod: Pod, settled: Resolution) -> policy.TokenPolicy:
@@ -174,7 +171,7 @@ def _wanted(pod: Pod, settled: Resolution) -> policy.TokenPolicy:
     """
     asked = settled.policy
     says_no = asked.inject and pod.spec.automount_service_account_token is False and settled.decided_by["inject"] != "pod"
-    if says_no and not volumes.carries_ours(pod):
+    if says_no and not volumes.carries_ours(pod, tokens=bool(asked.tokens)):
         return msgspec.structs.replace(asked, inject=False)
     return asked
 

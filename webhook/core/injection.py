@@ -63,6 +63,20 @@ def plan(pod: Pod, policy: TokenPolicy, locks: Locks) -> tuple[list[Operation], 
     return operations, scene.result(used=used or tokens_used)
 
 
+def would_give(pod: Pod, policy: TokenPolicy) -> bool:
+    """Whether injection would mount anything of ours into a pod that has lost its automounted token."""
+    held = pod.spec.volumes or ()
+    going = {volume.name for volume in held if pods.is_automounted(volume) or volumes.is_our_tokens(volume)}
+    paths = (policy.mount_path, names.TOKENS_PATH) if policy.tokens else (policy.mount_path,)
+    for _, container in pod.containers():
+        if container.name in policy.skip_containers:
+            continue
+        own = [mount.mount_path for mount in container.mounts if mount.name not in going]
+        if not all(any(pods.same_path(each, path) for each in own) or container.has_device_at(path) for path in paths):
+            return True
+    return False
+
+
 class _Scene:
     """One pod seen through one policy: which volume is what, and what becomes of it.
 
@@ -142,7 +156,7 @@ class _Scene:
         operations: list[Operation] = []
         for at in unwanted:
             name = self.volumes[at].name
-            self.moving[name] = (None, None)
+            self.moving[name] = (self.carrier or None, None)
             if name in self.kept:
                 operations += volumes.held_down_at(at, self.volumes[at], locks)
             else:

@@ -22,9 +22,12 @@ def is_ours(volume: Volume) -> bool:
     return _OURS.fullmatch(volume.name) is not None and pods.gives_api_access(volume)
 
 
-def carries_ours(pod: Pod) -> bool:
-    """Whether the pod has a volume of ours already: a second call, or a pod that was copied from a living one."""
-    return any(is_ours(volume) or is_our_tokens(volume) for volume in pod.spec.volumes or ())
+def carries_ours(pod: Pod, *, tokens: bool) -> bool:
+    """Whether the pod has a volume of ours already: a second call, or a pod that was copied from a living one.
+
+    One of further tokens counts only where `tokens` are wanted: elsewhere it goes, and a second call would not find it.
+    """
+    return any(is_ours(volume) or (tokens and is_our_tokens(volume)) for volume in pod.spec.volumes or ())
 
 
 def is_our_tokens(volume: Volume) -> bool:
