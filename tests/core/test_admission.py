@@ -206,6 +206,41 @@ def test_a_foreign_audience_at_the_default_path_is_warned_about() -> None:
     assert judged(a_pod(), own, inject="enabled", audience="https://vault").warnings == ()
 
 
+@pytest.mark.parametrize("automount", ["enabled", "disabled"])
+def test_a_container_that_keeps_its_own_at_our_path_is_reported(automount: str) -> None:
+    legacy = {"name": "default-token-abc12", "secret": {"secretName": "default-token-abc12"}}
+    pod = a_pod(a_container("app", (legacy["name"], names.DEFAULT_PATH + "/")), a_container("side"), volumes=[legacy])  # type: ignore[arg-type]
+    assert judged(automounted(pod), inject="enabled", automount=automount).warnings == (
+        'boundtoken.dev/mount-path="/var/run/secrets/kubernetes.io/serviceaccount": container "app" mounts volume '
+        '"default-token-abc12" there, and no token of ours',
+    )
+    assert judged(automounted(pod), automount=automount).warnings == ()
+    device = a_container("app", volumeDevices=[{"name": "disk", "devicePath": "/bound"}])
+    assert judged(a_pod(device), inject="enabled", mount_path="/bound").warnings == (
+        'boundtoken.dev/mount-path="/bound": container "app" has a block device there, and no token of ours',
+    )
+
+
+@pytest.mark.parametrize(
+    ("at", "warned"),
+    [
+        ("/var/run/secrets", True),
+        ("/var/run/", True),
+        ("/", True),
+        (names.DEFAULT_PATH + "/more", True),
+        ("/var/run/sec", False),
+    ],
+)
+def test_a_mount_around_ours_or_inside_of_it_is_warned_of(at: str, warned: bool) -> None:
+    pod = a_pod(a_container("app", ("own", at)), volumes=[{"name": "own", "emptyDir": {}}])
+    verdict = judged(pod, inject="enabled")
+    assert verdict.warnings == warned * (
+        'boundtoken.dev/mount-path="/var/run/secrets/kubernetes.io/serviceaccount": container "app" mounts volume "own" at '
+        f'"{at}"; a runtime may fail to mount one of the two inside the other',
+    )
+    assert judged(applied(pod, verdict), inject="enabled").operations == ()
+
+
 def test_a_skipped_name_that_no_container_has_is_warned_about() -> None:
     pod = a_pod(a_container("app"), annotations={names.SKIP_CONTAINERS: "app,ap"})
     assert judged(pod, inject="enabled").warnings == (

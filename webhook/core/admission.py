@@ -125,7 +125,7 @@ def _judge_pod(pod: Pod, cluster: ClusterLayer, namespace: NamespaceLayer) -> Ve
             *faults,
             *_unknown_containers("pod", pod.annotations, wanted, (each.name for _, each in pod.containers())),
         )
-    operations, result = injection.plan(pod, wanted, namespace.locks)
+    operations, result, remarks = injection.plan(pod, wanted, namespace.locks)
     is_plain = wanted is settled.policy and (wanted.inject or not wanted.automount)
     reason: Reason = result if is_plain else _declined(result, pod, settled, wanted)
     held = pod.metadata.annotations
@@ -139,7 +139,7 @@ def _judge_pod(pod: Pod, cluster: ClusterLayer, namespace: NamespaceLayer) -> Ve
         reason,
         "patched" if operations else "unchanged",
         tuple(operations),
-        _warnings(faults, _advice(settled, reason, cluster)) if faults or wanted.audience else (),
+        _warnings(faults, _advice(settled, reason, cluster, remarks)) if faults or wanted.audience or remarks else (),
         faults,
         settled.hash,
     )
@@ -215,9 +215,10 @@ def _unknown_containers(
     ] + policy.more_faults(layer, len(unknown))
 
 
-def _advice(settled: Resolution, reason: Reason, cluster: ClusterLayer) -> Iterator[str]:
+def _advice(settled: Resolution, reason: Reason, cluster: ClusterLayer, remarks: Iterable[str]) -> Iterator[str]:
     """What is allowed and will surprise."""
     wanted = settled.policy
+    yield from (f"{names.MOUNT_PATH}={quoted(wanted.mount_path)}: {remark}" for remark in remarks)
     foreign = wanted.audience and wanted.audience not in cluster.api_audiences
     if foreign and reason in _TOKEN_GIVEN and wanted.mount_path == names.DEFAULT_PATH:
         yield (

@@ -24,8 +24,9 @@ import msgspec
 
 from . import names, patch, pieces, pods, volumes
 from .patch import Operation
-from .pods import Pod, PodSpec
+from .pods import Container, Pod, PodSpec
 from .policy import TokenPolicy
+from .text import quoted
 from .wishes import Locks
 
 Result = Literal["injected", "rewritten", "stripped", "unchanged"]
@@ -36,14 +37,14 @@ _At = tuple[str, int, int]
 _NO_NAMES: frozenset[str] = frozenset()
 
 
-def plan(pod: Pod, policy: TokenPolicy, locks: Locks) -> tuple[list[Operation], Result]:
-    """The operations in the order to apply them, and in one word what the pod is when they are applied.
+def plan(pod: Pod, policy: TokenPolicy, locks: Locks) -> tuple[list[Operation], Result, tuple[str, ...]]:
+    """The operations in the order to apply them, in one word what the pod is when they are applied, and what will surprise.
 
     Where neither question asks for anything they only hold down volumes of ours that came from elsewhere. None where the
     pod is as `policy` says already.
     """
     if not policy.inject and policy.automount:
-        return volumes.held_down(pod.spec.volumes or (), locks), "unchanged"
+        return volumes.held_down(pod.spec.volumes or (), locks), "unchanged", ()
     scene = _Scene(pod.spec, policy)
     tokens = _further_tokens(scene)
     operations = scene.let_go(locks) if scene.our_tokens or not policy.inject else []
@@ -60,7 +61,7 @@ def plan(pod: Pod, policy: TokenPolicy, locks: Locks) -> tuple[list[Operation], 
     held = pod.spec.automount_service_account_token
     if not policy.automount and held is not False:
         operations.append(pieces.AUTOMOUNT_ADDED if held is None else pieces.AUTOMOUNT_REPLACED)
-    return operations, scene.result(used=used or tokens_used)
+    return operations, scene.result(used=used or tokens_used), scene.remarks
 
 
 def would_give(pod: Pod, policy: TokenPolicy) -> bool:
@@ -86,11 +87,12 @@ class _Scene:
 
     __slots__ = (
         "at_default", "automounted", "carrier", "in_place", "is_new", "kept", "movable", "moving", "our_tokens", "ours",
-        "policy", "removed", "renamed", "spec", "volumes",
+        "policy", "remarks", "removed", "renamed", "spec", "volumes",
     )  # fmt: skip
 
     def __init__(self, spec: PodSpec, policy: TokenPolicy) -> None:
         self.spec, self.policy = spec, policy
+        self.remarks: tuple[str, ...] = ()
         self.volumes = spec.volumes or ()
         self.at_default = policy.mount_path == names.DEFAULT_PATH
         name_is_free = self._sort_volumes()
@@ -188,6 +190,30 @@ class _Scene:
             return "stripped"
         return "rewritten" if not self.at_default and self.movable else "unchanged"
 
+    def lacking(self, container: Container, *, wanted: bool) -> tuple[bool, bool]:
+        """Whether our mount and, where `wanted`, the one of further tokens can come: the paths of devices are taken."""
+        taken = container.has_device_at(self.policy.mount_path)
+        if taken and self.policy.inject:
+            self.remark(container, "has a block device there, and no token of ours")
+        return self.policy.inject and not taken, wanted and not container.has_device_at(names.TOKENS_PATH)
+
+    def new_mounts(self, kind: str, index: int, container: Container, further: str, *, lacks: bool) -> list[Operation]:
+        """What adds the mounts that come; `further` is the volume of further tokens, empty where its mount does not come."""
+        path = self.policy.mount_path
+        for mount in container.mounts if lacks else ():
+            at = mount.mount_path.rstrip("/") + "/"
+            if path.startswith(at) or at.startswith(f"{path}/"):
+                where = f"mounts volume {quoted(mount.name)} at {quoted(mount.mount_path)}"
+                self.remark(container, f"{where}; a runtime may fail to mount one of the two inside the other")
+        new = [pieces.mount(self.carrier, path)] if lacks else []
+        new += [pieces.mount(further, names.TOKENS_PATH)] if further else []
+        return patch.append(pieces.mounts_pointer(kind, index), container.volume_mounts, new)
+
+    def remark(self, container: Container, text: str) -> None:
+        """Note what will surprise about a container; no more than warnings can say."""
+        if len(self.remarks) <= names.MAX_WARNINGS:
+            self.remarks = (*self.remarks, f"container {quoted(container.name)} {text}")
+
     def superfluous(self) -> frozenset[_At]:
         """Which mounts of ours at our path must go, where a container has more than one thing there.
 
@@ -196,6 +222,7 @@ class _Scene:
         """
         path, put_back = self.policy.mount_path, self.policy.automount and self.at_default
         self.moving.setdefault(self.carrier, (self.carrier, self.carrier))
+        self.remarks = ()
         found: set[_At] = set()
         for kind, containers in (("initContainers", self.spec.init_containers), ("containers", self.spec.containers)):
             for index, container in enumerate(containers or ()):
@@ -245,8 +272,7 @@ def _mounts(  # noqa: C901, PLR0912  (one loop, as most of the time goes here)
         for index, container in enumerate(containers or ()):
             if skip and container.name in skip:
                 continue
-            lacks = inject and not (container.volume_devices and container.has_device_at(path))
-            lacks_tokens = wanted and not (container.volume_devices and container.has_device_at(names.TOKENS_PATH))
+            lacks, lacks_tokens = scene.lacking(container, wanted=wanted) if container.volume_devices else (inject, wanted)
             gone: list[int] | None = None
             for number, mount in enumerate(container.volume_mounts or ()):
                 name, at = mount.name, mount.mount_path
@@ -265,6 +291,8 @@ def _mounts(  # noqa: C901, PLR0912  (one loop, as most of the time goes here)
                     name = fate
                 if here:
                     lacks = False
+                    if name != carrier and name not in moving and inject:
+                        scene.remark(container, f"mounts volume {quoted(name)} there, and no token of ours")
                 elif lacks_tokens and pods.same_path(at, names.TOKENS_PATH):
                     lacks_tokens = False
                 if name == carrier:
@@ -274,8 +302,7 @@ def _mounts(  # noqa: C901, PLR0912  (one loop, as most of the time goes here)
             if gone:
                 operations += [patch.remove(f"{pieces.mounts_pointer(kind, index)}/{number}") for number in reversed(gone)]
             if lacks or lacks_tokens:
-                new = [pieces.mount(carrier, path)] * lacks + [pieces.mount(further, names.TOKENS_PATH)] * lacks_tokens
-                operations += patch.append(pieces.mounts_pointer(kind, index), container.volume_mounts, new)
+                operations += scene.new_mounts(kind, index, container, further if lacks_tokens else "", lacks=lacks)
                 used, tokens_used = used or lacks, tokens_used or lacks_tokens
     return used, tokens_used
 
