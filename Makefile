@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 SETUP := .venv/.done
 
-.PHONY: help setup run patch cluster test check fuzz bench conformance policies lock clean
+.PHONY: help setup run patch cluster test check fuzz bench long conformance policies lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -42,6 +42,11 @@ fuzz: $(SETUP) ## two minutes of spoilt certificates, Secrets, configurations an
 
 bench: $(SETUP) ## the goals for speed and memory, each with its ratio
 	@$(BIN)/python -m tests.bench
+
+long: $(SETUP) ## the long search for expensive reviews and the long attacks, about half an hour; figures for docs/performance.md
+	@$(BIN)/python -m tests.bench.worst 600
+	@BOUNDTOKEN_ATTACK_SECONDS=30 $(BIN)/pytest -s --timeout=3000 tests/attacks
+	@BOUNDTOKEN_PODS=80000 BOUNDTOKEN_SEED=$$(date +%s) $(BIN)/pytest --timeout=3000 tests/laws/test_again.py
 
 conformance: $(SETUP) ## write the fixtures of tests/conformance from their tweaks
 	@$(BIN)/python -m tests.conformance.generate

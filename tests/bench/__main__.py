@@ -24,7 +24,7 @@ from typing import Any
 import jsonpatch
 import msgspec
 
-from tests.bench import servers
+from tests.bench import servers, worst
 from tests.bench.bodies import SIZES, a_body
 from tests.bench.load import load, request, resident_mb
 from webhook.cluster import watch
@@ -47,6 +47,8 @@ SERVER_ROUNDS = 21
 NAMESPACES = 10_000
 LINES_FOR_A_WRITE = 20
 """A thousand reviews a second, gathered for 20 ms."""
+WORST_SECONDS, WORST_SEED = 10.0, 1
+"""Of the search for worse reviews than those that are known; `make long` searches for longer and from elsewhere."""
 missed: list[str] = []
 
 
@@ -227,6 +229,12 @@ def _first_answer(server: servers.Server) -> None:
             return
 
 
+def bench_worst() -> None:
+    cpu, memory = worst.report(WORST_SECONDS, WORST_SEED)
+    goal(13, f"CPU of the worst review / ({worst.MOST_CPU:.0f} x json.loads + 2 ms)", [cpu], 1)
+    goal(13, f"memory of the worst review / ({worst.MOST_MEMORY:.0f} x its length + 2 MiB)", [memory], 1)
+
+
 def main() -> int:
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     memory = "/dev/shm" if Path("/dev/shm").is_dir() else None  # logs go there: no disk is measured
@@ -236,6 +244,8 @@ def main() -> int:
             (folder / each).mkdir()
         print("handler, alone")
         bench_handler()
+        print("the worst reviews, in MB, time and memory")
+        bench_worst()
         print("picture of the namespaces")
         bench_namespaces()
         print("start")

@@ -23,6 +23,7 @@ from tests.pods import Json, a_namespace, a_review
 from tests.serving.service import running
 from webhook.core import enforcement, finals, review, rules
 from webhook.core.demands import LEVELS, VERSIONS
+from webhook.core.facts import Facts
 from webhook.core.policy import ClusterLayer
 
 FIXTURES = sorted(HERE.glob("v*/*/*/*.yaml"))
@@ -106,7 +107,7 @@ def test_the_core_finds_exactly_this(path: Path) -> None:
     pod = msgspec.json.decode(json.dumps(fixture.pod), type=finals.FinalPod)
     cluster = ClusterLayer(api_audiences=(API_AUDIENCE,))
     namespace = a_namespace(cluster, allowed_audiences=ALLOWED, enforce=fixture.level, enforce_version=fixture.version)
-    found = enforcement.violations("enforce", rules.Looked(pod), cluster, namespace, LEGACY)
+    found = enforcement.violations("enforce", Facts(pod), cluster, namespace, LEGACY)
     assert [f'{each.rule} {each.field} {each.place[0]} "{each.place[1]}"' for each in found] == fixture.expected
 
 

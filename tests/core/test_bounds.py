@@ -4,9 +4,10 @@ import json
 import time
 from typing import Any
 
+import jsonpatch
 import pytest
 
-from tests.pods import Json, a_container, a_namespace, a_pod, a_request, a_review
+from tests.pods import Json, a_container, a_namespace, a_pod, a_request, a_review, automounted, patch_of
 from webhook.core import admission, enforcement, names, policy, review, text
 from webhook.core.admission import Verdict
 from webhook.core.enforcement import Judgement
@@ -66,10 +67,12 @@ def test_a_guess_is_made_for_the_first_few_names_only() -> None:
 
 
 def test_names_of_containers_that_are_not_there_are_told_up_to_a_number() -> None:
-    skip = ",".join(f"c{number}" for number in range(20_000))
+    skip = ",".join(f"c{number}" for number in range(1_024))
     verdict = admitted({names.INJECT: "enabled", names.SKIP_CONTAINERS: skip})
     assert len(verdict.faults) == names.MAX_FAULTS + 1
     assert len(audit(verdict)["faults"].encode()) <= names.MAX_AUDIT_BYTES
+    (fault,) = admitted({names.INJECT: "enabled", names.SKIP_CONTAINERS: skip + ",c"}).faults
+    assert fault.problem == "ignored, must be at most 1024 names, and there are 1025"
 
 
 @pytest.mark.parametrize(("number", "good"), [(64, True), (65, False), (20_000, False)])
@@ -131,11 +134,31 @@ def test_the_audiences_of_a_token_request_are_told_up_to_what_a_sentence_shows()
 
 
 @pytest.mark.parametrize("decode", [review.decode, review.decode_final])
-@pytest.mark.parametrize("piece", [{"containers": [{}] * 100_000}, {"volumes": [{}] * 60_000}])
+@pytest.mark.parametrize(
+    "piece",
+    [
+        {"containers": [{}] * 100_000},
+        {"volumes": [{}] * 60_000},
+    ],
+)
 def test_a_body_made_of_crumbs_is_refused(decode: Any, piece: Json) -> None:
     body = json.dumps(a_review({"metadata": {}, "spec": piece}), separators=(",", ":")).encode()
     with pytest.raises(MalformedReview, match="must have at most [0-9]+ objects, and has [0-9]+"):
         decode(body)
+
+
+@pytest.mark.parametrize("decode", [review.decode, review.decode_final])
+@pytest.mark.parametrize(
+    ("spec", "place"),
+    [
+        ({"containers": [{"image": "i"}]}, "containers"),
+        ({"volumes": [{"emptyDir": {}}]}, "volumes"),
+        ({"containers": [{"name": "", "volumeMounts": [{"name": ""}]}]}, "volumeMounts"),
+    ],
+)
+def test_what_an_api_server_always_names_is_required(decode: Any, spec: Json, place: str) -> None:
+    with pytest.raises(MalformedReview, match=rf"missing required field .* at .*spec.*{place}"):
+        decode(json.dumps(a_review({"metadata": {}, "spec": spec})).encode())
 
 
 @pytest.mark.parametrize("decode", [review.decode, review.decode_final])
@@ -146,3 +169,37 @@ def test_a_body_as_an_api_server_sends_it_is_not(decode: Any) -> None:
     pod = a_pod(*(a_container(f"c{number}", **container) for number in range(500)))
     pod["metadata"]["managedFields"] = [{"fieldsV1": {"f:spec": fields}}]
     assert decode(json.dumps(a_review(pod), separators=(",", ":")).encode()).object is not None
+
+
+@pytest.mark.parametrize("automount", ["enabled", "disabled"])
+def test_a_pod_of_very_many_containers_gets_our_lifetime_where_its_token_stands(automount: str) -> None:
+    pod = automounted(a_pod(*(a_container(f"c{number}") for number in range(2_000))))
+    verdict = admission.judge(a_request(pod), ClusterLayer(), a_namespace(inject="enabled", automount=automount))
+    if automount == "enabled":  # nothing of the containers changes anyway
+        assert verdict.warnings == ()
+    else:
+        assert "the pod would need more than 512 changes" in verdict.warnings[0]
+    assert verdict.reason == "rewritten"
+    after = jsonpatch.apply_patch(pod, patch_of(verdict))
+    (source,) = [each for each in after["spec"]["volumes"][0]["projected"]["sources"] if "serviceAccountToken" in each]
+    assert source["serviceAccountToken"]["expirationSeconds"] == 3600
+    again = admission.judge(a_request(after), ClusterLayer(), a_namespace(inject="enabled", automount=automount))
+    assert (again.reason, again.operations) == ("rewritten", ())
+
+
+def test_a_pod_of_250_containers_is_injected_whole() -> None:
+    pod = a_pod(*(a_container(f"c{number}") for number in range(250)))
+    verdict = admission.judge(a_request(pod), ClusterLayer(), a_namespace(inject="enabled", automount="disabled"))
+    after = jsonpatch.apply_patch(pod, patch_of(verdict))
+    assert verdict.reason == "injected"
+    assert all(len(container["volumeMounts"]) == 1 for container in after["spec"]["containers"])
+
+
+def test_a_list_of_names_to_skip_is_not_searched_for_each_container() -> None:
+    pod = a_pod(*(a_container(f"c{number}") for number in range(20_000)))
+    skip = ",".join(f"n{number}" for number in range(1_024))
+    pod["metadata"]["annotations"] = {names.INJECT: "enabled", names.SKIP_CONTAINERS: skip}
+    request = a_request(pod)
+    start = time.process_time()
+    admission.judge(request, ClusterLayer(), a_namespace())
+    assert time.process_time() - start < 0.2  # each name beside each container takes half a second

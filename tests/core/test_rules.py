@@ -6,6 +6,7 @@ import pytest
 from tests.pods import Json, a_pod
 from webhook.core import rules
 from webhook.core.demands import Demand
+from webhook.core.facts import Facts
 from webhook.core.finals import FinalPod
 from webhook.core.limits import Limits
 
@@ -25,7 +26,7 @@ def test_a_legacy_token_is_found_in_whatever_a_volume_takes_from_a_secret(field:
     for name, found in (("legacy", [("legacy-token", f"spec.volumes.{field}", ("volume", "v"))]), ("ordinary", [])):
         text = msgspec.json.encode({"name": "v", **source}).replace(b"legacy", name.encode())
         pod = msgspec.convert(a_pod(volumes=[msgspec.json.decode(text)]), FinalPod)
-        violations = rules.evaluate(rules.Looked(pod), Demand("bound", "v1"), LEGACY)
+        violations = rules.evaluate(Facts(pod), Demand("bound", "v1"), LEGACY)
         assert [(each.rule, each.field, each.place) for each in violations] == found
 
 
@@ -33,4 +34,4 @@ def test_a_legacy_token_is_found_in_whatever_a_volume_takes_from_a_secret(field:
 @pytest.mark.parametrize("source", [{}, {"secretRef": None, "nodePublishSecretRef": None}])
 def test_a_volume_that_takes_nothing_from_a_secret_complies(kind: str, source: Json) -> None:
     pod = msgspec.convert(a_pod(volumes=[{"name": "v", kind: source}]), FinalPod)
-    assert rules.evaluate(rules.Looked(pod), Demand("bound", "v1"), LEGACY) == ()
+    assert rules.evaluate(Facts(pod), Demand("bound", "v1"), LEGACY) == ()

@@ -13,6 +13,7 @@ from tests.pods import Json, a_container, a_request, a_review, applied, automoun
 from webhook.core import admission, enforcement, expected, finals, names, policy, review, rules, volumes
 from webhook.core.admission import Verdict
 from webhook.core.demands import Demand
+from webhook.core.facts import Facts
 from webhook.core.finals import FinalPod
 from webhook.core.limits import Limits
 from webhook.core.pods import is_automounted, same_path
@@ -237,9 +238,7 @@ def test_no_fault_is_lost_between_policy_and_reply(pod: Json, given_: dict[str, 
 
 
 def _findings(spec: finals.FinalSpec) -> set[tuple[str, str, str]]:
-    found = rules.evaluate(
-        rules.Looked(FinalPod(spec=spec)), Demand("strict", "v1"), Limits(maximum=3600, api_audiences=("api",))
-    )
+    found = rules.evaluate(Facts(FinalPod(spec=spec)), Demand("strict", "v1"), Limits(maximum=3600, api_audiences=("api",)))
     return {(each.rule, each.field, each.problem) for each in found}
 
 

@@ -179,7 +179,9 @@ def _wanted(pod: Pod, settled: Resolution) -> policy.TokenPolicy:
 def _judge_workload(workload: Workload | CronJob, old: Workload | CronJob | None, namespace: NamespaceLayer) -> Verdict:
     copying = workloads.copy(workload, old)
     strangers = {
-        key: value for key, value in policy.steering(workload.metadata.annotations).items() if key not in names.FOR_PODS
+        key: value
+        for key, value in (workload.metadata.annotations or {}).items()
+        if key.startswith(names.DOMAIN) and key not in names.FOR_PODS
     }
     settled = policy.resolve(namespace, {**strangers, **copying.annotations}, layer="workload")
     known = workloads.container_names(workload)

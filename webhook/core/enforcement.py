@@ -17,11 +17,12 @@ import msgspec
 from . import demands, expected, finals, governance, limits, names, policy, rules
 from .admission import Outcome, Reason
 from .demands import MODES, Demand, Level, Mode
+from .facts import Facts
 from .finals import FinalPod, FinalSpec, FinalTemplate, FinalWorkload, Secret, TokenRequest
 from .limits import Limits
 from .policy import ClusterLayer, Fault, NamespaceLayer
 from .review import FinalRequest, Response, Status
-from .rules import Looked, Violation
+from .rules import Violation
 from .text import cut, cut_bytes, limited, quoted
 
 Decision = Literal["allow", "deny", "exempt"]
@@ -81,7 +82,7 @@ def judge(
         evaluations: tuple[tuple[Decision, Mode, Level], ...] = tuple(("exempt", mode, level) for mode, level in modes)
         return Judgement("exempt", audit={**audit, "exempt": exempt}, evaluations=evaluations, faults=faults)
     pod, unless = _pod(request, namespace)
-    found = _found(modes, Looked(pod), cluster, namespace, legacy_tokens)
+    found = _found(modes, Facts(pod), cluster, namespace, legacy_tokens)
     if unless:
         found = {mode: tuple(map(_conditional, each)) for mode, each in found.items()}
     judgement = _judged(request.namespace, cluster, namespace, found)
@@ -97,7 +98,7 @@ def respond(uid: str, judgement: Judgement) -> Response:
 
 
 def violations(
-    mode: Mode, pod: Looked, cluster: ClusterLayer, namespace: NamespaceLayer, legacy_tokens: frozenset[str] | None = None
+    mode: Mode, pod: Facts, cluster: ClusterLayer, namespace: NamespaceLayer, legacy_tokens: frozenset[str] | None = None
 ) -> tuple[Violation, ...]:
     """What about this pod violates what the namespace, or under `enforce` the cluster's floor, demands."""
     demand = namespace.demands.of(mode)
@@ -108,7 +109,7 @@ def violations(
 
 def _found(
     modes: list[tuple[Mode, Level]],
-    pod: Looked,
+    pod: Facts,
     cluster: ClusterLayer,
     namespace: NamespaceLayer,
     legacy_tokens: frozenset[str] | None,

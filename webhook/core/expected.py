@@ -3,12 +3,10 @@
 A template has not met admission yet; judged as it stands, nearly every one would pass and nearly every pod fail.
 """
 
-from collections.abc import Callable
-
 import msgspec
 
 from . import names, pods, volumes
-from .finals import FinalContainer, FinalProjected, FinalSource, FinalSpec, FinalTemplate, FinalVolume
+from .finals import FinalProjected, FinalSource, FinalSpec, FinalTemplate, FinalVolume
 from .pods import ConfigMapSource, DownwardItem, DownwardSource, FieldRef, TokenSource
 from .policy import Resolution
 
@@ -22,38 +20,44 @@ def pod_spec(template: FinalTemplate, settled: Resolution) -> tuple[FinalSpec, b
     """
     spec, wanted = template.spec, settled.policy
     held = spec.volumes or ()
-    carries_ours = any(volumes.is_ours(volume) for volume in held)
+    automounted = [volume for volume in held if pods.is_automounted(volume)]
+    ours = [volume for volume in held if volumes.is_ours(volume)]
     says = spec.automount_service_account_token
     inject = wanted.inject and (
-        says is not False or carries_ours or settled.decided_by["inject"] not in ("namespace", "defaults")
+        says is not False or bool(ours) or settled.decided_by["inject"] not in ("namespace", "defaults")
     )
-    everyone = [container for _, container in spec.everyone()]
-    lacking = {each.name for each in everyone if all(mount.mount_path != names.DEFAULT_PATH for mount in each.mounts)}
-    comes = (says is not False and bool(lacking)) or any(map(pods.is_automounted, held))
-    kept = comes and bool(lacking & set(wanted.skip_containers))
+    lacking = {
+        container.name
+        for _, container in spec.everyone()
+        if not container.volume_mounts or all(mount.mount_path != names.DEFAULT_PATH for mount in container.volume_mounts)
+    }
+    comes = (says is not False and bool(lacking)) or bool(automounted)
+    skip = frozenset(wanted.skip_containers)
+    kept = comes and not skip.isdisjoint(lacking)
     at_default = wanted.mount_path == names.DEFAULT_PATH
     rewritten = inject and wanted.automount and comes and not kept
     added: list[FinalVolume] = []
     if inject:
-        others = [each for each in everyone if each.name not in wanted.skip_containers]
-        if (rewritten and at_default) or any(map(_lacks(wanted.mount_path), others)):
+        if (rewritten and at_default) or _some_lack(wanted.mount_path, spec, skip):
             name = AUTOMOUNTED if rewritten and at_default else names.VOLUME
             added.append(_api_access(name, wanted.audience, wanted.expiration_seconds))
-        if any(map(_lacks(names.TOKENS_PATH), others)):
+        if wanted.tokens and _some_lack(names.TOKENS_PATH, spec, skip):
             added += [_further(each.file, each.audience, each.expiration_seconds) for each in wanted.tokens]
     if rewritten and not at_default:
         added.append(_api_access(AUTOMOUNTED, "", wanted.expiration_seconds))
     if kept or (comes and not inject and wanted.automount):
         added.append(_api_access(AUTOMOUNTED, "", names.YEAR_TRAP_SECONDS))
-    ours_goes = inject or not wanted.automount
-    stays = [each for each in held if not pods.is_automounted(each) and not (ours_goes and volumes.is_ours(each))]
+    goes = {id(each) for each in (automounted + ours if inject or not wanted.automount else automounted)}
+    stays = [each for each in held if id(each) not in goes] if goes else held
     return msgspec.structs.replace(spec, volumes=(*stays, *added)), comes and says is None
 
 
-def _lacks(path: str) -> Callable[[FinalContainer], bool]:
-    """Whether a container has nothing there, so that admission will mount it."""
-    return lambda container: (
-        not (any(pods.same_path(mount.mount_path, path) for mount in container.mounts) or container.has_device_at(path))
+def _some_lack(path: str, spec: FinalSpec, skip: frozenset[str]) -> bool:
+    """Whether a container that is not skipped has nothing there, so that admission will mount it."""
+    return any(
+        not (any(pods.same_path(mount.mount_path, path) for mount in each.mounts) or each.has_device_at(path))
+        for _, each in spec.everyone()
+        if each.name not in skip
     )
 
 

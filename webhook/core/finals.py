@@ -64,6 +64,11 @@ class FinalVolume(Volume, frozen=True):
         return (self.projected.sources or ()) if self.projected is not None else ()
 
     @property
+    def is_plain(self) -> bool:
+        """Whether it holds nothing that is judged, as most do."""
+        return msgspec.structs.astuple(self).count(None) == len(self.__struct_fields__) - 1
+
+    @property
     def secrets(self) -> Iterator[tuple[str, str]]:
         """Every Secret that it takes something from: the field below the volume that names it, and the name.
 
@@ -173,14 +178,32 @@ class FinalWorkload(View, frozen=True):
         return job.spec.template if job is not None and job.spec is not None else self.spec.template
 
 
+_NONE = msgspec.Raw(b"null")
+MAX_LIST_BYTES = 64 << 10
+"""Of audiences or groups: read whole, a list of millions takes twenty times its length of memory."""
+TOO_MANY = "(too many)"
+"""Stands for the audiences of a list that is longer."""
+
+
+def _strings(listed: msgspec.Raw, too_long: tuple[str, ...]) -> tuple[str, ...]:
+    if len(memoryview(listed)) > MAX_LIST_BYTES:
+        return too_long
+    return msgspec.json.decode(listed, type=tuple[str, ...] | None) or ()
+
+
 class BoundObject(View, frozen=True):
     kind: str = ""
 
 
 class TokenRequestSpec(View, frozen=True):
-    audiences: tuple[str, ...] | None = None
+    audience_list: msgspec.Raw = msgspec.field(name="audiences", default=_NONE)
     expiration_seconds: int | None = None
     bound_object_ref: BoundObject | None = None
+
+    @property
+    def audiences(self) -> tuple[str, ...]:
+        """Whom the token shall be for; a list that is longer than any is not read, and is for nobody."""
+        return _strings(self.audience_list, (TOO_MANY,))
 
 
 class TokenRequest(View, frozen=True):
@@ -199,7 +222,12 @@ class Namespace(View, frozen=True):
 
 class UserInfo(View, frozen=True):
     username: str = ""
-    groups: tuple[str, ...] | None = None
+    group_list: msgspec.Raw = msgspec.field(name="groups", default=_NONE)
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The groups; none where there are more than anybody has."""
+        return _strings(self.group_list, ())
 
 
 Judged = FinalPod | FinalWorkload | TokenRequest | Secret | Namespace

@@ -38,7 +38,7 @@ LEGACY_SECRET = (
 
 def is_node(user: UserInfo) -> bool:
     """Whether it is a node: by group and name, because NodeRestriction holds down only who has both."""
-    return NODE_GROUP in (user.groups or ()) and user.username.startswith(NODE_PREFIX)
+    return NODE_GROUP in user.groups and user.username.startswith(NODE_PREFIX)
 
 
 def is_control_plane(user: UserInfo) -> bool:

@@ -45,6 +45,30 @@ def plan(pod: Pod, policy: TokenPolicy, locks: Locks) -> tuple[list[Operation], 
     """
     if not policy.inject and policy.automount:
         return volumes.held_down(pod.spec.volumes or (), locks), "unchanged", ()
+    try:
+        return _planned(pod, policy, locks)
+    except _TooManyChanges:
+        return _where_they_stand(pod, policy, locks)
+
+
+class _TooManyChanges(Exception):
+    """More operations than a pod may need."""
+
+
+def _where_they_stand(pod: Pod, policy: TokenPolicy, locks: Locks) -> tuple[list[Operation], Result, tuple[str, ...]]:
+    """What a pod gets whose containers would need too many changes: its tokens get our lifetime, and no mount changes."""
+    scene = _Scene(pod.spec, policy)
+    operations: list[Operation] = []
+    audience = policy.audience if policy.inject and scene.at_default else ""
+    for at in scene.movable:
+        volumes.settle(scene.volumes, at, audience, policy.expiration_seconds, operations)
+    for at in (*scene.ours, *scene.our_tokens):
+        operations += volumes.held_down_at(at, scene.volumes[at], locks)
+    remark = f"the pod would need more than {names.MAX_OPERATIONS} changes; its tokens get our lifetime where they stand"
+    return operations, "rewritten" if scene.movable else "unchanged", (remark,)
+
+
+def _planned(pod: Pod, policy: TokenPolicy, locks: Locks) -> tuple[list[Operation], Result, tuple[str, ...]]:
     scene = _Scene(pod.spec, policy)
     tokens = _further_tokens(scene)
     operations = scene.let_go(locks) if scene.our_tokens or not policy.inject else []
@@ -68,9 +92,10 @@ def would_give(pod: Pod, policy: TokenPolicy) -> bool:
     """Whether injection would mount anything of ours into a pod that has lost its automounted token."""
     held = pod.spec.volumes or ()
     going = {volume.name for volume in held if pods.is_automounted(volume) or volumes.is_our_tokens(volume)}
+    skip = frozenset(policy.skip_containers)
     paths = (policy.mount_path, names.TOKENS_PATH) if policy.tokens else (policy.mount_path,)
     for _, container in pod.containers():
-        if container.name in policy.skip_containers:
+        if container.name in skip:
             continue
         own = [mount.mount_path for mount in container.mounts if mount.name not in going]
         if not all(any(pods.same_path(each, path) for each in own) or container.has_device_at(path) for path in paths):
@@ -87,7 +112,7 @@ class _Scene:
 
     __slots__ = (
         "at_default", "automounted", "carrier", "in_place", "is_new", "kept", "movable", "moving", "our_tokens", "ours",
-        "policy", "remarks", "removed", "renamed", "spec", "volumes",
+        "policy", "remarks", "removed", "renamed", "skip", "spec", "volumes",
     )  # fmt: skip
 
     def __init__(self, spec: PodSpec, policy: TokenPolicy) -> None:
@@ -96,7 +121,8 @@ class _Scene:
         self.volumes = spec.volumes or ()
         self.at_default = policy.mount_path == names.DEFAULT_PATH
         name_is_free = self._sort_volumes()
-        self.kept = _mounted_by(spec, policy.skip_containers) if policy.skip_containers else _NO_NAMES
+        self.skip = frozenset(policy.skip_containers) if policy.skip_containers else _NO_NAMES
+        self.kept = _mounted_by(spec, self.skip) if self.skip else _NO_NAMES
         self.movable = self.automounted
         if self.kept:
             self.movable = [at for at in self.automounted if self.volumes[at].name not in self.kept]
@@ -266,7 +292,7 @@ def _mounts(  # noqa: C901, PLR0912  (one loop, as most of the time goes here)
     `superfluous` is looked for only where two things are found at our path, and then all is gone through again.
     """
     policy, spec, moving, carrier, mark = scene.policy, scene.spec, scene.moving, scene.carrier, len(operations)
-    path, skip, inject, used, tokens_used = policy.mount_path, policy.skip_containers, policy.inject, False, False
+    path, skip, inject, used, tokens_used = policy.mount_path, scene.skip, policy.inject, False, False
     shortest, further, wanted = len(path) - 1, tokens.name, tokens.wanted  # a path may lack its first slash
     for kind, containers in (("initContainers", spec.init_containers), ("containers", spec.containers)):
         for index, container in enumerate(containers or ()):
@@ -295,19 +321,18 @@ def _mounts(  # noqa: C901, PLR0912  (one loop, as most of the time goes here)
                         scene.remark(container, f"mounts volume {quoted(name)} there, and no token of ours")
                 elif lacks_tokens and pods.same_path(at, names.TOKENS_PATH):
                     lacks_tokens = False
-                if name == carrier:
-                    used = True
-                elif name == further:
-                    tokens_used = True
+                used, tokens_used = used or name == carrier, tokens_used or name == further
             if gone:
                 operations += [patch.remove(f"{pieces.mounts_pointer(kind, index)}/{number}") for number in reversed(gone)]
             if lacks or lacks_tokens:
                 operations += scene.new_mounts(kind, index, container, further if lacks_tokens else "", lacks=lacks)
                 used, tokens_used = used or lacks, tokens_used or lacks_tokens
+            if len(operations) > names.MAX_OPERATIONS:
+                raise _TooManyChanges
     return used, tokens_used
 
 
-def _mounted_by(spec: PodSpec, container_names: tuple[str, ...]) -> frozenset[str]:
+def _mounted_by(spec: PodSpec, container_names: frozenset[str]) -> frozenset[str]:
     """The volumes that the containers of these names mount."""
     everyone = (*(spec.init_containers or ()), *(spec.containers or ()))
     return frozenset(mount.name for each in everyone if each.name in container_names for mount in each.mounts)

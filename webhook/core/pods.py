@@ -83,7 +83,11 @@ class Projected(View, frozen=True):
 
 
 class Volume(View, frozen=True):
-    name: str = ""
+    """One volume. Names and mount paths are required here and below: the API server writes them even where they are empty
+    (core/v1 has no `omitempty` for them), and a body made of nothing at all is cheaper to make than to look at.
+    """
+
+    name: str
     projected: Projected | None = None
 
     @property
@@ -93,8 +97,8 @@ class Volume(View, frozen=True):
 
 
 class Mount(View, frozen=True):
-    name: str = ""
-    mount_path: str = ""
+    name: str
+    mount_path: str
 
 
 class Device(View, frozen=True):
@@ -102,7 +106,7 @@ class Device(View, frozen=True):
 
 
 class Container(View, frozen=True):
-    name: str = ""
+    name: str
     volume_mounts: tuple[Mount, ...] | None = None
     volume_devices: tuple[Device, ...] | None = None
 
@@ -191,16 +195,15 @@ class CronJob(View, frozen=True):
         )
 
 
-def same_path(one: str, other: str) -> bool:
-    """Whether two mount paths are one directory to a runtime: needless slashes and `.` do not count, nor does the first slash.
+def same_path(at: str, path: str) -> bool:
+    """Whether a mount path is the directory `path` to a runtime: needless slashes and `.` do not count, nor the first slash.
 
-    The API server compares exactly, and so does the ServiceAccount plugin.
+    The API server compares exactly, and so does the ServiceAccount plugin. `path` is one that `wishes.mount_path` gives: any
+    other spelling of it is longer, or lacks the first slash.
     """
-    return one == other or _steps(one) == _steps(other)
-
-
-def _steps(path: str) -> list[str]:
-    return [step for step in path.split("/") if step not in ("", ".")]
+    if at == path or len(at) < len(path) - 1:
+        return at == path
+    return "/" + "/".join(step for step in at.split("/") if step not in ("", ".")) == path
 
 
 def is_automounted(volume: Volume) -> bool:

@@ -171,9 +171,10 @@ def resolve(namespace: NamespaceLayer, annotations: Mapping[str, str] | None, la
     else:
         return base
     assert annotations is not None  # noqa: S101
-    if (too_much := too_large(layer, annotations)) is not None:
+    ours = {name: value for name, value in annotations.items() if name.startswith(names.DOMAIN)}
+    if (too_much := _too_large(layer, ours)) is not None:
         return msgspec.structs.replace(base, faults=(*base.faults, too_much))
-    faults = _misplaced(layer, annotations, names.FOR_PODS)
+    faults = _misplaced(layer, ours, names.FOR_PODS)
     asked = _read(layer, WISHES, annotations, namespace.locks, faults)
     if not namespace.locks.pod_overrides:
         asked = _tightening(layer, asked, namespace, annotations, faults)
@@ -231,22 +232,19 @@ def _tightening(
     return kept
 
 
-def too_large(layer: str, annotations: Mapping[str, str]) -> Fault | None:
+def _too_large(layer: str, ours: Mapping[str, str]) -> Fault | None:
     """The one fault of an object whose annotations of our domain are longer than the API server takes; nothing is read then."""
-    size = sum(len(name) + len(value) for name, value in annotations.items() if name.startswith(names.DOMAIN))
+    size = sum(map(len, ours)) + sum(map(len, ours.values()))
     if size <= names.MAX_ANNOTATIONS_CHARS:
         return None
     problem = f"ignored, all of them: together they must have at most {names.MAX_ANNOTATIONS_CHARS} characters, and have {size}"
     return Fault(layer, f"{names.DOMAIN}*", "", problem)
 
 
-def _misplaced(layer: str, annotations: Mapping[str, str], known: frozenset[str]) -> list[Fault]:
+def _misplaced(layer: str, ours: Mapping[str, str], known: frozenset[str]) -> list[Fault]:
     """A fault for each annotation of our domain that is none, or does not belong there; the last says how many more."""
-    found = [
-        (name, value)
-        for name, value in annotations.items()
-        if name.startswith(names.DOMAIN) and name not in known and (layer == "namespace" or name not in names.OURS_ON_PODS)
-    ]
+    good = known if layer == "namespace" else known | names.OURS_ON_PODS
+    found = [(name, value) for name, value in ours.items() if name not in good]
     if not found:
         return []
     guesses = {each.removeprefix(names.DOMAIN): each for each in sorted(known)}

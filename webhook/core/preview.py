@@ -9,11 +9,12 @@ import msgspec
 
 from . import enforcement, expected, names, policy, rules, volumes
 from .demands import Demand, Level, Mode
+from .facts import Facts
 from .finals import FinalPod, FinalSpec, Namespace
 from .limits import Limits
 from .pods import Metadata, View, is_automounted
 from .policy import ClusterLayer, NamespaceLayer
-from .rules import Looked, Violation
+from .rules import Violation
 from .text import limited, quoted
 
 TEMPLATE_HASH = "pod-template-hash"  # apps/v1 DefaultDeploymentUniqueLabelKey
@@ -126,7 +127,7 @@ class Preview:
             exempt = enforcement.exempt_by_pod(pod.spec, self._namespace, self._cluster)
             if pod.status.phase in ("Succeeded", "Failed") or exempt:
                 continue
-            looked = Looked(FinalPod(pod.metadata, pod.spec))
+            looked = Facts(FinalPod(pod.metadata, pod.spec))
             if "enforce" in self._found and pod.relies_on_injection:
                 relying = self._critical if pod.is_of_the_cluster else self._relying
                 relying[pod.owner] = relying.get(pod.owner, 0) + 1

@@ -123,6 +123,9 @@ SPARED_OBJECTS, BYTES_FOR_AN_OBJECT = 8192, 12
 """What an API server sends has longer objects on average: the shortest, `"f:x":{},` of managedFields, need nine bytes and stand
 beside what they are about. Made of `{}` alone, a body would need 25 times its length in memory."""
 
+_POD, HEAD_BYTES = b'"kind":"Pod"', 512
+"""How Go writes the kind of a pod, in `request.kind` at the beginning of a review."""
+
 _POD_REVIEW = msgspec.json.Decoder(_PodReview)
 _RAW_REVIEW = msgspec.json.Decoder(_RawReview)
 _ENCODER = msgspec.json.Encoder()
@@ -136,12 +139,15 @@ def decode(body: bytes | bytearray) -> Request:
     Raises: MalformedReview, for any bytes that are none; it names the place and what is there instead
     """
     _refuse_crumbs(body)
+    if _POD not in body[:HEAD_BYTES]:  # another kind, or other JSON than Go writes: decoding it as a pod would be for nothing
+        return _decode_slowly(body)
     try:
         quick = _POD_REVIEW.decode(body)
     except _BAD_BYTES:
         return _decode_slowly(body)
     request = quick.request
     if request is None or request.kind.kind != "Pod" or not _is_review(quick) or not request.uid:
+        del quick, request  # both readings at once would need twice the memory
         return _decode_slowly(body)
     return request
 

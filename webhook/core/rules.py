@@ -11,26 +11,22 @@ that are made after the pod, a Secret that a container reads through the API, wh
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from functools import cached_property, partial
+from functools import partial
 from typing import NamedTuple
 
 import msgspec
 
-from . import cel, finals, names, pods
+from . import cel, finals, names
 from .demands import LATEST, LEVELS, VERSIONS, Demand, Level
-from .finals import FinalContainer, FinalMount, FinalPod
+from .facts import KINDS, VOLUMES, Facts, Place
 from .limits import Limits
 from .text import cut, displayed, quoted
 
-VOLUMES = "spec.volumes"
 TOKEN = "spec.volumes.projected.sources.serviceAccountToken"  # noqa: S105  (a field path)
-KINDS = {"initContainers": "init container", "containers": "container", "ephemeralContainers": "ephemeral container"}
 ONE_YEAR = "3607 makes a token valid for one year, not {maximum} s"
 MAX_PLACES_CHARS = 300
 """Of the places in one sentence: with seven sentences a message stays below the 5 KiB that the API server takes."""
 
-Place = tuple[str, str]
-"""A kind and a name: `("volume", "data")`, `("container", "app")`."""
 Found = tuple[str, Place, str]
 """The field as `kubectl explain` spells it, where it is, and the value that is wrong there, for people; may be empty."""
 
@@ -48,33 +44,10 @@ class Violation(msgspec.Struct, frozen=True):
     """What it depends on, where that is not known."""
 
 
-class Looked:
-    """A pod with what several checks look at, found once."""
-
-    def __init__(self, pod: FinalPod) -> None:
-        self.pod = pod
-        self.holding: list[tuple[str, bool, list[pods.TokenSource]]] = []
-        """The volumes that hold tokens: their names, whether they are automounted ones, their tokens."""
-        for volume in pod.spec.volumes or ():
-            if volume.projected is not None and (tokens := list(volume.tokens)):
-                self.holding.append((volume.name, pods.is_automounted(volume), tokens))
-
-    @cached_property
-    def token_mounts(self) -> list[tuple[str, FinalContainer, FinalMount]]:
-        """Every mount of such a volume, with its container and the field that one stands in."""
-        holding = {name for name, _, _ in self.holding}
-        return [
-            (kind, container, mount)
-            for kind, container in (self.pod.spec.everyone() if holding else ())
-            for mount in container.volume_mounts or ()
-            if mount.name in holding
-        ]
-
-
 class Check(NamedTuple):
     """One thing that a rule looks for. The texts may name `{maximum}`, `{advised}` and `{allowed}` of the limits."""
 
-    find: Callable[[Looked, Limits], Iterator[Found]]
+    find: Callable[[Facts, Limits], Iterator[Found]]
     problem: str
     fix: str
     name: str = ""
@@ -96,14 +69,14 @@ class Rule(NamedTuple):
     checks: tuple[Check, ...]
 
 
-def _lasts_a_year(pod: Looked, limits: Limits, *, automounted: bool) -> Iterator[Found]:
+def _lasts_a_year(pod: Facts, limits: Limits, *, automounted: bool) -> Iterator[Found]:
     for name, is_automounted, tokens in pod.holding if limits.is_too_long(names.YEAR_SECONDS) else ():
         for token in tokens if is_automounted is automounted else ():
             if limits.is_extended(token.expiration_seconds, (token.audience or "",)):
                 yield f"{TOKEN}.expirationSeconds", ("volume", name), ""
 
 
-def _lives_too_long(pod: Looked, limits: Limits) -> Iterator[Found]:
+def _lives_too_long(pod: Facts, limits: Limits) -> Iterator[Found]:
     maximum = limits.maximum
     for name, _, tokens in pod.holding:
         for token in tokens:
@@ -114,34 +87,34 @@ def _lives_too_long(pod: Looked, limits: Limits) -> Iterator[Found]:
                 yield f"{TOKEN}.expirationSeconds", ("volume", name), f"{seconds} s"
 
 
-def _is_for_another(pod: Looked, limits: Limits) -> Iterator[Found]:
+def _is_for_another(pod: Facts, limits: Limits) -> Iterator[Found]:
     for name, _, tokens in pod.holding if limits.allowed_audiences is not None else ():
         for token in tokens:
             if token.audience and not limits.allows(token.audience):
                 yield f"{TOKEN}.audience", ("volume", name), displayed(token.audience)
 
 
-def _is_automounted(pod: Looked, _limits: Limits) -> Iterator[Found]:
+def _is_automounted(pod: Facts, _limits: Limits) -> Iterator[Found]:
     for name, is_automounted, _ in pod.holding:
         if is_automounted:
             yield f"{VOLUMES}.projected", ("volume", name), ""
 
 
-def _is_writable(pod: Looked, _limits: Limits) -> Iterator[Found]:
+def _is_writable(pod: Facts, _limits: Limits) -> Iterator[Found]:
     for kind, container, mount in pod.token_mounts:
         if not mount.read_only:
             yield f"spec.{kind}.volumeMounts.readOnly", (KINDS[kind], container.name), f"volume {mount.name}"
 
 
-def _is_by_sub_path(pod: Looked, _limits: Limits) -> Iterator[Found]:
+def _is_by_sub_path(pod: Facts, _limits: Limits) -> Iterator[Found]:
     for kind, container, mount in pod.token_mounts:
         if mount.sub_path or mount.sub_path_expr:
             field = "subPath" if mount.sub_path else "subPathExpr"
             yield f"spec.{kind}.volumeMounts.{field}", (KINDS[kind], container.name), f"volume {mount.name}"
 
 
-def _is_legacy(pod: Looked, limits: Limits) -> Iterator[Found]:
-    for field, place, secret in _secrets(pod.pod) if limits.legacy_tokens else ():
+def _is_legacy(pod: Facts, limits: Limits) -> Iterator[Found]:
+    for field, place, secret in pod.secrets if limits.legacy_tokens else ():
         if secret in (limits.legacy_tokens or ()):
             yield field, place, f"Secret {displayed(secret)}"
 
@@ -286,14 +259,14 @@ _OF: dict[tuple[Level, str], tuple[Rule, ...]] = {
 }
 
 
-def evaluate(pod: Looked, demand: Demand, limits: Limits, floor: Level = "off") -> tuple[Violation, ...]:
+def evaluate(pod: Facts, demand: Demand, limits: Limits, floor: Level = "off") -> tuple[Violation, ...]:
     """What about this pod violates the demand or the floor, rule by rule; of each thing as much as a sentence shows."""
     asked, least = _OF[demand.level, demand.version], _OF[floor, LATEST]
     rules = asked if floor == "off" else [rule for rule in RULES if rule in asked or rule in least]
     return tuple(violation for rule in rules for check in rule.checks for violation in _violations(rule, check, pod, limits))
 
 
-def _violations(rule: Rule, check: Check, pod: Looked, limits: Limits) -> Iterator[Violation]:
+def _violations(rule: Rule, check: Check, pod: Facts, limits: Limits) -> Iterator[Violation]:
     texts: tuple[str, str] | None = None
     last, told = None, 0
     for found in check.find(pod, limits):
@@ -327,18 +300,3 @@ def sentences(violations: Iterable[Violation]) -> list[str]:
 def _place(place: Place, values: list[str]) -> str:
     kind, name = place
     return f"{kind} {quoted(name, 63)}" + (f" ({', '.join(values)})" if values[0] else "")
-
-
-def _secrets(pod: FinalPod) -> Iterator[tuple[str, Place, str]]:
-    """Every place from which a pod takes a Secret that may hold a token: field, place, name."""
-    for volume in pod.spec.volumes or ():
-        for field, secret in volume.secrets:
-            yield f"{VOLUMES}.{field}", ("volume", volume.name), secret
-    for kind, container in pod.spec.everyone():
-        place = KINDS[kind], container.name
-        for env in container.env or ():
-            if env.value_from is not None and env.value_from.secret_key_ref is not None:
-                yield f"spec.{kind}.env.valueFrom.secretKeyRef.name", place, env.value_from.secret_key_ref.name
-        for env_from in container.env_from or ():
-            if env_from.secret_ref is not None:
-                yield f"spec.{kind}.envFrom.secretRef.name", place, env_from.secret_ref.name

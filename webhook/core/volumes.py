@@ -19,7 +19,8 @@ _OUR_TOKENS = re.compile(re.escape(names.TOKENS_VOLUME) + r"(-[0-9a-f]{8})?")
 
 def is_ours(volume: Volume) -> bool:
     """Whether it is our main volume: by name and shape together, so that a foreign `boundtoken` stays foreign."""
-    return _OURS.fullmatch(volume.name) is not None and pods.gives_api_access(volume)
+    name = volume.name
+    return name.startswith(names.VOLUME) and _OURS.fullmatch(name) is not None and pods.gives_api_access(volume)
 
 
 def carries_ours(pod: Pod, *, tokens: bool) -> bool:

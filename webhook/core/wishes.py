@@ -115,6 +115,8 @@ def tokens(text: str, locks: Locks) -> Parsed:
 
 
 def container_names(text: str, _locks: Locks) -> Parsed:
+    if (number := text.count(",") + 1) > names.MAX_CONTAINER_NAMES:
+        raise ValueError(f"must be at most {names.MAX_CONTAINER_NAMES} names, and there are {number}")
     return tuple(dict.fromkeys(items(text))), ()
 
 
