@@ -20,6 +20,10 @@ MAX_LINE_BYTES = 16 << 10
 """Container runtimes cut a longer line into pieces (containerd's default), and then it is no JSON any more."""
 MAX_FIELD_CHARS, MAX_ITEMS = 500, 20
 """Of each text and each list in a line that would be longer."""
+MAX_NAME_CHARS = 253
+"""Of one name: Kubernetes allows no longer one, but reviews come before it looks."""
+SUSPICIOUS_BYTES = 1 << 10
+"""Of a line about a review, on average; usual ones have 350, so only what is longer is looked at name by name."""
 STRANGERS_LINES = 10
 """A second, about what anybody can cause who reaches a port: enough to see what goes on."""
 LEVELS: tuple[Level, ...] = ("debug", "info", "warning", "error")
@@ -89,8 +93,11 @@ class Log:
         return LEVELS.index(level) >= self._level
 
     def lines(self, lines: Sequence[Line]) -> None:
-        """Many lines in one write; their fields are short."""
-        self._write(_escaped(_ENCODER.encode_lines(lines)))
+        """Many lines in one write; a text in them that is longer than any name is cut."""
+        text = _ENCODER.encode_lines(lines)
+        if len(text) > len(lines) * SUSPICIOUS_BYTES:
+            text = _ENCODER.encode_lines([_with_short_names(line) for line in lines])
+        self._write(_escaped(text))
 
     def takes_over_logging(self) -> None:
         """Send what libraries log through here, from warnings on."""
@@ -122,6 +129,12 @@ def encoded(level: Level, event: str, fields: dict[str, Any]) -> bytes:
     if len(line) > MAX_LINE_BYTES:
         line = _ENCODER.encode({**head, "cut": f"the line had {len(line)} bytes"})
     return _escaped(line) + b"\n"
+
+
+def _with_short_names(line: Line) -> Line:
+    texts = {name: value for name in line.__struct_fields__ if isinstance(value := getattr(line, name), str)}
+    long = {name: value[: MAX_NAME_CHARS - 1] + "…" for name, value in texts.items() if len(value) > MAX_NAME_CHARS}
+    return msgspec.structs.replace(line, **long)
 
 
 def _shortened(value: Any) -> Any:

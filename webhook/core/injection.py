@@ -35,6 +35,8 @@ Result = Literal["injected", "rewritten", "stripped", "unchanged"]
 _At = tuple[str, int, int]
 """A mount: the field and the index of its container, and its own index."""
 _NO_NAMES: frozenset[str] = frozenset()
+LARGE = 64
+"""Containers of a pod whose changes are counted on the way."""
 
 
 def plan(pod: Pod, policy: TokenPolicy, locks: Locks) -> tuple[list[Operation], Result, tuple[str, ...]]:
@@ -75,6 +77,8 @@ def _planned(pod: Pod, policy: TokenPolicy, locks: Locks) -> tuple[list[Operatio
     operations += scene.kept_volumes()
     operations += tokens.sources
     used, tokens_used = _mounts(scene, tokens, operations)
+    if len(operations) > names.MAX_OPERATIONS:
+        raise _TooManyChanges
     if scene.removed:
         operations += [patch.remove(f"/spec/volumes/{at}") for at in sorted(scene.removed, reverse=True)]
     added = [pieces.volume(scene.carrier, policy)] if used and scene.is_new else []
@@ -111,14 +115,15 @@ class _Scene:
     """
 
     __slots__ = (
-        "at_default", "automounted", "carrier", "in_place", "is_new", "kept", "movable", "moving", "our_tokens", "ours",
-        "policy", "remarks", "removed", "renamed", "skip", "spec", "volumes",
+        "at_default", "automounted", "carrier", "in_place", "is_large", "is_new", "kept", "movable", "moving", "our_tokens",
+        "ours", "policy", "remarks", "removed", "renamed", "skip", "spec", "volumes",
     )  # fmt: skip
 
     def __init__(self, spec: PodSpec, policy: TokenPolicy) -> None:
         self.spec, self.policy = spec, policy
         self.remarks: tuple[str, ...] = ()
         self.volumes = spec.volumes or ()
+        self.is_large = len(spec.containers or ()) + len(spec.init_containers or ()) > LARGE
         self.at_default = policy.mount_path == names.DEFAULT_PATH
         name_is_free = self._sort_volumes()
         self.skip = frozenset(policy.skip_containers) if policy.skip_containers else _NO_NAMES
@@ -327,7 +332,7 @@ def _mounts(  # noqa: C901, PLR0912  (one loop, as most of the time goes here)
             if lacks or lacks_tokens:
                 operations += scene.new_mounts(kind, index, container, further if lacks_tokens else "", lacks=lacks)
                 used, tokens_used = used or lacks, tokens_used or lacks_tokens
-            if len(operations) > names.MAX_OPERATIONS:
+            if scene.is_large and len(operations) > names.MAX_OPERATIONS:
                 raise _TooManyChanges
     return used, tokens_used
 

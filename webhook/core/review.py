@@ -138,8 +138,11 @@ def decode(body: bytes | bytearray) -> Request:
 
     Raises: MalformedReview, for any bytes that are none; it names the place and what is there instead
     """
-    _refuse_crumbs(body)
-    if _POD not in body[:HEAD_BYTES]:  # another kind, or other JSON than Go writes: decoding it as a pod would be for nothing
+    if len(body) > LARGE_BYTES:
+        _refuse_crumbs(body)
+    if (
+        body.find(_POD, 0, HEAD_BYTES) < 0
+    ):  # another kind, or other JSON than Go writes: decoding it as a pod would be for nothing
         return _decode_slowly(body)
     try:
         quick = _POD_REVIEW.decode(body)
@@ -186,7 +189,8 @@ def decode_final(body: bytes | bytearray) -> FinalRequest:
 
     Raises: MalformedReview, as `decode`
     """
-    _refuse_crumbs(body)
+    if len(body) > LARGE_BYTES:
+        _refuse_crumbs(body)
     try:
         raw = _head(body)
         view: Any = VIEWS.get((raw.kind.group, raw.kind.kind))
@@ -198,7 +202,7 @@ def decode_final(body: bytes | bytearray) -> FinalRequest:
 
 def _refuse_crumbs(body: bytes | bytearray) -> None:
     """Raises: MalformedReview, where a large body is made of more objects than an API server would send in it"""
-    if len(body) > LARGE_BYTES and (found := body.count(b"{")) > (most := SPARED_OBJECTS + len(body) // BYTES_FOR_AN_OBJECT):
+    if (found := body.count(b"{")) > (most := SPARED_OBJECTS + len(body) // BYTES_FOR_AN_OBJECT):
         raise MalformedReview(f"a body of {len(body)} bytes must have at most {most} objects, and has {found}")
 
 

@@ -16,16 +16,11 @@ from ..core.enforcement import Decision, Judgement
 from ..core.finals import FinalWorkload
 from ..core.pods import Metadata
 from ..core.review import FinalRequest, Request
-from ..core.text import cut
 
 GATHER_SECONDS = 0.02
 """A matter of taste: short for who follows the log, long enough for many lines under load."""
 GATHER_REVIEWS = 64
 """At most so many wait: telling them takes a tenth of a millisecond."""
-MAX_NAME_CHARS = 253
-"""Of one name in a line: Kubernetes allows no longer one, but reviews come before it looks."""
-MAX_NAMES_CHARS = 4 * MAX_NAME_CHARS
-"""Of all names in a line, before each is looked at."""
 OPERATIONS = frozenset({"CREATE", "UPDATE", "DELETE", "CONNECT"})
 RESOURCES = frozenset(
     {
@@ -122,27 +117,16 @@ def _line(request: Request | FinalRequest, verdict: Verdict | Judgement, seconds
     held = request.object.metadata if request.object is not None else _NO_METADATA
     owner = held.controller if held.owner_references else None
     resource = request.resource.resource
-    texts = [
+    return ReviewLine(
+        log.stamp(int(time.time() * 1000)),
+        "info",
+        "review",
         request.uid,
         request.namespace,
         request.name or held.name or held.generate_name,
         f"{owner.kind}/{owner.name}" if owner is not None else "",
         request.operation,
         f"{resource}/{request.sub_resource}" if request.sub_resource else resource,
-    ]
-    if sum(map(len, texts)) > MAX_NAMES_CHARS:
-        texts = [cut(text, MAX_NAME_CHARS) for text in texts]
-    uid, namespace, name, owned_by, operation, place = texts
-    return ReviewLine(
-        log.stamp(int(time.time() * 1000)),
-        "info",
-        "review",
-        uid,
-        namespace,
-        name,
-        owned_by,
-        operation,
-        place,
         verdict.outcome,
         verdict.reason,
         int(seconds * 1e6),

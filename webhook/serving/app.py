@@ -108,8 +108,9 @@ class Door:
             if namespace is None and admission.needs_namespace(request, self.namespaces.cluster):
                 namespace = await self.namespaces.find(request.namespace)
             if run is not here:
-                decided = await run(decide, request, self.namespaces.cluster, namespace)
-                return self._told(request, *decided, start)
+                verdict, reply = await run(decide, request, self.namespaces.cluster, namespace)
+                self._announcer.tell(request, verdict, perf_counter() - start)
+                return reply
         except ConnectionError:
             raise
         except Exception as problem:  # noqa: BLE001  (the outermost edge of a request)
@@ -145,9 +146,6 @@ class Door:
             verdict, reply = decide(request, self.namespaces.cluster, namespace)
         except Exception as problem:  # noqa: BLE001  (the outermost edge of a request)
             return self._allowed(request, problem, start)
-        return self._told(request, verdict, reply, start)
-
-    def _told(self, request: Request, verdict: Verdict, reply: bytes, start: float) -> bytes:
         self._announcer.tell(request, verdict, perf_counter() - start)
         return reply
 
