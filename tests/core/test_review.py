@@ -44,6 +44,10 @@ def test_a_kind_that_we_do_not_know_has_no_object(held: Any) -> None:
     assert a_request(held, kind="Gadget", group="example.com").object is None
 
 
+def test_a_kind_of_another_group_that_is_called_pod_is_no_pod() -> None:
+    assert a_request(a_pod(), group="metrics.example").object is None
+
+
 def test_a_delete_has_no_object() -> None:
     assert a_request(None, operation="DELETE", oldObject=a_pod()).object is None
 

@@ -123,6 +123,7 @@ SPARED_OBJECTS, BYTES_FOR_AN_OBJECT = 8192, 12
 """What an API server sends has longer objects on average: the shortest, `"f:x":{},` of managedFields, need nine bytes and stand
 beside what they are about. Made of `{}` alone, a body would need 25 times its length in memory."""
 
+_CORE_POD = GroupKind("", "Pod")
 _POD, HEAD_BYTES = b'"kind":"Pod"', 512
 """How Go writes the kind of a pod, in `request.kind` at the beginning of a review."""
 
@@ -149,7 +150,7 @@ def decode(body: bytes | bytearray) -> Request:
     except _BAD_BYTES:
         return _decode_slowly(body)
     request = quick.request
-    if request is None or request.kind.kind != "Pod" or not _is_review(quick) or not request.uid:
+    if request is None or request.kind != _CORE_POD or not _is_review(quick) or not request.uid:
         del quick, request  # both readings at once would need twice the memory
         return _decode_slowly(body)
     return request
