@@ -106,6 +106,13 @@ async def never_reads(target: Target) -> None:
             await writer.drain()
 
 
+async def half_a_header(target: Target) -> None:
+    """As many and as long as are taken."""
+    async with connected(target) as (reader, writer):
+        writer.write(b"POST /mutate HTTP/1.1\r\n" + b"".join(b"X%d: %s\r\n" % (number, b"x" * 8000) for number in range(126)))
+        await reader.read()
+
+
 async def sends_big_reviews(target: Target) -> None:
     """18 MB each, as an API server would send them."""
     pod = a_pod(*(a_container(f"c{n}", env=[{"name": "E", "value": "<" * 120_000}]) for n in range(150)))
@@ -153,7 +160,8 @@ ATTACKS: list[tuple[Attack, int]] = [
     (holds_back_the_end, 20),
     (holds_back_a_little, 600),
     (chunks_without_end, 20),
-    (never_reads, 20),
+    (never_reads, 200),
+    (half_a_header, 400),
     (sends_big_reviews, 8),
     (sends_the_worst, 8),
     (half_a_header_on_the_plain_port, 300),

@@ -8,7 +8,7 @@ import jsonpatch
 import pytest
 
 from tests.pods import Json, a_container, a_namespace, a_pod, a_request, a_review, automounted, patch_of
-from webhook.core import admission, enforcement, names, policy, review, text
+from webhook.core import admission, enforcement, names, patch, policy, review, text
 from webhook.core.admission import Verdict
 from webhook.core.enforcement import Judgement
 from webhook.core.policy import ClusterLayer
@@ -49,11 +49,13 @@ def test_just_below_that_size_everything_is_read() -> None:
 
 
 def test_faults_of_one_object_are_told_up_to_a_number() -> None:
-    verdict = admitted({names.INJECT: "enabled", **UNKNOWN})
+    verdict = admitted({names.INJECT: "enabled", **dict(list(UNKNOWN.items())[:255])})
     assert len(verdict.faults) == names.MAX_FAULTS + 1
-    assert verdict.faults[-1].problem == f"and {9_000 - names.MAX_FAULTS} more faults of this kind"
+    assert verdict.faults[-1].problem == f"and {255 - names.MAX_FAULTS} more faults of this kind"
     assert len(verdict.warnings) == names.MAX_WARNINGS + 1
     assert len(audit(verdict)["faults"].encode()) <= names.MAX_AUDIT_BYTES
+    (fault,) = admitted({names.INJECT: "enabled", **UNKNOWN}).faults
+    assert fault.problem == "ignored, all of them: there must be at most 256, and there are 9001"
     start = time.process_time()
     layer = policy.resolve_namespace(ClusterLayer(), UNKNOWN)
     assert len(layer.resolution.faults) == names.MAX_FAULTS + 1
@@ -203,3 +205,61 @@ def test_a_list_of_names_to_skip_is_not_searched_for_each_container() -> None:
     start = time.process_time()
     admission.judge(request, ClusterLayer(), a_namespace())
     assert time.process_time() - start < 0.2  # each name beside each container takes half a second
+
+
+def test_braces_in_a_string_are_no_objects() -> None:
+    """Else a pod would go uninjected for what stands in one of its variables."""
+    pod = a_pod(a_container(env=[{"name": "E", "value": "{[{}," * 200_000 + '"\\'}]))
+    assert review.decode(json.dumps(a_review(pod), separators=(",", ":")).encode()).object is not None
+
+
+def test_what_is_long_is_not_kept_for_the_next_review() -> None:
+    before = review._kept_patch.cache_info().currsize
+    for number in range(20):
+        review.encode_patch((patch.add("/metadata/annotations/a", f"{number}" + "x" * 10_000),))
+    assert review._kept_patch.cache_info().currsize == before
+
+
+def test_nothing_of_a_workload_is_copied_whose_annotations_are_too_long() -> None:
+    workload = {
+        "metadata": {"annotations": {names.AUDIENCE: "x" * 300_000}},
+        "spec": {"template": {"spec": {"containers": []}}},
+    }
+    request = a_request(workload, kind="Deployment", group="apps")
+    verdict = admission.judge(request, ClusterLayer(), a_namespace())
+    assert verdict.operations == ()
+    assert "together they must have at most 262144 characters" in verdict.warnings[0]
+
+
+@pytest.mark.parametrize("place", ["mounts", "devices"])
+def test_a_path_that_is_longer_than_the_kernel_takes_is_not_looked_at(place: str) -> None:
+    long = "/" * 3_000_000 + names.DEFAULT_PATH
+    container: Json = (
+        {"volumeMounts": [{"name": "v", "mountPath": long}]} if place == "mounts" else {"volumeDevices": [{"devicePath": long}]}
+    )
+    request = a_request(a_pod(a_container(**container)))
+    start = time.process_time()
+    admission.judge(request, ClusterLayer(), a_namespace(inject="enabled"))
+    assert time.process_time() - start < 0.01
+
+
+def test_a_long_manifest_in_last_applied_is_not_read() -> None:
+    last = "[" + ",".join(["[]"] * 400_000) + "]"
+    template = {
+        "metadata": {"annotations": {names.AUDIENCE: "vault", names.FROM_WORKLOAD: "audience=00000000"}},
+        "spec": {"containers": []},
+    }
+    workload = {
+        "metadata": {"annotations": {names.AUDIENCE: "vault", names.LAST_APPLIED: last}},
+        "spec": {"template": template},
+    }
+    request = a_request(workload, kind="Deployment", group="apps")
+    start = time.process_time()
+    admission.judge(request, ClusterLayer(), a_namespace())
+    assert time.process_time() - start < 0.01
+
+
+@pytest.mark.parametrize("decode", [review.decode, review.decode_final])
+def test_a_uid_that_is_none_is_not_given_back(decode: Any) -> None:
+    with pytest.raises(MalformedReview, match="request.uid must have at most 256 characters"):
+        decode(json.dumps(a_review(a_pod(), uid="x" * 257), separators=(",", ":")).encode())

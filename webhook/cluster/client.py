@@ -27,7 +27,7 @@ MAX_LINE_BYTES = 16 << 20
 MAX_OBJECT_BYTES = 10 << 20
 """One object: etcd's 1.5 MiB, six times that where JSON escapes every character."""
 MAX_LIST_BYTES = 16 << 20
-"""One page of a list: 500 objects of 32 KiB. A replica may have 128 MiB, and a body is held twice for a moment."""
+"""One page of a list: 500 objects of 32 KiB. A replica may have 448 MiB, and a body is held twice for a moment."""
 MAX_STATUS_BYTES = 64 << 10
 """What a refusal says: one sentence; more of it is not read."""
 MAX_RETRY_AFTER = 30.0

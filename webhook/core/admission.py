@@ -177,12 +177,11 @@ def _wanted(pod: Pod, settled: Resolution) -> policy.TokenPolicy:
 
 
 def _judge_workload(workload: Workload | CronJob, old: Workload | CronJob | None, namespace: NamespaceLayer) -> Verdict:
+    ours = {name: value for name, value in (workload.metadata.annotations or {}).items() if name.startswith(names.DOMAIN)}
+    if (too_much := policy.too_large("workload", ours)) is not None:
+        return Verdict("not-requested", warnings=_warnings((too_much,)), faults=(too_much,), policy=namespace.resolution.hash)
     copying = workloads.copy(workload, old)
-    strangers = {
-        key: value
-        for key, value in (workload.metadata.annotations or {}).items()
-        if key.startswith(names.DOMAIN) and key not in names.FOR_PODS
-    }
+    strangers = {name: value for name, value in ours.items() if name not in names.FOR_PODS}
     settled = policy.resolve(namespace, {**strangers, **copying.annotations}, layer="workload")
     known = workloads.container_names(workload)
     faults = (

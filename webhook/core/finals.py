@@ -93,10 +93,6 @@ class FinalVolume(Volume, frozen=True):
         """The service account tokens in it."""
         return (source.service_account_token for source in self.final_sources if source.service_account_token is not None)
 
-    @property
-    def holds_a_token(self) -> bool:
-        return next(self.tokens, None) is not None
-
 
 WITH_SECRET_REF = {
     "cephfs": "cephfs",

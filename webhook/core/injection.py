@@ -152,7 +152,7 @@ class _Scene:
         for at, volume in enumerate(self.volumes):
             name = volume.name
             if name.startswith(names.AUTOMOUNTED_PREFIX):
-                if pods.gives_api_access(volume):
+                if pods.is_automounted(volume):
                     self.automounted.append(at)
             elif name.startswith(names.VOLUME):
                 name_is_free = False

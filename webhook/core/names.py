@@ -100,6 +100,7 @@ between releases of Go, and so between API servers."""
 DISPLAYED_AUDIENCE: Final = "[!-~]{1,200}"  # ours: printable ASCII, which both judges show alike
 MAX_AUDIENCE_LIST_CHARS: Final = 8192  # ours: about a hundred URLs; the API server's policy reads the list for each pod
 MAX_ANNOTATIONS_CHARS: Final = 256 << 10  # ours together: apimachinery TotalAnnotationSizeLimitB; it looks after us
+MAX_ANNOTATIONS: Final = 256  # ours on a pod or a workload: there are ten names
 MAX_TOKENS: Final = 64  # further tokens of a pod: each is a TokenRequest of its node every few minutes
 MAX_CONTAINER_NAMES: Final = 1024  # to skip: more containers than any pod has
 MAX_OPERATIONS: Final = 512  # changes of one pod: two for each of 250 containers
@@ -107,6 +108,7 @@ MAX_FAULTS: Final = 32  # told of one object; twice what warnings have room for
 MAX_GUESSES: Final = 4  # names that are looked up for "did you mean": each costs as much as a whole review
 MAX_LISTED: Final = 10  # audiences in one sentence
 MAX_PATH_BYTES: Final = 4095  # PATH_MAX of Linux, less the byte that ends it
+MAX_VOLUME_NAME_CHARS: Final = 63  # a DNS label; reviews come before the API server looks
 MAX_FILE_NAME_CHARS: Final = 255  # NAME_MAX of Linux
 MAX_MEMORY_CHARS: Final = 512  # ours: twice the longest that any release writes into from-workload
 MAX_WARNING_CHARS: Final = 256  # the API server truncates longer ones once all together pass 4096

@@ -201,7 +201,7 @@ def same_path(at: str, path: str) -> bool:
     The API server compares exactly, and so does the ServiceAccount plugin. `path` is one that `wishes.mount_path` gives: any
     other spelling of it is longer, or lacks the first slash.
     """
-    if at == path or len(at) < len(path) - 1:
+    if at == path or not len(path) - 1 <= len(at) <= names.MAX_PATH_BYTES:
         return at == path
     return "/" + "/".join(step for step in at.split("/") if step not in ("", ".")) == path
 
@@ -211,7 +211,8 @@ def is_automounted(volume: Volume) -> bool:
 
     Source: plugin/pkg/admission/serviceaccount TokenVolumeSource; further sources (OpenShift has one) are allowed.
     """
-    return volume.name.startswith(names.AUTOMOUNTED_PREFIX) and gives_api_access(volume)
+    name = volume.name
+    return name.startswith(names.AUTOMOUNTED_PREFIX) and len(name) <= names.MAX_VOLUME_NAME_CHARS and gives_api_access(volume)
 
 
 def gives_api_access(volume: Volume) -> bool:

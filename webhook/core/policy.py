@@ -172,7 +172,7 @@ def resolve(namespace: NamespaceLayer, annotations: Mapping[str, str] | None, la
         return base
     assert annotations is not None  # noqa: S101
     ours = {name: value for name, value in annotations.items() if name.startswith(names.DOMAIN)}
-    if (too_much := _too_large(layer, ours)) is not None:
+    if (too_much := too_large(layer, ours)) is not None:
         return msgspec.structs.replace(base, faults=(*base.faults, too_much))
     faults = _misplaced(layer, ours, names.FOR_PODS)
     asked = _read(layer, WISHES, annotations, namespace.locks, faults)
@@ -232,13 +232,15 @@ def _tightening(
     return kept
 
 
-def _too_large(layer: str, ours: Mapping[str, str]) -> Fault | None:
-    """The one fault of an object whose annotations of our domain are longer than the API server takes; nothing is read then."""
-    size = sum(map(len, ours)) + sum(map(len, ours.values()))
-    if size <= names.MAX_ANNOTATIONS_CHARS:
+def too_large(layer: str, ours: Mapping[str, str]) -> Fault | None:
+    """The one fault of an object with more or longer annotations of our domain than can be meant; nothing is read then."""
+    if len(ours) > names.MAX_ANNOTATIONS:
+        problem = f"there must be at most {names.MAX_ANNOTATIONS}, and there are {len(ours)}"
+    elif (size := sum(map(len, ours)) + sum(map(len, ours.values()))) > names.MAX_ANNOTATIONS_CHARS:
+        problem = f"together they must have at most {names.MAX_ANNOTATIONS_CHARS} characters, and have {size}"
+    else:
         return None
-    problem = f"ignored, all of them: together they must have at most {names.MAX_ANNOTATIONS_CHARS} characters, and have {size}"
-    return Fault(layer, f"{names.DOMAIN}*", "", problem)
+    return Fault(layer, f"{names.DOMAIN}*", "", f"ignored, all of them: {problem}")
 
 
 def _misplaced(layer: str, ours: Mapping[str, str], known: frozenset[str]) -> list[Fault]:

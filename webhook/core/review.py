@@ -7,6 +7,7 @@ Source: kubernetes.md section 5; apiserver/pkg/admission/plugin/webhook/request/
 """
 
 import base64
+import re
 from functools import lru_cache
 from typing import Any
 
@@ -123,6 +124,9 @@ SPARED_OBJECTS, BYTES_FOR_AN_OBJECT = 8192, 12
 """What an API server sends has longer objects on average: the shortest, `"f:x":{},` of managedFields, need nine bytes and stand
 beside what they are about. Made of `{}` alone, a body would need 25 times its length in memory."""
 
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+MAX_UID_CHARS = 256
+"""Of a review: a UUID has 36; it is given back."""
 _CORE_POD = GroupKind("", "Pod")
 _POD, HEAD_BYTES = b'"kind":"Pod"', 512
 """How Go writes the kind of a pod, in `request.kind` at the beginning of a review."""
@@ -150,7 +154,7 @@ def decode(body: bytes | bytearray) -> Request:
     except _BAD_BYTES:
         return _decode_slowly(body)
     request = quick.request
-    if request is None or request.kind != _CORE_POD or not _is_review(quick) or not request.uid:
+    if request is None or request.kind != _CORE_POD or not _is_review(quick) or not 0 < len(request.uid) <= MAX_UID_CHARS:
         del quick, request  # both readings at once would need twice the memory
         return _decode_slowly(body)
     return request
@@ -167,7 +171,7 @@ def encode_patch(operations: tuple[Operation, ...]) -> str:
     Pods of one shape get the same operations, whatever they are called: their patches are kept.
     """
     try:
-        return _kept_patch(operations) if len(operations) <= _KEPT_OPERATIONS else _patch(operations)
+        return _kept_patch(operations) if len(operations) <= _KEPT_OPERATIONS and _is_short(operations) else _patch(operations)
     except TypeError:  # no hash: a whole volume or mount is added
         return _patch(operations)
 
@@ -176,8 +180,12 @@ def _patch(operations: tuple[Operation, ...]) -> str:
     return base64.b64encode(_ENCODER.encode(operations)).decode()
 
 
-_KEPT_OPERATIONS = 64
-"""In a kept patch, so that all of them together stay below 2 MB."""
+def _is_short(operations: tuple[Operation, ...]) -> bool:
+    return all(type(each.value) is not str or len(each.value) <= _KEPT_CHARS for each in operations)
+
+
+_KEPT_OPERATIONS, _KEPT_CHARS = 64, 128
+"""In a kept patch, and in each text of it, so that all of them together stay below 2 MB."""
 _kept_patch = lru_cache(maxsize=128)(_patch)
 
 
@@ -203,7 +211,11 @@ def decode_final(body: bytes | bytearray) -> FinalRequest:
 
 def _refuse_crumbs(body: bytes | bytearray) -> None:
     """Raises: MalformedReview, where a large body is made of more objects than an API server would send in it"""
-    if (found := body.count(b"{")) > (most := SPARED_OBJECTS + len(body) // BYTES_FOR_AN_OBJECT):
+    most = SPARED_OBJECTS + len(body) // BYTES_FOR_AN_OBJECT
+    if body.count(b"{") + body.count(b"[") <= most:
+        return
+    bare = _STRING.sub(b"", body)  # what stands in strings is no object
+    if (found := bare.count(b"{") + bare.count(b"[")) > most:
         raise MalformedReview(f"a body of {len(body)} bytes must have at most {most} objects, and has {found}")
 
 
@@ -221,6 +233,8 @@ def _head(body: bytes | bytearray) -> _RawRequest:
         raise MalformedReview(f"apiVersion and kind must be {API_VERSION!r} {KIND!r}, not {said}")
     if review.request is None or not review.request.uid:
         raise MalformedReview("request.uid must be there" if review.request else "request must be there")
+    if len(review.request.uid) > MAX_UID_CHARS:
+        raise MalformedReview(f"request.uid must have at most {MAX_UID_CHARS} characters")
     return review.request
 
 

@@ -90,14 +90,19 @@ def _written_by_author(workload: Workload | CronJob) -> set[str]:
 
 
 def _map_at(pointer: str, text: str | msgspec.Raw, prefix: str) -> dict[str, Any]:
-    """The map at `pointer` of a JSON text, each step of it spelled with `prefix`; empty where there is none."""
+    """The map at `pointer` of a JSON text, each step of it spelled with `prefix`; empty where there is none.
+
+    Nothing beside the steps is decoded, and nothing of a text that is longer than all annotations may be.
+    """
+    if len(text if isinstance(text, str) else memoryview(text)) > names.MAX_ANNOTATIONS_CHARS:
+        return {}
     try:
-        held = msgspec.json.decode(text)
+        held = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
+        for step in pointer.split("/")[1:]:
+            held = msgspec.json.decode(held.get(prefix + step, b"null"), type=dict[str, msgspec.Raw])
     except (msgspec.DecodeError, RecursionError, UnicodeError):  # anybody may write the annotation
         return {}
-    for step in pointer.split("/")[1:]:
-        held = held.get(prefix + step) if isinstance(held, dict) else None
-    return held if isinstance(held, dict) else {}
+    return held
 
 
 def _annotations(template: Template | None) -> dict[str, str]:

@@ -36,6 +36,10 @@ HANDSHAKE_SECONDS = 10.0
 HEADER_SECONDS = 10.0
 ANSWER_SECONDS = 30.0
 """From a header to the last byte of its answer: the API server itself gives up after timeoutSeconds, at most 30."""
+MAX_HEADERS, MAX_HEADER_BYTES = 32, 2048
+"""An API server sends eight short ones; what is unfinished of them is held and in no budget."""
+WRITE_BYTES = 1 << 15
+"""Of answers that a client does not take, before we notice; TLS would hold half a MiB."""
 READ_BYTES = 1 << 15
 """Of a body that wait for us, before the client is told to wait."""
 FULL_SECONDS = 5.0
@@ -48,6 +52,8 @@ class _HasReadLimits(Protocol):
     """uvloop's transport of TLS: what it holds unread while we are not reading; 256 KiB unless told."""
 
     def set_read_buffer_limits(self, high: int) -> None: ...
+
+    def set_write_buffer_limits(self, high: int) -> None: ...
 
 
 class Connection(RequestHandler):
@@ -76,13 +82,14 @@ class Connection(RequestHandler):
 
     @property
     def is_answered(self) -> bool:
-        """Whether somebody works for it: then it is not cut for a newcomer."""
-        return self._request_in_progress and not self.is_reading
+        """Whether we work for it, and do not wait for it: then it is not cut for a newcomer."""
+        return self._request_in_progress and not self.is_reading and not self.writing_paused
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         if isinstance(transport, _HasReadLimits):
             transport.set_read_buffer_limits(high=READ_BYTES)
+            transport.set_write_buffer_limits(high=WRITE_BYTES)
         self.handshake = None
         self.since = self._loop.time()
 
@@ -160,6 +167,9 @@ class Connections:
             lingering_time=0,
             auto_decompress=False,
             read_bufsize=READ_BYTES,
+            max_headers=MAX_HEADERS,
+            max_field_size=MAX_HEADER_BYTES,
+            max_line_size=MAX_HEADER_BYTES,
         )
         self._open[connection] = None
         self._sources[source] += 1
