@@ -263,3 +263,12 @@ def test_a_long_manifest_in_last_applied_is_not_read() -> None:
 def test_a_uid_that_is_none_is_not_given_back(decode: Any) -> None:
     with pytest.raises(MalformedReview, match="request.uid must have at most 256 characters"):
         decode(json.dumps(a_review(a_pod(), uid="x" * 257), separators=(",", ":")).encode())
+
+
+def test_one_container_of_very_many_mounts_is_no_way_around_it() -> None:
+    pod = automounted(a_pod(a_container()))
+    name = pod["spec"]["volumes"][0]["name"]
+    pod["spec"]["containers"][0]["volumeMounts"] += [{"name": name, "mountPath": f"/m{number}"} for number in range(600)]
+    verdict = admission.judge(a_request(pod), ClusterLayer(), a_namespace(inject="enabled", automount="disabled"))
+    assert verdict.reason == "rewritten"
+    assert len(verdict.operations) < 5
