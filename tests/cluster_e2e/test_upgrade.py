@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -65,24 +65,34 @@ class Load:
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
-        stop = threading.Event()
-
-        def go() -> None:
-            while not stop.is_set():
-                if said := why_refused(self._plane, self._namespace, COMPLIANT):
-                    self.refused.append(said)
-                self.created += not why_refused(self._plane, self._namespace, VIOLATING)
-                self.tries += 1
-
-        threads = [threading.Thread(target=go) for _ in range(2)]
-        for thread in threads:
-            thread.start()
-        try:
+        with without_pause(self._try_both, 2):
             yield
-        finally:
-            stop.set()
-            for thread in threads:
-                thread.join()
+
+    def _try_both(self) -> None:
+        if said := why_refused(self._plane, self._namespace, COMPLIANT):
+            self.refused.append(said)
+        self.created += not why_refused(self._plane, self._namespace, VIOLATING)
+        self.tries += 1
+
+
+@contextlib.contextmanager
+def without_pause(work: Callable[[], object], number: int) -> Iterator[None]:
+    """So many threads that do this again and again."""
+    stop = threading.Event()
+
+    def go() -> None:
+        while not stop.is_set():
+            work()
+
+    threads = [threading.Thread(target=go) for _ in range(number)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
 
 
 def why_refused(plane: ControlPlane, namespace: str, pod: Json) -> str:
@@ -147,22 +157,9 @@ class Ways:
         skip = ",".join(map(str, range(50_000)))[:250_000]
         pod["metadata"]["annotations"] = {"boundtoken.dev/inject": "enabled", "boundtoken.dev/skip-containers": skip}
         neighbour = namespace(self._plane, f"neighbour-{time.time_ns()}")
-        stop = threading.Event()
-
-        def go() -> None:
-            while not stop.is_set():
-                why_refused(self._plane, neighbour, pod)
-
-        threads = [threading.Thread(target=go) for _ in range(4)]
-        for thread in threads:
-            thread.start()
-        time.sleep(2)
-        try:
+        with without_pause(lambda: why_refused(self._plane, neighbour, pod), 4):
+            time.sleep(2)
             yield
-        finally:
-            stop.set()
-            for thread in threads:
-                thread.join()
 
 
 def test_an_upgrade_and_the_way_back_under_load(releases: tuple[Path, Path]) -> None:

@@ -97,6 +97,18 @@ async def test_one_address_cannot_keep_others_out(tmp_path: Path, tls: bool) -> 
         assert told["most_from"] == "127.0.0.66"
 
 
+async def test_a_source_that_holds_too_many_waits_for_its_next_handshake_and_no_other_does(tmp_path: Path) -> None:
+    async with running(tmp_path) as service:
+        connections = service.service.connections
+        connections.most = 4
+        held = [connections.accepted("127.0.0.66") for _ in range(4)]
+        assert [each.delay for each in held] == [0.0] * 4
+        assert connections.accepted("127.0.0.66").delay > 0
+        assert connections.accepted("127.0.0.3").delay == 0
+        for each in list(connections._open):
+            connections.left(each)
+
+
 async def test_the_longest_idle_goes_and_never_the_newcomer(tmp_path: Path) -> None:
     async with running(tmp_path) as service:
         service.service.connections.most = 4

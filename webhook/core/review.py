@@ -145,9 +145,7 @@ def decode(body: bytes | bytearray) -> Request:
     """
     if len(body) > LARGE_BYTES:
         _refuse_crumbs(body)
-    if (
-        body.find(_POD, 0, HEAD_BYTES) < 0
-    ):  # another kind, or other JSON than Go writes: decoding it as a pod would be for nothing
+    if body.find(_POD, 0, HEAD_BYTES) < 0:  # another kind, or other JSON than Go's: read as a pod for nothing
         return _decode_slowly(body)
     try:
         quick = _POD_REVIEW.decode(body)

@@ -67,9 +67,8 @@ class Rotation:
             except Exception as failure:  # noqa: BLE001  (an edge: whatever a turn meets, the process serves on)
                 problem = self._failed(failure, problem, clock())
                 sleep, pause = pause, min(pause * 2, LONGEST_PAUSE)
-                await asyncio.sleep(
-                    getattr(failure, "retry_after", 0.0)
-                )  # whole: a change of something is no reason to come sooner
+                # The whole of it: a change of something is no reason to come sooner.
+                await asyncio.sleep(getattr(failure, "retry_after", 0.0))
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._woken.wait(), sleep * random.uniform(0.75, 1))  # noqa: S311  (spreads replicas)
 

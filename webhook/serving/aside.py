@@ -37,15 +37,14 @@ class Aside:
 
     async def run(self, work: Callable[Given, Made], *given: Given.args, **named: Given.kwargs) -> Made:
         """What `work` gives, when it is its turn."""
-        async with self._turn:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: work(*given, **named))
+        return await self.runner(None)(work, *given, **named)
 
-    def runner(self, http: web.BaseRequest) -> Run:
-        """Runs what belongs to one request; raises ConnectionResetError where nobody waits for its answer any more."""
+    def runner(self, http: web.BaseRequest | None) -> Run:
+        """Runs what belongs to one request, if any; raises ConnectionResetError where nobody waits for its answer any more."""
 
         async def run(work: Callable[Given, Made], *given: Given.args, **named: Given.kwargs) -> Made:
             async with self._turn:
-                if http.transport is None or http.transport.is_closing():
+                if http is not None and (http.transport is None or http.transport.is_closing()):
                     raise ConnectionResetError("the caller has hung up")
                 return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: work(*given, **named))
 

@@ -48,8 +48,8 @@ TELL_SECONDS = 60.0
 
 
 @runtime_checkable
-class _HasReadLimits(Protocol):
-    """uvloop's transport of TLS: what it holds unread while we are not reading; 256 KiB unless told."""
+class _HasLimits(Protocol):
+    """uvloop's transport of TLS: what it holds while we do not read, or the client does not; 256 and 512 KiB unless told."""
 
     def set_read_buffer_limits(self, high: int) -> None: ...
 
@@ -87,7 +87,7 @@ class Connection(RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        if isinstance(transport, _HasReadLimits):
+        if isinstance(transport, _HasLimits):
             transport.set_read_buffer_limits(high=READ_BYTES)
             transport.set_write_buffer_limits(high=WRITE_BYTES)
         self.handshake = None
