@@ -8,6 +8,7 @@ import logging
 import re
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, Literal
@@ -25,7 +26,9 @@ MAX_NAME_CHARS = 253
 SUSPICIOUS_BYTES = 1 << 10
 """Of a line about a review, on average; usual ones have 350, so only what is longer is looked at name by name."""
 STRANGERS_LINES = 10
-"""A second, about what anybody can cause who reaches a port: enough to see what goes on."""
+"""A second of one event that anybody can cause who reaches a port: enough to see what goes on."""
+MAX_EVENTS = 20
+"""Whose lines are counted by themselves in a second; ours are fewer, and libraries have a logger each."""
 LEVELS: tuple[Level, ...] = ("debug", "info", "warning", "error")
 
 _ENCODER = msgspec.json.Encoder()
@@ -53,7 +56,9 @@ class Log:
     def __init__(self, level: Level, write: Callable[[bytes], object]) -> None:
         self._level = LEVELS.index(level)
         self._write = write
-        self._second, self._in_this_second, self._suppressed = 0, 0, 0
+        self._second = 0
+        self._in_this_second: Counter[str] = Counter()
+        self._suppressed: Counter[str] = Counter()
         self.before_others: Callable[[], None] = lambda: None
 
     def debug(self, event: str, **fields: Any) -> None:
@@ -75,18 +80,24 @@ class Log:
         self.before_others()
         self._write(encoded(level, event, fields))
 
-    def stranger(self, level: Level, event: str, **fields: Any) -> None:
-        """One line about what anybody can cause who reaches a port; beyond ten a second they are only counted."""
+    def stranger(self, level: Level, event: str, *, budget: str = "", **fields: Any) -> None:
+        """One line about what anybody can cause who reaches a port; beyond ten a second of this event they are only counted.
+
+        `budget` where the event's text may vary.
+        """
         now = int(time.monotonic())
         if now != self._second:
-            self._second, self._in_this_second = now, 0
-        self._in_this_second += 1
-        if self._in_this_second > STRANGERS_LINES:
-            self._suppressed += 1
+            self._second = now
+            self._in_this_second.clear()
+        name = budget or event
+        if name not in self._in_this_second and len(self._in_this_second) >= MAX_EVENTS:
+            name = "other"
+        self._in_this_second[name] += 1
+        if self._in_this_second[name] > STRANGERS_LINES:
+            self._suppressed[name] += 1
             return
-        more = {"suppressed": self._suppressed} if self._suppressed else {}
-        self._suppressed = 0
-        self.line(level, event, {**fields, **more})
+        suppressed = self._suppressed.pop(name, 0)
+        self.line(level, event, {**fields, **({"suppressed": suppressed} if suppressed else {})})
 
     def tells(self, level: Level) -> bool:
         """Whether lines of this level are written at all."""
@@ -117,7 +128,7 @@ class _Handler(logging.Handler):
             fields["error"] = record.exc_info[0].__name__
             fields["traceback"] = "".join(traceback.format_tb(record.exc_info[2]))
         level: Level = "error" if record.levelno >= logging.ERROR else "warning"
-        self._log.stranger(level, record.getMessage(), **fields)
+        self._log.stranger(level, record.getMessage(), budget=record.name, **fields)
 
 
 def encoded(level: Level, event: str, fields: dict[str, Any]) -> bytes:

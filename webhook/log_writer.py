@@ -78,7 +78,8 @@ class Writer:
 
     def _lose(self, lines: bytes) -> None:
         number = max(1, lines.count(b"\n"))
-        self._lost += number
+        with self._changed:
+            self._lost += number
         self._count(number)
 
     def _write(self, lines: bytes) -> bytes:

@@ -1,6 +1,7 @@
 """The log: it never makes anybody wait, says what it lost, and shows nothing that a terminal would act on."""
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.pods import Json
-from webhook.log import MAX_LINE_BYTES, STRANGERS_LINES, Log
+from webhook.log import MAX_EVENTS, MAX_LINE_BYTES, STRANGERS_LINES, Log
 from webhook.log_writer import MAX_WAITING_BYTES, Writer
 
 LINE = b'{"event":"review"}' + b" " * 1000 + b"\n"
@@ -137,3 +138,29 @@ def test_closed_descriptors_never_become_the_log(tmp_path: Path) -> None:
         ["sh", "-c", f'exec "{sys.executable}" -c "{code}" 2>&- 0<&-'], capture_output=True, text=True, check=True
     )
     assert int(shown.stdout) > 2
+
+
+def test_each_event_has_lines_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bad HTTP of strangers hides no bug of ours, and one library no other."""
+    lines: list[bytes] = []
+    log = Log("info", lines.append)
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    log.takes_over_logging()
+    monkeypatch.setattr(time, "monotonic", lambda: 7.0)
+    for _ in range(50):
+        log.stranger("warning", "bad HTTP")
+        logging.getLogger("noisy").warning("text %s", len(lines))
+    log.stranger("error", "internal error")
+    logging.getLogger("quiet").error("seen")
+    events = [json.loads(line)["event"] for line in lines]
+    assert events[-2:] == ["internal error", "seen"]
+    assert len(events) == 2 * STRANGERS_LINES + 2
+
+
+def test_many_events_are_no_way_around_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines: list[bytes] = []
+    log = Log("info", lines.append)
+    monkeypatch.setattr(time, "monotonic", lambda: 7.0)
+    for number in range(1000):
+        log.stranger("warning", f"event {number}")
+    assert len(lines) == MAX_EVENTS + STRANGERS_LINES
