@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import jsonpatch
-import msgspec
 
 from tests.bench import servers, worst
 from tests.bench.bodies import SIZES, a_body
@@ -179,11 +178,10 @@ def bench_memory(folder: Path) -> None:
 
 def bench_namespaces() -> None:
     page = servers.a_list(NAMESPACES)
-    decoder = msgspec.json.Decoder(watch.Page)
 
     def listed() -> Namespaces:
         picture = Namespaces(ClusterLayer())
-        picture.replace([kept(each.metadata) for each in decoder.decode(page).items or ()])
+        picture.replace([kept(watch.OBJECTS.decode(each).metadata) for each in watch.PAGES.decode(page).items or ()])
         return picture
 
     took = []

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -140,6 +141,34 @@ async def test_a_list_that_cannot_be_read_is_asked_for_again(body: bytes) -> Non
         lost, listed = await taken(events, 2)
         assert lost.problem.startswith("the answer cannot be read: ")
         assert listed == Listed([], "start")
+
+
+async def test_a_list_without_an_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "MAX_OBJECTS", 5 * watch.PAGE)
+    async with api_server() as (api, client), streaming(client) as events:
+        api.raw = [b'{"metadata": {"continue": "more"}, "items": []}'] * 50
+        (lost,) = await taken(events, 1)
+        assert lost.problem == "the list of /api/v1/namespaces has no end: more than 2500 objects"
+        assert len(api.lists) == 5
+
+
+async def test_a_long_page_does_not_stop_the_loop() -> None:
+    """30 objects of 240 KB that are all keys: 0.2 s in one go."""
+    keys = {f"é{number}": "" for number in range(20_000)}
+    body = json.dumps({"metadata": {}, "items": [{"metadata": {"annotations": keys}}] * 30}, ensure_ascii=False).encode()
+    page = watch.PAGES.decode(body)
+    passed = 0
+
+    async def others() -> None:
+        nonlocal passed
+        while True:
+            await asyncio.sleep(0)
+            passed += 1
+
+    task = asyncio.create_task(others())
+    assert len([each async for each in watch.objects(page)]) == 30
+    assert passed >= 5
+    task.cancel()
 
 
 async def test_a_version_that_stays_too_old_is_asked_for_with_longer_and_longer_pauses() -> None:

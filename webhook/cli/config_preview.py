@@ -13,9 +13,9 @@ from typing import Any
 import msgspec
 
 from .. import __version__
-from ..cluster.client import METADATA, METADATA_LIST, ApiClient, decode
+from ..cluster.client import METADATA, ApiClient, decode
 from ..cluster.credentials import FromKubeconfig
-from ..cluster.watch import PAGES, ObjectMeta
+from ..cluster.watch import ObjectMeta, objects, pages
 from ..core import names, policy
 from ..core.demands import Demands
 from ..core.policy import ClusterLayer
@@ -101,15 +101,9 @@ async def _api_audiences(client: ApiClient) -> tuple[str, ...]:
 
 
 async def _namespaces(client: ApiClient) -> AsyncIterator[ObjectMeta]:
-    query = {"limit": str(PAGE)}
-    while True:
-        body = await client.get("/api/v1/namespaces", accept=METADATA_LIST, query=query, limit=MAX_BYTES)
-        page = decode(PAGES, body)
-        for each in page.items or ():
-            yield each.metadata
-        if not page.metadata.continue_:
-            return
-        query["continue"] = page.metadata.continue_
+    async for page in pages(client, "/api/v1/namespaces", {"limit": str(PAGE)}, MAX_BYTES):
+        async for each in objects(page):
+            yield each
 
 
 async def _pods(client: ApiClient) -> AsyncIterator[list[ListedPod]]:

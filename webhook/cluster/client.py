@@ -52,7 +52,7 @@ class _Status(msgspec.Struct):
 _STATUS = msgspec.json.Decoder(_Status)
 
 
-def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
+def decode(decoder: msgspec.json.Decoder[T], body: bytes | msgspec.Raw) -> T:
     """What an answer says.
 
     Raises: ApiError, whatever is wrong with it: no JSON, no UTF-8, nested without end, a field missing or of another type

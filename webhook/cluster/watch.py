@@ -22,6 +22,10 @@ PAGE = 500
 """As kubectl and client-go do."""
 FEWER = 8
 """How much shorter pages become where one was too long: 500 objects, then 62, 7, 1."""
+MAX_OBJECTS = 100_000
+"""Of one list: ten times what Kubernetes promises to carry, so that pages without an end end."""
+BREATH_BYTES = 1 << 20
+"""Of objects in one go: annotations that are keys alone make 20 ms of it, and other requests come next."""
 WATCH_SECONDS = 300
 """client-go's informers choose 5 to 10 minutes; ours end between this and twice this, so that replicas spread."""
 SILENCE_SECONDS = 150.0
@@ -90,13 +94,14 @@ class _ListMeta(msgspec.Struct, rename="camel"):
 
 
 class Page(msgspec.Struct):
-    """One page of a list."""
+    """One page of a list; what is in it is decoded object by object."""
 
     metadata: _ListMeta
-    items: list[_Object] | None = None
+    items: list[msgspec.Raw] | None = None
 
 
 PAGES = msgspec.json.Decoder(Page)
+OBJECTS = msgspec.json.Decoder(_Object)
 _LINE = msgspec.json.Decoder(_Line)
 
 
@@ -157,13 +162,42 @@ async def _pages(
     client: api.ApiClient, path: str, keep: Callable[[ObjectMeta], Kept], query: dict[str, str]
 ) -> tuple[list[Kept], str]:
     items: list[Kept] = []
-    while True:
-        body = await client.get(path, accept=api.METADATA_LIST, query=query, limit=api.MAX_LIST_BYTES)
-        page = api.decode(PAGES, body)
-        items += [keep(each.metadata) for each in page.items or ()]
+    version = ""
+    async for page in pages(client, path, query):
+        items += [keep(each) async for each in objects(page)]
+        version = page.metadata.resource_version
+    return items, version
+
+
+async def pages(
+    client: api.ApiClient, path: str, query: dict[str, str], limit: int = api.MAX_LIST_BYTES
+) -> AsyncIterator[Page]:
+    """A list, page by page; `query` has the `limit` of each, `limit` is in bytes.
+
+    Raises: ApiError, also where it has no end; TooLarge; Unauthenticated
+    """
+    query = dict(query)
+    for _ in range(MAX_OBJECTS // int(query["limit"])):
+        page = api.decode(PAGES, await client.get(path, accept=api.METADATA_LIST, query=query, limit=limit))
+        yield page
         if not page.metadata.continue_:
-            return items, page.metadata.resource_version
+            return
         query["continue"] = page.metadata.continue_
+    raise ApiError(f"the list of {path} has no end: more than {MAX_OBJECTS} objects")
+
+
+async def objects(page: Page) -> AsyncIterator[ObjectMeta]:
+    """What is in a page, decoded one by one, so that a long page does not stop the loop.
+
+    Raises: ApiError
+    """
+    length = 0
+    for item in page.items or ():
+        yield api.decode(OBJECTS, item).metadata
+        length += len(memoryview(item))
+        if length > BREATH_BYTES:
+            length = 0
+            await asyncio.sleep(0)
 
 
 async def _watch(

@@ -15,7 +15,7 @@ from typing import Any
 from .. import metrics
 from ..cluster import watch
 from ..cluster.client import MERGE_PATCH, METADATA_LIST, ApiClient, decode
-from ..cluster.watch import PAGES, Alive, Changed, Deleted, Listed, Lost
+from ..cluster.watch import PAGES, Alive, Changed, Deleted, Listed, Lost, objects
 from ..core import names, policy, policy_settings
 from ..core.policy import ClusterLayer
 from ..errors import ApiError, Unauthenticated, described
@@ -170,8 +170,9 @@ async def tell_leftover_labels(client: ApiClient, log: Log) -> None:
     query = {"labelSelector": names.LEFTOVER_LABEL, "limit": str(MAX_LEFTOVERS)}
     try:
         page = decode(PAGES, await client.get("/api/v1/namespaces", accept=METADATA_LIST, query=query))
+        found = [each.name async for each in objects(page)]
     except (ApiError, Unauthenticated):
         return  # the next start tells
-    if found := [each.metadata.name for each in page.items or ()]:
+    if found:
         hint = f"kubectl label namespaces -l {names.LEFTOVER_LABEL} {names.LEFTOVER_LABEL}-"
         log.info("leftover label does nothing any more", label=names.LEFTOVER_LABEL, namespaces=found, hint=hint)
