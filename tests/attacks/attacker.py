@@ -20,6 +20,7 @@ from tests.serving.service import REVIEW
 
 HEAD = b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 _ADDRESSES = itertools.cycle(f"127.9.{high}.{low}" for high in range(4) for low in range(1, 255))
+_NUMBERS = itertools.count()
 
 
 class Target(NamedTuple):
@@ -43,7 +44,12 @@ def a_request(body: bytes, path: bytes = b"/mutate") -> bytes:
     return HEAD % path + b"Content-Length: %d\r\n\r\n" % len(body) + body
 
 
-HONEST = a_request(json.dumps(REVIEW).encode())
+def a_review_of(size: int) -> bytes:
+    """A request with a body of about so many bytes."""
+    return a_request(json.dumps(a_review(a_pod(annotations={"x": "y" * size}))).encode())
+
+
+HONEST, HONEST_BIG = a_request(json.dumps(REVIEW).encode()), a_review_of(300_000)
 
 
 @contextlib.asynccontextmanager
@@ -106,6 +112,23 @@ async def never_reads(target: Target) -> None:
             await writer.drain()
 
 
+async def pipelines(target: Target) -> None:
+    """Small requests, as many as are taken, and all answers are read."""
+    async with connected(target) as (reader, writer):
+
+        async def read() -> None:
+            while await reader.read(1 << 16):
+                pass
+
+        reading = asyncio.ensure_future(read())
+        try:
+            while not reading.done():
+                writer.write(b"GET /certificate HTTP/1.1\r\nHost: x\r\n\r\n" * 500)
+                await writer.drain()
+        finally:
+            reading.cancel()
+
+
 async def half_a_header(target: Target) -> None:
     """As many and as long as are taken."""
     async with connected(target) as (reader, writer):
@@ -122,6 +145,19 @@ async def sends_big_reviews(target: Target) -> None:
             writer.write(request)
             await writer.drain()
             await reader.readuntil(b"\r\n\r\n")
+
+
+async def sends_medium_reviews(target: Target, address: str = "127.9.9.9") -> None:
+    """What is worked on beside the loop, as many as there are clients."""
+    async with connected(target, address=address) as (reader, writer):
+        while True:
+            writer.write(MEDIUM)
+            await writer.drain()
+            await reader.readuntil(b"\r\n\r\n")
+
+
+async def sends_medium_reviews_from_eight(target: Target) -> None:
+    await sends_medium_reviews(target, f"127.9.9.{next(_NUMBERS) % 8 + 1}")
 
 
 async def sends_the_worst(target: Target) -> None:
@@ -150,6 +186,7 @@ async def scrapes(target: Target) -> None:
     writer.close()
 
 
+MEDIUM = a_review_of(290_000)
 _BODIES: list[Iterator[bytes]] = []
 Attack = Callable[[Target], Awaitable[None]]
 
@@ -161,8 +198,11 @@ ATTACKS: list[tuple[Attack, int]] = [
     (holds_back_a_little, 600),
     (chunks_without_end, 20),
     (never_reads, 200),
+    (pipelines, 200),
     (half_a_header, 400),
     (sends_big_reviews, 8),
+    (sends_medium_reviews, 150),
+    (sends_medium_reviews_from_eight, 150),
     (sends_the_worst, 8),
     (half_a_header_on_the_plain_port, 300),
     (scrapes, 10),

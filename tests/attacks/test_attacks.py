@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.attacks.attacker import ATTACKS, HONEST, Attack, Target
+from tests.attacks.attacker import ATTACKS, HONEST, HONEST_BIG, Attack, Target
 from tests.attacks.limited import Limit, deployment_limit, image_environment
 from tests.controlplane.cluster import free_port
 from tests.serving.service import NAMESPACE
@@ -29,7 +29,10 @@ REVIEW_SECONDS, PROBE_SECONDS = 3.0, 1.0
 
 @dataclasses.dataclass
 class Honest:
-    """What became of honest calls: each review on a connection of its own, and a probe of the plain port after it."""
+    """What became of honest calls: each review on a connection of its own, and a probe of the plain port after it.
+
+    Every second one has 300 KB, which is worked on beside the loop.
+    """
 
     answered: int = 0
     failed: int = 0
@@ -39,18 +42,18 @@ class Honest:
     async def go_on(self, target: Target, until: float) -> None:
         while time.monotonic() < until:
             start = time.monotonic()
-            good = await self._call(target)
+            good = await self._call(target, HONEST_BIG if (self.answered + self.failed) % 2 else HONEST)
             self.answered += good
             self.failed += not good
             self.slowest = max(self.slowest, time.monotonic() - start)
             self.probes += await self._probe(target)
             await asyncio.sleep(0.02)
 
-    async def _call(self, target: Target) -> bool:
+    async def _call(self, target: Target, review: bytes) -> bool:
         with contextlib.suppress(OSError, TimeoutError, asyncio.IncompleteReadError):
             async with asyncio.timeout(REVIEW_SECONDS):
                 reader, writer = await target.connect("127.8.0.1")
-                writer.write(HONEST)
+                writer.write(review)
                 try:
                     return b" 200 " in await reader.readuntil(b"\r\n")
                 finally:

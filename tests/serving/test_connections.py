@@ -152,6 +152,20 @@ async def test_who_is_being_answered_is_not_cut(tmp_path: Path, monkeypatch: pyt
         assert b"200" in await asyncio.wait_for(reader.readuntil(b"\r\n"), 3)
 
 
+async def test_where_all_others_are_being_answered_the_newcomer_still_comes_in(tmp_path: Path) -> None:
+    async with running(tmp_path) as service:
+        connections = service.service.connections
+        connections.most = 3
+        held = [connections.accepted(f"127.0.0.{number}") for number in range(2, 5)]
+        for each in held:
+            each._request_in_progress = True
+        newcomer = connections.accepted("127.0.0.9")
+        assert list(connections._open) == [*held[1:], newcomer]
+        for each in list(connections._open):
+            each._request_in_progress = False
+            connections.left(each)
+
+
 async def test_who_does_not_read_is_stopped_and_then_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("webhook.serving.connection.ANSWER_SECONDS", 0.5)
     async with running(tmp_path) as service:
@@ -198,13 +212,49 @@ async def test_whose_bytes_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
         await budget.take(newcomer := Client("c"), 20)
         assert cut == [hog]  # its source holds more than half
         assert budget.total == 70
-        budget.settle(slow)
+        budget.is_complete(slow, 0)
+        budget.is_worked_on(slow)
         started = asyncio.get_running_loop().time()
         await budget.take(newcomer, 20)
         assert budget.total == 90
         await budget.take(newcomer, 15)
         assert cut == [hog, other]  # who began first, when patience is over; the body that is complete stays
         assert asyncio.get_running_loop().time() - started > 0.5
+
+
+async def test_who_began_first_goes_on_first_and_all_stay_within_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Six bodies of 40 at a time where 100 have room: if all waited for each other, none would be complete within a second."""
+    monkeypatch.setattr(held_module, "SLACK_BYTES", 100)
+    most, complete = 0, 0
+    with a_budget(100) as (budget, cut):
+
+        async def one(client: Client) -> None:
+            nonlocal most, complete
+            for _ in range(8):
+                await budget.take(client, 5)
+                most = max(most, budget.total)
+                await asyncio.sleep(0.001)
+            complete += 1
+            budget.release(client)
+
+        start = asyncio.get_running_loop().time()
+        await asyncio.gather(*(one(Client(str(number))) for number in range(6)))
+        assert asyncio.get_running_loop().time() - start < 0.9
+        assert complete == 6
+        assert cut == []
+        assert most <= 200
+
+
+async def test_one_source_with_many_bodies_may_hold_a_quarter_while_others_want_room() -> None:
+    with a_budget(100) as (budget, cut):
+        hogs = [Client(each) for each in ("a", "a", "b", "b", "c", "c")]
+        for hog in hogs:
+            await budget.take(hog, 16)
+        await budget.take(Client("d"), 15)
+        assert cut == hogs[:1]
+        big = Client("e")
+        await budget.take(big, 40)
+        assert big not in cut
 
 
 async def test_an_honest_body_waits_a_little_for_room(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ Why no aiohttp Application: so few paths need no router, and every review would 
 import traceback
 from collections.abc import Awaitable, Callable
 from time import monotonic, perf_counter
+from typing import TYPE_CHECKING, cast
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -25,6 +26,9 @@ from .aside import BIG_BYTES, Aside, Run, here
 from .bodies import Body, TooLarge, TooSlow, read_body
 from .judging import Judge
 from .reply import Reply
+
+if TYPE_CHECKING:
+    from .connection import Connection
 
 JSON = "application/json"
 KEEP_METRICS_SECONDS = 1.0
@@ -67,7 +71,7 @@ class Door:
         body: Body = b""
         try:
             body = await read_body(http)
-            run = self._aside.runner(http) if len(body) > BIG_BYTES else here
+            run = self._run_for(http, len(body))
             return Reply(await (self.mutate(body, run) if path == "/mutate" else self.validate(body, run)))
         except Unjudged as problem:
             return _sentence(500, str(problem))
@@ -79,6 +83,13 @@ class Door:
             return self._too_much(http, problem)
         finally:
             self._in_flight -= 1
+
+    def _run_for(self, http: web.BaseRequest, size: int) -> Run:
+        client = cast("Connection", http.protocol)
+        if size > BIG_BYTES:
+            return self._aside.runner(client, size)
+        client.is_served()
+        return here
 
     def _too_much(self, http: web.BaseRequest, problem: TooLarge | TooSlow) -> web.Response:
         """The size is told, because whoever created the object got it without us."""

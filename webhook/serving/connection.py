@@ -59,7 +59,7 @@ class _HasLimits(Protocol):
 class Connection(RequestHandler):
     """One connection, from the moment it is accepted; TLS may still be under way."""
 
-    __slots__ = ("_owner", "busy_since", "delay", "handshake", "is_reading", "since", "source")
+    __slots__ = ("_owner", "_turn", "busy_since", "delay", "handshake", "is_reading", "since", "source")
 
     def __init__(self, owner: "Connections", source: str, **options: Any) -> None:
         super().__init__(owner.server, loop=asyncio.get_running_loop(), **options)
@@ -74,6 +74,7 @@ class Connection(RequestHandler):
         """When the request that is being answered was there."""
         self.is_reading = False
         """Whether the body of that request is still under way."""
+        self._turn: asyncio.Future[None] | None = None
 
     @property
     def held(self) -> Held["Connection"]:
@@ -83,7 +84,7 @@ class Connection(RequestHandler):
     @property
     def is_answered(self) -> bool:
         """Whether we work for it, and do not wait for it: then it is not cut for a newcomer."""
-        return self._request_in_progress and not self.is_reading and not self.writing_paused
+        return self._request_in_progress and not self.is_reading and not self.writing_paused and self._turn is None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -93,7 +94,22 @@ class Connection(RequestHandler):
         self.handshake = None
         self.since = self._loop.time()
 
+    def waits(self, turn: asyncio.Future[None]) -> None:
+        """Its body is complete and waits to be worked on: until then it may be cut."""
+        self._turn = turn
+
+    def is_served(self) -> None:
+        """Its body is worked on now."""
+        self._turn = None
+        self.held.is_worked_on(self)
+
+    def _wait_no_more(self) -> None:
+        if self._turn is not None and not self._turn.done():
+            self._turn.set_exception(ConnectionResetError("the caller has hung up, or was cut"))
+        self._turn = None
+
     def connection_lost(self, exc: BaseException | None) -> None:
+        self._wait_no_more()
         self._owner.left(self)
         super().connection_lost(exc)
 
@@ -104,6 +120,7 @@ class Connection(RequestHandler):
 
     def abort(self) -> None:
         """End it at once, whatever it is doing."""
+        self._wait_no_more()
         if self.handshake is not None:
             self.handshake.cancel()
         elif self.transport is not None:
@@ -119,6 +136,8 @@ class Connection(RequestHandler):
         """The answer to bad HTTP, or to a bug of ours: it repeats nothing of what came, and neither does the log."""
         if not isinstance(exc, ConnectionError):  # it has gone away, or was cut: that is counted already
             self._owner.tell_error(status, exc)
+        if exc is not None:
+            exc.__traceback__ = exc.__context__ = exc.__cause__ = None  # frames that hold what came; aiohttp keeps it for long
         answer = web.Response(status=status, text=f"{HTTPStatus(status).phrase}\n")
         answer.force_close()
         return answer
@@ -173,13 +192,14 @@ class Connections:
         )
         self._open[connection] = None
         self._sources[source] += 1
-        if len(self._open) > self.most and self.make_room() == source:
+        if len(self._open) > self.most and self.make_room(connection) == source:
             connection.delay = HOG_SECONDS
         return connection
 
-    def make_room(self) -> str | None:
-        """Cut the connection that must go: the longest idle one of who holds too many, or of all.
+    def make_room(self, newcomer: Connection | None = None) -> str | None:
+        """Cut the connection that must go: the longest idle one of who holds too many, or of all; never the newcomer.
 
+        Where none is idle the one goes that has been answered for the longest.
         Gives the address that holds too many, None where nobody does.
         """
         now = asyncio.get_running_loop().time()
@@ -195,10 +215,9 @@ class Connections:
                 held=number,
             )
         only = source if number > self.most // SHARE else None
-        idle = [each for each in self._open if not each.is_answered]
-        of_source = (each for each in idle if only in (None, each.source))
-        if (chosen := next(of_source, idle[0] if idle else None)) is not None:
-            self.cut(chosen, "full")
+        others = [each for each in self._open if each is not newcomer]
+        if others:
+            self.cut(min(others, key=lambda each: (each.is_answered, only not in (None, each.source))), "full")
         return only
 
     def left(self, connection: Connection) -> None:
