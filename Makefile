@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 SETUP := .venv/.done
 
-.PHONY: help setup run patch cluster test check fuzz bench long conformance policies lock clean
+.PHONY: help setup run patch cluster test unit fix check fuzz bench long conformance policies lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -27,9 +27,16 @@ patch:
 cluster: $(SETUP) ## a real control plane with boundtoken in it, for you to try; Ctrl-C stops it
 	@$(BIN)/python -m tests.try_it cluster
 
-test: $(SETUP) ## every test, the control plane included (its first build takes about 8 minutes)
+test: $(SETUP) ## every test, the control plane included (its first build takes about 8 minutes); one test: make test ARGS="-k name"
 	@$(BIN)/python -m tests.controlplane.build
-	@$(BIN)/pytest
+	@$(BIN)/pytest $(ARGS)
+
+unit: $(SETUP) ## what needs no control plane and takes no long time; one test: make unit ARGS="-k name"
+	@$(BIN)/pytest -q -n 4 -m "not controlplane and not slow" $(ARGS)
+
+fix: $(SETUP) ## format, and mend what lint can mend
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
 
 check: $(SETUP) ## format, lint, types, floors
 	@$(BIN)/ruff format --check .

@@ -16,8 +16,11 @@ BOUNDTOKEN = Path(sys.executable).parent / "boundtoken"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes the control plane goes last, so that a broken core is told in seconds."""
-    items.sort(key=lambda item: "plane" in getattr(item, "fixturenames", ()) or item.path.parent.name == "cluster_e2e")
+    """What needs the control plane is marked by the fixture it takes, and goes last: a broken core is told in seconds."""
+    for item in items:
+        if "plane" in getattr(item, "fixturenames", ()) or item.path.parent.name == "cluster_e2e":
+            item.add_marker("controlplane")
+    items.sort(key=lambda item: item.get_closest_marker("controlplane") is not None)
 
 
 @pytest.fixture(scope="session")

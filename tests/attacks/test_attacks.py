@@ -117,6 +117,7 @@ def served(tmp_path: Path) -> Iterator[Served]:
             process.wait()
 
 
+@pytest.mark.slow("each attack lasts three seconds, and two cores are all it takes")
 @pytest.mark.parametrize(("attack", "clients"), ATTACKS, ids=lambda value: getattr(value, "__name__", str(value)))
 def test_honest_callers_are_answered_and_the_memory_holds(served: Served, attack: Attack, clients: int) -> None:
     honest = Honest()

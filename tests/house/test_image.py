@@ -26,6 +26,9 @@ def run(*command: object, **options: object) -> subprocess.CompletedProcess[str]
     return subprocess.run([str(each) for each in command], capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload,no-any-return]
 
 
+pytestmark = pytest.mark.slow("the image's environment is installed first")
+
+
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The virtual environment that the first stage of the Dockerfile makes, by the same commands."""

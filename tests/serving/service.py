@@ -19,7 +19,7 @@ from webhook import config
 from webhook.log import Log
 from webhook.pki import authority
 from webhook.pki.authority import KeyPair
-from webhook.serving import app
+from webhook.serving import app, files
 from webhook.serving.service import Service
 
 NAMESPACE = """
@@ -115,7 +115,7 @@ async def running(folder: Path, *, ready: bool = True, **flags: Any) -> AsyncIte
         (folder / "namespaces" / "shop.yaml").write_text(NAMESPACE)
         flags = {"standalone": [folder / "namespaces"], "ca_out": folder / "ca.crt", **flags}
     flags = {"listen": f"127.0.0.1:{port}", "plain_listen": f"127.0.0.1:{plain}", "drain_seconds": "0", **flags}
-    app.KEEP_METRICS_SECONDS = 0.0  # tests look at once
+    app.KEEP_METRICS_SECONDS, files.EVERY_SECONDS = 0.0, 0.1  # tests look at once
     lines: list[Json] = []
     log = Log("debug", lambda written: lines.extend(map(json.loads, written.splitlines())))
     service = Service(config.resolve(flags, {}), {}, log)
@@ -124,7 +124,7 @@ async def running(folder: Path, *, ready: bool = True, **flags: Any) -> AsyncIte
     try:
         await eventually(lambda: bool(started.said("serving")) or started.task.done())
         if ready:
-            await eventually(lambda: not service.missing())
+            await eventually(lambda: started.task.done() or not service.missing())
         yield started
     finally:
         if not started.task.done():

@@ -30,6 +30,7 @@ async def probed(service: Running, until: "asyncio.Task[bool]") -> list[float]:
     return took
 
 
+@pytest.mark.slow("measures how long others wait, and needs the cores for itself")
 @pytest.mark.parametrize("path", ["/mutate", "/validate"])
 async def test_a_review_of_18_mb_is_answered_and_keeps_nobody_waiting(tmp_path: Path, path: str) -> None:
     body = json.dumps(BIG).encode()

@@ -30,13 +30,11 @@ def read(paths: list[Path], limit: int) -> Contents:
     return {path: _content(path, limit) for path in paths}
 
 
-async def changes(
-    paths: Callable[[], list[Path]], first: Contents, limit: int, every: float = EVERY_SECONDS
-) -> AsyncIterator[Contents]:
+async def changes(paths: Callable[[], list[Path]], first: Contents, limit: int) -> AsyncIterator[Contents]:
     """The contents each time they differ from the last; `paths` is asked anew, as a folder may gain files."""
     last = first
     while True:
-        await asyncio.sleep(every)
+        await asyncio.sleep(EVERY_SECONDS)
         now = await asyncio.to_thread(lambda: read(paths(), limit))
         if now != last:
             last = now
