@@ -1,6 +1,6 @@
 """The worst reviews: what an attack found, and a search that climbs towards worse ones. Each is measured beside `json.loads`.
 
-The bound (contract.md section 5): a review costs at most 4 times what `json.loads` of it needs, and 2 ms; in memory at most
+The bound (docs/performance.md): a review costs at most 4 times what `json.loads` of it needs, and 2 ms; in memory at most
 16 times its length. Two MiB of memory are spared, which is nothing beside the process, so that small bodies are not measured by a
 ratio that means nothing.
 """

@@ -42,7 +42,7 @@ def policy_of(pod: Json, namespace: NamespaceLayer) -> TokenPolicy:
 
 
 def without_our_places(pod: Json) -> Json:
-    """The pod less everything that contract.md lets us change."""
+    """The pod less everything that docs/contract.md lets us change."""
     pod = copy.deepcopy(pod)
     spec = pod["spec"]
     spec.pop("automountServiceAccountToken", None)

@@ -1,6 +1,6 @@
 """The surgery: which operations give a pod what its policy says; never whether, and never why.
 
-The whole of contract.md section 1 and 2 in terms of four kinds of volumes, each judged by name and shape together:
+The whole of docs/contract.md sections 1 and 2 in terms of four kinds of volumes, each judged by name and shape together:
 
     automounted   what the ServiceAccount plugin added (`kube-api-access-…`)
     kept          automounted, but a skipped container mounts it: stays as it came
@@ -13,7 +13,7 @@ The whole of contract.md section 1 and 2 in terms of four kinds of volumes, each
     where it is another one, automount disabled automounted volumes go, with their mounts
 
 Why in place: the plugin runs again after us and adds a second, year-long token for every container without a mount at
-exactly the default path, unless `automountServiceAccountToken` is false (kubernetes.md, section 1.6).
+exactly the default path, unless `automountServiceAccountToken` is false (docs/kubernetes.md, section 2).
 
 Every operation needs only what the view holds. A pod that already is right gives none.
 """

@@ -1,6 +1,6 @@
 """Operations of RFC 6902 and the pointers they name; only add, replace and remove are ever made.
 
-No `test`, because a failed one refuses the pod even under `failurePolicy: Ignore` (kubernetes.md, section 5). `move` and
+No `test`, because a failed one refuses the pod even under `failurePolicy: Ignore` (docs/kubernetes.md, section 5). `move` and
 `copy` are not needed.
 """
 

@@ -3,7 +3,7 @@
 Pods, nearly all of the traffic, are decoded in one pass, envelope and pod together. Whatever that pass does not
 understand is read again, envelope first, so that the fault can be named and other kinds get their own view.
 
-Source: kubernetes.md section 5; apiserver/pkg/admission/plugin/webhook/request/admissionreview.go.
+Source: docs/kubernetes.md section 5; apiserver/pkg/admission/plugin/webhook/request/admissionreview.go.
 """
 
 import base64

@@ -1,6 +1,6 @@
 """An authority (CA) and the leaves it signs, ECDSA P-256; it reads and writes PEM bytes and never a file.
 
-Why P-256: a new connection costs the server 448 µs of CPU, with RSA-2048 810, with RSA-4096 4433 (performance.md).
+Why P-256: a new connection costs the server 448 µs of CPU, with RSA-2048 810, with RSA-4096 4433 (docs/performance.md).
 Facts it rests on: Go ignores the common name and wants DNS names as SANs; RFC 5280 section 4.2 for the extensions.
 """
 

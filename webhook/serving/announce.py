@@ -40,7 +40,7 @@ Later = Callable[[float, Callable[[], None]], object]
 
 
 class ReviewLine(log.Line, gc=False):
-    """One line for each review (contract.md section 8)."""
+    """One line for each review (docs/contract.md section 8)."""
 
     uid: str
     namespace: str

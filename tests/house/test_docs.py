@@ -1,0 +1,79 @@
+"""Documents: what is cited is there, and links between documents lead somewhere."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FOLDERS = (".ci", ".github", "certs", "docs", "manifests", "tests", "webhook")
+TEXTS = {".md", ".py", ".sh", ".toml", ".yaml", ".yml", ".go", ""}
+URL = re.compile(r"https?://\S+")
+CITATION = re.compile(r"(?<![\w./-])[\w./-]*\w\.md\b")
+SECTION = re.compile(r"([\w./-]*\w\.md),? sections? (\d+)(?: and (\d+))?")
+FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+CODE = re.compile(r"`[^`\n]*`")
+LINK = re.compile(r"\[[^\]\n]*\]\(([^)\s]+)\)")
+OURS = re.compile(r"`((?:certs|docs|manifests|tests|webhook)/[\w./-]*)`")
+HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+
+
+def texts() -> Iterator[Path]:
+    """Every file that people write and that may name a document."""
+    yield from (path for path in ROOT.iterdir() if path.is_file() and path.suffix in TEXTS)
+    for folder in FOLDERS:
+        for path in (ROOT / folder).rglob("*"):
+            if path.is_file() and path.suffix in TEXTS and "__pycache__" not in path.parts:
+                yield path
+
+
+FILES = sorted(path for path in texts() if ".md" in path.read_text(errors="ignore"))
+DOCUMENTS = sorted(path for path in texts() if path.suffix == ".md")
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def document(cited: str, where: Path) -> Path | None:
+    """The file that a citation means: by its path from the root, or beside the file that cites it."""
+    return next((path for path in (ROOT / cited, where.parent / cited) if path.is_file()), None)
+
+
+def anchors(path: Path) -> set[str]:
+    """What a link may name behind `#`: the headings, spelled as a forge does."""
+    headings = HEADING.findall(FENCE.sub("", path.read_text()))
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_every_document_that_is_cited_exists(path: Path) -> None:
+    text = URL.sub("", path.read_text())
+    assert [cited for cited in CITATION.findall(text) if document(cited, path) is None] == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_every_section_that_is_cited_exists(path: Path) -> None:
+    for cited, *numbers in SECTION.findall(path.read_text()):
+        found = document(cited, path)
+        assert found is not None, cited
+        there = re.findall(r"^## (\d+)\. ", found.read_text(), re.MULTILINE)
+        assert [number for number in numbers if number and number not in there] == [], cited
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
+def test_every_file_of_ours_that_a_document_names_exists(path: Path) -> None:
+    assert [named for named in OURS.findall(path.read_text()) if not (ROOT / named).exists()] == []
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
+def test_every_relative_link_leads_somewhere(path: Path) -> None:
+    for target in LINK.findall(CODE.sub("", FENCE.sub("", path.read_text()))):
+        if ":" in target.partition("#")[0]:
+            continue
+        file, _, anchor = target.partition("#")
+        found = path.parent / file if file else path
+        assert found.exists(), target
+        if anchor:
+            assert anchor in anchors(found), target
