@@ -38,7 +38,7 @@ def name_of(path: Path) -> str:
 
 def document(cited: str, where: Path) -> Path | None:
     """The file that a citation means: by its path from the root, or beside the file that cites it."""
-    return next((path for path in (ROOT / cited, where.parent / cited) if path.is_file()), None)
+    return next((path for path in (ROOT / cited.lstrip("/"), where.parent / cited) if path.is_file()), None)
 
 
 def anchors(path: Path) -> set[str]:
