@@ -4,7 +4,7 @@ What belongs to the cluster stands in its configuration file (`configuration.py`
 fault: the kubelet makes some for every Service called boundtoken.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -172,6 +172,17 @@ def resolve(flags: Mapping[str, Any], environ: Mapping[str, str]) -> Config:
         raise BadInput(*faults)
     host = "127.0.0.1" if chosen["standalone"] else "0.0.0.0"  # noqa: S104  (a webhook listens to its cluster)
     return Config(**{"listen": Address(host=host, port=10250), "plain_listen": Address(host=host, port=8080), **chosen})
+
+
+def given(arguments: Sequence[str]) -> dict[str, str]:
+    """What a command line gives: `--name=value` or `--name value`, by field; what is no option of ours is left out."""
+    options = {"--" + option.name: option.field for option in OPTIONS}
+    found: dict[str, str] = {}
+    for number, argument in enumerate(arguments):
+        name, equals, value = argument.partition("=")
+        if name in options and (equals or number + 1 < len(arguments)):
+            found[options[name]] = value if equals else arguments[number + 1]
+    return found
 
 
 def _conflicts(chosen: Mapping[str, Any]) -> list[str]:

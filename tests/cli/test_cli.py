@@ -5,20 +5,24 @@ import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from tests.conftest import ROOT, boundtoken
+from tests.pods import Json
 from webhook import __version__, config, configuration
 from webhook.cli import certs
 from webhook.cli.certs import Files
 from webhook.config import Address
 from webhook.core.policy import Exemptions
 from webhook.core.wishes import Locks
-from webhook.errors import BadInput
+from webhook.errors import BadInput, NotFound
 from webhook.pki import authority
 from webhook.pki.authority import KeyPair
+from webhook.pki.lifecycle import Lives
+from webhook.pki.store import Store
 
 CONFIGURATION = ROOT / "manifests/35-configmap.yaml"
 HEAD = "apiVersion: boundtoken.dev/v1alpha1\nkind: Configuration\n"
@@ -300,3 +304,41 @@ def test_serving_imports_nothing_of_kubernetes() -> None:
     code = "import sys, webhook.cli.serve; print([name for name in sys.modules if name.split('.')[0] == 'kubernetes'])"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert said.stdout.strip() == "[]"
+
+
+class Answers:
+    """An API client that knows one object."""
+
+    def __init__(self, body: bytes | None) -> None:
+        self.body = body
+
+    async def get(self, path: str) -> bytes:
+        assert path == "/apis/apps/v1/namespaces/boundtoken-system/deployments/boundtoken"
+        if self.body is None:
+            raise NotFound("no", 404)
+        return self.body
+
+
+@pytest.mark.parametrize(
+    ("container", "ca", "leaf"),
+    [
+        ({"args": ["serve", "--ca-life=90d", "--drain-seconds=8"]}, 90, 7),
+        ({"args": ["serve", "--ca-life", "60d", "--leaf-life", "2d"]}, 60, 2),
+        ({"env": [{"name": "BOUNDTOKEN_CA_LIFE", "value": "30d"}, {"name": "X", "valueFrom": {}}]}, 30, 7),
+        ({}, 365, 7),
+    ],
+)
+async def test_certs_commands_take_the_lifetimes_of_the_deployment(container: Json, ca: int, leaf: int) -> None:
+    containers = [{"name": "sidecar", "args": ["--ca-life=1d"]}, {"name": "boundtoken", **container}]
+    body = json.dumps({"spec": {"template": {"spec": {"containers": containers}}}}).encode()
+    client: Any = Answers(body)
+    assert await certs.lifetimes(Store(client, "boundtoken-system", ())) == Lives(timedelta(days=ca), timedelta(days=leaf))
+    missing: Any = Answers(None)
+    assert await certs.lifetimes(Store(missing, "boundtoken-system", ())) == Lives()
+
+
+async def test_lifetimes_that_no_replica_takes_are_told_with_their_place() -> None:
+    container = {"name": "boundtoken", "args": ["--ca-life=1y"]}
+    client: Any = Answers(json.dumps({"spec": {"template": {"spec": {"containers": [container]}}}}).encode())
+    with pytest.raises(BadInput, match=r"deployment/boundtoken: --ca-life='1y': must be a whole number of s, m, h or d"):
+        await certs.lifetimes(Store(client, "boundtoken-system", ()))

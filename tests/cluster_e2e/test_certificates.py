@@ -81,9 +81,8 @@ def three_replicas(cluster: Cluster) -> Iterator[Cluster]:
     Why not shorter: they are renewed after eight, a replica's clock may be two behind the API server's, and all share two cores.
     """
     container = cluster.plane.call("GET", DEPLOYMENT)["spec"]["template"]["spec"]["containers"][0]
-    args = [
-        {"op": "replace", "path": "/spec/template/spec/containers/0/args", "value": [*container["args"], "--leaf-life=12s"]}
-    ]
+    lives = [*container["args"], "--ca-life=90d", "--leaf-life=12s"]
+    args = [{"op": "replace", "path": "/spec/template/spec/containers/0/args", "value": lives}]
     cluster.plane.call("PATCH", DEPLOYMENT, args, kind="application/json-patch+json")
     scale(cluster, 3)
     cluster.plane.kubectl("rollout", "status", "-n", "boundtoken-system", "deployment/boundtoken", "--timeout=100s")
@@ -180,6 +179,8 @@ def test_replicas_killed_at_every_step_of_a_hand_over_end_in_one_state(three_rep
     with pods_without_pause(cluster, namespace) as results, new_connections_without_pause(cluster) as handshakes:
         time.sleep(3)
     assert len(authorities) == 10
+    current = authority.read_certificate(held(cluster).current.certificate)
+    assert 89 <= (current.not_valid_after_utc - current.not_valid_before_utc).days <= 91  # as the Deployment tells the replicas
     assert (results.count(False), handshakes.count(False)) == (0, 0)
 
 

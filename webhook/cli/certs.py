@@ -15,8 +15,8 @@ from pathlib import Path
 
 import msgspec
 
-from .. import __version__
-from ..cluster.client import ApiClient
+from .. import __version__, config
+from ..cluster.client import ApiClient, decode
 from ..cluster.credentials import FromKubeconfig
 from ..core import names
 from ..errors import ApiError, BadCertificate, BadInput, Conflict, NotFound
@@ -29,9 +29,38 @@ from ..pki.store import KINDS, SECRET, Held, Store, Trust
 
 FILES = ("ca.crt", "tls.crt", "tls.key")
 DAYS, MAX_DAYS = 365, 3650
-LIVES = Lives()
 ATTEMPTS = 5
 FOLLOWED = "every replica serves a leaf of the new CA"
+
+
+class _Variable(msgspec.Struct):
+    name: str
+    value: str = ""
+
+
+class _Container(msgspec.Struct):
+    name: str
+    args: list[str] = []
+    env: list[_Variable] = []
+
+
+class _PodSpec(msgspec.Struct):
+    containers: list[_Container]
+
+
+class _Template(msgspec.Struct):
+    spec: _PodSpec
+
+
+class _DeploymentSpec(msgspec.Struct):
+    template: _Template
+
+
+class _Deployment(msgspec.Struct):
+    spec: _DeploymentSpec
+
+
+_DEPLOYMENT = msgspec.json.Decoder(_Deployment)
 
 
 class Files(msgspec.Struct, frozen=True):
@@ -109,10 +138,11 @@ def _write_file(path: Path, content: bytes) -> None:
 async def _into_cluster(store: Store, parsed: argparse.Namespace, now: datetime) -> None:
     """What the first replica would do: nothing that is good is replaced."""
     trust, held, bundle = await look(store)
+    lives = await lifetimes(store)
     keep = bundle is not None and lifecycle.is_valid(bundle.current, now)
     if bundle is None or not keep:
         seen = bundles.joined(*(pem for each in trust for pem in each.entries.values()))
-        bundle = lifecycle.take("create", bundle, now, LIVES, bundles.ours(seen))
+        bundle = lifecycle.take("create", bundle, now, lives, bundles.ours(seen))
         await _write(store, bundle, held, dry_run=parsed.dry_run)
     print(f"secret/{SECRET} {_did(keep=keep, new=not held.version, dry_run=parsed.dry_run)}")
     for each in trust:
@@ -127,12 +157,13 @@ def rotate(parsed: argparse.Namespace) -> int:
 
 
 async def _rotate(store: Store, parsed: argparse.Namespace) -> int:
+    lives = await lifetimes(store)
     for _ in range(ATTEMPTS):
         _, held, bundle = await look(store)
         if bundle is None:
             raise BadInput(f"secret/{SECRET}: there is no CA to hand over from; boundtoken certs init makes one")
         if bundle.next is None:
-            wanted = lifecycle.take("prepare", bundle, datetime.now(UTC), LIVES)
+            wanted = lifecycle.take("prepare", bundle, datetime.now(UTC), lives)
             try:
                 await _write(store, wanted, held, dry_run=parsed.dry_run)
             except Conflict:
@@ -180,6 +211,26 @@ async def with_store(parsed: argparse.Namespace, work: Callable[[Store], Awaitab
     credentials = FromKubeconfig(parsed.kubeconfig, parsed.context)
     async with ApiClient(credentials, f"boundtoken/{__version__}") as client:
         return await work(Store(client, parsed.namespace or names.NAMESPACE, (names.APP,)))
+
+
+async def lifetimes(store: Store) -> Lives:
+    """How long a CA and a leaf live that the replicas make: what their Deployment tells them, else the defaults.
+
+    Raises: ApiError, where it cannot be read; BadInput, where it says what no replica would take
+    """
+    path = f"/apis/apps/v1/namespaces/{store.namespace}/deployments/{names.APP}"
+    try:
+        spec = decode(_DEPLOYMENT, await store.client.get(path)).spec.template.spec
+    except NotFound:
+        return Lives()
+    found = [each for each in spec.containers if each.name == names.APP]
+    flags = config.given(found[0].args) if found else {}
+    environ = {each.name: each.value for each in found[0].env} if found else {}
+    try:
+        told = config.resolve({name: flags.get(name) for name in ("ca_life", "leaf_life")}, environ)
+    except BadInput as problem:
+        raise BadInput(*(f"deployment/{names.APP}: {fault}" for fault in problem.faults)) from problem
+    return Lives(told.ca_life, told.leaf_life)
 
 
 async def look(store: Store) -> tuple[list[Trust], Held, Bundle | None]:

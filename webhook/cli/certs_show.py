@@ -16,9 +16,10 @@ from ..pki import authority, lifecycle, replicas
 from ..pki import bundle as bundles
 from ..pki.authority import KeyPair
 from ..pki.bundle import Bundle
+from ..pki.lifecycle import Lives
 from ..pki.replicas import Replica
 from ..pki.store import KINDS, SECRET, Held, Store, Trust
-from .certs import LIVES, look, with_store
+from .certs import lifetimes, look, with_store
 
 Report = dict[str, Any]
 
@@ -31,12 +32,13 @@ def show(parsed: argparse.Namespace) -> int:
 async def _show(store: Store, parsed: argparse.Namespace) -> int:
     trust, held, bundle = await look(store)
     now = store.client.now()
+    lives = await lifetimes(store)
     serving: list[Replica] = []
     try:
         serving = await replicas.ask(store.client, store.namespace)
     except ApiError as problem:
         print(f"boundtoken: the replicas could not be asked: {problem}", file=sys.stderr)
-    report = _report(trust, held, bundle, serving, now)
+    report = _report(trust, held, bundle, serving, lives=lives, now=now)
     if parsed.output == "json":
         print(json.dumps(report, indent=2))
     else:
@@ -44,7 +46,9 @@ async def _show(store: Store, parsed: argparse.Namespace) -> int:
     return 0 if report["ok"] else 1
 
 
-def _report(trust: list[Trust], held: Held, bundle: Bundle | None, serving: list[Replica], now: datetime) -> Report:
+def _report(
+    trust: list[Trust], held: Held, bundle: Bundle | None, serving: list[Replica], *, lives: Lives, now: datetime
+) -> Report:
     configurations = [_configuration(each, bundle) for each in trust]
     leaves = [_replica(each, trust, now) for each in serving]
     followed = bool(trust) and all(leaf["trusted"] for leaf in leaves)
@@ -57,7 +61,7 @@ def _report(trust: list[Trust], held: Held, bundle: Bundle | None, serving: list
         "authorities": _authorities(bundle) if bundle is not None else [],
         "configurations": configurations,
         "replicas": leaves,
-        "next": _coming(trust, bundle, now),
+        "next": _coming(trust, bundle, now, lives),
     }
 
 
@@ -111,10 +115,10 @@ def _dates(held: x509.Certificate) -> Report:
     }
 
 
-def _coming(trust: list[Trust], bundle: Bundle | None, now: datetime) -> Report:
+def _coming(trust: list[Trust], bundle: Bundle | None, now: datetime, lives: Lives) -> Report:
     """The next step about the authorities, why, and when."""
     settled = bundle is not None and all(each.holds(bundle.trusted()) for each in trust)
-    step, reason = lifecycle.next_step(bundle, now, LIVES, published=settled)
+    step, reason = lifecycle.next_step(bundle, now, lives, published=settled)
     when = now
     if step == "keep" and bundle is not None:
         step, reason, when = "prepare", "the CA will have used two thirds of its life", lifecycle.due(bundle.current, now)
