@@ -38,7 +38,7 @@ def test_annotations_that_the_api_server_refuses_afterwards_are_one_fault(annota
     verdict = admitted({names.INJECT: "enabled", annotation: "a=b," * (1 << 16)})
     (fault,) = verdict.faults
     assert (fault.layer, fault.annotation) == ("pod", "boundtoken.dev/*")
-    assert "together they must have at most 262144 characters, and have 262" in fault.problem
+    assert "together they must have at most 262144 characters, and have more" in fault.problem
     assert verdict.reason == "not-requested"  # nothing was read, inject neither
 
 
@@ -55,7 +55,7 @@ def test_faults_of_one_object_are_told_up_to_a_number() -> None:
     assert len(verdict.warnings) == names.MAX_WARNINGS + 1
     assert len(audit(verdict)["faults"].encode()) <= names.MAX_AUDIT_BYTES
     (fault,) = admitted({names.INJECT: "enabled", **UNKNOWN}).faults
-    assert fault.problem == "ignored, all of them: there must be at most 256, and there are 9001"
+    assert fault.problem == "ignored, all of them: there must be at most 256, and there are more"
     start = time.process_time()
     layer = policy.resolve_namespace(ClusterLayer(), UNKNOWN)
     assert len(layer.resolution.faults) == names.MAX_FAULTS + 1
@@ -146,6 +146,14 @@ def test_the_audiences_of_a_token_request_are_told_up_to_what_a_sentence_shows()
 def test_a_body_made_of_crumbs_is_refused(decode: Any, piece: Json) -> None:
     body = json.dumps(a_review({"metadata": {}, "spec": piece}), separators=(",", ":")).encode()
     with pytest.raises(MalformedReview, match="must have at most [0-9]+ objects, and has [0-9]+"):
+        decode(body)
+
+
+@pytest.mark.parametrize("decode", [review.decode, review.decode_final])
+def test_more_objects_than_etcd_takes_are_refused_however_long_the_body(decode: Any) -> None:
+    volume: Json = {"name": "v" * 12}
+    body = json.dumps(a_review({"metadata": {}, "spec": {"volumes": [volume] * 800_000}}), separators=(",", ":")).encode()
+    with pytest.raises(MalformedReview, match="must have at most 750000 objects, and has 8000"):
         decode(body)
 
 

@@ -235,9 +235,9 @@ def _tightening(
 def too_large(layer: str, ours: Mapping[str, str]) -> Fault | None:
     """The one fault of an object with more or longer annotations of our domain than can be meant; nothing is read then."""
     if len(ours) > names.MAX_ANNOTATIONS:
-        problem = f"there must be at most {names.MAX_ANNOTATIONS}, and there are {len(ours)}"
-    elif (size := sum(map(len, ours)) + sum(map(len, ours.values()))) > names.MAX_ANNOTATIONS_CHARS:
-        problem = f"together they must have at most {names.MAX_ANNOTATIONS_CHARS} characters, and have {size}"
+        problem = f"there must be at most {names.MAX_ANNOTATIONS}, and there are more"
+    elif sum(map(len, ours)) + sum(map(len, ours.values())) > names.MAX_ANNOTATIONS_CHARS:
+        problem = f"together they must have at most {names.MAX_ANNOTATIONS_CHARS} characters, and have more"
     else:
         return None
     return Fault(layer, f"{names.DOMAIN}*", "", f"ignored, all of them: {problem}")

@@ -7,17 +7,18 @@ Source: docs/kubernetes.md section 5; apiserver/pkg/admission/plugin/webhook/req
 """
 
 import base64
-import re
 from functools import lru_cache
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from ..errors import MalformedReview
-from .finals import VIEWS, Judged, UserInfo
+from . import stepwise
+from .finals import VIEWS, FinalPod, Judged, UserInfo
 from .patch import Operation
 from .pods import CronJob, Pod, View, Workload
 
+Asked = TypeVar("Asked", bound="_Head")
 API_VERSION = "admission.k8s.io/v1"
 KIND = "AdmissionReview"
 
@@ -100,39 +101,45 @@ class _PodRequest(Request, frozen=True):
     old_object: None = None
 
 
+class _FinalPodRequest(FinalRequest, frozen=True):
+    """The same for a pod that shall be judged."""
+
+    object: FinalPod | None = None
+    old_object: None = None
+
+
 class _RawRequest(_Head, frozen=True):
     user_info: UserInfo = UserInfo()
     object: msgspec.Raw = msgspec.Raw(b"null")
     old_object: msgspec.Raw = msgspec.Raw(b"null")
 
 
-class _PodReview(View, frozen=True):
+class _Review(View, Generic[Asked], frozen=True):
     api_version: str = ""
     kind: str = ""
-    request: _PodRequest | None = None
-
-
-class _RawReview(View, frozen=True):
-    api_version: str = ""
-    kind: str = ""
-    request: _RawRequest | None = None
+    request: Asked | None = None
 
 
 LARGE_BYTES = 128 << 10
-"""Of a body whose objects are counted before it is decoded; counting costs a tenth of the decoding."""
+"""Of a body whose objects and strings are counted before it is decoded; counting costs a tenth of the decoding."""
 SPARED_OBJECTS, BYTES_FOR_AN_OBJECT = 8192, 12
 """What an API server sends has longer objects on average: the shortest, `"f:x":{},` of managedFields, need nine bytes and stand
 beside what they are about. Made of `{}` alone, a body would need 25 times its length in memory."""
 
-_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+MAX_OBJECTS = 750_000
+"""Of a body however long: an update of two objects as long as etcd takes, 1.5 MiB, made of variables of five bytes each (in the
+protobuf that it keeps), has 630,000."""
+MANY_THINGS = 100_000
+"""Strings and objects of a body that is decoded in one pass: 30 ms at worst, in which no other thread does anything."""
 MAX_UID_CHARS = 256
 """Of a review: a UUID has 36; it is given back."""
 _CORE_POD = GroupKind("", "Pod")
 _POD, HEAD_BYTES = b'"kind":"Pod"', 512
 """How Go writes the kind of a pod, in `request.kind` at the beginning of a review."""
 
-_POD_REVIEW = msgspec.json.Decoder(_PodReview)
-_RAW_REVIEW = msgspec.json.Decoder(_RawReview)
+_POD_REVIEW = msgspec.json.Decoder(_Review[_PodRequest])
+_FINAL_POD_REVIEW = msgspec.json.Decoder(_Review[_FinalPodRequest])
+_RAW_REVIEW = msgspec.json.Decoder(_Review[_RawRequest])
 _ENCODER = msgspec.json.Encoder()
 # 100,000 nested brackets raise RecursionError and not DecodeError; both only say that the bytes are bad.
 _BAD_BYTES = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
@@ -143,18 +150,22 @@ def decode(body: bytes | bytearray) -> Request:
 
     Raises: MalformedReview, for any bytes that are none; it names the place and what is there instead
     """
-    if len(body) > LARGE_BYTES:
-        _refuse_crumbs(body)
+    many = len(body) > LARGE_BYTES and _has_many_things(body)
+    quick = None if many else _decode_quickly(body, _POD_REVIEW)
+    return quick if quick is not None else _decode_slowly(body, stepwise.decode if many else msgspec.json.decode)
+
+
+def _decode_quickly(body: bytes | bytearray, decoder: "msgspec.json.Decoder[_Review[Asked]]") -> Asked | None:
+    """The request in the review of a new pod, in one pass; None where it is no such review, or must be read to name a fault."""
     if body.find(_POD, 0, HEAD_BYTES) < 0:  # another kind, or other JSON than Go's: read as a pod for nothing
-        return _decode_slowly(body)
+        return None
     try:
-        quick = _POD_REVIEW.decode(body)
+        review = decoder.decode(body)
     except _BAD_BYTES:
-        return _decode_slowly(body)
-    request = quick.request
-    if request is None or request.kind != _CORE_POD or not _is_review(quick) or not 0 < len(request.uid) <= MAX_UID_CHARS:
-        del quick, request  # both readings at once would need twice the memory
-        return _decode_slowly(body)
+        return None
+    request = review.request
+    if request is None or request.kind != _CORE_POD or not _is_review(review) or not 0 < len(request.uid) <= MAX_UID_CHARS:
+        return None  # both readings at once would need twice the memory
     return request
 
 
@@ -187,7 +198,7 @@ _KEPT_OPERATIONS, _KEPT_CHARS = 64, 128
 _kept_patch = lru_cache(maxsize=128)(_patch)
 
 
-def _is_review(review: _PodReview | _RawReview) -> bool:
+def _is_review(review: _Review[Any]) -> bool:
     return review.api_version == API_VERSION and review.kind == KIND
 
 
@@ -196,25 +207,46 @@ def decode_final(body: bytes | bytearray) -> FinalRequest:
 
     Raises: MalformedReview, as `decode`
     """
-    if len(body) > LARGE_BYTES:
-        _refuse_crumbs(body)
+    many = len(body) > LARGE_BYTES and _has_many_things(body)
+    if not many and (quick := _decode_quickly(body, _FINAL_POD_REVIEW)) is not None:
+        return quick
+    decoded: Any = stepwise.decode if many else msgspec.json.decode
     try:
         raw = _head(body)
         view: Any = VIEWS.get((raw.kind.group, raw.kind.kind))
-        held, old = (msgspec.json.decode(each, type=view | None) if view else None for each in (raw.object, raw.old_object))
+        held, old = (decoded(each, type=view | None) if view else None for each in (raw.object, raw.old_object))
         return FinalRequest(**_head_fields(raw), user_info=raw.user_info, object=held, old_object=old)
     except _BAD_BYTES as problem:
         raise _unreadable(problem) from problem
 
 
-def _refuse_crumbs(body: bytes | bytearray) -> None:
-    """Raises: MalformedReview, where a large body is made of more objects than an API server would send in it"""
-    most = SPARED_OBJECTS + len(body) // BYTES_FOR_AN_OBJECT
-    if body.count(b"{") + body.count(b"[") <= most:
-        return
-    bare = _STRING.sub(b"", body)  # what stands in strings is no object
-    if (found := bare.count(b"{") + bare.count(b"[")) > most:
-        raise MalformedReview(f"a body of {len(body)} bytes must have at most {most} objects, and has {found}")
+def _has_many_things(body: bytes | bytearray) -> bool:
+    """Whether a large body should not be decoded in one pass.
+
+    Raises: MalformedReview, where it is made of more objects than an API server would send in it
+    """
+    most = min(SPARED_OBJECTS + len(body) // BYTES_FOR_AN_OBJECT, MAX_OBJECTS)
+    objects = body.count(b"{")
+    if objects > most and (objects := _outside_strings(body)) > most:
+        raise MalformedReview(f"a body of {len(body)} bytes must have at most {most} objects, and has {objects}")
+    return objects + body.count(b'"') // 2 > MANY_THINGS
+
+
+_WINDOW_BYTES = 256 << 10
+
+
+def _outside_strings(body: bytes | bytearray) -> int:
+    """How many objects begin in a body: what stands in strings is no object. In steps, as it may be long."""
+    found, at, inside = 0, 0, False
+    while at < len(body):
+        window = bytes(body[at : at + _WINDOW_BYTES])
+        cut = (len(window) - len(window.rstrip(b"\\"))) % 2  # in the middle of an escape
+        at += len(window) + cut
+        bare = window.replace(b"\\\\", b"").replace(b'\\"', b"")  # now every quote begins a string or ends one
+        pieces = bare.split(b'"')
+        found += b"".join(pieces[inside::2]).count(b"{")
+        inside ^= len(pieces) % 2 == 0
+    return found
 
 
 def _unreadable(problem: Exception) -> MalformedReview:
@@ -236,24 +268,24 @@ def _head(body: bytes | bytearray) -> _RawRequest:
     return review.request
 
 
-def _decode_slowly(body: bytes | bytearray) -> Request:
+def _decode_slowly(body: bytes | bytearray, decoded: Any) -> Request:
     try:
-        return _with_objects(_head(body))
+        return _with_objects(_head(body), decoded)
     except _BAD_BYTES as problem:
         raise _unreadable(problem) from problem
 
 
-def _with_objects(raw: _RawRequest) -> Request:
+def _with_objects(raw: _RawRequest, decoded: Any) -> Request:
     group_kind = (raw.kind.group, raw.kind.kind)
     if group_kind == ("", "Pod"):
-        return Request(**_head_fields(raw), object=msgspec.json.decode(raw.object, type=Pod | None))
+        return Request(**_head_fields(raw), object=decoded(raw.object, type=Pod | None))
     view: Any = MUTATED.get(group_kind)
     if view is None:
         return Request(**_head_fields(raw))
     return Request(
         **_head_fields(raw),
-        object=msgspec.json.decode(raw.object, type=view | None),
-        old_object=msgspec.json.decode(raw.old_object, type=view | None),
+        object=decoded(raw.object, type=view | None),
+        old_object=decoded(raw.old_object, type=view | None),
     )
 
 

@@ -1,0 +1,127 @@
+"""Decoding what is long and made of very many things: in short calls, so that other threads come in between.
+
+One call of the decoder holds the interpreter until it is done: half a second for 20 MB of annotations. Here each list that
+is long is taken apart first, and its items are decoded one by one. Of annotations, nothing but those that decide anything
+become objects: a map of short keys would need twenty times its length in memory.
+"""
+
+import re
+from functools import cache
+from typing import Any, TypeVar, cast, get_args, get_origin
+
+import msgspec
+
+from . import names
+from .pods import View
+
+PIECE_BYTES = 256 << 10
+"""Of JSON that is decoded in one call whatever it holds: 10 ms at worst."""
+MAX_ENTRIES = 16 << 10
+"""Of annotations that are all read: the API server takes 256 KiB of keys and values, and they have 16 bytes each then."""
+
+_READ = tuple(b'"' + name.encode() for name in (names.DOMAIN, f'{names.MIRROR_POD}"', f'{names.LAST_APPLIED}"'))
+_OPEN = rb'"[^"\\]*+(?:\\.[^"\\]*+){0,%d}+' % names.MAX_ANNOTATIONS_CHARS
+_ENTRY = re.compile(rb'(%s)"\s*:\s*(%s)' % (_OPEN, _OPEN), re.DOTALL)
+"""A name and a value without their last quotes. Of a value that has more escapes than all annotations may have characters, it
+is so much that the value is too long."""
+_NONE = type(None)
+_NULL = msgspec.Raw(b"null")
+
+T = TypeVar("T")
+Text = bytes | bytearray | msgspec.Raw
+
+
+def decode(text: Text, *, type: type[T]) -> T:  # noqa: A002  (as msgspec calls it)
+    """What `msgspec.json.decode` gives of a view, or of the lists in one.
+
+    Raises: what it raises; where the text is long, the place that it names begins inside
+    """
+    return cast("T", _decoded(text, type))
+
+
+def _decoded(text: Text, kind: Any) -> Any:
+    if _length(text) <= PIECE_BYTES:
+        return msgspec.json.decode(text, type=kind)
+    plain = _plain(kind)
+    if get_origin(plain) is tuple:
+        return _items(text, get_args(plain)[0], kind)
+    if get_origin(plain) is dict:
+        return annotations(text)
+    held = msgspec.json.decode(text, type=_with_raw_lists(plain) | None)
+    return _whole(held, plain) if held is not None else msgspec.json.decode(b"null", type=kind)
+
+
+def _items(text: Text, item: Any, kind: Any) -> Any:
+    waiting = msgspec.json.decode(text, type=list[msgspec.Raw] | None)
+    if waiting is None:
+        return msgspec.json.decode(b"null", type=kind)
+    made = []
+    waiting.reverse()
+    while waiting:  # so that of each item there is the text or the object, not both
+        made.append(_decoded(waiting.pop(), item))
+    return tuple(made)
+
+
+def annotations(text: Text) -> dict[str, str] | None:
+    """The annotations of an object: all of them where they are not very many, and else those that decide anything.
+
+    Of the latter no more than are too many. Go writes the names as they are, so that they are found by their letters.
+    """
+    body = bytes(text)
+    if body[:1] != b"{" or body.count(b'"') <= 4 * MAX_ENTRIES:
+        return msgspec.json.decode(body, type=dict[str, str] | None)
+    found: dict[str, str] = {}
+    for name in _READ:
+        at, rest = body.find(name), names.MAX_ANNOTATIONS + 1
+        while at >= 0 and rest:
+            entry = _ENTRY.match(body, at)
+            begins = body[max(at - 16, 0) : at].rstrip()[-1:] in (b"{", b",")  # else it is a value, or in one
+            if begins and entry is not None:
+                found[msgspec.json.decode(entry[1] + b'"', type=str)] = msgspec.json.decode(entry[2] + b'"', type=str)
+                rest -= 1
+            at = body.find(name, at + 1)
+    return found
+
+
+def _whole(held: Any, kind: type[View]) -> View:
+    """What the view would be, of one whose lists are still text."""
+    made = {}
+    for field in msgspec.structs.fields(kind):
+        value = getattr(held, field.name)
+        if isinstance(value, msgspec.Raw) and field.type is not msgspec.Raw:
+            value = _decoded(value, field.type)
+        elif isinstance(value, _RawLists):
+            value = _whole(value, _plain(field.type))
+        made[field.name] = value
+    return kind(**made)
+
+
+class _RawLists(View, frozen=True):
+    """The base of views whose lists are left as text."""
+
+
+@cache
+def _with_raw_lists(kind: type[View]) -> Any:
+    """The view with text in place of lists and annotations, also in the views that stand in it alone."""
+    fields: list[tuple[str, Any, Any]] = []
+    for field in msgspec.structs.fields(kind):
+        plain, default = _plain(field.type), field.default
+        if get_origin(plain) in (tuple, dict):
+            held: tuple[Any, Any] = msgspec.Raw, _NULL
+        elif isinstance(plain, type) and issubclass(plain, View):
+            inner = _with_raw_lists(plain)
+            held = (inner | None, None) if default is None else (inner, inner())
+        else:
+            held = field.type, default
+        fields.append((field.name, held[0], msgspec.field(default=held[1], name=field.encode_name)))
+    return msgspec.defstruct(kind.__name__, fields, bases=(_RawLists,), frozen=True, gc=False, kw_only=True)
+
+
+def _plain(kind: Any) -> Any:
+    """The type without None."""
+    (plain, *_) = [each for each in get_args(kind) if each is not _NONE] if _NONE in get_args(kind) else [kind]
+    return plain
+
+
+def _length(text: Text) -> int:
+    return len(memoryview(text))
