@@ -8,6 +8,7 @@ ratio that means nothing.
 import asyncio
 import dataclasses
 import gc
+import hashlib
 import json
 import os
 import random
@@ -62,35 +63,69 @@ class Shape:
     annotation: str = "unknown"
     tokens: int = 0
     audiences: int = 0
+    place: str = "containers"
+    devices: int = 0
+    env: int = 0
+    variable: str = "value"
+    text: int = 0
+    letter: str = "plain"
+    owners: int = 0
+    fields: int = 0
+    operation: str = "CREATE"
 
     def body(self) -> bytes:
         """The review."""
         held = self._object()
-        request = {**a_review(held)["request"], **self._request(), "object": held}
+        request = {**a_review(held)["request"], **self._request(), "object": held, "operation": self.operation}
+        if self.operation == "UPDATE":
+            request["oldObject"] = held
         review = {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request}
-        return json.dumps(review, separators=(",", ":")).encode()
+        # As Go writes it.
+        return json.dumps(review, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c").encode()
 
     def _request(self) -> Json:
         groups = {
             "Pod": ("", "pods", ""),
             "Deployment": ("apps", "deployments", ""),
+            "CronJob": ("batch", "cronjobs", ""),
+            "Namespace": ("", "namespaces", ""),
             "TokenRequest": ("authentication.k8s.io", "serviceaccounts", "token"),
         }
         group, resource, sub = groups[self.kind]
         return {
             "kind": {"group": group, "version": "v1", "kind": self.kind},
             "resource": {"group": group, "version": "v1", "resource": resource},
-            "subResource": sub,
+            "subResource": "ephemeralcontainers" if (self.kind, self.operation) == ("Pod", "UPDATE") else sub,
             "userInfo": {"username": "eve", "groups": ["g"] * self.audiences},
         }
 
     def _object(self) -> Json:
         if self.kind == "TokenRequest":
             return {"metadata": {"name": "x"}, "spec": {"audiences": ["x"] * self.audiences, "expirationSeconds": 1 << 33}}
-        pod = {"metadata": {"name": "x", "namespace": "shop", "annotations": self._annotations()}, "spec": self._spec()}
+        metadata = {"name": "x", "namespace": "shop", "annotations": self._annotations(), **self._more_metadata()}
+        if self.kind == "Namespace":
+            return {"metadata": metadata}
+        pod = {"metadata": metadata, "spec": self._spec()}
         if self.kind == "Pod":
             return pod
-        return {"metadata": pod["metadata"], "spec": {"template": {"metadata": {}, "spec": pod["spec"]}}}
+        template = {"template": {"metadata": {"annotations": self._annotations()}, "spec": pod["spec"]}}
+        spec = {"jobTemplate": {"spec": template}} if self.kind == "CronJob" else template
+        return {"metadata": metadata, "spec": spec}
+
+    def _more_metadata(self) -> Json:
+        found: Json = {}
+        if self.owners:
+            found["ownerReferences"] = [
+                {"kind": self._word("k"), "name": self._word(f"{each:x}")} for each in range(self.owners)
+            ]
+        if self.fields:
+            fields: Json = {f"f:{each:x}": {} for each in range(self.fields)}
+            found["managedFields"] = [{"operation": "Apply", "fieldsV1": {"f:metadata": fields}}]
+        return found
+
+    def _word(self, word: str) -> str:
+        """The word in letters of which some are dearer than others."""
+        return word + {"plain": "", "latin": "é", "wide": "文", "widest": "🙂", "escaped": "<", "quoted": '"'}[self.letter]
 
     def _annotations(self) -> Json:
         found: Json = {names.INJECT: "enabled"}
@@ -98,21 +133,45 @@ class Shape:
             found[names.SKIP_CONTAINERS] = ",".join(f"{number:x}" for number in range(self.skips))
         if self.tokens:
             found[names.TOKENS] = ",".join(f"f{number:x}=x" for number in range(self.tokens))
-        prefix = {"unknown": names.DOMAIN, "near": names.INJECT, "other": ""}[self.annotation]
-        return {**found, **{f"{prefix}{number:x}": "" for number in range(self.annotations)}}
+        if self.annotation == "last applied":
+            manifest = {
+                "spec": {"template": {"metadata": {"annotations": {f"{each:x}": "" for each in range(self.annotations)}}}}
+            }
+            return {**found, names.FROM_WORKLOAD: "inject=0", names.LAST_APPLIED: json.dumps(manifest)}
+        if self.text:
+            found["text"] = self._word("") * self.text
+        prefix = {"unknown": names.DOMAIN, "near": names.INJECT, "other": "", "value": ""}[self.annotation]
+        value = {"value": self._word(names.DOMAIN)}.get(self.annotation, "")
+        return {**found, **{self._word(f"{prefix}{number:x}"): value for number in range(self.annotations)}}
 
     def _spec(self) -> Json:
         mounts = [self._mount(number) for number in range(self.mounts)]
+        more: Json = {"volumeMounts": mounts} if mounts else {}
+        if self.devices:
+            more["volumeDevices"] = [{"name": "d", "devicePath": self._word(f"/{each:x}")} for each in range(self.devices)]
+        if self.env:
+            listed = "envFrom" if self.variable == "from" else "env"
+            more[listed] = [self._variable(each) for each in range(self.env)]
         containers = [
-            {**({"name": f"{number:x}"} if self.container == "named" else {}), **({"volumeMounts": mounts} if mounts else {})}
+            {**({"name": self._word(f"{number:x}")} if self.container == "named" else {}), **more}
             for number in range(self.containers)
         ]
-        return {"containers": containers, "volumes": [self._volume(number) for number in range(self.volumes)]}
+        return {"containers": [], self.place: containers, "volumes": [self._volume(number) for number in range(self.volumes)]}
+
+    def _variable(self, number: int) -> Json:
+        name = self._word(f"{number:x}")
+        variables: dict[str, Json] = {
+            "value": {"name": name, "value": self._word("")},
+            "secret": {"name": name, "valueFrom": {"secretKeyRef": {"name": "legacy"}}},
+            "from": {"secretRef": {"name": name}},
+        }
+        return variables[self.variable]
 
     def _mount(self, number: int) -> Json:
         mounts: dict[str, Json] = {
             "empty": {},
-            "other": {"name": "d", "mountPath": f"/{number:x}"},
+            "other": {"name": "d", "mountPath": self._word(f"/{number:x}")},
+            "misspelt": {"name": "d", "mountPath": names.DEFAULT_PATH.replace("/", "/./")},
             "automounted": {"name": "kube-api-access-0", "mountPath": f"/{number:x}"},
             "writable": {"name": "v0", "mountPath": names.DEFAULT_PATH},
         }
@@ -127,6 +186,13 @@ class Shape:
         ]
         volumes: dict[str, Json] = {
             "empty": {},
+            "named": {"name": self._word(f"v{number:x}")},
+            "csi": {"name": self._word(f"{number:x}"), "csi": {}},
+            "secret": {"name": self._word(f"{number:x}"), "secret": {}},
+            "rbd": {"name": self._word(f"{number:x}"), "rbd": {"secretRef": {"name": "legacy"}}},
+            "azureFile": {"name": self._word(f"{number:x}"), "azureFile": {}},
+            "taken": {"name": _taken(names.VOLUME, number)},
+            "taken for tokens": {"name": _taken(names.TOKENS_VOLUME, number)},
             "tokens": {"name": f"v{number:x}", "projected": {"sources": sources}},
             "automounted": {"name": f"kube-api-access-{number:x}", "projected": {"sources": [*shape, *sources]}},
             "ours": {"name": "boundtoken", "projected": {"sources": [*shape, *sources]}},
@@ -145,18 +211,35 @@ class Shape:
         return sources[self.source]
 
 
+def _taken(base: str, number: int) -> str:
+    return f"{base}-{hashlib.sha256(f'{base}/{number}'.encode()).hexdigest()[:8]}" if number else base
+
+
 CHOICES: dict[str, tuple[str, ...]] = {
     "route": ("/mutate", "/validate"),
-    "kind": ("Pod", "Deployment", "TokenRequest"),
+    "kind": ("Pod", "Deployment", "CronJob", "Namespace", "TokenRequest"),
+    "operation": ("CREATE", "UPDATE"),
+    "place": ("containers", "initContainers", "ephemeralContainers"),
+    "variable": ("value", "secret", "from"),
+    "letter": ("plain", "latin", "wide", "widest", "escaped", "quoted"),
     "container": ("named", "empty"),
-    "mount": ("empty", "other", "automounted", "writable"),
-    "volume": ("empty", "tokens", "automounted", "ours", "our tokens"),
+    "mount": ("empty", "other", "misspelt", "automounted", "writable"),
+    "volume": (
+        "empty", "named", "csi", "secret", "rbd", "azureFile", "taken", "taken for tokens", "tokens", "automounted", "ours",
+        "our tokens",
+    ),
     "source": ("empty", "own audience", "foreign", "long", "secret"),
-    "annotation": ("unknown", "near", "other"),
-}
-NUMBERS = ("containers", "mounts", "volumes", "sources", "skips", "annotations", "tokens", "audiences")
+    "annotation": ("unknown", "near", "other", "value", "last applied"),
+}  # fmt: skip
+NUMBERS = (
+    "containers", "mounts", "volumes", "sources", "skips", "annotations", "tokens", "audiences", "devices", "env", "text",
+    "owners", "fields",
+)  # fmt: skip
 MOST_BYTES = 3 << 20
-"""Of a body in the search: what people can send to the API server."""
+"""Of an object in the search: what people can send to the API server."""
+
+MOST_LENGTH = 20 << 20
+"""Of a body: longer ones are not read."""
 
 KNOWN = {
     "4,000 containers and 40,000 names to skip": Shape(containers=4_000, skips=40_000),
@@ -178,6 +261,34 @@ KNOWN = {
     "300,000 empty mounts": Shape("/validate", mounts=300_000, mount="empty"),
     "300,000 empty volumes": Shape("/validate", volumes=300_000, volume="empty"),
     "100,000 annotations of others": Shape("/validate", annotations=100_000, annotation="other"),
+    "250,000 annotations in wide letters": Shape(annotations=250_000, annotation="other", letter="wide"),
+    "the same twice in a workload": Shape(
+        kind="Deployment", operation="UPDATE", annotations=120_000, annotation="other", letter="wide"
+    ),
+    "100,000 annotations that quote ours": Shape(annotations=100_000, annotation="value", letter="quoted"),
+    "an annotation of 2,900,000 escapes": Shape(text=2_900_000, letter="escaped"),
+    "the same, judged": Shape("/validate", text=2_900_000, letter="escaped"),
+    "an annotation of 900,000 wide letters": Shape(text=900_000, letter="wide"),
+    "a manifest of 100,000 annotations in last-applied": Shape(
+        kind="Deployment", operation="UPDATE", annotations=100_000, annotation="last applied"
+    ),
+    "40,000 variables from Secrets": Shape("/validate", env=40_000, variable="secret"),
+    "60,000 Secrets of variables of an init container": Shape("/validate", place="initContainers", env=60_000, variable="from"),
+    "100,000 ephemeral containers": Shape("/validate", operation="UPDATE", place="ephemeralContainers", containers=100_000),
+    "80,000 devices": Shape(devices=80_000, letter="wide"),
+    "a CronJob of 10,000 containers and 1,000 names to skip": Shape(kind="CronJob", containers=10_000, skips=1_000),
+    "80,000 owners": Shape(owners=80_000, letter="wide"),
+    "150,000 managed fields of a workload": Shape(kind="Deployment", operation="UPDATE", fields=150_000),
+    "10,000 volumes of a CSI driver": Shape("/validate", volumes=10_000, volume="csi"),
+    "10,000 volumes of Azure Files": Shape("/validate", volumes=10_000, volume="azureFile"),
+    "60,000 volumes of Secrets": Shape("/validate", volumes=60_000, volume="secret", letter="wide"),
+    "20,000 volumes of RBD": Shape("/validate", volumes=20_000, volume="rbd"),
+    "100,000 volumes of no kind": Shape("/validate", volumes=100_000, volume="named", letter="wide"),
+    "30,000 taken names": Shape(volumes=30_000, volume="taken"),
+    "30,000 taken names of the second volume": Shape(volumes=30_000, volume="taken for tokens", tokens=1),
+    "200,000 annotations of a namespace": Shape(
+        "/validate", "Namespace", operation="UPDATE", annotations=200_000, annotation="other", letter="wide"
+    ),
 }
 """What attacks sent, by what it is."""
 
@@ -269,7 +380,7 @@ def search(seconds: float, seed: int, say: Callable[[str], object]) -> dict[str,
             continue
         found = Measured(shape, handle, rounds=1, memory=chance.random() < 0.5)
         for what, ratio in (("CPU", found.cpu_ratio), ("memory", found.memory_ratio)):
-            if ratio <= worst.get(what, (0.0,))[0]:
+            if ratio <= worst.get(what, (0.0,))[0] or found.length > MOST_LENGTH:
                 continue
             again = Measured(shape, handle)
             surely = {"CPU": again.cpu_ratio, "memory": again.memory_ratio}[what]
@@ -280,8 +391,10 @@ def search(seconds: float, seed: int, say: Callable[[str], object]) -> dict[str,
 
 
 def _length(shape: Shape) -> int:
-    containers = shape.containers * (12 + shape.mounts * 20)
-    return containers + shape.volumes * (60 + 60 * shape.sources) + 9 * (shape.skips + shape.tokens) + 20 * shape.annotations
+    """About how long the object is in JSON, in which `<` is one byte."""
+    container = 12 + shape.mounts * 20 + shape.devices * 28 + shape.env * 22
+    length = shape.containers * container + shape.volumes * (20 + 60 * shape.sources) + 9 * (shape.skips + shape.tokens)
+    return length + 9 * (shape.annotations + shape.fields) + 25 * shape.owners + shape.text + 4 * shape.audiences
 
 
 def _changed(shape: Shape, chance: random.Random) -> Shape:

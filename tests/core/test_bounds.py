@@ -1,12 +1,16 @@
 """Every list and every text has a bound: what is beyond it is said, and costs nothing."""
 
+import hashlib
 import json
+import re
 import time
+from collections.abc import Callable
 from typing import Any
 
 import jsonpatch
 import pytest
 
+from tests.bench import worst
 from tests.pods import Json, a_container, a_namespace, a_pod, a_request, a_review, automounted, patch_of
 from webhook.core import admission, enforcement, names, patch, policy, review, text
 from webhook.core.admission import Verdict
@@ -280,3 +284,38 @@ def test_one_container_of_very_many_mounts_is_no_way_around_it() -> None:
     verdict = admission.judge(a_request(pod), ClusterLayer(), a_namespace(inject="enabled", automount="disabled"))
     assert verdict.reason == "rewritten"
     assert len(verdict.operations) < 5
+
+
+def test_names_of_ours_that_are_taken_one_after_the_other_cost_nothing() -> None:
+    taken = [names.VOLUME, *(f"{names.VOLUME}-{hashed(f'{names.VOLUME}/{number}')}" for number in range(1, 30_000))]
+    request = a_request(a_pod(volumes=[{"name": name, "emptyDir": {}} for name in taken]))
+    start = time.process_time()
+    verdict = admission.judge(request, ClusterLayer(), a_namespace(inject="enabled", automount="disabled"))
+    assert time.process_time() - start < 0.06  # trying each of them takes 0.1 s
+    again = admission.judge(request, ClusterLayer(), a_namespace(inject="enabled", automount="disabled"))
+    assert again.operations == verdict.operations
+    (ours,) = [each.value["name"] for each in verdict.operations if each.path == "/spec/volumes/-"]
+    assert ours not in taken
+    assert re.fullmatch("boundtoken-[0-9a-f]{8}", ours)
+
+
+def hashed(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+@pytest.mark.parametrize("kind", ["secret", "azureFile", "rbd"])
+def test_what_volumes_take_from_secrets_is_found_fast(kind: str) -> None:
+    body = worst.Shape("/validate", volumes=10_000, volume=kind).body()
+    namespace, legacy = a_namespace(enforce="strict"), frozenset({"other"})
+    ours = fastest(lambda: enforcement.judge(review.decode_final(body), ClusterLayer(), namespace, legacy))
+    assert ours < 4 * fastest(lambda: json.loads(body))  # it was up to 5.8 times
+
+
+def fastest(work: Callable[[], object]) -> float:
+    """Seconds of CPU, at best of a few rounds."""
+    took = []
+    for _ in range(7):
+        start = time.process_time()
+        work()
+        took.append(time.process_time() - start)
+    return min(took)

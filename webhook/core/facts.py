@@ -43,10 +43,8 @@ class Facts:
 
 def _secrets(pod: FinalPod) -> Iterator[tuple[str, Place, str]]:
     for volume in pod.spec.volumes or ():
-        if volume.is_plain:
-            continue
         for field, secret in volume.secrets:
-            yield f"{VOLUMES}.{field}", ("volume", volume.name), secret
+            yield field, ("volume", volume.name), secret
     for kind, container in pod.spec.everyone():
         if not container.env and not container.env_from:
             continue

@@ -64,29 +64,27 @@ class FinalVolume(Volume, frozen=True):
         return (self.projected.sources or ()) if self.projected is not None else ()
 
     @property
-    def is_plain(self) -> bool:
-        """Whether it holds nothing that is judged, as most do."""
-        return msgspec.structs.astuple(self).count(None) == len(self.__struct_fields__) - 1
-
-    @property
-    def secrets(self) -> Iterator[tuple[str, str]]:
-        """Every Secret that it takes something from: the field below the volume that names it, and the name.
+    def secrets(self) -> list[tuple[str, str]]:
+        """Every Secret that it takes something from: the field that names it, and the name.
 
         Source: pkg/api/v1/pod VisitPodSecretNames
         """
+        found: list[tuple[str, str]] = []
         if self.secret is not None:
-            yield "secret.secretName", self.secret.secret_name
-        for source in self.final_sources:
-            if source.secret is not None:
-                yield "projected.sources.secret.name", source.secret.name
+            found.append(("spec.volumes.secret.secretName", self.secret.secret_name))
+        if self.projected is not None:
+            sources = [source.secret.name for source in self.final_sources if source.secret is not None]
+            found += [("spec.volumes.projected.sources.secret.name", name) for name in sources]
         if self.azure_file is not None:
-            yield "azureFile.secretName", self.azure_file.secret_name
+            found.append(("spec.volumes.azureFile.secretName", self.azure_file.secret_name))
         if self.csi is not None and self.csi.node_publish_secret_ref is not None:
-            yield "csi.nodePublishSecretRef.name", self.csi.node_publish_secret_ref.name
-        for attribute, kind in WITH_SECRET_REF.items():
-            user: SecretUser | None = getattr(self, attribute)
-            if user is not None and user.secret_ref is not None:
-                yield f"{kind}.secretRef.name", user.secret_ref.name
+            found.append(("spec.volumes.csi.nodePublishSecretRef.name", self.csi.node_publish_secret_ref.name))
+        users = (self.cephfs, self.cinder, self.flex_volume, self.iscsi, self.rbd, self.scale_io, self.storageos)
+        if users != _NO_USERS:
+            for field, user in zip(_SECRET_REFS, users, strict=True):
+                if user is not None and user.secret_ref is not None:
+                    found.append((field, user.secret_ref.name))
+        return found
 
     @property
     def tokens(self) -> Iterator[TokenSource]:
@@ -94,16 +92,10 @@ class FinalVolume(Volume, frozen=True):
         return (source.service_account_token for source in self.final_sources if source.service_account_token is not None)
 
 
-WITH_SECRET_REF = {
-    "cephfs": "cephfs",
-    "cinder": "cinder",
-    "flex_volume": "flexVolume",
-    "iscsi": "iscsi",
-    "rbd": "rbd",
-    "scale_io": "scaleIO",
-    "storageos": "storageos",
-}
-"""The kinds of volumes that have a `secretRef`: attribute and field."""
+WITH_SECRET_REF = ("cephfs", "cinder", "flexVolume", "iscsi", "rbd", "scaleIO", "storageos")
+"""The kinds of volumes that have a `secretRef`."""
+_SECRET_REFS = tuple(f"spec.volumes.{kind}.secretRef.name" for kind in WITH_SECRET_REF)
+_NO_USERS = (None,) * len(WITH_SECRET_REF)
 
 
 class FinalMount(Mount, frozen=True):

@@ -156,6 +156,8 @@ class _Scene:
                     self.automounted.append(at)
             elif name.startswith(names.VOLUME):
                 name_is_free = False
+                if volume.projected is None:
+                    continue
                 if volumes.is_ours(volume):
                     self.ours.append(at)
                 elif volumes.is_our_tokens(volume):

@@ -190,7 +190,7 @@ RULES = (
             "spec.volumes[*].projected.sources[*].secret.name",
             "spec.volumes[*].azureFile.secretName",
             "spec.volumes[*].csi.nodePublishSecretRef.name",
-            "spec.volumes[*].{" + ",".join(finals.WITH_SECRET_REF.values()) + "}.secretRef.name",
+            "spec.volumes[*].{" + ",".join(finals.WITH_SECRET_REF) + "}.secretRef.name",
             "spec.{containers,initContainers,ephemeralContainers}[*].env[*].valueFrom.secretKeyRef.name",
             "spec.{containers,initContainers,ephemeralContainers}[*].envFrom[*].secretRef.name",
         ),

@@ -55,10 +55,11 @@ def _items(text: Text, item: Any, kind: Any) -> Any:
     waiting = msgspec.json.decode(text, type=list[msgspec.Raw] | None)
     if waiting is None:
         return msgspec.json.decode(b"null", type=kind)
-    made = []
+    made, decoded = [], msgspec.json.Decoder(item).decode
     waiting.reverse()
     while waiting:  # so that of each item there is the text or the object, not both
-        made.append(_decoded(waiting.pop(), item))
+        each = waiting.pop()
+        made.append(decoded(each) if len(memoryview(each)) <= PIECE_BYTES else _decoded(each, item))
     return tuple(made)
 
 

@@ -5,7 +5,7 @@ A volume that somebody else calls `boundtoken` is never ours, and never touched.
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Literal
 
 from . import names, patch, pieces, pods
@@ -16,11 +16,15 @@ from .wishes import Locks, Token
 _OURS = re.compile(re.escape(names.VOLUME) + r"(-[0-9a-f]{8})?")
 _OUR_TOKENS = re.compile(re.escape(names.TOKENS_VOLUME) + r"(-[0-9a-f]{8})?")
 
+FORESEEN = 8
+"""Names of a volume that depend on nothing but their number."""
+
 
 def is_ours(volume: Volume) -> bool:
     """Whether it is our main volume: by name and shape together, so that a foreign `boundtoken` stays foreign."""
-    name = volume.name
-    return name.startswith(names.VOLUME) and _OURS.fullmatch(name) is not None and pods.gives_api_access(volume)
+    if volume.projected is None or not volume.name.startswith(names.VOLUME):
+        return False
+    return _OURS.fullmatch(volume.name) is not None and pods.gives_api_access(volume)
 
 
 def carries_ours(pod: Pod, *, tokens: bool) -> bool:
@@ -33,19 +37,24 @@ def carries_ours(pod: Pod, *, tokens: bool) -> bool:
 
 def is_our_tokens(volume: Volume) -> bool:
     """Whether it is our second volume, of further tokens."""
+    if volume.projected is None or not volume.name.startswith(names.TOKENS_VOLUME):
+        return False
     return _OUR_TOKENS.fullmatch(volume.name) is not None and pods.gives_only_tokens(volume)
 
 
-def free_name(base: str, volumes: Iterable[Volume]) -> str:
+def free_name(base: str, volumes: tuple[Volume, ...]) -> str:
     """`base`, or `base-<8 hex digits>` where a foreign volume has that name; the same for the same pod, always.
 
-    Why a hash and nothing random: a second call must find the name of the first.
+    Why a hash and nothing random: a second call must find the name of the first. Where somebody has taken one after the
+    other, the hash is of all names, which nobody can foresee and take as well.
     """
     taken = {volume.name for volume in volumes}
-    name, attempt = base, 0
+    name, attempt, more = base, 0, ""
     while name in taken:
         attempt += 1
-        name = f"{base}-{hashlib.sha256(f'{base}/{attempt}'.encode()).hexdigest()[:8]}"
+        if attempt == FORESEEN:
+            more = ",".join(volume.name for volume in volumes)
+        name = f"{base}-{hashlib.sha256(f'{base}/{attempt}{more}'.encode(errors='replace')).hexdigest()[:8]}"
     return name
 
 
