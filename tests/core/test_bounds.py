@@ -201,6 +201,16 @@ def test_a_pod_of_very_many_containers_gets_our_lifetime_where_its_token_stands(
     assert (again.reason, again.operations) == ("rewritten", ())
 
 
+@pytest.mark.parametrize("containers", range(509, 516))
+def test_a_second_call_finds_as_many_changes_as_the_first(containers: int) -> None:
+    """Whatever the first did to the volumes."""
+    pod = automounted(a_pod(*(a_container(f"c{number}") for number in range(containers))))
+    namespace = a_namespace(inject="enabled", automount="disabled", audience="vault")
+    first = admission.judge(a_request(pod), ClusterLayer(), namespace)
+    once = jsonpatch.apply_patch(pod, patch_of(first))
+    assert admission.judge(a_request(once), ClusterLayer(), namespace).operations == ()
+
+
 def test_a_pod_of_250_containers_is_injected_whole() -> None:
     pod = a_pod(*(a_container(f"c{number}") for number in range(250)))
     verdict = admission.judge(a_request(pod), ClusterLayer(), a_namespace(inject="enabled", automount="disabled"))

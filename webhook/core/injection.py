@@ -54,7 +54,9 @@ def plan(pod: Pod, policy: TokenPolicy, locks: Locks) -> tuple[list[Operation], 
 
 
 class _TooManyChanges(Exception):
-    """More operations than a pod may need."""
+    """More operations on mounts than a pod may need. Those on volumes do not count: what the first call does to them, a
+    second does not find any more, and must come to the same end.
+    """
 
 
 def _where_they_stand(pod: Pod, policy: TokenPolicy, locks: Locks) -> tuple[list[Operation], Result, tuple[str, ...]]:
@@ -76,8 +78,9 @@ def _planned(pod: Pod, policy: TokenPolicy, locks: Locks) -> tuple[list[Operatio
     operations = scene.let_go(locks) if scene.our_tokens or not policy.inject else []
     operations += scene.kept_volumes()
     operations += tokens.sources
+    mark = len(operations)
     used, tokens_used = _mounts(scene, tokens, operations)
-    if len(operations) > names.MAX_OPERATIONS:
+    if len(operations) - mark > names.MAX_OPERATIONS:
         raise _TooManyChanges
     if scene.removed:
         operations += [patch.remove(f"/spec/volumes/{at}") for at in sorted(scene.removed, reverse=True)]
@@ -334,7 +337,7 @@ def _mounts(  # noqa: C901, PLR0912  (one loop, as most of the time goes here)
             if lacks or lacks_tokens:
                 operations += scene.new_mounts(kind, index, container, further if lacks_tokens else "", lacks=lacks)
                 used, tokens_used = used or lacks, tokens_used or lacks_tokens
-            if scene.is_large and len(operations) > names.MAX_OPERATIONS:
+            if scene.is_large and len(operations) - mark > names.MAX_OPERATIONS:
                 raise _TooManyChanges
     return used, tokens_used
 

@@ -75,9 +75,8 @@ def annotations(text: Text) -> dict[str, str] | None:
     for name in _READ:
         at, rest = body.find(name), names.MAX_ANNOTATIONS + 1
         while at >= 0 and rest:
-            entry = _ENTRY.match(body, at)
             begins = body[max(at - 16, 0) : at].rstrip()[-1:] in (b"{", b",")  # else it is a value, or in one
-            if begins and entry is not None:
+            if begins and (entry := _ENTRY.match(body, at)) is not None:
                 found[msgspec.json.decode(entry[1] + b'"', type=str)] = msgspec.json.decode(entry[2] + b'"', type=str)
                 rest -= 1
             at = body.find(name, at + 1)
