@@ -1,5 +1,6 @@
 """Generated pods and annotations, aimed at what decides: names near ours, shapes near the plugin's, values at each limit."""
 
+import copy
 from typing import Any
 
 from hypothesis import strategies as st
@@ -121,9 +122,65 @@ def _container(name: str) -> st.SearchStrategy[Json]:
     return st.builds(build, pairs, extras)
 
 
+SIZES = (65, 257, 513, 1_030)
+"""Of a big pod: on both sides of each bound."""
+
+
+def _containers(pod: Json, number: int, field: str) -> None:
+    like = pod["spec"]["containers"][0]
+    new = [{**copy.deepcopy(like), "name": f"{field[0]}{each}"} for each in range(number)]
+    pod["spec"][field] = [*(pod["spec"].get(field) or []), *new]
+
+
+def _mounts(pod: Json, number: int, volume: str) -> None:
+    container = pod["spec"]["containers"][-1]
+    new = [{"name": volume, "mountPath": f"/m{each}", "readOnly": True} for each in range(number)]
+    container["volumeMounts"] = [*(container.get("volumeMounts") or []), *new]
+
+
+def _volumes(pod: Json, number: int, shape: Json, prefix: str) -> None:
+    new = [{**copy.deepcopy(shape), "name": f"{prefix}{each:08x}"} for each in range(number)]
+    pod["spec"]["volumes"] = [*(pod["spec"].get("volumes") or []), *new]
+
+
+def _sources(pod: Json, number: int, source: Json) -> None:
+    for volume in pod["spec"].get("volumes") or []:
+        if (volume.get("projected") or {}).get("sources"):
+            volume["projected"] = {
+                "sources": [*volume["projected"]["sources"], *(copy.deepcopy(source) for _ in range(number))]
+            }
+
+
+def _annotations(pod: Json, given: dict[str, str]) -> None:
+    pod["metadata"]["annotations"] = {**(pod["metadata"].get("annotations") or {}), **given}
+
+
+GROWTH: list[Any] = [
+    lambda pod, number: _containers(pod, number, "containers"),
+    lambda pod, number: _containers(pod, number, "initContainers"),
+    lambda pod, number: _mounts(pod, number, AUTOMOUNTED),
+    lambda pod, number: _mounts(pod, number, "boundtoken"),
+    lambda pod, number: _volumes(pod, number, {"emptyDir": {}}, "v"),
+    lambda pod, number: _volumes(pod, number, {"emptyDir": {}}, "boundtoken-"),
+    lambda pod, number: _volumes(pod, number, api_access("x"), "kube-api-access-"),
+    lambda pod, number: _volumes(pod, number, api_access("x", audience="z"), "boundtoken-"),
+    lambda pod, number: _sources(pod, number, further),
+    lambda pod, number: _sources(pod, number, {"serviceAccountToken": {"path": "t", "audience": "z"}}),
+    lambda pod, number: _annotations(pod, {names.SKIP_CONTAINERS: ",".join(f"c{each}" for each in range(number))}),
+    lambda pod, number: _annotations(pod, {names.TOKENS: ",".join(f"f{each}=x" for each in range(number // 8))}),
+    lambda pod, number: _annotations(pod, {f"{names.DOMAIN}x{each}": "y" for each in range(number)}),
+    lambda pod, number: _annotations(pod, {names.STATUS: "x" * number * 300}),
+    lambda pod, number: _annotations(pod, {f"é{each}": "y" for each in range(number * 20)}),
+]
+"""What makes a pod big, in one way each."""
+
+
 @st.composite
 def pods(draw: st.DrawFn) -> Json:
-    """A pod as somebody may post it: with our names, the plugin's names, absent and null lists, fields nobody knows."""
+    """A pod as somebody may post it: with our names, the plugin's names, absent and null lists, fields nobody knows.
+
+    One in nine is big: few, because each takes as long as a hundred small ones.
+    """
     volumes = [draw(_volume(name)) for name in draw(st.lists(st.sampled_from(VOLUMES), unique=True, max_size=4))]
     spec: Json = {"containers": [draw(_container(name)) for name in ("app", "side")[: draw(st.integers(1, 2))]]}
     spec |= draw(st.sampled_from([{}, {"volumes": None}])) if not volumes else {"volumes": volumes}
@@ -135,7 +192,10 @@ def pods(draw: st.DrawFn) -> Json:
     metadata: Json = {"name": "web"}
     metadata |= draw(st.sampled_from([{}, {"annotations": None}, {"annotations": {}}]))
     own = draw(annotations)
-    return {"metadata": metadata | ({"annotations": own} if own else {}), "spec": spec, "status": {}}
+    pod = {"metadata": metadata | ({"annotations": own} if own else {}), "spec": spec, "status": {}}
+    for number in draw(st.sampled_from([[]] * 25 + [[0], [1], [0, 1]])):  # another way each time, as names are given once
+        draw(st.sampled_from(GROWTH[number::2]))(pod, draw(st.sampled_from(SIZES)))
+    return pod
 
 
 anything: st.SearchStrategy[Any] = st.recursive(

@@ -5,6 +5,7 @@ import posixpath
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -23,6 +24,7 @@ from webhook.errors import MalformedReview
 settings.register_profile("laws", deadline=None, max_examples=100)
 settings.load_profile("laws")
 CLUSTER = ClusterLayer()
+pytestmark = pytest.mark.filterwarnings("ignore::hypothesis.errors.HypothesisWarning")  # a big pod that fails has a long repr
 
 
 def judged(pod: Json, namespace: NamespaceLayer) -> Verdict:
@@ -39,6 +41,11 @@ def after(pod: Json, namespace: NamespaceLayer) -> Json:
 
 def policy_of(pod: Json, namespace: NamespaceLayer) -> TokenPolicy:
     return policy.resolve(namespace, pod["metadata"].get("annotations") or {}).policy
+
+
+def is_too_big(pod: Json, namespace: NamespaceLayer) -> bool:
+    """Whether its mounts stay as they are, because they are too many."""
+    return any("would need more than" in warning for warning in judged(pod, namespace).warnings)
 
 
 def without_our_places(pod: Json) -> Json:
@@ -96,6 +103,8 @@ def test_a_container_added_to_our_result_gets_its_mount_and_nothing_else_changes
         return
     late = copy.deepcopy(once)
     late["spec"]["containers"].append(a_container("late"))
+    if is_too_big(late, namespace):
+        return
     result = after(late, namespace)
     added = mounts(result).pop("late")
     assert [path for _, path in added] == [held.mount_path] + [names.TOKENS_PATH] * bool(held.tokens)
@@ -136,7 +145,7 @@ def test_no_year_is_left_where_injection_holds(pod: Json, given_: dict[str, str]
     namespace = settled(given_)
     held = policy_of(pod, namespace)
     verdict = judged(pod, namespace)
-    if verdict.reason not in ("injected", "rewritten"):
+    if verdict.reason not in ("injected", "rewritten") or is_too_big(pod, namespace):
         return
     result = applied(pod, verdict)
     skipped = {name for each, pairs in mounts(result).items() if each in held.skip_containers for name, _ in pairs}
