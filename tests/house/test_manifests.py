@@ -14,8 +14,8 @@ from webhook.cli import export
 from webhook.cli.main import parser
 from webhook.core import admission_policies, names, request_policies, rules
 from webhook.core.admission import REASONS
+from webhook.core.kinds import RESOURCES, WORKLOADS
 from webhook.core.policy import ClusterLayer
-from webhook.core.review import MUTATED
 from webhook.pki.store import KINDS, SECRET
 
 ROOT = Path(__file__).parents[2]
@@ -161,8 +161,16 @@ def test_the_webhook_is_asked_about_the_token_requests_that_the_policy_judges() 
 
 def test_the_rules_ask_about_what_the_code_looks_at() -> None:
     mutated = asked(webhook("workloads.boundtoken.dev"))
-    assert mutated == {(group, kind.lower() + "s") for group, kind in MUTATED}
+    assert mutated == {(each.group, each.resource) for each in WORKLOADS}
     assert asked(webhook("templates.boundtoken.dev", "ValidatingWebhookConfiguration")) == mutated
+    everything = {resource for entry in [*JUDGING, webhook("pods.boundtoken.dev")] for _, resource in asked(entry)}
+    assert everything | {resource for _, resource in mutated} == RESOURCES
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/contract.md"])
+def test_the_documents_name_every_workload_kind(page: str) -> None:
+    text = (ROOT / page).read_text()
+    assert [each.kind for each in WORKLOADS if each.kind not in text] == []
 
 
 def test_rbac_names_exactly_what_the_client_calls() -> None:

@@ -19,6 +19,7 @@ from typing import Literal, get_args
 import msgspec
 
 from . import injection, names, patch, policy, volumes, workloads
+from .kinds import IMMUTABLE, OWNED
 from .patch import Operation
 from .pods import CronJob, Pod, Workload
 from .policy import ClusterLayer, Fault, NamespaceLayer, Resolution
@@ -101,7 +102,9 @@ def _untouched(request: Request, cluster: ClusterLayer) -> Reason | None:  # noq
     if held is None or request.sub_resource or request.operation not in ("CREATE", "UPDATE"):
         return "not-a-pod-create"
     is_pod = isinstance(held, Pod)
-    if request.operation == "UPDATE" and (is_pod or request.kind.kind == "Job"):  # both are immutable where it matters
+    if request.operation == "UPDATE" and (
+        is_pod or (request.kind.group, request.kind.kind) in IMMUTABLE
+    ):  # both are immutable where it matters
         return "not-a-pod-create"
     if is_pod and names.MIRROR_POD in (held.metadata.annotations or ()):
         return "mirror-pod"
@@ -111,7 +114,7 @@ def _untouched(request: Request, cluster: ClusterLayer) -> Reason | None:  # noq
         return "excluded-namespace"
     if is_pod:
         return None
-    if request.kind.kind in ("ReplicaSet", "Job") and held.metadata.controller is not None:
+    if (request.kind.group, request.kind.kind) in OWNED and held.metadata.controller is not None:
         return "left-to-owner"
     return None
 

@@ -220,19 +220,6 @@ class UserInfo(View, frozen=True):
 
 Judged = FinalPod | FinalWorkload | TokenRequest | Secret | Namespace
 
-VIEWS: dict[tuple[str, str], type[Judged]] = {
-    ("", "Pod"): FinalPod,
-    ("apps", "Deployment"): FinalWorkload,
-    ("apps", "StatefulSet"): FinalWorkload,
-    ("apps", "DaemonSet"): FinalWorkload,
-    ("apps", "ReplicaSet"): FinalWorkload,
-    ("batch", "Job"): FinalWorkload,
-    ("batch", "CronJob"): FinalWorkload,
-    ("authentication.k8s.io", "TokenRequest"): TokenRequest,
-    ("", "Secret"): Secret,
-    ("", "Namespace"): Namespace,
-}
-
 
 def brought_by(pod: FinalPod, old: FinalPod) -> FinalPod:
     """What an update of `pods/ephemeralcontainers` adds: its new containers, and the volumes that they mount.

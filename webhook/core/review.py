@@ -14,22 +14,14 @@ import msgspec
 
 from ..errors import MalformedReview
 from . import stepwise
-from .finals import VIEWS, FinalPod, Judged, UserInfo
+from .finals import FinalPod, Judged, UserInfo
+from .kinds import MUTATED, VIEWS
 from .patch import Operation
 from .pods import CronJob, Pod, View, Workload
 
 Asked = TypeVar("Asked", bound="_Head")
 API_VERSION = "admission.k8s.io/v1"
 KIND = "AdmissionReview"
-
-MUTATED: dict[tuple[str, str], type[Workload | CronJob]] = {
-    ("apps", "Deployment"): Workload,
-    ("apps", "StatefulSet"): Workload,
-    ("apps", "DaemonSet"): Workload,
-    ("apps", "ReplicaSet"): Workload,
-    ("batch", "Job"): Workload,
-    ("batch", "CronJob"): CronJob,
-}
 
 
 class GroupKind(View, frozen=True):

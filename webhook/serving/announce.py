@@ -14,6 +14,7 @@ from ..core.admission import Outcome, Reason, Verdict
 from ..core.demands import LEVELS, MODES
 from ..core.enforcement import Decision, Judgement
 from ..core.finals import FinalWorkload
+from ..core.kinds import RESOURCES
 from ..core.pods import Metadata
 from ..core.review import FinalRequest, Request
 
@@ -22,12 +23,6 @@ GATHER_SECONDS = 0.02
 GATHER_REVIEWS = 64
 """At most so many wait: telling them takes a tenth of a millisecond."""
 OPERATIONS = frozenset({"CREATE", "UPDATE", "DELETE", "CONNECT"})
-RESOURCES = frozenset(
-    {
-        "pods", "deployments", "statefulsets", "daemonsets", "replicasets", "jobs", "cronjobs", "pods/ephemeralcontainers",
-        "namespaces", "secrets", "serviceaccounts/token",
-    }
-)  # fmt: skip
 JUDGED = {("CREATE", "pods"), ("UPDATE", "pods/ephemeralcontainers"), ("CREATE", "workloads"), ("UPDATE", "workloads")}
 for _operation, _resource in JUDGED:
     for _decision, _mode, _level in itertools.product(get_args(Decision), MODES, LEVELS[1:]):

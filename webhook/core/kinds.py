@@ -1,0 +1,57 @@
+"""The kinds that reviews are about: the one table that decoding, rules, metrics and the manifests' test follow.
+
+A workload kind is added here, in both webhook configurations and in the README; a test names what is missing.
+"""
+
+from typing import NamedTuple
+
+from . import finals
+from .finals import FinalWorkload, Judged
+from .pods import CronJob, Workload
+
+
+class WorkloadKind(NamedTuple):
+    """A kind with a pod template.
+
+    `view` is how injection reads it, `final_view` how enforcement does; `is_owned` where another workload usually made it, so
+    that its annotations are its owner's affair; `is_immutable` where the template cannot change once it is there.
+    """
+
+    group: str
+    kind: str
+    resource: str
+    view: type[Workload | CronJob] = Workload
+    final_view: type[FinalWorkload] = FinalWorkload
+    is_owned: bool = False
+    is_immutable: bool = False
+
+
+WORKLOADS = (
+    WorkloadKind("apps", "Deployment", "deployments"),
+    WorkloadKind("apps", "StatefulSet", "statefulsets"),
+    WorkloadKind("apps", "DaemonSet", "daemonsets"),
+    WorkloadKind("apps", "ReplicaSet", "replicasets", is_owned=True),
+    WorkloadKind("batch", "Job", "jobs", is_owned=True, is_immutable=True),
+    WorkloadKind("batch", "CronJob", "cronjobs", view=CronJob),
+)
+OTHERS: dict[tuple[str, str], tuple[str, type[Judged]]] = {
+    ("", "Pod"): ("pods", finals.FinalPod),
+    ("authentication.k8s.io", "TokenRequest"): ("serviceaccounts/token", finals.TokenRequest),
+    ("", "Secret"): ("secrets", finals.Secret),
+    ("", "Namespace"): ("namespaces", finals.Namespace),
+}
+"""What else is judged: the resource, and how it is read."""
+
+MUTATED = {(each.group, each.kind): each.view for each in WORKLOADS}
+"""How injection reads a workload; pods have a way of their own."""
+VIEWS: dict[tuple[str, str], type[Judged]] = {
+    **{(each.group, each.kind): each.final_view for each in WORKLOADS},
+    **{kind: view for kind, (_, view) in OTHERS.items()},
+}
+"""How enforcement reads what it judges."""
+RESOURCES = frozenset(
+    {"pods/ephemeralcontainers", *(each.resource for each in WORKLOADS), *(resource for resource, _ in OTHERS.values())}
+)
+"""What a review may be about, as metrics call it."""
+OWNED = frozenset((each.group, each.kind) for each in WORKLOADS if each.is_owned)
+IMMUTABLE = frozenset((each.group, each.kind) for each in WORKLOADS if each.is_immutable)
