@@ -1,6 +1,7 @@
 """The command as people use it: results on standard output, all else on standard error, exit codes that mean one thing."""
 
 import json
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -97,18 +98,20 @@ def test_standalone_listens_on_loopback() -> None:
 
 
 @pytest.mark.parametrize(
-    "flags",
+    ("flags", "fault"),
     [
-        {**TLS, "standalone": ["x"]},
-        {"standalone": ["x"], "kubeconfig": "k"},
-        {**TLS, "ca_out": "c"},
-        {"webhook_configurations": ","},
-        {"leaf_life": "200d"},
-        {"ca_life": "1y"},
+        ({**TLS, "standalone": ["x"]}, "--standalone makes its own certificate"),
+        ({"standalone": ["x"], "kubeconfig": "k"}, "--standalone needs no cluster"),
+        ({"standalone": ["x"], "legacy_tokens": "on"}, "--standalone has no Secrets: leave out --legacy-tokens"),
+        ({**TLS, "ca_out": "c"}, "--ca-out goes with --standalone"),
+        ({"tls_cert": "a"}, "--tls-cert and --tls-key must be given together"),
+        ({"webhook_configurations": ","}, "must be names, separated by commas"),
+        ({"leaf_life": "200d"}, "--leaf-life must be at most a third of --ca-life"),
+        ({"ca_life": "1y"}, "must be a whole number of s, m, h or d"),
     ],
 )
-def test_flags_that_exclude_each_other_are_refused(flags: dict[str, object]) -> None:
-    with pytest.raises(BadInput):
+def test_flags_that_exclude_each_other_are_refused(flags: dict[str, object], fault: str) -> None:
+    with pytest.raises(BadInput, match=re.escape(fault)):
         config.resolve(flags, {})
 
 

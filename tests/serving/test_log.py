@@ -12,8 +12,12 @@ from pathlib import Path
 import pytest
 
 from tests.pods import Json
-from webhook.log import MAX_EVENTS, MAX_LINE_BYTES, STRANGERS_LINES, Log
+from tests.serving.service import REVIEW
+from webhook.core import review
+from webhook.core.admission import Verdict
+from webhook.log import MAX_EVENTS, MAX_LINE_BYTES, STRANGERS_LINES, Level, Log
 from webhook.log_writer import MAX_WAITING_BYTES, Writer
+from webhook.serving.announce import Announcer
 
 LINE = b'{"event":"review"}' + b" " * 1000 + b"\n"
 
@@ -164,3 +168,12 @@ def test_many_events_are_no_way_around_the_bound(monkeypatch: pytest.MonkeyPatch
     for number in range(1000):
         log.stranger("warning", f"event {number}")
     assert len(lines) == MAX_EVENTS + STRANGERS_LINES
+
+
+@pytest.mark.parametrize(("level", "told"), [("info", 1), ("warning", 0)])
+def test_the_level_holds_for_reviews_as_well(level: Level, told: int) -> None:
+    lines: list[bytes] = []
+    announcer = Announcer(Log(level, lines.append), lambda _, __: None)
+    announcer.tell(review.decode(json.dumps(REVIEW).encode()), Verdict("not-requested", "unchanged"), 0.001)
+    announcer.flush()
+    assert len(lines) == told
