@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import json
+import resource
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -16,6 +18,7 @@ import pytest
 
 from tests.pods import a_pod, a_review
 from tests.serving.service import REVIEW, Running, eventually, running
+from tests.serving.test_service import process
 from webhook.serving import app
 from webhook.serving import held as held_module
 from webhook.serving.connection import Connections
@@ -395,3 +398,24 @@ async def _livez(port: int) -> int:
     timeout = aiohttp.ClientTimeout(total=3)
     async with aiohttp.ClientSession(timeout=timeout) as session, session.get(f"http://127.0.0.1:{port}/livez") as answer:
         return answer.status
+
+
+def test_a_newcomer_finds_room_where_the_last_descriptor_is_taken(tmp_path: Path) -> None:
+    """Whatever else took them: the limit is lowered under the running process to what idle clients hold."""
+    with process(tmp_path) as (started, port, _), contextlib.ExitStack() as stack:
+        trust = ssl.create_default_context(cafile=str(tmp_path / "ca.crt"))
+
+        def connect(address: str) -> ssl.SSLSocket:
+            plain = stack.enter_context(socket.create_connection(("127.0.0.1", port), 3, (address, 0)))
+            return stack.enter_context(trust.wrap_socket(plain, server_hostname="localhost"))
+
+        for number in range(20):
+            connect(f"127.0.2.{number + 1}")
+        taken = {int(each.name) for each in Path(f"/proc/{started.pid}/fd").iterdir()}
+        _, hard = resource.prlimit(started.pid, resource.RLIMIT_NOFILE)
+        first_free = next(number for number in range(len(taken) + 1) if number not in taken)
+        resource.prlimit(started.pid, resource.RLIMIT_NOFILE, (first_free, hard))
+        newcomer = connect("127.0.3.1")
+        newcomer.sendall(a_request())
+        assert newcomer.recv(12) == b"HTTP/1.1 200"
+        assert started.poll() is None
