@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.cluster_e2e.conftest import Cluster, a_bare_pod
+from tests.cluster_e2e.conftest import NAMESPACES, Cluster, a_bare_pod
 from tests.controlplane.cluster import wait_for
 from tests.pods import volume_names
 
@@ -78,3 +78,18 @@ def test_the_api_server_restarted_the_webhook_answers_on_and_sees_later_changes(
     cluster.annotate(other, inject="enabled", automount="disabled")
     wait_for(lambda: injected(cluster, other), 20)
     assert {pod.pid for pod in cluster.kubelet.pods} == pids
+
+
+def test_the_api_server_back_after_ten_seconds_the_controllers_act_at_once(cluster: Cluster) -> None:
+    """What other tests count on: watches that come back one by one would keep endpoints waiting for half a minute."""
+    namespace = cluster.namespace()
+    cluster.plane.stop_apiserver()
+    time.sleep(10)
+    cluster.plane.start_apiserver()
+    restarted = time.monotonic()
+    service = {"metadata": {"name": "web"}, "spec": {"clusterIP": "None", "selector": {"app": "web"}}}
+    cluster.plane.call("POST", f"{NAMESPACES}/{namespace}/services", service)
+    cluster.deployment(namespace)
+    slices = f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices"
+    wait_for(lambda: cluster.plane.call("GET", slices)["items"])
+    assert time.monotonic() - restarted < 5

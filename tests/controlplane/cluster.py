@@ -74,7 +74,6 @@ class ControlPlane:
             self.egress.start()
             self._start_etcd()
             self.start_apiserver()
-            self._start_controllers()
             wait_for(lambda: "default" in self.kubectl("get", "serviceaccounts", "-n", "default", "-o", "name"), 60)
         except BaseException:
             self.stop(keep=True)
@@ -98,6 +97,7 @@ class ControlPlane:
         return self.folder / "audit.log"
 
     def start_apiserver(self) -> None:
+        """The API server, and then the controllers, which know nothing of an earlier one."""
         self._start(
             "kube-apiserver",
             f"--etcd-servers={self._etcd}",
@@ -121,12 +121,19 @@ class ControlPlane:
         )
         self._wait_until_ready()
         self._write_kubeconfigs()
+        self._start_controllers()
 
     def stop_apiserver(self) -> None:
+        """Both.
+
+        Why the controllers as well: each of their watches comes back by itself, and waits twice as long after each failure,
+        up to half a minute. Until then a replica that is ready has no endpoint, and the next test believes that it is broken.
+        """
+        self._end("kube-controller-manager")
         self._end("kube-apiserver")
 
     def restart_apiserver(self) -> None:
-        """A new process on the same port, data and certificate."""
+        """New processes on the same port, data and certificate."""
         self.stop_apiserver()
         self.start_apiserver()
 
