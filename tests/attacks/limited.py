@@ -7,8 +7,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.conftest import ROOT
-
+ROOT = Path(__file__).parents[2]
 V1 = Path("/sys/fs/cgroup/memory")
 V2 = Path("/sys/fs/cgroup")
 SPARED_ADDRESSES = 1 << 30
@@ -29,10 +28,11 @@ def image_environment() -> dict[str, str]:
 
 
 class Limit:
-    """A limit in bytes; `peak` is what was used at most, None where nobody counts."""
+    """A limit in bytes; `name` tells those of one test run apart, `peak` is what was used at most."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, name: str = "") -> None:
         self.most = most
+        self._name = f"boundtoken-{os.getpid()}{name and '-'}{name}"
         self._group: Path | None = None
         self._peak = ""
 
@@ -47,7 +47,7 @@ class Limit:
                 (V1, "memory.limit_in_bytes", "memory.max_usage_in_bytes"),
                 (V2, "memory.max", "memory.peak"),
             ):
-                group = root / f"boundtoken-{os.getpid()}"
+                group = root / self._name
                 try:
                     group.mkdir()
                     (group / limit).write_text(str(self.most))

@@ -27,11 +27,19 @@ locks: {enforceFloor: bound}
 COMPLIANT, VIOLATING = with_tokens({"expirationSeconds": 3600}), with_tokens({"expirationSeconds": 3607})
 
 
-def overlay(folder: Path, release: Path, code: Path | None = None) -> Path:
-    """A kustomization that installs a release's manifests with a floor, run by the code in `code` where that is given."""
+def unpacked(commit: str, folder: Path) -> Path:
+    """The folder, with what that commit had."""
+    folder.mkdir()
+    packed = subprocess.run(["git", "archive", commit], cwd=ROOT, capture_output=True, check=True).stdout
+    subprocess.run(["tar", "-x", "-C", str(folder)], input=packed, check=True)
+    return folder
+
+
+def overlay(folder: Path, release: Path, code: Path | None = None, configuration: str = FLOOR) -> Path:
+    """A kustomization that installs a release's manifests with a configuration, run by `code` where that is given."""
     folder.mkdir()
     shutil.copytree(release / "manifests", folder / "manifests")
-    configmap = {"metadata": {"name": "boundtoken", "namespace": "boundtoken-system"}, "data": {"config.yaml": FLOOR}}
+    configmap = {"metadata": {"name": "boundtoken", "namespace": "boundtoken-system"}, "data": {"config.yaml": configuration}}
     patches = [{"patch": yaml.safe_dump({"apiVersion": "v1", "kind": "ConfigMap", **configmap})}]
     if code is not None:
         variable = {
@@ -47,10 +55,7 @@ def overlay(folder: Path, release: Path, code: Path | None = None) -> Path:
 @pytest.fixture
 def releases(tmp_path: Path) -> tuple[Path, Path]:
     """The overlays of the release before and of this one."""
-    code = tmp_path / "code"
-    code.mkdir()
-    packed = subprocess.run(["git", "archive", BEFORE], cwd=ROOT, capture_output=True, check=True).stdout
-    subprocess.run(["tar", "-x", "-C", str(code)], input=packed, check=True)
+    code = unpacked(BEFORE, tmp_path / "code")
     return overlay(tmp_path / "before", code, code), overlay(tmp_path / "now", ROOT)
 
 

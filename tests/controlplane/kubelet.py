@@ -2,8 +2,8 @@
 
 The kubelet takes the pods that the real controllers made, binds them to its Node, asks for their projected tokens with
 the *node's* identity, lays out their volumes as symlinked folders, and starts the container's own command with its own
-arguments and environment in a mount namespace where the volumes stand at their mount paths. It probes as the manifest
-says and writes the status; a deleted pod gets SIGTERM. kube-proxy listens on the Service's address and forwards each new
+arguments and environment in a mount namespace where the volumes stand at their mount paths, under its memory limit where
+this machine lets us make a cgroup. It probes as the manifest says and writes the status; a deleted pod gets SIGTERM. kube-proxy listens on the Service's address and forwards each new
 connection to a ready endpoint.
 
 What is replaced: the network (a pod's address is one of 127.97.0.0/16, told by BOUNDTOKEN_LISTEN instead of a network
@@ -28,6 +28,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
+from tests.attacks.limited import Limit, image_environment
 from tests.controlplane.cluster import NODE, ControlPlane, Refused
 from tests.controlplane.egress import Background, heard, joined, told
 
@@ -61,6 +62,7 @@ class Kubelet:
         self.proxy.stop()
         for pod in self._pods.values():
             pod.end(signal.SIGKILL)
+            pod.close()
 
     @property
     def pods(self) -> list["RunningPod"]:
@@ -85,7 +87,7 @@ class Kubelet:
         for uid, running in list(self._pods.items()):
             running.sync(gone=uid not in there)
             if uid not in there and running.ended:
-                del self._pods[uid]
+                self._pods.pop(uid).close()
 
 
 class RunningPod:
@@ -107,7 +109,10 @@ class RunningPod:
             body = {"target": {"kind": "Node", "name": NODE}, "metadata": {"name": self.name}}
             plane.call("POST", f"{self._path}/binding", body)
         self._pod = pod
+        self._limit = Limit(int(self._container["resources"]["limits"]["memory"].removesuffix("Mi")) << 20, self.name)
+        self._closing = contextlib.ExitStack()
         self._lay_out()
+        self._closing.enter_context(self._limit.made())
         self.started = time.monotonic()
         self._process = self._run()
 
@@ -133,6 +138,10 @@ class RunningPod:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, number)
             self._process.wait(60)
+
+    def close(self) -> None:
+        """Put away what was made for it; it has ended."""
+        self._closing.close()
 
     def terminate(self, pod: dict[str, Any]) -> None:
         """SIGTERM, and when the process has ended the pod goes; as a kubelet does."""
@@ -237,6 +246,7 @@ class RunningPod:
         environ = {
             "PATH": f"{Path(sys.executable).parent}:/usr/sbin:/usr/bin:/sbin:/bin",
             "HOSTNAME": self.name,
+            **image_environment(),
             "KUBERNETES_SERVICE_HOST": "127.0.0.1",
             "KUBERNETES_SERVICE_PORT": str(self._plane.port),
             "BOUNDTOKEN_LISTEN": f"{self.ip}:10250",
@@ -248,8 +258,11 @@ class RunningPod:
                 source, variable.get("value", "")
             )
         mounts = [(self.folder / mount["name"], mount["mountPath"]) for mount in self._container["volumeMounts"]]
+        command = in_mounts(command, mounts)
+        if self._limit.is_of_a_cgroup:
+            command = self._limit.command(command)
         with (self.folder / "log").open("ab") as log:
-            return subprocess.Popen(in_mounts(command, mounts), env=environ, stdout=log, stderr=log, start_new_session=True)
+            return subprocess.Popen(command, env=environ, stdout=log, stderr=log, start_new_session=True)
 
 
 def in_mounts(command: list[str], mounts: list[tuple[Path, str]]) -> list[str]:
