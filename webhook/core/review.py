@@ -182,7 +182,10 @@ def _patch(operations: tuple[Operation, ...]) -> str:
 
 
 def _is_short(operations: tuple[Operation, ...]) -> bool:
-    return all(type(each.value) is not str or len(each.value) <= _KEPT_CHARS for each in operations)
+    for each in operations:  # noqa: SIM110  (a third of what `all` takes, and every patched pod comes here)
+        if type(each.value) is str and len(each.value) > _KEPT_CHARS:
+            return False
+    return True
 
 
 _KEPT_OPERATIONS, _KEPT_CHARS = 64, 128
