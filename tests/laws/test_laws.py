@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tests.laws.strategies import annotations, anything, pods, wanted
@@ -101,12 +101,10 @@ def test_a_container_added_to_our_result_gets_its_mount_and_nothing_else_changes
     once = after(pod, namespace)
     held = policy_of(once, namespace)
     view: Any = a_request(once).object
-    if not held.inject or not any(map(volumes.is_ours, view.spec.volumes or ())):
-        return
+    assume(held.inject and any(map(volumes.is_ours, view.spec.volumes or ())))
     late = copy.deepcopy(once)
     late["spec"]["containers"].append(a_container("late"))
-    if is_too_big(late, namespace):
-        return
+    assume(not is_too_big(late, namespace))
     result = after(late, namespace)
     added = mounts(result).pop("late")
     assert [path for _, path in added] == [held.mount_path] + [names.TOKENS_PATH] * bool(held.tokens)
@@ -147,8 +145,7 @@ def test_no_year_is_left_where_injection_holds(pod: Json, given_: dict[str, str]
     namespace = settled(given_)
     held = policy_of(pod, namespace)
     verdict = judged(pod, namespace)
-    if verdict.reason not in ("injected", "rewritten") or is_too_big(pod, namespace):
-        return
+    assume(verdict.reason in ("injected", "rewritten") and not is_too_big(pod, namespace))
     result = applied(pod, verdict)
     skipped = {name for each, pairs in mounts(result).items() if each in held.skip_containers for name, _ in pairs}
     view: Any = a_request(result).object
@@ -287,6 +284,7 @@ def test_what_we_inject_complies_where_nothing_else_has_a_token(pod: Json, given
             **{name: value for name, value in given_.items() if name in (names.MOUNT_PATH, names.AUDIENCE)},
         }
     )
+    assume(not is_too_big(automounted(pod), namespace))
     became = msgspec.convert(after(automounted(pod), namespace), FinalPod)
     assert _findings(became.spec) == set()
 
