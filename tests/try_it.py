@@ -82,7 +82,7 @@ def cluster() -> int:
             if not stop.is_set():
                 say(f"ready after {time.monotonic() - start:.0f} s\n")
                 show(Cluster(plane, kubelet))
-                things_to_try(plane)
+                things_to_try(kubelet)
             stop.wait()
             say("stopping")
     return 0
@@ -103,13 +103,14 @@ def show(held: Cluster) -> None:
         print(f"  {name:10} {asked:36} {volume_names(pod)[0]:23} {seconds:>10,} s = {seconds / 3600:,.0f} h")
 
 
-def things_to_try(plane: ControlPlane) -> None:
+def things_to_try(kubelet: Kubelet) -> None:
     pod = json.dumps({"apiVersion": "v1", "kind": "Pod", **a_bare_pod(name="try")})
+    logs = " ".join(shlex.quote(str(each.folder / "log")) for each in kubelet.pods)
     print(
         f"""
 In another terminal:
 
-  export KUBECONFIG={plane.kubeconfig()}
+  export KUBECONFIG={kubelet.plane.kubeconfig()}
   alias kubectl='{build.binary()} kubectl'
 
 Four things to try:
@@ -124,9 +125,13 @@ Four things to try:
      kubectl get pods -n shop -o yaml | grep -B3 -A12 serviceAccountToken
      kubectl annotate deployment cart -n shop boundtoken.dev/expiration-seconds-
   4. demand bound tokens: see which pods would fail, then see one refused
-     kubectl annotate namespace default boundtoken.dev/enforce=bound --dry-run=server
+     kubectl annotate namespace before boundtoken.dev/enforce=bound --dry-run=server
      kubectl annotate namespace default boundtoken.dev/enforce=bound
      kubectl run year-long --image=nginx
+
+No kubelet runs here, so that kubectl logs and exec cannot work. The logs of the replicas are files:
+
+  tail -f {logs}
 
 Ctrl-C stops everything and leaves nothing behind.
 """,
@@ -136,8 +141,17 @@ Ctrl-C stops everything and leaves nothing behind.
 
 def patch() -> int:
     """Standard input is a reply; the patch in it, readable."""
-    response = json.load(sys.stdin)["response"]
-    print(json.dumps(json.loads(base64.b64decode(response.get("patch", "W10="))), indent=2))
+    text = sys.stdin.read()
+    try:
+        patch = base64.b64decode(json.loads(text)["response"].get("patch", "W10="))
+        print(json.dumps(json.loads(patch), indent=2))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        what = repr(text[:200]) if text.strip() else "nothing"
+        print(
+            f"make patch: standard input must be the answer of /mutate, and is {what}; see what make run prints",
+            file=sys.stderr,
+        )
+        return 2
     return 0
 
 

@@ -43,6 +43,7 @@ TLS = {"tls_cert": "a", "tls_key": "b"}
         ["config", "check"],
         ["export"],
         ["export", "policies"],
+        ["version"],
     ],
 )
 def test_every_command_explains_itself(command: list[str]) -> None:
@@ -50,15 +51,35 @@ def test_every_command_explains_itself(command: list[str]) -> None:
     assert (said.returncode, said.stderr) == (0, "")
     assert "usage: boundtoken" in said.stdout
     assert not command or "examples:" in said.stdout
+    own = " ".join(["  boundtoken", *command])
+    examples = [line for line in said.stdout.partition("examples:")[2].splitlines() if line.startswith("  boundtoken")]
+    assert [line for line in examples if not line.startswith(own)] == []
+
+
+@pytest.mark.parametrize("command", [[], ["certs"], ["config"], ["export"]])
+def test_a_group_of_commands_alone_shows_its_help(command: list[str]) -> None:
+    said = boundtoken(*command)
+    assert (said.returncode, said.stderr) == (0, "")
+    assert said.stdout == boundtoken(*command, "--help").stdout
 
 
 def test_the_version_is_said() -> None:
-    assert boundtoken("--version").stdout == f"boundtoken {__version__}\n"
+    assert boundtoken("--version").stdout == boundtoken("version").stdout == f"boundtoken {__version__}\n"
+    assert json.loads(boundtoken("version", "-o", "json").stdout) == {"version": __version__}
+
+
+@pytest.mark.parametrize("text", ["", "no JSON", "[]", '{"response": {"patch": "!"}}', '{"response": {"patch": "eyJ"}}'])
+def test_make_patch_says_what_it_needs(text: str) -> None:
+    command = [sys.executable, "-m", "tests.try_it", "patch"]
+    said = subprocess.run(command, input=text, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert (said.returncode, said.stdout) == (2, "")
+    assert said.stderr.startswith("make patch: standard input must be the answer of /mutate, and is ")
 
 
 def test_wrong_use_is_2_and_goes_to_standard_error() -> None:
     for arguments in (
-        [],
+        ["no-such-command"],
+        ["certs", "no-such-command"],
         ["serve", "--nonsense"],
         ["certs", "init", "--days", "0"],
         ["certs", "init", "--renew"],

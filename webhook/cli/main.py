@@ -1,6 +1,6 @@
 """The parser and the dispatch; turns what can break into one line and an exit code.
 
-Exit codes of all commands: 0 fine, 1 findings, 2 wrong use, 3 could not find out. Each command imports what it needs
+Exit codes of all commands: 0 success, 1 problems found, 2 usage error, 3 failure. Each command imports what it needs
 when it runs, because `serve` must start fast and small.
 """
 
@@ -15,24 +15,24 @@ from .. import __version__
 from ..config import OPTIONS
 from ..errors import BadInput, WebhookError
 
-FINE, FINDINGS, WRONG_USE, COULD_NOT_FIND_OUT = range(4)
+SUCCESS, PROBLEMS, USAGE_ERROR, FAILURE = range(4)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; gives its exit code."""
+    """Run a command; gives its exit code. Without a command, or with a group of commands alone, the help is the result."""
     parsed = parser().parse_args(arguments)
     try:
         return int(parsed.run(parsed))
     except BadInput as problem:
         for fault in problem.faults:
             print(f"boundtoken: {fault}", file=sys.stderr)
-        return WRONG_USE
+        return USAGE_ERROR
     except WebhookError as problem:
         print(f"boundtoken: {problem}", file=sys.stderr)
-        return COULD_NOT_FIND_OUT
+        return FAILURE
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FINE
+        return SUCCESS
     except KeyboardInterrupt:
         return 130
 
@@ -42,64 +42,89 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="boundtoken",
         description="Short-lived, audience-bound service account tokens for pods.",
-        epilog="Exit codes: 0 fine, 1 findings, 2 wrong use, 3 could not find out.",
+        epilog="Exit codes: 0 success, 1 problems found, 2 usage error, 3 failure.",
     )
     top.add_argument("--version", action="version", version=f"boundtoken {__version__}")
-    commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    _serve(_command(commands, "serve", "answer the API server", SERVE_EXAMPLES))
-    certs = _command(commands, "certs", "certificates of the webhook", CERTS_EXAMPLES)
-    kinds = certs.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    _certs_init(_command(kinds, "init", "make the first CA in a cluster, or a CA and a leaf in files", CERTS_EXAMPLES))
-    _certs_show(_command(kinds, "show", "what is where, and what will happen next", CERTS_EXAMPLES))
-    _certs_rotate(_command(kinds, "rotate", "hand over to a new CA now", CERTS_EXAMPLES))
-    config = _command(commands, "config", "the cluster's configuration file", CONFIG_EXAMPLES)
-    subcommands = config.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    check = _command(subcommands, "check", "judge a configuration file", CONFIG_EXAMPLES)
+    commands = _group(top)
+    _serve(_command(commands, "serve", "run the webhook server"))
+    certs = _group(_command(commands, "certs", "certificates of the webhook"))
+    _certs_init(_command(certs, "init", "make the first CA in a cluster, or a CA and a leaf in files"))
+    _certs_show(_command(certs, "show", "show the CA, caBundles and leaves, and what happens next"))
+    _certs_rotate(_command(certs, "rotate", "begin a CA rotation now"))
+    config = _group(_command(commands, "config", "the cluster's configuration file"))
+    check = _command(config, "check", "check a configuration file")
     check.add_argument("file", metavar="FILE", help="the file, - for standard input")
     check.set_defaults(run=_late("config", "check"))
-    _config_preview(_command(subcommands, "preview", "say which pods the file's enforceFloor would refuse", CONFIG_EXAMPLES))
-    schema = _command(subcommands, "schema", "print the JSON Schema of the file", CONFIG_EXAMPLES)
+    _config_preview(_command(config, "preview", "say which pods the file's enforceFloor would refuse"))
+    schema = _command(config, "schema", "print the JSON Schema of the file")
     schema.set_defaults(run=_late("config", "schema"))
-    export = _command(commands, "export", "what other parts of a cluster need, made from the same rules", EXPORT_EXAMPLES)
-    things = export.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    _export_policies(
-        _command(things, "policies", "print the admission policies that enforce in the API server", EXPORT_EXAMPLES)
-    )
+    export = _group(_command(commands, "export", "objects for a cluster, made from the same rules"))
+    _export_policies(_command(export, "policies", "print the admission policies that enforce in the API server"))
+    version = _command(commands, "version", "print the version")
+    version.add_argument("-o", "--output", choices=["text", "json"], default="text", help="text (default) or json")
+    version.set_defaults(run=_version)
     return top
 
 
-EXPORT_EXAMPLES = """examples:
+EXAMPLES = {
+    "serve": """
+  boundtoken serve --standalone manifests/examples --ca-out ca.crt   no cluster: namespaces come from files
+  boundtoken serve                                                   with in-cluster credentials
+  boundtoken serve --tls-cert tls.crt --tls-key tls.key              the same, with externally managed certificates
+  boundtoken serve --kubeconfig ~/.kube/config                       outside a cluster""",
+    "show": """
+  boundtoken certs show                      exit 1 when something is wrong
+  boundtoken certs show -o json              the same for programs""",
+    "rotate": """
+  boundtoken certs rotate --wait             a new CA, and wait until every configuration and replica has followed
+  boundtoken certs rotate --dry-run          server-side dry run""",
+    "init": """
+  boundtoken certs init --dry-run            what the first replica would do, as a server-side dry run
+  boundtoken certs init --out certs/dev      ca.crt, tls.crt and tls.key into a folder, for work on this machine""",
+    "check": """
+  boundtoken config check config.yaml        every fault with its path; exit 1 when there is one
+  boundtoken config check - < config.yaml    from standard input""",
+    "preview": """
+  boundtoken config preview config.yaml      which pods its enforceFloor would refuse; exit 1 when there are any""",
+    "schema": """
+  boundtoken config schema > schema.json     for an editor that completes and checks""",
+    "policies": """
   boundtoken export policies --validating                     the policies and bindings of manifests/85-enforcement.yaml
   boundtoken export policies --validating --config FILE | kubectl apply --server-side --force-conflicts -f -
                                                               with the settings of a configuration, while no replica is there
-  boundtoken export policies --validating | kubectl diff -f - what another release has changed"""
-SERVE_EXAMPLES = """examples:
-  boundtoken serve --standalone manifests/examples --ca-out ca.crt   no cluster: namespaces come from files
-  boundtoken serve                                                   in a cluster, as the pod that we are
-  boundtoken serve --tls-cert tls.crt --tls-key tls.key              the same, with certificates that others look after
-  boundtoken serve --kubeconfig ~/.kube/config                       outside of one"""
-CERTS_EXAMPLES = """examples:
-  boundtoken certs show                      authorities, caBundles, leaves, and what comes next; exit 1 when something is wrong
-  boundtoken certs show -o json              the same for programs
-  boundtoken certs rotate --wait             a new CA, and wait until every configuration and replica has followed
-  boundtoken certs init --dry-run            what the first replica would do, judged by the API server and not kept
-  boundtoken certs init --out certs/dev      ca.crt, tls.crt and tls.key into a folder, for work on this machine"""
-CONFIG_EXAMPLES = """examples:
-  boundtoken config check config.yaml        every fault with its path; exit 1 when there is one
-  boundtoken config preview config.yaml      which pods of the cluster its enforceFloor would refuse; exit 1 when there are any
-  boundtoken config schema > schema.json     for an editor that completes and checks"""
+  boundtoken export policies --validating | kubectl diff -f - what another release has changed""",
+    "version": """
+  boundtoken version -o json                 for programs""",
+}
+"""For the help of each command; a group of commands shows those of all of its own."""
+GROUPS = {"certs": ("show", "rotate", "init"), "config": ("check", "preview", "schema"), "export": ("policies",)}
 
 
-def _command(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, what: str, examples: str
-) -> argparse.ArgumentParser:
+def _command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, what: str) -> argparse.ArgumentParser:
+    examples = "".join(EXAMPLES[each] for each in GROUPS.get(name, (name,)))
     return commands.add_parser(
         name,
         help=what,
         description=what[0].upper() + what[1:] + ".",
-        epilog=examples,
+        epilog=f"examples:{examples}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+
+
+def _group(command: argparse.ArgumentParser) -> "argparse._SubParsersAction[argparse.ArgumentParser]":
+    """Its commands; without one of them its help is the result, as with kubectl."""
+
+    def show_help(_: argparse.Namespace) -> int:
+        command.print_help()
+        return SUCCESS
+
+    command.set_defaults(run=show_help)
+    return command.add_subparsers(title="commands", metavar="COMMAND")
+
+
+def _version(parsed: argparse.Namespace) -> int:
+    print(f'{{"version": "{__version__}"}}' if parsed.output == "json" else f"boundtoken {__version__}")
+    return SUCCESS
 
 
 def _serve(command: argparse.ArgumentParser) -> None:
@@ -111,9 +136,9 @@ def _serve(command: argparse.ArgumentParser) -> None:
         metavar="FILE|DIR",
         nargs="+",
         type=Path,
-        help="no cluster: Namespace objects from these YAML files, a throw-away CA, on 127.0.0.1",
+        help="no cluster: Namespace objects from these YAML files, an ephemeral CA, on 127.0.0.1",
     )
-    command.add_argument("--ca-out", metavar="FILE", type=Path, help="where the throw-away CA's certificate goes")
+    command.add_argument("--ca-out", metavar="FILE", type=Path, help="where the ephemeral CA's certificate goes")
     command.set_defaults(run=_late("serve", "serve"))
 
 
@@ -134,10 +159,10 @@ def _export_policies(command: argparse.ArgumentParser) -> None:
 def _certs_init(command: argparse.ArgumentParser) -> None:
     command.add_argument("--out", metavar="DIR", type=Path, help="write files here, and touch no cluster")
     command.add_argument("--host", metavar="NAME", action="append", help="with --out: further DNS name or address of the leaf")
-    command.add_argument("--days", metavar="N", type=int, default=365, help="with --out: life of both (default 365)")
+    command.add_argument("--days", metavar="N", type=int, default=365, help="with --out: lifetime of both (default 365)")
     command.add_argument("--renew", action="store_true", help="with --out: make new ones even where good ones are there")
     _cluster(command)
-    command.add_argument("--dry-run", action="store_true", help="let the API server judge it, and keep nothing")
+    command.add_argument("--dry-run", action="store_true", help="server-side dry run")
     command.set_defaults(run=_late("certs", "init"))
 
 
@@ -153,7 +178,7 @@ def _certs_rotate(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--timeout", metavar="N", type=float, default=60, help="seconds to wait at most (default 60)")
     _cluster(command)
-    command.add_argument("--dry-run", action="store_true", help="let the API server judge it, and keep nothing")
+    command.add_argument("--dry-run", action="store_true", help="server-side dry run")
     command.set_defaults(run=_late("certs", "rotate"))
 
 
