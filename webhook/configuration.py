@@ -56,7 +56,7 @@ def _text(parse: wishes.Parser) -> Callable[[Any], Any]:
 def _lifetime(value: Any) -> int:
     low, high = names.MIN_EXPIRATION_SECONDS, names.MAX_EXPIRATION_SECONDS_LIMIT
     if not _is_whole(value) or not low <= value <= high:
-        raise ValueError(f"must be a whole number of seconds from {low} to {high}")
+        raise ValueError(f"must be an integer number of seconds from {low} to {high}")
     if value == names.YEAR_TRAP_SECONDS:
         raise ValueError(f"must not be {value}, which the API server makes a year; {names.YEAR_TRAP_REPLACEMENT} is right")
     return int(value)
@@ -66,7 +66,7 @@ def _maximum(value: Any) -> int:
     if value is None:
         return names.MAX_EXPIRATION_SECONDS_LIMIT
     if not _is_whole(value) or value < names.MIN_EXPIRATION_SECONDS:
-        raise ValueError(f"must be null or a whole number of seconds, {names.MIN_EXPIRATION_SECONDS} or more")
+        raise ValueError(f"must be null or an integer number of seconds, {names.MIN_EXPIRATION_SECONDS} or more")
     return min(int(value), names.MAX_EXPIRATION_SECONDS_LIMIT)
 
 
@@ -79,7 +79,9 @@ def _strings(value: Any) -> tuple[str, ...]:
             wishes.audience(each, Locks())
         except ValueError:
             most = names.MAX_AUDIENCE_CHARS
-            raise ValueError(f"must hold printable characters, no blanks, at most {most}; {quoted(each)} does not") from None
+            raise ValueError(
+                f"must hold printable characters, no whitespace, at most {most}; {quoted(each)} does not"
+            ) from None
     return tuple(value)
 
 
@@ -256,7 +258,7 @@ def _read(value: Any, fields: Mapping[str, Any], where: str, faults: list[str]) 
             told = len(faults) < documents.MAX_FAULTS  # the rest is only counted, and not worth the search
             meant = difflib.get_close_matches(key[:100], list(fields), n=1) if told else []
             hint = f"did you mean {meant[0]}?" if meant else f"there are {', '.join(fields)}"
-            faults.append(f"{where}{_named(key)}: is not known; {hint}")
+            faults.append(f"{where}{_named(key)}: is unknown; {hint}")
     read: dict[str, Any] = {}
     for key, field in fields.items():
         if not isinstance(field, Field):

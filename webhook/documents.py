@@ -118,7 +118,7 @@ class _Loader(_LOADER):  # type: ignore[misc]
             if not isinstance(key, str):
                 raise _Refused(f"key {shown(key)} must be a string", key_node.start_mark)
             if key in seen:
-                raise _Refused(f"key {shown(key)} stands twice", key_node.start_mark)
+                raise _Refused(f"key {shown(key)} is duplicated", key_node.start_mark)
             seen.add(key)
         found: dict[Any, Any] = super().construct_mapping(node, deep)
         return found

@@ -161,7 +161,7 @@ CONFIG_RELOAD_OK = Gauge(
     "boundtoken_config_last_reload_successful", "0 while the configuration file is refused.", registry=REGISTRY
 )
 CONFIG_RELOAD_OK.set(1)
-CONFIG_INFO = Gauge("boundtoken_config_info", "The configuration in force.", ("hash",), registry=REGISTRY)
+CONFIG_INFO = Gauge("boundtoken_config_info", "The configuration that is applied.", ("hash",), registry=REGISTRY)
 EVENT_LOOP_LAG = Gauge(
     "boundtoken_event_loop_lag_seconds", "How late the event loop was, at worst, since the last scrape.", registry=REGISTRY
 )

@@ -150,14 +150,14 @@ def test_a_good_configuration_is_fine_and_a_bad_one_shows_every_fault(tmp_path: 
     said = boundtoken("config", "check", str(bad))
     assert (said.returncode, said.stderr) == (1, "")
     assert [line.removeprefix(f"{bad}: ") for line in said.stdout.splitlines()] == [
-        "extra: is not known; there are defaults, locks, namespaces, exemptions, tokenRequests, legacySecrets, "
+        "extra: is unknown; there are defaults, locks, namespaces, exemptions, tokenRequests, legacySecrets, "
         "apiAudiences",
         "defaults.inject: must be a string (YAML reads an unquoted on, off, yes or no as true or false: quote it); it is True",
-        'defaults.audience: must be one audience of at most 512 printable characters, no blanks; it is "a b"',
-        "defaults.expirationSeconds: must be a whole number of seconds from 600 to 4294967296; it is 5",
+        'defaults.audience: must be one audience of at most 512 printable characters, no whitespace; it is "a b"',
+        "defaults.expirationSeconds: must be an integer number of seconds from 600 to 4294967296; it is 5",
         'defaults.mountPath: must be an absolute path of at most 4095 bytes without "//", ".", ".." and ":", and not "/"; it is "x"',
-        "locks.podOverride: is not known; did you mean podOverrides?",
-        'locks.maxExpirationSeconds: must be null or a whole number of seconds, 600 or more; it is "1h"',
+        "locks.podOverride: is unknown; did you mean podOverrides?",
+        'locks.maxExpirationSeconds: must be null or an integer number of seconds, 600 or more; it is "1h"',
         'locks.allowedAudiences: must be a list of strings, none of them empty; it is "vault"',
         "locks.enforceFloor: must be off, bound or strict (YAML reads an unquoted on, off, yes or no as true or false: quote "
         "it); it is False",
@@ -189,11 +189,11 @@ def test_a_good_configuration_is_fine_and_a_bad_one_shows_every_fault(tmp_path: 
         ),
         (
             HEAD + "exemptions: {usernames: [alice smith]}\n",
-            'exemptions.usernames: must hold printable characters, no blanks, at most 512; "alice smith" does not; it is',
+            'exemptions.usernames: must hold printable characters, no whitespace, at most 512; "alice smith" does not; it is',
         ),
         ("", "must be a mapping with apiVersion: boundtoken.dev/v1alpha1 and kind: Configuration"),
         ("a: [", "line 2, column 1: must be YAML: did not find expected node content"),
-        (HEAD + "kind: Configuration\n", 'line 3, column 1: must be YAML: key "kind" stands twice'),
+        (HEAD + "kind: Configuration\n", 'line 3, column 1: must be YAML: key "kind" is duplicated'),
         (HEAD + "1: x\n", "line 3, column 1: must be YAML: key 1 must be a string"),
         (
             HEAD + "defaults: {audience: x}\nlocks: {allowedAudiences: [y]}\n",

@@ -14,7 +14,7 @@ from webhook.errors import BadInput
 
 HEAD = b"apiVersion: boundtoken.dev/v1alpha1\nkind: Configuration\n"
 BOMB = HEAD + b"a0: &a0 [x, x]\n" + b"".join(b"a%d: &a%d [*a%d, *a%d]\n" % (n, n, n - 1, n - 1) for n in range(1, 30))
-UNKNOWN = "is not known; there are defaults, locks, namespaces, exemptions, tokenRequests, legacySecrets, apiAudiences"
+UNKNOWN = "is unknown; there are defaults, locks, namespaces, exemptions, tokenRequests, legacySecrets, apiAudiences"
 
 CASES = [
     pytest.param(b"defaults: {inject: !!bool x}\n", "line 3, column 20: must be YAML: a value is no bool", id="no bool"),
@@ -37,7 +37,7 @@ CASES = [
     ),
     pytest.param(
         b"defaults: {expirationSeconds: 0x" + b"f" * 5000 + b"}\n",
-        "defaults.expirationSeconds: must be a whole number of seconds from 600 to 4294967296; it is a number of more than 40 digits",
+        "defaults.expirationSeconds: must be an integer number of seconds from 600 to 4294967296; it is a number of more than 40 digits",
         id="an int of 6,000 digits",
     ),
     pytest.param(
@@ -86,7 +86,7 @@ def test_of_many_faults_the_first_are_told_and_the_rest_is_counted() -> None:
     assert time.process_time() - begun < 2
     faults = caught.value.faults
     assert len(faults) == documents.MAX_FAULTS + 1
-    assert faults[0].startswith("k0: is not known")
+    assert faults[0].startswith("k0: is unknown")
     assert faults[-1] == f"and {6000 - documents.MAX_FAULTS} more"
 
 
@@ -110,7 +110,7 @@ def test_without_libyaml_the_same_is_refused() -> None:
             "line 1, column 4: must be YAML: a value is no bool",
             "line 1, column 23: must be YAML: at most 20 levels are read",
             'line 1, column 4: must be YAML: tag "!x" is not read',
-            'line 2, column 1: must be YAML: key "k" stands twice',
+            'line 2, column 1: must be YAML: key "k" is duplicated',
         ],
     )
 

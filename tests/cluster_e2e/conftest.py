@@ -106,9 +106,9 @@ class Cluster:
         text = configuration if isinstance(configuration, str) else yaml.safe_dump(configuration)
         if self.plane.call("GET", CONFIGMAP)["data"]["config.yaml"] == text:
             return
-        before = {pod.name: pod.log.count("configuration in force") for pod in self.kubelet.pods}
+        before = {pod.name: pod.log.count("configuration applied") for pod in self.kubelet.pods}
         self.plane.call("PATCH", CONFIGMAP, {"data": {"config.yaml": text}}, kind=MERGE)
-        wait_for(lambda: all(pod.log.count("configuration in force") > before[pod.name] for pod in self.kubelet.pods), 20)
+        wait_for(lambda: all(pod.log.count("configuration applied") > before[pod.name] for pod in self.kubelet.pods), 20)
         parsed = cluster_configuration.parse(text, api_audiences=(ISSUER,)).layer
         wanted = policy_settings.annotations(parsed)
         wait_for(lambda: all(self.settings(name) == wanted for name in names.POLICY_BINDINGS), 20)

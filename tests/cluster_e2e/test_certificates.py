@@ -170,7 +170,7 @@ def test_replicas_killed_at_every_step_of_a_hand_over_end_in_one_state(three_rep
     for number in range(9):
         said = boundtoken("certs", "rotate", kubeconfig=cluster.plane.kubeconfig())
         assert said.returncode == 0, said.stderr
-        time.sleep(0.4 * number)  # from the very beginning of a hand-over to its end
+        time.sleep(0.4 * number)  # from the very beginning of a rotation to its end
         os.kill(cluster.kubelet.pods[number % 3].pid, signal.SIGKILL)
         wait_for(lambda: held(cluster).next is None and in_sync(cluster), 30)
         authorities.add(held(cluster).current)

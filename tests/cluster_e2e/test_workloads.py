@@ -166,7 +166,9 @@ def test_a_job_that_is_updated_is_let_through(cluster: Cluster) -> None:
 
 def test_a_developer_hears_of_a_fault_when_applying_the_deployment(cluster: Cluster) -> None:
     said = apply(cluster, cluster.namespace(inject="enabled"), a_deployment({SECONDS: "1h"}))
-    assert 'Warning: boundtoken.dev/expiration-seconds="1h" on the workload: ignored, must be a whole number of seconds' in said
+    assert (
+        'Warning: boundtoken.dev/expiration-seconds="1h" on the workload: ignored, must be an integer number of seconds' in said
+    )
 
 
 def test_a_workload_without_annotations_of_ours_never_asks_us(cluster: Cluster) -> None:

@@ -183,9 +183,7 @@ def test_a_status_that_somebody_made_up_is_overwritten() -> None:
 def test_the_response_tells_reason_policy_and_faults_to_the_audit_log() -> None:
     verdict = judged(a_pod(annotations={names.AUDIENCE: "a b"}), inject="enabled")
     response = admission.respond("1", verdict)
-    fault = (
-        'boundtoken.dev/audience="a b" on the pod: ignored, must be one audience of at most 512 printable characters, no blanks'
-    )
+    fault = 'boundtoken.dev/audience="a b" on the pod: ignored, must be one audience of at most 512 printable characters, no whitespace'
     assert response.audit_annotations == {"reason": "injected", "policy": verdict.policy, "faults": fault}
     assert response.warnings == (fault,)
     assert response.patch_type == "JSONPatch"

@@ -36,7 +36,7 @@ def a_ca(age: timedelta = timedelta(), life: timedelta = LIVES.ca, name: str = b
         pytest.param(Bundle(a_ca(), a_ca(300 * DAY)), True, "prepare", id="the next one aged"),
         pytest.param(Bundle(a_ca(), old=a_ca().certificate, retire_at=NOW), True, "retire", id="the old one is over"),
         pytest.param(Bundle(a_ca(), old=a_ca().certificate, retire_at=NOW + DAY), True, "keep", id="the old one is needed"),
-        pytest.param(Bundle(a_ca(), a_ca(), a_ca().certificate, NOW), True, "promote", id="a hand-over first"),
+        pytest.param(Bundle(a_ca(), a_ca(), a_ca().certificate, NOW), True, "promote", id="a rotation first"),
     ],
 )
 def test_the_step_that_is_due(held: Bundle | None, published: bool, step: str) -> None:

@@ -159,8 +159,8 @@ async def test_a_watch_that_is_there_again_is_told_at_once(tmp_path: Path) -> No
         write_pair(tmp_path, a_leaf(an_authority(tmp_path)))
         api.watches = [[503]]  # type: ignore[list-item]
         async with running(tmp_path, **files_flags(tmp_path, api.server)) as service:
-            await eventually(lambda: bool(service.said("namespaces: watch is back")))
-            assert len(service.said("namespaces: watch lost")) == 1
+            await eventually(lambda: bool(service.said("namespace watch resumed")))
+            assert len(service.said("namespace watch interrupted")) == 1
 
 
 async def test_answers_that_cannot_be_read_end_nothing(tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ async def test_answers_that_cannot_be_read_end_nothing(tmp_path: Path) -> None:
         api.raw = [b'{"metadata": {"name": "\xff"}}', b'{"items": ' + b"[" * 100_000, b"<html>"]
         async with running(tmp_path, **files_flags(tmp_path, api.server)) as service:
             assert (await service.get("/readyz"))[0] == 200
-            assert len(service.said("namespaces: watch lost")) == 1
+            assert len(service.said("namespace watch interrupted")) == 1
 
 
 @pytest.mark.parametrize(
@@ -193,10 +193,10 @@ async def test_a_bad_configuration_is_refused_and_the_old_one_holds(tmp_path: Pa
             os.mkfifo(file)
         else:
             file.write_bytes(CONFIGURATION.encode() + text)
-        await eventually(lambda: service.said("configuration refused, the old one stays in force"))
+        await eventually(lambda: service.said("configuration rejected, keeping the previous one"))
         assert await service.metric("boundtoken_config_last_reload_successful") == 0
         assert not await injects(service)
-        assert len(service.said("configuration refused")[0]["faults"][0]) < 500
+        assert len(service.said("configuration rejected")[0]["faults"][0]) < 500
 
 
 async def test_a_pipe_for_a_configuration_is_refused_at_start(tmp_path: Path) -> None:

@@ -117,15 +117,15 @@ async def test_the_configuration_is_read_again_and_a_bad_one_is_refused_whole(tm
     async with running(tmp_path, config=str(file)) as service:
         assert await service.metric("boundtoken_config_last_reload_successful") == 1
         file.write_text(CONFIGURATION + "namespaces: {excluded: [shop]}\n")
-        await eventually(lambda: len(service.said("configuration in force")) == 2)
+        await eventually(lambda: len(service.said("configuration applied")) == 2)
         assert not await injects(service)
         file.write_text(CONFIGURATION + "defaults: {inject: on, expirationSeconds: 3607}\n")
-        await eventually(lambda: service.said("configuration refused"))
-        (line,) = service.said("configuration refused")
+        await eventually(lambda: service.said("configuration rejected"))
+        (line,) = service.said("configuration rejected")
         assert [fault.split(": ")[1] for fault in line["faults"]] == ["defaults.inject", "defaults.expirationSeconds"]
         assert await service.metric("boundtoken_config_last_reload_successful") == 0
         assert not await injects(service)
-        hash_ = service.said("configuration in force")[-1]["hash"]
+        hash_ = service.said("configuration applied")[-1]["hash"]
         assert await service.metric(f'boundtoken_config_info{{hash="{hash_}"}}') == 1
 
 
@@ -137,7 +137,7 @@ async def test_a_bad_configuration_at_start_is_told_with_every_fault(tmp_path: P
             pass
     assert caught.value.faults == (
         f'{file}: apiVersion: must be boundtoken.dev/v1alpha1, and is "v1"',
-        f"{file}: defualts: is not known; did you mean defaults?",
+        f"{file}: defualts: is unknown; did you mean defaults?",
     )
 
 
@@ -217,7 +217,7 @@ async def test_an_expired_certificate_is_still_served_and_shouted_about(tmp_path
     async with api_server() as (api, _), running(tmp_path, **files_flags(tmp_path, api.server)) as service:
         with pytest.raises(ssl.SSLCertVerificationError, match="certificate has expired"):
             await service.connect()
-        await eventually(lambda: service.said("certificate is about to end"))
+        await eventually(lambda: service.said("certificate is about to expire"))
         assert await service.metric('boundtoken_certificate_rotations_total{kind="leaf",result="overdue"}') >= 1
 
 

@@ -152,7 +152,7 @@ async def _into_cluster(store: Store, parsed: argparse.Namespace, now: datetime)
 
 
 def rotate(parsed: argparse.Namespace) -> int:
-    """Begin a hand-over to a new CA now; the replicas carry it through."""
+    """Begin the rotation to a new CA now; the replicas carry it through."""
     return asyncio.run(with_store(parsed, partial(_rotate, parsed=parsed)))
 
 
@@ -161,7 +161,7 @@ async def _rotate(store: Store, parsed: argparse.Namespace) -> int:
     for _ in range(ATTEMPTS):
         _, held, bundle = await look(store)
         if bundle is None:
-            raise BadInput(f"secret/{SECRET}: there is no CA to hand over from; boundtoken certs init makes one")
+            raise BadInput(f"secret/{SECRET}: there is no CA to rotate; boundtoken certs init makes one")
         if bundle.next is None:
             wanted = lifecycle.take("prepare", bundle, datetime.now(UTC), lives)
             try:

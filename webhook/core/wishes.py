@@ -65,7 +65,7 @@ def switch(text: str, _locks: Locks) -> Parsed:
 def audience(text: str, locks: Locks) -> Parsed:
     """The empty text asks for the API server's own audience."""
     if len(text) > names.MAX_AUDIENCE_CHARS or _INVISIBLE.search(text):
-        raise ValueError(f"must be one audience of at most {names.MAX_AUDIENCE_CHARS} printable characters, no blanks")
+        raise ValueError(f"must be one audience of at most {names.MAX_AUDIENCE_CHARS} printable characters, no whitespace")
     if not locks.allows(text):
         raise ValueError(f"must be one of the allowed audiences: {_listed(locks.allowed_audiences or ())}")
     return text, ()
@@ -108,7 +108,7 @@ def tokens(text: str, locks: Locks) -> Parsed:
     for item in items(text):
         token, said = _token(item, locks)
         if token.file in found:
-            raise ValueError(f"must name each file once, and {quoted(token.file)} stands twice")
+            raise ValueError(f"must name each file once, and {quoted(token.file)} is duplicated")
         found[token.file] = token
         remarks += [f"{token.file}: {remark}" for remark in said]
     return tuple(found.values()), tuple(remarks)
@@ -164,7 +164,7 @@ def _token(item: str, locks: Locks) -> tuple[Token, tuple[str, ...]]:
 
 def _whole_seconds(text: str) -> int:
     if not _WHOLE_NUMBER.fullmatch(text):
-        raise ValueError("must be a whole number of seconds, in digits only, such as 3600")
+        raise ValueError("must be an integer number of seconds, such as 3600")
     digits = text.lstrip("0")[
         :20
     ]  # int() of a text of thousands of digits is slow or refused, and 20 are enough to be too many

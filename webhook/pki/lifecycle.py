@@ -1,6 +1,6 @@
 """The rules: what to do about the authorities now, and about our own leaf, and why; pure, time is an argument.
 
-A hand-over, each step of which may be repeated, interrupted, or done by any replica:
+A rotation of the CA, each step of which may be repeated, interrupted, or done by any replica:
 
     prepare   a new CA stands beside the one that signs; both go into the bundle that is published
     promote   every caller trusts the new one (it was seen there): it signs from now on, the other becomes an old one

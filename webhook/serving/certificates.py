@@ -73,6 +73,6 @@ class Certificates:
             left = not_after - self.now() if not_after is not None else SHOUT_BEFORE
             if not_after is not None and left < min(SHOUT_BEFORE, self.live.life / 4):
                 metrics.CERTIFICATE_ROTATIONS.labels("leaf", "overdue").inc()
-                self._log.error("certificate is about to end and was not renewed", not_after=not_after.isoformat())
+                self._log.error("certificate is about to expire and was not renewed", not_after=not_after.isoformat())
                 await asyncio.sleep(SHOUT_SECONDS)
             await asyncio.sleep(1)

@@ -129,7 +129,7 @@ class Service:
         try:
             return self._credentials.audiences() if isinstance(self._credentials, InCluster) else ()
         except Unauthenticated as problem:
-            self._log.warning("own token not readable", problem=str(problem))
+            self._log.warning("cannot read own service account token", problem=str(problem))
             return ()
 
     async def _prepare(self, stack: AsyncExitStack) -> list[Loop]:
@@ -161,7 +161,7 @@ class Service:
             if self._config.legacy_tokens:
                 loops.append(partial(legacy.follow, client, self._legacy_tokens, self._log))
             else:
-                self._log.info("legacy tokens are not looked for", cure="--legacy-tokens on")
+                self._log.info("legacy token detection is off", cure="--legacy-tokens on")
             if (cert := self._config.tls_cert) and (key := self._config.tls_key):
                 loops.append(partial(self._certificates.follow, cert, key))
             else:
@@ -184,7 +184,7 @@ class Service:
         metrics.CONFIG_RELOAD_OK.set(1)
         metrics.CONFIG_INFO.clear()
         metrics.CONFIG_INFO.labels(settled.hash).set(1)
-        self._log.info("configuration in force", hash=settled.hash)
+        self._log.info("configuration applied", hash=settled.hash)
 
     async def _follow_configuration(self, path: Path, first: files.Contents) -> None:
         async for contents in files.changes(lambda: [path], first, configuration.MAX_BYTES):
@@ -192,7 +192,7 @@ class Service:
                 self._settle(await asyncio.to_thread(self._parse_configuration, path, contents))
             except BadInput as problem:
                 metrics.CONFIG_RELOAD_OK.set(0)
-                self._log.error("configuration refused, the old one stays in force", faults=problem.faults)
+                self._log.error("configuration rejected, keeping the previous one", faults=problem.faults)
 
     async def _client(self, stack: AsyncExitStack) -> ApiClient:
         assert self._credentials is not None  # noqa: S101
@@ -207,18 +207,18 @@ class Service:
         return self._self_made.loops()
 
     def _say_lookup_problem(self, name: str, problem: str) -> None:
-        self._log.warning("namespace not found out", namespace=name, problem=problem)
+        self._log.warning("namespace lookup failed", namespace=name, problem=problem)
 
     async def _follow_namespaces(self, client: ApiClient) -> None:
         lost = False
         async for event in watch.stream(client, picture.PATH, picture.kept):
             if isinstance(event, watch.Lost):
                 if not lost:
-                    self._log.warning("namespaces: watch lost, answering from the picture", problem=event.problem)
+                    self._log.warning("namespace watch interrupted, serving from cache", problem=event.problem)
                 lost = True
                 continue
             if lost:
-                self._log.info("namespaces: watch is back")
+                self._log.info("namespace watch resumed")
                 lost = False
             first = not self.namespaces.synced
             self.namespaces.fold(event)
