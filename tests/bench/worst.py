@@ -69,6 +69,7 @@ class Shape:
     variable: str = "value"
     text: int = 0
     letter: str = "plain"
+    references: int = 0
     owners: int = 0
     fields: int = 0
     operation: str = "CREATE"
@@ -125,7 +126,18 @@ class Shape:
 
     def _word(self, word: str) -> str:
         """The word in letters of which some are dearer than others."""
-        return word + {"plain": "", "latin": "é", "wide": "文", "widest": "🙂", "escaped": "<", "quoted": '"'}[self.letter]
+        return (
+            word
+            + {
+                "plain": "",
+                "latin": "é",
+                "wide": "文",
+                "widest": "🙂",
+                "escaped": "<",
+                "quoted": '"',
+                "ours": '{"boundtoken.dev/',
+            }[self.letter]
+        )
 
     def _annotations(self) -> Json:
         found: Json = {names.INJECT: "enabled"}
@@ -156,7 +168,9 @@ class Shape:
             {**({"name": self._word(f"{number:x}")} if self.container == "named" else {}), **more}
             for number in range(self.containers)
         ]
-        return {"containers": [], self.place: containers, "volumes": [self._volume(number) for number in range(self.volumes)]}
+        volumes = [self._volume(number) for number in range(self.volumes)]
+        references: Json = {"imagePullSecrets": [{}] * self.references} if self.references else {}
+        return {"containers": [], self.place: containers, "volumes": volumes, **references}
 
     def _variable(self, number: int) -> Json:
         name = self._word(f"{number:x}")
@@ -221,7 +235,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "operation": ("CREATE", "UPDATE"),
     "place": ("containers", "initContainers", "ephemeralContainers"),
     "variable": ("value", "secret", "from"),
-    "letter": ("plain", "latin", "wide", "widest", "escaped", "quoted"),
+    "letter": ("plain", "latin", "wide", "widest", "escaped", "quoted", "ours"),
     "container": ("named", "empty"),
     "mount": ("empty", "other", "misspelt", "automounted", "writable"),
     "volume": (
@@ -233,7 +247,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 NUMBERS = (
     "containers", "mounts", "volumes", "sources", "skips", "annotations", "tokens", "audiences", "devices", "env", "text",
-    "owners", "fields",
+    "owners", "fields", "references",
 )  # fmt: skip
 MOST_BYTES = 3 << 20
 """Of an object in the search: what people can send to the API server."""
@@ -266,6 +280,9 @@ KNOWN = {
         kind="Deployment", operation="UPDATE", annotations=120_000, annotation="other", letter="wide"
     ),
     "100,000 annotations that quote ours": Shape(annotations=100_000, annotation="value", letter="quoted"),
+    "an annotation that quotes ours 160,000 times": Shape(text=160_000, letter="ours"),
+    "400,000 empty references to Secrets": Shape(references=400_000),
+    "400,000 empty references to Secrets, judged": Shape("/validate", references=400_000),
     "an annotation of 2,900,000 escapes": Shape(text=2_900_000, letter="escaped"),
     "the same, judged": Shape("/validate", text=2_900_000, letter="escaped"),
     "an annotation of 900,000 wide letters": Shape(text=900_000, letter="wide"),
@@ -394,7 +411,14 @@ def _length(shape: Shape) -> int:
     """About how long the object is in JSON, in which `<` is one byte."""
     container = 12 + shape.mounts * 20 + shape.devices * 28 + shape.env * 22
     length = shape.containers * container + shape.volumes * (20 + 60 * shape.sources) + 9 * (shape.skips + shape.tokens)
-    return length + 9 * (shape.annotations + shape.fields) + 25 * shape.owners + shape.text + 4 * shape.audiences
+    return (
+        length
+        + 9 * (shape.annotations + shape.fields)
+        + 25 * shape.owners
+        + shape.text
+        + 4 * shape.audiences
+        + 3 * shape.references
+    )
 
 
 def _changed(shape: Shape, chance: random.Random) -> Shape:

@@ -149,15 +149,43 @@ def test_the_audiences_of_a_token_request_are_told_up_to_what_a_sentence_shows()
 )
 def test_a_body_made_of_crumbs_is_refused(decode: Any, piece: Json) -> None:
     body = json.dumps(a_review({"metadata": {}, "spec": piece}), separators=(",", ":")).encode()
-    with pytest.raises(MalformedReview, match="must have at most [0-9]+ objects, and has [0-9]+"):
+    with pytest.raises(MalformedReview, match="a list of [0-9]+ bytes must have at most [0-9]+ objects, and has more"):
         decode(body)
+
+
+@pytest.mark.parametrize("number", [10, 40_000, 60_000, 400_000])
+@pytest.mark.parametrize(
+    "place",
+    [
+        lambda crumbs: {"imagePullSecrets": crumbs},
+        lambda crumbs: {"affinity": {"nodeAffinity": {"x": {"nodeSelectorTerms": [{"matchFields": []}, *crumbs]}}}},
+    ],
+    ids=["imagePullSecrets", "nodeSelectorTerms"],
+)
+def test_empty_objects_that_the_api_server_takes_change_no_decision(place: Any, number: int) -> None:
+    """Whoever creates a pod would else be rid of injection and of legacy-token: a review that is refused is one without us."""
+    spec = {
+        **a_pod(a_container("c"), volumes=[{"name": "s", "secret": {"secretName": "legacy"}}])["spec"],
+        **place([{}] * number),
+    }
+    for held, kind in (
+        ({"metadata": {}, "spec": spec}, "Pod"),
+        ({"metadata": {}, "spec": {"template": {"spec": spec}}}, "Deployment"),
+    ):
+        group = "apps" if kind == "Deployment" else ""
+        body = json.dumps(a_review(held, kind=kind, group=group), separators=(",", ":")).encode()
+        mutated: Any = review.decode(body).object
+        final: Any = review.decode_final(body).object
+        pods = (mutated, final) if kind == "Pod" else (mutated.spec.template, final.spec.template)
+        assert [each.spec.containers[0].name for each in pods] == ["c", "c"]
+        assert pods[1].spec.volumes[0].secret.secret_name == "legacy"
 
 
 @pytest.mark.parametrize("decode", [review.decode, review.decode_final])
 def test_more_objects_than_etcd_takes_are_refused_however_long_the_body(decode: Any) -> None:
     volume: Json = {"name": "v" * 12}
     body = json.dumps(a_review({"metadata": {}, "spec": {"volumes": [volume] * 800_000}}), separators=(",", ":")).encode()
-    with pytest.raises(MalformedReview, match="must have at most 750000 objects, and has 8000"):
+    with pytest.raises(MalformedReview, match="must have at most 750000 objects, and has more"):
         decode(body)
 
 

@@ -238,8 +238,7 @@ def test_the_developer_hears_what_is_wrong_where_they_can_see_it() -> None:
         {SECONDS: "1h", names.DOMAIN + "injct": "enabled", names.POD_OVERRIDES: "denied", names.SKIP_CONTAINERS: "x"}
     )
     assert sorted(judged(held).warnings) == [
-        'boundtoken.dev/expiration-seconds="1h" on the workload: ignored, must be an integer number of seconds, in digits only, '
-        "such as 3600",
+        'boundtoken.dev/expiration-seconds="1h" on the workload: ignored, must be an integer number of seconds, such as 3600',
         'boundtoken.dev/injct="enabled" on the workload: ignored, there is no such annotation; did you mean boundtoken.dev/inject?',
         'boundtoken.dev/pod-overrides="denied" on the workload: ignored, it belongs on namespaces only',
         'boundtoken.dev/skip-containers="x" on the workload: there is no container "x"',

@@ -114,13 +114,6 @@ class _Review(View, Generic[Asked], frozen=True):
 
 LARGE_BYTES = 128 << 10
 """Of a body whose objects and strings are counted before it is decoded; counting costs a tenth of the decoding."""
-SPARED_OBJECTS, BYTES_FOR_AN_OBJECT = 8192, 12
-"""What an API server sends has longer objects on average: the shortest, `"f:x":{},` of managedFields, need nine bytes and stand
-beside what they are about. Made of `{}` alone, a body would need 25 times its length in memory."""
-
-MAX_OBJECTS = 750_000
-"""Of a body however long: an update of two objects as long as etcd takes, 1.5 MiB, made of variables of five bytes each (in the
-protobuf that it keeps), has 630,000."""
 MANY_THINGS = 100_000
 """Strings and objects of a body that is decoded in one pass: 30 ms at worst, in which no other thread does anything."""
 MAX_UID_CHARS = 256
@@ -216,32 +209,9 @@ def decode_final(body: bytes | bytearray) -> FinalRequest:
 
 
 def _has_many_things(body: bytes | bytearray) -> bool:
-    """Whether a large body should not be decoded in one pass.
-
-    Raises: MalformedReview, where it is made of more objects than an API server would send in it
-    """
-    most = min(SPARED_OBJECTS + len(body) // BYTES_FOR_AN_OBJECT, MAX_OBJECTS)
+    """Whether a large body should not be decoded in one pass, because it has very many or very short parts."""
     objects = body.count(b"{")
-    if objects > most and (objects := _outside_strings(body)) > most:
-        raise MalformedReview(f"a body of {len(body)} bytes must have at most {most} objects, and has {objects}")
-    return objects + body.count(b'"') // 2 > MANY_THINGS
-
-
-_WINDOW_BYTES = 256 << 10
-
-
-def _outside_strings(body: bytes | bytearray) -> int:
-    """How many objects begin in a body: what stands in strings is no object. In steps, as it may be long."""
-    found, at, inside = 0, 0, False
-    while at < len(body):
-        window = bytes(body[at : at + _WINDOW_BYTES])
-        cut = (len(window) - len(window.rstrip(b"\\"))) % 2  # in the middle of an escape
-        at += len(window) + cut
-        bare = window.replace(b"\\\\", b"").replace(b'\\"', b"")  # now every quote begins a string or ends one
-        pieces = bare.split(b'"')
-        found += b"".join(pieces[inside::2]).count(b"{")
-        inside ^= len(pieces) % 2 == 0
-    return found
+    return objects > stepwise.most_objects(len(body)) or objects + body.count(b'"') // 2 > MANY_THINGS
 
 
 def _unreadable(problem: Exception) -> MalformedReview:

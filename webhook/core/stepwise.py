@@ -11,6 +11,7 @@ from typing import Any, TypeVar, cast, get_args, get_origin
 
 import msgspec
 
+from ..errors import MalformedReview
 from . import names
 from .pods import View
 
@@ -21,7 +22,20 @@ BATCH = 256
 MAX_ENTRIES = 16 << 10
 """Of annotations that are all read: the API server takes 256 KiB of keys and values, and they have 16 bytes each then."""
 
-_READ = tuple(b'"' + name.encode() for name in (names.DOMAIN, f'{names.MIRROR_POD}"', f'{names.LAST_APPLIED}"'))
+SPARED_OBJECTS, BYTES_FOR_AN_OBJECT = 8192, 12
+"""A list that we read has longer objects on average: the shortest that the API server would let pass is a variable of a
+container, `{"name":"A"},`. Made of `{}` alone, a list would need 25 times its length in memory. Lists that we do not read may
+have them: `imagePullSecrets` does, and a pod that is refused here would be created without us."""
+MAX_OBJECTS = 750_000
+"""Of a list however long: an object as long as etcd takes, 1.5 MiB, made of variables of five bytes each (in the protobuf that
+it keeps), has 315,000."""
+
+_READ = tuple(
+    begin + b'"' + name.encode()
+    for name in (names.DOMAIN, f'{names.MIRROR_POD}"', f'{names.LAST_APPLIED}"')
+    for begin in (b"{", b",")
+)
+"""What a name of ours begins with: in a string its quote would be escaped. Go writes no blank in between."""
 _OPEN = rb'"[^"\\]*+(?:\\.[^"\\]*+){0,%d}+' % names.MAX_ANNOTATIONS_CHARS
 _ENTRY = re.compile(rb'(%s)"\s*:\s*(%s)' % (_OPEN, _OPEN), re.DOTALL)
 """A name and a value without their last quotes. Of a value that has more escapes than all annotations may have characters, it
@@ -42,10 +56,15 @@ def decode(text: Text, *, type: type[T]) -> T:  # noqa: A002  (as msgspec calls 
 
 
 def _decoded(text: Text, kind: Any) -> Any:
-    if _length(text) <= PIECE_BYTES:
+    many = _has_many_objects(text)
+    if _length(text) <= PIECE_BYTES and not many:
         return msgspec.json.decode(text, type=kind)
     plain = _plain(kind)
     if get_origin(plain) is tuple:
+        if many:
+            raise MalformedReview(
+                f"a list of {_length(text)} bytes must have at most {most_objects(_length(text))} objects, and has more"
+            )
         return _items(text, get_args(plain)[0], kind)
     if get_origin(plain) is dict:
         return annotations(text)
@@ -80,8 +99,7 @@ def annotations(text: Text) -> dict[str, str] | None:
     for name in _READ:
         at, rest = body.find(name), names.MAX_ANNOTATIONS + 1
         while at >= 0 and rest:
-            begins = body[max(at - 16, 0) : at].rstrip()[-1:] in (b"{", b",")  # else it is a value, or in one
-            if begins and (entry := _ENTRY.match(body, at)) is not None:
+            if (entry := _ENTRY.match(body, at + 1)) is not None:
                 found[msgspec.json.decode(entry[1] + b'"', type=str)] = msgspec.json.decode(entry[2] + b'"', type=str)
                 rest -= 1
             at = body.find(name, at + 1)
@@ -126,6 +144,36 @@ def _plain(kind: Any) -> Any:
     """The type without None."""
     (plain, *_) = [each for each in get_args(kind) if each is not _NONE] if _NONE in get_args(kind) else [kind]
     return plain
+
+
+def most_objects(length: int) -> int:
+    """How many objects there may be in so many bytes of a list."""
+    return min(SPARED_OBJECTS + length // BYTES_FOR_AN_OBJECT, MAX_OBJECTS)
+
+
+def _has_many_objects(text: Text) -> bool:
+    most = most_objects(_length(text))
+    if _length(text) // 3 <= most:
+        return False
+    body = text if isinstance(text, bytes | bytearray) else bytes(text)
+    return body.count(b"{") > most and _outside_strings(body) > most
+
+
+_WINDOW_BYTES = 256 << 10
+
+
+def _outside_strings(body: bytes | bytearray) -> int:
+    """How many objects begin in a text: what stands in strings is no object. In steps, as it may be long."""
+    found, at, inside = 0, 0, False
+    while at < len(body):
+        window = bytes(body[at : at + _WINDOW_BYTES])
+        cut = (len(window) - len(window.rstrip(b"\\"))) % 2  # in the middle of an escape
+        at += len(window) + cut
+        bare = window.replace(b"\\\\", b"").replace(b'\\"', b"")  # now every quote begins a string or ends one
+        pieces = bare.split(b'"')
+        found += b"".join(pieces[inside::2]).count(b"{")
+        inside ^= len(pieces) % 2 == 0
+    return found
 
 
 def _length(text: Text) -> int:
