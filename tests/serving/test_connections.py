@@ -19,6 +19,7 @@ import pytest
 from tests.pods import a_pod, a_review
 from tests.serving.service import REVIEW, Running, eventually, running
 from tests.serving.test_service import process
+from webhook.core import review
 from webhook.serving import app
 from webhook.serving import held as held_module
 from webhook.serving.connection import Connections
@@ -419,3 +420,43 @@ def test_a_newcomer_finds_room_where_the_last_descriptor_is_taken(tmp_path: Path
         newcomer.sendall(a_request())
         assert newcomer.recv(12) == b"HTTP/1.1 200"
         assert started.poll() is None
+
+
+async def test_a_complete_body_of_another_goes_before_a_newcomer_whose_source_holds_little(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Ten addresses with one complete body each fill the budget: another address still comes in."""
+    monkeypatch.setattr(held_module, "SLACK_BYTES", 0)
+    with a_budget(100) as (budget, cut):
+        others = [Client(str(number)) for number in range(10)]
+        for each in others:
+            await budget.take(each, 10)
+            budget.is_complete(each, 0)
+        await budget.take(Client("honest"), 15)
+        assert cut == others[:2]
+
+
+async def test_many_reviews_at_once_do_not_stop_the_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """40 reviews of 250 KB, complete in the same moment: after each 256 KiB the loop looks for others."""
+    decode = review.decode
+
+    def slow(body: bytes) -> object:
+        time.sleep(0.01)
+        return decode(body)
+
+    monkeypatch.setattr(review, "decode", slow)
+    request = a_request(a_review(a_pod(annotations={"x": "y" * 250_000})))
+    async with running(tmp_path) as service:
+        ends = [await from_address(service, f"127.0.1.{number + 1}") for number in range(40)]
+        for _, writer in ends:
+            writer.write(request[:-1])
+        await asyncio.sleep(0.3)
+        for _, writer in ends:
+            writer.write(request[-1:])
+        longest, before, until = 0.0, time.monotonic(), time.monotonic() + 1
+        while time.monotonic() < until:
+            await asyncio.sleep(0.001)
+            longest, before = max(longest, time.monotonic() - before), time.monotonic()
+        answers = [await asyncio.wait_for(reader.readuntil(b"\r\n"), 3) for reader, _ in ends]
+        assert [b" 200 " in each for each in answers] == [True] * 40
+        assert longest < 0.15

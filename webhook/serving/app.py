@@ -3,6 +3,7 @@
 Why no aiohttp Application: so few paths need no router, and every review would pay for one.
 """
 
+import asyncio
 import traceback
 from collections.abc import Awaitable, Callable
 from time import monotonic, perf_counter
@@ -59,6 +60,8 @@ class Door:
         self._announcer = announcer
         self._aside = aside
         self._in_flight = 0
+        self._bytes_here = 0
+        """Of bodies that were worked on in the event loop itself, since it looked for others."""
         metrics.ADMISSION_IN_FLIGHT.set_function(lambda: self._in_flight)
 
     async def __call__(self, http: web.BaseRequest) -> web.StreamResponse:
@@ -71,7 +74,7 @@ class Door:
         body: Body = b""
         try:
             body = await read_body(http)
-            run = self._run_for(http, len(body))
+            run = await self._run_for(http, len(body))
             return Reply(await (self.mutate(body, run) if path == "/mutate" else self.validate(body, run)))
         except Unjudged as problem:
             return _sentence(500, str(problem))
@@ -84,12 +87,21 @@ class Door:
         finally:
             self._in_flight -= 1
 
-    def _run_for(self, http: web.BaseRequest, size: int) -> Run:
+    async def _run_for(self, http: web.BaseRequest, size: int) -> Run:
+        """In the thread, or here, as soon as not too much has been worked on here since the loop looked for others."""
         client = cast("Connection", http.protocol)
         if size > BIG_BYTES:
             return self._aside.runner(client, size)
+        while self._bytes_here + size > BIG_BYTES:  # noqa: ASYNC110  (what is waited for is one turn of the loop)
+            await asyncio.sleep(0)
+        if self._bytes_here == 0:
+            asyncio.get_running_loop().call_soon(self._begin_anew)
+        self._bytes_here += size
         client.is_served()
         return here
+
+    def _begin_anew(self) -> None:
+        self._bytes_here = 0
 
     def _too_much(self, http: web.BaseRequest, problem: TooLarge | TooSlow) -> web.Response:
         """The size is told, because whoever created the object got it without us."""

@@ -4,8 +4,7 @@ Whoever holds bytes for long is cut for who needs room; whoever is quick never n
 """
 
 import asyncio
-import itertools
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import IntEnum
@@ -15,9 +14,12 @@ MAX_HELD_BYTES = 32 << 20
 """One body of the greatest length and then some; the Deployment's memory limit has room for it (docs/performance.md)."""
 PATIENCE_SECONDS = 1.0
 """A third of what the API server gives a review: an honest body is there in a fraction of it."""
+STALLED_SECONDS = 0.2
+"""After which one that has room and sends nothing goes before those whose bodies are complete."""
 WAIT_SECONDS = 0.05
-SHARE = 4
-"""One source may hold a quarter of it in several bodies while others want more, or half of it in one."""
+SHARE, SMALL_SHARE = 4, 16
+"""One source may hold a quarter of it in several bodies while others want more, or half of it in one. Where all is full it
+loses one of its own before others do as soon as it has a sixteenth: an API server has less under way but in a storm."""
 SLACK_BYTES = 4 << 20
 """What may wait beyond the budget: there is no patience when even this is used."""
 
@@ -38,13 +40,13 @@ class Stage(IntEnum):
 
 @dataclass(slots=True)
 class _Share:
-    """What one client holds: since when, how many bytes, and how far its body is.
+    """What one client holds: how many bytes, when it began, when bytes came last, and how far its body is.
 
-    `since` does not count the time for which we let it wait; `order` is the one in which they began.
+    `since` does not count the time for which we let it wait.
     """
 
     since: float
-    order: int
+    touched: float
     number: int = 0
     stage: Stage = Stage.UNDER_WAY
 
@@ -59,9 +61,8 @@ class Held(Generic[Of]):
         self.most = most
         self.total = 0
         self._cut = cut
-        self._orders = itertools.count()
-        self._shares: OrderedDict[Of, _Share] = OrderedDict()
-        """In the order in which something came of them last."""
+        self._shares: dict[Of, _Share] = {}
+        """In the order in which they began."""
 
     async def take(self, client: Of, number: int) -> None:
         """So many bytes more of a body; where they are too many, room is made, or waited for.
@@ -71,7 +72,7 @@ class Held(Generic[Of]):
         """
         self._add(client, number)
         while self.total > self.most:
-            if self.total <= self.most + SLACK_BYTES and self._has_room(self._shares[client]):
+            if self.total <= self.most + SLACK_BYTES and self._has_room(client):
                 return
             if (chosen := self._to_cut_for(client)) is not None:
                 self._cut(chosen)
@@ -95,7 +96,10 @@ class Held(Generic[Of]):
     def answer(self, client: Of, number: int) -> None:
         """So many bytes of an answer that the client does not take yet; who has not taken theirs for the longest goes."""
         self._add(client, number).stage = Stage.UNDER_WAY
-        while self.total > self.most and (chosen := self._without_progress(filter(self._may_go, self._shares))) is not None:
+        while self.total > self.most:
+            chosen = self._without_progress(each for each, share in self._shares.items() if share.stage is not Stage.WORKED_ON)
+            if chosen is None:
+                return
             self._cut(chosen)
 
     def release(self, client: Of) -> None:
@@ -104,47 +108,69 @@ class Held(Generic[Of]):
             self.total -= share.number
 
     def _add(self, client: Of, number: int) -> _Share:
+        now = asyncio.get_running_loop().time()
         if (share := self._shares.get(client)) is None:
-            share = self._shares[client] = _Share(asyncio.get_running_loop().time(), next(self._orders))
-        self._shares.move_to_end(client)
+            share = self._shares[client] = _Share(now, now)
+        share.touched = now
         share.number += number
         self.total += number
         return share
 
-    def _has_room(self, share: _Share) -> bool:
+    def _has_room(self, client: Of) -> bool:
         """Whether it has room among those that began before it."""
-        return sum(each.number for each in self._shares.values() if each.order <= share.order) <= self.most
+        number = 0
+        for each, share in self._shares.items():
+            number += share.number
+            if each is client:
+                break
+        return number <= self.most
 
     def _to_cut_for(self, newcomer: Of) -> Of | None:
         """Whose bytes must go so that a newcomer finds room; None where a little patience may be enough."""
-        others = [each for each in self._shares if each is not newcomer and self._may_go(each)]
         source, number = self._holds_most()
-        of_source = [each for each in others if each.source == source]
-        if of_source and number > self.most // SHARE and source != newcomer.source:
-            return self._without_progress(of_source)
-        late = asyncio.get_running_loop().time() - PATIENCE_SECONDS
-        under_way = [each for each in others if self._shares[each].stage is Stage.UNDER_WAY]
-        if slow := [each for each in under_way if self._shares[each].since <= late]:
+        others = [each for each, share in self._shares.items() if each is not newcomer and share.stage is not Stage.WORKED_ON]
+        hogs = [each for each in others if each.source == source]
+        if hogs and number > self.most // SHARE and source != newcomer.source:
+            return self._without_progress(hogs)
+        slow, stalled, going_on = self._under_way(newcomer)
+        if slow or self.total <= self.most + SLACK_BYTES:
             return self._without_progress(slow)
-        if self.total <= self.most + SLACK_BYTES:
-            return None
-        idle = (each for each in under_way if self._has_room(self._shares[each]))
-        return self._without_progress(of_source) or self._without_progress(idle) or newcomer
+        if number <= self.most // SMALL_SHARE:
+            hogs = []
+        complete = [each for each in others if self._shares[each].stage is Stage.COMPLETE and each.source != newcomer.source]
+        return self._without_progress(hogs or stalled or complete or going_on) or newcomer
+
+    def _under_way(self, newcomer: Of) -> tuple[list[Of], list[Of], list[Of]]:
+        """Whose body is under way: who takes too long, and of those that have room who sends nothing just now, and who does.
+
+        One pass over all: it is asked for each piece of a body while the budget is used up.
+        """
+        now = asyncio.get_running_loop().time()
+        slow: list[Of] = []
+        stalled: list[Of] = []
+        going_on: list[Of] = []
+        before = 0
+        for client, share in self._shares.items():
+            before += share.number
+            if client is newcomer or share.stage is not Stage.UNDER_WAY:
+                continue
+            if share.since <= now - PATIENCE_SECONDS:
+                slow.append(client)
+            if before <= self.most:
+                (stalled if share.touched <= now - STALLED_SECONDS else going_on).append(client)
+        return slow, stalled, going_on
 
     def _holds_most(self) -> tuple[str | None, int]:
         """The source that holds most bytes that may go, and how many; one body alone counts only when it has half of all."""
         numbers: Counter[str] = Counter()
         clients: Counter[str] = Counter()
         for client, share in self._shares.items():
-            if self._may_go(client):
+            if share.stage is not Stage.WORKED_ON:
                 numbers[client.source] += share.number
                 clients[client.source] += 1
         found = [each for each in numbers.items() if clients[each[0]] > 1 or each[1] > self.most // 2]
         return max(found, key=lambda each: each[1], default=(None, 0))
 
-    def _may_go(self, client: Of) -> bool:
-        return self._shares[client].stage < Stage.WORKED_ON
-
     def _without_progress(self, clients: Iterable[Of]) -> Of | None:
         """Of which nothing has come for the longest; one whose body is complete only where no other is left."""
-        return min(clients, key=lambda each: self._shares[each].stage, default=None)
+        return min(clients, key=lambda each: (self._shares[each].stage, self._shares[each].touched), default=None)
