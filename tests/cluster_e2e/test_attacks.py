@@ -152,3 +152,15 @@ def test_a_pod_whose_annotations_are_too_long_is_refused_by_the_api_server_and_b
         cluster.plane.call(
             "POST", f"{NAMESPACES}/{namespace}/pods?dryRun=All", with_annotations({names.TOKENS: "1a=b," * 280_000})
         )
+
+
+@pytest.mark.parametrize("kind", ["imagePullSecrets", "nodeSelectorTerms"])
+def test_empty_objects_do_not_rid_a_pod_of_us(cluster: Cluster, kind: str) -> None:
+    """The API server takes 60,000 of them, and a review that we refuse is a pod that is created without us."""
+    crumbs: list[Json] = [{}] * 60_000
+    good: Json = {"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "Exists"}]}
+    affinity = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [good, *crumbs]}}}
+    pod = a_bare_pod()
+    pod["spec"] |= {"imagePullSecrets": crumbs} if kind == "imagePullSecrets" else {"affinity": affinity}
+    namespace = cluster.namespace(inject="enabled", automount="disabled", pod_overrides="denied")
+    assert send(cluster, namespace, pod) == [names.VOLUME]
