@@ -209,6 +209,11 @@ ATTACKS: list[tuple[Attack, int]] = [
 ]
 
 
+STORMS = (holds_back_a_little, half_a_header)
+"""Hundreds of addresses that come again as soon as they are cut: their handshakes and first bytes take the whole CPU. Reviews
+that arrive in one piece get through; one of 300 KB is read in ten pieces, between those of all others, and may be cut."""
+
+
 async def habit_begun(habit: Attack, target: Target) -> None:
     """Whatever the habit makes once is made; then who waits for it is told."""
     with contextlib.suppress(OSError, TimeoutError, asyncio.IncompleteReadError):
