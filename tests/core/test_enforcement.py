@@ -129,7 +129,7 @@ MAXIMA = [
     (None, "100000", "strict", "bound", None, 86400),
     (None, "100000", "strict", "bound", 604800, 100000),
 ]
-"""The table of the README, and its corners; each row is judged by the API server's policy as well."""
+"""The table of docs/reference.md, and its corners; each row is judged by the API server's policy as well."""
 
 
 @pytest.mark.parametrize(("lock", "set_here", "own", "floor", "floor_maximum", "maximum"), MAXIMA)

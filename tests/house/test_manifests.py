@@ -1,5 +1,6 @@
 """What stands in YAML and in the Dockerfile is what the code says; judged without a cluster."""
 
+import itertools
 import re
 import subprocess
 from pathlib import Path
@@ -7,9 +8,10 @@ from typing import Any
 
 import pytest
 import yaml
+from prometheus_client.metrics import MetricWrapperBase
 
 from tests.controlplane import build
-from webhook import __version__, config, configuration
+from webhook import __version__, config, configuration, metrics
 from webhook.cli import export
 from webhook.cli.main import parser
 from webhook.core import admission_policies, names, request_policies, rules
@@ -17,6 +19,7 @@ from webhook.core.admission import REASONS
 from webhook.core.kinds import RESOURCES, WORKLOADS
 from webhook.core.policy import ClusterLayer
 from webhook.pki.store import KINDS, SECRET
+from webhook.serving.announce import ReviewLine
 
 ROOT = Path(__file__).parents[2]
 MANIFESTS = ROOT / "manifests"
@@ -167,7 +170,7 @@ def test_the_rules_ask_about_what_the_code_looks_at() -> None:
     assert everything | {resource for _, resource in mutated} == RESOURCES
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/contract.md"])
+@pytest.mark.parametrize("page", ["docs/reference.md", "docs/contract.md"])
 def test_the_documents_name_every_workload_kind(page: str) -> None:
     text = (ROOT / page).read_text()
     assert [each.kind for each in WORKLOADS if each.kind not in text] == []
@@ -198,16 +201,33 @@ def test_rbac_names_exactly_what_the_client_calls() -> None:
     ]
 
 
-def test_every_reason_and_every_annotation_is_explained_in_the_readme() -> None:
-    text = (ROOT / "README.md").read_text()
-    assert [reason for reason in REASONS if f"| `{reason}` |" not in text] == []
-    assert [name for name in names.FOR_PODS | names.FOR_NAMESPACES | names.OURS_ON_PODS if f"`{name}`" not in text] == []
+def table(header: str) -> list[list[str]]:
+    """The rows of the reference's one table with this header, each as its cells."""
+    lines = (ROOT / "docs/reference.md").read_text().splitlines()
+    (start,) = [number for number, line in enumerate(lines) if line.startswith(f"| {header} |")]
+    rows = itertools.takewhile(lambda line: line.startswith("|"), lines[start + 2 :])
+    return [[cell.strip() for cell in row.strip("|").split(" | ")] for row in rows]
 
 
-def test_the_readme_lists_the_rules_as_the_records_have_them() -> None:
-    text = (ROOT / "README.md").read_text()
-    table = [line for line in text.splitlines() if re.match(r"\| `[a-z-]+` \| `(bound|strict)` \|", line)]
-    assert table == [rule_row(rule) for rule in rules.RULES]
+def test_the_reference_has_every_reason_once_and_in_order() -> None:
+    assert [cell for cell, _ in table("reason")] == [f"`{reason}`" for reason in REASONS]
+
+
+def test_the_reference_has_every_annotation() -> None:
+    section = (ROOT / "docs/reference.md").read_text().partition("## Annotations")[2].partition("## Enforcement")[0]
+    there = {
+        name
+        for row in section.splitlines()
+        if row.startswith("| `boundtoken.dev/")
+        for name in re.findall(r"`(boundtoken\.dev/[a-z-]+)`", row.split(" | ")[0])
+    }
+    assert there == names.FOR_PODS | names.FOR_NAMESPACES | names.OURS_ON_PODS
+
+
+def test_the_reference_lists_the_rules_as_the_records_have_them() -> None:
+    text = (ROOT / "docs/reference.md").read_text()
+    there = [line for line in text.splitlines() if re.match(r"\| `[a-z-]+` \| `(bound|strict)` \|", line)]
+    assert there == [rule_row(rule) for rule in rules.RULES]
 
 
 def rule_row(rule: rules.Rule) -> str:
@@ -215,11 +235,36 @@ def rule_row(rule: rules.Rule) -> str:
     return f"| `{rule.slug}` | `{rule.level}` | {rule.since} | {fields} | {'; '.join(rule.allowed)} |"
 
 
-def test_every_flag_and_metric_is_in_the_readme() -> None:
-    text = (ROOT / "README.md").read_text()
-    assert [option.name for option in config.OPTIONS if f"`--{option.name}" not in text] == []
-    declared = re.findall(r'"(boundtoken_\w+)"', (ROOT / "webhook/metrics.py").read_text())
-    assert [name for name in declared if f"`{name.removeprefix('boundtoken_')}" not in text] == []
+def test_the_reference_has_every_flag_with_its_variable_and_default() -> None:
+    in_a_pod = {"listen": "0.0.0.0:10250", "plain-listen": "0.0.0.0:8080"}  # standalone they are others
+    assert [row[:3] for row in table("flag")] == [
+        [f"`--{each.name}`", f"`{each.variable}`", f"`{default}`" if default else "none"]
+        for each in config.OPTIONS
+        for default in [each.default or in_a_pod.get(each.name)]
+    ]
+
+
+def test_the_reference_has_every_metric_with_its_labels() -> None:
+    text = (ROOT / "webhook/metrics.py").read_text()
+    declared = set(re.findall(r'"(boundtoken_\w+)"', text))
+    there = {name.strip("`"): re.findall(r"`(\w+)`", labels) for name, labels, _ in table("metric")}
+    assert set(there) == declared
+    for each in vars(metrics).values():
+        if isinstance(each, MetricWrapperBase):
+            labels = list(each._labelnames)  # the library shows them only where there is a sample
+            (name,) = {f"{family.name}_total" if family.type == "counter" else family.name for family in each.describe()}
+            assert there[name] == labels, name
+
+
+def test_the_reference_has_every_field_of_the_line_of_a_review() -> None:
+    assert [name for name, _ in table("field")] == [f"`{field}`" for field in ReviewLine.__struct_fields__]
+
+
+@pytest.mark.parametrize("name", ["pods", "workloads", "enforced", "templates", "tokenrequests", "legacysecrets", "previews"])
+def test_the_reference_says_what_each_webhook_writes_into_the_audit_log(name: str) -> None:
+    kind = "MutatingWebhookConfiguration" if name in ("pods", "workloads") else "ValidatingWebhookConfiguration"
+    webhook(f"{name}.boundtoken.dev", kind)
+    assert any(f"`{name}`" in webhooks and "`reason`" in written for webhooks, written, _ in table("webhooks"))
 
 
 def test_every_path_that_the_dockerfile_copies_exists() -> None:

@@ -48,7 +48,7 @@ Reason = Literal[
     "malformed-review",
     "internal-error",
 ]
-"""The closed list. The README explains each; a test compares the two."""
+"""The closed list. docs/reference.md explains each; a test compares the two."""
 REASONS: tuple[Reason, ...] = get_args(Reason)
 _TOKEN_GIVEN = ("injected", "rewritten")
 

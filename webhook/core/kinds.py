@@ -1,6 +1,6 @@
 """The kinds that reviews are about: the one table that decoding, rules, metrics and the manifests' test follow.
 
-A workload kind is added here, in both webhook configurations and in the README; a test names what is missing.
+A workload kind is added here, in both webhook configurations and in docs/reference.md; a test names what is missing.
 """
 
 from typing import NamedTuple

@@ -57,7 +57,7 @@ class Check(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """One row of the README's table."""
+    """One row of the table in docs/reference.md."""
 
     slug: str
     level: Level
