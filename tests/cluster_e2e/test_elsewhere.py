@@ -1,17 +1,20 @@
 """Installed under another namespace, by an overlay's `namespace:` alone; and with the optional parts."""
 
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.cluster_e2e.conftest import NAMESPACES, Cluster, a_bare_pod, with_tokens
 from tests.cluster_e2e.test_outages import injected
 from tests.conftest import ROOT
 from tests.controlplane.cluster import ControlPlane, Refused, wait_for
 from tests.controlplane.kubelet import Kubelet
+from webhook import configuration
 from webhook.core import names
 
 OPTIONAL = "components: [manifests/optional/legacy-tokens, manifests/optional/legacy-tokens-fail-closed, manifests/optional/control-plane-only]\n"
@@ -39,6 +42,28 @@ def installed(cluster: Cluster, folder: Path, namespace: str, optional: str = ""
         probe = cluster.namespace(inject="enabled", automount="disabled")
         wait_for(lambda: injected(cluster, probe), 60)
         wait_for(lambda: "boundtoken-system" in cluster.settings()[names.EXCLUDED_NAMESPACES], 20)
+
+
+def test_the_overlay_of_the_readme_renders_with_its_image_flag_and_configuration(plane: ControlPlane, tmp_path: Path) -> None:
+    overlay, settings = re.findall(
+        r"^```yaml\n(# \w+\.yaml.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL
+    )
+    shutil.copytree(ROOT / "manifests", tmp_path / "boundtoken/manifests")
+    (tmp_path / "config.yaml").write_text(settings)
+    for namespace in ("boundtoken-system", "elsewhere"):
+        text = overlay.replace("namespace: boundtoken-system", f"namespace: {namespace}").replace(
+            "# components:", "components:"
+        )
+        (tmp_path / "kustomization.yaml").write_text(text)
+        made = {each["kind"]: each for each in yaml.safe_load_all(plane.kubectl("kustomize", str(tmp_path)))}
+        container = made["Deployment"]["spec"]["template"]["spec"]["containers"][0]
+        assert container["image"] == "registry.example.com/boundtoken:0.1.0"
+        assert {"--legacy-tokens=on", "--log-level=warning"} <= set(container["args"])
+        assert made["ConfigMap"]["metadata"]["name"] == names.APP
+        assert made["ConfigMap"]["metadata"]["namespace"] == namespace
+        layer = configuration.parse(made["ConfigMap"]["data"]["config.yaml"]).layer
+        assert layer == configuration.parse(settings).layer
+        assert layer.locks.max_expiration_seconds == 7200
 
 
 def account_token(plane: ControlPlane, namespace: str) -> str:

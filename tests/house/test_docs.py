@@ -1,10 +1,13 @@
 """Documents: what is cited is there, and links between documents lead somewhere."""
 
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from webhook.cli.main import parser
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = (".ci", ".github", "certs", "docs", "manifests", "tests", "webhook")
@@ -16,6 +19,7 @@ FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"`[^`\n]*`")
 LINK = re.compile(r"\[[^\]\n]*\]\(([^)\s]+)\)")
 OURS = re.compile(r"`((?:certs|docs|manifests|tests|webhook)/[\w./-]*)`")
+COMMAND = re.compile(r"(?:^|\| |`)boundtoken ((?!/)[a-z][^|`#\n]*)", re.MULTILINE)
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
 
@@ -77,3 +81,29 @@ def test_every_relative_link_leads_somewhere(path: Path) -> None:
         assert found.exists(), target
         if anchor:
             assert anchor in anchors(found), target
+
+
+def commands(path: Path) -> Iterator[str]:
+    """Every command line of ours that a document shows as code."""
+    text = path.read_text()
+    for code in (*FENCE.findall(text), *CODE.findall(FENCE.sub("", text))):
+        yield from (found.strip() for found in COMMAND.findall(code))
+
+
+def parses(words: list[str]) -> bool:
+    try:
+        parser().parse_args(words)
+    except SystemExit as problem:
+        return not problem.code
+    return True
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
+def test_every_command_of_ours_that_a_document_shows_exists(path: Path) -> None:
+    lines = [shlex.split(command) for command in commands(path)]
+    assert [words for words in lines if not parses(words) and not parses([*words, "FILE"])] == []
+
+
+def test_the_readme_shows_commands_of_every_group() -> None:
+    shown = {command.split()[0] for command in commands(ROOT / "README.md")}
+    assert {"certs", "config", "export"} <= shown
