@@ -197,7 +197,9 @@ def test_an_untouched_pod_is_answered_without_a_patch() -> None:
 
 def test_a_foreign_audience_at_the_default_path_is_warned_about() -> None:
     (warning,) = judged(a_pod(), inject="enabled", audience="https://vault").warnings
-    assert warning.startswith('boundtoken.dev/audience="https://vault": the API server answers clients in the pod with 401')
+    assert warning.startswith(
+        'boundtoken.dev/audience="https://vault": replaces the Kubernetes API token, so API clients in the pod will'
+    )
     assert len(warning) <= names.MAX_WARNING_CHARS
     assert judged(a_pod(), inject="enabled", audience="https://vault", mount_path="/v").warnings == ()
     own = ClusterLayer(api_audiences=("https://vault",))

@@ -226,8 +226,8 @@ def _advice(settled: Resolution, reason: Reason, cluster: ClusterLayer, remarks:
     foreign = wanted.audience and wanted.audience not in cluster.api_audiences
     if foreign and reason in _TOKEN_GIVEN and wanted.mount_path == names.DEFAULT_PATH:
         yield (
-            f"{names.AUDIENCE}={quoted(wanted.audience)}: the API server answers clients in the pod with 401, as its own "
-            f"token makes way at the default path; use {names.TOKENS} or {names.MOUNT_PATH} to have both"
+            f"{names.AUDIENCE}={quoted(wanted.audience)}: replaces the Kubernetes API token, so API clients in the pod will "
+            f"get 401; to keep both, use {names.TOKENS} instead, with file=audience"
         )
 
 
