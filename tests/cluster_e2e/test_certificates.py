@@ -370,10 +370,16 @@ def test_show_tells_what_is_where(cluster: Cluster) -> None:
     assert {each["name"]: each["fingerprint"] for each in report["replicas"]} == served
     assert all(each["ready"] and each["trusted"] for each in report["replicas"])
     text = boundtoken("certs", "show", kubeconfig=kubeconfig).stdout
-    assert "mutatingwebhookconfiguration/boundtoken  trusts exactly these" in text
+    assert "mutatingwebhookconfiguration/boundtoken  caBundle matches" in text
     assert all(f"pod/{name}\n  leaf {leaf}  trusted" in text for name, leaf in served.items())
     assert "PRIVATE" not in said.stdout + text
     assert boundtoken("certs", "show", "--namespace", "default", kubeconfig=kubeconfig).returncode == 1
+    scale(cluster, 0)
+    try:
+        said = boundtoken("certs", "show", kubeconfig=kubeconfig)
+        assert (said.returncode, "no replica is running" in said.stdout) == (1, True)
+    finally:
+        scale(cluster, 2)
 
 
 def test_rotate_as_a_dry_run_keeps_nothing(cluster: Cluster) -> None:

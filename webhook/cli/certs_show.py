@@ -25,7 +25,7 @@ Report = dict[str, Any]
 
 
 def show(parsed: argparse.Namespace) -> int:
-    """Print it. Exit 1 where something is not as it must be."""
+    """Print it. Exit 1 where something is not as it must be, 3 where the replicas could not be asked and all else is."""
     return asyncio.run(with_store(parsed, partial(_show, parsed=parsed)))
 
 
@@ -33,7 +33,7 @@ async def _show(store: Store, parsed: argparse.Namespace) -> int:
     trust, held, bundle = await look(store)
     now = store.client.now()
     lives = await lifetimes(store)
-    serving: list[Replica] = []
+    serving: list[Replica] | None = None
     try:
         serving = await replicas.ask(store.client, store.namespace)
     except ApiError as problem:
@@ -43,15 +43,19 @@ async def _show(store: Store, parsed: argparse.Namespace) -> int:
         print(json.dumps(report, indent=2))
     else:
         _print(report, now)
-    return 0 if report["ok"] else 1
+    if not report["ok"]:
+        return 1
+    return 0 if serving is not None else 3
 
 
 def _report(
-    trust: list[Trust], held: Held, bundle: Bundle | None, serving: list[Replica], *, lives: Lives, now: datetime
+    trust: list[Trust], held: Held, bundle: Bundle | None, serving: list[Replica] | None, *, lives: Lives, now: datetime
 ) -> Report:
+    """What is where; `serving` None where nobody knows which replicas there are."""
     configurations = [_configuration(each, bundle) for each in trust]
-    leaves = [_replica(each, trust, now) for each in serving]
-    followed = bool(trust) and all(leaf["trusted"] for leaf in leaves)
+    leaves = [_replica(each, trust, now) for each in serving or ()]
+    runs = serving is None or bool(leaves)
+    followed = bool(trust) and runs and all(leaf["trusted"] for leaf in leaves)
     by_us = bundle is not None and lifecycle.is_valid(bundle.current, now) and all(each["inSync"] for each in configurations)
     by_others = not held.version and bool(leaves)
     return {
@@ -60,7 +64,7 @@ def _report(
         "problem": _problem(held),
         "authorities": _authorities(bundle) if bundle is not None else [],
         "configurations": configurations,
-        "replicas": leaves,
+        "replicas": leaves if serving is not None else None,
         "next": _coming(trust, bundle, now, lives),
     }
 
@@ -134,11 +138,13 @@ def _print(report: Report, now: datetime) -> None:
     for each in report["authorities"]:
         print(f"  CA   {each['fingerprint']}  {each['role']:<5}  {_until(each, now)}")
     for each in report["configurations"]:
-        said = "trusts exactly these" if each["inSync"] else "does NOT trust exactly these"
-        print(f"{each['name']}  {said}  ({', '.join(each['webhooks'])})")
+        said = "caBundle matches" if each["inSync"] else "caBundle is out of date"
+        print(f"{each['name']}  {said}  ({', '.join(each['webhooks']) or 'no webhook of this namespace'})")
     if not report["configurations"]:
         print("no webhook configuration is there: kubectl apply -k manifests")
-    for each in report["replicas"]:
+    if report["replicas"] == []:
+        print("no replica is running: kubectl get deployments,pods -n NAMESPACE -l app.kubernetes.io/name=boundtoken")
+    for each in report["replicas"] or ():
         print(
             f"pod/{each['name']}" + ("" if each["ready"] else "  not ready") + (f"  {each['problem']}" * bool(each["problem"]))
         )
