@@ -263,6 +263,7 @@ def without_our_volumes(pod: Json) -> Json:
 @given(pods().map(without_our_volumes), annotations | wanted)
 def test_a_template_is_expected_to_become_what_its_pods_become(pod: Json, given_: dict[str, str]) -> None:
     namespace = settled(given_)
+    assume(not is_too_big(automounted(pod), namespace))
     template = msgspec.convert(pod, finals.FinalTemplate)
     own = pod["metadata"].get("annotations") or {}
     spec, _ = expected.pod_spec(template, policy.resolve(namespace, own, layer="workload"))
