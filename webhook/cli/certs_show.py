@@ -42,7 +42,7 @@ async def _show(store: Store, parsed: argparse.Namespace) -> int:
     if parsed.output == "json":
         print(json.dumps(report, indent=2))
     else:
-        _print(report, now)
+        _print(report, now, store.namespace)
     if not report["ok"]:
         return 1
     return 0 if serving is not None else 3
@@ -133,7 +133,7 @@ def _coming(trust: list[Trust], bundle: Bundle | None, now: datetime, lives: Liv
     return {"step": step, "reason": reason, "at": when.isoformat()}
 
 
-def _print(report: Report, now: datetime) -> None:
+def _print(report: Report, now: datetime, namespace: str) -> None:
     print(" ".join(filter(None, (report["secret"], report["problem"]))))
     for each in report["authorities"]:
         print(f"  CA   {each['fingerprint']}  {each['role']:<5}  {_until(each, now)}")
@@ -143,7 +143,7 @@ def _print(report: Report, now: datetime) -> None:
     if not report["configurations"]:
         print("no webhook configuration is there: kubectl apply -k manifests")
     if report["replicas"] == []:
-        print("no replica is running: kubectl get deployments,pods -n NAMESPACE -l app.kubernetes.io/name=boundtoken")
+        print(f"no replica is running: kubectl get deployments,pods -n {namespace} -l app.kubernetes.io/name=boundtoken")
     for each in report["replicas"] or ():
         print(
             f"pod/{each['name']}" + ("" if each["ready"] else "  not ready") + (f"  {each['problem']}" * bool(each["problem"]))
