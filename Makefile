@@ -34,7 +34,7 @@ test: $(SETUP) ## every test, the control plane included (its first build takes 
 unit: $(SETUP) ## what needs no control plane and takes no long time; one test: make unit ARGS="-k name"
 	@$(BIN)/pytest -q -n 4 -m "not controlplane and not slow" $(ARGS)
 
-fix: $(SETUP) ## format, and mend what lint can mend
+fix: $(SETUP) ## format, and fix what lint can fix
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 

@@ -209,6 +209,8 @@ ATTACKS: list[tuple[Attack, int]] = [
 ]
 
 
+PEAKS: dict[Callable[..., object], int] = {holds_back_the_end: 160 << 20, sends_big_reviews: 160 << 20}
+"""What a process may need at most: where the body of who is cut stays until the garbage is collected, it is 200 to 300 MiB."""
 STORMS = (holds_back_a_little, half_a_header)
 """Hundreds of addresses that come again as soon as they are cut: their handshakes and first bytes take the whole CPU. Reviews
 that arrive in one piece get through; one of 300 KB is read in ten pieces, between those of all others, and may be cut."""

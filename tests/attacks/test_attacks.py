@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.attacks.attacker import ATTACKS, HONEST, HONEST_BIG, STORMS, Attack, Target
+from tests.attacks.attacker import ATTACKS, HONEST, HONEST_BIG, PEAKS, STORMS, Attack, Target
 from tests.attacks.limited import Limit, deployment_limit, image_environment
 from tests.controlplane.cluster import free_port
 from tests.serving.service import NAMESPACE
@@ -125,8 +125,9 @@ def test_honest_callers_are_answered_and_the_memory_holds(served: Served, attack
     honest = Honest(big=attack not in STORMS)
     with served.attacked(attack, clients):
         asyncio.run(honest.go_on(served.target, time.monotonic() + SECONDS))
-    peak = served.limit.peak(served.process) >> 20
-    print(f"{attack.__name__}, {clients} clients: {honest}, peak {peak} MiB of {served.limit.most >> 20}")
+    peak = served.limit.peak(served.process)
+    print(f"{attack.__name__}, {clients} clients: {honest}, peak {peak >> 20} MiB of {served.limit.most >> 20}")
+    assert peak < PEAKS.get(attack, served.limit.most)
     assert served.process.poll() is None
     assert honest.answered > SECONDS
     assert honest.failed == 0

@@ -85,7 +85,7 @@ class Client:
     def waits(self, turn: asyncio.Future[None]) -> None:
         self.turn = turn
 
-    def is_served(self) -> None:
+    def served(self) -> None:
         self.turn = None
 
 

@@ -216,8 +216,8 @@ async def test_whose_bytes_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
         await budget.take(newcomer := Client("c"), 20)
         assert cut == [hog]  # its source holds more than half
         assert budget.total == 70
-        budget.is_complete(slow, 0)
-        budget.is_worked_on(slow)
+        budget.completed(slow, 0)
+        budget.begun(slow)
         started = asyncio.get_running_loop().time()
         await budget.take(newcomer, 20)
         assert budget.total == 90
@@ -431,7 +431,7 @@ async def test_a_complete_body_of_another_goes_before_a_newcomer_whose_source_ho
         others = [Client(str(number)) for number in range(10)]
         for each in others:
             await budget.take(each, 10)
-            budget.is_complete(each, 0)
+            budget.completed(each, 0)
         await budget.take(Client("honest"), 15)
         assert cut == others[:2]
 
@@ -460,3 +460,65 @@ async def test_many_reviews_at_once_do_not_stop_the_loop(tmp_path: Path, monkeyp
         answers = [await asyncio.wait_for(reader.readuntil(b"\r\n"), 3) for reader, _ in ends]
         assert [b" 200 " in each for each in answers] == [True] * 40
         assert longest < 0.15
+
+
+async def test_a_source_with_little_loses_nothing_because_its_bodies_are_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An API server has several bodies under way, and strangers one each: all together the strangers have nearly everything."""
+    monkeypatch.setattr(held_module, "SLACK_BYTES", 0)
+    with a_budget(160) as (budget, cut):
+        strangers = [Client(str(number)) for number in range(19)]
+        for each in strangers:
+            await budget.take(each, 8)
+            budget.completed(each, 0)
+        for _ in range(2):
+            await budget.take(Client("api"), 4)
+        await budget.take(Client("other"), 5)
+        assert cut == strangers[:1]
+
+
+async def test_who_has_room_and_sends_nothing_goes_before_a_complete_body_and_who_sends_goes_after(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(held_module, "SLACK_BYTES", 0)
+    monkeypatch.setattr(held_module, "STALLED_SECONDS", 0.1)
+    with a_budget(100) as (budget, cut):
+        sends, stalled, *complete = (Client(str(number)) for number in range(10))
+        for each in (sends, stalled, *complete):
+            await budget.take(each, 9)
+        for each in complete:
+            budget.completed(each, 0)
+        await asyncio.sleep(0.2)
+        await budget.take(sends, 1)
+        await budget.take(Client("newcomer"), 25)
+        assert cut == [stalled, complete[0]]
+
+
+async def test_the_time_for_which_we_let_a_body_wait_does_not_count_against_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(held_module, "SLACK_BYTES", 100)
+    monkeypatch.setattr(held_module, "PATIENCE_SECONDS", 0.2)
+    with a_budget(100) as (budget, cut):
+        worked_on = Client("a")
+        await budget.take(worked_on, 95)
+        budget.begun(worked_on)
+        waiting = [asyncio.create_task(budget.take(Client("b"), 20))]
+        await asyncio.sleep(0.5)
+        waiting.append(asyncio.create_task(budget.take(Client("c"), 20)))
+        await asyncio.sleep(0.1)
+        assert cut == []
+        budget.release(worked_on)
+        await asyncio.wait_for(asyncio.gather(*waiting), 1)
+
+
+async def test_what_is_beside_a_body_is_free_once_it_is_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    decode = review.decode
+
+    def slow(body: bytes) -> object:
+        time.sleep(0.3)
+        return decode(body)
+
+    monkeypatch.setattr(review, "decode", slow)
+    async with running(tmp_path) as service:
+        _, writer = await from_address(service, "127.0.0.2")
+        writer.write(a_request(a_review(a_pod(annotations={"x": "y" * 300_000}))))
+        await asyncio.sleep(0.2)
+        assert 300_000 < service.service.connections.held.total < 310_000

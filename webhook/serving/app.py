@@ -97,7 +97,7 @@ class Door:
         if self._bytes_here == 0:
             asyncio.get_running_loop().call_soon(self._begin_anew)
         self._bytes_here += size
-        client.is_served()
+        client.served()
         return here
 
     def _begin_anew(self) -> None:

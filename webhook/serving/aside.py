@@ -31,7 +31,7 @@ class Client(Protocol):
     def waits(self, turn: asyncio.Future[None]) -> None:
         """It waits for this; where it goes away or is cut, it gives it a ConnectionResetError."""
 
-    def is_served(self) -> None:
+    def served(self) -> None:
         """It waits no more, and is not cut for others."""
 
 
@@ -46,7 +46,7 @@ class _Own:
 
     def waits(self, turn: asyncio.Future[None]) -> None: ...
 
-    def is_served(self) -> None: ...
+    def served(self) -> None: ...
 
 
 class _Waiting(NamedTuple):
@@ -101,14 +101,11 @@ class Aside:
             client.waits(waiting.turn)
             try:
                 await waiting.turn
-            except ConnectionResetError as problem:
-                self._forget(source, waiting)
-                raise ConnectionResetError(*problem.args) from None  # the future keeps its own, and so all that it passes
             except BaseException:
                 self._forget(source, waiting)
                 raise
         self._is_taken = True
-        client.is_served()
+        client.served()
 
     def _pass_on(self) -> None:
         """The turn goes to the next, if there is one."""

@@ -56,13 +56,9 @@ async def read_body(http: web.BaseRequest, most: int = MAX_BODY_BYTES, seconds: 
                 if len(held) > most:
                     raise TooLarge(f"the body must have at most {most} bytes")
     except TimeoutError as problem:
-        held.clear()
         metrics.CONNECTIONS_CUT.labels("tls", "body").inc()
         raise TooSlow(f"the body must arrive within {seconds:.0f} seconds") from problem
-    except BaseException:
-        held.clear()  # at once: aiohttp keeps the exception, whose frames keep what is here, until the garbage is collected
-        raise
     finally:
         connection.is_reading = False
-    connection.held.is_complete(connection, BESIDE_BYTES)
+    connection.held.completed(connection, BESIDE_BYTES)
     return held

@@ -98,10 +98,10 @@ class Connection(RequestHandler):
         """Its body is complete and waits to be worked on: until then it may be cut."""
         self._turn = turn
 
-    def is_served(self) -> None:
+    def served(self) -> None:
         """Its body is worked on now."""
         self._turn = None
-        self.held.is_worked_on(self)
+        self.held.begun(self)
 
     def _wait_no_more(self) -> None:
         if self._turn is not None and not self._turn.done():
@@ -137,7 +137,8 @@ class Connection(RequestHandler):
         if not isinstance(exc, ConnectionError):  # it has gone away, or was cut: that is counted already
             self._owner.tell_error(status, exc)
         if exc is not None:
-            exc.__traceback__ = exc.__context__ = exc.__cause__ = None  # frames that hold what came; aiohttp keeps it for long
+            # aiohttp keeps the exception, the exception its frames, and these the body, until the garbage is collected.
+            exc.__traceback__ = exc.__context__ = exc.__cause__ = None
         answer = web.Response(status=status, text=f"{HTTPStatus(status).phrase}\n")
         answer.force_close()
         return answer

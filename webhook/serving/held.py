@@ -82,13 +82,13 @@ class Held(Generic[Of]):
             if client not in self._shares:
                 raise ConnectionResetError("others need the memory")
 
-    def is_complete(self, client: Of, number: int) -> None:
+    def completed(self, client: Of, number: int) -> None:
         """Its body is complete, and so many bytes beside it are free: it waits for us and not we for it."""
         if client in self._shares:
             self._add(client, -number)
             self._shares[client].stage = Stage.COMPLETE
 
-    def is_worked_on(self, client: Of) -> None:
+    def begun(self, client: Of) -> None:
         """Its body is not cut any more."""
         if client in self._shares:
             self._shares[client].stage = Stage.WORKED_ON
