@@ -277,6 +277,24 @@ async def test_an_honest_body_waits_a_little_for_room(monkeypatch: pytest.Monkey
         assert cut == [second]  # far beyond the budget there is no patience
 
 
+async def test_who_waited_for_room_is_not_stalled_when_it_has_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing was read from it meanwhile. Somebody else, from whom less has come of late, goes for a newcomer."""
+    monkeypatch.setattr(held_module, "SLACK_BYTES", 20)
+    with a_budget(100) as (budget, cut):
+        first, waiter, other = Client("a"), Client("b"), Client("c")
+        await budget.take(first, 45)
+        await budget.take(other, 35)
+        waiting = asyncio.create_task(budget.take(waiter, 25))
+        await asyncio.sleep(held_module.STALLED_SECONDS - 0.05)
+        await budget.take(other, 10)
+        await asyncio.sleep(0.1)
+        assert not waiting.done()
+        budget.release(first)
+        await budget.take(Client("d"), 51)
+        assert cut == [other]
+        await asyncio.wait_for(waiting, 1)
+
+
 async def test_who_takes_no_answer_goes_first() -> None:
     with a_budget(100) as (budget, cut):
         clients = [Client(str(number)) for number in range(5)]

@@ -77,8 +77,7 @@ class Held(Generic[Of]):
             if (chosen := self._to_cut_for(client)) is not None:
                 self._cut(chosen)
             else:
-                self._shares[client].since += WAIT_SECONDS
-                await asyncio.sleep(WAIT_SECONDS)
+                await self._wait(self._shares[client])
             if client not in self._shares:
                 raise ConnectionResetError("others need the memory")
 
@@ -115,6 +114,14 @@ class Held(Generic[Of]):
         share.number += number
         self.total += number
         return share
+
+    async def _wait(self, share: _Share) -> None:
+        """While it waits we do not read from it: no time of that is its own, and it is not stalled when its turn comes."""
+        clock = asyncio.get_running_loop().time
+        start = clock()
+        await asyncio.sleep(WAIT_SECONDS)
+        share.since += clock() - start
+        share.touched = clock()
 
     def _has_room(self, client: Of) -> bool:
         """Whether it has room among those that began before it."""
