@@ -19,13 +19,13 @@ $(SETUP): requirements-dev.lock pyproject.toml
 	@touch $@
 
 run: $(SETUP) ## serve without a cluster, with the examples; prints a curl line to try
-	@$(BIN)/python -m tests.try_it standalone
+	@$(BIN)/python -m tests.demo standalone
 
 patch:
-	@$(BIN)/python -m tests.try_it patch
+	@$(BIN)/python -m tests.demo patch
 
 cluster: $(SETUP) ## a real control plane with boundtoken in it, for you to try; Ctrl-C stops it
-	@$(BIN)/python -m tests.try_it cluster
+	@$(BIN)/python -m tests.demo cluster
 
 test: $(SETUP) ## every test, the control plane included (its first build takes about 8 minutes); one test: make test ARGS="-k name"
 	@$(BIN)/python -m tests.controlplane.build
@@ -42,7 +42,7 @@ check: $(SETUP) ## format, lint, types, floors
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
-	@$(BIN)/pytest -q tests/house
+	@$(BIN)/pytest -q tests/repo
 
 fuzz: $(SETUP) ## two minutes of spoilt certificates, Secrets, configurations and answers; exit 1 with the shortest that ends something
 	@$(BIN)/python -W error -m tests.fuzz
@@ -54,7 +54,7 @@ long: $(SETUP) ## the long search for expensive reviews and the long attacks, ab
 	@$(BIN)/python -m tests.bench.worst 600
 	@BOUNDTOKEN_ATTACK_SECONDS=30 $(BIN)/pytest -s --timeout=3000 tests/attacks
 	@BOUNDTOKEN_BEFORE=1 $(BIN)/pytest -s --timeout=3000 tests/cluster_e2e/test_attacks.py
-	@BOUNDTOKEN_PODS=80000 BOUNDTOKEN_SEED=$$(date +%s) $(BIN)/pytest --timeout=3000 tests/laws/test_again.py
+	@BOUNDTOKEN_PODS=80000 BOUNDTOKEN_SEED=$$(date +%s) $(BIN)/pytest --timeout=3000 tests/properties/test_again.py
 
 conformance: $(SETUP) ## write the fixtures of tests/conformance from their tweaks
 	@$(BIN)/python -m tests.conformance.generate

@@ -8,10 +8,11 @@ from typing import Any
 import jsonpatch
 import msgspec
 
-from webhook.core import admission, names, policy, review
-from webhook.core.admission import Verdict
+from webhook.core import names, policy, review
 from webhook.core.policy import ClusterLayer, NamespaceLayer
 from webhook.core.review import Request
+from webhook.mutation import mutate
+from webhook.mutation.mutate import Verdict
 
 Json = dict[str, Any]
 AUTOMOUNTED = names.AUTOMOUNTED_PREFIX + "x7k2p"
@@ -112,7 +113,7 @@ def a_namespace(cluster: ClusterLayer | None = None, /, **annotations: str) -> N
 def judged(pod: Json, cluster: ClusterLayer | None = None, /, **annotations: str) -> Verdict:
     """The verdict on creating this pod in a namespace with these annotations."""
     cluster = cluster or ClusterLayer()
-    return admission.judge(a_request(pod), cluster, a_namespace(cluster, **annotations))
+    return mutate.judge(a_request(pod), cluster, a_namespace(cluster, **annotations))
 
 
 def applied(held: Json, verdict: Verdict) -> Json:

@@ -1,4 +1,4 @@
-"""What can break, as exceptions; never what users wrote wrong, which is a value (`core.policy.Fault`).
+"""What can break, as exceptions; never what users wrote wrong, which is a value (`core.faults.Fault`).
 
 WebhookError
 ├── MalformedReview     the bytes are no AdmissionReview v1: the route answers 400

@@ -27,16 +27,16 @@ from tests.bench import servers, worst
 from tests.bench.bodies import SIZES, a_body
 from tests.bench.load import load, request, resident_mb
 from webhook.cluster import watch
-from webhook.cluster.legacy import LegacyTokens
+from webhook.cluster.legacy_tokens import LegacyTokens
 from webhook.cluster.namespaces import Namespaces, kept
 from webhook.core import names, review
 from webhook.core.policy import ClusterLayer
 from webhook.log import Log
-from webhook.serving.announce import Announcer
 from webhook.serving.app import Door
-from webhook.serving.aside import Aside
-from webhook.serving.judging import Judge
 from webhook.serving.process import settle_memory
+from webhook.serving.reporting import Announcer
+from webhook.serving.validation import Judge
+from webhook.serving.worker import Aside
 
 BODIES = 64
 ROUNDS = 5

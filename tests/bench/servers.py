@@ -18,9 +18,9 @@ from aiohttp import web
 
 from tests.controlplane.cluster import free_port
 from tests.controlplane.kubelet import in_mounts
-from webhook.config import Address
 from webhook.core import names
 from webhook.log import Log
+from webhook.options import Address
 from webhook.pki import authority
 from webhook.serving.bodies import read_body
 from webhook.serving.connection import Connections

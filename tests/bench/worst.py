@@ -19,16 +19,16 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.pods import Json, a_review
-from webhook.cluster.legacy import LegacyTokens
+from webhook.cluster.legacy_tokens import LegacyTokens
 from webhook.cluster.namespaces import Namespaces
 from webhook.core import names
 from webhook.core.policy import ClusterLayer
 from webhook.errors import MalformedReview
 from webhook.log import Log
-from webhook.serving.announce import Announcer
 from webhook.serving.app import Door
-from webhook.serving.aside import Aside
-from webhook.serving.judging import Judge
+from webhook.serving.reporting import Announcer
+from webhook.serving.validation import Judge
+from webhook.serving.worker import Aside
 
 MOST_CPU, SPARED_SECONDS = 4.0, 0.002
 MOST_MEMORY, SPARED_BYTES = 16.0, 2 << 20

@@ -13,13 +13,13 @@ import yaml
 
 from tests.conftest import ROOT, boundtoken
 from tests.pods import Json
-from webhook import __version__, config, configuration
+from webhook import __version__, cluster_config, options
 from webhook.cli import certs
 from webhook.cli.certs import Files
-from webhook.config import Address
+from webhook.core.limits import Locks
 from webhook.core.policy import Exemptions
-from webhook.core.wishes import Locks
 from webhook.errors import BadInput, NotFound
+from webhook.options import Address
 from webhook.pki import authority
 from webhook.pki.authority import KeyPair
 from webhook.pki.lifecycle import Lives
@@ -70,7 +70,7 @@ def test_the_version_is_said() -> None:
 
 @pytest.mark.parametrize("text", ["", "no JSON", "[]", '{"response": {"patch": "!"}}', '{"response": {"patch": "eyJ"}}'])
 def test_make_patch_says_what_it_needs(text: str) -> None:
-    command = [sys.executable, "-m", "tests.try_it", "patch"]
+    command = [sys.executable, "-m", "tests.demo", "patch"]
     said = subprocess.run(command, input=text, capture_output=True, text=True, check=False, cwd=ROOT)
     assert (said.returncode, said.stdout) == (2, "")
     assert said.stderr.startswith("make patch: standard input must be the answer of /mutate, and is ")
@@ -107,14 +107,14 @@ def test_outside_of_a_cluster_serve_says_what_to_do() -> None:
 
 def test_flags_beat_variables_and_variables_beat_defaults() -> None:
     environ = {"BOUNDTOKEN_LISTEN": "1.2.3.4:1", "BOUNDTOKEN_LOG_LEVEL": "debug", "BOUNDTOKEN_PORT": "tcp://10.0.0.1:443"}
-    settled = config.resolve({**TLS, "log_level": "error"}, environ)
+    settled = options.resolve({**TLS, "log_level": "error"}, environ)
     assert (settled.listen, settled.log_level) == (Address(host="1.2.3.4", port=1), "error")
     assert settled.plain_listen == Address(host="0.0.0.0", port=8080)
-    assert str(config.resolve({**TLS, "listen": "[::1]:5"}, {}).listen) == "[::1]:5"
+    assert str(options.resolve({**TLS, "listen": "[::1]:5"}, {}).listen) == "[::1]:5"
 
 
 def test_standalone_listens_on_loopback() -> None:
-    settled = config.resolve({"standalone": [Path("x")]}, {})
+    settled = options.resolve({"standalone": [Path("x")]}, {})
     assert (settled.listen.host, settled.plain_listen.host) == ("127.0.0.1", "127.0.0.1")
 
 
@@ -133,7 +133,7 @@ def test_standalone_listens_on_loopback() -> None:
 )
 def test_flags_that_exclude_each_other_are_refused(flags: dict[str, object], fault: str) -> None:
     with pytest.raises(BadInput, match=re.escape(fault)):
-        config.resolve(flags, {})
+        options.resolve(flags, {})
 
 
 def test_a_good_configuration_is_fine_and_a_bad_one_shows_every_fault(tmp_path: Path) -> None:
@@ -207,12 +207,12 @@ def test_a_good_configuration_is_fine_and_a_bad_one_shows_every_fault(tmp_path: 
 )
 def test_a_configuration_that_cannot_be_read_names_the_place(text: str, fault: str) -> None:
     with pytest.raises(BadInput) as caught:
-        configuration.parse(text)
+        cluster_config.parse(text)
     assert fault in caught.value.faults[-1]
 
 
 def test_the_configuration_settles_layers_and_locks() -> None:
-    layer = configuration.parse(
+    layer = cluster_config.parse(
         HEAD
         + "defaults: {inject: enabled, expirationSeconds: 1200}\nlocks: {maxExpirationSeconds: 900, podOverrides: denied}\n"
         "namespaces: {excluded: [legacy]}\napiAudiences: [api]\n"
@@ -221,7 +221,7 @@ def test_the_configuration_settles_layers_and_locks() -> None:
     assert (layer.locks.max_expiration_seconds, layer.locks.pod_overrides) == (900, False)
     assert layer.excluded == {"legacy", "kube-system", "kube-public", "kube-node-lease"}
     assert layer.api_audiences == ("api",)
-    known = configuration.parse(HEAD + "apiAudiences: [other, api]\n", api_audiences=("api", "own")).layer.api_audiences
+    known = cluster_config.parse(HEAD + "apiAudiences: [other, api]\n", api_audiences=("api", "own")).layer.api_audiences
     assert known == ("other", "api", "own")  # what we know of stays known, or a year would pass
 
 
@@ -235,12 +235,12 @@ def test_the_configuration_settles_layers_and_locks() -> None:
     ],
 )
 def test_each_key_of_the_exemptions_exempts_what_it_says(key: str, field: str, value: str) -> None:
-    layer = configuration.parse(HEAD + f"exemptions: {{{key}: [{value}]}}\n").layer
+    layer = cluster_config.parse(HEAD + f"exemptions: {{{key}: [{value}]}}\n").layer
     assert layer.exemptions == Exemptions(**{field: frozenset({value})})
 
 
 def test_every_key_of_locks_and_requests_lands_where_it_belongs() -> None:
-    layer = configuration.parse(
+    layer = cluster_config.parse(
         HEAD + "locks: {maxExpirationSeconds: 900, allowedAudiences: [vault], podOverrides: denied, enforceFloor: strict, "
         "enforceFloorMaxExpirationSeconds: 7200}\ntokenRequests: {mode: warn, maxExpirationSeconds: 1200}\n"
         "legacySecrets: {mode: enforce}\n"
@@ -275,7 +275,7 @@ def test_export_writes_the_settings_of_a_configuration_where_one_is_given(tmp_pa
 def test_the_schema_names_every_key_and_forbids_others() -> None:
     schema = json.loads(boundtoken("config", "schema").stdout)
     assert schema["additionalProperties"] is False
-    assert set(schema["properties"]) == {"apiVersion", "kind", *configuration.FIELDS}
+    assert set(schema["properties"]) == {"apiVersion", "kind", *cluster_config.FIELDS}
     assert schema["properties"]["locks"]["properties"]["podOverrides"] == {"enum": ["allowed", "denied"]}
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import BOUNDTOKEN, ROOT, boundtoken
-from webhook import configuration, documents
+from webhook import cluster_config, documents
 from webhook.errors import BadInput
 
 HEAD = b"apiVersion: boundtoken.dev/v1alpha1\nkind: Configuration\n"
@@ -72,7 +72,7 @@ CASES = [
 def test_a_file_that_nobody_should_write_is_refused_with_its_place(text: bytes, fault: str) -> None:
     begun = time.process_time()
     with pytest.raises(BadInput) as caught:
-        configuration.parse(HEAD + text)
+        cluster_config.parse(HEAD + text)
     assert time.process_time() - begun < 1
     (told,) = caught.value.faults
     assert told.startswith(fault)
@@ -82,7 +82,7 @@ def test_a_file_that_nobody_should_write_is_refused_with_its_place(text: bytes, 
 def test_of_many_faults_the_first_are_told_and_the_rest_is_counted() -> None:
     begun = time.process_time()
     with pytest.raises(BadInput) as caught:
-        configuration.parse(HEAD + b"".join(b"k%d: x\n" % number for number in range(6000)))
+        cluster_config.parse(HEAD + b"".join(b"k%d: x\n" % number for number in range(6000)))
     assert time.process_time() - begun < 2
     faults = caught.value.faults
     assert len(faults) == documents.MAX_FAULTS + 1
@@ -94,12 +94,12 @@ def test_without_libyaml_the_same_is_refused() -> None:
     code = """if True:
         import sys, yaml
         del yaml.CSafeLoader
-        from webhook import configuration, documents
+        from webhook import cluster_config, documents
         assert documents._LOADER is yaml.SafeLoader
         for text in ('apiAudiences: ["\\\\ud800"]', "a: &a 1", "a: !!bool x", "a: " + "[" * 60_000, "a: !x 1", "k: 1\\nk: 2"):
             try:
-                configuration.parse(text)
-            except configuration.BadInput as problem:
+                cluster_config.parse(text)
+            except cluster_config.BadInput as problem:
                 print(problem)"""
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=20, cwd=ROOT)
     assert (said.stderr, said.stdout.splitlines()) == (
@@ -116,7 +116,7 @@ def test_without_libyaml_the_same_is_refused() -> None:
 
 
 def test_plain_tags_and_quoted_strings_are_fine() -> None:
-    assert configuration.parse(HEAD + b'apiAudiences: [!!str 5, "a", ! b]\n').layer.api_audiences == ("5", "a", "b")
+    assert cluster_config.parse(HEAD + b'apiAudiences: [!!str 5, "a", ! b]\n').layer.api_audiences == ("5", "a", "b")
 
 
 @pytest.mark.parametrize("text", [case.values[0] for case in CASES], ids=[case.id for case in CASES])

@@ -15,8 +15,9 @@ import yaml
 from tests.controlplane.cluster import ISSUER, NODE, ControlPlane, Refused, wait_for
 from tests.controlplane.kubelet import Kubelet, node_token
 from tests.pods import Json, a_container
-from webhook import configuration as cluster_configuration
-from webhook.core import names, policy_settings
+from webhook import cluster_config as cluster_configuration
+from webhook.core import names
+from webhook.enforcement.policies import bindings
 
 _NUMBERS = itertools.count(1)
 NAMESPACES = "/api/v1/namespaces"
@@ -110,7 +111,7 @@ class Cluster:
         self.plane.call("PATCH", CONFIGMAP, {"data": {"config.yaml": text}}, kind=MERGE)
         wait_for(lambda: all(pod.log.count("configuration applied") > before[pod.name] for pod in self.kubelet.pods), 20)
         parsed = cluster_configuration.parse(text, api_audiences=(ISSUER,)).layer
-        wanted = policy_settings.annotations(parsed)
+        wanted = bindings.annotations(parsed)
         wait_for(lambda: all(self.settings(name) == wanted for name in names.POLICY_BINDINGS), 20)
 
     def audit(self, namespace: str, resource: str = "pods") -> list[dict[str, str]]:

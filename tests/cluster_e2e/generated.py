@@ -8,8 +8,8 @@ from typing import Any
 
 from tests.pods import Json
 from webhook.core import names
+from webhook.core.limits import Locks
 from webhook.core.policy import ClusterLayer
-from webhook.core.wishes import Locks
 
 API = "https://kubernetes.default.svc.cluster.local"
 AUDIENCES = [

@@ -14,7 +14,7 @@ from tests.cluster_e2e.test_outages import injected
 from tests.conftest import ROOT
 from tests.controlplane.cluster import ControlPlane, Refused, wait_for
 from tests.controlplane.kubelet import Kubelet
-from webhook import configuration
+from webhook import cluster_config
 from webhook.core import names
 
 OPTIONAL = "components: [manifests/optional/legacy-tokens, manifests/optional/legacy-tokens-fail-closed, manifests/optional/control-plane-only]\n"
@@ -61,8 +61,8 @@ def test_the_overlay_of_the_readme_renders_with_its_image_flag_and_configuration
         assert {"--legacy-tokens=on", "--log-level=warning"} <= set(container["args"])
         assert made["ConfigMap"]["metadata"]["name"] == names.APP
         assert made["ConfigMap"]["metadata"]["namespace"] == namespace
-        layer = configuration.parse(made["ConfigMap"]["data"]["config.yaml"]).layer
-        assert layer == configuration.parse(settings).layer
+        layer = cluster_config.parse(made["ConfigMap"]["data"]["config.yaml"]).layer
+        assert layer == cluster_config.parse(settings).layer
         assert layer.locks.max_expiration_seconds == 7200
 
 

@@ -18,16 +18,7 @@ import msgspec
 import pytest
 import yaml
 
-from tests.cluster_e2e.conftest import (
-    BINDINGS,
-    MERGE,
-    NAMESPACES,
-    Cluster,
-    a_bare_pod,
-    denied_by,
-    life,
-    with_tokens,
-)
+from tests.cluster_e2e.conftest import BINDINGS, MERGE, NAMESPACES, Cluster, a_bare_pod, denied_by, life, with_tokens
 from tests.cluster_e2e.generated import API, CLUSTERS, Generator
 from tests.cluster_e2e.generated import NAMESPACES as GENERATED
 from tests.cluster_e2e.test_outages import scale
@@ -35,11 +26,13 @@ from tests.conformance.generate import HERE
 from tests.conftest import ROOT, boundtoken
 from tests.controlplane.cluster import ControlPlane, KubectlError, Refused, wait_for
 from tests.controlplane.kubelet import Kubelet
-from tests.core.test_enforcement import MAXIMA
+from tests.enforcement.test_validate import MAXIMA
 from tests.pods import Json, a_container, a_review
-from webhook.core import enforcement, names, policy, policy_settings, review
+from webhook.core import names, policy, review
+from webhook.core.limits import Locks
 from webhook.core.policy import ClusterLayer, Exemptions
-from webhook.core.wishes import Locks
+from webhook.enforcement import validate
+from webhook.enforcement.policies import bindings
 
 YEAR = {"expirationSeconds": 3607}
 COMPLIANT = with_tokens({"expirationSeconds": 3600})
@@ -61,7 +54,7 @@ def away(plane: ControlPlane, kubelet: Kubelet) -> Iterator[Cluster]:
 
 def put_settings(cluster: Cluster, settings: dict[str, str], name: str = names.POD_POLICY) -> None:
     """Give a binding exactly these annotations of our domain."""
-    change = policy_settings.changes(cluster.settings(name), settings)
+    change = bindings.changes(cluster.settings(name), settings)
     cluster.plane.call("PATCH", f"{BINDINGS}/{name}", {"metadata": {"annotations": change}}, kind=MERGE)
 
 
@@ -70,7 +63,7 @@ def settings(away: Cluster) -> Iterator[Any]:
     """Changes the settings of the bindings; they are those of the default configuration before and after."""
 
     def put(layer: ClusterLayer | dict[str, str]) -> None:
-        wanted = layer if isinstance(layer, dict) else policy_settings.annotations(layer)
+        wanted = layer if isinstance(layer, dict) else bindings.annotations(layer)
         for name in names.POLICY_BINDINGS:
             put_settings(away, wanted, name)
 
@@ -91,7 +84,7 @@ def expected(pod: Json, cluster: ClusterLayer, namespace: str, annotations: dict
     """What the rules here say of creating this pod; empty where it may be."""
     request = review.decode_final(msgspec.json.encode(a_review(pod, namespace=namespace)))
     given = {names.DOMAIN + name: value for name, value in annotations.items()}
-    return enforcement.judge(request, cluster, policy.resolve_namespace(cluster, given)).message
+    return validate.judge(request, cluster, policy.resolve_namespace(cluster, given)).message
 
 
 class Creator:
@@ -177,7 +170,7 @@ def test_two_judges_say_the_same_of_every_fixture(away: Cluster, settings: Any, 
         request = a_review(body, namespace=namespace, operation="UPDATE", subResource="ephemeralcontainers", oldObject=made)
         given = {names.DOMAIN + name: value for name, value in annotations.items()}
         decoded = review.decode_final(msgspec.json.encode(request))
-        assert said == enforcement.judge(decoded, PLAIN, policy.resolve_namespace(PLAIN, given)).message, path
+        assert said == validate.judge(decoded, PLAIN, policy.resolve_namespace(PLAIN, given)).message, path
     assert seen > 10
 
 
@@ -224,7 +217,7 @@ def test_bad_settings_are_safe(away: Cluster, settings: Any, annotations: str) -
     """No error, no exemption, no pod of an unannotated namespace refused where nothing is known; what is bad is strict."""
     enforced, other = away.namespace(enforce="bound"), away.namespace()
     wait_for(lambda: away.denial(enforced, VIOLATING), 15)
-    full = policy_settings.annotations(ClusterLayer(api_audiences=(API,)))
+    full = bindings.annotations(ClusterLayer(api_audiences=(API,)))
     full |= {names.MAX_EXPIRATION_SECONDS: "x", names.ALLOWED_AUDIENCES: "x", names.ENFORCE_FLOOR_MAX_EXPIRATION_SECONDS: "x"}
     bad = {
         "deleted": {},

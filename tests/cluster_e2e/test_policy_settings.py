@@ -18,7 +18,8 @@ from tests.cluster_e2e.test_policies import COMPLIANT, VIOLATING, quiet
 from tests.conftest import BOUNDTOKEN, boundtoken
 from tests.controlplane.cluster import ControlPlane, Refused, free_port, wait_for
 from tests.pods import Json
-from webhook.core import names, policy_settings
+from webhook.core import names
+from webhook.enforcement.policies import bindings
 
 PODS = 200
 ALL = pytest.mark.parametrize("name", names.POLICY_BINDINGS)
@@ -70,9 +71,7 @@ def test_what_another_replica_has_written_whole_is_left_to_it_for_a_while(cluste
     name = names.POD_POLICY
     before = cluster.settings(name)
     others = {**before, names.ENFORCE_FLOOR: "bound"}
-    others[names.CONFIG_DIGEST] = policy_settings.digest(
-        {key: value for key, value in others.items() if key != names.CONFIG_DIGEST}
-    )
+    others[names.CONFIG_DIGEST] = bindings.digest({key: value for key, value in others.items() if key != names.CONFIG_DIGEST})
     annotate(cluster, name, dict(others))
     time.sleep(6)
     assert cluster.settings(name) == others

@@ -21,10 +21,11 @@ from tests.controlplane.cluster import ControlPlane, Refused, wait_for
 from tests.controlplane.kubelet import Kubelet
 from tests.pods import Json, a_namespace, a_review
 from tests.serving.service import running
-from webhook.core import enforcement, finals, review, rules
-from webhook.core.demands import LEVELS, VERSIONS
-from webhook.core.facts import Facts
+from webhook.core import full_views, review
+from webhook.core.levels import LEVELS, VERSIONS
 from webhook.core.policy import ClusterLayer
+from webhook.enforcement import rules, validate
+from webhook.enforcement.facts import Facts
 
 FIXTURES = sorted(HERE.glob("v*/*/*/*.yaml"))
 LEGACY = frozenset({"legacy"})
@@ -104,10 +105,10 @@ def test_what_a_released_version_means_is_frozen() -> None:
 @each_fixture
 def test_the_core_finds_exactly_this(path: Path) -> None:
     fixture = Fixture(path)
-    pod = msgspec.json.decode(json.dumps(fixture.pod), type=finals.FinalPod)
+    pod = msgspec.json.decode(json.dumps(fixture.pod), type=full_views.FinalPod)
     cluster = ClusterLayer(api_audiences=(API_AUDIENCE,))
     namespace = a_namespace(cluster, allowed_audiences=ALLOWED, enforce=fixture.level, enforce_version=fixture.version)
-    found = enforcement.violations("enforce", Facts(pod), cluster, namespace, LEGACY)
+    found = validate.violations("enforce", Facts(pod), cluster, namespace, LEGACY)
     assert [f'{each.rule} {each.field} {each.place[0]} "{each.place[1]}"' for each in found] == fixture.expected
 
 
@@ -116,7 +117,7 @@ def test_a_request_is_judged_so(path: Path) -> None:
     fixture = Fixture(path)
     cluster = ClusterLayer(api_audiences=(API_AUDIENCE,))
     namespace = a_namespace(cluster, allowed_audiences=ALLOWED, enforce=fixture.level, enforce_version=fixture.version)
-    judgement = enforcement.judge(review.decode_final(msgspec.json.encode(fixture.review())), cluster, namespace, LEGACY)
+    judgement = validate.judge(review.decode_final(msgspec.json.encode(fixture.review())), cluster, namespace, LEGACY)
     assert (judgement.outcome == "denied") is fixture.fails, judgement
     assert all(f"[{line.split()[0]}]" in judgement.message for line in fixture.expected)
 

@@ -12,27 +12,29 @@ import pytest
 
 from tests.bench import worst
 from tests.pods import Json, a_container, a_namespace, a_pod, a_request, a_review, automounted, patch_of
-from webhook.core import admission, enforcement, names, patch, policy, review, text
-from webhook.core.admission import Verdict
-from webhook.core.enforcement import Judgement
+from webhook.core import names, patch, policy, review, text
 from webhook.core.policy import ClusterLayer
+from webhook.enforcement import validate
+from webhook.enforcement.validate import Judgement
 from webhook.errors import MalformedReview
+from webhook.mutation import mutate
+from webhook.mutation.mutate import Verdict
 
 UNKNOWN = {f"{names.DOMAIN}x{number}": "y" for number in range(9_000)}
 
 
 def admitted(annotations: dict[str, str], **namespace: str) -> Verdict:
-    return admission.judge(a_request(a_pod(annotations=annotations)), ClusterLayer(), a_namespace(**namespace))
+    return mutate.judge(a_request(a_pod(annotations=annotations)), ClusterLayer(), a_namespace(**namespace))
 
 
 def judged(pod: Json, cluster: ClusterLayer | None = None, **namespace: str) -> Judgement:
     cluster = cluster or ClusterLayer(api_audiences=("api",))
     request = review.decode_final(json.dumps(a_review(pod)).encode())
-    return enforcement.judge(request, cluster, a_namespace(cluster, **namespace))
+    return validate.judge(request, cluster, a_namespace(cluster, **namespace))
 
 
 def audit(verdict: Verdict) -> dict[str, str]:
-    found = admission.respond("1", verdict).audit_annotations
+    found = mutate.respond("1", verdict).audit_annotations
     assert isinstance(found, dict)
     return found
 
@@ -134,7 +136,7 @@ def test_the_audiences_of_a_token_request_are_told_up_to_what_a_sentence_shows()
     )
     cluster = ClusterLayer(token_requests="enforce")
     decoded = review.decode_final(json.dumps(request).encode())
-    judgement = enforcement.judge(decoded, cluster, a_namespace(cluster, allowed_audiences="vault"))
+    judgement = validate.judge(decoded, cluster, a_namespace(cluster, allowed_audiences="vault"))
     assert judgement.outcome == "denied"
     assert len(judgement.message) < 1_000  # it had 3.5 MB
 
@@ -216,7 +218,7 @@ def test_a_body_as_an_api_server_sends_it_is_not(decode: Any) -> None:
 @pytest.mark.parametrize("automount", ["enabled", "disabled"])
 def test_a_pod_of_very_many_containers_gets_our_lifetime_where_its_token_stands(automount: str) -> None:
     pod = automounted(a_pod(*(a_container(f"c{number}") for number in range(2_000))))
-    verdict = admission.judge(a_request(pod), ClusterLayer(), a_namespace(inject="enabled", automount=automount))
+    verdict = mutate.judge(a_request(pod), ClusterLayer(), a_namespace(inject="enabled", automount=automount))
     if automount == "enabled":  # nothing of the containers changes anyway
         assert verdict.warnings == ()
     else:
@@ -225,7 +227,7 @@ def test_a_pod_of_very_many_containers_gets_our_lifetime_where_its_token_stands(
     after = jsonpatch.apply_patch(pod, patch_of(verdict))
     (source,) = [each for each in after["spec"]["volumes"][0]["projected"]["sources"] if "serviceAccountToken" in each]
     assert source["serviceAccountToken"]["expirationSeconds"] == 3600
-    again = admission.judge(a_request(after), ClusterLayer(), a_namespace(inject="enabled", automount=automount))
+    again = mutate.judge(a_request(after), ClusterLayer(), a_namespace(inject="enabled", automount=automount))
     assert (again.reason, again.operations) == ("rewritten", ())
 
 
@@ -234,14 +236,14 @@ def test_a_second_call_finds_as_many_changes_as_the_first(containers: int) -> No
     """Whatever the first did to the volumes."""
     pod = automounted(a_pod(*(a_container(f"c{number}") for number in range(containers))))
     namespace = a_namespace(inject="enabled", automount="disabled", audience="vault")
-    first = admission.judge(a_request(pod), ClusterLayer(), namespace)
+    first = mutate.judge(a_request(pod), ClusterLayer(), namespace)
     once = jsonpatch.apply_patch(pod, patch_of(first))
-    assert admission.judge(a_request(once), ClusterLayer(), namespace).operations == ()
+    assert mutate.judge(a_request(once), ClusterLayer(), namespace).operations == ()
 
 
 def test_a_pod_of_250_containers_is_injected_whole() -> None:
     pod = a_pod(*(a_container(f"c{number}") for number in range(250)))
-    verdict = admission.judge(a_request(pod), ClusterLayer(), a_namespace(inject="enabled", automount="disabled"))
+    verdict = mutate.judge(a_request(pod), ClusterLayer(), a_namespace(inject="enabled", automount="disabled"))
     after = jsonpatch.apply_patch(pod, patch_of(verdict))
     assert verdict.reason == "injected"
     assert all(len(container["volumeMounts"]) == 1 for container in after["spec"]["containers"])
@@ -253,7 +255,7 @@ def test_a_list_of_names_to_skip_is_not_searched_for_each_container() -> None:
     pod["metadata"]["annotations"] = {names.INJECT: "enabled", names.SKIP_CONTAINERS: skip}
     request = a_request(pod)
     start = time.process_time()
-    admission.judge(request, ClusterLayer(), a_namespace())
+    mutate.judge(request, ClusterLayer(), a_namespace())
     assert time.process_time() - start < 0.2  # each name beside each container takes half a second
 
 
@@ -276,7 +278,7 @@ def test_nothing_of_a_workload_is_copied_whose_annotations_are_too_long() -> Non
         "spec": {"template": {"spec": {"containers": []}}},
     }
     request = a_request(workload, kind="Deployment", group="apps")
-    verdict = admission.judge(request, ClusterLayer(), a_namespace())
+    verdict = mutate.judge(request, ClusterLayer(), a_namespace())
     assert verdict.operations == ()
     assert "together they must have at most 262144 characters" in verdict.warnings[0]
 
@@ -289,7 +291,7 @@ def test_a_path_that_is_longer_than_the_kernel_takes_is_not_looked_at(place: str
     )
     request = a_request(a_pod(a_container(**container)))
     start = time.process_time()
-    admission.judge(request, ClusterLayer(), a_namespace(inject="enabled"))
+    mutate.judge(request, ClusterLayer(), a_namespace(inject="enabled"))
     assert time.process_time() - start < 0.01
 
 
@@ -305,7 +307,7 @@ def test_a_long_manifest_in_last_applied_is_not_read() -> None:
     }
     request = a_request(workload, kind="Deployment", group="apps")
     start = time.process_time()
-    admission.judge(request, ClusterLayer(), a_namespace())
+    mutate.judge(request, ClusterLayer(), a_namespace())
     assert time.process_time() - start < 0.01
 
 
@@ -319,7 +321,7 @@ def test_one_container_of_very_many_mounts_is_no_way_around_it() -> None:
     pod = automounted(a_pod(a_container()))
     name = pod["spec"]["volumes"][0]["name"]
     pod["spec"]["containers"][0]["volumeMounts"] += [{"name": name, "mountPath": f"/m{number}"} for number in range(600)]
-    verdict = admission.judge(a_request(pod), ClusterLayer(), a_namespace(inject="enabled", automount="disabled"))
+    verdict = mutate.judge(a_request(pod), ClusterLayer(), a_namespace(inject="enabled", automount="disabled"))
     assert verdict.reason == "rewritten"
     assert len(verdict.operations) < 5
 
@@ -328,9 +330,9 @@ def test_names_of_ours_that_are_taken_one_after_the_other_cost_nothing() -> None
     taken = [names.VOLUME, *(f"{names.VOLUME}-{hashed(f'{names.VOLUME}/{number}')}" for number in range(1, 30_000))]
     request = a_request(a_pod(volumes=[{"name": name, "emptyDir": {}} for name in taken]))
     start = time.process_time()
-    verdict = admission.judge(request, ClusterLayer(), a_namespace(inject="enabled", automount="disabled"))
+    verdict = mutate.judge(request, ClusterLayer(), a_namespace(inject="enabled", automount="disabled"))
     assert time.process_time() - start < 0.06  # trying each of them takes 0.1 s
-    again = admission.judge(request, ClusterLayer(), a_namespace(inject="enabled", automount="disabled"))
+    again = mutate.judge(request, ClusterLayer(), a_namespace(inject="enabled", automount="disabled"))
     assert again.operations == verdict.operations
     (ours,) = [each.value["name"] for each in verdict.operations if each.path == "/spec/volumes/-"]
     assert ours not in taken
@@ -345,7 +347,7 @@ def hashed(text: str) -> str:
 def test_what_volumes_take_from_secrets_is_found_fast(kind: str) -> None:
     body = worst.Shape("/validate", volumes=10_000, volume=kind).body()
     namespace, legacy = a_namespace(enforce="strict"), frozenset({"other"})
-    ours = fastest(lambda: enforcement.judge(review.decode_final(body), ClusterLayer(), namespace, legacy))
+    ours = fastest(lambda: validate.judge(review.decode_final(body), ClusterLayer(), namespace, legacy))
     assert ours < 4 * fastest(lambda: json.loads(body))  # it was up to 5.8 times
 
 

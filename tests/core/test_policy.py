@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 
 from tests.pods import a_namespace
-from webhook.core import names, policy, wishes
+from webhook.core import names, policy
+from webhook.core.annotations import parse_mount_path, split_list
+from webhook.core.limits import Locks, Token
 from webhook.core.policy import ClusterLayer, NamespaceLayer, Resolution, TokenPolicy
-from webhook.core.wishes import Locks, Token
 
 PATH_PROBLEM = 'must be an absolute path of at most 4095 bytes without "//", ".", ".." and ":", and not "/"'
 
@@ -27,7 +28,7 @@ def test_every_wish_names_a_field_of_the_policy() -> None:
 
 def test_a_path_may_have_a_slash_at_its_end_and_as_many_bytes_as_the_kernel_takes() -> None:
     longest = "/" + "a" * 4094
-    assert [wishes.mount_path(text, Locks()) for text in ("/a.b/", longest)] == [("/a.b", ()), (longest, ())]
+    assert [parse_mount_path(text, Locks()) for text in ("/a.b/", longest)] == [("/a.b", ()), (longest, ())]
 
 
 def test_without_annotations_the_defaults_hold_and_nothing_is_made_anew() -> None:
@@ -279,4 +280,4 @@ def test_a_fault_is_short_and_has_no_control_characters_whatever_was_written() -
 
 @pytest.mark.parametrize(("text", "items"), [("", []), ("a", ["a"]), (" a , b ", ["a", "b"]), ("a,,b,", ["a", "b"])])
 def test_lists_trim_blanks_and_leave_empty_items_out(text: str, items: list[str]) -> None:
-    assert wishes.items(text) == items
+    assert split_list(text) == items

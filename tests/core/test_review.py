@@ -7,8 +7,8 @@ import pytest
 
 from tests.pods import a_pod, a_request, a_review
 from webhook.core import review
-from webhook.core.pods import CronJob, Pod, Workload
 from webhook.core.review import Response
+from webhook.core.views import CronJob, Pod, Workload
 from webhook.errors import MalformedReview
 
 

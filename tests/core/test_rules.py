@@ -4,11 +4,11 @@ import msgspec
 import pytest
 
 from tests.pods import Json, a_pod
-from webhook.core import rules
-from webhook.core.demands import Demand
-from webhook.core.facts import Facts
-from webhook.core.finals import FinalPod
+from webhook.core.full_views import FinalPod
+from webhook.core.levels import Demand
 from webhook.core.limits import Limits
+from webhook.enforcement import rules
+from webhook.enforcement.facts import Facts
 
 LEGACY = Limits(maximum=86400, legacy_tokens=frozenset({"legacy"}))
 DRIVERS = ["cephfs", "cinder", "flexVolume", "iscsi", "rbd", "scaleIO", "storageos"]

@@ -10,12 +10,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.laws.generated import Generator
 from tests.pods import Json, a_container, a_namespace, a_pod, a_request, a_review
-from webhook.core import admission, names, review, stepwise
-from webhook.core.finals import FinalPod, FinalWorkload, Namespace, Secret, TokenRequest
-from webhook.core.pods import CronJob, Pod, Workload
+from tests.properties.generated import Generator
+from webhook.core import names, review, stepwise
+from webhook.core.full_views import FinalPod, FinalWorkload, Namespace, Secret, TokenRequest
 from webhook.core.policy import ClusterLayer
+from webhook.core.views import CronJob, Pod, Workload
+from webhook.mutation import mutate
 
 VIEWS: tuple[Any, ...] = (Pod, Workload, CronJob, FinalPod, FinalWorkload, TokenRequest, Secret, Namespace)
 
@@ -160,7 +161,7 @@ def test_a_pod_with_very_many_annotations_is_injected_as_it_asks() -> None:
     request = a_request(pod)
     assert isinstance(request.object, Pod)
     assert len(request.object.annotations) == 3
-    verdict = admission.judge(request, ClusterLayer(), a_namespace())
+    verdict = mutate.judge(request, ClusterLayer(), a_namespace())
     assert verdict.reason == "injected"
     assert [fault.annotation for fault in verdict.faults] == [f"{names.DOMAIN}injct"]
     assert [each.path for each in verdict.operations if "annotations" in each.path] == [

@@ -14,11 +14,11 @@ import msgspec
 
 from tests.cluster.api import Api
 from tests.fuzz import inputs
-from webhook import configuration, documents
+from webhook import cluster_config, documents
 from webhook.cluster import namespaces, watch
 from webhook.cluster.client import ApiClient
-from webhook.core import policy_settings
 from webhook.core.policy import ClusterLayer
+from webhook.enforcement.policies import bindings
 from webhook.errors import ApiError, BadCertificate, BadInput
 from webhook.pki import authority, bundle, lifecycle, replicas
 from webhook.pki.authority import KeyPair
@@ -54,7 +54,7 @@ def configurations() -> Iterator[Check]:
 
 
 def _settings(content: bytes) -> object:
-    return policy_settings.annotations(configuration.parse(content).layer)
+    return bindings.annotations(cluster_config.parse(content).layer)
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from cryptography import x509
 from tests.controlplane.cluster import free_port
 from tests.controlplane.kubelet import show
 from tests.pods import Json, a_pod, a_review
-from webhook import config
+from webhook import options
 from webhook.log import Log
 from webhook.pki import authority
 from webhook.pki.authority import KeyPair
@@ -118,7 +118,7 @@ async def running(folder: Path, *, ready: bool = True, **flags: Any) -> AsyncIte
     app.KEEP_METRICS_SECONDS, files.EVERY_SECONDS = 0.0, 0.1  # tests look at once
     lines: list[Json] = []
     log = Log("debug", lambda written: lines.extend(map(json.loads, written.splitlines())))
-    service = Service(config.resolve(flags, {}), {}, log)
+    service = Service(options.resolve(flags, {}), {}, log)
     started = Running(service, port, plain, lines, folder)
     started.task = asyncio.create_task(service.run())
     try:

@@ -21,7 +21,7 @@ from tests.serving.service import REVIEW, Running, eventually, running
 from tests.serving.test_service import process
 from webhook.core import review
 from webhook.serving import app
-from webhook.serving import held as held_module
+from webhook.serving import byte_budget as held_module
 from webhook.serving.connection import Connections
 
 HEAD = b"POST /mutate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"

@@ -14,10 +14,10 @@ import pytest
 from tests.pods import Json
 from tests.serving.service import REVIEW
 from webhook.core import review
-from webhook.core.admission import Verdict
 from webhook.log import MAX_EVENTS, MAX_LINE_BYTES, STRANGERS_LINES, Level, Log
 from webhook.log_writer import MAX_WAITING_BYTES, Writer
-from webhook.serving.announce import Announcer
+from webhook.mutation.mutate import Verdict
+from webhook.serving.reporting import Announcer
 
 LINE = b'{"event":"review"}' + b" " * 1000 + b"\n"
 

@@ -31,7 +31,7 @@ from tests.serving.service import (
     served,
     write_pair,
 )
-from webhook import config
+from webhook import options
 from webhook.errors import BadInput
 from webhook.log import Log
 from webhook.pki import authority
@@ -107,7 +107,7 @@ async def test_without_a_configuration_the_audiences_of_our_own_token_hold(tmp_p
     (account / "token").write_text(f"e30.{payload}.c2ln")
     flags = {"tls_cert": "a", "tls_key": "b", "listen": "127.0.0.1:1", "plain_listen": "127.0.0.1:1"}
     environ = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": "1"}
-    service = Service(config.resolve(flags, {}), environ, Log("error", lambda _: None), account)
+    service = Service(options.resolve(flags, {}), environ, Log("error", lambda _: None), account)
     assert service.namespaces.cluster.api_audiences == ("https://api",)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from .. import __version__, config
+from .. import __version__, options
 from ..cluster.client import ApiClient, decode
 from ..cluster.credentials import FromKubeconfig
 from ..core import names
@@ -224,10 +224,10 @@ async def lifetimes(store: Store) -> Lives:
     except NotFound:
         return Lives()
     found = [each for each in spec.containers if each.name == names.APP]
-    flags = config.given(found[0].args) if found else {}
+    flags = options.given(found[0].args) if found else {}
     environ = {each.name: each.value for each in found[0].env} if found else {}
     try:
-        told = config.resolve({name: flags.get(name) for name in ("ca_life", "leaf_life")}, environ)
+        told = options.resolve({name: flags.get(name) for name in ("ca_life", "leaf_life")}, environ)
     except BadInput as problem:
         raise BadInput(*(f"deployment/{names.APP}: {fault}" for fault in problem.faults)) from problem
     return Lives(told.ca_life, told.leaf_life)

@@ -5,8 +5,8 @@ import json
 import sys
 from pathlib import Path
 
-from .. import configuration, documents
-from ..configuration import MAX_BYTES
+from .. import cluster_config, documents
+from ..cluster_config import MAX_BYTES
 from ..core.policy import ClusterLayer
 from ..errors import BadInput
 
@@ -31,7 +31,7 @@ def parse(file: str, own_namespace: str) -> ClusterLayer:
     """
     name, content = read(file)
     try:
-        return configuration.parse(content, own_namespace=own_namespace).layer
+        return cluster_config.parse(content, own_namespace=own_namespace).layer
     except BadInput as problem:
         raise BadInput(*(f"{name}: {fault}" for fault in problem.faults)) from problem
 
@@ -40,7 +40,7 @@ def check(parsed: argparse.Namespace) -> int:
     """Say every fault of a configuration file; exit 1 when there is one."""
     name, content = read(parsed.file)
     try:
-        found = configuration.parse(content)
+        found = cluster_config.parse(content)
     except BadInput as problem:
         print("\n".join(f"{name}: {fault}" for fault in problem.faults))
         return 1
@@ -50,5 +50,5 @@ def check(parsed: argparse.Namespace) -> int:
 
 def schema(_parsed: argparse.Namespace) -> int:
     """Print the JSON Schema."""
-    print(json.dumps(configuration.schema(), indent=2))
+    print(json.dumps(cluster_config.schema(), indent=2))
     return 0

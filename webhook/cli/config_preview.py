@@ -17,9 +17,9 @@ from ..cluster.client import METADATA, ApiClient, decode
 from ..cluster.credentials import FromKubeconfig
 from ..cluster.watch import ObjectMeta, objects, pages
 from ..core import names, policy
-from ..core.demands import Demands
+from ..core.levels import Demands
 from ..core.policy import ClusterLayer
-from ..core.preview import ListedPod, Preview
+from ..enforcement.preview import ListedPod, Preview
 from ..errors import ApiError
 from .config import parse
 

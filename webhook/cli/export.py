@@ -6,13 +6,14 @@ from typing import Any
 
 import yaml
 
-from ..core import admission_policies, names, policy_settings
+from ..core import names
+from ..enforcement.policies import bindings, manifests
 from .config import parse
 
 HEADER = """\
 # What the API server enforces by itself, whatever becomes of boundtoken's replicas: made by
 #   boundtoken export policies --validating
-# from the rules in webhook/core/rules.py; a test compares. Change those, then run: make policies
+# from the rules in webhook/enforcement/rules.py; a test compares. Change those, then run: make policies
 #
 # Each binding names itself as its parameter. Its annotations boundtoken.dev/… are the configuration's part (floor, locks,
 # exclusions, exemptions), kept by the replicas. Without --config none stands here, so that applying this again takes none away.
@@ -37,8 +38,8 @@ def policies(parsed: argparse.Namespace) -> int:
     settings = None
     if parsed.config is not None:
         layer = parse(parsed.config, parsed.namespace or names.NAMESPACE)
-        settings = policy_settings.annotations(layer)
-    sys.stdout.write(render(admission_policies.documents(settings)))
+        settings = bindings.annotations(layer)
+    sys.stdout.write(render(manifests.documents(settings)))
     return 0
 
 

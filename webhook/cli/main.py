@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .. import __version__
-from ..config import OPTIONS
 from ..errors import BadInput, WebhookError
+from ..options import OPTIONS
 
 SUCCESS, PROBLEMS, USAGE_ERROR, FAILURE = range(4)
 

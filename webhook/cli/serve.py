@@ -6,7 +6,7 @@ import os
 
 import uvloop
 
-from .. import config, log, metrics
+from .. import log, metrics, options
 from ..log import Log
 from ..log_writer import Writer
 from ..serving.service import Service
@@ -14,7 +14,7 @@ from ..serving.service import Service
 
 def serve(parsed: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT."""
-    settled = config.resolve(vars(parsed), os.environ)
+    settled = options.resolve(vars(parsed), os.environ)
     _open_standard_descriptors()
     writer = Writer(log.STANDARD_ERROR, metrics.LOG_LINES_LOST.inc)
     said = Log(settled.log_level, writer)

@@ -1,1 +1,1 @@
-"""The decision, as values: bytes in, verdict out. No network, clock, disk, randomness or log; imports only msgspec."""
+"""What both webhooks share: reviews, views, annotations, the policy that holds. Pure: no network, clock, disk or log."""

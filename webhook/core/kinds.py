@@ -5,9 +5,9 @@ A workload kind is added here, in both webhook configurations and in docs/refere
 
 from typing import NamedTuple
 
-from . import finals
-from .finals import FinalWorkload, Judged
-from .pods import CronJob, Workload
+from . import full_views
+from .full_views import FinalWorkload, Judged
+from .views import CronJob, Workload
 
 
 class WorkloadKind(NamedTuple):
@@ -35,10 +35,10 @@ WORKLOADS = (
     WorkloadKind("batch", "CronJob", "cronjobs", view=CronJob),
 )
 OTHERS: dict[tuple[str, str], tuple[str, type[Judged]]] = {
-    ("", "Pod"): ("pods", finals.FinalPod),
-    ("authentication.k8s.io", "TokenRequest"): ("serviceaccounts/token", finals.TokenRequest),
-    ("", "Secret"): ("secrets", finals.Secret),
-    ("", "Namespace"): ("namespaces", finals.Namespace),
+    ("", "Pod"): ("pods", full_views.FinalPod),
+    ("authentication.k8s.io", "TokenRequest"): ("serviceaccounts/token", full_views.TokenRequest),
+    ("", "Secret"): ("secrets", full_views.Secret),
+    ("", "Namespace"): ("namespaces", full_views.Namespace),
 }
 """What else is judged: the resource, and how it is read."""
 

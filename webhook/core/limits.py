@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import msgspec
 
 from . import names
-from .demands import Level
+from .levels import Level
 from .text import cut, displayed
 
 DEFAULT_MAXIMUM: dict[Level, int] = {"off": names.MAX_EXPIRATION_SECONDS_LIMIT, "bound": 86400, "strict": 3600}
@@ -20,6 +20,40 @@ BAD_MAXIMUM = DEFAULT_MAXIMUM["strict"]
 """Seconds that a bad maximum in a policy binding counts as: the safe side."""
 MAX_ALLOWED_CHARS = 200
 """Of the allowed audiences in one sentence."""
+
+
+class Token(msgspec.Struct, frozen=True):
+    """One further token: the file it is in, its audience, its seconds (None: those of the pod)."""
+
+    file: str
+    audience: str
+    expiration_seconds: int | None = None
+
+
+class Locks(msgspec.Struct, frozen=True):
+    """What no weaker layer can exceed; the strictest of the cluster's configuration and the namespace."""
+
+    max_expiration_seconds: int = names.MAX_EXPIRATION_SECONDS_LIMIT
+    allowed_audiences: frozenset[str] | None = None
+    """None allows every audience. The API server's own (the empty one) is always allowed."""
+    pod_overrides: bool = True
+
+    def allows(self, audience: str) -> bool:
+        return not audience or self.allowed_audiences is None or audience in self.allowed_audiences
+
+    def capped(self, seconds: int) -> int:
+        """The nearest lifetime that is allowed; never 3607, which the API server would turn into a year."""
+        allowed = max(names.MIN_EXPIRATION_SECONDS, min(seconds, self.max_expiration_seconds))
+        return names.YEAR_TRAP_REPLACEMENT if allowed == names.YEAR_TRAP_SECONDS else allowed
+
+    def with_stricter(self, other: "Locks") -> "Locks":
+        """Of two maxima the smaller, of two lists the intersection, of two overrides the stricter."""
+        lists = [each for each in (self.allowed_audiences, other.allowed_audiences) if each is not None]
+        return Locks(
+            max_expiration_seconds=min(self.max_expiration_seconds, other.max_expiration_seconds),
+            allowed_audiences=frozenset.intersection(*lists) if lists else None,
+            pod_overrides=self.pod_overrides and other.pod_overrides,
+        )
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,11 +15,23 @@ from typing import Any, Literal, get_args
 
 import msgspec
 
-from . import demands, limits, names, wishes
-from .demands import Demands, Level
-from .limits import DEFAULT_MAXIMUM
-from .text import cut, quoted
-from .wishes import Locks, Parser, Token
+from . import levels, limits, names
+from .annotations import (
+    Parser,
+    parse_audience,
+    parse_audiences,
+    parse_container_names,
+    parse_max_seconds,
+    parse_mount_path,
+    parse_overrides,
+    parse_seconds,
+    parse_switch,
+    parse_tokens,
+    split_list,
+)
+from .faults import Fault, more_faults
+from .levels import Demands, Level
+from .limits import DEFAULT_MAXIMUM, Locks, Token
 
 
 class TokenPolicy(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,19 +45,6 @@ class TokenPolicy(msgspec.Struct, frozen=True, kw_only=True):
     mount_path: str = names.DEFAULT_PATH
     tokens: tuple[Token, ...] = ()
     skip_containers: tuple[str, ...] = ()
-
-
-class Fault(msgspec.Struct, frozen=True):
-    """Something written that we cannot do as it stands: who wrote it (`layer`), where, what, and what would be right."""
-
-    layer: str
-    annotation: str
-    value: str
-    problem: str
-
-    def __str__(self) -> str:
-        name = self.annotation if self.annotation.isprintable() else quoted(self.annotation)
-        return cut(f"{name}={quoted(self.value)} on the {self.layer}: {self.problem}")
 
 
 class Exemptions(msgspec.Struct, frozen=True):
@@ -107,18 +106,18 @@ class NamespaceLayer(msgspec.Struct, frozen=True, weakref=True):
 
 
 WISHES: tuple[tuple[str, str, Parser], ...] = (
-    ("automount", names.AUTOMOUNT, wishes.switch),  # before inject, which is judged by it under denied overrides
-    ("inject", names.INJECT, wishes.switch),
-    ("audience", names.AUDIENCE, wishes.audience),
-    ("expiration_seconds", names.EXPIRATION_SECONDS, wishes.seconds),
-    ("mount_path", names.MOUNT_PATH, wishes.mount_path),
-    ("tokens", names.TOKENS, wishes.tokens),
-    ("skip_containers", names.SKIP_CONTAINERS, wishes.container_names),
+    ("automount", names.AUTOMOUNT, parse_switch),  # before inject, which is judged by it under denied overrides
+    ("inject", names.INJECT, parse_switch),
+    ("audience", names.AUDIENCE, parse_audience),
+    ("expiration_seconds", names.EXPIRATION_SECONDS, parse_seconds),
+    ("mount_path", names.MOUNT_PATH, parse_mount_path),
+    ("tokens", names.TOKENS, parse_tokens),
+    ("skip_containers", names.SKIP_CONTAINERS, parse_container_names),
 )
 LOCKS: tuple[tuple[str, str, Parser], ...] = (
-    ("max_expiration_seconds", names.MAX_EXPIRATION_SECONDS, wishes.max_seconds),
-    ("allowed_audiences", names.ALLOWED_AUDIENCES, wishes.audiences),
-    ("pod_overrides", names.POD_OVERRIDES, wishes.overrides),
+    ("max_expiration_seconds", names.MAX_EXPIRATION_SECONDS, parse_max_seconds),
+    ("allowed_audiences", names.ALLOWED_AUDIENCES, parse_audiences),
+    ("pod_overrides", names.POD_OVERRIDES, parse_overrides),
 )
 COUNTS_AS: dict[str, tuple[Any, str]] = {
     names.ALLOWED_AUDIENCES: (frozenset(), "counts as an empty list, which allows the API server's own audience only")
@@ -137,8 +136,8 @@ def resolve_namespace(cluster: ClusterLayer, annotations: Mapping[str, str]) -> 
     faults = _misplaced("namespace", annotations, names.FOR_NAMESPACES)
     own_locks = _read("namespace", LOCKS, annotations, cluster.locks, faults)
     locks = cluster.locks.with_stricter(Locks(**own_locks))
-    demanded, problems = demands.read(annotations)
-    faults += [Fault("namespace", *problem) for problem in problems]
+    demanded, level_faults = levels.read(annotations)
+    faults += level_faults
     asked = _read("namespace", NAMESPACE_WISHES, annotations, locks, faults)
     decided_by = dict.fromkeys(TokenPolicy.__struct_fields__, "defaults") | dict.fromkeys(asked, "namespace")
     defaults = cluster.defaults
@@ -158,7 +157,7 @@ def resolve_namespace(cluster: ClusterLayer, annotations: Mapping[str, str]) -> 
 def _allowed_text(annotations: Mapping[str, str], own_locks: Mapping[str, Any], locks: Locks) -> str:
     if "allowed_audiences" not in own_locks:
         return limits.allowed(sorted(locks.allowed_audiences or ()))
-    listed = wishes.items(annotations[names.ALLOWED_AUDIENCES]) if own_locks["allowed_audiences"] else ()
+    listed = split_list(annotations[names.ALLOWED_AUDIENCES]) if own_locks["allowed_audiences"] else ()
     return limits.allowed(audience for audience in listed if locks.allows(audience))
 
 
@@ -260,12 +259,6 @@ def _misplaced(layer: str, ours: Mapping[str, str], known: frozenset[str]) -> li
             problem = "ignored, there is no such annotation" + (_meant(name, guesses) if number < names.MAX_GUESSES else "")
         faults.append(Fault(layer, name, value, problem))
     return faults + more_faults(layer, len(found))
-
-
-def more_faults(layer: str, found: int) -> list[Fault]:
-    """What stands for the faults that are not told of one by one."""
-    more = found - names.MAX_FAULTS
-    return [Fault(layer, f"{names.DOMAIN}*", "", f"and {more} more faults of this kind")] if more > 0 else []
 
 
 def _meant(name: str, guesses: Mapping[str, str]) -> str:

@@ -14,10 +14,10 @@ import msgspec
 
 from ..errors import MalformedReview
 from . import stepwise
-from .finals import FinalPod, Judged, UserInfo
+from .full_views import FinalPod, Judged, UserInfo
 from .kinds import MUTATED, VIEWS
 from .patch import Operation
-from .pods import CronJob, Pod, View, Workload
+from .views import CronJob, Pod, View, Workload
 
 Asked = TypeVar("Asked", bound="_Head")
 API_VERSION = "admission.k8s.io/v1"

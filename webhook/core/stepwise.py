@@ -13,7 +13,7 @@ import msgspec
 
 from ..errors import MalformedReview
 from . import names
-from .pods import View
+from .views import View
 
 PIECE_BYTES = 256 << 10
 """Of JSON that is decoded in one call whatever it holds: 10 ms at worst."""

@@ -1,1 +1,1 @@
-"""Certificates: making, signing, reading. Pure but for the randomness of keys; `now` is always an argument."""
+"""Certificates. `now` is always an argument; `rotation`, `store` and `replicas` call the API server, the rest is pure."""

@@ -14,19 +14,21 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from .. import metrics
 from ..cluster.namespaces import Namespaces
-from ..core import admission, enforcement, review
-from ..core.admission import Verdict
-from ..core.enforcement import Judgement
+from ..core import review
 from ..core.policy import ClusterLayer, NamespaceLayer
 from ..core.review import FinalRequest, Request
+from ..enforcement import validate
+from ..enforcement.validate import Judgement
 from ..errors import MalformedReview
 from ..log import Log
+from ..mutation import mutate
+from ..mutation.mutate import Verdict
 from ..pki.replicas import CERTIFICATE_PATH
-from .announce import Announcer, count
-from .aside import BIG_BYTES, Aside, Run, here
 from .bodies import Body, TooLarge, TooSlow, read_body
-from .judging import Judge
 from .reply import Reply
+from .reporting import Announcer, count
+from .validation import Judge
+from .worker import BIG_BYTES, Aside, Run, here
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -128,7 +130,7 @@ class Door:
         request = review.decode(body) if run is here else await run(review.decode, body)
         namespace = self.namespaces.get(request.namespace)
         try:
-            if namespace is None and admission.needs_namespace(request, self.namespaces.cluster):
+            if namespace is None and mutate.needs_namespace(request, self.namespaces.cluster):
                 namespace = await self.namespaces.find(request.namespace)
             if run is not here:
                 verdict, reply = await run(decide, request, self.namespaces.cluster, namespace)
@@ -158,7 +160,7 @@ class Door:
         self._announcer.tell_judgement(request, judgement, perf_counter() - start)
         if judgement.outcome == "failed":
             raise Unjudged(f"boundtoken could not judge this: {judgement.reason}")
-        return review.encode(enforcement.respond(request.uid, judgement))
+        return review.encode(validate.respond(request.uid, judgement))
 
     def answer(self, request: Request, namespace: NamespaceLayer | None, start: float) -> bytes:
         """The reply, announced.
@@ -177,7 +179,7 @@ class Door:
         self._say_internal_error(request, problem)
         verdict = Verdict("internal-error", "failed")
         self._announcer.tell(request, verdict, perf_counter() - start)
-        return review.encode(admission.respond(request.uid, verdict))
+        return review.encode(mutate.respond(request.uid, verdict))
 
     def _say_internal_error(self, request: Request | FinalRequest, problem: Exception) -> None:
         """The log gets frames and the type only, because an exception's text may quote the pod."""
@@ -187,8 +189,8 @@ class Door:
 
 def decide(request: Request, cluster: ClusterLayer, namespace: NamespaceLayer | None) -> tuple[Verdict, bytes]:
     """The verdict and the reply that carries it."""
-    verdict = admission.judge(request, cluster, namespace)
-    return verdict, review.encode(admission.respond(request.uid, verdict))
+    verdict = mutate.judge(request, cluster, namespace)
+    return verdict, review.encode(mutate.respond(request.uid, verdict))
 
 
 def plain(

@@ -19,7 +19,7 @@ from aiohttp.web_protocol import RequestHandler
 
 from .. import metrics
 from ..log import Log
-from .held import Held
+from .byte_budget import Held
 
 MAX_CONNECTIONS = 512
 """On the TLS port. An API server keeps 25 idle ones for each host; the rest is for many API servers and for storms."""

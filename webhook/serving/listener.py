@@ -10,8 +10,8 @@ import ssl
 from functools import partial
 
 from .. import metrics
-from ..config import Address
 from ..log import Log
+from ..options import Address
 from .connection import HANDSHAKE_SECONDS, TELL_SECONDS, Connection, Connections
 
 BACKLOG = 1024

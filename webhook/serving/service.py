@@ -14,30 +14,30 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from .. import __version__, configuration, metrics
+from .. import __version__, cluster_config, metrics
 from ..cluster import namespaces as picture
 from ..cluster import watch
 from ..cluster.client import ApiClient
 from ..cluster.credentials import SERVICE_ACCOUNT, Credentials, FromKubeconfig, InCluster
-from ..cluster.legacy import LegacyTokens
+from ..cluster.legacy_tokens import LegacyTokens
 from ..cluster.namespaces import Namespaces
-from ..config import Config
-from ..configuration import ClusterConfiguration
+from ..cluster_config import ClusterConfiguration
 from ..core.policy import ClusterLayer
 from ..errors import BadInput, Unauthenticated
 from ..log import Log
+from ..options import Config
 from ..pki import authority
-from . import files, legacy, standalone
-from .announce import Announcer
+from . import files, follow, standalone
 from .app import Door, plain
-from .aside import Aside
 from .certificates import Certificates
 from .connection import MAX_PLAIN_CONNECTIONS, Connections
-from .judging import Judge
 from .listener import Listener
-from .policies import PolicyKeeper, tell_leftover_labels
+from .managed_certificates import SelfMade
+from .policy_bindings import PolicyKeeper, tell_leftover_labels
 from .process import fit_descriptors, measure_lag, settle_memory
-from .selfmade import SelfMade
+from .reporting import Announcer
+from .validation import Judge
+from .worker import Aside
 
 STANDALONE_HOSTS = ("localhost", "127.0.0.1", "::1")
 STANDALONE_LIFE = timedelta(days=30)
@@ -141,7 +141,7 @@ class Service:
             self._certificates.shout_before_the_end,
         ]
         if (path := self._config.config) is not None:
-            contents = files.read([path], configuration.MAX_BYTES)
+            contents = files.read([path], cluster_config.MAX_BYTES)
             self._settle(self._parse_configuration(path, contents))
             loops.append(partial(self._follow_configuration, path, contents))
         if self._config.standalone:
@@ -159,7 +159,7 @@ class Service:
             loops.append(partial(tell_leftover_labels, client, self._log))
             loops.append(partial(self._follow_namespaces, client))
             if self._config.legacy_tokens:
-                loops.append(partial(legacy.follow, client, self._legacy_tokens, self._log))
+                loops.append(partial(follow.follow, client, self._legacy_tokens, self._log))
             else:
                 self._log.info("legacy token detection is off", cure="--legacy-tokens on")
             if (cert := self._config.tls_cert) and (key := self._config.tls_key):
@@ -173,7 +173,7 @@ class Service:
         if isinstance(content, files.Unreadable):
             raise BadInput(f"{path}: {content.reason}")
         try:
-            return configuration.parse(content, own_namespace=self._config.namespace, api_audiences=self._api_audiences)
+            return cluster_config.parse(content, own_namespace=self._config.namespace, api_audiences=self._api_audiences)
         except BadInput as problem:
             raise BadInput(*(f"{path}: {fault}" for fault in problem.faults)) from problem
 
@@ -187,7 +187,7 @@ class Service:
         self._log.info("configuration applied", hash=settled.hash)
 
     async def _follow_configuration(self, path: Path, first: files.Contents) -> None:
-        async for contents in files.changes(lambda: [path], first, configuration.MAX_BYTES):
+        async for contents in files.changes(lambda: [path], first, cluster_config.MAX_BYTES):
             try:
                 self._settle(await asyncio.to_thread(self._parse_configuration, path, contents))
             except BadInput as problem:

@@ -1,0 +1,368 @@
+"""Judging: modes, levels, templates, exemptions and faults; the rules themselves are in the conformance fixtures."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.pods import Json, a_container, a_namespace, a_pod, a_review, api_access, automounted
+from webhook.core import levels, names, review
+from webhook.core.faults import Fault
+from webhook.core.levels import Demand, Demands
+from webhook.core.limits import Locks
+from webhook.core.policy import ClusterLayer, Exemptions
+from webhook.enforcement import validate
+from webhook.enforcement.validate import Judgement
+
+YEAR = automounted(a_pod())
+
+
+def judged(held: Json, cluster: ClusterLayer | None = None, /, *, request: Json | None = None, **annotations: str) -> Judgement:
+    cluster = cluster or ClusterLayer(api_audiences=("api",))
+    asked = review.decode_final(msgspec.json.encode(a_review(held, **(request or {}))))
+    return validate.judge(asked, cluster, a_namespace(cluster, **annotations))
+
+
+def a_deployment(template: Json | None = None, *, annotations: dict[str, str] | None = None, **spec: Any) -> Json:
+    held = {"metadata": {"annotations": annotations or {}}, "spec": {"containers": [a_container()], **spec}}
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": {"template": template or held}}
+
+
+DEPLOYMENT = {"kind": "Deployment", "group": "apps"}
+
+
+def test_a_denial_says_all_at_once_who_demands_it_first_the_fix_last() -> None:
+    pod = a_pod(a_container("a", ("t", "/t")), a_container("b", ("t", "/t")), volumes=[api_access("t")])
+    for container in pod["spec"]["containers"]:
+        container["volumeMounts"][0]["readOnly"] = False
+    said = judged(pod, enforce="strict")
+    assert said.outcome == "denied"
+    assert said.message == (
+        'namespace "shop" enforces "strict:v1": [token-lifetime] volume "t": 3607 makes a token valid for one year, not 3600 s; '
+        "set expirationSeconds to 3600 or less. "
+        '[token-mount] container "a" (volume t), container "b" (volume t): a token must be mounted read-only; set readOnly: true'
+    )
+    response = validate.respond("u", said)
+    assert (response.allowed, response.status, response.warnings) == (
+        False,
+        review.Status(said.message, 403, "Forbidden"),
+        msgspec.UNSET,
+    )
+
+
+def test_each_mode_does_its_own_and_a_denial_has_no_warnings() -> None:
+    both = judged(YEAR, enforce="bound", warn="strict", audit="strict")
+    assert (both.outcome, both.warnings) == ("denied", ())
+    assert both.audit["violations"].startswith("strict:v1: [token-lifetime] volume")
+    warned = judged(YEAR, warn="bound")
+    assert (warned.outcome, warned.message, len(warned.warnings)) == ("warned", "", 1)
+    assert warned.warnings[0].startswith('would violate boundtoken "bound:v1": [token-lifetime]')
+    assert len(warned.warnings[0]) <= names.MAX_WARNING_CHARS
+    audited = judged(YEAR, audit="bound")
+    assert (audited.outcome, audited.reason, "violations" in audited.audit) == ("unchanged", "violates", True)
+    assert judged(YEAR).reason == "not-enforced"
+    assert judged(a_pod(), enforce="strict").reason == "complies"
+
+
+def test_evaluations_are_counted_once_for_each_mode() -> None:
+    said = judged(YEAR, enforce="bound", warn="strict", audit="off")
+    assert said.evaluations == (("deny", "enforce", "bound"), ("deny", "warn", "strict"))
+
+
+def test_where_nobody_knows_the_api_servers_audiences_any_may_be_one() -> None:
+    pod = a_pod(volumes=[api_access("t", audience="elsewhere")])
+    assert judged(pod, ClusterLayer(), enforce="bound").outcome == "denied"
+    assert judged(pod, ClusterLayer(api_audiences=("api",)), enforce="bound").outcome == "unchanged"
+
+
+@pytest.mark.parametrize(
+    ("text", "level"),
+    [("Bound", "strict"), (" strict ", "strict"), ("OFF", "strict"), ("true", "strict"), ("", "strict"), ("bond", "strict")],
+)
+def test_a_fault_in_enforce_counts_as_the_strictest(text: str, level: str) -> None:
+    said, problems = levels.read({names.ENFORCE: text})
+    assert said.enforce.level == level
+    assert problems == [
+        Fault("namespace", names.ENFORCE, text, f'counts as "{level}", must be "off", "bound" or "strict", spelled exactly so')
+    ]
+    assert "error" in judged(a_pod(), enforce=text).audit
+
+
+def test_a_fault_in_warn_or_audit_is_only_noted() -> None:
+    said, problems = levels.read({names.WARN: "Bound", names.AUDIT: "x"})
+    assert said == Demands()
+    assert len(problems) == 2
+    assert judged(YEAR, warn="Bound").outcome == "unchanged"
+
+
+def test_a_version_is_pinned_and_an_unknown_one_is_the_latest() -> None:
+    assert levels.read({names.ENFORCE: "bound", names.ENFORCE_VERSION: "v1"})[0].enforce == Demand("bound", "v1")
+    said, problems = levels.read({names.ENFORCE: "bound", names.ENFORCE_VERSION: "v9"})
+    assert (said.enforce, len(problems)) == (Demand("bound", levels.LATEST), 1)
+
+
+MAXIMA = [
+    # lock, namespace, own level, floor, the floor's own, what holds
+    (None, None, "bound", "off", None, 86400),
+    (None, None, "strict", "off", None, 3600),
+    (None, "7200", "bound", "off", None, 7200),
+    (None, "100000", "bound", "off", None, 100000),
+    (None, "100000", "strict", "off", None, 100000),
+    (None, "4294967296", "bound", "off", None, 1 << 32),
+    (None, "99999999999999999999", "bound", "off", None, 1 << 32),
+    (None, "1h", "bound", "off", None, 86400),
+    (None, "599", "strict", "off", None, 3600),
+    (1800, None, "strict", "off", None, 1800),
+    (604800, None, "strict", "off", None, 3600),
+    (604800, None, "bound", "off", None, 86400),
+    (604800, "31536000", "bound", "off", None, 604800),
+    (None, None, "off", "bound", None, 86400),
+    (None, None, "off", "strict", None, 3600),
+    (None, "31536000", "off", "bound", None, 86400),
+    (None, "4294967295", "off", "bound", None, 86400),
+    (None, "7200", "off", "bound", None, 7200),
+    (None, None, "off", "bound", 604800, 604800),
+    (None, "31536000", "off", "bound", 604800, 604800),
+    (None, "1200", "off", "bound", 604800, 1200),
+    (1800, None, "off", "bound", 604800, 1800),
+    (None, None, "strict", "bound", None, 3600),
+    (None, None, "bound", "strict", None, 3600),
+    (None, None, "bound", "bound", 7200, 7200),
+    (None, "7200", "off", "strict", None, 3600),
+    (None, "1200", "off", "strict", None, 1200),
+    (None, "100000", "strict", "bound", None, 86400),
+    (None, "100000", "strict", "bound", 604800, 100000),
+]
+"""The table of docs/reference.md, and its corners; each row is judged by the API server's policy as well."""
+
+
+@pytest.mark.parametrize(("lock", "set_here", "own", "floor", "floor_maximum", "maximum"), MAXIMA)
+def test_of_own_level_and_floor_the_smaller_maximum_holds(  # noqa: PLR0917  (the columns of the table)
+    lock: int | None, set_here: str | None, own: Any, floor: Any, floor_maximum: int | None, maximum: int
+) -> None:
+    cluster = ClusterLayer(
+        locks=Locks() if lock is None else Locks(max_expiration_seconds=lock),
+        api_audiences=("api",),
+        enforce_floor=floor,
+        enforce_floor_max_expiration_seconds=floor_maximum,
+    )
+    annotations = {"enforce": own} | ({} if set_here is None else {"max_expiration_seconds": set_here})
+    for seconds, outcome in ((maximum, "unchanged"), (maximum + 1, "denied")):
+        if seconds <= 1 << 32:
+            pod = a_pod(volumes=[api_access("t", seconds=seconds)])
+            assert judged(pod, cluster, **annotations).outcome == outcome, seconds
+
+
+def test_a_year_is_allowed_where_the_maximum_is_a_year_and_refused_a_second_below() -> None:
+    for maximum, outcome in (("31536000", "unchanged"), ("31535999", "denied")):
+        assert judged(YEAR, enforce="bound", max_expiration_seconds=maximum).outcome == outcome
+
+
+def test_a_token_without_a_lifetime_is_judged_by_what_the_api_server_makes_of_it() -> None:
+    pod = a_pod(volumes=[api_access("t", seconds=None)])
+    for maximum, outcome in (("3600", "unchanged"), ("3599", "denied")):
+        assert judged(pod, enforce="bound", max_expiration_seconds=maximum).outcome == outcome
+
+
+def test_a_fault_in_allowed_audiences_allows_the_api_servers_own_only() -> None:
+    for text in ("vault, https://a b", "x" * 8193, "vault,\x00"):
+        for audience, outcome in ((None, "unchanged"), ("api", "unchanged"), ("vault", "denied")):
+            pod = a_pod(volumes=[api_access("t", seconds=3600, audience=audience)])
+            assert judged(pod, enforce="bound", allowed_audiences=text).outcome == outcome
+    assert (
+        judged(a_pod(volumes=[api_access("t", seconds=3600, audience="é")]), enforce="bound", allowed_audiences="é").message
+        == ""
+    )
+
+
+def test_a_denial_under_the_floor_names_the_floor() -> None:
+    floor = ClusterLayer(enforce_floor="bound", api_audiences=("api",))
+    assert judged(YEAR, floor, enforce="off").message.startswith(
+        'namespace "shop" is under the cluster\'s enforceFloor "bound": ['
+    )
+    both = judged(YEAR, floor, enforce="strict")
+    assert both.message.startswith('namespace "shop" enforces "strict:v1" under the cluster\'s enforceFloor "bound": [')
+    assert both.evaluations == (("deny", "enforce", "strict"),)
+
+
+def test_the_floor_cannot_be_lowered() -> None:
+    floor = ClusterLayer(enforce_floor="bound", api_audiences=("api",))
+    assert judged(YEAR, floor, enforce="off").outcome == "denied"
+    assert judged(YEAR, floor).outcome == "denied"
+    assert judged(a_pod(volumes=[api_access("t", seconds=7200)]), floor, enforce="strict").outcome == "denied"
+
+
+@pytest.mark.parametrize(
+    ("exemptions", "kind"),
+    [
+        (Exemptions(namespaces=frozenset({"shop"})), "namespace"),
+        (Exemptions(usernames=frozenset({"alice"})), "user"),
+        (Exemptions(service_accounts=frozenset({"shop/default"})), "serviceAccount"),
+        (Exemptions(runtime_classes=frozenset({"kata"})), "runtimeClass"),
+    ],
+)
+def test_who_is_exempt_is_not_judged_and_that_is_told(exemptions: Exemptions, kind: str) -> None:
+    pod = automounted(a_pod(runtimeClassName="kata"))
+    said = judged(pod, ClusterLayer(exemptions=exemptions), enforce="strict", audit="bound")
+    assert (said.outcome, said.reason, said.audit["exempt"]) == ("unchanged", "exempt", kind)
+    assert said.evaluations == (("exempt", "enforce", "strict"), ("exempt", "audit", "bound"))
+
+
+def test_an_empty_runtime_class_is_not_exempt() -> None:
+    exemptions = Exemptions(runtime_classes=frozenset({"kata"}), service_accounts=frozenset({"shop/other"}))
+    assert judged(YEAR, ClusterLayer(exemptions=exemptions), enforce="bound").outcome == "denied"
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {"operation": "UPDATE"},
+        {"operation": "DELETE"},
+        {"namespace": "kube-system"},
+        {"namespace": "boundtoken-system"},
+        {"subResource": "eviction"},
+    ],
+)
+def test_what_is_not_judged(request_: Json) -> None:
+    assert judged(YEAR, request=request_, enforce="strict").outcome == "unchanged"
+
+
+def test_only_what_an_ephemeral_container_brings_is_judged() -> None:
+    old = YEAR
+    volume = old["spec"]["volumes"][0]["name"]
+    plain, reaching = a_container("debug"), a_container("debug", (volume, "/t"))
+    request = {"operation": "UPDATE", "subResource": "ephemeralcontainers", "oldObject": old}
+    for newcomer, outcome in ((plain, "unchanged"), (reaching, "denied")):
+        pod = {**old, "spec": {**old["spec"], "ephemeralContainers": [newcomer]}}
+        assert judged(pod, request=request, enforce="bound").outcome == outcome
+
+
+TEMPLATES = [
+    ("nothing asked for", {}, {}, {}, ["token-lifetime", "automounted-volume"], True),
+    ("automount spelled out", {}, {"automountServiceAccountToken": True}, {}, ["token-lifetime", "automounted-volume"], False),
+    ("automount refused", {}, {"automountServiceAccountToken": False}, {}, [], False),
+    ("injected", {"inject": "enabled", "automount": "disabled"}, {}, {}, [], True),
+    ("rewritten", {"inject": "enabled"}, {}, {}, ["automounted-volume"], True),
+    ("stripped", {"automount": "disabled"}, {}, {}, [], True),
+    ("injected elsewhere", {"inject": "enabled", "mount_path": "/t"}, {}, {}, ["automounted-volume"], True),
+    ("too long", {"inject": "enabled", "automount": "disabled", "expiration_seconds": "7200"}, {}, {}, ["token-lifetime"], False),
+    (
+        "opted out", {"inject": "enabled", "automount": "disabled"}, {},
+        {"boundtoken.dev/inject": "disabled", "boundtoken.dev/automount": "enabled"},
+        ["token-lifetime", "automounted-volume"], True,
+    ),
+    (
+        "skipped container", {"inject": "enabled", "automount": "disabled"}, {},
+        {"boundtoken.dev/skip-containers": "app"}, ["token-lifetime", "automounted-volume"], True,
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("annotations", "spec", "own", "rules", "unless"), [row[1:] for row in TEMPLATES], ids=[row[0] for row in TEMPLATES])  # fmt: skip
+def test_a_template_is_judged_with_what_admission_will_add(
+    annotations: dict[str, str], spec: Json, own: dict[str, str], rules: list[str], unless: bool
+) -> None:
+    said = judged(a_deployment(annotations=own, **spec), request=DEPLOYMENT, warn="strict", enforce="strict", **annotations)
+    assert said.message == ""
+    assert said.outcome == ("warned" if rules else "unchanged")
+    assert [warning.split("[")[1].split("]")[0] for warning in said.warnings] == rules
+    expected = judged(a_deployment(annotations=own, **spec), request=DEPLOYMENT, audit="strict", **annotations)
+    assert (validate.UNLESS in expected.audit.get("violations", "")) is (bool(rules) and unless)
+
+
+def test_the_template_of_another_workload_is_left_to_its_owner() -> None:
+    held = a_deployment()
+    held["metadata"]["ownerReferences"] = [{"kind": "Deployment", "name": "web", "controller": True}]
+    assert judged(held, request={"kind": "ReplicaSet", "group": "apps"}, warn="strict").reason == "left-to-owner"
+
+
+def test_a_cron_job_is_looked_into() -> None:
+    held = {"metadata": {}, "spec": {"jobTemplate": {"spec": a_deployment()["spec"]}}}
+    assert judged(held, request={"kind": "CronJob", "group": "batch"}, warn="bound").outcome == "warned"
+
+
+TOKEN_REQUEST = {
+    "kind": "TokenRequest",
+    "group": "authentication.k8s.io",
+    "subResource": "token",
+    "resource": {"group": "", "version": "v1", "resource": "serviceaccounts"},
+}
+
+
+@pytest.mark.parametrize(
+    ("spec", "user", "denied"),
+    [
+        ({"expirationSeconds": 3600, "audiences": ["api"]}, {}, False),
+        ({"expirationSeconds": 7201, "audiences": ["api"]}, {}, True),
+        ({"expirationSeconds": 4294967296, "audiences": None}, {}, True),
+        ({"expirationSeconds": 3600, "audiences": ["vault"]}, {}, False),
+        ({"expirationSeconds": 3600, "audiences": ["api", "elsewhere"]}, {}, True),
+        ({"expirationSeconds": 3607, "audiences": ["api"]}, {}, False),
+        ({"expirationSeconds": 3607, "audiences": ["api"], "boundObjectRef": {"kind": "Pod"}}, {}, True),
+        ({"expirationSeconds": 99999, "audiences": ["x"]}, {"username": "system:node:n", "groups": ["system:nodes"]}, False),
+        ({"expirationSeconds": 99999, "audiences": ["x"]}, {"username": "eve", "groups": ["system:nodes"]}, True),
+        ({"expirationSeconds": 99999, "audiences": ["x"]}, {"username": "system:node:n", "groups": []}, True),
+        ({"expirationSeconds": 99999, "audiences": ["x"]}, {"username": "system:serviceaccount:kube-system:c"}, False),
+        ({"expirationSeconds": 99999, "audiences": ["x"]}, {"username": "system:serviceaccount:kube-systems:c"}, True),
+        ({"expirationSeconds": 99999, "audiences": ["api"]}, {"username": "system:kube-controller-manager"}, False),
+        (
+            {"expirationSeconds": 99999, "audiences": ["x"], "boundObjectRef": {"kind": "MutatingWebhookConfiguration"}},
+            {},
+            False,
+        ),
+    ],
+)
+def test_token_requests_are_held_to_the_namespace(spec: Json, user: Json, *, denied: bool) -> None:
+    locks = Locks(max_expiration_seconds=7200, allowed_audiences=frozenset({"vault"}))
+    cluster = ClusterLayer(locks=locks, api_audiences=("api",), token_requests="enforce")
+    request = {**TOKEN_REQUEST, "userInfo": {"username": "alice", "groups": ["people"], **user}}
+    for dry_run in (False, True):
+        assert bool(judged({"spec": spec}, cluster, request={**request, "dryRun": dry_run}).message) is denied
+
+
+def test_token_requests_and_legacy_secrets_are_judged_only_where_it_is_switched_on() -> None:
+    far = {"spec": {"expirationSeconds": 4294967296}}
+    assert judged(far, request=TOKEN_REQUEST, enforce="strict").reason == "not-enforced"
+    secret = {"metadata": {"name": "s"}, "type": "kubernetes.io/service-account-token"}
+    assert judged(secret, request={"kind": "Secret"}).reason == "not-enforced"
+    for mode, outcome in (("warn", "warned"), ("enforce", "denied")):
+        governing = ClusterLayer(token_requests=mode, legacy_secrets=mode)  # type: ignore[arg-type]
+        said = judged(secret, governing, request={"kind": "Secret"})
+        assert (said.outcome, "kubectl create token" in (*said.warnings, said.message)[0]) == (outcome, True)
+        assert judged({**secret, "type": "Opaque"}, governing, request={"kind": "Secret"}).outcome == "unchanged"
+        for name in ("shop", "kube-system", "boundtoken-system"):
+            assert judged(far, governing, request={**TOKEN_REQUEST, "namespace": name}).outcome == outcome
+
+
+def test_a_token_request_is_told_all_that_is_wrong_and_the_flags_that_help() -> None:
+    cluster = ClusterLayer(api_audiences=("api",), token_requests="enforce", token_requests_max_expiration_seconds=7200)
+    held = {"spec": {"expirationSeconds": 9000, "audiences": ["elsewhere", "vault"]}}
+    said = judged(held, cluster, request={**TOKEN_REQUEST, "name": "ci"}, allowed_audiences="vault, aws")
+    assert said.message == (
+        'token of service account "ci" in namespace "shop": [token-lifetime] 9000 s are asked for, and at most 7200 s are allowed; '
+        'use --duration=7200s or less. [token-audience] audience "elsewhere" is not allowed; leave --audience out, or use one of '
+        '"vault", "aws"'
+    )
+
+
+@pytest.mark.parametrize(
+    ("exemptions", "username", "reason"),
+    [
+        (Exemptions(usernames=frozenset({"alice"})), "alice", "exempt"),
+        (Exemptions(service_accounts=frozenset({"ci/deployer"})), "system:serviceaccount:ci:deployer", "exempt"),
+        (Exemptions(service_accounts=frozenset({"shop/default"})), "alice", "violates"),
+        (Exemptions(namespaces=frozenset({"shop"})), "alice", "violates"),
+        (Exemptions(), "alice", "violates"),
+    ],
+)
+def test_who_asks_for_a_token_is_exempt_and_not_the_account_that_is_asked_for(
+    exemptions: Exemptions, username: str, reason: str
+) -> None:
+    far = {"spec": {"expirationSeconds": 4294967296}}
+    cluster = ClusterLayer(token_requests="enforce", exemptions=exemptions)
+    request = {**TOKEN_REQUEST, "name": "default", "userInfo": {"username": username}}
+    assert judged(far, cluster, request=request).reason == reason
+
+
+def test_a_template_where_only_pods_are_enforced_is_not_judged() -> None:
+    assert judged(a_deployment(), request=DEPLOYMENT, enforce="strict").reason == "not-enforced"

@@ -1,0 +1,287 @@
+"""The whole decision: who is left alone, what is said, one reason each."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.pods import Json, a_container, a_namespace, a_pod, a_request, api_access, applied, automounted, judged, mutated
+from webhook.core import names, review
+from webhook.core.policy import ClusterLayer
+from webhook.core.reasons import Reason
+from webhook.mutation import mutate
+from webhook.mutation.mutate import Verdict
+
+CLUSTER = ClusterLayer(excluded=names.NEVER_TOUCHED | {"legacy"})
+
+
+def verdict_of(held: Json | None, **request: Any) -> Verdict:
+    return mutate.judge(a_request(held, **request), CLUSTER, a_namespace(inject="enabled", automount="disabled"))
+
+
+@pytest.mark.parametrize(
+    ("held", "request_", "reason"),
+    [
+        pytest.param(a_pod(annotations={names.MIRROR_POD: "x"}), {}, "mirror-pod", id="mirror pod"),
+        pytest.param(a_pod(), {"namespace": "kube-system"}, "excluded-namespace", id="kube-system"),
+        pytest.param(a_pod(), {"namespace": "legacy"}, "excluded-namespace", id="excluded by configuration"),
+        pytest.param(a_pod(), {"namespace": "boundtoken-system"}, "own-pod", id="our own namespace"),
+        pytest.param(a_pod(), {"operation": "UPDATE"}, "not-a-pod-create", id="an update"),
+        pytest.param(None, {"operation": "DELETE"}, "not-a-pod-create", id="a delete"),
+        pytest.param(a_pod(), {"operation": "CONNECT"}, "not-a-pod-create", id="a connect"),
+        pytest.param(a_pod(), {"subResource": "ephemeralcontainers"}, "not-a-pod-create", id="a subresource"),
+        pytest.param(a_pod(), {"subResource": "binding"}, "not-a-pod-create", id="binding"),
+        pytest.param(a_pod(), {"kind": "Gadget"}, "not-a-pod-create", id="another kind"),
+        pytest.param(None, {}, "not-a-pod-create", id="no object"),
+        pytest.param({}, {"kind": "Job", "group": "batch", "operation": "UPDATE"}, "not-a-pod-create", id="update of a job"),
+        pytest.param(
+            {"metadata": {"ownerReferences": [{"kind": "Deployment", "name": "x", "controller": True}]}},
+            {"kind": "ReplicaSet", "group": "apps"},
+            "left-to-owner",
+            id="a replica set of a deployment",
+        ),
+    ],
+)
+def test_these_are_never_touched(held: Json | None, request_: dict[str, Any], reason: Reason) -> None:
+    assert verdict_of(held, **request_) == Verdict(reason)
+
+
+def test_the_kind_is_judged_and_not_what_was_asked_for() -> None:
+    request_kind = {"group": "", "version": "v2", "kind": "Pod"}
+    assert verdict_of(a_pod(), requestKind=request_kind).reason == "injected"
+
+
+def test_a_namespace_that_nobody_knows_lets_the_pod_through() -> None:
+    assert mutate.judge(a_request(a_pod()), CLUSTER, None) == Verdict("namespace-unknown")
+
+
+@pytest.mark.parametrize("namespace", ["kube-public", "boundtoken-system"])
+def test_the_namespace_is_not_looked_up_where_it_cannot_matter(namespace: str) -> None:
+    assert not mutate.needs_namespace(a_request(a_pod(), namespace=namespace), CLUSTER)
+    assert mutate.needs_namespace(a_request(a_pod()), CLUSTER)
+
+
+def test_a_pod_that_says_no_is_left_alone() -> None:
+    verdict = judged(automounted(a_pod(annotations={names.INJECT: "disabled"})), inject="enabled")
+    assert (verdict.reason, verdict.operations) == ("pod-opted-out", ())
+
+
+def test_a_spec_that_asks_for_no_token_gets_none_from_the_namespace() -> None:
+    pod = a_pod(automountServiceAccountToken=False)
+    verdict = judged(pod, inject="enabled", automount="disabled")
+    assert (verdict.reason, verdict.operations) == ("pod-opted-out", ())
+
+
+def test_a_spec_that_asks_for_no_token_gets_one_when_the_pod_itself_asks_for_ours() -> None:
+    pod = a_pod(automountServiceAccountToken=False, annotations={names.INJECT: "enabled"})
+    assert judged(pod).reason == "injected"
+
+
+def test_a_false_that_we_wrote_ourselves_is_told_by_our_volume() -> None:
+    pod = mutated(automounted(a_pod()), inject="enabled", automount="disabled")
+    pod["spec"]["containers"].append(a_container("late"))
+    verdict = judged(pod, inject="enabled", automount="disabled")
+    assert [operation.path for operation in verdict.operations] == ["/spec/containers/1/volumeMounts"]
+
+
+@pytest.mark.parametrize(
+    ("pod", "annotations"),
+    [
+        pytest.param(automounted(a_pod()), {"inject": "enabled"}, id="rewritten"),
+        pytest.param(automounted(a_pod()), {"inject": "enabled", "automount": "disabled"}, id="injected"),
+        pytest.param(automounted(a_pod()), {"automount": "disabled"}, id="stripped"),
+        pytest.param(automounted(a_pod()), {"inject": "enabled", "mount_path": "/x", "tokens": "a=b"}, id="beside"),
+        pytest.param(a_pod(annotations={names.INJECT: "disabled"}), {"inject": "enabled", "automount": "disabled"}, id="mixed"),
+    ],
+)
+def test_our_own_output_gives_no_patch_and_the_same_reason(pod: Json, annotations: dict[str, str]) -> None:
+    first = judged(pod, **annotations)
+    second = judged(applied(pod, first), **annotations)
+    assert (first.outcome, second.outcome) == ("patched", "unchanged")
+    assert (second.reason, second.operations, second.policy) == (first.reason, (), first.policy)
+
+
+OWN_MOUNTS = a_pod(a_container("app", ("own", names.DEFAULT_PATH)), volumes=[{"name": "own", "emptyDir": {}}])
+NO_TOKEN: dict[str, Any] = {"automountServiceAccountToken": False}
+
+
+@pytest.mark.parametrize(
+    ("pod", "more", "reason"),
+    [
+        pytest.param(OWN_MOUNTS, {}, "stripped", id="every container has something of its own there"),
+        pytest.param(
+            a_pod(automounted(a_pod())["spec"]["containers"][0], annotations={names.SKIP_CONTAINERS: "app"}),
+            {},
+            "stripped",
+            id="every container is skipped",
+        ),
+        pytest.param(OWN_MOUNTS, {"tokens": "a=x"}, "injected", id="further tokens only"),
+        pytest.param({**OWN_MOUNTS, "spec": OWN_MOUNTS["spec"] | NO_TOKEN}, {}, "stripped", id="it says no to nothing"),
+        pytest.param(a_pod(**NO_TOKEN), {}, "pod-opted-out", id="it says no"),
+        pytest.param(
+            a_pod(
+                a_container("app", ("own", names.DEFAULT_PATH), (api_access()["name"], "/elsewhere")),
+                volumes=[{"name": "own", "emptyDir": {}}, api_access()],
+                **NO_TOKEN,
+            ),
+            {},
+            "stripped",
+            id="it says no and mounts the automounted volume elsewhere",
+        ),
+        pytest.param(
+            a_pod(
+                a_container("app", ("boundtoken-tokens", "/t")),
+                volumes=[
+                    {
+                        "name": "boundtoken-tokens",
+                        "projected": {"sources": [{"serviceAccountToken": {"path": "t", "audience": "a"}}]},
+                    }
+                ],
+                **NO_TOKEN,
+            ),
+            {},
+            "pod-opted-out",
+            id="it says no and has further tokens that nobody wants",
+        ),
+    ],
+)
+def test_one_pod_has_one_reason_where_injection_is_asked_for_and_none_is_needed(
+    pod: Json, more: dict[str, str], reason: Reason
+) -> None:
+    wanted = {"inject": "enabled", "automount": "disabled", **more}
+    first = judged(pod, **wanted)
+    second = judged(applied(pod, first), **wanted)
+    assert (first.reason, second.reason, second.operations) == (reason, reason, ())
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        pytest.param({}, id="nothing is asked for"),
+        pytest.param({"automount": "disabled"}, id="stripped"),
+        pytest.param({"inject": "enabled", "mount_path": "/own"}, id="no container needs the mount"),
+    ],
+)
+def test_a_status_goes_where_no_token_is_given(wanted: dict[str, str]) -> None:
+    own = a_container("app", ("own", "/own"))
+    pod = a_pod(own, annotations={names.STATUS: "injected policy=00000000"}, volumes=[{"name": "own", "emptyDir": {}}])
+    verdict = judged(pod, **wanted)
+    assert applied(pod, verdict)["metadata"]["annotations"] == {}
+    assert verdict.outcome == "patched"
+
+
+def test_an_injected_pod_carries_reason_and_policy() -> None:
+    verdict = judged(a_pod(annotations={}), inject="enabled")
+    pod = applied(a_pod(annotations={}), verdict)
+    assert pod["metadata"]["annotations"] == {names.STATUS: f"injected policy={verdict.policy}"}
+
+
+def test_a_status_that_somebody_made_up_is_overwritten() -> None:
+    pod = mutated(a_pod(annotations={names.STATUS: "injected policy=ffffffff", "team": "shop"}), inject="enabled")
+    assert pod["metadata"]["annotations"][names.STATUS] != "injected policy=ffffffff"
+    assert pod["metadata"]["annotations"]["team"] == "shop"
+
+
+def test_the_response_tells_reason_policy_and_faults_to_the_audit_log() -> None:
+    verdict = judged(a_pod(annotations={names.AUDIENCE: "a b"}), inject="enabled")
+    response = mutate.respond("1", verdict)
+    fault = 'boundtoken.dev/audience="a b" on the pod: ignored, must be one audience of at most 512 printable characters, no whitespace'
+    assert response.audit_annotations == {"reason": "injected", "policy": verdict.policy, "faults": fault}
+    assert response.warnings == (fault,)
+    assert response.patch_type == "JSONPatch"
+
+
+def test_an_untouched_pod_is_answered_without_a_patch() -> None:
+    reply = msgspec.json.decode(review.encode(mutate.respond("1", judged(a_pod()))))
+    assert sorted(reply["response"]) == ["allowed", "auditAnnotations", "uid"]
+    assert (reply["response"]["uid"], reply["response"]["allowed"]) == ("1", True)
+
+
+def test_a_foreign_audience_at_the_default_path_is_warned_about() -> None:
+    (warning,) = judged(a_pod(), inject="enabled", audience="https://vault").warnings
+    assert warning.startswith(
+        'boundtoken.dev/audience="https://vault": replaces the Kubernetes API token, so API clients in the pod will'
+    )
+    assert len(warning) <= names.MAX_WARNING_CHARS
+    assert judged(a_pod(), inject="enabled", audience="https://vault", mount_path="/v").warnings == ()
+    own = ClusterLayer(api_audiences=("https://vault",))
+    assert judged(a_pod(), own, inject="enabled", audience="https://vault").warnings == ()
+
+
+@pytest.mark.parametrize("automount", ["enabled", "disabled"])
+def test_a_container_that_keeps_its_own_at_our_path_is_reported(automount: str) -> None:
+    legacy = {"name": "default-token-abc12", "secret": {"secretName": "default-token-abc12"}}
+    pod = a_pod(a_container("app", (legacy["name"], names.DEFAULT_PATH + "/")), a_container("side"), volumes=[legacy])  # type: ignore[arg-type]
+    assert judged(automounted(pod), inject="enabled", automount=automount).warnings == (
+        'boundtoken.dev/mount-path="/var/run/secrets/kubernetes.io/serviceaccount": container "app" mounts volume '
+        '"default-token-abc12" there, and no token of ours',
+    )
+    assert judged(automounted(pod), automount=automount).warnings == ()
+    device = a_container("app", volumeDevices=[{"name": "disk", "devicePath": "/bound"}])
+    assert judged(a_pod(device), inject="enabled", mount_path="/bound").warnings == (
+        'boundtoken.dev/mount-path="/bound": container "app" has a block device there, and no token of ours',
+    )
+
+
+@pytest.mark.parametrize(
+    ("at", "warned"),
+    [
+        ("/var/run/secrets", True),
+        ("/var/run/", True),
+        ("/", True),
+        (names.DEFAULT_PATH + "/more", True),
+        ("/var/run/sec", False),
+    ],
+)
+def test_a_mount_around_ours_or_inside_of_it_is_warned_of(at: str, warned: bool) -> None:
+    pod = a_pod(a_container("app", ("own", at)), volumes=[{"name": "own", "emptyDir": {}}])
+    verdict = judged(pod, inject="enabled")
+    assert verdict.warnings == warned * (
+        'boundtoken.dev/mount-path="/var/run/secrets/kubernetes.io/serviceaccount": container "app" mounts volume "own" at '
+        f'"{at}"; a runtime may fail to mount one of the two inside the other',
+    )
+    assert judged(applied(pod, verdict), inject="enabled").operations == ()
+
+
+def test_a_skipped_name_that_no_container_has_is_warned_about() -> None:
+    pod = a_pod(a_container("app"), annotations={names.SKIP_CONTAINERS: "app,ap"})
+    assert judged(pod, inject="enabled").warnings == (
+        'boundtoken.dev/skip-containers="app,ap" on the pod: there is no container "ap"',
+    )
+
+
+def test_many_faults_are_cut_with_a_count_and_none_is_lost() -> None:
+    verdict = judged(a_pod(annotations={f"{names.DOMAIN}x{number}": "y" * 500 for number in range(30)}))
+    assert len(verdict.warnings) == names.MAX_WARNINGS + 1
+    assert verdict.warnings[-1] == "boundtoken.dev/*: and 15 more; the audit annotation faults has them all"
+    assert sum(map(len, verdict.warnings)) <= 4096
+    assert len(verdict.faults) == 30
+
+
+def test_host_network_windows_and_ephemeral_fields_change_nothing() -> None:
+    plain = judged(a_pod(), inject="enabled").operations
+    odd = a_pod(hostNetwork=True, nodeSelector={"kubernetes.io/os": "windows"}, os={"name": "windows"})
+    assert judged(odd, inject="enabled").operations == plain
+
+
+def test_a_sidecar_of_another_webhook_that_took_our_mount_away_gets_it_back_once() -> None:
+    pod = mutated(a_pod(a_container("app"), a_container("two")), inject="enabled")
+    del pod["spec"]["containers"][0]["volumeMounts"]
+    after = mutated(pod, inject="enabled")
+    assert after == mutated(after, inject="enabled")
+    assert after["spec"]["containers"][0]["volumeMounts"][0]["name"] == "boundtoken"
+
+
+def test_the_patch_grows_with_containers_and_not_with_the_pod() -> None:
+    small = automounted(a_pod(*(a_container(f"c{number}") for number in range(25))))
+    big = automounted(a_pod(*(a_container(f"c{number}") for number in range(25)), annotations={"notes": "x" * 200_000}))
+    verdicts = [judged(pod, inject="enabled", automount="disabled") for pod in (small, big)]
+    sizes = [len(msgspec.json.encode(verdict.operations)) for verdict in verdicts]
+    assert abs(sizes[0] - sizes[1]) < 50
+    assert sizes[0] < 25 * 120 + 700
+
+
+def test_a_token_of_the_users_own_elsewhere_is_untouched() -> None:
+    own = {"name": "vault", "projected": {"sources": [{"serviceAccountToken": {"path": "t", "expirationSeconds": 3607}}]}}
+    pod = a_pod(a_container("app", ("vault", "/vault")), volumes=[own, api_access()])
+    assert mutated(pod, inject="enabled", automount="disabled")["spec"]["volumes"][0] == own

@@ -1,0 +1,62 @@
+"""One law over many pods: admission goes through twice, and the second time nothing is left to do."""
+
+import os
+
+from tests.pods import Json, a_request, applied, automounted, mounts, volume_names
+from tests.properties.generated import Generator
+from tests.properties.test_laws import directory
+from webhook.core import names, policy
+from webhook.core.policy import ClusterLayer, NamespaceLayer
+from webhook.mutation import mutate
+from webhook.mutation.mutate import Verdict
+
+PODS = int(os.environ.get("BOUNDTOKEN_PODS", "300"))
+"""How many; `make long` asks for 80,000."""
+SEED = int(os.environ.get("BOUNDTOKEN_SEED", "0"))
+CLUSTER = ClusterLayer()
+
+
+def test_plugin_and_we_come_to_rest_with_one_reason_for_every_shape_and_size() -> None:
+    for number in range(PODS):
+        generator = Generator(SEED + number)
+        namespace = policy.resolve_namespace(CLUSTER, policy.steering(generator.namespace()))
+        pod = generator.pod()
+        try:
+            comes_to_rest(pod, namespace)
+        except Exception as problem:
+            raise AssertionError(f"BOUNDTOKEN_SEED={SEED + number} BOUNDTOKEN_PODS=1 shows it") from problem
+
+
+def comes_to_rest(pod: Json, namespace: NamespaceLayer) -> None:
+    """Plugin, we, plugin, we, as the API server calls us; and then neither finds anything to do."""
+    arrived = automounted(pod)
+    first, once = judged(arrived, namespace)
+    second, twice = judged(automounted(once, "kube-api-access-again"), namespace)
+    third, _ = judged(twice, namespace)
+    assert automounted(twice, "kube-api-access-third") == twice
+    assert third.operations == ()
+    assert first.reason == second.reason == third.reason
+    assert status(once) == status(twice)
+    assert (status(twice) is None) == (third.reason not in ("injected", "rewritten"))
+    is_sound(arrived, twice)
+
+
+def judged(pod: Json, namespace: NamespaceLayer) -> tuple[Verdict, Json]:
+    verdict = mutate.judge(a_request(pod), CLUSTER, namespace)
+    return verdict, applied(pod, verdict)
+
+
+def status(pod: Json) -> str | None:
+    return (pod["metadata"].get("annotations") or {}).get(names.STATUS)
+
+
+def is_sound(before: Json, after: Json) -> None:
+    """Volumes have one name each, mounts their volume, and no directory has more mounts than its author gave it."""
+    there = volume_names(after)
+    assert len(set(there)) == len(there)
+    missing = {name for held in mounts(before).values() for name, _ in held} - set(volume_names(before))
+    for name, held in mounts(after).items():
+        assert {volume for volume, _ in held} <= {*there, *missing}
+        paths, given = ([directory(path) for _, path in each] for each in (held, mounts(before)[name]))
+        assert len({path for _, path in held}) == len(held)
+        assert len(paths) - len(set(paths)) <= len(given) - len(set(given))

@@ -1,0 +1,107 @@
+"""Who may import whom, and what the pure rooms may not see. A violation names the file and the import."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[2] / "webhook"
+FILES = sorted(PACKAGE.rglob("*.py"))
+PURE = {"core", "mutation", "enforcement"}
+MAY_IMPORT = {
+    "core": {"core"},
+    "mutation": {"core", "mutation"},
+    "enforcement": {"core", "mutation", "enforcement"},
+    "cluster": {"core", "cluster"},
+    "pki": {"core", "cluster", "pki"},
+    "serving": {*PURE, "cluster", "pki", "serving"},
+    "cli": {*PURE, "cluster", "pki", "serving", "cli"},
+}
+"""The rooms; each may import those that it names."""
+SHARED = {"errors", "options", "cluster_config", "documents", "metrics", "log", "log_writer"}
+"""Modules beside the rooms; they may import core."""
+PURE_SEES = {"errors"}
+PURE_MAY = {
+    "base64",
+    "collections",
+    "dataclasses",
+    "difflib",
+    "enum",
+    "functools",
+    "hashlib",
+    "itertools",
+    "msgspec",
+    "re",
+    "string",
+    "typing",
+}
+FORBIDDEN_CALLS = {"now", "utcnow", "today"}
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Every imported module as a full name, lazy ones included."""
+    package = ("webhook", *path.relative_to(PACKAGE).parts[:-1])
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(package[: len(package) - node.level + 1]) if node.level else ""
+            module = ".".join(filter(None, (base, node.module)))
+            yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+def room(module: str) -> str:
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else ""
+
+
+def test_every_module_is_in_a_room_or_beside_them() -> None:
+    found = {path.relative_to(PACKAGE).parts[0].removesuffix(".py") for path in FILES}
+    assert found == {*MAY_IMPORT, *SHARED, "__init__", "__main__"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_rooms_import_only_what_they_may(path: Path) -> None:
+    own = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    may = MAY_IMPORT.get(own, {"core"} if own in SHARED else set(MAY_IMPORT))
+    for name in imports(path):
+        if name.startswith("webhook.") and room(name) in MAY_IMPORT:
+            assert room(name) in may, f"{own} may not import {name}"
+
+
+PURE_FILES = [path for path in FILES if path.relative_to(PACKAGE).parts[0] in PURE]
+
+
+@pytest.mark.parametrize("path", PURE_FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_the_pure_rooms_see_no_outside(path: Path) -> None:
+    for name in imports(path):
+        if name.startswith("webhook"):
+            assert room(name) in {*PURE, *PURE_SEES}, f"a pure room may not import {name}"
+        else:
+            assert name.split(".")[0] in PURE_MAY, f"a pure room may not import {name}"
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            assert node.func.attr not in FORBIDDEN_CALLS, f"line {node.lineno}: the pure rooms read no clock"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_kubernetes_is_imported_only_where_a_kubeconfig_is_read(path: Path) -> None:
+    if path.name != "credentials.py":
+        assert not [name for name in imports(path) if name.split(".")[0] == "kubernetes"]
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("__init__.py")), ids=lambda path: path.parent.name)
+def test_a_rooms_door_holds_its_rule_and_no_imports(path: Path) -> None:
+    assert list(imports(path)) == []
+    assert ast.get_docstring(ast.parse(path.read_text()))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_no_file_and_no_function_outgrows_its_budget(path: Path) -> None:
+    text = path.read_text()
+    assert text.count("\n") <= 350
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[1] if ast.get_docstring(node) and len(node.body) > 1 else node.body[0]
+            assert (node.end_lineno or 0) - first.lineno < 40, f"{node.name} is too long"

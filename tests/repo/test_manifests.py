@@ -1,0 +1,290 @@
+"""What stands in YAML and in the Dockerfile is what the code says; judged without a cluster."""
+
+import itertools
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prometheus_client.metrics import MetricWrapperBase
+
+from tests.controlplane import build
+from webhook import __version__, cluster_config, metrics, options
+from webhook.cli import export
+from webhook.cli.main import parser
+from webhook.core import names
+from webhook.core.kinds import RESOURCES, WORKLOADS
+from webhook.core.policy import ClusterLayer
+from webhook.core.reasons import REASONS
+from webhook.enforcement import rules
+from webhook.enforcement.policies import manifests, requests
+from webhook.pki.store import KINDS, SECRET
+from webhook.serving.reporting import ReviewLine
+
+ROOT = Path(__file__).parents[2]
+MANIFESTS = ROOT / "manifests"
+NAMESPACE = yaml.safe_load((MANIFESTS / "kustomization.yaml").read_text())["namespace"]
+OBJECTS: list[dict[str, Any]] = [
+    each for path in sorted(MANIFESTS.glob("[0-9]*.yaml")) for each in yaml.safe_load_all(path.read_text())
+]
+
+
+def the(kind: str) -> dict[str, Any]:
+    (found,) = [each for each in OBJECTS if each["kind"] == kind and each["metadata"]["name"] == names.APP]
+    return found
+
+
+def webhook(name: str, kind: str = "MutatingWebhookConfiguration") -> dict[str, Any]:
+    (found,) = [each for each in the(kind)["webhooks"] if each["name"] == name]
+    return dict(found)
+
+
+def asked(entry: dict[str, Any]) -> set[tuple[str, str]]:
+    return {(rule["apiGroups"][0], resource) for rule in entry["rules"] for resource in rule["resources"]}
+
+
+JUDGING = the("ValidatingWebhookConfiguration")["webhooks"]
+
+
+CONTAINER = the("Deployment")["spec"]["template"]["spec"]["containers"][0]
+
+
+def test_every_manifest_is_in_the_kustomization_in_install_order() -> None:
+    listed = yaml.safe_load((MANIFESTS / "kustomization.yaml").read_text())["resources"]
+    assert listed == sorted(path.name for path in MANIFESTS.glob("[0-9]*.yaml"))
+
+
+def test_names_are_those_of_the_code() -> None:
+    assert NAMESPACE == names.NAMESPACE
+    for each in OBJECTS:
+        assert each["metadata"]["name"] in (names.APP, *names.POLICY_BINDINGS)
+
+
+def test_our_namespace_is_written_once() -> None:
+    """So that an overlay's `namespace:` is all that it takes to install elsewhere."""
+    paths = [path for path in MANIFESTS.rglob("*.yaml") if names.NAMESPACE in path.read_text()]
+    assert paths == [MANIFESTS / "kustomization.yaml"]
+    assert not any("namespace" in each["metadata"] for each in OBJECTS)
+
+
+def test_the_policies_are_those_of_the_rules() -> None:
+    made = export.render(manifests.documents())
+    assert (MANIFESTS / "85-enforcement.yaml").read_text() == made, "make policies writes it anew"
+
+
+def test_every_policy_reads_its_own_binding_and_fails_closed() -> None:
+    policies = {each["metadata"]["name"]: each["spec"] for each in OBJECTS if each["kind"] == "ValidatingAdmissionPolicy"}
+    bindings = {
+        each["metadata"]["name"]: each["spec"] for each in OBJECTS if each["kind"] == "ValidatingAdmissionPolicyBinding"
+    }
+    for name in names.POLICY_BINDINGS:
+        assert policies[name]["failurePolicy"] == "Fail"
+        assert policies[name]["paramKind"]["kind"] == "ValidatingAdmissionPolicyBinding"
+        (validation,) = policies[name]["validations"]
+        assert (validation["reason"], bool(validation["message"])) == ("Forbidden", True)
+        assert bindings[name]["policyName"] == bindings[name]["paramRef"]["name"] == name
+        assert bindings[name]["validationActions"] == ["Deny", "Audit"]
+
+
+@pytest.mark.timeout(1200)  # the first run compiles the API server's packages
+def test_the_policies_compile_for_the_oldest_kubernetes_that_we_support() -> None:
+    command = [build.go(), "test", "-trimpath", "-vet=off", "-count=1", "-v", "./policies"]
+    said = subprocess.run(command, cwd=build.HERE, env=build.environ(), capture_output=True, text=True, check=False)
+    assert said.returncode == 0, said.stdout + said.stderr
+    assert "--- PASS: TestPoliciesCompileForTheOldestRelease" in said.stdout
+
+
+def test_the_image_is_tagged_with_the_release() -> None:
+    assert CONTAINER["image"] == f"{names.APP}:{__version__}"
+
+
+def test_the_configuration_is_the_default_one_spelled_out() -> None:
+    layer = cluster_config.parse(the("ConfigMap")["data"]["config.yaml"]).layer
+    assert layer == ClusterLayer()
+
+
+def test_the_flags_and_variables_of_the_deployment_exist() -> None:
+    parsed = parser().parse_args(CONTAINER["args"])
+    settled = options.resolve(vars(parsed), {each["name"]: "x" for each in CONTAINER["env"]})
+    assert settled.listen.port == the("Service")["spec"]["ports"][0]["port"] == 10250
+    assert {each["name"] for each in CONTAINER["env"]} <= {option.variable for option in options.OPTIONS}
+    mounted = {mount["mountPath"] for mount in CONTAINER["volumeMounts"]}
+    assert settled.config is not None
+    assert str(settled.config.parent) in mounted
+    assert settled.tls_cert is None
+    assert settled.webhook_configurations == (the("MutatingWebhookConfiguration")["metadata"]["name"],)
+
+
+def test_the_grace_period_covers_the_drain() -> None:
+    settled = options.resolve(vars(parser().parse_args(CONTAINER["args"])), {})
+    assert the("Deployment")["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] >= settled.drain_seconds + 5 + 10
+
+
+def test_our_own_token_is_an_explicit_one_and_not_of_a_year() -> None:
+    spec = the("Deployment")["spec"]["template"]["spec"]
+    assert spec["automountServiceAccountToken"] is False
+    assert the("ServiceAccount")["automountServiceAccountToken"] is False
+    (token,) = [each for each in spec["volumes"] if each["name"] == "token"]
+    assert token["projected"]["sources"][0]["serviceAccountToken"]["expirationSeconds"] != names.YEAR_TRAP_SECONDS
+
+
+@pytest.mark.parametrize("name", ["pods.boundtoken.dev", "workloads.boundtoken.dev"])
+def test_mutation_fails_open_and_never_asks_about_system_namespaces(name: str) -> None:
+    entry = webhook(name)
+    assert (entry["failurePolicy"], entry["timeoutSeconds"], entry["reinvocationPolicy"]) == ("Ignore", 3, "IfNeeded")
+    assert (entry["sideEffects"], entry["matchPolicy"], entry["admissionReviewVersions"]) == ("None", "Equivalent", ["v1"])
+    (selector,) = entry["namespaceSelector"]["matchExpressions"]
+    assert set(selector["values"]) == names.NEVER_TOUCHED
+    assert "caBundle" not in entry["clientConfig"]
+    assert entry["clientConfig"]["service"] == {
+        "name": names.APP,
+        "port": 10250,
+        "path": "/mutate",
+    }
+
+
+@pytest.mark.parametrize("entry", JUDGING, ids=lambda entry: str(entry["name"]))
+def test_judging_fails_open_and_leaves_no_namespace_out_where_tokens_are_asked_for(entry: dict[str, Any]) -> None:
+    assert (entry["failurePolicy"], entry["sideEffects"]) == ("Ignore", "None")
+    assert entry["clientConfig"]["service"] == {"name": names.APP, "port": 10250, "path": "/validate"}
+    assert entry["timeoutSeconds"] <= 3
+    assert "caBundle" not in entry["clientConfig"]
+    left_out = {value for row in entry.get("namespaceSelector", {}).get("matchExpressions", ()) for value in row["values"]}
+    everywhere = entry["name"] in ("tokenrequests.boundtoken.dev", "legacysecrets.boundtoken.dev")
+    assert left_out == (set() if everywhere else names.NEVER_TOUCHED)
+
+
+def test_the_webhook_is_asked_about_the_token_requests_that_the_policy_judges() -> None:
+    entry = webhook("tokenrequests.boundtoken.dev", "ValidatingWebhookConfiguration")
+    spoken = [{**each, "expression": "".join(each["expression"].split())} for each in entry["matchConditions"]]
+    assert spoken == [
+        {**each, "expression": "".join(each["expression"].split())} for each in requests.token_request_conditions()
+    ]
+
+
+def test_the_rules_ask_about_what_the_code_looks_at() -> None:
+    mutated = asked(webhook("workloads.boundtoken.dev"))
+    assert mutated == {(each.group, each.resource) for each in WORKLOADS}
+    assert asked(webhook("templates.boundtoken.dev", "ValidatingWebhookConfiguration")) == mutated
+    everything = {resource for entry in [*JUDGING, webhook("pods.boundtoken.dev")] for _, resource in asked(entry)}
+    assert everything | {resource for _, resource in mutated} == RESOURCES
+
+
+@pytest.mark.parametrize("page", ["docs/reference.md", "docs/contract.md"])
+def test_the_documents_name_every_workload_kind(page: str) -> None:
+    text = (ROOT / page).read_text()
+    assert [each.kind for each in WORKLOADS if each.kind not in text] == []
+
+
+def test_rbac_names_exactly_what_the_client_calls() -> None:
+    read = ["get", "list", "watch"]
+    assert the("ClusterRole")["rules"] == [
+        {"apiGroups": [""], "resources": ["namespaces"], "verbs": read},
+        {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]},
+        {
+            "apiGroups": ["admissionregistration.k8s.io"],
+            "resources": list(KINDS),
+            "resourceNames": [names.APP],
+            "verbs": [*read, "patch"],
+        },
+        {"apiGroups": ["boundtoken.dev"], "resources": ["installation"], "verbs": ["own"]},
+        {
+            "apiGroups": ["admissionregistration.k8s.io"],
+            "resources": ["validatingadmissionpolicybindings"],
+            "resourceNames": [*names.POLICY_BINDINGS],
+            "verbs": [*read, "patch"],
+        },
+    ]
+    assert the("Role")["rules"] == [
+        {"apiGroups": [""], "resources": ["secrets"], "resourceNames": [SECRET], "verbs": [*read, "update"]},
+        {"apiGroups": [""], "resources": ["secrets"], "verbs": ["create"]},
+    ]
+
+
+def table(header: str) -> list[list[str]]:
+    """The rows of the reference's one table with this header, each as its cells."""
+    lines = (ROOT / "docs/reference.md").read_text().splitlines()
+    (start,) = [number for number, line in enumerate(lines) if line.startswith(f"| {header} |")]
+    rows = itertools.takewhile(lambda line: line.startswith("|"), lines[start + 2 :])
+    return [[cell.strip() for cell in row.strip("|").split(" | ")] for row in rows]
+
+
+def test_the_reference_has_every_reason_once_and_in_order() -> None:
+    assert [cell for cell, _ in table("reason")] == [f"`{reason}`" for reason in REASONS]
+
+
+def test_the_reference_has_every_annotation() -> None:
+    section = (ROOT / "docs/reference.md").read_text().partition("## Annotations")[2].partition("## Enforcement")[0]
+    there = {
+        name
+        for row in section.splitlines()
+        if row.startswith("| `boundtoken.dev/")
+        for name in re.findall(r"`(boundtoken\.dev/[a-z-]+)`", row.split(" | ")[0])
+    }
+    assert there == names.FOR_PODS | names.FOR_NAMESPACES | names.OURS_ON_PODS
+
+
+def test_the_reference_lists_the_rules_as_the_records_have_them() -> None:
+    text = (ROOT / "docs/reference.md").read_text()
+    there = [line for line in text.splitlines() if re.match(r"\| `[a-z-]+` \| `(bound|strict)` \|", line)]
+    assert there == [rule_row(rule) for rule in rules.RULES]
+
+
+def rule_row(rule: rules.Rule) -> str:
+    fields = "<br>".join(f"`{field}`" for field in rule.fields)
+    return f"| `{rule.slug}` | `{rule.level}` | {rule.since} | {fields} | {'; '.join(rule.allowed)} |"
+
+
+def test_the_reference_has_every_flag_with_its_variable_and_default() -> None:
+    in_a_pod = {"listen": "0.0.0.0:10250", "plain-listen": "0.0.0.0:8080"}  # standalone they are others
+    assert [row[:3] for row in table("flag")] == [
+        [f"`--{each.name}`", f"`{each.variable}`", f"`{default}`" if default else "none"]
+        for each in options.OPTIONS
+        for default in [each.default or in_a_pod.get(each.name)]
+    ]
+
+
+def test_the_reference_has_every_metric_with_its_labels() -> None:
+    text = (ROOT / "webhook/metrics.py").read_text()
+    declared = set(re.findall(r'"(boundtoken_\w+)"', text))
+    there = {name.strip("`"): re.findall(r"`(\w+)`", labels) for name, labels, _ in table("metric")}
+    assert set(there) == declared
+    for each in vars(metrics).values():
+        if isinstance(each, MetricWrapperBase):
+            labels = list(each._labelnames)  # the library shows them only where there is a sample
+            (name,) = {f"{family.name}_total" if family.type == "counter" else family.name for family in each.describe()}
+            assert there[name] == labels, name
+
+
+def test_the_reference_has_every_field_of_the_line_of_a_review() -> None:
+    assert [name for name, _ in table("field")] == [f"`{field}`" for field in ReviewLine.__struct_fields__]
+
+
+@pytest.mark.parametrize("name", ["pods", "workloads", "enforced", "templates", "tokenrequests", "legacysecrets", "previews"])
+def test_the_reference_says_what_each_webhook_writes_into_the_audit_log(name: str) -> None:
+    kind = "MutatingWebhookConfiguration" if name in ("pods", "workloads") else "ValidatingWebhookConfiguration"
+    webhook(f"{name}.boundtoken.dev", kind)
+    assert any(f"`{name}`" in webhooks and "`reason`" in written for webhooks, written, _ in table("webhooks"))
+
+
+def test_every_path_that_the_dockerfile_copies_exists() -> None:
+    copies = re.findall(r"^COPY (?!--from)(.+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    for line in copies:
+        for source in line.split()[:-1]:
+            assert (ROOT / source).exists(), source
+
+
+def test_lock_files_name_no_index_and_hash_everything() -> None:
+    for path in ROOT.glob("requirements*.lock"):
+        text = path.read_text()
+        assert "://" not in text
+        assert len(re.findall(r"^\S+==", text, re.MULTILINE)) <= text.count("--hash=sha256:")
+
+
+def test_the_build_backend_is_one_version_everywhere() -> None:
+    pinned = re.search(r"flit_core==(\S+?)\"", (ROOT / "pyproject.toml").read_text())
+    assert pinned is not None
+    assert f"flit-core=={pinned[1]} " in (ROOT / "requirements-build.lock").read_text()
+    assert f"flit-core=={pinned[1]} " in (ROOT / "requirements-dev.lock").read_text()

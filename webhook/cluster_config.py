@@ -1,0 +1,294 @@
+"""The cluster's configuration file: YAML text in, a `ClusterConfiguration` out, or every fault with its path at once.
+
+One table says what the file may hold; reading, refusing and the JSON Schema are all made of it. Values follow the same
+rules as the annotations of the same meaning, because the same functions read them.
+"""
+
+import difflib
+import hashlib
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+
+from . import documents
+from .core import limits, names
+from .core.annotations import Parser, parse_audience, parse_mount_path, parse_overrides, parse_switch
+from .core.levels import LEVELS
+from .core.limits import DEFAULT_MAXIMUM, Locks
+from .core.policy import GOVERN_MODES, ClusterLayer, Exemptions, TokenPolicy
+from .core.text import quoted
+from .documents import shown
+from .errors import BadInput
+
+API_VERSION = "boundtoken.dev/v1alpha1"
+KIND = "Configuration"
+MAX_BYTES = 64 << 10
+"""Of the file. Its lists become annotations of one object (`policies.bindings`): Kubernetes allows 256 KiB for all."""
+_KEY = re.compile(r"[\w.-]{1,60}", re.ASCII)
+
+
+class ClusterConfiguration(msgspec.Struct, frozen=True):
+    """What the file says, settled; `hash` names its content (8 hex digits, empty without a file)."""
+
+    layer: ClusterLayer = ClusterLayer()
+    hash: str = ""
+
+
+class Field(NamedTuple):
+    """One key: its schema, how its value is read (ValueError says what it must be), and what it is when absent."""
+
+    schema: dict[str, Any]
+    read: Callable[[Any], Any]
+    default: Any
+
+
+def _text(parse: Parser) -> Callable[[Any], Any]:
+    def read(value: Any) -> Any:
+        if not isinstance(value, str):
+            raise ValueError(f"must be a string{_yaml_trap(value)}")
+        return parse(value, Locks())[0]
+
+    return read
+
+
+def _lifetime(value: Any) -> int:
+    low, high = names.MIN_EXPIRATION_SECONDS, names.MAX_EXPIRATION_SECONDS_LIMIT
+    if not _is_whole(value) or not low <= value <= high:
+        raise ValueError(f"must be an integer number of seconds from {low} to {high}")
+    if value == names.YEAR_TRAP_SECONDS:
+        raise ValueError(f"must not be {value}, which the API server makes a year; {names.YEAR_TRAP_REPLACEMENT} is right")
+    return int(value)
+
+
+def _maximum(value: Any) -> int:
+    if value is None:
+        return names.MAX_EXPIRATION_SECONDS_LIMIT
+    if not _is_whole(value) or value < names.MIN_EXPIRATION_SECONDS:
+        raise ValueError(f"must be null or an integer number of seconds, {names.MIN_EXPIRATION_SECONDS} or more")
+    return min(int(value), names.MAX_EXPIRATION_SECONDS_LIMIT)
+
+
+def _strings(value: Any) -> tuple[str, ...]:
+    """Items without blanks, because the API server's policies get them in a list that is separated by blanks."""
+    if not isinstance(value, list) or not all(isinstance(each, str) and each for each in value):
+        raise ValueError("must be a list of strings, none of them empty")
+    for each in value:
+        try:
+            parse_audience(each, Locks())
+        except ValueError:
+            most = names.MAX_AUDIENCE_CHARS
+            raise ValueError(
+                f"must hold printable characters, no whitespace, at most {most}; {quoted(each)} does not"
+            ) from None
+    return tuple(value)
+
+
+def _audiences(value: Any) -> frozenset[str] | None:
+    return None if value is None else frozenset(_strings(value))
+
+
+def _level(value: Any) -> Any:
+    if value not in LEVELS:
+        raise ValueError(f"must be {', '.join(LEVELS[:-1])} or {LEVELS[-1]}{_yaml_trap(value)}")
+    return value
+
+
+def _govern(value: Any) -> Any:
+    if value not in GOVERN_MODES:
+        raise ValueError(f"must be off, warn or enforce{_yaml_trap(value)}")
+    return value
+
+
+def _floor_maximum(value: Any) -> int | None:
+    return None if value is None else _maximum(value)
+
+
+def _names(value: Any) -> frozenset[str]:
+    return frozenset(_strings(value))
+
+
+def _accounts(value: Any) -> frozenset[str]:
+    for each in (held := _names(value)):
+        if each.count("/") != 1 or not all(each.split("/")):
+            raise ValueError(f"must be a list of namespace/name, and {quoted(each)} is not")
+    return held
+
+
+_SWITCH = {"enum": ["enabled", "disabled"]}
+_SECONDS = {"type": "integer", "minimum": names.MIN_EXPIRATION_SECONDS, "maximum": names.MAX_EXPIRATION_SECONDS_LIMIT}
+_SECONDS_OR_NULL = {"type": ["integer", "null"], "minimum": names.MIN_EXPIRATION_SECONDS}
+_GOVERN = {"enum": [*GOVERN_MODES]}
+_LIST = {"type": "array", "items": {"type": "string"}}
+
+FIELDS: dict[str, dict[str, Field] | Field] = {
+    "defaults": {
+        "inject": Field(_SWITCH, _text(parse_switch), False),
+        "automount": Field(_SWITCH, _text(parse_switch), True),
+        "audience": Field({"type": "string", "maxLength": names.MAX_AUDIENCE_CHARS}, _text(parse_audience), ""),
+        "expirationSeconds": Field(
+            {**_SECONDS, "not": {"const": names.YEAR_TRAP_SECONDS}}, _lifetime, names.DEFAULT_EXPIRATION_SECONDS
+        ),
+        "mountPath": Field({"type": "string", "pattern": "^/[^:]+$"}, _text(parse_mount_path), names.DEFAULT_PATH),
+    },
+    "locks": {
+        "maxExpirationSeconds": Field(_SECONDS_OR_NULL, _maximum, names.MAX_EXPIRATION_SECONDS_LIMIT),
+        "allowedAudiences": Field({**_LIST, "type": ["array", "null"]}, _audiences, None),
+        "podOverrides": Field({"enum": ["allowed", "denied"]}, _text(parse_overrides), True),
+        "enforceFloor": Field({"enum": [*LEVELS]}, _level, "off"),
+        "enforceFloorMaxExpirationSeconds": Field(_SECONDS_OR_NULL, _floor_maximum, None),
+    },
+    "namespaces": {"excluded": Field(_LIST, _strings, ())},
+    "exemptions": {
+        "namespaces": Field(_LIST, _names, frozenset()),
+        "usernames": Field(_LIST, _names, frozenset()),
+        "serviceAccounts": Field(_LIST, _accounts, frozenset()),
+        "runtimeClasses": Field(_LIST, _names, frozenset()),
+    },
+    "tokenRequests": {
+        "mode": Field(_GOVERN, _govern, "off"),
+        "maxExpirationSeconds": Field(_SECONDS, _lifetime, DEFAULT_MAXIMUM["bound"]),
+    },
+    "legacySecrets": {"mode": Field(_GOVERN, _govern, "off")},
+    "apiAudiences": Field(_LIST, _strings, ()),
+}
+
+
+def parse(
+    text: str | bytes, *, own_namespace: str = names.NAMESPACE, api_audiences: tuple[str, ...] = ()
+) -> ClusterConfiguration:
+    """The configuration in this YAML text; `api_audiences` are those that we know of, beside those that the file names.
+
+    Raises: BadInput, with every fault, each naming its path
+    """
+    content = text.encode() if isinstance(text, str) else text
+    document = _load(content)
+    faults = list(_head_faults(document))
+    body = {key: value for key, value in document.items() if key not in ("apiVersion", "kind")}
+    read = _read(body, FIELDS, "", faults)
+    defaults, locks = read["defaults"], read["locks"]
+    if not faults and not _allowed(defaults["audience"], locks["allowedAudiences"]):
+        faults.append(f"defaults.audience: must be one of locks.allowedAudiences, and {quoted(defaults['audience'])} is not")
+    if faults:
+        raise documents.refusal(faults)
+    layer = _layer(read, own_namespace, api_audiences)
+    if conflicts := list(_conflicts(layer)):
+        raise documents.refusal(conflicts)
+    return ClusterConfiguration(layer, hashlib.sha256(content).hexdigest()[:8])
+
+
+def _layer(read: dict[str, Any], own_namespace: str, api_audiences: tuple[str, ...]) -> ClusterLayer:
+    defaults, locks, exemptions = read["defaults"], read["locks"], read["exemptions"]
+    return ClusterLayer(
+        TokenPolicy(
+            inject=defaults["inject"],
+            automount=defaults["automount"],
+            audience=defaults["audience"],
+            expiration_seconds=defaults["expirationSeconds"],
+            mount_path=defaults["mountPath"],
+        ),
+        Locks(
+            max_expiration_seconds=locks["maxExpirationSeconds"],
+            allowed_audiences=locks["allowedAudiences"],
+            pod_overrides=locks["podOverrides"],
+        ),
+        excluded=names.NEVER_TOUCHED | frozenset(read["namespaces"]["excluded"]),
+        own_namespace=own_namespace,
+        api_audiences=tuple(dict.fromkeys((*read["apiAudiences"], *api_audiences))),
+        enforce_floor=locks["enforceFloor"],
+        enforce_floor_max_expiration_seconds=locks["enforceFloorMaxExpirationSeconds"],
+        exemptions=Exemptions(
+            namespaces=exemptions["namespaces"],
+            usernames=exemptions["usernames"],
+            service_accounts=exemptions["serviceAccounts"],
+            runtime_classes=exemptions["runtimeClasses"],
+        ),
+        token_requests=read["tokenRequests"]["mode"],
+        token_requests_max_expiration_seconds=read["tokenRequests"]["maxExpirationSeconds"],
+        legacy_secrets=read["legacySecrets"]["mode"],
+    )
+
+
+def _conflicts(layer: ClusterLayer) -> Iterator[str]:
+    """What no key alone has wrong."""
+    injected, floor = layer.locks.capped(layer.defaults.expiration_seconds), layer.enforce_floor
+    if floor != "off":
+        own, lock = layer.enforce_floor_max_expiration_seconds, layer.locks.max_expiration_seconds
+        maximum = limits.floor_maximum(floor, lock, None, own)
+        if injected > maximum:
+            yield (
+                f"defaults.expirationSeconds: must be at most {maximum}, which locks.enforceFloor allows, or every pod that is "
+                f"injected would be refused; it is {injected}"
+            )
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of the file."""
+    head = {"apiVersion": {"const": API_VERSION}, "kind": {"const": KIND}}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "boundtoken Configuration",
+        **_object_schema(FIELDS, head),
+        "required": ["apiVersion", "kind"],
+    }
+
+
+def _load(content: bytes) -> dict[str, Any]:
+    found = documents.load(content, MAX_BYTES)
+    if len(found) != 1 or not isinstance(found[0], dict):
+        raise BadInput(f"must be a mapping with apiVersion: {API_VERSION} and kind: {KIND}")
+    return found[0]
+
+
+def _head_faults(document: Mapping[str, Any]) -> Iterator[str]:
+    for key, must in (("apiVersion", API_VERSION), ("kind", KIND)):
+        if document.get(key) != must:
+            yield f"{key}: must be {must}, and is {shown(document[key]) if key in document else 'not there'}"
+
+
+def _read(value: Any, fields: Mapping[str, Any], where: str, faults: list[str]) -> dict[str, Any]:
+    if value is None:
+        value = {}
+    if not isinstance(value, dict):
+        faults.append(f"{where.rstrip('.')}: must be a mapping of {', '.join(fields)}")
+        value = {}
+    for key in value:
+        if key not in fields:
+            told = len(faults) < documents.MAX_FAULTS  # the rest is only counted, and not worth the search
+            meant = difflib.get_close_matches(key[:100], list(fields), n=1) if told else []
+            hint = f"did you mean {meant[0]}?" if meant else f"there are {', '.join(fields)}"
+            faults.append(f"{where}{_named(key)}: is unknown; {hint}")
+    read: dict[str, Any] = {}
+    for key, field in fields.items():
+        if not isinstance(field, Field):
+            read[key] = _read(value.get(key), field, f"{where}{key}.", faults)
+            continue
+        read[key] = field.default
+        if key in value:
+            try:
+                read[key] = field.read(value[key])
+            except ValueError as problem:
+                faults.append(f"{where}{key}: {problem}; it is {shown(value[key])}")
+    return read
+
+
+def _object_schema(fields: Mapping[str, Any], head: Mapping[str, Any]) -> dict[str, Any]:
+    properties = {key: field.schema if isinstance(field, Field) else _object_schema(field, {}) for key, field in fields.items()}
+    return {"type": "object", "additionalProperties": False, "properties": {**head, **properties}}
+
+
+def _allowed(audience: str, allowed: frozenset[str] | None) -> bool:
+    return Locks(allowed_audiences=allowed).allows(audience)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _yaml_trap(value: Any) -> str:
+    return " (YAML reads an unquoted on, off, yes or no as true or false: quote it)" if isinstance(value, bool) else ""
+
+
+def _named(key: str) -> str:
+    return key if _KEY.fullmatch(key) else quoted(key)

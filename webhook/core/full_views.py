@@ -1,0 +1,235 @@
+"""Typed, read-only views of what is judged: the final pod with every way in that a token has, templates, and requests.
+
+Apart from the views of `pods`, because mutation must not pay for fields that only enforcement reads.
+"""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from .views import Container, Metadata, Mount, Projected, Source, TokenSource, View, Volume
+
+
+class SecretRef(View, frozen=True):
+    name: str = ""
+
+
+class EnvSource(View, frozen=True):
+    secret_key_ref: SecretRef | None = None
+
+
+class Env(View, frozen=True):
+    value_from: EnvSource | None = None
+
+
+class EnvFrom(View, frozen=True):
+    secret_ref: SecretRef | None = None
+
+
+class SecretVolume(View, frozen=True):
+    secret_name: str = ""
+
+
+class FinalSource(Source, frozen=True):
+    secret: SecretRef | None = None
+
+
+class FinalProjected(Projected, frozen=True):
+    sources: tuple[FinalSource, ...] | None = None
+
+
+class SecretUser(View, frozen=True):
+    """A volume of a kind whose driver takes what it needs from a Secret: CSI, Azure Files and the older ones."""
+
+    secret_name: str = ""
+    secret_ref: SecretRef | None = None
+    node_publish_secret_ref: SecretRef | None = None
+
+
+class FinalVolume(Volume, frozen=True):
+    projected: FinalProjected | None = None
+    secret: SecretVolume | None = None
+    azure_file: SecretUser | None = None
+    cephfs: SecretUser | None = None
+    cinder: SecretUser | None = None
+    csi: SecretUser | None = None
+    flex_volume: SecretUser | None = None
+    iscsi: SecretUser | None = None
+    rbd: SecretUser | None = None
+    scale_io: SecretUser | None = msgspec.field(name="scaleIO", default=None)
+    storageos: SecretUser | None = None
+
+    @property
+    def final_sources(self) -> tuple[FinalSource, ...]:
+        return (self.projected.sources or ()) if self.projected is not None else ()
+
+    @property
+    def secrets(self) -> list[tuple[str, str]]:
+        """Every Secret that it takes something from: the field that names it, and the name.
+
+        Source: pkg/api/v1/pod VisitPodSecretNames
+        """
+        found: list[tuple[str, str]] = []
+        if self.secret is not None:
+            found.append(("spec.volumes.secret.secretName", self.secret.secret_name))
+        if self.projected is not None:
+            sources = [source.secret.name for source in self.final_sources if source.secret is not None]
+            found += [("spec.volumes.projected.sources.secret.name", name) for name in sources]
+        if self.azure_file is not None:
+            found.append(("spec.volumes.azureFile.secretName", self.azure_file.secret_name))
+        if self.csi is not None and self.csi.node_publish_secret_ref is not None:
+            found.append(("spec.volumes.csi.nodePublishSecretRef.name", self.csi.node_publish_secret_ref.name))
+        users = (self.cephfs, self.cinder, self.flex_volume, self.iscsi, self.rbd, self.scale_io, self.storageos)
+        if users != _NO_USERS:
+            for field, user in zip(_SECRET_REFS, users, strict=True):
+                if user is not None and user.secret_ref is not None:
+                    found.append((field, user.secret_ref.name))
+        return found
+
+    @property
+    def tokens(self) -> Iterator[TokenSource]:
+        """The service account tokens in it."""
+        return (source.service_account_token for source in self.final_sources if source.service_account_token is not None)
+
+
+WITH_SECRET_REF = ("cephfs", "cinder", "flexVolume", "iscsi", "rbd", "scaleIO", "storageos")
+"""The kinds of volumes that have a `secretRef`."""
+_SECRET_REFS = tuple(f"spec.volumes.{kind}.secretRef.name" for kind in WITH_SECRET_REF)
+_NO_USERS = (None,) * len(WITH_SECRET_REF)
+
+
+class FinalMount(Mount, frozen=True):
+    read_only: bool | None = None
+    sub_path: str | None = None
+    sub_path_expr: str | None = None
+
+
+class FinalContainer(Container, frozen=True):
+    volume_mounts: tuple[FinalMount, ...] | None = None
+    env: tuple[Env, ...] | None = None
+    env_from: tuple[EnvFrom, ...] | None = None
+
+
+class FinalSpec(View, frozen=True):
+    automount_service_account_token: bool | None = None
+    service_account_name: str | None = None
+    runtime_class_name: str | None = None
+    volumes: tuple[FinalVolume, ...] | None = None
+    init_containers: tuple[FinalContainer, ...] | None = None
+    containers: tuple[FinalContainer, ...] | None = None
+    ephemeral_containers: tuple[FinalContainer, ...] | None = None
+
+    def everyone(self) -> Iterator[tuple[str, FinalContainer]]:
+        """Every container of every kind, with the field it stands in."""
+        for container in self.init_containers or ():
+            yield "initContainers", container
+        for container in self.containers or ():
+            yield "containers", container
+        for container in self.ephemeral_containers or ():
+            yield "ephemeralContainers", container
+
+
+class FinalPod(View, frozen=True):
+    metadata: Metadata = Metadata()
+    spec: FinalSpec = FinalSpec()
+
+
+class FinalTemplate(View, frozen=True):
+    metadata: Metadata | None = None
+    spec: FinalSpec = FinalSpec()
+
+
+class _WorkloadSpec(View, frozen=True):
+    template: FinalTemplate | None = None
+
+
+class _JobTemplate(View, frozen=True):
+    spec: _WorkloadSpec | None = None
+
+
+class _Spec(View, frozen=True):
+    template: FinalTemplate | None = None
+    job_template: _JobTemplate | None = None
+
+
+class FinalWorkload(View, frozen=True):
+    """A Deployment, StatefulSet, DaemonSet, ReplicaSet, Job or CronJob."""
+
+    metadata: Metadata = Metadata()
+    spec: _Spec | None = None
+
+    @property
+    def template(self) -> FinalTemplate | None:
+        if self.spec is None:
+            return None
+        job = self.spec.job_template
+        return job.spec.template if job is not None and job.spec is not None else self.spec.template
+
+
+_NONE = msgspec.Raw(b"null")
+MAX_LIST_BYTES = 64 << 10
+"""Of audiences or groups: read whole, a list of millions takes twenty times its length of memory."""
+TOO_MANY = "(too many)"
+"""Stands for the audiences of a list that is longer."""
+
+
+def _strings(listed: msgspec.Raw, too_long: tuple[str, ...]) -> tuple[str, ...]:
+    if len(memoryview(listed)) > MAX_LIST_BYTES:
+        return too_long
+    return msgspec.json.decode(listed, type=tuple[str, ...] | None) or ()
+
+
+class BoundObject(View, frozen=True):
+    kind: str = ""
+
+
+class TokenRequestSpec(View, frozen=True):
+    audience_list: msgspec.Raw = msgspec.field(name="audiences", default=_NONE)
+    expiration_seconds: int | None = None
+    bound_object_ref: BoundObject | None = None
+
+    @property
+    def audiences(self) -> tuple[str, ...]:
+        """Whom the token shall be for; a list that is longer than any is not read, and is for nobody."""
+        return _strings(self.audience_list, (TOO_MANY,))
+
+
+class TokenRequest(View, frozen=True):
+    metadata: Metadata = Metadata()
+    spec: TokenRequestSpec = TokenRequestSpec()
+
+
+class Secret(View, frozen=True):
+    metadata: Metadata = Metadata()
+    type: str = ""
+
+
+class Namespace(View, frozen=True):
+    metadata: Metadata = Metadata()
+
+
+class UserInfo(View, frozen=True):
+    username: str = ""
+    group_list: msgspec.Raw = msgspec.field(name="groups", default=_NONE)
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The groups; none where there are more than anybody has."""
+        return _strings(self.group_list, ())
+
+
+Judged = FinalPod | FinalWorkload | TokenRequest | Secret | Namespace
+
+
+def brought_by(pod: FinalPod, old: FinalPod) -> FinalPod:
+    """What an update of `pods/ephemeralcontainers` adds: its new containers, and the volumes that they mount.
+
+    Why not the whole pod: one that was made before enforcement began may still be looked into, and only what the
+    newcomer reaches is judged.
+    """
+    known = {container.name for container in old.spec.ephemeral_containers or ()}
+    new = tuple(each for each in pod.spec.ephemeral_containers or () if each.name not in known)
+    reached = {mount.name for container in new for mount in container.mounts}
+    volumes = tuple(volume for volume in pod.spec.volumes or () if volume.name in reached)
+    spec = msgspec.structs.replace(pod.spec, volumes=volumes, init_containers=(), containers=(), ephemeral_containers=new)
+    return msgspec.structs.replace(pod, spec=spec)

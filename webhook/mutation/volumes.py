@@ -1,0 +1,162 @@
+"""Our volumes: told from all others by name and shape together, and the tokens in them brought to a policy.
+
+A volume that somebody else calls `boundtoken` is never ours, and never touched.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any, Final, Literal
+
+from ..core import names, patch, views
+from ..core.limits import Locks, Token
+from ..core.patch import Operation
+from ..core.policy import TokenPolicy
+from ..core.views import Pod, Volume
+
+FORESEEN = 8
+"""Names of a volume that depend on nothing but their number."""
+
+
+def carries_ours(pod: Pod, *, tokens: bool) -> bool:
+    """Whether the pod has a volume of ours already: a second call, or a pod that was copied from a living one.
+
+    One of further tokens counts only where `tokens` are wanted: elsewhere it goes, and a second call would not find it.
+    """
+    return any(views.is_ours(volume) or (tokens and views.is_our_tokens(volume)) for volume in pod.spec.volumes or ())
+
+
+def free_name(base: str, volumes: tuple[Volume, ...]) -> str:
+    """`base`, or `base-<8 hex digits>` where a foreign volume has that name; the same for the same pod, always.
+
+    Why a hash and nothing random: a second call must find the name of the first. Where somebody has taken one after the
+    other, the hash is of all names, which nobody can foresee and take as well.
+    """
+    taken = {volume.name for volume in volumes}
+    name, attempt, more = base, 0, ""
+    while name in taken:
+        attempt += 1
+        if attempt == FORESEEN:
+            more = ",".join(volume.name for volume in volumes)
+        name = f"{base}-{hashlib.sha256(f'{base}/{attempt}{more}'.encode(errors='replace')).hexdigest()[:8]}"
+    return name
+
+
+def settle(volumes: tuple[Volume, ...], at: int, audience: str, seconds: int, operations: list[Operation]) -> None:
+    """Append what gives the API access token of the volume at index `at` this audience and lifetime."""
+    projected = volumes[at].projected
+    for number, source in enumerate((projected.sources or ()) if projected is not None else ()):
+        token = source.service_account_token
+        if token is None or token.path != names.TOKEN_FILE:
+            continue
+        held = token.expiration_seconds
+        if held != seconds:
+            operations.append(lifetime("add" if held is None else "replace", at, number, seconds))
+        if (token.audience or "") != audience:
+            pointer = f"{token_pointer(at, number)}/audience"
+            verb = patch.add if token.audience is None else patch.replace
+            operations.append(verb(pointer, audience) if audience else patch.remove(pointer))
+
+
+def settle_tokens(at: int, volume: Volume, tokens: tuple[Token, ...]) -> Iterator[Operation]:
+    """What gives our second volume, at index `at`, these further tokens and no others."""
+    there, pointer = volume.sources, f"/spec/volumes/{at}/projected/sources"
+    for number, token in enumerate(tokens):
+        held = there[number].service_account_token if number < len(there) else None
+        if held is None:
+            yield patch.add(f"{pointer}/-", {"serviceAccountToken": token_source(token)})
+        elif (held.path, held.audience, held.expiration_seconds) != (
+            token.file,
+            token.audience,
+            token.expiration_seconds,
+        ):
+            yield patch.replace(f"{pointer}/{number}/serviceAccountToken", token_source(token))
+    yield from (patch.remove(f"{pointer}/{number}") for number in range(len(there) - 1, len(tokens) - 1, -1))
+
+
+def held_down(volumes: tuple[Volume, ...], locks: Locks) -> list[Operation]:
+    """What keeps the tokens within the locks in volumes of ours that came from elsewhere into a pod that is not injected."""
+    operations: list[Operation] = []
+    for at, volume in enumerate(volumes):
+        if volume.name.startswith(names.VOLUME) and (views.is_ours(volume) or views.is_our_tokens(volume)):
+            operations += held_down_at(at, volume, locks)
+    return operations
+
+
+def held_down_at(at: int, volume: Volume, locks: Locks) -> Iterator[Operation]:
+    """The same for the volume at index `at`: lifetimes capped, and no audience that is not allowed.
+
+    The API access token falls back to the API server's own audience. Any other token goes: whoever reads it wants that
+    audience and no other, and must not be handed a token for the API server instead.
+    """
+    gone = []
+    for number, source in enumerate(volume.sources):
+        token = source.service_account_token
+        if token is None:
+            continue
+        if not locks.allows(token.audience or ""):
+            if token.path != names.TOKEN_FILE or not views.is_ours(volume):
+                gone.append(number)
+                continue
+            yield patch.remove(f"{token_pointer(at, number)}/audience")
+        held = names.API_DEFAULT_EXPIRATION_SECONDS if token.expiration_seconds is None else token.expiration_seconds
+        if locks.capped(held) != held:
+            verb: Literal["add", "replace"] = "add" if token.expiration_seconds is None else "replace"
+            yield lifetime(verb, at, number, locks.capped(held))
+    yield from (patch.remove(f"/spec/volumes/{at}/projected/sources/{number}") for number in reversed(gone))
+
+
+AUTOMOUNT_ADDED: Final = patch.add("/spec/automountServiceAccountToken", False)
+AUTOMOUNT_REPLACED: Final = patch.replace("/spec/automountServiceAccountToken", False)
+
+
+@lru_cache(maxsize=2048)
+def renamed_mount(kind: str, container: int, mount: int, name: str) -> Operation:
+    return patch.replace(f"{mounts_pointer(kind, container)}/{mount}/name", name)
+
+
+@lru_cache(maxsize=256)
+def renamed_volume(at: int, name: str) -> Operation:
+    return patch.replace(f"/spec/volumes/{at}/name", name)
+
+
+@lru_cache(maxsize=256)
+def lifetime(verb: Literal["add", "replace"], volume: int, source: int, seconds: int) -> Operation:
+    return Operation(verb, f"{token_pointer(volume, source)}/expirationSeconds", seconds)
+
+
+def mounts_pointer(kind: str, container: int) -> str:
+    return f"/spec/{kind}/{container}/volumeMounts"
+
+
+def token_pointer(volume: int, source: int) -> str:
+    return f"/spec/volumes/{volume}/projected/sources/{source}/serviceAccountToken"
+
+
+def volume(name: str, policy: TokenPolicy) -> dict[str, Any]:
+    token: dict[str, Any] = {"path": names.TOKEN_FILE, "expirationSeconds": policy.expiration_seconds}
+    if policy.audience:
+        token["audience"] = policy.audience
+    namespace = {"path": "namespace", "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}}
+    sources = [
+        {"serviceAccountToken": token},
+        {"configMap": {"name": names.ROOT_CA_CONFIGMAP, "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+        {"downwardAPI": {"items": [namespace]}},
+    ]
+    return _projected(name, sources)
+
+
+def tokens_volume(name: str, tokens: tuple[Token, ...]) -> dict[str, Any]:
+    return _projected(name, [{"serviceAccountToken": token_source(token)} for token in tokens])
+
+
+def _projected(name: str, sources: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"name": name, "projected": {"defaultMode": names.DEFAULT_MODE, "sources": sources}}
+
+
+def token_source(token: Token) -> dict[str, Any]:
+    return {"path": token.file, "expirationSeconds": token.expiration_seconds, "audience": token.audience}
+
+
+def mount(name: str, path: str) -> dict[str, Any]:
+    return {"name": name, "readOnly": True, "mountPath": path}

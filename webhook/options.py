@@ -1,0 +1,203 @@
+"""What belongs to one process: addresses, paths, log level; from flags, then `BOUNDTOKEN_*` variables, then defaults.
+
+What belongs to the cluster stands in its configuration file (`cluster_config.py`). Unknown `BOUNDTOKEN_*` variables are no
+fault: the kubelet makes some for every Service called boundtoken.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, NamedTuple, get_args
+
+from .core import names
+from .errors import BadInput
+from .log import Level
+
+PREFIX = "BOUNDTOKEN_"
+MAX_PORT = 65535
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """Where to listen."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Everything a serving process is told from outside."""
+
+    listen: Address
+    plain_listen: Address
+    config: Path | None = None
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    kubeconfig: Path | None = None
+    context: str | None = None
+    namespace: str = names.NAMESPACE
+    drain_seconds: float = 8.0
+    log_level: Level = "info"
+    standalone: tuple[Path, ...] = ()
+    ca_out: Path | None = None
+    webhook_configurations: tuple[str, ...] = (names.APP,)
+    ca_life: timedelta = timedelta(days=365)
+    leaf_life: timedelta = timedelta(days=7)
+    legacy_tokens: bool = False
+
+
+class Option(NamedTuple):
+    """One flag: `--name METAVAR`, or BOUNDTOKEN_NAME."""
+
+    name: str
+    metavar: str
+    default: str | None
+    help: str
+    read: Callable[[str], Any]
+
+    @property
+    def field(self) -> str:
+        return self.name.replace("-", "_")
+
+    @property
+    def variable(self) -> str:
+        return PREFIX + self.field.upper()
+
+
+def address(text: str) -> Address:
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isascii() or not port.isdigit() or int(port) > MAX_PORT or not host:
+        raise ValueError("must be HOST:PORT, such as 127.0.0.1:10250")
+    return Address(host=host.strip("[]"), port=int(port))
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value <= 3600:  # noqa: PLR2004
+        raise ValueError("must be seconds from 0 to 3600")
+    return value
+
+
+def _names(text: str) -> tuple[str, ...]:
+    found = tuple(part.strip() for part in text.split(",") if part.strip())
+    if not found:
+        raise ValueError("must be names, separated by commas")
+    return found
+
+
+def _duration(text: str) -> timedelta:
+    number, unit = text[:-1], text[-1:]
+    if not number.isascii() or not number.isdigit() or unit not in _UNITS or not 0 < int(number) < 10**6:
+        raise ValueError("must be a whole number of s, m, h or d, such as 7d or 12h")
+    return int(number) * _UNITS[unit]
+
+
+_UNITS = {"s": timedelta(seconds=1), "m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
+
+
+def _switch(text: str) -> bool:
+    if text not in ("on", "off"):
+        raise ValueError('must be "on" or "off"')
+    return text == "on"
+
+
+def _level(text: str) -> str:
+    if text not in get_args(Level):
+        raise ValueError(f"must be one of {', '.join(get_args(Level))}")
+    return text
+
+
+OPTIONS = (
+    Option(
+        "listen",
+        "HOST:PORT",
+        None,
+        "TLS port for the API server (default 0.0.0.0:10250, standalone 127.0.0.1:10250)",
+        address,
+    ),
+    Option(
+        "plain-listen",
+        "HOST:PORT",
+        None,
+        "port of /livez, /readyz, /metrics (default 0.0.0.0:8080, standalone 127.0.0.1:8080)",
+        address,
+    ),
+    Option("config", "FILE", None, "the cluster's configuration, read again when it changes (see: boundtoken config)", Path),
+    Option("tls-cert", "FILE", None, "certificate chain in PEM, watched (default: certificates are made here)", Path),
+    Option("tls-key", "FILE", None, "its key in PEM, watched", Path),
+    Option("kubeconfig", "FILE", None, "reach the API server as this file says; without it as the pod that we are", Path),
+    Option("context", "NAME", None, "context of the kubeconfig (default its current one)", str),
+    Option("namespace", "NAME", names.NAMESPACE, "our own namespace, whose pods are never touched", str),
+    Option(
+        "webhook-configurations",
+        "NAME,…",
+        names.APP,
+        "whose caBundle is kept where certificates are made here, that is without --tls-cert",
+        _names,
+    ),
+    Option("ca-life", "DURATION", "365d", "how long a CA lives that is made here; renewed after two thirds", _duration),
+    Option("leaf-life", "DURATION", "7d", "how long a leaf lives that is made here; at most a third of its CA", _duration),
+    Option("legacy-tokens", "on|off", "off", "look for legacy token Secrets, to judge pods that use them; needs RBAC", _switch),
+    Option("drain-seconds", "N", "8", "how long to go on serving after SIGTERM, for endpoints to follow", _seconds),
+    Option("log-level", "LEVEL", "info", "debug, info, warning or error", _level),
+)
+
+
+def resolve(flags: Mapping[str, Any], environ: Mapping[str, str]) -> Config:
+    """The Config of these flags (by field name, None where not given) and variables.
+
+    Raises: BadInput, with every fault at once
+    """
+    chosen: dict[str, Any] = {"standalone": tuple(flags.get("standalone") or ()), "ca_out": flags.get("ca_out")}
+    faults: list[str] = []
+    for option in OPTIONS:
+        flag, variable = flags.get(option.field), environ.get(option.variable)
+        text = flag if flag is not None else variable or option.default
+        if text is None:
+            continue
+        try:
+            chosen[option.field] = option.read(text)
+        except ValueError as problem:
+            faults.append(f"{'--' + option.name if flag is not None else option.variable}={text!r}: {problem}")
+    faults += _conflicts(chosen)
+    if faults:
+        raise BadInput(*faults)
+    host = "127.0.0.1" if chosen["standalone"] else "0.0.0.0"  # noqa: S104  (a webhook listens to its cluster)
+    return Config(**{"listen": Address(host=host, port=10250), "plain_listen": Address(host=host, port=8080), **chosen})
+
+
+def given(arguments: Sequence[str]) -> dict[str, str]:
+    """What a command line gives: `--name=value` or `--name value`, by field; what is no option of ours is left out."""
+    options = {"--" + option.name: option.field for option in OPTIONS}
+    found: dict[str, str] = {}
+    for number, argument in enumerate(arguments):
+        name, equals, value = argument.partition("=")
+        if name in options and (equals or number + 1 < len(arguments)):
+            found[options[name]] = value if equals else arguments[number + 1]
+    return found
+
+
+def _conflicts(chosen: Mapping[str, Any]) -> list[str]:
+    faults = []
+    pair = [chosen.get("tls_cert"), chosen.get("tls_key")]
+    if any(pair) and not all(pair):
+        faults.append("--tls-cert and --tls-key must be given together")
+    if chosen["standalone"] and any(pair):
+        faults.append("--standalone makes its own certificate: leave out --tls-cert and --tls-key")
+    if chosen["standalone"] and chosen.get("kubeconfig"):
+        faults.append("--standalone needs no cluster: leave out --kubeconfig")
+    if {"ca_life", "leaf_life"} <= chosen.keys() and chosen["leaf_life"] * 3 > chosen["ca_life"]:
+        faults.append("--leaf-life must be at most a third of --ca-life, so that no leaf is cut short by its CA")
+    if chosen["standalone"] and chosen.get("legacy_tokens"):
+        faults.append("--standalone has no Secrets: leave out --legacy-tokens")
+    if chosen["ca_out"] and not chosen["standalone"]:
+        faults.append("--ca-out goes with --standalone")
+    return faults

@@ -1,0 +1,131 @@
+"""Telling what became of each review: one log line, the counters, the histogram; gathered, and told together.
+
+Why together: a review waits for its own answer and not for its line. Told one after another, lines cost half of what
+they cost in between; one write serves many.
+"""
+
+import itertools
+import time
+from collections.abc import Callable
+from typing import get_args
+
+from .. import log, metrics
+from ..core.full_views import FinalWorkload
+from ..core.kinds import RESOURCES
+from ..core.levels import LEVELS, MODES
+from ..core.reasons import Outcome, Reason
+from ..core.review import FinalRequest, Request
+from ..core.views import Metadata
+from ..enforcement.validate import Decision, Judgement
+from ..mutation.mutate import Verdict
+
+GATHER_SECONDS = 0.02
+"""A matter of taste: short for who follows the log, long enough for many lines under load."""
+GATHER_REVIEWS = 64
+"""At most so many wait: telling them takes a tenth of a millisecond."""
+OPERATIONS = frozenset({"CREATE", "UPDATE", "DELETE", "CONNECT"})
+JUDGED = {("CREATE", "pods"), ("UPDATE", "pods/ephemeralcontainers"), ("CREATE", "workloads"), ("UPDATE", "workloads")}
+for _operation, _resource in JUDGED:
+    for _decision, _mode, _level in itertools.product(get_args(Decision), MODES, LEVELS[1:]):
+        metrics.POLICY_EVALUATIONS.labels(_decision, _mode, _level, _operation, _resource)
+
+_NO_METADATA = Metadata()
+
+Later = Callable[[float, Callable[[], None]], object]
+"""The loop's `call_later`."""
+
+
+class ReviewLine(log.Line, gc=False):
+    """One line for each review (docs/contract.md section 8)."""
+
+    uid: str
+    namespace: str
+    name: str
+    owner: str
+    operation: str
+    resource: str
+    outcome: Outcome
+    reason: Reason
+    duration_us: int
+    dry_run: bool
+    faults: int
+
+
+class Announcer:
+    """Gathers verdicts for 20 ms. A process that is killed loses what it gathered; any other log line comes behind it."""
+
+    def __init__(self, said: log.Log, later: Later) -> None:
+        self._log = said
+        self._later = later
+        self._gathered: list[ReviewLine] = []
+        self._is_due = False
+        said.before_others = self.flush
+
+    def tell(self, request: Request | FinalRequest, verdict: Verdict | Judgement, seconds: float) -> None:
+        """One review and what became of it.
+
+        Units: `seconds` from the last byte of the review to its answer
+        """
+        for fault in verdict.faults:
+            metrics.POLICY_FAULTS.labels(fault.layer).inc()
+        self._gathered.append(_line(request, verdict, seconds))
+        if not self._is_due:
+            self._is_due = True
+            self._later(GATHER_SECONDS, self._on_time)
+        elif len(self._gathered) >= GATHER_REVIEWS:
+            self.flush()
+
+    def tell_judgement(self, request: FinalRequest, judgement: Judgement, seconds: float) -> None:
+        """The same for a judgement, and its evaluations."""
+        resource = "pods/ephemeralcontainers" if request.sub_resource else "pods"
+        if isinstance(request.object, FinalWorkload):
+            resource = "workloads"
+        for decision, mode, level in judgement.evaluations:
+            metrics.POLICY_EVALUATIONS.labels(decision, mode, level, request.operation, resource).inc()
+        self.tell(request, judgement, seconds)
+
+    def _on_time(self) -> None:
+        self._is_due = False
+        self.flush()
+
+    def flush(self) -> None:
+        """Tell what is gathered."""
+        lines, self._gathered = self._gathered, []
+        counts: dict[tuple[str, str, Outcome, Reason], int] = {}
+        for line in lines:
+            key = (line.operation, line.resource, line.outcome, line.reason)
+            counts[key] = counts.get(key, 0) + 1
+        for key, number in counts.items():
+            count(*key, number)
+        metrics.ADMISSION_DURATION.observe(line.duration_us / 1e6 for line in lines)
+        if lines and self._log.tells("info"):
+            self._log.lines(lines)
+
+
+def count(operation: str, resource: str, outcome: Outcome, reason: Reason, number: int = 1) -> None:
+    """Count reviews; a stranger's words become `other`, because anybody who finds the port may send any."""
+    metrics.ADMISSION_REQUESTS.labels(
+        operation if operation in OPERATIONS else "other", resource if resource in RESOURCES else "other", outcome, reason
+    ).inc(number)
+
+
+def _line(request: Request | FinalRequest, verdict: Verdict | Judgement, seconds: float) -> ReviewLine:
+    held = request.object.metadata if request.object is not None else _NO_METADATA
+    owner = held.controller if held.owner_references else None
+    resource = request.resource.resource
+    return ReviewLine(
+        log.stamp(int(time.time() * 1000)),
+        "info",
+        "review",
+        request.uid,
+        request.namespace,
+        request.name or held.name or held.generate_name,
+        f"{owner.kind}/{owner.name}" if owner is not None else "",
+        request.operation,
+        f"{resource}/{request.sub_resource}" if request.sub_resource else resource,
+        verdict.outcome,
+        verdict.reason,
+        int(seconds * 1e6),
+        bool(request.dry_run),
+        len(verdict.faults),
+    )
