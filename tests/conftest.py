@@ -16,7 +16,9 @@ BOUNDTOKEN = Path(sys.executable).parent / "boundtoken"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What needs the control plane is marked by the fixture it takes, and goes last: a broken core is told in seconds."""
+    """What needs the control plane is marked by the fixture it takes, and goes last: a broken core
+    is told in seconds.
+    """
     for item in items:
         if "plane" in getattr(item, "fixturenames", ()) or item.path.parent.name == "cluster_e2e":
             item.add_marker("controlplane")
@@ -32,7 +34,14 @@ def plane() -> Iterator[ControlPlane]:
 def boundtoken(*arguments: str, kubeconfig: Path | None = None) -> subprocess.CompletedProcess[str]:
     """The command, as a person runs it."""
     environ = {**os.environ, **({"KUBECONFIG": str(kubeconfig)} if kubeconfig else {})}
-    return subprocess.run([str(BOUNDTOKEN), *arguments], capture_output=True, text=True, check=False, timeout=60, env=environ)
+    return subprocess.run(
+        [str(BOUNDTOKEN), *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env=environ,
+    )
 
 
 @pytest.fixture(scope="session")

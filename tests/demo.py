@@ -1,7 +1,8 @@
 """`make run` and `make cluster`: boundtoken on your own machine, and what to type next.
 
 python -m tests.demo standalone    no cluster: the examples as namespaces, a curl line that works
-python -m tests.demo cluster       a real control plane with boundtoken in it; a year turns into an hour
+python -m tests.demo cluster       a real control plane with boundtoken in it; a year turns into an
+hour
 """
 
 import base64
@@ -43,8 +44,22 @@ def port_or_free(port: int) -> int:
 def standalone() -> int:
     with tempfile.TemporaryDirectory() as folder:
         ca, port, plain = Path(folder) / "ca.crt", port_or_free(10250), port_or_free(8080)
-        command = [str(BOUNDTOKEN), "serve", "--listen", f"127.0.0.1:{port}", "--plain-listen", f"127.0.0.1:{plain}"]
-        command += ["--ca-out", str(ca), "--drain-seconds", "0", "--standalone", "manifests/examples"]
+        command = [
+            str(BOUNDTOKEN),
+            "serve",
+            "--listen",
+            f"127.0.0.1:{port}",
+            "--plain-listen",
+            f"127.0.0.1:{plain}",
+        ]
+        command += [
+            "--ca-out",
+            str(ca),
+            "--drain-seconds",
+            "0",
+            "--standalone",
+            "manifests/examples",
+        ]
         process = subprocess.Popen(command, cwd=ROOT)
         wait_for(lambda: ca.exists() or process.poll() is not None, 20)
         if process.poll() is None:
@@ -90,8 +105,13 @@ def cluster() -> int:
 
 def show(held: Cluster) -> None:
     """Two pods, and how long the token lives that a node gets for each."""
-    print("  namespace  annotated with                       volume                  its token lives")
-    for name, annotations in (("before", {}), ("after", {"inject": "enabled", "automount": "disabled"})):
+    print(
+        "  namespace  annotated with                       volume                  its token lives"
+    )
+    for name, annotations in (
+        ("before", {}),
+        ("after", {"inject": "enabled", "automount": "disabled"}),
+    ):
         held.plane.kubectl("create", "namespace", name)
         held.annotate(name, **annotations)
         path = f"/api/v1/namespaces/{name}/serviceaccounts?fieldSelector=metadata.name=default"
@@ -100,7 +120,9 @@ def show(held: Cluster) -> None:
         (token,) = held.tokens(pod).values()
         asked = " ".join(f"{key}={value}" for key, value in annotations.items()) or "nothing"
         seconds = life(token)
-        print(f"  {name:10} {asked:36} {volume_names(pod)[0]:23} {seconds:>10,} s = {seconds / 3600:,.0f} h")
+        print(
+            f"  {name:10} {asked:36} {volume_names(pod)[0]:23} {seconds:>10,} s = {seconds / 3600:,.0f} h"
+        )
 
 
 def things_to_try(kubelet: Kubelet) -> None:

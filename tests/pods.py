@@ -1,4 +1,6 @@
-"""Builders: the smallest legal objects, tweaked; a test shows only what matters to it. And an applier that is not ours."""
+"""Builders: the smallest legal objects, tweaked; a test shows only what matters to it. And an
+applier that is not ours.
+"""
 
 import base64
 import copy
@@ -22,11 +24,18 @@ def a_container(name: str = "app", *mounts: tuple[str, str], **fields: Any) -> J
     """A container with these mounts: pairs of volume and path."""
     container: Json = {"name": name, "image": "registry.example/app:1"}
     if mounts:
-        container["volumeMounts"] = [{"name": volume, "mountPath": path, "readOnly": True} for volume, path in mounts]
+        container["volumeMounts"] = [
+            {"name": volume, "mountPath": path, "readOnly": True} for volume, path in mounts
+        ]
     return {**container, **fields}
 
 
-def a_pod(*containers: Json, annotations: dict[str, str] | None = None, volumes: list[Json] | None = None, **spec: Any) -> Json:
+def a_pod(
+    *containers: Json,
+    annotations: dict[str, str] | None = None,
+    volumes: list[Json] | None = None,
+    **spec: Any,
+) -> Json:
     """A pod that arrives without an automounted volume."""
     metadata: Json = {"name": "web", "namespace": "shop"}
     if annotations is not None:
@@ -38,7 +47,11 @@ def a_pod(*containers: Json, annotations: dict[str, str] | None = None, volumes:
 
 
 def api_access(
-    name: str = AUTOMOUNTED, *, seconds: int | None = 3607, audience: str | None = None, more: tuple[Json, ...] = ()
+    name: str = AUTOMOUNTED,
+    *,
+    seconds: int | None = 3607,
+    audience: str | None = None,
+    more: tuple[Json, ...] = (),
 ) -> Json:
     """A volume as the ServiceAccount plugin makes it."""
     token: Json = {"path": "token"}
@@ -51,7 +64,12 @@ def api_access(
         {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
         {
             "downwardAPI": {
-                "items": [{"path": "namespace", "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}}]
+                "items": [
+                    {
+                        "path": "namespace",
+                        "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"},
+                    }
+                ]
             }
         },
         *more,
@@ -60,25 +78,40 @@ def api_access(
 
 
 def automounted(pod: Json, name: str = AUTOMOUNTED) -> Json:
-    """The pod after the ServiceAccount plugin: what it does with automount on, by its own rules (exact paths)."""
+    """The pod after the ServiceAccount plugin: what it does with automount on, by its own rules
+    (exact paths).
+    """
     pod = copy.deepcopy(pod)
     spec = pod["spec"]
     if spec.get("automountServiceAccountToken") is False:
         return pod
     volumes = spec.get("volumes") or []
-    there = next((each["name"] for each in volumes if each["name"].startswith(names.AUTOMOUNTED_PREFIX)), None)
+    there = next(
+        (each["name"] for each in volumes if each["name"].startswith(names.AUTOMOUNTED_PREFIX)),
+        None,
+    )
     needed = False
     for container in [*(spec.get("initContainers") or []), *spec["containers"]]:
         mounts = container.get("volumeMounts") or []
         if not any(mount["mountPath"] == names.DEFAULT_PATH for mount in mounts):
-            container["volumeMounts"] = [*mounts, {"name": there or name, "readOnly": True, "mountPath": names.DEFAULT_PATH}]
+            container["volumeMounts"] = [
+                *mounts,
+                {"name": there or name, "readOnly": True, "mountPath": names.DEFAULT_PATH},
+            ]
             needed = True
     if needed and there is None:
         spec["volumes"] = [*volumes, api_access(name)]
     return pod
 
 
-def a_review(held: Json | None, *, kind: str = "Pod", group: str = "", operation: str = "CREATE", **request: Any) -> Json:
+def a_review(
+    held: Json | None,
+    *,
+    kind: str = "Pod",
+    group: str = "",
+    operation: str = "CREATE",
+    **request: Any,
+) -> Json:
     """An AdmissionReview v1 as the API server sends it."""
     resource = {"Pod": "pods"}.get(kind, kind.lower() + "s")
     return {
@@ -134,7 +167,8 @@ def mutated(pod: Json, cluster: ClusterLayer | None = None, /, **annotations: st
 def memory(copied: dict[str, str]) -> str:
     """What a template's `from-workload` says of these copies."""
     return ",".join(
-        f"{name.removeprefix(names.DOMAIN)}={hashlib.sha256(copied[name].encode()).hexdigest()[:8]}" for name in sorted(copied)
+        f"{name.removeprefix(names.DOMAIN)}={hashlib.sha256(copied[name].encode()).hexdigest()[:8]}"
+        for name in sorted(copied)
     )
 
 
@@ -155,7 +189,10 @@ def mounts(pod: Json) -> dict[str, list[tuple[str, str]]]:
     """For each container its mounts: pairs of volume and path."""
     everyone = [*(pod["spec"].get("initContainers") or []), *pod["spec"]["containers"]]
     return {
-        each["name"]: [(mount["name"], mount["mountPath"]) for mount in each.get("volumeMounts") or []] for each in everyone
+        each["name"]: [
+            (mount["name"], mount["mountPath"]) for mount in each.get("volumeMounts") or []
+        ]
+        for each in everyone
     }
 
 

@@ -1,7 +1,9 @@
-"""The cluster's configuration file: YAML text in, a `ClusterConfiguration` out, or every fault with its path at once.
+"""The cluster's configuration file: YAML text in, a `ClusterConfiguration` out, or every fault with
+its path at once.
 
-One table says what the file may hold; reading, refusing and the JSON Schema are all made of it. Values follow the same
-rules as the annotations of the same meaning, because the same functions read them.
+One table says what the file may hold; reading, refusing and the JSON Schema are all made of it.
+Values follow the same rules as the annotations of the same meaning, because the same functions read
+them.
 """
 
 import difflib
@@ -14,7 +16,13 @@ import msgspec
 
 from . import documents
 from .core import limits, names
-from .core.annotations import Parser, parse_audience, parse_mount_path, parse_overrides, parse_switch
+from .core.annotations import (
+    Parser,
+    parse_audience,
+    parse_mount_path,
+    parse_overrides,
+    parse_switch,
+)
 from .core.levels import LEVELS
 from .core.limits import DEFAULT_MAXIMUM, Locks
 from .core.policy import GOVERN_MODES, ClusterLayer, Exemptions, TokenPolicy
@@ -25,19 +33,24 @@ from .errors import BadInput
 API_VERSION = "boundtoken.dev/v1alpha1"
 KIND = "Configuration"
 MAX_BYTES = 64 << 10
-"""Of the file. Its lists become annotations of one object (`policies.bindings`): Kubernetes allows 256 KiB for all."""
+"""Of the file. Its lists become annotations of one object (`policies.bindings`): Kubernetes allows
+256 KiB for all."""
 _KEY = re.compile(r"[\w.-]{1,60}", re.ASCII)
 
 
 class ClusterConfiguration(msgspec.Struct, frozen=True):
-    """What the file says, settled; `hash` names its content (8 hex digits, empty without a file)."""
+    """What the file says, settled; `hash` names its content (8 hex digits, empty without a
+    file).
+    """
 
     layer: ClusterLayer = ClusterLayer()
     hash: str = ""
 
 
 class Field(NamedTuple):
-    """One key: its schema, how its value is read (ValueError says what it must be), and what it is when absent."""
+    """One key: its schema, how its value is read (ValueError says what it must be), and what it is
+    when absent.
+    """
 
     schema: dict[str, Any]
     read: Callable[[Any], Any]
@@ -58,7 +71,9 @@ def _lifetime(value: Any) -> int:
     if not _is_whole(value) or not low <= value <= high:
         raise ValueError(f"must be an integer number of seconds from {low} to {high}")
     if value == names.YEAR_TRAP_SECONDS:
-        raise ValueError(f"must not be {value}, which the API server makes a year; {names.YEAR_TRAP_REPLACEMENT} is right")
+        raise ValueError(
+            f"must not be {value}, which the API server makes a year; {names.YEAR_TRAP_REPLACEMENT} is right"
+        )
     return int(value)
 
 
@@ -66,12 +81,16 @@ def _maximum(value: Any) -> int:
     if value is None:
         return names.MAX_EXPIRATION_SECONDS_LIMIT
     if not _is_whole(value) or value < names.MIN_EXPIRATION_SECONDS:
-        raise ValueError(f"must be null or an integer number of seconds, {names.MIN_EXPIRATION_SECONDS} or more")
+        raise ValueError(
+            f"must be null or an integer number of seconds, {names.MIN_EXPIRATION_SECONDS} or more"
+        )
     return min(int(value), names.MAX_EXPIRATION_SECONDS_LIMIT)
 
 
 def _strings(value: Any) -> tuple[str, ...]:
-    """Items without blanks, because the API server's policies get them in a list that is separated by blanks."""
+    """Items without blanks, because the API server's policies get them in a list that is separated
+    by blanks.
+    """
     if not isinstance(value, list) or not all(isinstance(each, str) and each for each in value):
         raise ValueError("must be a list of strings, none of them empty")
     for each in value:
@@ -117,7 +136,11 @@ def _accounts(value: Any) -> frozenset[str]:
 
 
 _SWITCH = {"enum": ["enabled", "disabled"]}
-_SECONDS = {"type": "integer", "minimum": names.MIN_EXPIRATION_SECONDS, "maximum": names.MAX_EXPIRATION_SECONDS_LIMIT}
+_SECONDS = {
+    "type": "integer",
+    "minimum": names.MIN_EXPIRATION_SECONDS,
+    "maximum": names.MAX_EXPIRATION_SECONDS_LIMIT,
+}
 _SECONDS_OR_NULL = {"type": ["integer", "null"], "minimum": names.MIN_EXPIRATION_SECONDS}
 _GOVERN = {"enum": [*GOVERN_MODES]}
 _LIST = {"type": "array", "items": {"type": "string"}}
@@ -126,14 +149,22 @@ FIELDS: dict[str, dict[str, Field] | Field] = {
     "defaults": {
         "inject": Field(_SWITCH, _text(parse_switch), False),
         "automount": Field(_SWITCH, _text(parse_switch), True),
-        "audience": Field({"type": "string", "maxLength": names.MAX_AUDIENCE_CHARS}, _text(parse_audience), ""),
-        "expirationSeconds": Field(
-            {**_SECONDS, "not": {"const": names.YEAR_TRAP_SECONDS}}, _lifetime, names.DEFAULT_EXPIRATION_SECONDS
+        "audience": Field(
+            {"type": "string", "maxLength": names.MAX_AUDIENCE_CHARS}, _text(parse_audience), ""
         ),
-        "mountPath": Field({"type": "string", "pattern": "^/[^:]+$"}, _text(parse_mount_path), names.DEFAULT_PATH),
+        "expirationSeconds": Field(
+            {**_SECONDS, "not": {"const": names.YEAR_TRAP_SECONDS}},
+            _lifetime,
+            names.DEFAULT_EXPIRATION_SECONDS,
+        ),
+        "mountPath": Field(
+            {"type": "string", "pattern": "^/[^:]+$"}, _text(parse_mount_path), names.DEFAULT_PATH
+        ),
     },
     "locks": {
-        "maxExpirationSeconds": Field(_SECONDS_OR_NULL, _maximum, names.MAX_EXPIRATION_SECONDS_LIMIT),
+        "maxExpirationSeconds": Field(
+            _SECONDS_OR_NULL, _maximum, names.MAX_EXPIRATION_SECONDS_LIMIT
+        ),
         "allowedAudiences": Field({**_LIST, "type": ["array", "null"]}, _audiences, None),
         "podOverrides": Field({"enum": ["allowed", "denied"]}, _text(parse_overrides), True),
         "enforceFloor": Field({"enum": [*LEVELS]}, _level, "off"),
@@ -158,7 +189,8 @@ FIELDS: dict[str, dict[str, Field] | Field] = {
 def parse(
     text: str | bytes, *, own_namespace: str = names.NAMESPACE, api_audiences: tuple[str, ...] = ()
 ) -> ClusterConfiguration:
-    """The configuration in this YAML text; `api_audiences` are those that we know of, beside those that the file names.
+    """The configuration in this YAML text; `api_audiences` are those that we know of, beside those
+    that the file names.
 
     Raises: BadInput, with every fault, each naming its path
     """
@@ -169,7 +201,9 @@ def parse(
     read = _read(body, FIELDS, "", faults)
     defaults, locks = read["defaults"], read["locks"]
     if not faults and not _allowed(defaults["audience"], locks["allowedAudiences"]):
-        faults.append(f"defaults.audience: must be one of locks.allowedAudiences, and {quoted(defaults['audience'])} is not")
+        faults.append(
+            f"defaults.audience: must be one of locks.allowedAudiences, and {quoted(defaults['audience'])} is not"
+        )
     if faults:
         raise documents.refusal(faults)
     layer = _layer(read, own_namespace, api_audiences)
@@ -178,7 +212,9 @@ def parse(
     return ClusterConfiguration(layer, hashlib.sha256(content).hexdigest()[:8])
 
 
-def _layer(read: dict[str, Any], own_namespace: str, api_audiences: tuple[str, ...]) -> ClusterLayer:
+def _layer(
+    read: dict[str, Any], own_namespace: str, api_audiences: tuple[str, ...]
+) -> ClusterLayer:
     defaults, locks, exemptions = read["defaults"], read["locks"], read["exemptions"]
     return ClusterLayer(
         TokenPolicy(
@@ -255,7 +291,9 @@ def _read(value: Any, fields: Mapping[str, Any], where: str, faults: list[str]) 
         value = {}
     for key in value:
         if key not in fields:
-            told = len(faults) < documents.MAX_FAULTS  # the rest is only counted, and not worth the search
+            told = (
+                len(faults) < documents.MAX_FAULTS
+            )  # the rest is only counted, and not worth the search
             meant = difflib.get_close_matches(key[:100], list(fields), n=1) if told else []
             hint = f"did you mean {meant[0]}?" if meant else f"there are {', '.join(fields)}"
             faults.append(f"{where}{_named(key)}: is unknown; {hint}")
@@ -274,7 +312,10 @@ def _read(value: Any, fields: Mapping[str, Any], where: str, faults: list[str]) 
 
 
 def _object_schema(fields: Mapping[str, Any], head: Mapping[str, Any]) -> dict[str, Any]:
-    properties = {key: field.schema if isinstance(field, Field) else _object_schema(field, {}) for key, field in fields.items()}
+    properties = {
+        key: field.schema if isinstance(field, Field) else _object_schema(field, {})
+        for key, field in fields.items()
+    }
     return {"type": "object", "additionalProperties": False, "properties": {**head, **properties}}
 
 
@@ -287,7 +328,11 @@ def _is_whole(value: Any) -> bool:
 
 
 def _yaml_trap(value: Any) -> str:
-    return " (YAML reads an unquoted on, off, yes or no as true or false: quote it)" if isinstance(value, bool) else ""
+    return (
+        " (YAML reads an unquoted on, off, yes or no as true or false: quote it)"
+        if isinstance(value, bool)
+        else ""
+    )
 
 
 def _named(key: str) -> str:

@@ -1,8 +1,10 @@
-"""Files that people write: read within a limit, YAML in, plain values out, or the fault with its place; never runs a tag.
+"""Files that people write: read within a limit, YAML in, plain values out, or the fault with its
+place; never runs a tag.
 
-Only what a configuration needs is read: no aliases (nine lines of them make a billion items), no tags beside YAML's plain ones,
-no key twice (YAML takes the last one silently), no depth that would exhaust the stack. The parser is libyaml where PyYAML has
-it, about eight times as fast; it keeps places and is handed checked text only, because its composer recurses without a limit.
+Only what a configuration needs is read: no aliases (nine lines of them make a billion items), no
+tags beside YAML's plain ones, no key twice (YAML takes the last one silently), no depth that would
+exhaust the stack. The parser is libyaml where PyYAML has it, about eight times as fast; it keeps
+places and is handed checked text only, because its composer recurses without a limit.
 """
 
 import os
@@ -23,13 +25,16 @@ MAX_DEPTH = 20
 MAX_FAULTS, MAX_FAULT_CHARS = 30, 400
 """What is told of one file: more than a person mends at once, and a log line of 12 KB."""
 MAX_SHOWN_DIGITS = 40
-_PLAIN = {f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "null", "seq", "map")}
+_PLAIN = {
+    f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "null", "seq", "map")
+}
 _HALVES = re.compile("[\ud800-\udfff]")
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def read(path: Path, limit: int) -> bytes:
-    """The content of a regular file, at most one byte more than `limit`, by which a longer one is known.
+    """The content of a regular file, at most one byte more than `limit`, by which a longer one is
+    known.
 
     Why regular only: a pipe keeps its reader waiting for ever.
     Raises: BadInput, without the path
@@ -64,7 +69,9 @@ def load(content: bytes, limit: int) -> list[Any]:
         _check(yaml.parse(text, Loader=_LOADER))
         return list(yaml.load_all(text, _Loader))
     except yaml.MarkedYAMLError as problem:
-        raise BadInput(f"{_place(problem.problem_mark)}must be YAML: {problem.problem}") from problem
+        raise BadInput(
+            f"{_place(problem.problem_mark)}must be YAML: {problem.problem}"
+        ) from problem
     except yaml.YAMLError as problem:
         raise BadInput("must be YAML: a character in it is not allowed") from problem
 
@@ -89,20 +96,26 @@ class _Refused(yaml.MarkedYAMLError):
 def _check(events: Iterator[yaml.Event]) -> None:
     depth = 0
     for event in events:
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(
+            event, yaml.CollectionEndEvent
+        )
         if depth > MAX_DEPTH:
             raise _Refused(f"at most {MAX_DEPTH} levels are read", event.start_mark)
         if getattr(event, "anchor", None) is not None:
             raise _Refused("anchors and aliases (& and *) are not read", event.start_mark)
         if (tag := getattr(event, "tag", None)) not in (None, "!", *_PLAIN):
             raise _Refused(f"tag {quoted(str(tag))} is not read", event.start_mark)
-        if _HALVES.search(getattr(event, "value", "")):  # libyaml refuses it by itself; nothing could write it down again
+        if _HALVES.search(
+            getattr(event, "value", "")
+        ):  # libyaml refuses it by itself; nothing could write it down again
             raise _Refused("half a character (surrogate)", event.start_mark)
 
 
 class _Loader(_LOADER):  # type: ignore[misc]
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:  # noqa: FBT001, FBT002
-        """Raises: YAMLError, also where a value is none of its kind, which PyYAML meets with nearly any exception."""
+        """Raises: YAMLError, also where a value is none of its kind, which PyYAML meets with nearly
+        any exception.
+        """
         try:
             return super().construct_object(node, deep)
         except yaml.YAMLError:
@@ -127,7 +140,11 @@ class _Loader(_LOADER):  # type: ignore[misc]
 class _Short(reprlib.Repr):
     def repr_int(self, x: int, level: int) -> str:  # noqa: ARG002
         """Python refuses to write a number of more than 4,300 digits, which YAML can hold."""
-        return repr(x) if abs(x) < 10**MAX_SHOWN_DIGITS else f"a number of more than {MAX_SHOWN_DIGITS} digits"
+        return (
+            repr(x)
+            if abs(x) < 10**MAX_SHOWN_DIGITS
+            else f"a number of more than {MAX_SHOWN_DIGITS} digits"
+        )
 
 
 def _place(mark: Any) -> str:

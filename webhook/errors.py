@@ -1,4 +1,5 @@
-"""What can break, as exceptions; never what users wrote wrong, which is a value (`core.faults.Fault`).
+"""What can break, as exceptions; never what users wrote wrong, which is a value
+(`core.faults.Fault`).
 
 WebhookError
 ├── MalformedReview     the bytes are no AdmissionReview v1: the route answers 400
@@ -16,7 +17,8 @@ import traceback
 from pathlib import Path
 
 DESCRIBED_FRAMES = 3
-"""Of a failure that nobody foresaw: where it arose and who asked; more is noise in a line that repeats."""
+"""Of a failure that nobody foresaw: where it arose and who asked; more is noise in a line that
+repeats."""
 
 
 class WebhookError(Exception):
@@ -44,7 +46,8 @@ class Unauthenticated(WebhookError):
 
 
 class ApiError(WebhookError):
-    """The API server refused (`status` is its HTTP code), cannot be reached or answered nonsense (`status` is 0).
+    """The API server refused (`status` is its HTTP code), cannot be reached or answered nonsense
+    (`status` is 0).
 
     `retry_after` is how many seconds it asked us to wait, 0 where it did not.
     """
@@ -72,7 +75,8 @@ class TooLarge(ApiError):
 
 
 def described(problem: Exception) -> str:
-    """What a loop says of its failure: the text of an error of ours; of any other its type and its last frames.
+    """What a loop says of its failure: the text of an error of ours; of any other its type and its
+    last frames.
 
     Why not its text: it may quote what came in, such as a key.
     """

@@ -1,7 +1,8 @@
-"""JSON lines for machines and people: one line for each thing that happened. Never imported by core.
+"""JSON lines for machines and people: one line for each thing that happened. Never imported by
+core.
 
-Only what the caller names is written; nothing here ever sees a pod. The standard library's logging (aiohttp, asyncio)
-ends in the same lines.
+Only what the caller names is written; nothing here ever sees a pod. The standard library's logging
+(aiohttp, asyncio) ends in the same lines.
 """
 
 import logging
@@ -18,17 +19,20 @@ import msgspec
 Level = Literal["debug", "info", "warning", "error"]
 STANDARD_ERROR = 2
 MAX_LINE_BYTES = 16 << 10
-"""Container runtimes cut a longer line into pieces (containerd's default), and then it is no JSON any more."""
+"""Container runtimes cut a longer line into pieces (containerd's default), and then it is no JSON
+any more."""
 MAX_FIELD_CHARS, MAX_ITEMS = 500, 20
 """Of each text and each list in a line that would be longer."""
 MAX_NAME_CHARS = 253
 """Of one name: Kubernetes allows no longer one, but reviews come before it looks."""
 SUSPICIOUS_BYTES = 1 << 10
-"""Of a line about a review, on average; usual ones have 350, so only what is longer is looked at name by name."""
+"""Of a line about a review, on average; usual ones have 350, so only what is longer is looked at
+name by name."""
 STRANGERS_LINES = 10
 """A second of one event that anybody can cause who reaches a port: enough to see what goes on."""
 MAX_EVENTS = 20
-"""Whose lines are counted by themselves in a second; ours are fewer, and libraries have a logger each."""
+"""Whose lines are counted by themselves in a second; ours are fewer, and libraries have a logger
+each."""
 LEVELS: tuple[Level, ...] = ("debug", "info", "warning", "error")
 
 _ENCODER = msgspec.json.Encoder()
@@ -40,7 +44,9 @@ _MISLEADING = re.compile(
 
 
 class Line(msgspec.Struct, gc=False):
-    """The head of a line whose fields are always the same: a struct costs less than a dictionary."""
+    """The head of a line whose fields are always the same: a struct costs less than a
+    dictionary.
+    """
 
     time: str
     level: Level
@@ -50,7 +56,8 @@ class Line(msgspec.Struct, gc=False):
 class Log:
     """Writes lines of `level` and above; `write` takes whole lines and never blocks.
 
-    `before_others` is called before any line of `line`: whoever gathers lines has them written first, so the order holds.
+    `before_others` is called before any line of `line`: whoever gathers lines has them written
+    first, so the order holds.
     """
 
     def __init__(self, level: Level, write: Callable[[bytes], object]) -> None:
@@ -81,7 +88,8 @@ class Log:
         self._write(encoded(level, event, fields))
 
     def stranger(self, level: Level, event: str, *, budget: str = "", **fields: Any) -> None:
-        """One line about what anybody can cause who reaches a port; beyond ten a second of this event they are only counted.
+        """One line about what anybody can cause who reaches a port; beyond ten a second of this
+        event they are only counted.
 
         `budget` where the event's text may vary.
         """
@@ -124,7 +132,9 @@ class _Handler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         fields: dict[str, Any] = {"logger": record.name}
-        if record.exc_info and record.exc_info[0] is not None:  # frames and type only: its text may quote what came in
+        if (
+            record.exc_info and record.exc_info[0] is not None
+        ):  # frames and type only: its text may quote what came in
             fields["error"] = record.exc_info[0].__name__
             fields["traceback"] = "".join(traceback.format_tb(record.exc_info[2]))
         level: Level = "error" if record.levelno >= logging.ERROR else "warning"
@@ -133,18 +143,32 @@ class _Handler(logging.Handler):
 
 def encoded(level: Level, event: str, fields: dict[str, Any]) -> bytes:
     """One line: time (UTC, milliseconds), level, event, then the fields; of a bounded length."""
-    head = {"time": stamp(int(time.time() * 1000)), "level": level, "event": event[:MAX_FIELD_CHARS]}
+    head = {
+        "time": stamp(int(time.time() * 1000)),
+        "level": level,
+        "event": event[:MAX_FIELD_CHARS],
+    }
     line = _ENCODER.encode({**head, **fields})
     if len(line) > MAX_LINE_BYTES:
-        line = _ENCODER.encode({**head, **{name: _shortened(value) for name, value in fields.items()}})
+        line = _ENCODER.encode(
+            {**head, **{name: _shortened(value) for name, value in fields.items()}}
+        )
     if len(line) > MAX_LINE_BYTES:
         line = _ENCODER.encode({**head, "cut": f"the line had {len(line)} bytes"})
     return _escaped(line) + b"\n"
 
 
 def _with_short_names(line: Line) -> Line:
-    texts = {name: value for name in line.__struct_fields__ if isinstance(value := getattr(line, name), str)}
-    long = {name: value[: MAX_NAME_CHARS - 1] + "…" for name, value in texts.items() if len(value) > MAX_NAME_CHARS}
+    texts = {
+        name: value
+        for name in line.__struct_fields__
+        if isinstance(value := getattr(line, name), str)
+    }
+    long = {
+        name: value[: MAX_NAME_CHARS - 1] + "…"
+        for name, value in texts.items()
+        if len(value) > MAX_NAME_CHARS
+    }
     return msgspec.structs.replace(line, **long)
 
 

@@ -1,6 +1,8 @@
-"""Lines to a file descriptor from a thread of their own: whoever logs never waits, whatever becomes of the reader.
+"""Lines to a file descriptor from a thread of their own: whoever logs never waits, whatever becomes
+of the reader.
 
-A container runtime that stalls, a full disk or a pipe that nobody reads costs lines, which are counted, and no answer.
+A container runtime that stalls, a full disk or a pipe that nobody reads costs lines, which are
+counted, and no answer.
 """
 
 import os
@@ -12,15 +14,20 @@ from collections.abc import Callable
 from .log import encoded
 
 MAX_WAITING_BYTES = 1 << 20
-"""About 3,000 reviews: more than a second of the busiest cluster, and nothing beside the memory limit."""
+"""About 3,000 reviews: more than a second of the busiest cluster, and nothing beside the memory
+limit."""
 MAX_WRITE_BYTES = 1 << 16
-"""At once: the size of a pipe, so that a slow reader is noticed before many lines are in our hands."""
+"""At once: the size of a pipe, so that a slow reader is noticed before many lines are in our
+hands."""
 RETRY_SECONDS = 0.2
-"""How long a descriptor that takes nothing is waited for before the end of the process is looked at again."""
+"""How long a descriptor that takes nothing is waited for before the end of the process is looked at
+again."""
 
 
 class Writer:
-    """Takes whole lines and never blocks; `count` is told how many lines were given up, from either thread."""
+    """Takes whole lines and never blocks; `count` is told how many lines were given up, from either
+    thread.
+    """
 
     def __init__(self, descriptor: int, count: Callable[[int], object]) -> None:
         self._descriptor = descriptor

@@ -1,4 +1,6 @@
-"""Every instrument, declared once: name, unit, labels. No label is one that a user can fill. Never imported by core."""
+"""Every instrument, declared once: name, unit, labels. No label is one that a user can fill. Never
+imported by core.
+"""
 
 import platform
 from bisect import bisect_left
@@ -33,7 +35,9 @@ ADMISSION_REQUESTS = Counter(
 
 
 class Durations(Collector):
-    """A histogram of seconds. Cheaper than the library's own: one loop writes it, so it needs no lock."""
+    """A histogram of seconds. Cheaper than the library's own: one loop writes it, so it needs no
+    lock.
+    """
 
     BOUNDS = (50e-6, 100e-6, 200e-6, 500e-6, 1e-3, 2e-3, 5e-3, 10e-3, 50e-3, 0.2, 1.0, 3.0)
 
@@ -60,7 +64,9 @@ ADMISSION_DURATION = Durations(
     "From the last byte of a review to the first byte of its answer.",
     REGISTRY,
 )
-ADMISSION_IN_FLIGHT = Gauge("boundtoken_admission_in_flight", "Reviews that are being read or answered.", registry=REGISTRY)
+ADMISSION_IN_FLIGHT = Gauge(
+    "boundtoken_admission_in_flight", "Reviews that are being read or answered.", registry=REGISTRY
+)
 POLICY_FAULTS = Counter(
     "boundtoken_policy_faults_total",
     "Annotations that could not be followed as they stand, once for each review they came up in.",
@@ -78,7 +84,9 @@ LEGACY_TOKENS_SYNCED = Gauge(
     "1 once the legacy token Secrets have been listed; 0 where nobody looks for them.",
     registry=REGISTRY,
 )
-CONNECTIONS = Gauge("boundtoken_connections", "Open connections, handshakes included.", ("port",), registry=REGISTRY)
+CONNECTIONS = Gauge(
+    "boundtoken_connections", "Open connections, handshakes included.", ("port",), registry=REGISTRY
+)
 CONNECTIONS_LIMIT = Gauge(
     "boundtoken_connections_limit",
     "Connections that may be open; beyond it the longest idle goes.",
@@ -100,7 +108,10 @@ ACCEPT_ERRORS = Counter(
     registry=REGISTRY,
 )
 HTTP_REFUSALS = Counter(
-    "boundtoken_http_refusals_total", "Requests refused before they were reviews, by HTTP status.", ("code",), registry=REGISTRY
+    "boundtoken_http_refusals_total",
+    "Requests refused before they were reviews, by HTTP status.",
+    ("code",),
+    registry=REGISTRY,
 )
 CERTIFICATE_NOT_AFTER = Gauge(
     "boundtoken_certificate_not_after_timestamp_seconds",
@@ -134,7 +145,9 @@ for _result in ("updated", "failed", "missing"):
     POLICY_UPDATES.labels(_result)
 NAMESPACES = Gauge("boundtoken_namespaces", "Namespaces in the picture.", registry=REGISTRY)
 NAMESPACE_CACHE_SYNCED = Gauge(
-    "boundtoken_namespace_cache_synced", "1 once the namespaces have been listed.", registry=REGISTRY
+    "boundtoken_namespace_cache_synced",
+    "1 once the namespaces have been listed.",
+    registry=REGISTRY,
 )
 NAMESPACE_LAST_EVENT = Gauge(
     "boundtoken_namespace_last_event_timestamp_seconds",
@@ -142,7 +155,10 @@ NAMESPACE_LAST_EVENT = Gauge(
     registry=REGISTRY,
 )
 NAMESPACE_RELISTS = Counter(
-    "boundtoken_namespace_relists_total", "Lists of all namespaces, by why.", ("reason",), registry=REGISTRY
+    "boundtoken_namespace_relists_total",
+    "Lists of all namespaces, by why.",
+    ("reason",),
+    registry=REGISTRY,
 )
 LOG_LINES_LOST = Counter(
     "boundtoken_log_lines_lost_total",
@@ -158,12 +174,23 @@ NAMESPACE_LOOKUPS = Counter(
 for _result in ("found", "unknown", "over-rate"):
     NAMESPACE_LOOKUPS.labels(_result)
 CONFIG_RELOAD_OK = Gauge(
-    "boundtoken_config_last_reload_successful", "0 while the configuration file is refused.", registry=REGISTRY
+    "boundtoken_config_last_reload_successful",
+    "0 while the configuration file is refused.",
+    registry=REGISTRY,
 )
 CONFIG_RELOAD_OK.set(1)
-CONFIG_INFO = Gauge("boundtoken_config_info", "The configuration that is applied.", ("hash",), registry=REGISTRY)
-EVENT_LOOP_LAG = Gauge(
-    "boundtoken_event_loop_lag_seconds", "How late the event loop was, at worst, since the last scrape.", registry=REGISTRY
+CONFIG_INFO = Gauge(
+    "boundtoken_config_info", "The configuration that is applied.", ("hash",), registry=REGISTRY
 )
-BUILD_INFO = Gauge("boundtoken_build_info", "Which release, on which Python.", ("version", "python"), registry=REGISTRY)
+EVENT_LOOP_LAG = Gauge(
+    "boundtoken_event_loop_lag_seconds",
+    "How late the event loop was, at worst, since the last scrape.",
+    registry=REGISTRY,
+)
+BUILD_INFO = Gauge(
+    "boundtoken_build_info",
+    "Which release, on which Python.",
+    ("version", "python"),
+    registry=REGISTRY,
+)
 BUILD_INFO.labels(__version__, platform.python_version()).set(1)

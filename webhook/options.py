@@ -1,7 +1,8 @@
-"""What belongs to one process: addresses, paths, log level; from flags, then `BOUNDTOKEN_*` variables, then defaults.
+"""What belongs to one process: addresses, paths, log level; from flags, then `BOUNDTOKEN_*`
+variables, then defaults.
 
-What belongs to the cluster stands in its configuration file (`cluster_config.py`). Unknown `BOUNDTOKEN_*` variables are no
-fault: the kubelet makes some for every Service called boundtoken.
+What belongs to the cluster stands in its configuration file (`cluster_config.py`). Unknown
+`BOUNDTOKEN_*` variables are no fault: the kubelet makes some for every Service called boundtoken.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -95,12 +96,22 @@ def _names(text: str) -> tuple[str, ...]:
 
 def _duration(text: str) -> timedelta:
     number, unit = text[:-1], text[-1:]
-    if not number.isascii() or not number.isdigit() or unit not in _UNITS or not 0 < int(number) < 10**6:
+    if (
+        not number.isascii()
+        or not number.isdigit()
+        or unit not in _UNITS
+        or not 0 < int(number) < 10**6
+    ):
         raise ValueError("must be a whole number of s, m, h or d, such as 7d or 12h")
     return int(number) * _UNITS[unit]
 
 
-_UNITS = {"s": timedelta(seconds=1), "m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
+_UNITS = {
+    "s": timedelta(seconds=1),
+    "m": timedelta(minutes=1),
+    "h": timedelta(hours=1),
+    "d": timedelta(days=1),
+}
 
 
 def _switch(text: str) -> bool:
@@ -130,12 +141,32 @@ OPTIONS = (
         "port of /livez, /readyz, /metrics (default 0.0.0.0:8080, standalone 127.0.0.1:8080)",
         address,
     ),
-    Option("config", "FILE", None, "the cluster's configuration, read again when it changes (see: boundtoken config)", Path),
-    Option("tls-cert", "FILE", None, "certificate chain in PEM, watched (default: certificates are made here)", Path),
+    Option(
+        "config",
+        "FILE",
+        None,
+        "the cluster's configuration, read again when it changes (see: boundtoken config)",
+        Path,
+    ),
+    Option(
+        "tls-cert",
+        "FILE",
+        None,
+        "certificate chain in PEM, watched (default: certificates are made here)",
+        Path,
+    ),
     Option("tls-key", "FILE", None, "its key in PEM, watched", Path),
-    Option("kubeconfig", "FILE", None, "reach the API server as this file says; without it as the pod that we are", Path),
+    Option(
+        "kubeconfig",
+        "FILE",
+        None,
+        "reach the API server as this file says; without it as the pod that we are",
+        Path,
+    ),
     Option("context", "NAME", None, "context of the kubeconfig (default its current one)", str),
-    Option("namespace", "NAME", names.NAMESPACE, "our own namespace, whose pods are never touched", str),
+    Option(
+        "namespace", "NAME", names.NAMESPACE, "our own namespace, whose pods are never touched", str
+    ),
     Option(
         "webhook-configurations",
         "NAME,…",
@@ -143,10 +174,34 @@ OPTIONS = (
         "whose caBundle is kept where certificates are made here, that is without --tls-cert",
         _names,
     ),
-    Option("ca-life", "DURATION", "365d", "how long a CA lives that is made here; renewed after two thirds", _duration),
-    Option("leaf-life", "DURATION", "7d", "how long a leaf lives that is made here; at most a third of its CA", _duration),
-    Option("legacy-tokens", "on|off", "off", "look for legacy token Secrets, to judge pods that use them; needs RBAC", _switch),
-    Option("drain-seconds", "N", "8", "how long to go on serving after SIGTERM, for endpoints to follow", _seconds),
+    Option(
+        "ca-life",
+        "DURATION",
+        "365d",
+        "how long a CA lives that is made here; renewed after two thirds",
+        _duration,
+    ),
+    Option(
+        "leaf-life",
+        "DURATION",
+        "7d",
+        "how long a leaf lives that is made here; at most a third of its CA",
+        _duration,
+    ),
+    Option(
+        "legacy-tokens",
+        "on|off",
+        "off",
+        "look for legacy token Secrets, to judge pods that use them; needs RBAC",
+        _switch,
+    ),
+    Option(
+        "drain-seconds",
+        "N",
+        "8",
+        "how long to go on serving after SIGTERM, for endpoints to follow",
+        _seconds,
+    ),
     Option("log-level", "LEVEL", "info", "debug, info, warning or error", _level),
 )
 
@@ -156,7 +211,10 @@ def resolve(flags: Mapping[str, Any], environ: Mapping[str, str]) -> Config:
 
     Raises: BadInput, with every fault at once
     """
-    chosen: dict[str, Any] = {"standalone": tuple(flags.get("standalone") or ()), "ca_out": flags.get("ca_out")}
+    chosen: dict[str, Any] = {
+        "standalone": tuple(flags.get("standalone") or ()),
+        "ca_out": flags.get("ca_out"),
+    }
     faults: list[str] = []
     for option in OPTIONS:
         flag, variable = flags.get(option.field), environ.get(option.variable)
@@ -166,16 +224,26 @@ def resolve(flags: Mapping[str, Any], environ: Mapping[str, str]) -> Config:
         try:
             chosen[option.field] = option.read(text)
         except ValueError as problem:
-            faults.append(f"{'--' + option.name if flag is not None else option.variable}={text!r}: {problem}")
+            faults.append(
+                f"{'--' + option.name if flag is not None else option.variable}={text!r}: {problem}"
+            )
     faults += _conflicts(chosen)
     if faults:
         raise BadInput(*faults)
     host = "127.0.0.1" if chosen["standalone"] else "0.0.0.0"  # noqa: S104  (a webhook listens to its cluster)
-    return Config(**{"listen": Address(host=host, port=10250), "plain_listen": Address(host=host, port=8080), **chosen})
+    return Config(
+        **{
+            "listen": Address(host=host, port=10250),
+            "plain_listen": Address(host=host, port=8080),
+            **chosen,
+        }
+    )
 
 
 def given(arguments: Sequence[str]) -> dict[str, str]:
-    """What a command line gives: `--name=value` or `--name value`, by field; what is no option of ours is left out."""
+    """What a command line gives: `--name=value` or `--name value`, by field; what is no option of
+    ours is left out.
+    """
     options = {"--" + option.name: option.field for option in OPTIONS}
     found: dict[str, str] = {}
     for number, argument in enumerate(arguments):
@@ -195,7 +263,9 @@ def _conflicts(chosen: Mapping[str, Any]) -> list[str]:
     if chosen["standalone"] and chosen.get("kubeconfig"):
         faults.append("--standalone needs no cluster: leave out --kubeconfig")
     if {"ca_life", "leaf_life"} <= chosen.keys() and chosen["leaf_life"] * 3 > chosen["ca_life"]:
-        faults.append("--leaf-life must be at most a third of --ca-life, so that no leaf is cut short by its CA")
+        faults.append(
+            "--leaf-life must be at most a third of --ca-life, so that no leaf is cut short by its CA"
+        )
     if chosen["standalone"] and chosen.get("legacy_tokens"):
         faults.append("--standalone has no Secrets: leave out --legacy-tokens")
     if chosen["ca_out"] and not chosen["standalone"]:

@@ -1,4 +1,5 @@
-"""What attackers do who reach the ports, each an endless habit of one client; a process of its own, so that nobody waits for it.
+"""What attackers do who reach the ports, each an endless habit of one client; a process of its own,
+so that nobody waits for it.
 
 python -m tests.attacks.attacker NAME CLIENTS PORT PLAIN_PORT CA
 """
@@ -30,12 +31,18 @@ class Target(NamedTuple):
     plain: int
     trust: ssl.SSLContext
 
-    async def connect(self, address: str, *, tls: bool = True) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def connect(
+        self, address: str, *, tls: bool = True
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """A connection from an address of the loopback network."""
         if not tls:
             return await asyncio.open_connection("127.0.0.1", self.port, local_addr=(address, 0))
         return await asyncio.open_connection(
-            "127.0.0.1", self.port, local_addr=(address, 0), ssl=self.trust, server_hostname="localhost"
+            "127.0.0.1",
+            self.port,
+            local_addr=(address, 0),
+            ssl=self.trust,
+            server_hostname="localhost",
         )
 
 
@@ -132,13 +139,18 @@ async def pipelines(target: Target) -> None:
 async def half_a_header(target: Target) -> None:
     """As many and as long as are taken."""
     async with connected(target) as (reader, writer):
-        writer.write(b"POST /mutate HTTP/1.1\r\n" + b"".join(b"X%d: %s\r\n" % (number, b"x" * 8000) for number in range(126)))
+        writer.write(
+            b"POST /mutate HTTP/1.1\r\n"
+            + b"".join(b"X%d: %s\r\n" % (number, b"x" * 8000) for number in range(126))
+        )
         await reader.read()
 
 
 async def sends_big_reviews(target: Target) -> None:
     """18 MB each, as an API server would send them."""
-    pod = a_pod(*(a_container(f"c{n}", env=[{"name": "E", "value": "<" * 120_000}]) for n in range(150)))
+    pod = a_pod(
+        *(a_container(f"c{n}", env=[{"name": "E", "value": "<" * 120_000}]) for n in range(150))
+    )
     request = a_request(json.dumps(a_review(pod)).encode())
     async with connected(target) as (reader, writer):
         while True:
@@ -162,7 +174,11 @@ async def sends_medium_reviews_from_eight(target: Target) -> None:
 
 async def sends_the_worst(target: Target) -> None:
     if not _BODIES:
-        _BODIES.append(itertools.cycle([a_request(shape.body(), shape.route.encode()) for shape in KNOWN.values()]))
+        _BODIES.append(
+            itertools.cycle(
+                [a_request(shape.body(), shape.route.encode()) for shape in KNOWN.values()]
+            )
+        )
     async with connected(target) as (reader, writer):
         writer.write(next(_BODIES[0]))
         await writer.drain()
@@ -171,14 +187,18 @@ async def sends_the_worst(target: Target) -> None:
 
 
 async def half_a_header_on_the_plain_port(target: Target) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", target.plain, local_addr=(next(_ADDRESSES), 0))
+    reader, writer = await asyncio.open_connection(
+        "127.0.0.1", target.plain, local_addr=(next(_ADDRESSES), 0)
+    )
     writer.write(b"GET /metr")
     await reader.read()
     writer.close()
 
 
 async def scrapes(target: Target) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", target.plain, local_addr=(next(_ADDRESSES), 0))
+    reader, writer = await asyncio.open_connection(
+        "127.0.0.1", target.plain, local_addr=(next(_ADDRESSES), 0)
+    )
     for _ in range(20):
         writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
         head = await reader.readuntil(b"\r\n\r\n")
@@ -209,11 +229,16 @@ ATTACKS: list[tuple[Attack, int]] = [
 ]
 
 
-PEAKS: dict[Callable[..., object], int] = {holds_back_the_end: 160 << 20, sends_big_reviews: 160 << 20}
-"""What a process may need at most: where the body of who is cut stays until the garbage is collected, it is 200 to 300 MiB."""
+PEAKS: dict[Callable[..., object], int] = {
+    holds_back_the_end: 160 << 20,
+    sends_big_reviews: 160 << 20,
+}
+"""What a process may need at most: where the body of who is cut stays until the garbage is
+collected, it is 200 to 300 MiB."""
 STORMS = (holds_back_a_little, half_a_header)
-"""Hundreds of addresses that come again as soon as they are cut: their handshakes and first bytes take the whole CPU. Reviews
-that arrive in one piece get through; one of 300 KB is read in ten pieces, between those of all others, and may be cut."""
+"""Hundreds of addresses that come again as soon as they are cut: their handshakes and first bytes
+take the whole CPU. Reviews that arrive in one piece get through; one of 300 KB is read in ten
+pieces, between those of all others, and may be cut."""
 
 
 async def habit_begun(habit: Attack, target: Target) -> None:
@@ -244,4 +269,10 @@ async def attack(habit: Attack, clients: int, target: Target) -> None:
 if __name__ == "__main__":
     name, clients, port, plain, ca = sys.argv[1:]
     habits = {each.__name__: each for each, _ in ATTACKS}
-    uvloop.run(attack(habits[name], int(clients), Target(int(port), int(plain), ssl.create_default_context(cafile=ca))))
+    uvloop.run(
+        attack(
+            habits[name],
+            int(clients),
+            Target(int(port), int(plain), ssl.create_default_context(cafile=ca)),
+        )
+    )

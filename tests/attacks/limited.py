@@ -1,4 +1,6 @@
-"""A process with a memory limit, as the Deployment gives it one: in a cgroup where one can be made, else by `ulimit -v`."""
+"""A process with a memory limit, as the Deployment gives it one: in a cgroup where one can be made,
+else by `ulimit -v`.
+"""
 
 import contextlib
 import os
@@ -28,7 +30,9 @@ def image_environment() -> dict[str, str]:
 
 
 class Limit:
-    """A limit in bytes; `name` tells those of one test run apart, `peak` is what was used at most."""
+    """A limit in bytes; `name` tells those of one test run apart, `peak` is what was used at
+    most.
+    """
 
     def __init__(self, most: int, name: str = "") -> None:
         self.most = most
@@ -64,11 +68,20 @@ class Limit:
         """The command under the limit."""
         if self._group is not None:
             return ["sh", "-c", f'echo $$ > {self._group}/cgroup.procs; exec "$@"', "sh", *command]
-        return ["sh", "-c", f'ulimit -v {(self.most + SPARED_ADDRESSES) >> 10}; exec "$@"', "sh", *command]
+        return [
+            "sh",
+            "-c",
+            f'ulimit -v {(self.most + SPARED_ADDRESSES) >> 10}; exec "$@"',
+            "sh",
+            *command,
+        ]
 
     def peak(self, process: subprocess.Popen[bytes]) -> int:
         """Bytes that were used at most."""
         if self._group is not None:
             return int((self._group / self._peak).read_text())
         status = Path(f"/proc/{process.pid}/status").read_text()
-        return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1]) << 10
+        return (
+            int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1])
+            << 10
+        )

@@ -1,4 +1,5 @@
-"""Attacks on a serving process with the Deployment's memory limit, by who reaches its ports. Honest callers are answered meanwhile.
+"""Attacks on a serving process with the Deployment's memory limit, by who reaches its ports. Honest
+callers are answered meanwhile.
 
 Each lasts SECONDS; `make long` lets it last longer and writes the figures into docs/performance.md.
 """
@@ -29,7 +30,8 @@ REVIEW_SECONDS, PROBE_SECONDS = 3.0, 1.0
 
 @dataclasses.dataclass
 class Honest:
-    """What became of honest calls: each review on a connection of its own, and a probe of the plain port after it.
+    """What became of honest calls: each review on a connection of its own, and a probe of the plain
+    port after it.
 
     Every second one has 300 KB, which is worked on beside the loop, where `big` says so.
     """
@@ -44,7 +46,9 @@ class Honest:
     async def go_on(self, target: Target, until: float) -> None:
         while time.monotonic() < until:
             start = time.monotonic()
-            good = await self._call(target, HONEST_BIG if self.big and (self.answered + self.failed) % 2 else HONEST)
+            good = await self._call(
+                target, HONEST_BIG if self.big and (self.answered + self.failed) % 2 else HONEST
+            )
             self.answered += good
             self.failed += not good
             self.slowest = max(self.slowest, time.monotonic() - start)
@@ -102,31 +106,63 @@ class Served:
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[Served]:
     (tmp_path / "shop.yaml").write_text(NAMESPACE)
-    limit, port, plain, log, ca = Limit(deployment_limit()), free_port(), free_port(), tmp_path / "log", tmp_path / "ca.crt"
-    command = [str(Path(sys.executable).parent / "boundtoken"), "serve", "--standalone", str(tmp_path / "shop.yaml")]
-    command += ["--listen", f"127.0.0.1:{port}", "--plain-listen", f"127.0.0.1:{plain}", "--ca-out", str(ca)]
+    limit, port, plain, log, ca = (
+        Limit(deployment_limit()),
+        free_port(),
+        free_port(),
+        tmp_path / "log",
+        tmp_path / "ca.crt",
+    )
+    command = [
+        str(Path(sys.executable).parent / "boundtoken"),
+        "serve",
+        "--standalone",
+        str(tmp_path / "shop.yaml"),
+    ]
+    command += [
+        "--listen",
+        f"127.0.0.1:{port}",
+        "--plain-listen",
+        f"127.0.0.1:{plain}",
+        "--ca-out",
+        str(ca),
+    ]
     with limit.made(), log.open("wb") as out:
         process = subprocess.Popen(
-            limit.command([*command, "--drain-seconds", "0"]), stderr=out, env={**os.environ, **image_environment()}
+            limit.command([*command, "--drain-seconds", "0"]),
+            stderr=out,
+            env={**os.environ, **image_environment()},
         )
         try:
             deadline = time.monotonic() + 20
             while "serving" not in log.read_text() and time.monotonic() < deadline:
                 time.sleep(0.05)
-            yield Served(process, Target(port, plain, ssl.create_default_context(cafile=str(ca))), limit, log, ca)
+            yield Served(
+                process,
+                Target(port, plain, ssl.create_default_context(cafile=str(ca))),
+                limit,
+                log,
+                ca,
+            )
         finally:
             process.kill()
             process.wait()
 
 
 @pytest.mark.slow("each attack lasts three seconds, and two cores are all it takes")
-@pytest.mark.parametrize(("attack", "clients"), ATTACKS, ids=lambda value: getattr(value, "__name__", str(value)))
-def test_honest_callers_are_answered_and_the_memory_holds(served: Served, attack: Attack, clients: int) -> None:
+@pytest.mark.parametrize(
+    ("attack", "clients"), ATTACKS, ids=lambda value: getattr(value, "__name__", str(value))
+)
+def test_honest_callers_are_answered_and_the_memory_holds(
+    served: Served, attack: Attack, clients: int
+) -> None:
     honest = Honest(big=attack not in STORMS)
     with served.attacked(attack, clients):
         asyncio.run(honest.go_on(served.target, time.monotonic() + SECONDS))
     peak = served.limit.peak(served.process)
-    print(f"{attack.__name__}, {clients} clients: {honest}, peak {peak >> 20} MiB of {served.limit.most >> 20}")
+    print(
+        f"{attack.__name__}, {clients} clients: {honest}, peak {peak >> 20} MiB of {served.limit.most >> 20}"
+    )
     assert peak < PEAKS.get(attack, served.limit.most)
     assert served.process.poll() is None
     assert honest.answered > SECONDS

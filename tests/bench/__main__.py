@@ -1,7 +1,7 @@
 """`make bench`: the goals for speed and memory, each with its figure, its spread and its limit.
 
-Absolute numbers do not travel between machines, so a goal is a ratio taken in one interleaved run, or a count. The
-server has core 0, the load core 1. Exit 1 when a goal is missed.
+Absolute numbers do not travel between machines, so a goal is a ratio taken in one interleaved run,
+or a count. The server has core 0, the load core 1. Exit 1 when a goal is missed.
 """
 
 import asyncio
@@ -47,11 +47,20 @@ NAMESPACES = 10_000
 LINES_FOR_A_WRITE = 20
 """A thousand reviews a second, gathered for 20 ms."""
 WORST_SECONDS, WORST_SEED = 10.0, 1
-"""Of the search for worse reviews than those that are known; `make long` searches for longer and from elsewhere."""
+"""Of the search for worse reviews than those that are known; `make long` searches for longer and
+from elsewhere."""
 missed: list[str] = []
 
 
-def goal(number: int, what: str, figures: list[float], limit: float, *, unit: str = "", at_least: bool = False) -> None:
+def goal(
+    number: int,
+    what: str,
+    figures: list[float],
+    limit: float,
+    *,
+    unit: str = "",
+    at_least: bool = False,
+) -> None:
     """One line: the median, the spread, the limit."""
     middle = statistics.median(figures)
     good = middle >= limit if at_least else middle <= limit
@@ -75,7 +84,9 @@ def seconds_for(work: Callable[[bytes], object], bodies: list[bytes], repeat: in
 
 
 def a_handler() -> Callable[[bytes], object]:
-    """Bytes in, bytes out, with metrics and log line, as the door does it; the line goes to /dev/null."""
+    """Bytes in, bytes out, with metrics and log line, as the door does it; the line goes to
+    /dev/null.
+    """
     picture = Namespaces(ClusterLayer())
     picture.replace([("shop", {names.INJECT: "enabled", names.AUTOMOUNT: "disabled"})])
     settle_memory()
@@ -118,9 +129,18 @@ def naive(body: bytes) -> bytes:
         for mount in container["volumeMounts"]:
             mount["name"] = "boundtoken" if mount["name"] == old else mount["name"]
     after["spec"]["automountServiceAccountToken"] = False
-    patch = base64.b64encode(json.dumps(jsonpatch.make_patch(before, after).patch).encode()).decode()
-    response = {"uid": review["request"]["uid"], "allowed": True, "patchType": "JSONPatch", "patch": patch}
-    return json.dumps({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response}).encode()
+    patch = base64.b64encode(
+        json.dumps(jsonpatch.make_patch(before, after).patch).encode()
+    ).decode()
+    response = {
+        "uid": review["request"]["uid"],
+        "allowed": True,
+        "patchType": "JSONPatch",
+        "patch": patch,
+    }
+    return json.dumps(
+        {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response}
+    ).encode()
 
 
 def bench_handler() -> None:
@@ -129,7 +149,10 @@ def bench_handler() -> None:
         handle = a_handler()
         repeat = {"small": 30, "typical": 15, "big": 3}[size]
         seconds_for(handle, bodies, 2)
-        rounds = [(seconds_for(handle, bodies, repeat), seconds_for(json.loads, bodies, repeat)) for _ in range(HANDLER_ROUNDS)]
+        rounds = [
+            (seconds_for(handle, bodies, repeat), seconds_for(json.loads, bodies, repeat))
+            for _ in range(HANDLER_ROUNDS)
+        ]
         ours = statistics.median(each[0] for each in rounds)
         print(
             f"  {size}: body {len(bodies[0])} B, handler {ours:.1f} us, json.loads {statistics.median(each[1] for each in rounds):.1f} us"
@@ -137,7 +160,10 @@ def bench_handler() -> None:
         ratios = [handler / loads for handler, loads in rounds]
         if size == "typical":
             goal(1, "handler / json.loads, typical", ratios, 0.35)
-            slow = [seconds_for(naive, bodies[:8], 1) / seconds_for(handle, bodies, 10) for _ in range(ROUNDS)]
+            slow = [
+                seconds_for(naive, bodies[:8], 1) / seconds_for(handle, bodies, 10)
+                for _ in range(ROUNDS)
+            ]
             goal(2, "json + deepcopy + make_patch / handler, typical", slow, 75, at_least=True)
         else:
             print(
@@ -153,19 +179,32 @@ def bench_server(folder: Path) -> None:
             bodies = [a_body(size) for _ in range(BODIES)]
             ratios, costs = [], []
             for _ in range(SERVER_ROUNDS):
-                rates = [load(each.port, each.ca, bodies, pid=each.pid, seconds=LOAD_SECONDS) for each in (ours, echo)]
+                rates = [
+                    load(each.port, each.ca, bodies, pid=each.pid, seconds=LOAD_SECONDS)
+                    for each in (ours, echo)
+                ]
                 ratios.append(rates[0][0] / rates[1][0])
                 costs.append((rates[0][1], rates[1][1], rates[0][0]))
             cost, plain, rate = (statistics.median(column) for column in zip(*costs, strict=True))
-            print(f"  {size}: {rate:.0f} requests/s, CPU for each request {cost:.0f} us, of the echo {plain:.0f} us")
+            print(
+                f"  {size}: {rate:.0f} requests/s, CPU for each request {cost:.0f} us, of the echo {plain:.0f} us"
+            )
             goal(3, f"requests/s / echo, {size}", ratios, limit, at_least=True)
         for size, limit in (("typical", 0.3), ("big", 0.5)):
             since = ours.log.stat().st_size
             bodies = [a_body(size) for _ in range(BODIES)]
             load(ours.port, ours.ca, bodies, pid=ours.pid, seconds=8 * LOAD_SECONDS, awake=False)
             lines = ours.log.read_bytes()[since:].splitlines()
-            took = sorted(json.loads(line)["duration_us"] / 1000 for line in lines if b'"review"' in line)
-            goal(6, f"handler p99.9 of {len(took)} under load, {size}", [took[int(len(took) * 0.999)]], limit, unit=" ms")
+            took = sorted(
+                json.loads(line)["duration_us"] / 1000 for line in lines if b'"review"' in line
+            )
+            goal(
+                6,
+                f"handler p99.9 of {len(took)} under load, {size}",
+                [took[int(len(took) * 0.999)]],
+                limit,
+                unit=" ms",
+            )
             goal(6, f"handler at worst, {size}", [took[-1]], 5, unit=" ms")
 
 
@@ -173,7 +212,13 @@ def bench_memory(folder: Path) -> None:
     with servers.in_cluster(folder / "cluster", NAMESPACES) as server:
         bodies = [a_body("typical") for _ in range(BODIES)]
         load(server.port, server.ca, bodies, pid=server.pid, seconds=2 * LOAD_SECONDS)
-        goal(7, f"resident after load, {NAMESPACES} namespaces", [resident_mb(server.pid)], 64, unit=" MB")
+        goal(
+            7,
+            f"resident after load, {NAMESPACES} namespaces",
+            [resident_mb(server.pid)],
+            64,
+            unit=" MB",
+        )
 
 
 def bench_namespaces() -> None:
@@ -181,7 +226,12 @@ def bench_namespaces() -> None:
 
     def listed() -> Namespaces:
         picture = Namespaces(ClusterLayer())
-        picture.replace([kept(watch.OBJECTS.decode(each).metadata) for each in watch.PAGES.decode(page).items or ()])
+        picture.replace(
+            [
+                kept(watch.OBJECTS.decode(each).metadata)
+                for each in watch.PAGES.decode(page).items or ()
+            ]
+        )
         return picture
 
     took = []
@@ -194,7 +244,13 @@ def bench_namespaces() -> None:
     tracemalloc.start()
     picture = listed()
     gc.collect()
-    goal(8, "memory, each namespace", [tracemalloc.get_traced_memory()[0] / len(picture)], 300, unit=" B")
+    goal(
+        8,
+        "memory, each namespace",
+        [tracemalloc.get_traced_memory()[0] / len(picture)],
+        300,
+        unit=" B",
+    )
     tracemalloc.stop()
 
 
@@ -212,7 +268,9 @@ def bench_start(folder: Path) -> None:
 def _first_answer(server: servers.Server) -> None:
     async def ask() -> Any:
         trust = ssl.create_default_context(cafile=str(server.ca))
-        reader, writer = await asyncio.open_connection("127.0.0.1", server.port, ssl=trust, server_hostname="localhost")
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", server.port, ssl=trust, server_hostname="localhost"
+        )
         writer.write(request(a_body("typical")))
         line = await reader.readline()
         writer.close()
@@ -230,7 +288,12 @@ def _first_answer(server: servers.Server) -> None:
 def bench_worst() -> None:
     cpu, memory = worst.report(WORST_SECONDS, WORST_SEED)
     goal(13, f"CPU of the worst review / ({worst.MOST_CPU:.0f} x json.loads + 2 ms)", [cpu], 1)
-    goal(13, f"memory of the worst review / ({worst.MOST_MEMORY:.0f} x its length + 2 MiB)", [memory], 1)
+    goal(
+        13,
+        f"memory of the worst review / ({worst.MOST_MEMORY:.0f} x its length + 2 MiB)",
+        [memory],
+        1,
+    )
 
 
 def main() -> int:

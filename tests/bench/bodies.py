@@ -1,4 +1,6 @@
-"""Reviews as the API server sends them: compact JSON, managedFields and defaults included, in three sizes."""
+"""Reviews as the API server sends them: compact JSON, managedFields and defaults included, in three
+sizes.
+"""
 
 import itertools
 import json
@@ -28,17 +30,35 @@ def a_body(size: str) -> bytes:
         securityContext={},
         terminationGracePeriodSeconds=30,
         tolerations=[
-            {"key": f"node.kubernetes.io/{name}", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}
+            {
+                "key": f"node.kubernetes.io/{name}",
+                "operator": "Exists",
+                "effect": "NoExecute",
+                "tolerationSeconds": 300,
+            }
             for name in ("not-ready", "unreachable")
         ],
     )
     metadata = pod["metadata"]
-    metadata |= {"generateName": f"web-{number}-", "name": "", "labels": {"app": "web", "pod-template-hash": f"{number:x}"}}
+    metadata |= {
+        "generateName": f"web-{number}-",
+        "name": "",
+        "labels": {"app": "web", "pod-template-hash": f"{number:x}"},
+    }
     metadata["ownerReferences"] = [
-        {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": f"web-{number}", "uid": f"{number:032x}", "controller": True}
+        {
+            "apiVersion": "apps/v1",
+            "kind": "ReplicaSet",
+            "name": f"web-{number}",
+            "uid": f"{number:032x}",
+            "controller": True,
+        }
     ]
     metadata["managedFields"] = [_managed(pod)]
-    user = {"username": "system:serviceaccount:kube-system:replicaset-controller", "groups": ["system:authenticated"]}
+    user = {
+        "username": "system:serviceaccount:kube-system:replicaset-controller",
+        "groups": ["system:authenticated"],
+    }
     review = a_review(automounted(pod), uid=f"{number:036x}", userInfo=user)
     return json.dumps(review, separators=(",", ":")).encode()
 
@@ -47,10 +67,21 @@ def _container(name: str, variables: int, number: int) -> Json:
     return a_container(
         name,
         ("config", "/etc/app"),
-        env=[{"name": f"SETTING_{each}", "value": f"value {each} of {number}"} for each in range(variables)],
+        env=[
+            {"name": f"SETTING_{each}", "value": f"value {each} of {number}"}
+            for each in range(variables)
+        ],
         resources={"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "256Mi"}},
-        livenessProbe={"httpGet": {"path": "/live", "port": 8080, "scheme": "HTTP"}, "periodSeconds": 10, "timeoutSeconds": 1},
-        readinessProbe={"httpGet": {"path": "/ready", "port": 8080, "scheme": "HTTP"}, "periodSeconds": 5, "timeoutSeconds": 1},
+        livenessProbe={
+            "httpGet": {"path": "/live", "port": 8080, "scheme": "HTTP"},
+            "periodSeconds": 10,
+            "timeoutSeconds": 1,
+        },
+        readinessProbe={
+            "httpGet": {"path": "/ready", "port": 8080, "scheme": "HTTP"},
+            "periodSeconds": 5,
+            "timeoutSeconds": 1,
+        },
         terminationMessagePath="/dev/termination-log",
         terminationMessagePolicy="File",
         imagePullPolicy="IfNotPresent",
@@ -65,7 +96,10 @@ def _managed(pod: Json) -> Json:
         "apiVersion": "v1",
         "time": "2026-01-01T00:00:00Z",
         "fieldsType": "FieldsV1",
-        "fieldsV1": {"f:metadata": {"f:labels": _fields(pod["metadata"]["labels"])}, "f:spec": spec},
+        "fieldsV1": {
+            "f:metadata": {"f:labels": _fields(pod["metadata"]["labels"])},
+            "f:spec": spec,
+        },
     }
 
 
@@ -74,5 +108,8 @@ def _fields(value: Any) -> Json:
     if isinstance(value, dict):
         return {".": {}, **{f"f:{name}": _fields(each) for name, each in value.items()}}
     if isinstance(value, list):
-        return {f"k:{json.dumps({'name': each.get('name', '')}, separators=(',', ':'))}": _fields(each) for each in value}
+        return {
+            f"k:{json.dumps({'name': each.get('name', '')}, separators=(',', ':'))}": _fields(each)
+            for each in value
+        }
     return {}

@@ -1,8 +1,9 @@
-"""A load on a TLS port from another core: keep-alive connections, one request in flight on each, nothing parsed but lengths.
+"""A load on a TLS port from another core: keep-alive connections, one request in flight on each,
+nothing parsed but lengths.
 
-Where servers are compared, the load's own core never sleeps. A server that writes to a sleeping client pays for waking the
-other core, in a virtual machine 10 to 20 us for each request, and the slower server pays it more often: that would
-measure the machine.
+Where servers are compared, the load's own core never sleeps. A server that writes to a sleeping
+client pays for waking the other core, in a virtual machine 10 to 20 us for each request, and the
+slower server pays it more often: that would measure the machine.
 """
 
 import asyncio
@@ -19,7 +20,9 @@ CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class _Client(asyncio.Protocol):
-    def __init__(self, requests: "itertools.cycle[bytes]", until: float, done: asyncio.Future[int]) -> None:
+    def __init__(
+        self, requests: "itertools.cycle[bytes]", until: float, done: asyncio.Future[int]
+    ) -> None:
         self._requests, self._until, self._done = requests, until, done
         self._answers, self._missing, self._held = 0, 0, b""
 
@@ -53,17 +56,19 @@ class _Client(asyncio.Protocol):
 
 
 def request(body: bytes) -> bytes:
-    head = (
-        f"POST /mutate?timeout=3s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    )
+    head = f"POST /mutate?timeout=3s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     return head.encode() + body
 
 
 CONNECTIONS = 32
 
 
-def load(port: int, ca: Path, bodies: list[bytes], *, pid: int, seconds: float, awake: bool = True) -> tuple[float, float]:
-    """Requests for each second, and the server's CPU microseconds for each request; `awake`: the load never sleeps."""
+def load(
+    port: int, ca: Path, bodies: list[bytes], *, pid: int, seconds: float, awake: bool = True
+) -> tuple[float, float]:
+    """Requests for each second, and the server's CPU microseconds for each request; `awake`: the
+    load never sleeps.
+    """
 
     async def run() -> tuple[float, float]:
         def stay_awake() -> None:
@@ -78,7 +83,9 @@ def load(port: int, ca: Path, bodies: list[bytes], *, pid: int, seconds: float, 
         stay_awake()
         for each in done:
             make = lambda each=each: _Client(requests, start + seconds, each)  # noqa: E731
-            await loop.create_connection(make, "127.0.0.1", port, ssl=trust, server_hostname="localhost")
+            await loop.create_connection(
+                make, "127.0.0.1", port, ssl=trust, server_hostname="localhost"
+            )
         answers = sum(await asyncio.gather(*done))
         return answers / (time.monotonic() - start), (cpu_seconds(pid) - used) / answers * 1e6
 
@@ -92,5 +99,9 @@ def cpu_seconds(pid: int) -> float:
 
 
 def resident_mb(pid: int) -> float:
-    line = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS"))
+    line = next(
+        line
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines()
+        if line.startswith("VmRSS")
+    )
     return int(line.split()[1]) / 1024

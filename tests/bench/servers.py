@@ -1,4 +1,6 @@
-"""The servers under load, each a process on its own core: ours from files, ours in a cluster, and its own echo."""
+"""The servers under load, each a process on its own core: ours from files, ours in a cluster, and
+its own echo.
+"""
 
 import asyncio
 import contextlib
@@ -57,13 +59,19 @@ _STARTED = itertools.count()
 
 
 @contextlib.contextmanager
-def _process(command: list[str], folder: Path, port: int, environ: dict[str, str] | None = None) -> Iterator[Server]:
+def _process(
+    command: list[str], folder: Path, port: int, environ: dict[str, str] | None = None
+) -> Iterator[Server]:
     log = folder / f"log-{next(_STARTED)}"
     with log.open("wb") as out:
         core = ["taskset", "-c", "0"]
         # With bytecode, as in the image: without it a start takes three times as long.
-        inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-        process = subprocess.Popen([*core, *command], stdout=out, stderr=out, env={**inherited, **(environ or {})})
+        inherited = {
+            name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"
+        }
+        process = subprocess.Popen(
+            [*core, *command], stdout=out, stderr=out, env={**inherited, **(environ or {})}
+        )
     try:
         yield Server(process, port, folder / "ca.crt", log)
     finally:
@@ -76,7 +84,12 @@ def standalone(folder: Path) -> Iterator[Server]:
     """`boundtoken serve --standalone` with one namespace that injects."""
     (folder / "shop.yaml").write_text(NAMESPACE)
     port = free_port()
-    command = [str(Path(sys.executable).parent / "boundtoken"), "serve", "--listen", f"127.0.0.1:{port}"]
+    command = [
+        str(Path(sys.executable).parent / "boundtoken"),
+        "serve",
+        "--listen",
+        f"127.0.0.1:{port}",
+    ]
     command += ["--plain-listen", f"127.0.0.1:{free_port()}", "--ca-out", str(folder / "ca.crt")]
     with _process([*command, "--standalone", str(folder / "shop.yaml")], folder, port) as server:
         yield server
@@ -87,26 +100,38 @@ def echo(folder: Path) -> Iterator[Server]:
     """The same TLS, the same limits, the same body read; the answer is constant."""
     write_pair(folder)
     port = free_port()
-    with _process([sys.executable, "-m", "tests.bench.servers", str(port), str(folder)], folder, port) as server:
+    with _process(
+        [sys.executable, "-m", "tests.bench.servers", str(port), str(folder)], folder, port
+    ) as server:
         server.wait("serving")
         yield server
 
 
 @contextlib.contextmanager
 def in_cluster(folder: Path, namespaces: int) -> Iterator[Server]:
-    """As the pod that it is in a cluster: the same files, an API server that lists so many namespaces."""
+    """As the pod that it is in a cluster: the same files, an API server that lists so many
+    namespaces.
+    """
     write_pair(folder)
     root_ca, api_port = (folder / "ca.crt").read_bytes(), free_port()
     for name, content in {"token": b"t", "ca.crt": root_ca}.items():
         (folder / "account").mkdir(exist_ok=True)
         (folder / "account" / name).write_bytes(content)
     port = free_port()
-    command = [str(Path(sys.executable).parent / "boundtoken"), "serve", "--listen", f"127.0.0.1:{port}"]
+    command = [
+        str(Path(sys.executable).parent / "boundtoken"),
+        "serve",
+        "--listen",
+        f"127.0.0.1:{port}",
+    ]
     command += ["--plain-listen", f"127.0.0.1:{free_port()}"]
     command += ["--tls-cert", str(folder / "tls.crt"), "--tls-key", str(folder / "tls.key")]
     account = [(folder / "account", "/var/run/secrets/kubernetes.io/serviceaccount")]
     environ = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(api_port)}
-    with _api(folder, api_port, namespaces), _process(in_mounts(command, account), folder, port, environ) as server:
+    with (
+        _api(folder, api_port, namespaces),
+        _process(in_mounts(command, account), folder, port, environ) as server,
+    ):
         server.wait("namespaces listed")
         server.wait("certificate in use")
         yield server
@@ -116,21 +141,38 @@ def write_pair(folder: Path) -> None:
     now, life = datetime.now(UTC), timedelta(days=1)
     root = authority.make_authority("bench", now, life)
     pair = authority.issue(root, ["localhost", "127.0.0.1"], now, life)
-    for name, content in {"ca.crt": root.certificate, "tls.crt": pair.certificate, "tls.key": pair.key}.items():
+    for name, content in {
+        "ca.crt": root.certificate,
+        "tls.crt": pair.certificate,
+        "tls.key": pair.key,
+    }.items():
         (folder / name).write_bytes(content)
 
 
 def a_list(namespaces: int, start: int = 0, then: str = "") -> bytes:
-    """A PartialObjectMetadataList as kubectl-applied namespaces give it; one in ten is annotated."""
+    """A PartialObjectMetadataList as kubectl-applied namespaces give it; one in ten is
+    annotated.
+    """
     items = []
     for number in range(start, start + namespaces):
         annotations = {"kubectl.kubernetes.io/last-applied-configuration": "x" * 300}
         if number % 10 == 0:
             annotations |= {names.INJECT: "enabled", names.AUTOMOUNT: "disabled"}
         labels = {"kubernetes.io/metadata.name": f"team-{number}"}
-        metadata = {"name": f"team-{number}", "uid": f"{number:036x}", "resourceVersion": str(number)}
+        metadata = {
+            "name": f"team-{number}",
+            "uid": f"{number:036x}",
+            "resourceVersion": str(number),
+        }
         items.append({"metadata": {**metadata, "labels": labels, "annotations": annotations}})
-    items.append({"metadata": {"name": "shop", "annotations": {names.INJECT: "enabled", names.AUTOMOUNT: "disabled"}}})
+    items.append(
+        {
+            "metadata": {
+                "name": "shop",
+                "annotations": {names.INJECT: "enabled", names.AUTOMOUNT: "disabled"},
+            }
+        }
+    )
     metadata = {"resourceVersion": "1", "continue": then}
     return json.dumps({"metadata": metadata, "items": items}, separators=(",", ":")).encode()
 
@@ -151,7 +193,9 @@ def _api(folder: Path, port: int, namespaces: int) -> Iterator[None]:
 
     async def serve() -> None:
         certificate = LiveCertificate()
-        pair = authority.KeyPair((folder / "tls.crt").read_bytes(), (folder / "tls.key").read_bytes())
+        pair = authority.KeyPair(
+            (folder / "tls.crt").read_bytes(), (folder / "tls.key").read_bytes()
+        )
         certificate.replace(pair, datetime.now(UTC))
         server = web.Server(answer, access_log=None)
         await loop.create_server(server, "127.0.0.1", port, ssl=certificate.context)

@@ -1,8 +1,9 @@
-"""The worst reviews: what an attack found, and a search that climbs towards worse ones. Each is measured beside `json.loads`.
+"""The worst reviews: what an attack found, and a search that climbs towards worse ones. Each is
+measured beside `json.loads`.
 
-The bound (docs/performance.md): a review costs at most 4 times what `json.loads` of it needs, and 2 ms; in memory at most
-16 times its length. Two MiB of memory are spared, which is nothing beside the process, so that small bodies are not measured by a
-ratio that means nothing.
+The bound (docs/performance.md): a review costs at most 4 times what `json.loads` of it needs, and 2
+ms; in memory at most 16 times its length. Two MiB of memory are spared, which is nothing beside the
+process, so that small bodies are not measured by a ratio that means nothing.
 """
 
 import asyncio
@@ -32,7 +33,9 @@ from webhook.serving.worker import Aside
 
 MOST_CPU, SPARED_SECONDS = 4.0, 0.002
 MOST_MEMORY, SPARED_BYTES = 16.0, 2 << 20
-AUDIENCES = ",".join(f"https://audience-{number}.example.com" for number in range(200))[: names.MAX_AUDIENCE_LIST_CHARS]
+AUDIENCES = ",".join(f"https://audience-{number}.example.com" for number in range(200))[
+    : names.MAX_AUDIENCE_LIST_CHARS
+]
 NAMESPACE = {
     names.INJECT: "enabled",
     names.AUTOMOUNT: "disabled",
@@ -77,12 +80,25 @@ class Shape:
     def body(self) -> bytes:
         """The review."""
         held = self._object()
-        request = {**a_review(held)["request"], **self._request(), "object": held, "operation": self.operation}
+        request = {
+            **a_review(held)["request"],
+            **self._request(),
+            "object": held,
+            "operation": self.operation,
+        }
         if self.operation == "UPDATE":
             request["oldObject"] = held
-        review = {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request}
+        review = {
+            "apiVersion": "admission.k8s.io/v1",
+            "kind": "AdmissionReview",
+            "request": request,
+        }
         # As Go writes it.
-        return json.dumps(review, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c").encode()
+        return (
+            json.dumps(review, separators=(",", ":"), ensure_ascii=False)
+            .replace("<", "\\u003c")
+            .encode()
+        )
 
     def _request(self) -> Json:
         groups = {
@@ -96,20 +112,32 @@ class Shape:
         return {
             "kind": {"group": group, "version": "v1", "kind": self.kind},
             "resource": {"group": group, "version": "v1", "resource": resource},
-            "subResource": "ephemeralcontainers" if (self.kind, self.operation) == ("Pod", "UPDATE") else sub,
+            "subResource": "ephemeralcontainers"
+            if (self.kind, self.operation) == ("Pod", "UPDATE")
+            else sub,
             "userInfo": {"username": "eve", "groups": ["g"] * self.audiences},
         }
 
     def _object(self) -> Json:
         if self.kind == "TokenRequest":
-            return {"metadata": {"name": "x"}, "spec": {"audiences": ["x"] * self.audiences, "expirationSeconds": 1 << 33}}
-        metadata = {"name": "x", "namespace": "shop", "annotations": self._annotations(), **self._more_metadata()}
+            return {
+                "metadata": {"name": "x"},
+                "spec": {"audiences": ["x"] * self.audiences, "expirationSeconds": 1 << 33},
+            }
+        metadata = {
+            "name": "x",
+            "namespace": "shop",
+            "annotations": self._annotations(),
+            **self._more_metadata(),
+        }
         if self.kind == "Namespace":
             return {"metadata": metadata}
         pod = {"metadata": metadata, "spec": self._spec()}
         if self.kind == "Pod":
             return pod
-        template = {"template": {"metadata": {"annotations": self._annotations()}, "spec": pod["spec"]}}
+        template = {
+            "template": {"metadata": {"annotations": self._annotations()}, "spec": pod["spec"]}
+        }
         spec = {"jobTemplate": {"spec": template}} if self.kind == "CronJob" else template
         return {"metadata": metadata, "spec": spec}
 
@@ -117,7 +145,8 @@ class Shape:
         found: Json = {}
         if self.owners:
             found["ownerReferences"] = [
-                {"kind": self._word("k"), "name": self._word(f"{each:x}")} for each in range(self.owners)
+                {"kind": self._word("k"), "name": self._word(f"{each:x}")}
+                for each in range(self.owners)
             ]
         if self.fields:
             fields: Json = {f"f:{each:x}": {} for each in range(self.fields)}
@@ -147,20 +176,38 @@ class Shape:
             found[names.TOKENS] = ",".join(f"f{number:x}=x" for number in range(self.tokens))
         if self.annotation == "last applied":
             manifest = {
-                "spec": {"template": {"metadata": {"annotations": {f"{each:x}": "" for each in range(self.annotations)}}}}
+                "spec": {
+                    "template": {
+                        "metadata": {
+                            "annotations": {f"{each:x}": "" for each in range(self.annotations)}
+                        }
+                    }
+                }
             }
-            return {**found, names.FROM_WORKLOAD: "inject=0", names.LAST_APPLIED: json.dumps(manifest)}
+            return {
+                **found,
+                names.FROM_WORKLOAD: "inject=0",
+                names.LAST_APPLIED: json.dumps(manifest),
+            }
         if self.text:
             found["text"] = self._word("") * self.text
-        prefix = {"unknown": names.DOMAIN, "near": names.INJECT, "other": "", "value": ""}[self.annotation]
+        prefix = {"unknown": names.DOMAIN, "near": names.INJECT, "other": "", "value": ""}[
+            self.annotation
+        ]
         value = {"value": self._word(names.DOMAIN)}.get(self.annotation, "")
-        return {**found, **{self._word(f"{prefix}{number:x}"): value for number in range(self.annotations)}}
+        return {
+            **found,
+            **{self._word(f"{prefix}{number:x}"): value for number in range(self.annotations)},
+        }
 
     def _spec(self) -> Json:
         mounts = [self._mount(number) for number in range(self.mounts)]
         more: Json = {"volumeMounts": mounts} if mounts else {}
         if self.devices:
-            more["volumeDevices"] = [{"name": "d", "devicePath": self._word(f"/{each:x}")} for each in range(self.devices)]
+            more["volumeDevices"] = [
+                {"name": "d", "devicePath": self._word(f"/{each:x}")}
+                for each in range(self.devices)
+            ]
         if self.env:
             listed = "envFrom" if self.variable == "from" else "env"
             more[listed] = [self._variable(each) for each in range(self.env)]
@@ -196,7 +243,13 @@ class Shape:
         shape = [
             {"serviceAccountToken": {"path": "token"}},
             {"configMap": {"name": "kube-root-ca.crt"}},
-            {"downwardAPI": {"items": [{"path": "namespace", "fieldRef": {"fieldPath": "metadata.namespace"}}]}},
+            {
+                "downwardAPI": {
+                    "items": [
+                        {"path": "namespace", "fieldRef": {"fieldPath": "metadata.namespace"}}
+                    ]
+                }
+            },
         ]
         volumes: dict[str, Json] = {
             "empty": {},
@@ -208,7 +261,10 @@ class Shape:
             "taken": {"name": _taken(names.VOLUME, number)},
             "taken for tokens": {"name": _taken(names.TOKENS_VOLUME, number)},
             "tokens": {"name": f"v{number:x}", "projected": {"sources": sources}},
-            "automounted": {"name": f"kube-api-access-{number:x}", "projected": {"sources": [*shape, *sources]}},
+            "automounted": {
+                "name": f"kube-api-access-{number:x}",
+                "projected": {"sources": [*shape, *sources]},
+            },
             "ours": {"name": "boundtoken", "projected": {"sources": [*shape, *sources]}},
             "our tokens": {"name": "boundtoken-tokens", "projected": {"sources": sources}},
         }
@@ -219,14 +275,22 @@ class Shape:
             "empty": {},
             "own audience": {"serviceAccountToken": {"path": "token", "expirationSeconds": 3607}},
             "foreign": {"serviceAccountToken": {"path": "token", "audience": "x"}},
-            "long": {"serviceAccountToken": {"path": f"{number:x}", "audience": "y", "expirationSeconds": 1 << 32}},
+            "long": {
+                "serviceAccountToken": {
+                    "path": f"{number:x}",
+                    "audience": "y",
+                    "expirationSeconds": 1 << 32,
+                }
+            },
             "secret": {"secret": {"name": "legacy"}},
         }
         return sources[self.source]
 
 
 def _taken(base: str, number: int) -> str:
-    return f"{base}-{hashlib.sha256(f'{base}/{number}'.encode()).hexdigest()[:8]}" if number else base
+    return (
+        f"{base}-{hashlib.sha256(f'{base}/{number}'.encode()).hexdigest()[:8]}" if number else base
+    )
 
 
 CHOICES: dict[str, tuple[str, ...]] = {
@@ -264,22 +328,38 @@ KNOWN = {
     "50,000 tokens for an audience that is not allowed": Shape(
         "/validate", volumes=1, volume="tokens", sources=50_000, source="foreign"
     ),
-    "5,000 containers of a template and 5,000 names to skip": Shape("/validate", "Deployment", containers=5_000, skips=5_000),
+    "5,000 containers of a template and 5,000 names to skip": Shape(
+        "/validate", "Deployment", containers=5_000, skips=5_000
+    ),
     "400,000 audiences": Shape("/validate", "TokenRequest", audiences=400_000),
     "20,000 automounted volumes": Shape(volumes=5_000, volume="automounted"),
     "60,000 writable mounts": Shape(
-        "/validate", containers=100, mounts=600, mount="writable", volumes=1, volume="tokens", sources=1
+        "/validate",
+        containers=100,
+        mounts=600,
+        mount="writable",
+        volumes=1,
+        volume="tokens",
+        sources=1,
     ),
     "100,000 empty containers": Shape(containers=100_000, container="empty"),
     "100,000 empty containers, judged": Shape("/validate", containers=100_000, container="empty"),
     "300,000 empty mounts": Shape("/validate", mounts=300_000, mount="empty"),
     "300,000 empty volumes": Shape("/validate", volumes=300_000, volume="empty"),
     "100,000 annotations of others": Shape("/validate", annotations=100_000, annotation="other"),
-    "250,000 annotations in wide letters": Shape(annotations=250_000, annotation="other", letter="wide"),
-    "the same twice in a workload": Shape(
-        kind="Deployment", operation="UPDATE", annotations=120_000, annotation="other", letter="wide"
+    "250,000 annotations in wide letters": Shape(
+        annotations=250_000, annotation="other", letter="wide"
     ),
-    "100,000 annotations that quote ours": Shape(annotations=100_000, annotation="value", letter="quoted"),
+    "the same twice in a workload": Shape(
+        kind="Deployment",
+        operation="UPDATE",
+        annotations=120_000,
+        annotation="other",
+        letter="wide",
+    ),
+    "100,000 annotations that quote ours": Shape(
+        annotations=100_000, annotation="value", letter="quoted"
+    ),
     "an annotation that quotes ours 160,000 times": Shape(text=160_000, letter="ours"),
     "400,000 empty references to Secrets": Shape(references=400_000),
     "400,000 empty references to Secrets, judged": Shape("/validate", references=400_000),
@@ -290,21 +370,38 @@ KNOWN = {
         kind="Deployment", operation="UPDATE", annotations=100_000, annotation="last applied"
     ),
     "40,000 variables from Secrets": Shape("/validate", env=40_000, variable="secret"),
-    "60,000 Secrets of variables of an init container": Shape("/validate", place="initContainers", env=60_000, variable="from"),
-    "100,000 ephemeral containers": Shape("/validate", operation="UPDATE", place="ephemeralContainers", containers=100_000),
+    "60,000 Secrets of variables of an init container": Shape(
+        "/validate", place="initContainers", env=60_000, variable="from"
+    ),
+    "100,000 ephemeral containers": Shape(
+        "/validate", operation="UPDATE", place="ephemeralContainers", containers=100_000
+    ),
     "80,000 devices": Shape(devices=80_000, letter="wide"),
-    "a CronJob of 10,000 containers and 1,000 names to skip": Shape(kind="CronJob", containers=10_000, skips=1_000),
+    "a CronJob of 10,000 containers and 1,000 names to skip": Shape(
+        kind="CronJob", containers=10_000, skips=1_000
+    ),
     "80,000 owners": Shape(owners=80_000, letter="wide"),
-    "150,000 managed fields of a workload": Shape(kind="Deployment", operation="UPDATE", fields=150_000),
+    "150,000 managed fields of a workload": Shape(
+        kind="Deployment", operation="UPDATE", fields=150_000
+    ),
     "10,000 volumes of a CSI driver": Shape("/validate", volumes=10_000, volume="csi"),
     "10,000 volumes of Azure Files": Shape("/validate", volumes=10_000, volume="azureFile"),
     "60,000 volumes of Secrets": Shape("/validate", volumes=60_000, volume="secret", letter="wide"),
     "20,000 volumes of RBD": Shape("/validate", volumes=20_000, volume="rbd"),
-    "100,000 volumes of no kind": Shape("/validate", volumes=100_000, volume="named", letter="wide"),
+    "100,000 volumes of no kind": Shape(
+        "/validate", volumes=100_000, volume="named", letter="wide"
+    ),
     "30,000 taken names": Shape(volumes=30_000, volume="taken"),
-    "30,000 taken names of the second volume": Shape(volumes=30_000, volume="taken for tokens", tokens=1),
+    "30,000 taken names of the second volume": Shape(
+        volumes=30_000, volume="taken for tokens", tokens=1
+    ),
     "200,000 annotations of a namespace": Shape(
-        "/validate", "Namespace", operation="UPDATE", annotations=200_000, annotation="other", letter="wide"
+        "/validate",
+        "Namespace",
+        operation="UPDATE",
+        annotations=200_000,
+        annotation="other",
+        letter="wide",
     ),
 }
 """What attacks sent, by what it is."""
@@ -313,7 +410,14 @@ KNOWN = {
 class Measured:
     """One body: seconds of CPU, of `json.loads`, and bytes of memory, at best of a few rounds."""
 
-    def __init__(self, shape: Shape, handle: Callable[[str, bytes], int], *, rounds: int = 3, memory: bool = True) -> None:
+    def __init__(
+        self,
+        shape: Shape,
+        handle: Callable[[str, bytes], int],
+        *,
+        rounds: int = 3,
+        memory: bool = True,
+    ) -> None:
         body = shape.body()
         self.length = len(body)
         self.seconds = min(_seconds(lambda: handle(shape.route, body)) for _ in range(rounds))
@@ -351,8 +455,12 @@ def _seconds(work: Callable[[], Any]) -> float:
 
 
 def a_handler() -> Callable[[str, bytes], int]:
-    """What the door does with a body of each route, its log line included; gives the length of the answer."""
-    cluster = ClusterLayer(token_requests="enforce", enforce_floor="bound", api_audiences=("https://api",))
+    """What the door does with a body of each route, its log line included; gives the length of the
+    answer.
+    """
+    cluster = ClusterLayer(
+        token_requests="enforce", enforce_floor="bound", api_audiences=("https://api",)
+    )
     picture = Namespaces(cluster)
     picture.replace([("shop", NAMESPACE)])
     legacy = LegacyTokens()
@@ -385,14 +493,22 @@ def a_handler() -> Callable[[str, bytes], int]:
     return handle
 
 
-def search(seconds: float, seed: int, say: Callable[[str], object]) -> dict[str, tuple[float, Shape, Measured]]:
-    """The worst for CPU and for memory that climbing found: the ratio, what it is, and its figures."""
+def search(
+    seconds: float, seed: int, say: Callable[[str], object]
+) -> dict[str, tuple[float, Shape, Measured]]:
+    """The worst for CPU and for memory that climbing found: the ratio, what it is, and its
+    figures.
+    """
     chance, handle = random.Random(seed), a_handler()
     worst: dict[str, tuple[float, Shape, Measured]] = {}
     until = time.monotonic() + seconds
     pool = [*KNOWN.values()]
     while time.monotonic() < until:
-        shape = pool.pop() if pool else _changed(chance.choice([each[1] for each in worst.values()]), chance)
+        shape = (
+            pool.pop()
+            if pool
+            else _changed(chance.choice([each[1] for each in worst.values()]), chance)
+        )
         if _length(shape) > MOST_BYTES:
             continue
         found = Measured(shape, handle, rounds=1, memory=chance.random() < 0.5)
@@ -410,7 +526,11 @@ def search(seconds: float, seed: int, say: Callable[[str], object]) -> dict[str,
 def _length(shape: Shape) -> int:
     """About how long the object is in JSON, in which `<` is one byte."""
     container = 12 + shape.mounts * 20 + shape.devices * 28 + shape.env * 22
-    length = shape.containers * container + shape.volumes * (20 + 60 * shape.sources) + 9 * (shape.skips + shape.tokens)
+    length = (
+        shape.containers * container
+        + shape.volumes * (20 + 60 * shape.sources)
+        + 9 * (shape.skips + shape.tokens)
+    )
     return (
         length
         + 9 * (shape.annotations + shape.fields)
@@ -430,12 +550,16 @@ def _changed(shape: Shape, chance: random.Random) -> Shape:
             changes[name] = chance.choice(CHOICES[name])
         else:
             name = chance.choice(NUMBERS)
-            changes[name] = chance.choice((0, *LENGTHS, int(getattr(shape, name) * chance.uniform(0.3, 3))))
+            changes[name] = chance.choice(
+                (0, *LENGTHS, int(getattr(shape, name) * chance.uniform(0.3, 3)))
+            )
     return dataclasses.replace(shape, **changes)
 
 
 def report(seconds: float, seed: int) -> tuple[float, float]:
-    """Prints what is worst of what is known, then of what a search finds; gives both ratios to the bound, CPU and memory."""
+    """Prints what is worst of what is known, then of what a search finds; gives both ratios to the
+    bound, CPU and memory.
+    """
     handle, cpu, memory = a_handler(), 0.0, 0.0
     for name, shape in KNOWN.items():
         found = Measured(shape, handle)
@@ -447,11 +571,16 @@ def report(seconds: float, seed: int) -> tuple[float, float]:
             for field in dataclasses.fields(shape)
             if getattr(shape, field.name) != field.default
         }
-        print(f"  {what}, worst of {seconds:.0f} s with seed {seed}: {changed}: {found}", flush=True)
+        print(
+            f"  {what}, worst of {seconds:.0f} s with seed {seed}: {changed}: {found}", flush=True
+        )
         cpu, memory = (max(cpu, ratio), memory) if what == "CPU" else (cpu, max(memory, ratio))
     return cpu, memory
 
 
 if __name__ == "__main__":
-    given, chosen = float(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else time.time_ns() % 1_000_000
+    given, chosen = (
+        float(sys.argv[1]),
+        int(sys.argv[2]) if len(sys.argv) > 2 else time.time_ns() % 1_000_000,
+    )
     sys.exit(max(report(given, chosen)) > 1)

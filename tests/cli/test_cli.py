@@ -1,4 +1,6 @@
-"""The command as people use it: results on standard output, all else on standard error, exit codes that mean one thing."""
+"""The command as people use it: results on standard output, all else on standard error, exit codes
+that mean one thing.
+"""
 
 import json
 import re
@@ -52,7 +54,11 @@ def test_every_command_explains_itself(command: list[str]) -> None:
     assert "usage: boundtoken" in said.stdout
     assert not command or "examples:" in said.stdout
     own = " ".join(["  boundtoken", *command])
-    examples = [line for line in said.stdout.partition("examples:")[2].splitlines() if line.startswith("  boundtoken")]
+    examples = [
+        line
+        for line in said.stdout.partition("examples:")[2].splitlines()
+        if line.startswith("  boundtoken")
+    ]
     assert [line for line in examples if not line.startswith(own)] == []
 
 
@@ -64,16 +70,26 @@ def test_a_group_of_commands_alone_shows_its_help(command: list[str]) -> None:
 
 
 def test_the_version_is_said() -> None:
-    assert boundtoken("--version").stdout == boundtoken("version").stdout == f"boundtoken {__version__}\n"
+    assert (
+        boundtoken("--version").stdout
+        == boundtoken("version").stdout
+        == f"boundtoken {__version__}\n"
+    )
     assert json.loads(boundtoken("version", "-o", "json").stdout) == {"version": __version__}
 
 
-@pytest.mark.parametrize("text", ["", "no JSON", "[]", '{"response": {"patch": "!"}}', '{"response": {"patch": "eyJ"}}'])
+@pytest.mark.parametrize(
+    "text", ["", "no JSON", "[]", '{"response": {"patch": "!"}}', '{"response": {"patch": "eyJ"}}']
+)
 def test_make_patch_says_what_it_needs(text: str) -> None:
     command = [sys.executable, "-m", "tests.demo", "patch"]
-    said = subprocess.run(command, input=text, capture_output=True, text=True, check=False, cwd=ROOT)
+    said = subprocess.run(
+        command, input=text, capture_output=True, text=True, check=False, cwd=ROOT
+    )
     assert (said.returncode, said.stdout) == (2, "")
-    assert said.stderr.startswith("make patch: standard input must be the answer of /mutate, and is ")
+    assert said.stderr.startswith(
+        "make patch: standard input must be the answer of /mutate, and is "
+    )
 
 
 def test_wrong_use_is_2_and_goes_to_standard_error() -> None:
@@ -106,7 +122,11 @@ def test_outside_of_a_cluster_serve_says_what_to_do() -> None:
 
 
 def test_flags_beat_variables_and_variables_beat_defaults() -> None:
-    environ = {"BOUNDTOKEN_LISTEN": "1.2.3.4:1", "BOUNDTOKEN_LOG_LEVEL": "debug", "BOUNDTOKEN_PORT": "tcp://10.0.0.1:443"}
+    environ = {
+        "BOUNDTOKEN_LISTEN": "1.2.3.4:1",
+        "BOUNDTOKEN_LOG_LEVEL": "debug",
+        "BOUNDTOKEN_PORT": "tcp://10.0.0.1:443",
+    }
     settled = options.resolve({**TLS, "log_level": "error"}, environ)
     assert (settled.listen, settled.log_level) == (Address(host="1.2.3.4", port=1), "error")
     assert settled.plain_listen == Address(host="0.0.0.0", port=8080)
@@ -123,7 +143,10 @@ def test_standalone_listens_on_loopback() -> None:
     [
         ({**TLS, "standalone": ["x"]}, "--standalone makes its own certificate"),
         ({"standalone": ["x"], "kubeconfig": "k"}, "--standalone needs no cluster"),
-        ({"standalone": ["x"], "legacy_tokens": "on"}, "--standalone has no Secrets: leave out --legacy-tokens"),
+        (
+            {"standalone": ["x"], "legacy_tokens": "on"},
+            "--standalone has no Secrets: leave out --legacy-tokens",
+        ),
         ({**TLS, "ca_out": "c"}, "--ca-out goes with --standalone"),
         ({"tls_cert": "a"}, "--tls-cert and --tls-key must be given together"),
         ({"webhook_configurations": ","}, "must be names, separated by commas"),
@@ -193,7 +216,10 @@ def test_a_good_configuration_is_fine_and_a_bad_one_shows_every_fault(tmp_path: 
         ),
         ("", "must be a mapping with apiVersion: boundtoken.dev/v1alpha1 and kind: Configuration"),
         ("a: [", "line 2, column 1: must be YAML: did not find expected node content"),
-        (HEAD + "kind: Configuration\n", 'line 3, column 1: must be YAML: key "kind" is duplicated'),
+        (
+            HEAD + "kind: Configuration\n",
+            'line 3, column 1: must be YAML: key "kind" is duplicated',
+        ),
         (HEAD + "1: x\n", "line 3, column 1: must be YAML: key 1 must be a string"),
         (
             HEAD + "defaults: {audience: x}\nlocks: {allowedAudiences: [y]}\n",
@@ -221,7 +247,9 @@ def test_the_configuration_settles_layers_and_locks() -> None:
     assert (layer.locks.max_expiration_seconds, layer.locks.pod_overrides) == (900, False)
     assert layer.excluded == {"legacy", "kube-system", "kube-public", "kube-node-lease"}
     assert layer.api_audiences == ("api",)
-    known = cluster_config.parse(HEAD + "apiAudiences: [other, api]\n", api_audiences=("api", "own")).layer.api_audiences
+    known = cluster_config.parse(
+        HEAD + "apiAudiences: [other, api]\n", api_audiences=("api", "own")
+    ).layer.api_audiences
     assert known == ("other", "api", "own")  # what we know of stays known, or a year would pass
 
 
@@ -241,11 +269,14 @@ def test_each_key_of_the_exemptions_exempts_what_it_says(key: str, field: str, v
 
 def test_every_key_of_locks_and_requests_lands_where_it_belongs() -> None:
     layer = cluster_config.parse(
-        HEAD + "locks: {maxExpirationSeconds: 900, allowedAudiences: [vault], podOverrides: denied, enforceFloor: strict, "
+        HEAD
+        + "locks: {maxExpirationSeconds: 900, allowedAudiences: [vault], podOverrides: denied, enforceFloor: strict, "
         "enforceFloorMaxExpirationSeconds: 7200}\ntokenRequests: {mode: warn, maxExpirationSeconds: 1200}\n"
         "legacySecrets: {mode: enforce}\n"
     ).layer
-    assert layer.locks == Locks(max_expiration_seconds=900, allowed_audiences=frozenset({"vault"}), pod_overrides=False)
+    assert layer.locks == Locks(
+        max_expiration_seconds=900, allowed_audiences=frozenset({"vault"}), pod_overrides=False
+    )
     assert (layer.enforce_floor, layer.enforce_floor_max_expiration_seconds) == ("strict", 7200)
     assert (layer.token_requests, layer.token_requests_max_expiration_seconds) == ("warn", 1200)
     assert layer.legacy_secrets == "enforce"
@@ -261,7 +292,11 @@ def test_export_writes_the_settings_of_a_configuration_where_one_is_given(tmp_pa
     file = tmp_path / "config.yaml"
     file.write_text(HEAD + "locks: {enforceFloor: bound}\nnamespaces: {excluded: [cni]}\n")
     said = boundtoken("export", "policies", "--config", str(file), "--namespace", "elsewhere")
-    bindings = [each for each in yaml.safe_load_all(said.stdout) if each["kind"] == "ValidatingAdmissionPolicyBinding"]
+    bindings = [
+        each
+        for each in yaml.safe_load_all(said.stdout)
+        if each["kind"] == "ValidatingAdmissionPolicyBinding"
+    ]
     for binding in bindings:
         assert binding["metadata"]["annotations"]["boundtoken.dev/enforce-floor"] == "bound"
         excluded = binding["metadata"]["annotations"]["boundtoken.dev/excluded-namespaces"]
@@ -269,27 +304,39 @@ def test_export_writes_the_settings_of_a_configuration_where_one_is_given(tmp_pa
     assert len(bindings) == 3
     file.write_text(HEAD + "locks: {enforceFloor: bond}\n")
     bad = boundtoken("export", "policies", "--config", str(file))
-    assert (bad.returncode, bad.stderr.startswith(f"boundtoken: {file}: locks.enforceFloor: must be")) == (2, True)
+    assert (
+        bad.returncode,
+        bad.stderr.startswith(f"boundtoken: {file}: locks.enforceFloor: must be"),
+    ) == (2, True)
 
 
 def test_the_schema_names_every_key_and_forbids_others() -> None:
     schema = json.loads(boundtoken("config", "schema").stdout)
     assert schema["additionalProperties"] is False
     assert set(schema["properties"]) == {"apiVersion", "kind", *cluster_config.FIELDS}
-    assert schema["properties"]["locks"]["properties"]["podOverrides"] == {"enum": ["allowed", "denied"]}
+    assert schema["properties"]["locks"]["properties"]["podOverrides"] == {
+        "enum": ["allowed", "denied"]
+    }
 
 
 def test_certs_init_writes_a_pair_that_only_its_owner_can_read(tmp_path: Path) -> None:
     folder = tmp_path / "dev"
     said = boundtoken("certs", "init", "--out", str(folder), "--host", "example.test")
-    assert said.stdout.splitlines() == [f"{folder}/{name} created" for name in ("ca.crt", "tls.crt", "tls.key")]
+    assert said.stdout.splitlines() == [
+        f"{folder}/{name} created" for name in ("ca.crt", "tls.crt", "tls.key")
+    ]
     assert (folder / "tls.key").stat().st_mode & 0o777 == 0o600
     leaf = authority.read_certificate((folder / "tls.crt").read_bytes())
-    assert {"example.test", "localhost", "127.0.0.1", "boundtoken.boundtoken-system.svc"} <= set(authority.hosts_of(leaf))
+    assert {"example.test", "localhost", "127.0.0.1", "boundtoken.boundtoken-system.svc"} <= set(
+        authority.hosts_of(leaf)
+    )
     kept = (folder / "tls.crt").read_bytes()
     assert "kept" in boundtoken("certs", "init", "--out", str(folder)).stdout
     assert (folder / "tls.crt").read_bytes() == kept
-    assert "(dry run)" in boundtoken("certs", "init", "--out", str(folder), "--renew", "--dry-run").stdout
+    assert (
+        "(dry run)"
+        in boundtoken("certs", "init", "--out", str(folder), "--renew", "--dry-run").stdout
+    )
     assert (folder / "tls.crt").read_bytes() == kept
     boundtoken("certs", "init", "--out", str(folder), "--renew")
     assert (folder / "tls.crt").read_bytes() != kept
@@ -348,21 +395,42 @@ class Answers:
     [
         ({"args": ["serve", "--ca-life=90d", "--drain-seconds=8"]}, 90, 7),
         ({"args": ["serve", "--ca-life", "60d", "--leaf-life", "2d"]}, 60, 2),
-        ({"env": [{"name": "BOUNDTOKEN_CA_LIFE", "value": "30d"}, {"name": "X", "valueFrom": {}}]}, 30, 7),
+        (
+            {
+                "env": [
+                    {"name": "BOUNDTOKEN_CA_LIFE", "value": "30d"},
+                    {"name": "X", "valueFrom": {}},
+                ]
+            },
+            30,
+            7,
+        ),
         ({}, 365, 7),
     ],
 )
-async def test_certs_commands_take_the_lifetimes_of_the_deployment(container: Json, ca: int, leaf: int) -> None:
-    containers = [{"name": "sidecar", "args": ["--ca-life=1d"]}, {"name": "boundtoken", **container}]
+async def test_certs_commands_take_the_lifetimes_of_the_deployment(
+    container: Json, ca: int, leaf: int
+) -> None:
+    containers = [
+        {"name": "sidecar", "args": ["--ca-life=1d"]},
+        {"name": "boundtoken", **container},
+    ]
     body = json.dumps({"spec": {"template": {"spec": {"containers": containers}}}}).encode()
     client: Any = Answers(body)
-    assert await certs.lifetimes(Store(client, "boundtoken-system", ())) == Lives(timedelta(days=ca), timedelta(days=leaf))
+    assert await certs.lifetimes(Store(client, "boundtoken-system", ())) == Lives(
+        timedelta(days=ca), timedelta(days=leaf)
+    )
     missing: Any = Answers(None)
     assert await certs.lifetimes(Store(missing, "boundtoken-system", ())) == Lives()
 
 
 async def test_lifetimes_that_no_replica_takes_are_told_with_their_place() -> None:
     container = {"name": "boundtoken", "args": ["--ca-life=1y"]}
-    client: Any = Answers(json.dumps({"spec": {"template": {"spec": {"containers": [container]}}}}).encode())
-    with pytest.raises(BadInput, match=r"deployment/boundtoken: --ca-life='1y': must be a whole number of s, m, h or d"):
+    client: Any = Answers(
+        json.dumps({"spec": {"template": {"spec": {"containers": [container]}}}}).encode()
+    )
+    with pytest.raises(
+        BadInput,
+        match=r"deployment/boundtoken: --ca-life='1y': must be a whole number of s, m, h or d",
+    ):
         await certs.lifetimes(Store(client, "boundtoken-system", ()))

@@ -1,4 +1,6 @@
-"""Configuration files that nobody should write: refused with the place and a short text, at once, and never a traceback."""
+"""Configuration files that nobody should write: refused with the place and a short text, at once,
+and never a traceback.
+"""
 
 import os
 import subprocess
@@ -13,7 +15,11 @@ from webhook import cluster_config, documents
 from webhook.errors import BadInput
 
 HEAD = b"apiVersion: boundtoken.dev/v1alpha1\nkind: Configuration\n"
-BOMB = HEAD + b"a0: &a0 [x, x]\n" + b"".join(b"a%d: &a%d [*a%d, *a%d]\n" % (n, n, n - 1, n - 1) for n in range(1, 30))
+BOMB = (
+    HEAD
+    + b"a0: &a0 [x, x]\n"
+    + b"".join(b"a%d: &a%d [*a%d, *a%d]\n" % (n, n, n - 1, n - 1) for n in range(1, 30))
+)
 UNKNOWN = "is unknown; there are defaults, locks, namespaces, exemptions, tokenRequests, legacySecrets, apiAudiences"
 
 CASES = [
@@ -101,7 +107,14 @@ def test_without_libyaml_the_same_is_refused() -> None:
                 cluster_config.parse(text)
             except cluster_config.BadInput as problem:
                 print(problem)"""
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=20, cwd=ROOT)
+    said = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=20,
+        cwd=ROOT,
+    )
     assert (said.stderr, said.stdout.splitlines()) == (
         "",
         [
@@ -116,10 +129,14 @@ def test_without_libyaml_the_same_is_refused() -> None:
 
 
 def test_plain_tags_and_quoted_strings_are_fine() -> None:
-    assert cluster_config.parse(HEAD + b'apiAudiences: [!!str 5, "a", ! b]\n').layer.api_audiences == ("5", "a", "b")
+    assert cluster_config.parse(
+        HEAD + b'apiAudiences: [!!str 5, "a", ! b]\n'
+    ).layer.api_audiences == ("5", "a", "b")
 
 
-@pytest.mark.parametrize("text", [case.values[0] for case in CASES], ids=[case.id for case in CASES])
+@pytest.mark.parametrize(
+    "text", [case.values[0] for case in CASES], ids=[case.id for case in CASES]
+)
 def test_config_check_says_it_and_exits_with_1(tmp_path: Path, text: bytes) -> None:
     file = tmp_path / "config.yaml"
     file.write_bytes(HEAD + text)
@@ -138,11 +155,17 @@ def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
         (tmp_path / "missing", "must be a readable file: No such file or directory"),
     ):
         said = boundtoken("config", "check", str(path))
-        assert (said.returncode, said.stdout, said.stderr) == (2, "", f"boundtoken: {path}: {must}\n")
+        assert (said.returncode, said.stdout, said.stderr) == (
+            2,
+            "",
+            f"boundtoken: {path}: {must}\n",
+        )
 
 
 def test_standard_input_is_read_as_far_as_a_configuration_may_be_long() -> None:
     command = [str(BOUNDTOKEN), "config", "check", "-"]
     with Path("/dev/zero").open("rb") as endless:
-        said = subprocess.run(command, stdin=endless, capture_output=True, text=True, check=False, timeout=20)
+        said = subprocess.run(
+            command, stdin=endless, capture_output=True, text=True, check=False, timeout=20
+        )
     assert (said.returncode, said.stdout) == (1, "standard input: must have at most 65536 bytes\n")

@@ -1,4 +1,6 @@
-"""A small API server on a real socket that serves namespaces and does what a test tells it, bad manners included."""
+"""A small API server on a real socket that serves namespaces and does what a test tells it, bad
+manners included.
+"""
 
 import asyncio
 import json
@@ -25,9 +27,11 @@ def an_event(kind: str, held: Json) -> Json:
 
 
 class Api:
-    """Answers lists page by page, and each watch with the next script: lines, or what to do instead of one.
+    """Answers lists page by page, and each watch with the next script: lines, or what to do instead
+    of one.
 
-    `refusals` and `raw` come before the lists: statuses, with `retry_after` in their header, and bodies as they stand.
+    `refusals` and `raw` come before the lists: statuses, with `retry_after` in their header, and
+    bodies as they stand.
     """
 
     def __init__(self) -> None:
@@ -66,13 +70,22 @@ class Api:
         if self.refusals:
             code = self.refusals.pop(0)
             said = {"kind": "Status", "code": code, "message": f"refused with {code}"}
-            return web.json_response(said, status=code, headers={"Retry-After": self.retry_after} if self.retry_after else None)
+            return web.json_response(
+                said,
+                status=code,
+                headers={"Retry-After": self.retry_after} if self.retry_after else None,
+            )
         if self.raw:
             return web.Response(body=self.raw.pop(0), content_type="application/json")
         start, limit = int(request.query.get("continue", "0")), int(request.query["limit"])
         rest = self.namespaces[start + limit :]
-        metadata = {"resourceVersion": self.version, **({"continue": str(start + limit)} if rest else {})}
-        return web.json_response({"metadata": metadata, "items": self.namespaces[start : start + limit]})
+        metadata = {
+            "resourceVersion": self.version,
+            **({"continue": str(start + limit)} if rest else {}),
+        }
+        return web.json_response(
+            {"metadata": metadata, "items": self.namespaces[start : start + limit]}
+        )
 
     async def _watch(self, request: web.Request) -> web.StreamResponse:
         script = self.watches.pop(0) if self.watches else [self.never]
@@ -91,9 +104,15 @@ class Api:
     async def one(self, request: web.Request) -> web.StreamResponse:
         self.gets += 1
         await self.gate.wait()
-        found = [each for each in self.namespaces if each["metadata"]["name"] == request.match_info["name"]]
+        found = [
+            each
+            for each in self.namespaces
+            if each["metadata"]["name"] == request.match_info["name"]
+        ]
         if self.get_status != 200 or not found:
-            return web.json_response({"message": "no"}, status=self.get_status if self.get_status != 200 else 404)
+            return web.json_response(
+                {"message": "no"}, status=self.get_status if self.get_status != 200 else 404
+            )
         return web.json_response(found[0], headers={"Date": self.date} if self.date else None)
 
     @staticmethod

@@ -20,10 +20,23 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 ENVIRON = {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "KUBERNETES_SERVICE_PORT": "443"}
 
 
-def a_kubeconfig(path: Path, user: dict[str, object], server: str = "https://127.0.0.1:6443") -> Path:
-    contexts = [{"name": name, "context": {"cluster": name, "user": "me"}} for name in ("one", "two")]
-    clusters = [{"name": "one", "cluster": {"server": server}}, {"name": "two", "cluster": {"server": "https://two:6443"}}]
-    config = {"apiVersion": "v1", "kind": "Config", "clusters": clusters, "contexts": contexts, "current-context": "one"}
+def a_kubeconfig(
+    path: Path, user: dict[str, object], server: str = "https://127.0.0.1:6443"
+) -> Path:
+    contexts = [
+        {"name": name, "context": {"cluster": name, "user": "me"}} for name in ("one", "two")
+    ]
+    clusters = [
+        {"name": "one", "cluster": {"server": server}},
+        {"name": "two", "cluster": {"server": "https://two:6443"}},
+    ]
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": clusters,
+        "contexts": contexts,
+        "current-context": "one",
+    }
     path.write_text(yaml.safe_dump({**config, "users": [{"name": "me", "user": user}]}))
     return path
 
@@ -42,12 +55,17 @@ async def test_a_token_that_rotates_is_read_again(tmp_path: Path) -> None:
 
 
 def test_an_ipv6_api_server_stands_in_brackets(tmp_path: Path) -> None:
-    assert InCluster({**ENVIRON, "KUBERNETES_SERVICE_HOST": "fd00::1"}, tmp_path).server == "https://[fd00::1]:443"
+    assert (
+        InCluster({**ENVIRON, "KUBERNETES_SERVICE_HOST": "fd00::1"}, tmp_path).server
+        == "https://[fd00::1]:443"
+    )
 
 
 def test_a_ca_that_changes_gives_a_new_context_and_the_same_one_does_not(tmp_path: Path) -> None:
     credentials = InCluster(ENVIRON, tmp_path)
-    first, second = (authority.make_authority(name, NOW, timedelta(days=1)).certificate for name in ("a", "b"))
+    first, second = (
+        authority.make_authority(name, NOW, timedelta(days=1)).certificate for name in ("a", "b")
+    )
     (tmp_path / "ca.crt").write_bytes(first)
     context = credentials.tls()
     assert credentials.tls() is context
@@ -58,20 +76,32 @@ def test_a_ca_that_changes_gives_a_new_context_and_the_same_one_does_not(tmp_pat
 async def test_outside_of_a_cluster_the_error_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(Unauthenticated, match="not in a cluster; give --kubeconfig FILE"):
         InCluster({}, tmp_path)
-    with pytest.raises(Unauthenticated, match="No such file or directory; the pod needs a token volume there"):
+    with pytest.raises(
+        Unauthenticated, match="No such file or directory; the pod needs a token volume there"
+    ):
         await InCluster(ENVIRON, tmp_path).authorization()
     (tmp_path / "ca.crt").write_text("no certificate")
     with pytest.raises(Unauthenticated, match="must hold PEM certificates"):
         InCluster(ENVIRON, tmp_path).tls()
 
 
-@pytest.mark.parametrize("token", [b"", b"\xff\xfe", b"one\r\nX: y", b"a b"], ids=["empty", "bytes", "a header", "a blank"])
+@pytest.mark.parametrize(
+    "token",
+    [b"", b"\xff\xfe", b"one\r\nX: y", b"a b"],
+    ids=["empty", "bytes", "a header", "a blank"],
+)
 async def test_what_is_no_token_is_named_and_not_shown(tmp_path: Path, token: bytes) -> None:
     (tmp_path / "token").write_bytes(token)
-    for ask in (InCluster(ENVIRON, tmp_path).authorization, lambda: asyncio.to_thread(InCluster(ENVIRON, tmp_path).audiences)):
+    for ask in (
+        InCluster(ENVIRON, tmp_path).authorization,
+        lambda: asyncio.to_thread(InCluster(ENVIRON, tmp_path).audiences),
+    ):
         with pytest.raises(Unauthenticated) as caught:
             await ask()
-        assert str(caught.value) == f"{tmp_path}/token: must hold a token, which is printable ASCII without blanks"
+        assert (
+            str(caught.value)
+            == f"{tmp_path}/token: must hold a token, which is printable ASCII without blanks"
+        )
 
 
 def test_a_bundle_of_authorities_may_have_comments_in_any_language(tmp_path: Path) -> None:
@@ -107,10 +137,22 @@ async def test_a_kubeconfig_gives_server_token_and_context(tmp_path: Path) -> No
 async def test_a_kubeconfigs_exec_plugin_is_run(tmp_path: Path) -> None:
     plugin = tmp_path / "plugin"
     status = {"token": "from-plugin", "expirationTimestamp": "2099-01-01T00:00:00Z"}
-    said = json.dumps({"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": status})
+    said = json.dumps(
+        {
+            "apiVersion": "client.authentication.k8s.io/v1",
+            "kind": "ExecCredential",
+            "status": status,
+        }
+    )
     plugin.write_text(f"#!/bin/sh\necho '{said}'\n")
     plugin.chmod(plugin.stat().st_mode | stat.S_IXUSR)
-    user = {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": str(plugin), "interactiveMode": "Never"}}
+    user = {
+        "exec": {
+            "apiVersion": "client.authentication.k8s.io/v1",
+            "command": str(plugin),
+            "interactiveMode": "Never",
+        }
+    }
     credentials = FromKubeconfig(str(a_kubeconfig(tmp_path / "config", dict(user))))
     assert await credentials.authorization() == "Bearer from-plugin"
 
@@ -144,6 +186,9 @@ async def test_the_client_sends_what_the_credential_says_now(tmp_path: Path) -> 
             for text in ("one", "two"):
                 (tmp_path / "token").write_text(text)
                 await client.get("/api/v1/namespaces", query={"limit": "5"})
-        assert [each.headers["Authorization"] for each in api.requests] == ["Bearer one", "Bearer two"]
+        assert [each.headers["Authorization"] for each in api.requests] == [
+            "Bearer one",
+            "Bearer two",
+        ]
         assert api.requests[0].headers["User-Agent"] == "boundtoken/test"
     await asyncio.sleep(0)

@@ -1,4 +1,6 @@
-"""The picture: a fold over events, one live GET for all who ask, and nothing that blocks or grows."""
+"""The picture: a fold over events, one live GET for all who ask, and nothing that blocks or
+grows.
+"""
 
 import asyncio
 from collections.abc import Mapping
@@ -73,7 +75,10 @@ async def test_a_client_that_gives_up_does_not_take_the_others_answer_with_it() 
         api.namespaces = [a_namespace("new")]
         api.gate.clear()
         picture = Namespaces(ClusterLayer(), fetch_from(client, lambda *_: None))
-        first, second = asyncio.create_task(picture.find("new")), asyncio.create_task(picture.find("new"))
+        first, second = (
+            asyncio.create_task(picture.find("new")),
+            asyncio.create_task(picture.find("new")),
+        )
         while not api.gets:
             await asyncio.sleep(0)
         first.cancel()
@@ -81,7 +86,9 @@ async def test_a_client_that_gives_up_does_not_take_the_others_answer_with_it() 
         assert await second is not None
 
 
-async def test_a_no_is_remembered_for_a_second_and_not_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_no_is_remembered_for_a_second_and_not_longer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     async with api_server() as (api, client):
         picture = Namespaces(ClusterLayer(), fetch_from(client, lambda *_: None))
         assert await picture.find("new") is None
@@ -133,7 +140,10 @@ def test_a_rate_allows_so_many_a_second_and_a_burst() -> None:
 
 async def test_a_flood_of_unknown_namespaces_is_no_flood_for_the_api_server() -> None:
     async with api_server() as (api, client):
-        picture, before = Namespaces(ClusterLayer(), fetch_from(client, lambda *_: None)), over_rate()
+        picture, before = (
+            Namespaces(ClusterLayer(), fetch_from(client, lambda *_: None)),
+            over_rate(),
+        )
         begun = asyncio.get_running_loop().time()
         for number in range(2000):
             assert await picture.find(f"n{number}") is None
@@ -157,7 +167,11 @@ async def test_an_api_server_that_hangs_holds_a_bounded_number_of_lookups() -> N
         await asyncio.sleep(0)
     gate.set()
     found = await asyncio.gather(*waiting)
-    assert len(asked) == len([each for each in found if each is not None]) == namespaces.MAX_LOOKUPS_IN_FLIGHT
+    assert (
+        len(asked)
+        == len([each for each in found if each is not None])
+        == namespaces.MAX_LOOKUPS_IN_FLIGHT
+    )
 
 
 async def test_answers_are_remembered_and_the_oldest_goes_first() -> None:

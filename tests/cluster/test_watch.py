@@ -1,4 +1,6 @@
-"""List and watch against a server with bad manners: pages, bookmarks, 410, silence, closed connections, huge lines."""
+"""List and watch against a server with bad manners: pages, bookmarks, 410, silence, closed
+connections, huge lines.
+"""
 
 import asyncio
 import contextlib
@@ -16,7 +18,10 @@ from webhook.cluster.client import ApiClient
 from webhook.cluster.watch import Alive, Changed, Deleted, Listed, Lost
 from webhook.errors import ApiError, TooLarge
 
-GONE = {"type": "ERROR", "object": {"kind": "Status", "code": 410, "message": "too old resource version"}}
+GONE = {
+    "type": "ERROR",
+    "object": {"kind": "Status", "code": 410, "message": "too old resource version"},
+}
 
 
 @asynccontextmanager
@@ -48,7 +53,11 @@ async def test_events_follow_the_list_and_bookmarks_move_the_version() -> None:
     async with api_server() as (api, client), streaming(client) as events:
         bookmark = an_event("BOOKMARK", {"metadata": {"resourceVersion": "250"}})
         api.watches = [
-            [an_event("ADDED", a_namespace("a", 201)), an_event("MODIFIED", a_namespace("a", 202, inject="enabled")), bookmark],
+            [
+                an_event("ADDED", a_namespace("a", 201)),
+                an_event("MODIFIED", a_namespace("a", 202, inject="enabled")),
+                bookmark,
+            ],
             [an_event("DELETED", a_namespace("a", 300)), an_event("NOVEL", a_namespace("b", 301))],
         ]
         seen = await taken(events, 5)
@@ -92,7 +101,10 @@ async def test_a_server_that_refuses_is_asked_again() -> None:
 
 async def test_a_closed_connection_goes_on_where_it_was() -> None:
     async with api_server() as (api, client), streaming(client) as events:
-        api.watches = [[an_event("ADDED", a_namespace("a", 201))], [an_event("ADDED", a_namespace("b", 202))]]
+        api.watches = [
+            [an_event("ADDED", a_namespace("a", 201))],
+            [an_event("ADDED", a_namespace("b", 202))],
+        ]
         await taken(events, 3)
         assert len(api.lists) == 1
         assert [each.query["resourceVersion"] for each in api.watched] == ["100", "201"]
@@ -111,13 +123,19 @@ async def test_an_object_with_256_kib_of_annotations_is_one_line() -> None:
         big["metadata"]["annotations"]["notes"] = "x" * (256 << 10)
         api.watches = [[an_event("ADDED", big), an_event("ADDED", a_namespace("b", 202))]]
         seen = await taken(events, 3)
-        assert seen[1:] == [Changed(("a", {"boundtoken.dev/inject": "enabled"})), Changed(("b", {}))]
+        assert seen[1:] == [
+            Changed(("a", {"boundtoken.dev/inject": "enabled"})),
+            Changed(("b", {})),
+        ]
 
 
 NONSENSE = [
     pytest.param(b"{oops", id="no JSON"),
     pytest.param(b"<html>bad gateway</html>", id="HTML"),
-    pytest.param(b'{"type": "ADDED", "metadata": "\xff\xfe", "object": {"metadata": {"name": "\xff"}}}', id="no UTF-8"),
+    pytest.param(
+        b'{"type": "ADDED", "metadata": "\xff\xfe", "object": {"metadata": {"name": "\xff"}}}',
+        id="no UTF-8",
+    ),
     pytest.param(b'{"type": ' + b"[" * 100_000, id="nested without end"),
     pytest.param(b"{}", id="a field is missing"),
     pytest.param(b'{"type": 1, "metadata": 1, "object": 1}', id="another type"),
@@ -155,7 +173,9 @@ async def test_a_list_without_an_end_is_given_up(monkeypatch: pytest.MonkeyPatch
 async def test_a_long_page_does_not_stop_the_loop() -> None:
     """30 objects of 240 KB that are all keys: 0.2 s in one go."""
     keys = {f"é{number}": "" for number in range(20_000)}
-    body = json.dumps({"metadata": {}, "items": [{"metadata": {"annotations": keys}}] * 30}, ensure_ascii=False).encode()
+    body = json.dumps(
+        {"metadata": {}, "items": [{"metadata": {"annotations": keys}}] * 30}, ensure_ascii=False
+    ).encode()
     page = watch.PAGES.decode(body)
     passed = 0
 
@@ -178,7 +198,9 @@ async def test_a_version_that_stays_too_old_is_asked_for_with_longer_and_longer_
             async with asyncio.timeout(1.5):
                 async for _ in events:
                     pass
-        assert 3 <= len(api.watched) <= 7  # 0.1, 0.1, 0.2, 0.4, 0.8 seconds between, each at least half
+        assert (
+            3 <= len(api.watched) <= 7
+        )  # 0.1, 0.1, 0.2, 0.4, 0.8 seconds between, each at least half
 
 
 async def test_a_watch_that_is_there_again_is_told_before_its_next_event() -> None:
@@ -198,9 +220,12 @@ async def test_what_the_api_server_asks_to_wait_is_waited() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "waited"), [("", 0), ("2", 2), ("86400", 30), ("9" * 400, 30), ("-1", 0), ("soon", 0), ("²", 0)]
+    ("said", "waited"),
+    [("", 0), ("2", 2), ("86400", 30), ("9" * 400, 30), ("-1", 0), ("soon", 0), ("²", 0)],
 )
-async def test_what_it_asks_is_a_number_of_seconds_and_not_for_ever(said: str, waited: float) -> None:
+async def test_what_it_asks_is_a_number_of_seconds_and_not_for_ever(
+    said: str, waited: float
+) -> None:
     async with api_server() as (api, client):
         api.refusals, api.retry_after = [503], said
         with pytest.raises(ApiError) as caught:
@@ -260,7 +285,9 @@ async def test_a_watch_that_is_refused_again_and_again_lists_anew() -> None:
         assert seen[-1].reason == "error"
 
 
-async def test_an_api_server_that_goes_away_comes_back_into_the_stream(unused_tcp_port: int) -> None:
+async def test_an_api_server_that_goes_away_comes_back_into_the_stream(
+    unused_tcp_port: int,
+) -> None:
     async with api_server() as (api, client), streaming(client) as events:
         real, api.server = api.server, f"http://127.0.0.1:{unused_tcp_port}"
         (lost,) = await taken(events, 1)

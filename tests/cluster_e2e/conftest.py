@@ -1,4 +1,6 @@
-"""What the tests on the real API server share: namespaces, pods and the tokens that a node gets for them."""
+"""What the tests on the real API server share: namespaces, pods and the tokens that a node gets for
+them.
+"""
 
 import base64
 import contextlib
@@ -33,12 +35,18 @@ class Cluster:
         self.plane = plane
         self.kubelet = kubelet
 
-    def namespace(self, *, wait: bool = True, labels: dict[str, str] | None = None, **annotations: str) -> str:
-        """A fresh namespace with these annotations (short names, `_` for `-`), with its default service account."""
+    def namespace(
+        self, *, wait: bool = True, labels: dict[str, str] | None = None, **annotations: str
+    ) -> str:
+        """A fresh namespace with these annotations (short names, `_` for `-`), with its default
+        service account.
+        """
         name = f"t{next(_NUMBERS)}"
         given = {names.DOMAIN + key.replace("_", "-"): value for key, value in annotations.items()}
         self.plane.call(
-            "POST", "/api/v1/namespaces", {"metadata": {"name": name, "annotations": given, "labels": labels or {}}}
+            "POST",
+            "/api/v1/namespaces",
+            {"metadata": {"name": name, "annotations": given, "labels": labels or {}}},
         )
         if wait:
             path = f"/api/v1/namespaces/{name}/serviceaccounts?fieldSelector=metadata.name=default"
@@ -48,11 +56,15 @@ class Cluster:
     def annotate(self, namespace: str, **annotations: str | None) -> None:
         given = {names.DOMAIN + key.replace("_", "-"): value for key, value in annotations.items()}
         body = {"metadata": {"annotations": given}}
-        self.plane.call("PATCH", f"/api/v1/namespaces/{namespace}", body, kind="application/merge-patch+json")
+        self.plane.call(
+            "PATCH", f"/api/v1/namespaces/{namespace}", body, kind="application/merge-patch+json"
+        )
 
     def create(self, namespace: str, pod: Json, *, query: str = "") -> tuple[Json, list[str]]:
         """The pod as the API server keeps it, and the warnings that its author sees."""
-        return self.plane.call_with_warnings("POST", f"/api/v1/namespaces/{namespace}/pods{query}", pod)
+        return self.plane.call_with_warnings(
+            "POST", f"/api/v1/namespaces/{namespace}/pods{query}", pod
+        )
 
     def run(self, namespace: str, pod: Json | None = None) -> Json:
         """A pod, created and bound to the node."""
@@ -69,10 +81,18 @@ class Cluster:
         path = f"/api/v1/namespaces/{pod['metadata']['namespace']}/pods/{pod['metadata']['name']}"
         self.plane.call("DELETE", path, {"gracePeriodSeconds": 0})
 
-    def deployment(self, namespace: str, *, annotations: dict[str, str] | None = None, **spec: Any) -> Json:
+    def deployment(
+        self, namespace: str, *, annotations: dict[str, str] | None = None, **spec: Any
+    ) -> Json:
         """A Deployment of one replica, and the pod that the controllers made of it."""
-        self.plane.call("POST", f"/apis/apps/v1/namespaces/{namespace}/deployments", a_deployment(annotations, **spec))
-        (pod,) = wait_for(lambda: self.plane.call("GET", f"/api/v1/namespaces/{namespace}/pods")["items"])
+        self.plane.call(
+            "POST",
+            f"/apis/apps/v1/namespaces/{namespace}/deployments",
+            a_deployment(annotations, **spec),
+        )
+        (pod,) = wait_for(
+            lambda: self.plane.call("GET", f"/api/v1/namespaces/{namespace}/pods")["items"]
+        )
         return dict(pod)
 
     def tokens(self, pod: Json) -> dict[str, str]:
@@ -86,7 +106,9 @@ class Cluster:
             if "serviceAccountToken" in source
         }
 
-    def denial(self, namespace: str, pod: Json, *, user: str = "admin", query: str = "?dryRun=All") -> str:
+    def denial(
+        self, namespace: str, pod: Json, *, user: str = "admin", query: str = "?dryRun=All"
+    ) -> str:
         """Why the API server's policy refuses to create the pod; empty where it is created.
 
         Raises: Refused, where something else refuses it
@@ -103,13 +125,21 @@ class Cluster:
         return {key: value for key, value in held.items() if key.startswith(names.DOMAIN)}
 
     def configure(self, configuration: dict[str, Any] | str) -> None:
-        """Give the replicas this configuration, and wait until they have it and the bindings say it."""
+        """Give the replicas this configuration, and wait until they have it and the bindings say
+        it.
+        """
         text = configuration if isinstance(configuration, str) else yaml.safe_dump(configuration)
         if self.plane.call("GET", CONFIGMAP)["data"]["config.yaml"] == text:
             return
         before = {pod.name: pod.log.count("configuration applied") for pod in self.kubelet.pods}
         self.plane.call("PATCH", CONFIGMAP, {"data": {"config.yaml": text}}, kind=MERGE)
-        wait_for(lambda: all(pod.log.count("configuration applied") > before[pod.name] for pod in self.kubelet.pods), 20)
+        wait_for(
+            lambda: all(
+                pod.log.count("configuration applied") > before[pod.name]
+                for pod in self.kubelet.pods
+            ),
+            20,
+        )
         parsed = cluster_configuration.parse(text, api_audiences=(ISSUER,)).layer
         wanted = bindings.annotations(parsed)
         wait_for(lambda: all(self.settings(name) == wanted for name in names.POLICY_BINDINGS), 20)
@@ -120,7 +150,10 @@ class Cluster:
         for line in self.plane.audit_log.read_text().splitlines():
             if f'"namespace":"{namespace}"' in line and '"verb":"create"' in line:
                 event = json.loads(line)
-                if event["objectRef"]["resource"] == resource and event["stage"] == "ResponseComplete":
+                if (
+                    event["objectRef"]["resource"] == resource
+                    and event["stage"] == "ResponseComplete"
+                ):
                     found.append(event.get("annotations") or {})
         return found
 
@@ -131,7 +164,9 @@ def denied_by(problem: Refused, policy: str = names.POD_POLICY) -> str:
     Raises: the problem, where it was not that policy
     """
     said = str(problem.status.get("message"))
-    before, found, message = said.partition(f"ValidatingAdmissionPolicy '{policy}' with binding '{policy}' denied request: ")
+    before, found, message = said.partition(
+        f"ValidatingAdmissionPolicy '{policy}' with binding '{policy}' denied request: "
+    )
     if not found or (problem.code, problem.status.get("reason")) != (403, "Forbidden"):
         raise problem
     assert "forbidden: " in before
@@ -140,12 +175,19 @@ def denied_by(problem: Refused, policy: str = names.POD_POLICY) -> str:
 
 def with_tokens(*tokens: Json, name: str = "web", **spec: Any) -> Json:
     """A pod that automounts nothing, with these token sources in one volume."""
-    sources = [{"serviceAccountToken": {"path": f"t{number}", **token}} for number, token in enumerate(tokens)]
+    sources = [
+        {"serviceAccountToken": {"path": f"t{number}", **token}}
+        for number, token in enumerate(tokens)
+    ]
     volumes = [{"name": "t", "projected": {"sources": sources}}]
-    return a_bare_pod(name=name, **{"automountServiceAccountToken": False, "volumes": volumes, **spec})
+    return a_bare_pod(
+        name=name, **{"automountServiceAccountToken": False, "volumes": volumes, **spec}
+    )
 
 
-def a_bare_pod(*containers: Json, name: str = "web", annotations: dict[str, str] | None = None, **spec: Any) -> Json:
+def a_bare_pod(
+    *containers: Json, name: str = "web", annotations: dict[str, str] | None = None, **spec: Any
+) -> Json:
     return {
         "metadata": {"name": name, "annotations": annotations or {}},
         "spec": {"containers": list(containers) or [a_container()], **spec},

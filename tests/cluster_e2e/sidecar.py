@@ -1,4 +1,6 @@
-"""Another mutating webhook, as meshes have them: it adds something of its own to every pod of one namespace."""
+"""Another mutating webhook, as meshes have them: it adds something of its own to every pod of one
+namespace.
+"""
 
 import base64
 import contextlib
@@ -33,7 +35,12 @@ def a_year(pod: Json) -> list[Json]:
     volumes = pod["spec"].get("volumes") or []
     if any(each["name"] == "late" for each in volumes):
         return []
-    volume = {"name": "late", "projected": {"sources": [{"serviceAccountToken": {"path": "t", "expirationSeconds": 3607}}]}}
+    volume = {
+        "name": "late",
+        "projected": {
+            "sources": [{"serviceAccountToken": {"path": "t", "expirationSeconds": 3607}}]
+        },
+    }
     return [{"op": "add", "path": "/spec/volumes", "value": [*volumes, volume]}]
 
 
@@ -45,8 +52,13 @@ class _Handler(BaseHTTPRequestHandler):
         request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["request"]
         response = {"uid": request["uid"], "allowed": True}
         if patch := type(self).change(request["object"]):
-            response |= {"patchType": "JSONPatch", "patch": base64.b64encode(json.dumps(patch).encode()).decode()}
-        body = json.dumps({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response}).encode()
+            response |= {
+                "patchType": "JSONPatch",
+                "patch": base64.b64encode(json.dumps(patch).encode()).decode(),
+            }
+        body = json.dumps(
+            {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response}
+        ).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
@@ -58,8 +70,12 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def other_webhook(plane: ControlPlane, name: str, namespace: str, change: Change = a_sidecar) -> Iterator[None]:
-    """The webhook `name`, which with ours is called in the order of the names, while the block runs."""
+def other_webhook(
+    plane: ControlPlane, name: str, namespace: str, change: Change = a_sidecar
+) -> Iterator[None]:
+    """The webhook `name`, which with ours is called in the order of the names, while the block
+    runs.
+    """
     called = threading.Event()
 
     def noted(pod: Json) -> list[Json]:
@@ -74,10 +90,14 @@ def other_webhook(plane: ControlPlane, name: str, namespace: str, change: Change
         file.write(leaf.certificate + leaf.key)
         file.flush()
         context.load_cert_chain(file.name)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"change": staticmethod(noted)}))
+    server = ThreadingHTTPServer(
+        ("127.0.0.1", 0), type("Handler", (_Handler,), {"change": staticmethod(noted)})
+    )
     server.socket = context.wrap_socket(server.socket, server_side=True)
     server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread = threading.Thread(
+        target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
+    )
     thread.start()
     entry = {
         "name": f"{name}.example.com",
@@ -85,7 +105,14 @@ def other_webhook(plane: ControlPlane, name: str, namespace: str, change: Change
             "url": f"https://127.0.0.1:{server.server_address[1]}/",
             "caBundle": base64.b64encode(root.certificate).decode(),
         },
-        "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"], "operations": ["CREATE"]}],
+        "rules": [
+            {
+                "apiGroups": [""],
+                "apiVersions": ["v1"],
+                "resources": ["pods"],
+                "operations": ["CREATE"],
+            }
+        ],
         "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
         "admissionReviewVersions": ["v1"],
         "sideEffects": "None",

@@ -1,4 +1,5 @@
-"""What one tenant can send to the API server, and does, under dry run: other people's pods are injected meanwhile, and nothing ends.
+"""What one tenant can send to the API server, and does, under dry run: other people's pods are
+injected meanwhile, and nothing ends.
 
 The attacks by who reaches the ports stand in tests/attacks.
 """
@@ -24,7 +25,8 @@ SECONDS = 4.0
 BEFORE = "22635607223dee566e8b157e9d3bab34a141c418"
 """The last commit before anything had a bound."""
 MAX_GROWTH = 20_000
-"""Bytes of the audit log for each pod, at level Metadata: two events and what webhooks and policies annotate."""
+"""Bytes of the audit log for each pod, at level Metadata: two events and what webhooks and policies
+annotate."""
 
 
 def with_annotations(annotations: dict[str, str], containers: int = 1) -> Json:
@@ -36,7 +38,9 @@ def with_annotations(annotations: dict[str, str], containers: int = 1) -> Json:
 def fat() -> Json:
     """1.3 MB for its author, 7.9 MB for us."""
     pod = with_annotations({})
-    pod["spec"]["containers"][0]["env"] = [{"name": f"E{number}", "value": "<" * 120_000} for number in range(11)]
+    pod["spec"]["containers"][0]["env"] = [
+        {"name": f"E{number}", "value": "<" * 120_000} for number in range(11)
+    ]
     return pod
 
 
@@ -48,8 +52,12 @@ ATTACKS: dict[str, Callable[[], Json]] = {
     "4,000 containers and 250 KB of names to skip": lambda: with_annotations(
         {names.SKIP_CONTAINERS: ",".join(map(str, range(50_000)))[:250_000]}, 4_000
     ),
-    "8,000 annotations that are none": lambda: with_annotations({f"{names.DOMAIN}x{number}": "" for number in range(8_000)}),
-    "90,000 annotations that are none": lambda: with_annotations({f"{names.DOMAIN}x{number}": "" for number in range(90_000)}),
+    "8,000 annotations that are none": lambda: with_annotations(
+        {f"{names.DOMAIN}x{number}": "" for number in range(8_000)}
+    ),
+    "90,000 annotations that are none": lambda: with_annotations(
+        {f"{names.DOMAIN}x{number}": "" for number in range(90_000)}
+    ),
     "14,000 containers": lambda: with_annotations({}, 14_000),
     "1.3 MB of environment": fat,
 }
@@ -85,7 +93,9 @@ class Seen:
 
 
 def attacked(cluster: Cluster, attack: str) -> Seen:
-    """Two clients of a tenant send this again and again, and somebody else a pod of a shop after the other."""
+    """Two clients of a tenant send this again and again, and somebody else a pod of a shop after
+    the other.
+    """
     shop, tenant = cluster.namespace(inject="enabled", automount="disabled"), cluster.namespace()
     seen, evil = Seen(), ATTACKS[attack]()
     first = pids = {pod.pid for pod in cluster.kubelet.pods}
@@ -115,7 +125,9 @@ def attacked(cluster: Cluster, attack: str) -> Seen:
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_other_peoples_pods_are_injected_while_a_tenant_attacks(cluster: Cluster, attack: str) -> None:
+def test_other_peoples_pods_are_injected_while_a_tenant_attacks(
+    cluster: Cluster, attack: str
+) -> None:
     seen = attacked(cluster, attack)
     assert seen.harm == 0
     assert seen.honest > 3
@@ -124,9 +136,13 @@ def test_other_peoples_pods_are_injected_while_a_tenant_attacks(cluster: Cluster
 
 @pytest.mark.skipif("BOUNDTOKEN_BEFORE" not in os.environ, reason="`make long` runs it")
 def test_the_same_attacks_did_harm_before(tmp_path: Path) -> None:
-    """Under the Deployment of then, with what the image of now sets for the allocator, which is in favour of then."""
+    """Under the Deployment of then, with what the image of now sets for the allocator, which is in
+    favour of then.
+    """
     code = unpacked(BEFORE, tmp_path / "code")
-    configuration = yaml.safe_load((code / "manifests" / "35-configmap.yaml").read_text())["data"]["config.yaml"]
+    configuration = yaml.safe_load((code / "manifests" / "35-configmap.yaml").read_text())["data"][
+        "config.yaml"
+    ]
     release = overlay(tmp_path / "before", code, code, configuration)
     with ControlPlane() as plane:
         plane.kubectl("apply", "-k", str(release))
@@ -146,21 +162,33 @@ def test_a_pod_of_1_3_mb_is_injected(cluster: Cluster) -> None:
     assert send(cluster, namespace, fat()) == [names.VOLUME]
 
 
-def test_a_pod_whose_annotations_are_too_long_is_refused_by_the_api_server_and_by_nobody_else(cluster: Cluster) -> None:
+def test_a_pod_whose_annotations_are_too_long_is_refused_by_the_api_server_and_by_nobody_else(
+    cluster: Cluster,
+) -> None:
     namespace = cluster.namespace(inject="enabled")
     with pytest.raises(Refused, match="annotations size .* is larger than limit|Too long"):
         cluster.plane.call(
-            "POST", f"{NAMESPACES}/{namespace}/pods?dryRun=All", with_annotations({names.TOKENS: "1a=b," * 280_000})
+            "POST",
+            f"{NAMESPACES}/{namespace}/pods?dryRun=All",
+            with_annotations({names.TOKENS: "1a=b," * 280_000}),
         )
 
 
 @pytest.mark.parametrize("kind", ["imagePullSecrets", "nodeSelectorTerms"])
 def test_empty_objects_do_not_rid_a_pod_of_us(cluster: Cluster, kind: str) -> None:
-    """The API server takes 60,000 of them, and a review that we refuse is a pod that is created without us."""
+    """The API server takes 60,000 of them, and a review that we refuse is a pod that is created
+    without us.
+    """
     crumbs: list[Json] = [{}] * 60_000
     good: Json = {"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "Exists"}]}
-    affinity = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [good, *crumbs]}}}
+    affinity = {
+        "nodeAffinity": {
+            "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [good, *crumbs]}
+        }
+    }
     pod = a_bare_pod()
-    pod["spec"] |= {"imagePullSecrets": crumbs} if kind == "imagePullSecrets" else {"affinity": affinity}
+    pod["spec"] |= (
+        {"imagePullSecrets": crumbs} if kind == "imagePullSecrets" else {"affinity": affinity}
+    )
     namespace = cluster.namespace(inject="enabled", automount="disabled", pod_overrides="denied")
     assert send(cluster, namespace, pod) == [names.VOLUME]

@@ -1,4 +1,6 @@
-"""Certificates on the real API server: its Go verifies every leaf, its RBAC and policies hold us down."""
+"""Certificates on the real API server: its Go verifies every leaf, its RBAC and policies hold us
+down.
+"""
 
 import base64
 import contextlib
@@ -71,28 +73,45 @@ def rotated(cluster: Cluster) -> None:
     assert said.returncode == 0, said.stderr
     assert said.stdout.splitlines()[-1] == "every replica serves a leaf of the new CA"
     signs = held(cluster).current.certificate
-    assert all(authority.signed_by(served_by(pod.ip).encode(), signs) for pod in cluster.kubelet.pods)
+    assert all(
+        authority.signed_by(served_by(pod.ip).encode(), signs) for pod in cluster.kubelet.pods
+    )
 
 
 @pytest.fixture
 def three_replicas(cluster: Cluster) -> Iterator[Cluster]:
     """Three replicas whose leaves live for twelve seconds.
 
-    Why not shorter: they are renewed after eight, a replica's clock may be two behind the API server's, and all share two cores.
+    Why not shorter: they are renewed after eight, a replica's clock may be two behind the API
+    server's, and all share two cores.
     """
     container = cluster.plane.call("GET", DEPLOYMENT)["spec"]["template"]["spec"]["containers"][0]
     lives = [*container["args"], "--ca-life=90d", "--leaf-life=12s"]
     args = [{"op": "replace", "path": "/spec/template/spec/containers/0/args", "value": lives}]
     cluster.plane.call("PATCH", DEPLOYMENT, args, kind="application/json-patch+json")
     scale(cluster, 3)
-    cluster.plane.kubectl("rollout", "status", "-n", "boundtoken-system", "deployment/boundtoken", "--timeout=100s")
+    cluster.plane.kubectl(
+        "rollout", "status", "-n", "boundtoken-system", "deployment/boundtoken", "--timeout=100s"
+    )
     wait_for(lambda: len(cluster.kubelet.pods) == 3, 60)
     try:
         yield cluster
     finally:
-        cluster.plane.call("PATCH", DEPLOYMENT, [{**args[0], "value": container["args"]}], kind="application/json-patch+json")
+        cluster.plane.call(
+            "PATCH",
+            DEPLOYMENT,
+            [{**args[0], "value": container["args"]}],
+            kind="application/json-patch+json",
+        )
         scale(cluster, 2)
-        cluster.plane.kubectl("rollout", "status", "-n", "boundtoken-system", "deployment/boundtoken", "--timeout=100s")
+        cluster.plane.kubectl(
+            "rollout",
+            "status",
+            "-n",
+            "boundtoken-system",
+            "deployment/boundtoken",
+            "--timeout=100s",
+        )
         wait_for(lambda: len(cluster.kubelet.pods) == 2, 60)
 
 
@@ -106,7 +125,9 @@ def served_by(ip: str) -> str:
 
 
 def serves(ip: str) -> bool:
-    """Whether a replica answers with a certificate: one that was just started listens before it has any."""
+    """Whether a replica answers with a certificate: one that was just started listens before it has
+    any.
+    """
     with contextlib.suppress(OSError):
         return bool(served_by(ip))
     return False
@@ -119,10 +140,11 @@ def fingerprint(pem: str) -> str:
 
 @contextmanager
 def new_connections_without_pause(cluster: Cluster) -> Iterator[list[bool]]:
-    """Handshakes with every replica, trusting what is published; for each whether the leaf was verified.
+    """Handshakes with every replica, trusting what is published; for each whether the leaf was
+    verified.
 
-    A replica may use a CA that has been published for SETTLE: a handshake that takes longer than that after we looked what is
-    published says nothing.
+    A replica may use a CA that has been published for SETTLE: a handshake that takes longer than
+    that after we looked what is published says nothing.
     """
     results: list[bool] = []
     stop = threading.Event()
@@ -133,11 +155,16 @@ def new_connections_without_pause(cluster: Cluster) -> Iterator[list[bool]]:
                 looked = time.monotonic()
                 trust = ssl.create_default_context(cadata=b"".join(published(cluster)).decode())
                 try:
-                    with socket.create_connection((pod.ip, 10250), 5) as plain, trust.wrap_socket(plain, server_hostname=HOST):
+                    with (
+                        socket.create_connection((pod.ip, 10250), 5) as plain,
+                        trust.wrap_socket(plain, server_hostname=HOST),
+                    ):
                         results.append(True)
                 except OSError as problem:
                     took = time.monotonic() - looked
-                    print(f"handshake with {pod.name} failed {took:.2f} s after we looked: {problem!r}")
+                    print(
+                        f"handshake with {pod.name} failed {took:.2f} s after we looked: {problem!r}"
+                    )
                     if took < SETTLE.total_seconds():
                         results.append(False)
 
@@ -152,7 +179,10 @@ def test_sixty_leaves_and_ten_hand_overs_fail_no_call(three_replicas: Cluster) -
     cluster = three_replicas
     namespace = cluster.namespace(inject="enabled", automount="disabled")
     authorities, before = {held(cluster).current}, swaps(cluster)
-    with pods_without_pause(cluster, namespace) as results, new_connections_without_pause(cluster) as handshakes:
+    with (
+        pods_without_pause(cluster, namespace) as results,
+        new_connections_without_pause(cluster) as handshakes,
+    ):
         for _ in range(10):
             rotated(cluster)
             authorities.add(held(cluster).current)
@@ -163,7 +193,9 @@ def test_sixty_leaves_and_ten_hand_overs_fail_no_call(three_replicas: Cluster) -
     assert (results.count(False), handshakes.count(False)) == (0, 0)
 
 
-def test_replicas_killed_at_every_step_of_a_hand_over_end_in_one_state(three_replicas: Cluster) -> None:
+def test_replicas_killed_at_every_step_of_a_hand_over_end_in_one_state(
+    three_replicas: Cluster,
+) -> None:
     cluster = three_replicas
     namespace = cluster.namespace(inject="enabled", automount="disabled")
     authorities = {held(cluster).current}
@@ -176,11 +208,16 @@ def test_replicas_killed_at_every_step_of_a_hand_over_end_in_one_state(three_rep
         authorities.add(held(cluster).current)
     wait_for(lambda: all(serves(pod.ip) for pod in cluster.kubelet.pods), 30)
     wait_for(lambda: cluster.kubelet.proxy.ready("boundtoken") == 3, 30)
-    with pods_without_pause(cluster, namespace) as results, new_connections_without_pause(cluster) as handshakes:
+    with (
+        pods_without_pause(cluster, namespace) as results,
+        new_connections_without_pause(cluster) as handshakes,
+    ):
         time.sleep(3)
     assert len(authorities) == 10
     current = authority.read_certificate(held(cluster).current.certificate)
-    assert 89 <= (current.not_valid_after_utc - current.not_valid_before_utc).days <= 91  # as the Deployment tells the replicas
+    assert (
+        89 <= (current.not_valid_after_utc - current.not_valid_before_utc).days <= 91
+    )  # as the Deployment tells the replicas
     assert (results.count(False), handshakes.count(False)) == (0, 0)
 
 
@@ -197,7 +234,9 @@ def test_a_machine_that_was_suspended_serves_a_fresh_leaf_at_once(three_replicas
 
 
 async def test_clock_jumps_of_a_year_forwards_and_a_day_backwards(plane: ControlPlane) -> None:
-    """Time is an argument: the rotation of one replica, on a Secret and a configuration of its own."""
+    """Time is an argument: the rotation of one replica, on a Secret and a configuration of its
+    own.
+    """
     namespace = "clocks"
     plane.call("POST", "/api/v1/namespaces", {"metadata": {"name": namespace}})
     service = {"namespace": namespace, "name": "boundtoken", "path": "/mutate"}
@@ -208,7 +247,11 @@ async def test_clock_jumps_of_a_year_forwards_and_a_day_backwards(plane: Control
         "sideEffects": "None",
         "namespaceSelector": {"matchLabels": {"no-namespace": "has-this"}},
     }
-    plane.call("POST", CONFIGURATION.rpartition("/")[0], {"metadata": {"name": namespace}, "webhooks": [entry]})
+    plane.call(
+        "POST",
+        CONFIGURATION.rpartition("/")[0],
+        {"metadata": {"name": namespace}, "webhooks": [entry]},
+    )
     leaves: list[KeyPair] = []
     async with ApiClient(FromKubeconfig(str(plane.kubeconfig()), None), "test") as client:
         store = Store(client, namespace, (namespace,))
@@ -221,7 +264,10 @@ async def test_clock_jumps_of_a_year_forwards_and_a_day_backwards(plane: Control
             (trust,) = await store.trust()
             (pem,) = trust.entries.values()
             assert lifecycle.is_valid(leaves[-1], NOW + jump), jump
-            assert any(authority.signed_by(leaves[-1].certificate, authority.pem(root)) for root in bundle.certificates(pem))
+            assert any(
+                authority.signed_by(leaves[-1].certificate, authority.pem(root))
+                for root in bundle.certificates(pem)
+            )
 
 
 def test_the_api_server_away_in_the_middle_of_a_hand_over(cluster: Cluster) -> None:
@@ -235,7 +281,9 @@ def test_the_api_server_away_in_the_middle_of_a_hand_over(cluster: Cluster) -> N
 
 
 def test_from_nothing_to_the_first_call_within_five_seconds(cluster: Cluster) -> None:
-    """At best of three: the machine is shared with an API server, and a start alone takes from 0.3 to 0.7 s on it."""
+    """At best of three: the machine is shared with an API server, and a start alone takes from 0.3
+    to 0.7 s on it.
+    """
     namespace = cluster.namespace(inject="enabled", automount="disabled")
     took: list[float] = []
     try:
@@ -247,7 +295,9 @@ def test_from_nothing_to_the_first_call_within_five_seconds(cluster: Cluster) ->
 
 
 def from_nothing(cluster: Cluster, namespace: str) -> float:
-    """Seconds from the start of the only replica to its first call, with no CA anywhere; infinite where none came in 30 s."""
+    """Seconds from the start of the only replica to its first call, with no CA anywhere; infinite
+    where none came in 30 s.
+    """
     scale(cluster, 0)
     cluster.plane.call("DELETE", SECRET)
     patch_entries(cluster, lambda entry: entry["clientConfig"].pop("caBundle"))
@@ -257,13 +307,19 @@ def from_nothing(cluster: Cluster, namespace: str) -> float:
         wait_for(lambda: injected(cluster, namespace), 30)
     except TimeoutError:
         (pod,) = cluster.kubelet.pods
-        print(f"no call in 30 s: the pod is ready: {pod.ready}, endpoints: {cluster.kubelet.proxy.ready('boundtoken')}")
+        print(
+            f"no call in 30 s: the pod is ready: {pod.ready}, endpoints: {cluster.kubelet.proxy.ready('boundtoken')}"
+        )
         return math.inf
     return time.monotonic() - cluster.kubelet.pods[0].started
 
 
-@pytest.mark.parametrize("ca_bundle", [None, base64.b64encode(b"x").decode()], ids=["emptied", "garbage"])
-def test_a_spoilt_ca_bundle_is_repaired_within_seconds(cluster: Cluster, ca_bundle: str | None) -> None:
+@pytest.mark.parametrize(
+    "ca_bundle", [None, base64.b64encode(b"x").decode()], ids=["emptied", "garbage"]
+)
+def test_a_spoilt_ca_bundle_is_repaired_within_seconds(
+    cluster: Cluster, ca_bundle: str | None
+) -> None:
     namespace = cluster.namespace(inject="enabled", automount="disabled")
     if ca_bundle is None:
         patch_entries(cluster, lambda entry: entry["clientConfig"].pop("caBundle"))
@@ -285,12 +341,16 @@ def test_a_configuration_deleted_and_made_again_is_trusted_within_seconds(cluste
 def test_applying_on_the_server_again_is_no_conflict_and_keeps_the_bundle(cluster: Cluster) -> None:
     before = published(cluster)
     for _ in range(2):
-        said = cluster.plane.run_kubectl("apply", "--server-side", "--force-conflicts", "-k", str(ROOT / "manifests"))
+        said = cluster.plane.run_kubectl(
+            "apply", "--server-side", "--force-conflicts", "-k", str(ROOT / "manifests")
+        )
         assert said.returncode == 0
     again = cluster.plane.run_kubectl("apply", "--server-side", "-k", str(ROOT / "manifests"))
     assert (again.returncode, "conflict" in again.stderr) == (0, False)
     assert published(cluster) == before
-    cluster.plane.kubectl("apply", "-k", str(ROOT / "manifests"))  # so that other tests find it as it was
+    cluster.plane.kubectl(
+        "apply", "-k", str(ROOT / "manifests")
+    )  # so that other tests find it as it was
 
 
 @pytest.mark.parametrize(
@@ -299,7 +359,9 @@ def test_applying_on_the_server_again_is_no_conflict_and_keeps_the_bundle(cluste
         pytest.param(None, id="deleted"),
         pytest.param({"data": None}, id="emptied"),
         pytest.param({"data": {"ca.crt": "Zm9v", "ca.key": "YmFy"}}, id="garbage"),
-        pytest.param({"data": {"ca.key": bundle.to_data(Bundle(OTHERS))["ca.key"]}}, id="a key of another"),
+        pytest.param(
+            {"data": {"ca.key": bundle.to_data(Bundle(OTHERS))["ca.key"]}}, id="a key of another"
+        ),
         pytest.param({"data": bundle.to_data(Bundle(OTHERS))}, id="somebody else's CA"),
     ],
 )
@@ -326,13 +388,25 @@ def test_an_expired_ca_is_replaced_and_no_call_fails(cluster: Cluster) -> None:
     assert results.count(False) == 0
 
 
-def test_the_service_account_touches_no_other_secret_and_no_other_configuration(cluster: Cluster) -> None:
+def test_the_service_account_touches_no_other_secret_and_no_other_configuration(
+    cluster: Cluster,
+) -> None:
     token = (cluster.kubelet.pods[0].folder / "token" / "token").read_text()
     account = "system:serviceaccount:boundtoken-system:boundtoken"
-    for name, kind in (("other", "Opaque"), ("boundtoken-ca", "kubernetes.io/service-account-token")):
-        secret: Json = {"metadata": {"name": name, "annotations": {"kubernetes.io/service-account.name": "boundtoken"}}}
+    for name, kind in (
+        ("other", "Opaque"),
+        ("boundtoken-ca", "kubernetes.io/service-account-token"),
+    ):
+        secret: Json = {
+            "metadata": {
+                "name": name,
+                "annotations": {"kubernetes.io/service-account.name": "boundtoken"},
+            }
+        }
         with pytest.raises(Exception, match="boundtoken creates the Secret boundtoken-ca"):
-            cluster.plane.call("POST", f"{SECRETS}?dryRun=All", {**secret, "type": kind}, token=token)
+            cluster.plane.call(
+                "POST", f"{SECRETS}?dryRun=All", {**secret, "type": kind}, token=token
+            )
     for verb, path in (
         ("GET", f"{SECRETS}/other"),
         ("GET", SECRETS),
@@ -351,7 +425,10 @@ def test_openssl_verifies_the_leaf_with_what_is_published(cluster: Cluster) -> N
     file.write_bytes(trusted)
     pod = cluster.kubelet.pods[0]
     trust = ssl.create_default_context(cafile=str(file))
-    with socket.create_connection((pod.ip, 10250), 5) as plain, trust.wrap_socket(plain, server_hostname=HOST) as tls:
+    with (
+        socket.create_connection((pod.ip, 10250), 5) as plain,
+        trust.wrap_socket(plain, server_hostname=HOST) as tls,
+    ):
         leaf = ssl.DER_cert_to_PEM_cert(tls.getpeercert(binary_form=True) or b"")
     said = subprocess.run(
         ["openssl", "verify", "-CAfile", str(file), "-purpose", "sslserver", "-verify_hostname", HOST],
@@ -373,7 +450,9 @@ def test_show_tells_what_is_where(cluster: Cluster) -> None:
     assert "mutatingwebhookconfiguration/boundtoken  caBundle matches" in text
     assert all(f"pod/{name}\n  leaf {leaf}  trusted" in text for name, leaf in served.items())
     assert "PRIVATE" not in said.stdout + text
-    assert boundtoken("certs", "show", "--namespace", "default", kubeconfig=kubeconfig).returncode == 1
+    assert (
+        boundtoken("certs", "show", "--namespace", "default", kubeconfig=kubeconfig).returncode == 1
+    )
     scale(cluster, 0)
     try:
         said = boundtoken("certs", "show", kubeconfig=kubeconfig)
@@ -384,7 +463,9 @@ def test_show_tells_what_is_where(cluster: Cluster) -> None:
 
 def test_rotate_as_a_dry_run_keeps_nothing(cluster: Cluster) -> None:
     before = cluster.plane.call("GET", SECRET)["data"]
-    said = boundtoken("certs", "rotate", "--wait", "--dry-run", kubeconfig=cluster.plane.kubeconfig())
+    said = boundtoken(
+        "certs", "rotate", "--wait", "--dry-run", kubeconfig=cluster.plane.kubeconfig()
+    )
     assert said.stdout == "secret/boundtoken-ca got a next CA (dry run)\n"
     assert cluster.plane.call("GET", SECRET)["data"] == before
 

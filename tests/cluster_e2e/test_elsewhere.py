@@ -1,4 +1,6 @@
-"""Installed under another namespace, by an overlay's `namespace:` alone; and with the optional parts."""
+"""Installed under another namespace, by an overlay's `namespace:` alone; and with the optional
+parts.
+"""
 
 import re
 import shutil
@@ -22,10 +24,16 @@ VIOLATING = with_tokens({"expirationSeconds": 3607})
 
 
 @contextmanager
-def installed(cluster: Cluster, folder: Path, namespace: str, optional: str = "") -> Iterator[Kubelet]:
-    """Boundtoken in a namespace of another name while the block runs; what was there before is there again afterwards."""
+def installed(
+    cluster: Cluster, folder: Path, namespace: str, optional: str = ""
+) -> Iterator[Kubelet]:
+    """Boundtoken in a namespace of another name while the block runs; what was there before is
+    there again afterwards.
+    """
     shutil.copytree(ROOT / "manifests", folder / "manifests")
-    (folder / "kustomization.yaml").write_text(f"namespace: {namespace}\nresources: [manifests]\n{optional}")
+    (folder / "kustomization.yaml").write_text(
+        f"namespace: {namespace}\nresources: [manifests]\n{optional}"
+    )
     plane = cluster.plane
     plane.kubectl("apply", "-k", str(folder))
     try:
@@ -35,18 +43,34 @@ def installed(cluster: Cluster, folder: Path, namespace: str, optional: str = ""
     finally:
         plane.kubectl("apply", "-k", str(ROOT / "manifests"))
         plane.kubectl("delete", "namespace", namespace, "--wait=false")
-        plane.kubectl("delete", "clusterrole,clusterrolebinding", "boundtoken-legacy-tokens", "--ignore-not-found")
+        plane.kubectl(
+            "delete",
+            "clusterrole,clusterrolebinding",
+            "boundtoken-legacy-tokens",
+            "--ignore-not-found",
+        )
         plane.kubectl("rollout", "restart", "-n", "boundtoken-system", "deployment/boundtoken")
-        plane.kubectl("rollout", "status", "-n", "boundtoken-system", "deployment/boundtoken", "--timeout=100s")
+        plane.kubectl(
+            "rollout",
+            "status",
+            "-n",
+            "boundtoken-system",
+            "deployment/boundtoken",
+            "--timeout=100s",
+        )
         wait_for(lambda: len(cluster.kubelet.pods) == 2, 60)
         probe = cluster.namespace(inject="enabled", automount="disabled")
         wait_for(lambda: injected(cluster, probe), 60)
         wait_for(lambda: "boundtoken-system" in cluster.settings()[names.EXCLUDED_NAMESPACES], 20)
 
 
-def test_the_overlay_of_the_readme_renders_with_its_image_flag_and_configuration(plane: ControlPlane, tmp_path: Path) -> None:
+def test_the_overlay_of_the_readme_renders_with_its_image_flag_and_configuration(
+    plane: ControlPlane, tmp_path: Path
+) -> None:
     overlay, settings = re.findall(
-        r"^```yaml\n(# \w+\.yaml.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL
+        r"^```yaml\n(# \w+\.yaml.*?)^```",
+        (ROOT / "README.md").read_text(),
+        re.MULTILINE | re.DOTALL,
     )
     shutil.copytree(ROOT / "manifests", tmp_path / "boundtoken/manifests")
     (tmp_path / "config.yaml").write_text(settings)
@@ -55,7 +79,10 @@ def test_the_overlay_of_the_readme_renders_with_its_image_flag_and_configuration
             "# components:", "components:"
         )
         (tmp_path / "kustomization.yaml").write_text(text)
-        made = {each["kind"]: each for each in yaml.safe_load_all(plane.kubectl("kustomize", str(tmp_path)))}
+        made = {
+            each["kind"]: each
+            for each in yaml.safe_load_all(plane.kubectl("kustomize", str(tmp_path)))
+        }
         container = made["Deployment"]["spec"]["template"]["spec"]["containers"][0]
         assert container["image"] == "registry.example.com/boundtoken:0.1.0"
         assert {"--legacy-tokens=on", "--log-level=warning"} <= set(container["args"])
@@ -79,25 +106,48 @@ def test_another_namespace_needs_one_line_in_an_overlay(cluster: Cluster, tmp_pa
         wait_for(lambda: injected(cluster, namespace), 30)
         wait_for(lambda: any('"reason":"injected"' in pod.log for pod in kubelet.pods))
         wait_for(lambda: cluster.denial(namespace, VIOLATING), 15)
-        assert wait_for(lambda: "elsewhere" in cluster.settings()[names.EXCLUDED_NAMESPACES].split(), 20)
+        assert wait_for(
+            lambda: "elsewhere" in cluster.settings()[names.EXCLUDED_NAMESPACES].split(), 20
+        )
         assert plane.call("GET", f"{NAMESPACES}/elsewhere/secrets/boundtoken-ca")["data"]
         token = account_token(plane, "elsewhere")
-        with pytest.raises(Refused, match="boundtoken creates the Secret boundtoken-ca, of type Opaque, and no other"):
-            plane.call("POST", f"{NAMESPACES}/elsewhere/secrets", {"metadata": {"name": "other"}}, token=token)
+        with pytest.raises(
+            Refused,
+            match="boundtoken creates the Secret boundtoken-ca, of type Opaque, and no other",
+        ):
+            plane.call(
+                "POST",
+                f"{NAMESPACES}/elsewhere/secrets",
+                {"metadata": {"name": "other"}},
+                token=token,
+            )
 
 
-def test_legacy_tokens_can_be_made_to_fail_closed_and_our_own_pods_start_all_the_same(cluster: Cluster, tmp_path: Path) -> None:
+def test_legacy_tokens_can_be_made_to_fail_closed_and_our_own_pods_start_all_the_same(
+    cluster: Cluster, tmp_path: Path
+) -> None:
     plane = cluster.plane
     with installed(cluster, tmp_path, "closed", OPTIONAL) as kubelet:
-        policy = plane.call("GET", "/apis/networking.k8s.io/v1/namespaces/closed/networkpolicies/boundtoken")
-        assert [sorted(rule) for rule in policy["spec"]["ingress"]] == [["from", "ports"], ["ports"]]
+        policy = plane.call(
+            "GET", "/apis/networking.k8s.io/v1/namespaces/closed/networkpolicies/boundtoken"
+        )
+        assert [sorted(rule) for rule in policy["spec"]["ingress"]] == [
+            ["from", "ports"],
+            ["ports"],
+        ]
         namespace = cluster.namespace(enforce="bound")
         secret = {
-            "metadata": {"name": "old", "annotations": {"kubernetes.io/service-account.name": "default"}},
+            "metadata": {
+                "name": "old",
+                "annotations": {"kubernetes.io/service-account.name": "default"},
+            },
             "type": "kubernetes.io/service-account-token",
         }
         plane.call("POST", f"{NAMESPACES}/{namespace}/secrets", secret)
-        pod = a_bare_pod(automountServiceAccountToken=False, volumes=[{"name": "s", "secret": {"secretName": "old"}}])
+        pod = a_bare_pod(
+            automountServiceAccountToken=False,
+            volumes=[{"name": "s", "secret": {"secretName": "old"}}],
+        )
 
         def refused() -> str:
             try:

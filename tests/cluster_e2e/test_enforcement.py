@@ -1,4 +1,6 @@
-"""Enforcement on the real API server: what is denied, what a token of an allowed pod really is, and who is never asked."""
+"""Enforcement on the real API server: what is denied, what a token of an allowed pod really is, and
+who is never asked.
+"""
 
 import json
 from typing import Any
@@ -39,17 +41,24 @@ def test_a_year_long_token_is_denied_and_the_message_says_what_to_do(cluster: Cl
     namespace = cluster.namespace(enforce="bound")
     judges(cluster, namespace)
     said = cluster.denial(namespace, bare(), query="")
-    assert said.startswith(f'namespace "{namespace}" enforces "bound:v1": [token-lifetime] volume "kube-api-access-')
+    assert said.startswith(
+        f'namespace "{namespace}" enforces "bound:v1": [token-lifetime] volume "kube-api-access-'
+    )
     assert said.endswith(
         '": 3607 makes a token valid for one year, not 86400 s; annotate namespace or pod with boundtoken.dev/inject=enabled'
     )
     cure = {"boundtoken.dev/inject": "enabled"}
-    assert cluster.denial(namespace, {**bare(), "metadata": {"name": "web", "annotations": cure}}) == ""
+    assert (
+        cluster.denial(namespace, {**bare(), "metadata": {"name": "web", "annotations": cure}})
+        == ""
+    )
     cluster.create(namespace, bare(automountServiceAccountToken=False))
 
 
 def test_injection_and_enforcement_together(cluster: Cluster) -> None:
-    namespace = cluster.namespace(inject="enabled", automount="disabled", enforce="strict", warn="strict")
+    namespace = cluster.namespace(
+        inject="enabled", automount="disabled", enforce="strict", warn="strict"
+    )
     judges(cluster, namespace)
     _, warnings = cluster.create(namespace, bare())
     assert warnings == []
@@ -63,10 +72,19 @@ def test_warnings_and_audit_annotations_deny_nothing(cluster: Cluster) -> None:
     assert len(warnings) == 2
     events = [json.loads(line) for line in cluster.plane.audit_log.read_text().splitlines()]
     uid_events = [
-        each for each in events if each.get("objectRef", {}).get("namespace") == namespace and each["verb"] == "create"
+        each
+        for each in events
+        if each.get("objectRef", {}).get("namespace") == namespace and each["verb"] == "create"
     ]
-    annotations = [each.get("annotations", {}) for each in uid_events if each["objectRef"]["resource"] == "pods"]
-    assert any(each.get("enforced.boundtoken.dev/violations", "").startswith("bound:v1: [token-") for each in annotations)
+    annotations = [
+        each.get("annotations", {})
+        for each in uid_events
+        if each["objectRef"]["resource"] == "pods"
+    ]
+    assert any(
+        each.get("enforced.boundtoken.dev/violations", "").startswith("bound:v1: [token-")
+        for each in annotations
+    )
     assert made["metadata"]["name"] == "web"
 
 
@@ -76,13 +94,17 @@ def test_a_controllers_pod_is_denied_and_its_event_says_why(cluster: Cluster) ->
     path = f"/apis/apps/v1/namespaces/{namespace}/deployments"
     _, warnings = cluster.plane.call_with_warnings("POST", path, a_deployment())
     (warning,) = warnings
-    assert '"kube-api-access-*" (unless the service account opts out): 3607 makes a token valid for one year' in warning
+    assert (
+        '"kube-api-access-*" (unless the service account opts out): 3607 makes a token valid for one year'
+        in warning
+    )
     assert warning.endswith("annotate namespace or pod with boundtoken.dev/inject=enabled")
 
     def told() -> bool:
         events = cluster.plane.call("GET", f"{NAMESPACES}/{namespace}/events")["items"]
         return any(
-            e["involvedObject"]["kind"] == "ReplicaSet" and 'enforces "bound:v1": [token-lifetime]' in e["message"]
+            e["involvedObject"]["kind"] == "ReplicaSet"
+            and 'enforces "bound:v1": [token-lifetime]' in e["message"]
             for e in events
         )
 
@@ -99,7 +121,9 @@ def test_tokens_of_allowed_pods_live_as_promised_and_those_of_denied_ones_would_
     for seconds in sorted({600, 3600, 3607, promised, promised + 1, 1 << 32}):
         name = f"s{seconds}"
         twin = cluster.run(free, with_token(seconds, name))
-        lives = life(node_token(cluster.plane, twin, {"path": "token", "expirationSeconds": seconds}))
+        lives = life(
+            node_token(cluster.plane, twin, {"path": "token", "expirationSeconds": seconds})
+        )
         try:
             cluster.create(namespace, with_token(seconds, name))
         except Refused as problem:
@@ -119,7 +143,9 @@ def test_ephemeral_containers_are_judged_by_what_they_bring(cluster: Cluster) ->
 
     def debug(*mounts: tuple[str, str]) -> None:
         held = cluster.plane.call("GET", path.removesuffix("/ephemeralcontainers"))
-        held["spec"].setdefault("ephemeralContainers", []).append(a_container(f"debug-{len(mounts)}", *mounts))
+        held["spec"].setdefault("ephemeralContainers", []).append(
+            a_container(f"debug-{len(mounts)}", *mounts)
+        )
         cluster.plane.call("PUT", path, held)
 
     debug()
@@ -132,9 +158,14 @@ def test_existing_pods_can_be_updated_after_enforcement_began(cluster: Cluster) 
     cluster.create(namespace, bare())
     cluster.annotate(namespace, enforce="strict")
     judges(cluster, namespace)
-    change = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "app", "image": "registry.example/app:2"}]}}
+    change = {
+        "metadata": {"labels": {"a": "b"}},
+        "spec": {"containers": [{"name": "app", "image": "registry.example/app:2"}]},
+    }
     path = f"{NAMESPACES}/{namespace}/pods/web"
-    changed = cluster.plane.call("PATCH", path, change, kind="application/strategic-merge-patch+json")
+    changed = cluster.plane.call(
+        "PATCH", path, change, kind="application/strategic-merge-patch+json"
+    )
     assert changed["spec"]["containers"][0]["image"].endswith(":2")
 
 
@@ -148,38 +179,72 @@ def test_a_later_webhook_that_puts_a_year_long_token_back_is_caught(cluster: Clu
     cluster.create(namespace, bare("after"))
 
 
-def test_token_requests_of_people_are_governed_and_the_clusters_are_not(cluster: Cluster, configured: dict[str, Json]) -> None:
+def test_token_requests_of_people_are_governed_and_the_clusters_are_not(
+    cluster: Cluster, configured: dict[str, Json]
+) -> None:
     plane = cluster.plane
     namespace = cluster.namespace(max_expiration_seconds="7200", allowed_audiences="vault")
-    plane.kubectl("create", "rolebinding", "edit", "--clusterrole=edit", "--user=editor", "-n", namespace)
+    plane.kubectl(
+        "create", "rolebinding", "edit", "--clusterrole=edit", "--user=editor", "-n", namespace
+    )
 
     def ask(*arguments: str, user: str = "editor") -> str:
-        return plane.kubectl("create", "token", "default", "-n", namespace, *arguments, user=user).strip()
+        return plane.kubectl(
+            "create", "token", "default", "-n", namespace, *arguments, user=user
+        ).strip()
 
     assert life(ask("--duration=9000s")) == 9000
-    cluster.configure({**configured, "tokenRequests": {"mode": "warn"}, "legacySecrets": {"mode": "warn"}})
-    said = plane.run_kubectl("create", "token", "default", "-n", namespace, "--duration=9000s", user="editor")
+    cluster.configure(
+        {**configured, "tokenRequests": {"mode": "warn"}, "legacySecrets": {"mode": "warn"}}
+    )
+    said = plane.run_kubectl(
+        "create", "token", "default", "-n", namespace, "--duration=9000s", user="editor"
+    )
     assert said.stderr.startswith("Warning: would be denied: token of service account ")
     assert life(said.stdout.strip()) == 9000
-    cluster.configure({**configured, "tokenRequests": {"mode": "enforce"}, "legacySecrets": {"mode": "enforce"}})
-    with pytest.raises(KubectlError, match=r"9000 s are asked for, and at most 7200 s are allowed; use --duration=7200s"):
+    cluster.configure(
+        {**configured, "tokenRequests": {"mode": "enforce"}, "legacySecrets": {"mode": "enforce"}}
+    )
+    with pytest.raises(
+        KubectlError,
+        match=r"9000 s are asked for, and at most 7200 s are allowed; use --duration=7200s",
+    ):
         wait_for(lambda: not ask("--duration=9000s"), 10)
-    with pytest.raises(KubectlError, match=r'audience "elsewhere" is not allowed; leave --audience out, or use one of "vault"'):
+    with pytest.raises(
+        KubectlError,
+        match=r'audience "elsewhere" is not allowed; leave --audience out, or use one of "vault"',
+    ):
         ask("--audience=elsewhere")
     assert life(ask("--duration=7200s", "--audience=vault")) == 7200
-    for identity in ("--as=system:kube-controller-manager", "--as=system:serviceaccount:kube-system:job-controller"):
-        assert life(ask("--duration=9000s", identity, "--as-group=system:masters", user="admin")) == 9000
-    for pretender in (("--as=eve", "--as-group=system:nodes"), ("--as=system:node:eve", "--as-group=people")):
+    for identity in (
+        "--as=system:kube-controller-manager",
+        "--as=system:serviceaccount:kube-system:job-controller",
+    ):
+        assert (
+            life(ask("--duration=9000s", identity, "--as-group=system:masters", user="admin"))
+            == 9000
+        )
+    for pretender in (
+        ("--as=eve", "--as-group=system:nodes"),
+        ("--as=system:node:eve", "--as-group=people"),
+    ):
         with pytest.raises(KubectlError, match="use --duration=7200s"):
             ask("--duration=9000s", *pretender, "--as-group=system:masters", user="admin")
-    body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 9000}}
+    body = {
+        "apiVersion": "authentication.k8s.io/v1",
+        "kind": "TokenRequest",
+        "spec": {"expirationSeconds": 9000},
+    }
     path = f"{NAMESPACES}/{namespace}/serviceaccounts/default/token"
     with pytest.raises(Refused, match="at most 7200 s are allowed"):
         plane.call("POST", path + "?dryRun=All", body, user="editor")
     pod = cluster.run(namespace, with_token(9000))
     assert life(node_token(plane, pod, {"path": "token", "expirationSeconds": 9000})) == 9000
     secret = {
-        "metadata": {"name": "old", "annotations": {"kubernetes.io/service-account.name": "default"}},
+        "metadata": {
+            "name": "old",
+            "annotations": {"kubernetes.io/service-account.name": "default"},
+        },
         "type": "kubernetes.io/service-account-token",
     }
     with pytest.raises(Refused, match="holds a token that never expires; use kubectl create token"):
@@ -187,7 +252,9 @@ def test_token_requests_of_people_are_governed_and_the_clusters_are_not(cluster:
     plane.call("POST", f"{NAMESPACES}/{namespace}/secrets", {"metadata": {"name": "fine"}})
 
 
-def test_floor_and_exemptions_of_the_configuration(cluster: Cluster, configured: dict[str, Json]) -> None:
+def test_floor_and_exemptions_of_the_configuration(
+    cluster: Cluster, configured: dict[str, Json]
+) -> None:
     plain, spared = cluster.namespace(), cluster.namespace(enforce="off")
     cluster.configure(
         {
@@ -203,12 +270,20 @@ def test_floor_and_exemptions_of_the_configuration(cluster: Cluster, configured:
     )
     judges(cluster, plain)
     cluster.annotate(plain, enforce="off")
-    assert cluster.denial(plain, bare()).startswith(f'namespace "{plain}" is under the cluster\'s enforceFloor "bound": [')
+    assert cluster.denial(plain, bare()).startswith(
+        f'namespace "{plain}" is under the cluster\'s enforceFloor "bound": ['
+    )
     cluster.create(spared, bare())
     plane = cluster.plane
     plane.kubectl("create", "serviceaccount", "spared", "-n", plain)
-    plane.kubectl("create", "rolebinding", "edit", "--clusterrole=edit", "--user=editor", "-n", plain)
-    plane.call("POST", "/apis/node.k8s.io/v1/runtimeclasses", {"metadata": {"name": "spared"}, "handler": "x"})
+    plane.kubectl(
+        "create", "rolebinding", "edit", "--clusterrole=edit", "--user=editor", "-n", plain
+    )
+    plane.call(
+        "POST",
+        "/apis/node.k8s.io/v1/runtimeclasses",
+        {"metadata": {"name": "spared"}, "handler": "x"},
+    )
     try:
         assert cluster.denial(plain, bare(), user="editor") == ""
         assert cluster.denial(plain, bare(serviceAccountName="spared")) == ""
@@ -218,14 +293,21 @@ def test_floor_and_exemptions_of_the_configuration(cluster: Cluster, configured:
 
 
 def test_a_fault_in_enforce_counts_as_strict_and_a_version_can_be_pinned(cluster: Cluster) -> None:
-    faulty, pinned = cluster.namespace(enforce="sttrict"), cluster.namespace(enforce="bound", enforce_version="v1")
+    faulty, pinned = (
+        cluster.namespace(enforce="sttrict"),
+        cluster.namespace(enforce="bound", enforce_version="v1"),
+    )
     judges(cluster, faulty)
     judges(cluster, pinned)
-    assert f'namespace "{faulty}" enforces "strict:v1": [' in cluster.denial(faulty, with_token(7200))
+    assert f'namespace "{faulty}" enforces "strict:v1": [' in cluster.denial(
+        faulty, with_token(7200)
+    )
     cluster.create(pinned, with_token(7200))
 
 
-def test_a_change_of_demands_lists_what_would_fail_and_a_dry_run_changes_nothing(cluster: Cluster) -> None:
+def test_a_change_of_demands_lists_what_would_fail_and_a_dry_run_changes_nothing(
+    cluster: Cluster,
+) -> None:
     namespace = cluster.namespace()
     cluster.plane.call("POST", f"/apis/apps/v1/namespaces/{namespace}/deployments", a_deployment())
     cluster.plane.kubectl("scale", "deployment/web", "--replicas=3", "-n", namespace)
@@ -233,13 +315,25 @@ def test_a_change_of_demands_lists_what_would_fail_and_a_dry_run_changes_nothing
     cluster.create(namespace, bare("fine", automountServiceAccountToken=False))
     wait_for(lambda: len(cluster.plane.call("GET", f"{NAMESPACES}/{namespace}/pods")["items"]) == 5)
     annotate = ("annotate", "namespace", namespace, "--overwrite")
-    said = cluster.plane.run_kubectl(*annotate, "boundtoken.dev/enforce=bound", "--dry-run=server").stderr.splitlines()
+    said = cluster.plane.run_kubectl(
+        *annotate, "boundtoken.dev/enforce=bound", "--dry-run=server"
+    ).stderr.splitlines()
     assert said == [
         f'Warning: existing pods in namespace "{namespace}" violate the boundtoken enforce level "bound:v1"',
         'Warning: deployment/web (3 pods), pod/single: [token-lifetime] volume "kube-api-access-*": 3607 makes a token valid for '
         "one year, not 86400 s; annotate namespace or pod with boundtoken.dev/inject=enabled",
     ]
-    assert cluster.plane.run_kubectl(*annotate, "boundtoken.dev/enforce=bound").stderr.splitlines() == said
+    assert (
+        cluster.plane.run_kubectl(*annotate, "boundtoken.dev/enforce=bound").stderr.splitlines()
+        == said
+    )
     assert cluster.plane.run_kubectl(*annotate, "unrelated=1").stderr == ""
-    assert len(cluster.plane.run_kubectl(*annotate, "boundtoken.dev/max-expiration-seconds=600").stderr.splitlines()) == 2
+    assert (
+        len(
+            cluster.plane.run_kubectl(
+                *annotate, "boundtoken.dev/max-expiration-seconds=600"
+            ).stderr.splitlines()
+        )
+        == 2
+    )
     assert cluster.plane.run_kubectl(*annotate, "boundtoken.dev/enforce=off").stderr == ""

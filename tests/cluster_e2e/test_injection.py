@@ -49,19 +49,30 @@ def test_each_cell_for_a_deployments_pods(cluster: Cluster, inject: str, automou
     see_cell(cluster, pod, inject, automount)
 
 
-def test_a_service_account_that_opts_out_gets_ours_when_its_namespace_opts_in(cluster: Cluster) -> None:
+def test_a_service_account_that_opts_out_gets_ours_when_its_namespace_opts_in(
+    cluster: Cluster,
+) -> None:
     namespace = cluster.namespace(inject="enabled", automount="disabled")
     path = f"/api/v1/namespaces/{namespace}/serviceaccounts/default"
-    cluster.plane.call("PATCH", path, {"automountServiceAccountToken": False}, kind="application/merge-patch+json")
+    cluster.plane.call(
+        "PATCH", path, {"automountServiceAccountToken": False}, kind="application/merge-patch+json"
+    )
     wait_for(
-        lambda: volume_names(cluster.create(namespace, a_bare_pod(name="probe"), query="?dryRun=All")[0]) == ["boundtoken"]
+        lambda: (
+            volume_names(
+                cluster.create(namespace, a_bare_pod(name="probe"), query="?dryRun=All")[0]
+            )
+            == ["boundtoken"]
+        )
     )
 
 
 def test_a_container_that_is_skipped_keeps_the_automounted_token(cluster: Cluster) -> None:
     namespace = cluster.namespace(inject="enabled", automount="disabled")
     skip = {names.SKIP_CONTAINERS: "side"}
-    pod = cluster.run(namespace, a_bare_pod(a_container("app"), a_container("side"), annotations=skip))
+    pod = cluster.run(
+        namespace, a_bare_pod(a_container("app"), a_container("side"), annotations=skip)
+    )
     automounted, ours = volume_names(pod)
     assert mounts(pod) == {"app": [(ours, PATH)], "side": [(automounted, PATH)]}
     lives = {volume: life(each) for volume, each in cluster.tokens(pod).items()}
@@ -71,8 +82,12 @@ def test_a_container_that_is_skipped_keeps_the_automounted_token(cluster: Cluste
 @pytest.mark.parametrize("order", ["a", "z"], ids=["sorted before ours", "sorted after ours"])
 @pytest.mark.parametrize("automount", ["enabled", "disabled"])
 @pytest.mark.parametrize("path", [PATH, "/bound"], ids=["default path", "own path"])
-def test_a_sidecar_of_another_webhook_gets_its_mount(cluster: Cluster, order: str, automount: str, path: str) -> None:
-    namespace = cluster.namespace(labels={"sidecar": "yes"}, inject="enabled", automount=automount, mount_path=path)
+def test_a_sidecar_of_another_webhook_gets_its_mount(
+    cluster: Cluster, order: str, automount: str, path: str
+) -> None:
+    namespace = cluster.namespace(
+        labels={"sidecar": "yes"}, inject="enabled", automount=automount, mount_path=path
+    )
     with other_webhook(cluster.plane, f"{order}-sidecar", namespace):
         pod = cluster.run(namespace)
     held = mounts(pod)
@@ -86,7 +101,13 @@ def test_a_sidecar_of_another_webhook_gets_its_mount(cluster: Cluster, order: st
 def test_a_mirror_pod_of_the_node_passes_untouched(cluster: Cluster) -> None:
     namespace = cluster.namespace(inject="enabled", automount="disabled")
     node = cluster.plane.call("GET", f"/api/v1/nodes/{NODE}")
-    owner = {"apiVersion": "v1", "kind": "Node", "name": NODE, "uid": node["metadata"]["uid"], "controller": True}
+    owner = {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "name": NODE,
+        "uid": node["metadata"]["uid"],
+        "controller": True,
+    }
     annotations = {names.MIRROR_POD: "hash", "kubernetes.io/config.source": "file"}
     pod = a_bare_pod(name=f"static-{NODE}", annotations=annotations, nodeName=NODE)
     pod["metadata"]["ownerReferences"] = [owner]
@@ -99,7 +120,8 @@ def test_a_mirror_pod_of_the_node_passes_untouched(cluster: Cluster) -> None:
 def test_warnings_reach_the_client_and_audit_annotations_the_log(cluster: Cluster) -> None:
     namespace = cluster.namespace(inject="enabled")
     _, warnings = cluster.create(
-        namespace, a_bare_pod(annotations={names.EXPIRATION_SECONDS: "599", names.DOMAIN + "injct": "x"})
+        namespace,
+        a_bare_pod(annotations={names.EXPIRATION_SECONDS: "599", names.DOMAIN + "injct": "x"}),
     )
     assert warnings == [
         'boundtoken.dev/injct="x" on the pod: ignored, there is no such annotation; did you mean boundtoken.dev/inject?',
@@ -114,15 +136,24 @@ def test_warnings_reach_the_client_and_audit_annotations_the_log(cluster: Cluste
 def test_an_audience_that_is_the_api_servers_own_surprises_nobody(cluster: Cluster) -> None:
     """We learn it from the aud claim of our own token."""
     namespace = cluster.namespace(inject="enabled")
-    assert cluster.create(namespace, a_bare_pod(name="own", annotations={names.AUDIENCE: ISSUER}))[1] == []
-    (warning,) = cluster.create(namespace, a_bare_pod(name="other", annotations={names.AUDIENCE: "vault"}))[1]
+    assert (
+        cluster.create(namespace, a_bare_pod(name="own", annotations={names.AUDIENCE: ISSUER}))[1]
+        == []
+    )
+    (warning,) = cluster.create(
+        namespace, a_bare_pod(name="other", annotations={names.AUDIENCE: "vault"})
+    )[1]
     assert "replaces the Kubernetes API token, so API clients in the pod will get 401" in warning
 
 
 def test_a_person_with_kubectl_sees_the_warning(cluster: Cluster, tmp_path: Path) -> None:
     namespace = cluster.namespace(inject="enabled")
     file = tmp_path / "pod.json"
-    file.write_text(json.dumps({"apiVersion": "v1", "kind": "Pod", **a_bare_pod(annotations={names.AUDIENCE: "a b"})}))
+    file.write_text(
+        json.dumps(
+            {"apiVersion": "v1", "kind": "Pod", **a_bare_pod(annotations={names.AUDIENCE: "a b"})}
+        )
+    )
     said = cluster.plane.run_kubectl("apply", "-n", namespace, "-f", str(file)).stderr
     assert 'Warning: boundtoken.dev/audience="a b" on the pod: ignored' in said
 
@@ -135,7 +166,9 @@ def test_the_reason_in_the_audit_log_is_the_same_in_both_rounds(cluster: Cluster
     event = wait_for(lambda: cluster.audit(namespace))[-1]
     assert event["pods.boundtoken.dev/reason"] == "injected"
     complaints = [
-        line for line in cluster.plane.logs("kube-apiserver", 10**6).splitlines()[since:] if "audit annotation" in line
+        line
+        for line in cluster.plane.logs("kube-apiserver", 10**6).splitlines()[since:]
+        if "audit annotation" in line
     ]
     assert complaints == []
 
@@ -143,14 +176,31 @@ def test_the_reason_in_the_audit_log_is_the_same_in_both_rounds(cluster: Cluster
 def test_annotating_the_namespace_changes_the_next_pod_within_a_second(cluster: Cluster) -> None:
     namespace = cluster.namespace()
     assert (
-        token(cluster.create(namespace, a_bare_pod(name="before"))[0], _only(cluster, namespace, "before"))["expirationSeconds"]
+        token(
+            cluster.create(namespace, a_bare_pod(name="before"))[0],
+            _only(cluster, namespace, "before"),
+        )["expirationSeconds"]
         == 3607
     )
     start = time.monotonic()
     cluster.annotate(namespace, inject="enabled", automount="disabled")
-    wait_for(lambda: volume_names(cluster.create(namespace, a_bare_pod(), query="?dryRun=All")[0]) == ["boundtoken"], 1, 0.01)
+    wait_for(
+        lambda: (
+            volume_names(cluster.create(namespace, a_bare_pod(), query="?dryRun=All")[0])
+            == ["boundtoken"]
+        ),
+        1,
+        0.01,
+    )
     cluster.annotate(namespace, inject=None, automount=None)
-    wait_for(lambda: volume_names(cluster.create(namespace, a_bare_pod(), query="?dryRun=All")[0]) != ["boundtoken"], 1, 0.01)
+    wait_for(
+        lambda: (
+            volume_names(cluster.create(namespace, a_bare_pod(), query="?dryRun=All")[0])
+            != ["boundtoken"]
+        ),
+        1,
+        0.01,
+    )
     assert time.monotonic() - start < 2
 
 
@@ -172,7 +222,11 @@ def test_a_server_side_dry_run_shows_the_patched_pod(cluster: Cluster, tmp_path:
     namespace = cluster.namespace(inject="enabled", automount="disabled")
     file = tmp_path / "pod.json"
     file.write_text(json.dumps({"apiVersion": "v1", "kind": "Pod", **a_bare_pod()}))
-    shown = json.loads(cluster.plane.kubectl("create", "--dry-run=server", "-o", "json", "-n", namespace, "-f", str(file)))
+    shown = json.loads(
+        cluster.plane.kubectl(
+            "create", "--dry-run=server", "-o", "json", "-n", namespace, "-f", str(file)
+        )
+    )
     assert volume_names(shown) == ["boundtoken"]
     assert cluster.plane.call("GET", f"/api/v1/namespaces/{namespace}/pods")["items"] == []
 
@@ -186,10 +240,15 @@ def test_fields_that_only_a_new_api_server_knows_survive(cluster: Cluster) -> No
     assert mounts(pod)["side"] == [("boundtoken", PATH)]
 
 
-def test_a_pod_copied_from_a_living_one_is_brought_to_the_policy_that_holds(cluster: Cluster) -> None:
+def test_a_pod_copied_from_a_living_one_is_brought_to_the_policy_that_holds(
+    cluster: Cluster,
+) -> None:
     first = cluster.run(cluster.namespace(inject="enabled", automount="disabled", audience="vault"))
     namespace = cluster.namespace(inject="enabled", automount="disabled", expiration_seconds="1200")
-    copied = {"metadata": {"name": "copy", "annotations": first["metadata"]["annotations"]}, "spec": first["spec"]}
+    copied = {
+        "metadata": {"name": "copy", "annotations": first["metadata"]["annotations"]},
+        "spec": first["spec"],
+    }
     pod, _ = cluster.create(namespace, copied)
     assert volume_names(pod) == ["boundtoken"]
     assert token(pod, "boundtoken") == {"path": "token", "expirationSeconds": 1200}

@@ -1,4 +1,6 @@
-"""The manifests as the API server sees them: points k and l of the main job, and the certificates of `certs init`."""
+"""The manifests as the API server sees them: points k and l of the main job, and the certificates
+of `certs init`.
+"""
 
 import pytest
 import yaml
@@ -31,7 +33,9 @@ def test_the_service_account_can_do_what_it_needs_and_nothing_else(cluster: Clus
     path = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews"
     rules = cluster.plane.call("POST", path, body, token=token)["status"]["resourceRules"]
     may = {
-        "/".join(filter(None, (group, resource, *rule.get("resourceNames", ())))): sorted(rule["verbs"])
+        "/".join(filter(None, (group, resource, *rule.get("resourceNames", ())))): sorted(
+            rule["verbs"]
+        )
         for rule in rules
         for group in rule["apiGroups"]
         for resource in rule["resources"]
@@ -42,7 +46,10 @@ def test_the_service_account_can_do_what_it_needs_and_nothing_else(cluster: Clus
         "pods": ["list"],
         "secrets": ["create"],
         "secrets/boundtoken-ca": ["get", "list", "update", "watch"],
-        **{f"admissionregistration.k8s.io/{kind}/boundtoken": ["get", "list", "patch", "watch"] for kind in KINDS},
+        **{
+            f"admissionregistration.k8s.io/{kind}/boundtoken": ["get", "list", "patch", "watch"]
+            for kind in KINDS
+        },
         "admissionregistration.k8s.io/validatingadmissionpolicybindings/boundtoken-pods/boundtoken-token-requests/"
         "boundtoken-legacy-secrets": ["get", "list", "patch", "watch"],
     }
@@ -53,11 +60,15 @@ def test_our_own_pods_token_lives_an_hour(cluster: Cluster) -> None:
 
 
 def test_the_manifests_pass_server_side_validation(cluster: Cluster) -> None:
-    said = cluster.plane.run_kubectl("apply", "--dry-run=server", "--validate=strict", "-k", str(ROOT / "manifests"))
+    said = cluster.plane.run_kubectl(
+        "apply", "--dry-run=server", "--validate=strict", "-k", str(ROOT / "manifests")
+    )
     assert said.stderr == ""
 
 
-def test_applying_the_manifests_again_changes_nothing_and_keeps_the_ca_bundle(cluster: Cluster) -> None:
+def test_applying_the_manifests_again_changes_nothing_and_keeps_the_ca_bundle(
+    cluster: Cluster,
+) -> None:
     before = cluster.plane.call("GET", CONFIGURATION)
     assert all(entry["clientConfig"]["caBundle"] for entry in before["webhooks"])
     said = cluster.plane.kubectl("apply", "-k", str(ROOT / "manifests")).splitlines()
@@ -68,7 +79,14 @@ def test_applying_the_manifests_again_changes_nothing_and_keeps_the_ca_bundle(cl
 
 
 def test_the_pod_passes_pod_security_restricted_without_a_warning(cluster: Cluster) -> None:
-    command = ("apply", "--dry-run=server", "-n", "boundtoken-system", "-f", str(ROOT / "manifests/40-deployment.yaml"))
+    command = (
+        "apply",
+        "--dry-run=server",
+        "-n",
+        "boundtoken-system",
+        "-f",
+        str(ROOT / "manifests/40-deployment.yaml"),
+    )
     said = cluster.plane.run_kubectl(*command)
     assert "PodSecurity" not in said.stderr
     deployment = yaml.safe_load((ROOT / "manifests/40-deployment.yaml").read_text())
@@ -85,7 +103,10 @@ def test_the_examples_are_valid_and_end_as_they_say(cluster: Cluster) -> None:
     cluster.plane.kubectl("apply", "-f", str(examples / "namespace.yaml"))
     assert cluster.plane.run_kubectl("apply", "-f", str(examples)).stderr == ""
     pod = cluster.plane.call("GET", "/api/v1/namespaces/shop/pods/checkout")
-    assert [volume["name"] for volume in pod["spec"]["volumes"]] == ["boundtoken", "boundtoken-tokens"]
+    assert [volume["name"] for volume in pod["spec"]["volumes"]] == [
+        "boundtoken",
+        "boundtoken-tokens",
+    ]
     cart = cluster.plane.call("GET", "/apis/apps/v1/namespaces/shop/deployments/cart")
     assert cart["spec"]["template"]["metadata"]["annotations"][names.EXPIRATION_SECONDS] == "1800"
     cluster.plane.kubectl("delete", "-f", str(examples), "--wait=false")
@@ -96,9 +117,9 @@ def test_certs_init_after_the_replicas_keeps_what_is_good(cluster: Cluster) -> N
     again = boundtoken("certs", "init", kubeconfig=cluster.plane.kubeconfig())
     secret, *configurations = again.stdout.splitlines()
     assert secret == "secret/boundtoken-ca kept"
-    assert [line.partition(" on pods.")[0].partition(" on enforced.")[0] for line in configurations] == [
-        f"{kind.lower()}/boundtoken caBundle set" for kind in KINDS.values()
-    ]
+    assert [
+        line.partition(" on pods.")[0].partition(" on enforced.")[0] for line in configurations
+    ] == [f"{kind.lower()}/boundtoken caBundle set" for kind in KINDS.values()]
     assert cluster.plane.call("GET", SECRET)["data"] == before
 
 
@@ -111,7 +132,9 @@ def test_the_replicas_own_the_ca_bundle_and_no_other_field(cluster: Cluster) -> 
 
 
 def test_certs_init_says_what_to_do_where_nothing_is_installed(cluster: Cluster) -> None:
-    said = boundtoken("certs", "init", "--namespace", "nowhere", kubeconfig=cluster.plane.kubeconfig())
+    said = boundtoken(
+        "certs", "init", "--namespace", "nowhere", kubeconfig=cluster.plane.kubeconfig()
+    )
     assert (said.returncode, said.stderr) == (
         2,
         "boundtoken: namespace nowhere is not there: install the manifests first, kubectl apply -k manifests\n",
@@ -121,7 +144,10 @@ def test_certs_init_says_what_to_do_where_nothing_is_installed(cluster: Cluster)
 def test_certs_init_without_the_right_says_so(cluster: Cluster) -> None:
     said = boundtoken("certs", "init", kubeconfig=cluster.plane.kubeconfig("editor"))
     assert said.returncode == 3
-    assert 'mutatingwebhookconfigurations.admissionregistration.k8s.io "boundtoken" is forbidden' in said.stderr
+    assert (
+        'mutatingwebhookconfigurations.admissionregistration.k8s.io "boundtoken" is forbidden'
+        in said.stderr
+    )
 
 
 def test_kubectl_of_the_harness_reports_errors(cluster: Cluster) -> None:

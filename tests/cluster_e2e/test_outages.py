@@ -15,7 +15,13 @@ DEPLOYMENT = "/apis/apps/v1/namespaces/boundtoken-system/deployments/boundtoken"
 def scale(cluster: Cluster, replicas: int) -> None:
     body = {"spec": {"replicas": replicas}}
     cluster.plane.call("PATCH", DEPLOYMENT, body, kind="application/merge-patch+json")
-    wait_for(lambda: cluster.kubelet.proxy.ready("boundtoken") == replicas and len(cluster.kubelet.pods) == replicas, 60)
+    wait_for(
+        lambda: (
+            cluster.kubelet.proxy.ready("boundtoken") == replicas
+            and len(cluster.kubelet.pods) == replicas
+        ),
+        60,
+    )
 
 
 def injected(cluster: Cluster, namespace: str) -> bool:
@@ -25,7 +31,9 @@ def injected(cluster: Cluster, namespace: str) -> bool:
 
 @contextmanager
 def pods_without_pause(cluster: Cluster, namespace: str) -> Iterator[list[bool]]:
-    """Pods created one after the other by two clients while the block runs; for each whether it was injected."""
+    """Pods created one after the other by two clients while the block runs; for each whether it was
+    injected.
+    """
     results: list[bool] = []
     stop = threading.Event()
 
@@ -47,8 +55,17 @@ def test_a_rolling_restart_leaves_no_pod_unmutated(cluster: Cluster) -> None:
     before = {pod.name for pod in cluster.kubelet.pods}
     with pods_without_pause(cluster, namespace) as results:
         time.sleep(1)
-        cluster.plane.kubectl("rollout", "restart", "-n", "boundtoken-system", "deployment/boundtoken")
-        cluster.plane.kubectl("rollout", "status", "-n", "boundtoken-system", "deployment/boundtoken", "--timeout=100s")
+        cluster.plane.kubectl(
+            "rollout", "restart", "-n", "boundtoken-system", "deployment/boundtoken"
+        )
+        cluster.plane.kubectl(
+            "rollout",
+            "status",
+            "-n",
+            "boundtoken-system",
+            "deployment/boundtoken",
+            "--timeout=100s",
+        )
         wait_for(lambda: len(cluster.kubelet.pods) == 2, 60)
         time.sleep(1)
     assert before.isdisjoint({pod.name for pod in cluster.kubelet.pods})
@@ -67,7 +84,9 @@ def test_the_webhook_stopped_pods_are_created_unmutated(cluster: Cluster) -> Non
     assert injected(cluster, namespace)
 
 
-def test_the_api_server_restarted_the_webhook_answers_on_and_sees_later_changes(cluster: Cluster) -> None:
+def test_the_api_server_restarted_the_webhook_answers_on_and_sees_later_changes(
+    cluster: Cluster,
+) -> None:
     namespace = cluster.namespace(inject="enabled", automount="disabled")
     other = cluster.namespace()
     pids = {pod.pid for pod in cluster.kubelet.pods}
@@ -80,14 +99,21 @@ def test_the_api_server_restarted_the_webhook_answers_on_and_sees_later_changes(
     assert {pod.pid for pod in cluster.kubelet.pods} == pids
 
 
-def test_the_api_server_back_after_ten_seconds_the_controllers_act_at_once(cluster: Cluster) -> None:
-    """What other tests count on: watches that come back one by one would keep endpoints waiting for half a minute."""
+def test_the_api_server_back_after_ten_seconds_the_controllers_act_at_once(
+    cluster: Cluster,
+) -> None:
+    """What other tests count on: watches that come back one by one would keep endpoints waiting for
+    half a minute.
+    """
     namespace = cluster.namespace()
     cluster.plane.stop_apiserver()
     time.sleep(10)
     cluster.plane.start_apiserver()
     restarted = time.monotonic()
-    service = {"metadata": {"name": "web"}, "spec": {"clusterIP": "None", "selector": {"app": "web"}}}
+    service = {
+        "metadata": {"name": "web"},
+        "spec": {"clusterIP": "None", "selector": {"app": "web"}},
+    }
     cluster.plane.call("POST", f"{NAMESPACES}/{namespace}/services", service)
     cluster.deployment(namespace)
     slices = f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices"

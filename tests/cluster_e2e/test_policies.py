@@ -1,6 +1,7 @@
 """Enforcement inside the API server: no replica is there, and what the namespaces demand holds.
 
-Every pod is judged twice, by the policy in the real API server and by the rules here, and must get the same sentences.
+Every pod is judged twice, by the policy in the real API server and by the rules here, and must get
+the same sentences.
 """
 
 import http.client
@@ -18,7 +19,16 @@ import msgspec
 import pytest
 import yaml
 
-from tests.cluster_e2e.conftest import BINDINGS, MERGE, NAMESPACES, Cluster, a_bare_pod, denied_by, life, with_tokens
+from tests.cluster_e2e.conftest import (
+    BINDINGS,
+    MERGE,
+    NAMESPACES,
+    Cluster,
+    a_bare_pod,
+    denied_by,
+    life,
+    with_tokens,
+)
 from tests.cluster_e2e.generated import API, CLUSTERS, Generator
 from tests.cluster_e2e.generated import NAMESPACES as GENERATED
 from tests.cluster_e2e.test_outages import scale
@@ -55,12 +65,16 @@ def away(plane: ControlPlane, kubelet: Kubelet) -> Iterator[Cluster]:
 def put_settings(cluster: Cluster, settings: dict[str, str], name: str = names.POD_POLICY) -> None:
     """Give a binding exactly these annotations of our domain."""
     change = bindings.changes(cluster.settings(name), settings)
-    cluster.plane.call("PATCH", f"{BINDINGS}/{name}", {"metadata": {"annotations": change}}, kind=MERGE)
+    cluster.plane.call(
+        "PATCH", f"{BINDINGS}/{name}", {"metadata": {"annotations": change}}, kind=MERGE
+    )
 
 
 @pytest.fixture
 def settings(away: Cluster) -> Iterator[Any]:
-    """Changes the settings of the bindings; they are those of the default configuration before and after."""
+    """Changes the settings of the bindings; they are those of the default configuration before and
+    after.
+    """
 
     def put(layer: ClusterLayer | dict[str, str]) -> None:
         wanted = layer if isinstance(layer, dict) else bindings.annotations(layer)
@@ -103,29 +117,48 @@ class Creator:
             connection.close()
 
     def __call__(self, namespace: str, pod: Json) -> str:
-        """Why the policy refuses it; empty where it is created. Raises: Refused, where anything else refuses it."""
+        """Why the policy refuses it; empty where it is created. Raises: Refused, where anything
+        else refuses it.
+        """
         if not hasattr(self._kept, "connection"):
             context = ssl.create_default_context(cafile=str(self._plane.ca_file))
-            self._kept.connection = http.client.HTTPSConnection("127.0.0.1", self._plane.port, context=context, timeout=60)
+            self._kept.connection = http.client.HTTPSConnection(
+                "127.0.0.1", self._plane.port, context=context, timeout=60
+            )
             self._connections.append(self._kept.connection)
-        headers = {"Authorization": f"Bearer {self._plane.tokens['admin']}", "Content-Type": "application/json"}
-        self._kept.connection.request("POST", f"{NAMESPACES}/{namespace}/pods?dryRun=All", json.dumps(pod), headers)
+        headers = {
+            "Authorization": f"Bearer {self._plane.tokens['admin']}",
+            "Content-Type": "application/json",
+        }
+        self._kept.connection.request(
+            "POST", f"{NAMESPACES}/{namespace}/pods?dryRun=All", json.dumps(pod), headers
+        )
         with self._kept.connection.getresponse() as answer:
             said = json.loads(answer.read())
         return "" if answer.status == 201 else denied_by(Refused(answer.status, said))
 
 
 def settled(cluster: Cluster, namespace: str, layer: ClusterLayer) -> None:
-    """Wait until the API server judges a namespace under this configuration: floor and locks show in the denial."""
+    """Wait until the API server judges a namespace under this configuration: floor and locks show
+    in the denial.
+    """
     probe = with_tokens({"expirationSeconds": 1 << 32}, name="probe")
     annotations = {"enforce": "bound"}
-    wait_for(lambda: cluster.denial(namespace, probe) == expected(probe, layer, namespace, annotations), 15)
+    wait_for(
+        lambda: cluster.denial(namespace, probe) == expected(probe, layer, namespace, annotations),
+        15,
+    )
 
 
 @pytest.mark.parametrize("number", range(len(CLUSTERS)))
-def test_two_judges_say_the_same_of_a_thousand_pods_and_more(away: Cluster, settings: Any, number: int) -> None:
+def test_two_judges_say_the_same_of_a_thousand_pods_and_more(
+    away: Cluster, settings: Any, number: int
+) -> None:
     layer = CLUSTERS[number]
-    namespaces = [(quiet(away, **{key.replace("-", "_"): text for key, text in each.items()}), each) for each in GENERATED]
+    namespaces = [
+        (quiet(away, **{key.replace("-", "_"): text for key, text in each.items()}), each)
+        for each in GENERATED
+    ]
     settings(layer)
     settled(away, namespaces[0][0], layer)
     generator = Generator(number)
@@ -147,7 +180,12 @@ def test_two_judges_say_the_same_of_every_fixture(away: Cluster, settings: Any, 
     annotations = {"enforce": level, "allowed-audiences": "https://vault.example.com"}
     namespace = quiet(away, enforce=level, allowed_audiences=annotations["allowed-audiences"])
     settled_by = {**annotations, "enforce": level}
-    wait_for(lambda: away.denial(namespace, VIOLATING) == expected(VIOLATING, PLAIN, namespace, settled_by), 15)
+    wait_for(
+        lambda: (
+            away.denial(namespace, VIOLATING) == expected(VIOLATING, PLAIN, namespace, settled_by)
+        ),
+        15,
+    )
     seen = 0
     for path in sorted(HERE.glob(f"v*/{level}/*/*.yaml")):
         pod: Json = yaml.safe_load(path.read_text())
@@ -167,16 +205,31 @@ def test_two_judges_say_the_same_of_every_fixture(away: Cluster, settings: Any, 
             away.plane.call("PUT", f"{pods}/{made['metadata']['name']}/ephemeralcontainers", body)
         except Refused as problem:
             said = denied_by(problem)
-        request = a_review(body, namespace=namespace, operation="UPDATE", subResource="ephemeralcontainers", oldObject=made)
+        request = a_review(
+            body,
+            namespace=namespace,
+            operation="UPDATE",
+            subResource="ephemeralcontainers",
+            oldObject=made,
+        )
         given = {names.DOMAIN + name: value for name, value in annotations.items()}
         decoded = review.decode_final(msgspec.json.encode(request))
-        assert said == validate.judge(decoded, PLAIN, policy.resolve_namespace(PLAIN, given)).message, path
+        assert (
+            said == validate.judge(decoded, PLAIN, policy.resolve_namespace(PLAIN, given)).message
+        ), path
     assert seen > 10
 
 
 @pytest.mark.parametrize(("lock", "set_here", "own", "floor", "floor_maximum", "maximum"), MAXIMA)
 def test_the_policy_holds_each_cell_of_the_table_of_maxima(  # noqa: PLR0917  (the columns of the table)
-    away: Cluster, settings: Any, lock: int | None, set_here: str | None, own: str, floor: Any, floor_maximum: Any, maximum: int
+    away: Cluster,
+    settings: Any,
+    lock: int | None,
+    set_here: str | None,
+    own: str,
+    floor: Any,
+    floor_maximum: Any,
+    maximum: int,
 ) -> None:
     layer = ClusterLayer(
         locks=Locks() if lock is None else Locks(max_expiration_seconds=lock),
@@ -185,7 +238,9 @@ def test_the_policy_holds_each_cell_of_the_table_of_maxima(  # noqa: PLR0917  (t
         enforce_floor_max_expiration_seconds=floor_maximum,
     )
     settings(layer)
-    annotations = {"enforce": own} | ({} if set_here is None else {"max-expiration-seconds": set_here})
+    annotations = {"enforce": own} | (
+        {} if set_here is None else {"max-expiration-seconds": set_here}
+    )
     namespace = quiet(away, **{key.replace("-", "_"): text for key, text in annotations.items()})
     for seconds in (maximum, maximum + 1):
         if seconds <= 1 << 32:
@@ -214,11 +269,17 @@ def test_without_any_replica_who_violates_is_refused_who_complies_is_created_and
 
 @pytest.mark.parametrize("annotations", ["deleted", "emptied", "garbled"])
 def test_bad_settings_are_safe(away: Cluster, settings: Any, annotations: str) -> None:
-    """No error, no exemption, no pod of an unannotated namespace refused where nothing is known; what is bad is strict."""
+    """No error, no exemption, no pod of an unannotated namespace refused where nothing is known;
+    what is bad is strict.
+    """
     enforced, other = away.namespace(enforce="bound"), away.namespace()
     wait_for(lambda: away.denial(enforced, VIOLATING), 15)
     full = bindings.annotations(ClusterLayer(api_audiences=(API,)))
-    full |= {names.MAX_EXPIRATION_SECONDS: "x", names.ALLOWED_AUDIENCES: "x", names.ENFORCE_FLOOR_MAX_EXPIRATION_SECONDS: "x"}
+    full |= {
+        names.MAX_EXPIRATION_SECONDS: "x",
+        names.ALLOWED_AUDIENCES: "x",
+        names.ENFORCE_FLOOR_MAX_EXPIRATION_SECONDS: "x",
+    }
     bad = {
         "deleted": {},
         "emptied": dict.fromkeys(full, ""),
@@ -229,10 +290,18 @@ def test_bad_settings_are_safe(away: Cluster, settings: Any, annotations: str) -
     assert "[token-lifetime]" in away.denial(enforced, VIOLATING)
     assert away.denial(enforced, COMPLIANT) == away.denial(other, COMPLIANT) == ""
     said = away.denial(other, a_bare_pod())
-    assert said == "" if not bad else said.startswith(f'namespace "{other}" is under the cluster\'s enforceFloor "strict": [')
+    assert (
+        said == ""
+        if not bad
+        else said.startswith(
+            f'namespace "{other}" is under the cluster\'s enforceFloor "strict": ['
+        )
+    )
 
 
-def test_no_annotation_of_a_namespace_makes_an_expression_fail(away: Cluster, settings: Any) -> None:
+def test_no_annotation_of_a_namespace_makes_an_expression_fail(
+    away: Cluster, settings: Any
+) -> None:
     hostile = [
         "",
         "1h",
@@ -257,7 +326,11 @@ def test_no_annotation_of_a_namespace_makes_an_expression_fail(away: Cluster, se
     for name in ("max-expiration-seconds", "allowed-audiences", "enforce-version", "enforce"):
         for text in hostile:
             annotations = {"enforce": "bound", name: text}
-            body = {"metadata": {"annotations": {names.DOMAIN + key: value for key, value in annotations.items()}}}
+            body = {
+                "metadata": {
+                    "annotations": {names.DOMAIN + key: value for key, value in annotations.items()}
+                }
+            }
             away.plane.call("PATCH", f"{NAMESPACES}/{namespace}", body, kind=MERGE)
             for pod in both:
                 wanted = expected(pod, PLAIN, namespace, annotations)
@@ -267,21 +340,34 @@ def test_no_annotation_of_a_namespace_makes_an_expression_fail(away: Cluster, se
 
 
 def big(volumes: int, containers: int, mounts: int, *, tokens: int) -> Json:
-    """A compliant pod of a size: plain volumes, all of which are mounted, and volumes with a token."""
+    """A compliant pod of a size: plain volumes, all of which are mounted, and volumes with a
+    token.
+    """
     held: list[Json] = [{"name": f"v{number}", "emptyDir": {}} for number in range(volumes)]
     held += [
-        {"name": f"t{number}", "projected": {"sources": [{"serviceAccountToken": {"path": "t", "expirationSeconds": 3600}}]}}
+        {
+            "name": f"t{number}",
+            "projected": {
+                "sources": [{"serviceAccountToken": {"path": "t", "expirationSeconds": 3600}}]
+            },
+        }
         for number in range(tokens)
     ]
-    mounted = [{"name": f"v{number % volumes}", "mountPath": f"/{number}"} for number in range(mounts)]
-    several = [{**a_container(f"c{number}"), "volumeMounts": mounted} for number in range(containers)]
+    mounted = [
+        {"name": f"v{number % volumes}", "mountPath": f"/{number}"} for number in range(mounts)
+    ]
+    several = [
+        {**a_container(f"c{number}"), "volumeMounts": mounted} for number in range(containers)
+    ]
     return {
         "metadata": {"name": "big"},
         "spec": {"containers": several, "volumes": held, "automountServiceAccountToken": False},
     }
 
 
-def test_a_pod_past_the_cost_budget_is_refused_and_large_ones_are_not(away: Cluster, settings: Any) -> None:
+def test_a_pod_past_the_cost_budget_is_refused_and_large_ones_are_not(
+    away: Cluster, settings: Any
+) -> None:
     namespace = away.namespace(enforce="strict")
     wait_for(lambda: away.denial(namespace, VIOLATING), 15)
     assert away.denial(namespace, big(300, 30, 100, tokens=300)) == ""
@@ -290,8 +376,12 @@ def test_a_pod_past_the_cost_budget_is_refused_and_large_ones_are_not(away: Clus
         away.denial(namespace, big(1000, 50, 400, tokens=100))
 
 
-def test_a_message_stays_below_the_limit_of_the_api_server_and_keeps_what_matters(away: Cluster, settings: Any) -> None:
-    namespace = away.namespace(enforce="strict", allowed_audiences=",".join(f"{number}" * 190 for number in range(9)))
+def test_a_message_stays_below_the_limit_of_the_api_server_and_keeps_what_matters(
+    away: Cluster, settings: Any
+) -> None:
+    namespace = away.namespace(
+        enforce="strict", allowed_audiences=",".join(f"{number}" * 190 for number in range(9))
+    )
     wait_for(lambda: away.denial(namespace, VIOLATING), 15)
     volumes = [
         {"name": f"kube-api-access-{number}{'x' * 40}", "projected": {"sources": [
@@ -302,7 +392,10 @@ def test_a_message_stays_below_the_limit_of_the_api_server_and_keeps_what_matter
         ]}}
         for number, seconds in enumerate([90000] * 30)
     ]  # fmt: skip
-    mounts = [{"name": each["name"], "mountPath": f"/{number}", "subPath": "x"} for number, each in enumerate(volumes)]
+    mounts = [
+        {"name": each["name"], "mountPath": f"/{number}", "subPath": "x"}
+        for number, each in enumerate(volumes)
+    ]
     pod = a_bare_pod({**a_container(), "volumeMounts": mounts}, volumes=volumes)
     said = away.denial(namespace, pod)
     assert len(said.encode()) < 5 * 1024
@@ -310,14 +403,23 @@ def test_a_message_stays_below_the_limit_of_the_api_server_and_keeps_what_matter
         assert f"[{slug}]" in said
 
 
-def test_kubectl_debug_works_on_an_older_pod_and_brings_no_token_in(away: Cluster, settings: Any) -> None:
+def test_kubectl_debug_works_on_an_older_pod_and_brings_no_token_in(
+    away: Cluster, settings: Any
+) -> None:
     namespace = away.namespace()
     pod, _ = away.create(namespace, a_bare_pod())
     volume = pod["spec"]["volumes"][0]["name"]
     away.annotate(namespace, enforce="strict")
     wait_for(lambda: away.denial(namespace, VIOLATING), 15)
     for name in ("first", "second"):
-        away.plane.kubectl("debug", "web", "-n", namespace, "--image=registry.example/tool:1", f"--container={name}")
+        away.plane.kubectl(
+            "debug",
+            "web",
+            "-n",
+            namespace,
+            "--image=registry.example/tool:1",
+            f"--container={name}",
+        )
     path = f"{NAMESPACES}/{namespace}/pods/web"
     held = away.plane.call("GET", path)
     assert [each["name"] for each in held["spec"]["ephemeralContainers"]] == ["first", "second"]
@@ -331,7 +433,9 @@ def test_kubectl_debug_works_on_an_older_pod_and_brings_no_token_in(away: Cluste
 def test_a_deployments_event_names_the_rule_and_the_namespace(away: Cluster, settings: Any) -> None:
     namespace = away.namespace(enforce="bound")
     wait_for(lambda: away.denial(namespace, VIOLATING), 15)
-    away.plane.kubectl("create", "deployment", "web", "--image=registry.example/app:1", "-n", namespace)
+    away.plane.kubectl(
+        "create", "deployment", "web", "--image=registry.example/app:1", "-n", namespace
+    )
 
     def told() -> list[str]:
         events = away.plane.call("GET", f"{NAMESPACES}/{namespace}/events")["items"]
@@ -340,9 +444,19 @@ def test_a_deployments_event_names_the_rule_and_the_namespace(away: Cluster, set
     assert f'namespace "{namespace}" enforces "bound:v1"' in wait_for(told, 20)[0]
 
 
-def test_pod_security_beside_us_refuses_what_it_must_and_lets_our_pods_in(away: Cluster, settings: Any) -> None:
-    namespace = away.namespace(labels={"pod-security.kubernetes.io/enforce": "restricted"}, enforce="strict")
-    wait_for(lambda: "PodSecurity" in str(caught(away, namespace, a_bare_pod(automountServiceAccountToken=False))), 15)
+def test_pod_security_beside_us_refuses_what_it_must_and_lets_our_pods_in(
+    away: Cluster, settings: Any
+) -> None:
+    namespace = away.namespace(
+        labels={"pod-security.kubernetes.io/enforce": "restricted"}, enforce="strict"
+    )
+    wait_for(
+        lambda: (
+            "PodSecurity"
+            in str(caught(away, namespace, a_bare_pod(automountServiceAccountToken=False)))
+        ),
+        15,
+    )
     context = {
         "allowPrivilegeEscalation": False,
         "runAsNonRoot": True,
@@ -359,26 +473,42 @@ def caught(cluster: Cluster, namespace: str, pod: Json) -> Exception | None:
     return caught_creating(cluster.plane, f"{NAMESPACES}/{namespace}/pods", pod)
 
 
-def test_mirror_pods_of_a_node_are_created_under_strict_and_the_floor(away: Cluster, settings: Any) -> None:
+def test_mirror_pods_of_a_node_are_created_under_strict_and_the_floor(
+    away: Cluster, settings: Any
+) -> None:
     namespace = away.namespace(enforce="strict")
     wait_for(lambda: away.denial(namespace, VIOLATING), 15)
     settings(ClusterLayer(api_audiences=(API,), enforce_floor="strict"))
     node = away.plane.call("GET", "/api/v1/nodes/node-1")["metadata"]
-    owner = {"apiVersion": "v1", "kind": "Node", "name": "node-1", "uid": node["uid"], "controller": True}
+    owner = {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "name": "node-1",
+        "uid": node["uid"],
+        "controller": True,
+    }
     pod = {
-        "metadata": {"name": "static", "annotations": {"kubernetes.io/config.mirror": "x"}, "ownerReferences": [owner]},
+        "metadata": {
+            "name": "static",
+            "annotations": {"kubernetes.io/config.mirror": "x"},
+            "ownerReferences": [owner],
+        },
         "spec": {"nodeName": "node-1", "hostNetwork": True, "containers": [a_container()]},
     }
     assert away.denial(namespace, pod, user="node") == ""
 
 
-def test_exempt_users_accounts_classes_and_namespaces_are_exempt_while_we_are_away(away: Cluster, settings: Any) -> None:
+def test_exempt_users_accounts_classes_and_namespaces_are_exempt_while_we_are_away(
+    away: Cluster, settings: Any
+) -> None:
     namespace, spared = away.namespace(enforce="strict"), away.namespace(enforce="strict")
     wait_for(lambda: away.denial(namespace, VIOLATING), 15)
     plane = away.plane
     plane.kubectl("create", "serviceaccount", "spared", "-n", namespace)
     for where in (namespace, spared):
-        plane.kubectl("create", "rolebinding", "edit", "--clusterrole=edit", "--user=editor", "-n", where)
+        plane.kubectl(
+            "create", "rolebinding", "edit", "--clusterrole=edit", "--user=editor", "-n", where
+        )
     exemptions = Exemptions(
         namespaces=frozenset({spared}),
         usernames=frozenset({"somebody", "editor"}),
@@ -406,67 +536,120 @@ def mounting(**mount: Any) -> Json:
 
 OF_THE_ATTACK: list[tuple[str, Json]] = [
     ("expirationSeconds absent", {"volumes": [projected(source())]}),
-    ("3607 with the explicit API audience", {"volumes": [projected(source(expirationSeconds=3607, audience=API))]}),
-    ("3607 foreign", {"volumes": [projected(source(expirationSeconds=3607, audience="elsewhere"))]}),
+    (
+        "3607 with the explicit API audience",
+        {"volumes": [projected(source(expirationSeconds=3607, audience=API))]},
+    ),
+    (
+        "3607 foreign",
+        {"volumes": [projected(source(expirationSeconds=3607, audience="elsewhere"))]},
+    ),
     ("3601", {"volumes": [projected(source(expirationSeconds=3601))]}),
-    ("two sources at one path", {"volumes": [projected(source(expirationSeconds=600), source(expirationSeconds=3607))]}),
+    (
+        "two sources at one path",
+        {"volumes": [projected(source(expirationSeconds=600), source(expirationSeconds=3607))]},
+    ),
     ("sources null", {"volumes": [{"name": "t", "projected": {"sources": None}}]}),
     ("nobody mounts", {"volumes": [projected(source(expirationSeconds=3607))]}),
-    ("subPathExpr", {"volumes": [projected(source())], "containers": [mounting(readOnly=True, subPathExpr="$(A)")]}),
-    ("subPath", {"volumes": [projected(source())], "containers": [mounting(readOnly=True, subPath="token")]}),
+    (
+        "subPathExpr",
+        {
+            "volumes": [projected(source())],
+            "containers": [mounting(readOnly=True, subPathExpr="$(A)")],
+        },
+    ),
+    (
+        "subPath",
+        {
+            "volumes": [projected(source())],
+            "containers": [mounting(readOnly=True, subPath="token")],
+        },
+    ),
     ("writable", {"volumes": [projected(source())], "containers": [mounting()]}),
     ("read-only", {"volumes": [projected(source())], "containers": [mounting(readOnly=True)]}),
     (
         "sidecar",
-        {"volumes": [projected(source())], "initContainers": [{**mounting(), "name": "side", "restartPolicy": "Always"}]},
+        {
+            "volumes": [projected(source())],
+            "initContainers": [{**mounting(), "name": "side", "restartPolicy": "Always"}],
+        },
     ),
     ("nodeName", {"volumes": [projected(source(expirationSeconds=3607))], "nodeName": "node-1"}),
-    ("Windows", {"volumes": [projected(source(expirationSeconds=3607))], "os": {"name": "windows"}}),
+    (
+        "Windows",
+        {"volumes": [projected(source(expirationSeconds=3607))], "os": {"name": "windows"}},
+    ),
     ("hostUsers", {"volumes": [projected(source(expirationSeconds=3607))], "hostUsers": False}),
     ("hostNetwork", {"volumes": [projected(source(expirationSeconds=3607))], "hostNetwork": True}),
     ("foreign boundtoken volume", {"volumes": [{"name": "boundtoken", "emptyDir": {}}]}),
-    ("a legacy Secret, which CEL cannot know", {"volumes": [{"name": "s", "secret": {"secretName": "old"}}]}),
+    (
+        "a legacy Secret, which CEL cannot know",
+        {"volumes": [{"name": "s", "secret": {"secretName": "old"}}]},
+    ),
 ]
 
 
 @pytest.mark.parametrize("level", ["bound", "strict"])
-def test_two_judges_say_the_same_of_the_pods_of_the_attack(away: Cluster, settings: Any, level: str) -> None:
+def test_two_judges_say_the_same_of_the_pods_of_the_attack(
+    away: Cluster, settings: Any, level: str
+) -> None:
     namespace = quiet(away, enforce=level)
     wait_for(lambda: away.denial(namespace, VIOLATING), 15)
     for case, spec in OF_THE_ATTACK:
-        pod = a_bare_pod(annotations={names.ENFORCE: "off", names.MAX_EXPIRATION_SECONDS: "4294967296"}, **spec)
+        pod = a_bare_pod(
+            annotations={names.ENFORCE: "off", names.MAX_EXPIRATION_SECONDS: "4294967296"}, **spec
+        )
         if "containers" in spec:
             pod["spec"]["containers"][0]["env"] = [{"name": "A", "value": "token"}]
-        assert away.denial(namespace, pod) == expected(pod, PLAIN, namespace, {"enforce": level}), case
+        assert away.denial(namespace, pod) == expected(pod, PLAIN, namespace, {"enforce": level}), (
+            case
+        )
 
 
-def test_the_findings_of_the_attack_are_closed_while_we_are_away(away: Cluster, settings: Any) -> None:
+def test_the_findings_of_the_attack_are_closed_while_we_are_away(
+    away: Cluster, settings: Any
+) -> None:
     settings(ClusterLayer(api_audiences=(API,), enforce_floor="bound"))
-    for maximum in ("31536000", "4294967295"):  # 1: the floor was lowered by the namespace's own maximum
+    for maximum in (
+        "31536000",
+        "4294967295",
+    ):  # 1: the floor was lowered by the namespace's own maximum
         namespace = away.namespace(max_expiration_seconds=maximum)
         wait_for(lambda namespace=namespace: away.denial(namespace, a_bare_pod()), 15)
         assert away.denial(namespace, with_tokens({"expirationSeconds": (1 << 32) - 1}))
     floor = quiet(away)
     fat = with_tokens(YEAR)
-    fat["spec"]["containers"][0]["env"] = [{"name": f"E{number}", "value": "<" * 120_000} for number in range(11)]
+    fat["spec"]["containers"][0]["env"] = [
+        {"name": f"E{number}", "value": "<" * 120_000} for number in range(11)
+    ]
     wait_for(lambda: away.denial(floor, fat), 15)  # 2: a pod of 1.3 MB was never judged
     many = [{"expirationSeconds": 3600, "audience": "x"}] * 5_000
     assert away.denial(floor, with_tokens(*many)) == ""
-    assert "[token-lifetime]" in away.denial(floor, with_tokens(*many, YEAR))  # 4: one pod outlasted its own judgement
-    assert "actual cost limit exceeded" in str(caught(away, floor, with_tokens(*many, *many, *many[:2000])))
+    assert "[token-lifetime]" in away.denial(
+        floor, with_tokens(*many, YEAR)
+    )  # 4: one pod outlasted its own judgement
+    assert "actual cost limit exceeded" in str(
+        caught(away, floor, with_tokens(*many, *many, *many[:2000]))
+    )
     short = with_tokens(YEAR, containers=[a_container(f"c{number}") for number in range(4000)])
     short["metadata"]["annotations"] = {
         names.INJECT: "enabled",
         names.SKIP_CONTAINERS: ",".join(map(str, range(50_000)))[:250_000],
     }
-    assert "[token-lifetime]" in away.denial(floor, short)  # 3: 390 KB under dry run stopped every replica
+    assert "[token-lifetime]" in away.denial(
+        floor, short
+    )  # 3: 390 KB under dry run stopped every replica
     late = away.namespace()
-    away.annotate(late, enforce="strict")  # 6: annotated while we are away, it got no label and was not enforced
+    away.annotate(
+        late, enforce="strict"
+    )  # 6: annotated while we are away, it got no label and was not enforced
     wait_for(lambda: 'enforces "strict:v1"' in away.denial(late, a_bare_pod()), 15)
     settings(ClusterLayer(api_audiences=(API,), locks=Locks(max_expiration_seconds=604800)))
     strict = away.namespace(enforce="strict")  # 11: a lock loosened strict
     wait_for(lambda: away.denial(strict, with_tokens({"expirationSeconds": 604800})), 15)
-    excluded = away.namespace(enforce="strict")  # 16: excluded, a labelled namespace went on refusing
+    excluded = away.namespace(
+        enforce="strict"
+    )  # 16: excluded, a labelled namespace went on refusing
     settings(ClusterLayer(api_audiences=(API,), excluded=names.NEVER_TOUCHED | {excluded}))
     wait_for(lambda: away.denial(excluded, a_bare_pod()) == "", 15)
 
@@ -476,11 +659,15 @@ def test_token_requests_and_legacy_secrets_are_denied_while_we_are_away_and_node
 ) -> None:
     plane = away.plane
     namespace = away.namespace(allowed_audiences="vault")
-    plane.kubectl("create", "rolebinding", "edit", "--clusterrole=edit", "--user=editor", "-n", namespace)
+    plane.kubectl(
+        "create", "rolebinding", "edit", "--clusterrole=edit", "--user=editor", "-n", namespace
+    )
     settings(ClusterLayer(api_audiences=(API,), token_requests="enforce", legacy_secrets="enforce"))
 
     def ask(namespace: str, *arguments: str, user: str = "editor") -> str:
-        return plane.kubectl("create", "token", "default", "-n", namespace, *arguments, user=user).strip()
+        return plane.kubectl(
+            "create", "token", "default", "-n", namespace, *arguments, user=user
+        ).strip()
 
     with pytest.raises(KubectlError) as refused:
         wait_for(lambda: not ask(namespace, "--duration=8760h", "--audience=evil"), 10)
@@ -490,12 +677,30 @@ def test_token_requests_and_legacy_secrets_are_denied_while_we_are_away_and_node
         '[token-audience] audience "evil" is not allowed; leave --audience out, or use one of "vault"'
     ) in str(refused.value)
     assert life(ask(namespace, "--duration=86400s", "--audience=vault")) == 86400
-    with pytest.raises(KubectlError, match="at most 86400 s are allowed"):  # the strongest accounts are not left out
+    with pytest.raises(
+        KubectlError, match="at most 86400 s are allowed"
+    ):  # the strongest accounts are not left out
         ask("kube-system", "--duration=8760h", user="admin")
-    with pytest.raises(KubectlError, match="at most 86400 s are allowed"):  # 13: a group alone makes no node
-        ask(namespace, "--duration=8760h", "--as=eve", "--as-group=system:nodes", "--as-group=system:masters", user="admin")
-    for kind, ours in (("MutatingWebhookConfiguration", False), ("Secret", True)):  # what is bound to a webhook is not for us
-        bound = {"apiVersion": "admissionregistration.k8s.io/v1", "kind": kind, "name": "boundtoken"}
+    with pytest.raises(
+        KubectlError, match="at most 86400 s are allowed"
+    ):  # 13: a group alone makes no node
+        ask(
+            namespace,
+            "--duration=8760h",
+            "--as=eve",
+            "--as-group=system:nodes",
+            "--as-group=system:masters",
+            user="admin",
+        )
+    for kind, ours in (
+        ("MutatingWebhookConfiguration", False),
+        ("Secret", True),
+    ):  # what is bound to a webhook is not for us
+        bound = {
+            "apiVersion": "admissionregistration.k8s.io/v1",
+            "kind": kind,
+            "name": "boundtoken",
+        }
         spec = {"expirationSeconds": 1 << 32, "boundObjectRef": bound, "audiences": None}
         body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
         with pytest.raises(Refused) as refused_by:
@@ -519,7 +724,9 @@ def test_token_requests_and_legacy_secrets_are_denied_while_we_are_away_and_node
         ({"metadata": {"labels": {"team": "shop"}, "annotations": {"note": "old"}}}, False),
     ],
 )
-def test_an_old_legacy_secret_is_no_way_to_a_new_token(away: Cluster, settings: Any, change: Json, refused: bool) -> None:
+def test_an_old_legacy_secret_is_no_way_to_a_new_token(
+    away: Cluster, settings: Any, change: Json, refused: bool
+) -> None:
     plane = away.plane
     namespace = away.namespace()
     plane.kubectl("create", "serviceaccount", "other", "-n", namespace)
@@ -551,13 +758,19 @@ def caught_creating(plane: ControlPlane, path: str, body: Json) -> Exception | N
     return None
 
 
-def test_token_requests_are_held_to_the_lock_and_exempt_by_who_asks(away: Cluster, settings: Any) -> None:
+def test_token_requests_are_held_to_the_lock_and_exempt_by_who_asks(
+    away: Cluster, settings: Any
+) -> None:
     plane = away.plane
     namespace = away.namespace()
-    plane.kubectl("create", "rolebinding", "edit", "--clusterrole=edit", "--user=editor", "-n", namespace)
+    plane.kubectl(
+        "create", "rolebinding", "edit", "--clusterrole=edit", "--user=editor", "-n", namespace
+    )
 
     def ask(*arguments: str, user: str = "admin") -> str:
-        return plane.kubectl("create", "token", "default", "-n", namespace, "--duration=9000s", *arguments, user=user).strip()
+        return plane.kubectl(
+            "create", "token", "default", "-n", namespace, "--duration=9000s", *arguments, user=user
+        ).strip()
 
     lock = Locks(max_expiration_seconds=7200)
     settings(ClusterLayer(api_audiences=(API,), token_requests="enforce", locks=lock))
@@ -565,17 +778,30 @@ def test_token_requests_are_held_to_the_lock_and_exempt_by_who_asks(away: Cluste
         wait_for(lambda: not ask(user="editor"), 10)
     with pytest.raises(KubectlError, match="at most 7200 s are allowed"):
         ask("--as=system:serviceaccount:ci:deployer", "--as-group=system:masters")
-    for system in ("system:kube-controller-manager", "system:cloud-controller-manager", "system:serviceaccount:kube-system:x"):
+    for system in (
+        "system:kube-controller-manager",
+        "system:cloud-controller-manager",
+        "system:serviceaccount:kube-system:x",
+    ):
         assert ask(f"--as={system}", "--as-group=system:masters")
     exemptions = Exemptions(
-        usernames=frozenset({"editor", "trainee"}), service_accounts=frozenset({"ci/deployer", f"{namespace}/default"})
+        usernames=frozenset({"editor", "trainee"}),
+        service_accounts=frozenset({"ci/deployer", f"{namespace}/default"}),
     )
-    settings(ClusterLayer(api_audiences=(API,), token_requests="enforce", locks=lock, exemptions=exemptions))
+    settings(
+        ClusterLayer(
+            api_audiences=(API,), token_requests="enforce", locks=lock, exemptions=exemptions
+        )
+    )
     wait_for(lambda: caught_asking(ask, user="editor") is None, 5)
     assert ask("--as=system:serviceaccount:ci:deployer", "--as-group=system:masters")
-    with pytest.raises(KubectlError, match="at most 7200 s are allowed"):  # two exempt names are not one with a blank
+    with pytest.raises(
+        KubectlError, match="at most 7200 s are allowed"
+    ):  # two exempt names are not one with a blank
         ask("--as=editor trainee", "--as-group=system:masters")
-    with pytest.raises(KubectlError, match="at most 7200 s are allowed"):  # the account that is asked for exempts nobody
+    with pytest.raises(
+        KubectlError, match="at most 7200 s are allowed"
+    ):  # the account that is asked for exempts nobody
         ask("--as=somebody", "--as-group=system:masters")
 
 
@@ -593,7 +819,9 @@ def test_the_emergency_command_takes_the_policies_away_and_export_brings_them_ba
     namespace = away.namespace(enforce="strict")
     wait_for(lambda: away.denial(namespace, VIOLATING), 15)
     (command,) = re.findall(
-        r"^kubectl (delete validatingadmissionpolicybindings .*)$", (ROOT / "README.md").read_text(), re.MULTILINE
+        r"^kubectl (delete validatingadmissionpolicybindings .*)$",
+        (ROOT / "README.md").read_text(),
+        re.MULTILINE,
     )
     away.plane.kubectl(*command.split())
     wait_for(lambda: away.denial(namespace, VIOLATING) == "", 10)

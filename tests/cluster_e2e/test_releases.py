@@ -1,4 +1,6 @@
-"""Enforcement on an API server of another release, on which boundtoken was never installed: the policies alone are there."""
+"""Enforcement on an API server of another release, on which boundtoken was never installed: the
+policies alone are there.
+"""
 
 from collections.abc import Iterator
 
@@ -10,7 +12,8 @@ from tests.controlplane.cluster import ControlPlane, Refused, wait_for
 from tests.pods import Json
 
 OLDEST = "1.34"
-"""What the API server of the tests can emulate; older releases are compiled for by tests/controlplane/policies."""
+"""What the API server of the tests can emulate; older releases are compiled for by
+tests/controlplane/policies."""
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +37,10 @@ def test_the_policies_alone_refuse_who_violates_and_nobody_else(older: ControlPl
         older.call("POST", NAMESPACES, {"metadata": {"name": name, "annotations": annotations}})
         path = f"{NAMESPACES}/{name}/serviceaccounts?fieldSelector=metadata.name=default"
         wait_for(lambda path=path: older.call("GET", path)["items"])
-    violating, compliant = with_tokens({"expirationSeconds": 3607}), with_tokens({"expirationSeconds": 3600})
+    violating, compliant = (
+        with_tokens({"expirationSeconds": 3607}),
+        with_tokens({"expirationSeconds": 3600}),
+    )
     wait_for(lambda: "[token-lifetime]" in denial(older, "enforced", violating), 15)
     assert denial(older, "enforced", compliant) == denial(older, "other", violating) == ""
     floor = {"metadata": {"annotations": {"boundtoken.dev/enforce-floor": "bound"}}}

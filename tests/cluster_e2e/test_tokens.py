@@ -11,10 +11,18 @@ YEAR = 31_536_000
 VAULT = "https://vault.example.com"
 
 
-@pytest.mark.parametrize(("seconds", "lives"), [("600", 600), ("1800", 1800), ("86400", 86400), ("3607", 3600)])
-def test_a_token_lives_as_long_as_was_configured(cluster: Cluster, seconds: str, lives: int) -> None:
-    pod = cluster.run(cluster.namespace(inject="enabled", automount="disabled", expiration_seconds=seconds))
-    assert {name: life(token) for name, token in cluster.tokens(pod).items()} == {"boundtoken/token": lives}
+@pytest.mark.parametrize(
+    ("seconds", "lives"), [("600", 600), ("1800", 1800), ("86400", 86400), ("3607", 3600)]
+)
+def test_a_token_lives_as_long_as_was_configured(
+    cluster: Cluster, seconds: str, lives: int
+) -> None:
+    pod = cluster.run(
+        cluster.namespace(inject="enabled", automount="disabled", expiration_seconds=seconds)
+    )
+    assert {name: life(token) for name, token in cluster.tokens(pod).items()} == {
+        "boundtoken/token": lives
+    }
 
 
 def test_beside_it_an_untouched_pods_token_lives_a_year(cluster: Cluster) -> None:
@@ -22,13 +30,21 @@ def test_beside_it_an_untouched_pods_token_lives_a_year(cluster: Cluster) -> Non
     assert life(token) == YEAR
 
 
-def test_the_api_server_accepts_a_token_for_its_audience_only_and_while_its_pod_lives(cluster: Cluster) -> None:
-    pod = cluster.run(cluster.namespace(inject="enabled", automount="disabled", audience=VAULT, expiration_seconds="1800"))
+def test_the_api_server_accepts_a_token_for_its_audience_only_and_while_its_pod_lives(
+    cluster: Cluster,
+) -> None:
+    pod = cluster.run(
+        cluster.namespace(
+            inject="enabled", automount="disabled", audience=VAULT, expiration_seconds="1800"
+        )
+    )
     (token,) = cluster.tokens(pod).values()
     plane = cluster.plane
     seen = plane.review_token(token, VAULT)
     assert (seen["authenticated"], seen["audiences"]) == (True, [VAULT])
-    assert seen["user"]["extra"]["authentication.kubernetes.io/pod-name"] == [pod["metadata"]["name"]]
+    assert seen["user"]["extra"]["authentication.kubernetes.io/pod-name"] == [
+        pod["metadata"]["name"]
+    ]
     assert not plane.review_token(token, "https://other.example.com").get("authenticated")
     assert not plane.review_token(token).get("authenticated")
     with pytest.raises(Refused) as refused:
@@ -38,7 +54,9 @@ def test_the_api_server_accepts_a_token_for_its_audience_only_and_while_its_pod_
     wait_for(lambda: not plane.review_token(token, VAULT).get("authenticated"), 30)
 
 
-def test_a_token_for_the_api_server_itself_is_accepted_by_it_and_dies_with_its_pod(cluster: Cluster) -> None:
+def test_a_token_for_the_api_server_itself_is_accepted_by_it_and_dies_with_its_pod(
+    cluster: Cluster,
+) -> None:
     pod = cluster.run(cluster.namespace(inject="enabled"))
     (token,) = cluster.tokens(pod).values()
     assert claims(token)["aud"] == [ISSUER]
@@ -59,9 +77,17 @@ def test_each_of_several_tokens_is_for_its_own_audience_and_lifetime(cluster: Cl
         "boundtoken-tokens/vault": 900,
         "boundtoken-tokens/aws": 1200,
     }
-    wanted = {"boundtoken/token": ISSUER, "boundtoken-tokens/vault": VAULT, "boundtoken-tokens/aws": "sts.amazonaws.com"}
+    wanted = {
+        "boundtoken/token": ISSUER,
+        "boundtoken-tokens/vault": VAULT,
+        "boundtoken-tokens/aws": "sts.amazonaws.com",
+    }
     for name, token in tokens.items():
-        accepted = [each for each in wanted.values() if cluster.plane.review_token(token, each).get("authenticated")]
+        accepted = [
+            each
+            for each in wanted.values()
+            if cluster.plane.review_token(token, each).get("authenticated")
+        ]
         assert accepted == [wanted[name]]
 
 

@@ -1,4 +1,6 @@
-"""From the release before to this one and back, under load: no pod that complies is refused, none that violates is created."""
+"""From the release before to this one and back, under load: no pod that complies is refused, none
+that violates is created.
+"""
 
 import contextlib
 import shutil
@@ -24,22 +26,34 @@ apiVersion: boundtoken.dev/v1alpha1
 kind: Configuration
 locks: {enforceFloor: bound}
 """
-COMPLIANT, VIOLATING = with_tokens({"expirationSeconds": 3600}), with_tokens({"expirationSeconds": 3607})
+COMPLIANT, VIOLATING = (
+    with_tokens({"expirationSeconds": 3600}),
+    with_tokens({"expirationSeconds": 3607}),
+)
 
 
 def unpacked(commit: str, folder: Path) -> Path:
     """The folder, with what that commit had."""
     folder.mkdir()
-    packed = subprocess.run(["git", "archive", commit], cwd=ROOT, capture_output=True, check=True).stdout
+    packed = subprocess.run(
+        ["git", "archive", commit], cwd=ROOT, capture_output=True, check=True
+    ).stdout
     subprocess.run(["tar", "-x", "-C", str(folder)], input=packed, check=True)
     return folder
 
 
-def overlay(folder: Path, release: Path, code: Path | None = None, configuration: str = FLOOR) -> Path:
-    """A kustomization that installs a release's manifests with a configuration, run by `code` where that is given."""
+def overlay(
+    folder: Path, release: Path, code: Path | None = None, configuration: str = FLOOR
+) -> Path:
+    """A kustomization that installs a release's manifests with a configuration, run by `code` where
+    that is given.
+    """
     folder.mkdir()
     shutil.copytree(release / "manifests", folder / "manifests")
-    configmap = {"metadata": {"name": "boundtoken", "namespace": "boundtoken-system"}, "data": {"config.yaml": configuration}}
+    configmap = {
+        "metadata": {"name": "boundtoken", "namespace": "boundtoken-system"},
+        "data": {"config.yaml": configuration},
+    }
     patches = [{"patch": yaml.safe_dump({"apiVersion": "v1", "kind": "ConfigMap", **configmap})}]
     if code is not None:
         variable = {
@@ -48,7 +62,9 @@ def overlay(folder: Path, release: Path, code: Path | None = None, configuration
             "value": {"name": "PYTHONPATH", "value": str(code)},
         }
         patches.append({"target": {"kind": "Deployment"}, "patch": yaml.safe_dump([variable])})  # type: ignore[dict-item]
-    (folder / "kustomization.yaml").write_text(yaml.safe_dump({"resources": ["manifests"], "patches": patches}))
+    (folder / "kustomization.yaml").write_text(
+        yaml.safe_dump({"resources": ["manifests"], "patches": patches})
+    )
     return folder
 
 
@@ -110,7 +126,9 @@ def why_refused(plane: ControlPlane, namespace: str, pod: Json) -> str:
 
 def install(plane: ControlPlane, kubelet: Kubelet, release: Path) -> None:
     plane.kubectl("apply", "-k", str(release))
-    plane.kubectl("rollout", "status", "-n", "boundtoken-system", "deployment/boundtoken", "--timeout=100s")
+    plane.kubectl(
+        "rollout", "status", "-n", "boundtoken-system", "deployment/boundtoken", "--timeout=100s"
+    )
     wait_for(lambda: len(kubelet.pods) == 2 and kubelet.proxy.ready("boundtoken") == 2, 60)
 
 
@@ -122,26 +140,46 @@ def namespace(plane: ControlPlane, name: str, **annotations: str) -> str:
     return name
 
 
-WAYS = ("a maximum of its own", "a big pod", "many tokens", "an expensive neighbour", "idle connections")
+WAYS = (
+    "a maximum of its own",
+    "a big pod",
+    "many tokens",
+    "an expensive neighbour",
+    "idle connections",
+)
 
 
 class Ways:
-    """The ways past a floor that an attack on the release before found; each pod gets a token of a year."""
+    """The ways past a floor that an attack on the release before found; each pod gets a token of a
+    year.
+    """
 
     def __init__(self, plane: ControlPlane, kubelet: Kubelet) -> None:
         self._plane, self._kubelet = plane, kubelet
         self.lowered = namespace(plane, "lowered", max_expiration_seconds="31536000")
         self._plain = namespace(plane, "plain")
         self._listed = namespace(
-            plane, "listed", allowed_audiences=",".join(f"https://audience-{number}.example" for number in range(100))
+            plane,
+            "listed",
+            allowed_audiences=",".join(
+                f"https://audience-{number}.example" for number in range(100)
+            ),
         )
 
     def past_the_floor(self) -> dict[str, bool]:
         """Whether each way leads past it: whether a pod that violates was created at least once."""
-        fat, many = with_tokens({"expirationSeconds": 3607}), with_tokens(*[{"audience": "x"}] * 20_000)
-        fat["spec"]["containers"][0]["env"] = [{"name": f"E{number}", "value": "<" * 120_000} for number in range(11)]
+        fat, many = (
+            with_tokens({"expirationSeconds": 3607}),
+            with_tokens(*[{"audience": "x"}] * 20_000),
+        )
+        fat["spec"]["containers"][0]["env"] = [
+            {"name": f"E{number}", "value": "<" * 120_000} for number in range(11)
+        ]
         many["spec"].pop("automountServiceAccountToken")
-        found = {WAYS[0]: self._created(self.lowered, a_bare_pod()), WAYS[1]: self._created(self._plain, fat)}
+        found = {
+            WAYS[0]: self._created(self.lowered, a_bare_pod()),
+            WAYS[1]: self._created(self._plain, fat),
+        }
         found[WAYS[2]] = self._created(self._listed, many)
         assert not self._created(self._plain, VIOLATING)
         with self._expensive_neighbour():
@@ -154,7 +192,9 @@ class Ways:
         return not why_refused(self._plane, namespace, pod)
 
     def _created_while_starved(self) -> bool:
-        """Not where the API server opens a connection between the cut and the last of ours: then an attacker does it again."""
+        """Not where the API server opens a connection between the cut and the last of ours: then an
+        attacker does it again.
+        """
         self._plane.egress.cut()
         with starved(self._kubelet):
             return any(self._created(self._plain, VIOLATING) for _ in range(10))
@@ -164,7 +204,10 @@ class Ways:
         """Pods of 390 KB under dry run, in a namespace that asks for nothing."""
         pod = a_bare_pod(*({"name": f"c{number}", "image": "i"} for number in range(4000)))
         skip = ",".join(map(str, range(50_000)))[:250_000]
-        pod["metadata"]["annotations"] = {"boundtoken.dev/inject": "enabled", "boundtoken.dev/skip-containers": skip}
+        pod["metadata"]["annotations"] = {
+            "boundtoken.dev/inject": "enabled",
+            "boundtoken.dev/skip-containers": skip,
+        }
         neighbour = namespace(self._plane, f"neighbour-{time.time_ns()}")
         with without_pause(lambda: why_refused(self._plane, neighbour, pod), 4):
             time.sleep(2)
@@ -185,8 +228,15 @@ def test_an_upgrade_and_the_way_back_under_load(releases: tuple[Path, Path]) -> 
             with load.running():
                 time.sleep(2)
                 install(plane, kubelet, now)
-                wait_for(lambda: "[token-lifetime]" in why_refused(plane, ways.lowered, a_bare_pod()), 20)
-                assert plane.call("GET", f"{NAMESPACES}/{enforced}")["metadata"]["labels"]["boundtoken.dev/enforced"] == "true"
+                wait_for(
+                    lambda: "[token-lifetime]" in why_refused(plane, ways.lowered, a_bare_pod()), 20
+                )
+                assert (
+                    plane.call("GET", f"{NAMESPACES}/{enforced}")["metadata"]["labels"][
+                        "boundtoken.dev/enforced"
+                    ]
+                    == "true"
+                )
                 time.sleep(3)
                 there = load.tries
                 install(plane, kubelet, before)
@@ -195,5 +245,7 @@ def test_an_upgrade_and_the_way_back_under_load(releases: tuple[Path, Path]) -> 
             assert there > 100
             assert load.tries - there > 100
             install(plane, kubelet, now)
-            wait_for(lambda: "[token-lifetime]" in why_refused(plane, ways.lowered, a_bare_pod()), 20)
+            wait_for(
+                lambda: "[token-lifetime]" in why_refused(plane, ways.lowered, a_bare_pod()), 20
+            )
             assert ways.past_the_floor() == dict.fromkeys(WAYS, False)

@@ -1,4 +1,6 @@
-"""Annotations of workloads on the real API server: copied, kept, undone. Point j of the main job."""
+"""Annotations of workloads on the real API server: copied, kept, undone. Point j of the main
+job.
+"""
 
 import json
 from typing import Any
@@ -26,7 +28,9 @@ def the(cluster: Cluster, namespace: str) -> Json:
 
 
 def apply(cluster: Cluster, namespace: str, held: Json) -> str:
-    return cluster.plane.run_kubectl("apply", "-n", namespace, "-f", "-", stdin=json.dumps(held)).stderr
+    return cluster.plane.run_kubectl(
+        "apply", "-n", namespace, "-f", "-", stdin=json.dumps(held)
+    ).stderr
 
 
 def test_an_annotation_of_a_deployment_reaches_its_pods_token(cluster: Cluster) -> None:
@@ -63,23 +67,34 @@ def test_server_side_apply_keeps_and_undoes_too(cluster: Cluster) -> None:
         assert in_template(the(cluster, namespace)) == want
 
 
-@pytest.mark.parametrize("flags", [(), ("--server-side", "--force-conflicts")], ids=["client-side", "server-side"])
-def test_an_exported_manifest_that_is_applied_seven_times_makes_one_revision(cluster: Cluster, flags: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    "flags", [(), ("--server-side", "--force-conflicts")], ids=["client-side", "server-side"]
+)
+def test_an_exported_manifest_that_is_applied_seven_times_makes_one_revision(
+    cluster: Cluster, flags: tuple[str, ...]
+) -> None:
     namespace = cluster.namespace(inject="enabled")
     exported = a_deployment({SECONDS: "900"})
     exported["spec"]["template"]["metadata"]["annotations"] = with_memory({SECONDS: "1800"})
     for _ in range(7):
-        cluster.plane.kubectl("apply", *flags, "-n", namespace, "-f", "-", stdin=json.dumps(exported))
+        cluster.plane.kubectl(
+            "apply", *flags, "-n", namespace, "-f", "-", stdin=json.dumps(exported)
+        )
         assert in_template(the(cluster, namespace)) == with_memory({SECONDS: "900"})
     assert the(cluster, namespace)["metadata"]["generation"] == 1
 
 
 @pytest.mark.parametrize("flags", [(), ("--server-side",)], ids=["client-side", "server-side"])
-def test_an_annotation_that_moves_into_the_template_stays_there(cluster: Cluster, flags: tuple[str, ...]) -> None:
+def test_an_annotation_that_moves_into_the_template_stays_there(
+    cluster: Cluster, flags: tuple[str, ...]
+) -> None:
     namespace = cluster.namespace(inject="enabled")
     moved = a_deployment()
     moved["spec"]["template"]["metadata"]["annotations"] = {SECONDS: "1800"}
-    for held, want in ((a_deployment({SECONDS: "1800"}), with_memory({SECONDS: "1800"})), (moved, {SECONDS: "1800"})):
+    for held, want in (
+        (a_deployment({SECONDS: "1800"}), with_memory({SECONDS: "1800"})),
+        (moved, {SECONDS: "1800"}),
+    ):
         cluster.plane.kubectl("apply", *flags, "-n", namespace, "-f", "-", stdin=json.dumps(held))
         assert in_template(the(cluster, namespace)) == want
 
@@ -121,26 +136,47 @@ def test_taking_the_annotation_off_with_kubectl_annotate_undoes_it(cluster: Clus
 @pytest.mark.parametrize(
     ("group", "kind", "spec"),
     [
-        ("apps", "statefulsets", {"serviceName": "web", "selector": {"matchLabels": {"app": "web"}}}),
+        (
+            "apps",
+            "statefulsets",
+            {"serviceName": "web", "selector": {"matchLabels": {"app": "web"}}},
+        ),
         ("apps", "daemonsets", {"selector": {"matchLabels": {"app": "web"}}}),
         ("apps", "replicasets", {"selector": {"matchLabels": {"app": "web"}}}),
-        ("batch", "jobs", {"template": {"spec": {"restartPolicy": "Never", "containers": [a_container()]}}}),
+        (
+            "batch",
+            "jobs",
+            {"template": {"spec": {"restartPolicy": "Never", "containers": [a_container()]}}},
+        ),
     ],
 )
-def test_every_kind_of_workload_is_copied_into_its_template(cluster: Cluster, group: str, kind: str, spec: Json) -> None:
+def test_every_kind_of_workload_is_copied_into_its_template(
+    cluster: Cluster, group: str, kind: str, spec: Json
+) -> None:
     namespace = cluster.namespace(inject="enabled")
     template = {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [a_container()]}}
-    held = {"metadata": {"name": "web", "annotations": {AUDIENCE: "vault"}}, "spec": {"template": template, **spec}}
+    held = {
+        "metadata": {"name": "web", "annotations": {AUDIENCE: "vault"}},
+        "spec": {"template": template, **spec},
+    }
     created = cluster.plane.call("POST", path(namespace, kind, group), held)
     assert in_template(created)[AUDIENCE] == "vault"
-    pod = wait_for(lambda: cluster.plane.call("GET", f"/api/v1/namespaces/{namespace}/pods")["items"] or kind == "daemonsets")
+    pod = wait_for(
+        lambda: (
+            cluster.plane.call("GET", f"/api/v1/namespaces/{namespace}/pods")["items"]
+            or kind == "daemonsets"
+        )
+    )
     assert pod is True or pod[0]["metadata"]["annotations"][AUDIENCE] == "vault"
 
 
 def test_a_cron_job_is_copied_into_the_template_of_its_jobs(cluster: Cluster) -> None:
     namespace = cluster.namespace(inject="enabled")
     job: Json = {"template": {"spec": {"restartPolicy": "Never", "containers": [a_container()]}}}
-    held: Json = {"metadata": {"name": "web"}, "spec": {"schedule": "0 0 1 1 *", "jobTemplate": {"spec": job}}}
+    held: Json = {
+        "metadata": {"name": "web"},
+        "spec": {"schedule": "0 0 1 1 *", "jobTemplate": {"spec": job}},
+    }
     held["metadata"]["annotations"] = {AUDIENCE: "vault"}
     created: Any = cluster.plane.call("POST", path(namespace, "cronjobs", "batch"), held)
     assert in_template(created["spec"]["jobTemplate"]) == with_memory({AUDIENCE: "vault"})
@@ -151,23 +187,32 @@ def test_an_annotation_on_the_jobs_of_a_cron_job_is_warned_of(cluster: Cluster) 
     job: Json = {"template": {"spec": {"restartPolicy": "Never", "containers": [a_container()]}}}
     jobs: Json = {"metadata": {"annotations": {AUDIENCE: "vault"}}, "spec": job}
     held: Json = {"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "web"}}
-    said = apply(cluster, namespace, {**held, "spec": {"schedule": "0 0 1 1 *", "jobTemplate": jobs}})
+    said = apply(
+        cluster, namespace, {**held, "spec": {"schedule": "0 0 1 1 *", "jobTemplate": jobs}}
+    )
     assert "it belongs on the CronJob itself or on the template of its pods" in said
-    said = apply(cluster, namespace, {**held, "spec": {"schedule": "0 0 1 1 *", "jobTemplate": {"spec": job}}})
+    said = apply(
+        cluster,
+        namespace,
+        {**held, "spec": {"schedule": "0 0 1 1 *", "jobTemplate": {"spec": job}}},
+    )
     assert said == ""
 
 
 def test_a_job_that_is_updated_is_let_through(cluster: Cluster) -> None:
     namespace = cluster.namespace(inject="enabled")
     job = {"template": {"spec": {"restartPolicy": "Never", "containers": [a_container()]}}}
-    cluster.plane.call("POST", path(namespace, "jobs", "batch"), {"metadata": {"name": "web"}, "spec": job})
+    cluster.plane.call(
+        "POST", path(namespace, "jobs", "batch"), {"metadata": {"name": "web"}, "spec": job}
+    )
     cluster.plane.kubectl("annotate", "-n", namespace, "job/web", f"{AUDIENCE}=vault")
 
 
 def test_a_developer_hears_of_a_fault_when_applying_the_deployment(cluster: Cluster) -> None:
     said = apply(cluster, cluster.namespace(inject="enabled"), a_deployment({SECONDS: "1h"}))
     assert (
-        'Warning: boundtoken.dev/expiration-seconds="1h" on the workload: ignored, must be an integer number of seconds' in said
+        'Warning: boundtoken.dev/expiration-seconds="1h" on the workload: ignored, must be an integer number of seconds'
+        in said
     )
 
 
@@ -175,4 +220,7 @@ def test_a_workload_without_annotations_of_ours_never_asks_us(cluster: Cluster) 
     namespace = cluster.namespace(inject="enabled")
     cluster.plane.call("POST", path(namespace), a_deployment({"team": "shop"}))
     wait_for(lambda: cluster.audit(namespace))
-    assert not any("workloads.boundtoken.dev/reason" in event for event in cluster.audit(namespace, "deployments"))
+    assert not any(
+        "workloads.boundtoken.dev/reason" in event
+        for event in cluster.audit(namespace, "deployments")
+    )

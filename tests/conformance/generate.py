@@ -1,10 +1,13 @@
-"""The conformance fixtures: one minimal valid pod for each level, and named tweaks of it; `make conformance` writes them.
+"""The conformance fixtures: one minimal valid pod for each level, and named tweaks of it; `make
+conformance` writes them.
 
     <version>/<level>/pass/<rule>-N.yaml    a pod that holds to the level
-    <version>/<level>/fail/<rule>-N.yaml    one that does not, with its findings in <rule>-N.txt: rule, field, place
+    <version>/<level>/fail/<rule>-N.yaml    one that does not, with its findings in <rule>-N.txt:
+    rule, field, place
 
-They hold in the namespace of `namespace.yaml`, with the Secrets of `secrets.yaml`, where the API server's own audience is
-https://kubernetes.default.svc.cluster.local. The findings are written by hand here, never taken from the code.
+They hold in the namespace of `namespace.yaml`, with the Secrets of `secrets.yaml`, where the API
+server's own audience is https://kubernetes.default.svc.cluster.local. The findings are written by
+hand here, never taken from the code.
 """
 
 import copy
@@ -31,10 +34,18 @@ SECRETS = [
     {
         "apiVersion": "v1",
         "kind": "Secret",
-        "metadata": {"name": "legacy", "annotations": {"kubernetes.io/service-account.name": "default"}},
+        "metadata": {
+            "name": "legacy",
+            "annotations": {"kubernetes.io/service-account.name": "default"},
+        },
         "type": "kubernetes.io/service-account-token",
     },
-    {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "ordinary"}, "stringData": {"token": "no token"}},
+    {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "ordinary"},
+        "stringData": {"token": "no token"},
+    },
 ]
 PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
 TOKEN = "spec.volumes.projected.sources.serviceAccountToken"
@@ -59,7 +70,9 @@ def base() -> Json:
     }
 
 
-def token(seconds: int | None = None, audience: str | None = None, *, name: str = "t", mixed: bool = False) -> Tweak:
+def token(
+    seconds: int | None = None, audience: str | None = None, *, name: str = "t", mixed: bool = False
+) -> Tweak:
     """A projected token in a volume of its own."""
 
     def tweak(pod: Json) -> None:
@@ -71,7 +84,9 @@ def token(seconds: int | None = None, audience: str | None = None, *, name: str 
         sources: list[Json] = [{"serviceAccountToken": source}]
         if mixed:
             sources.insert(0, {"secret": {"name": "ordinary"}})
-        pod["spec"].setdefault("volumes", []).append({"name": name, "projected": {"sources": sources}})
+        pod["spec"].setdefault("volumes", []).append(
+            {"name": name, "projected": {"sources": sources}}
+        )
 
     return tweak
 
@@ -81,13 +96,23 @@ def automounted(seconds: int) -> Tweak:
 
     def tweak(pod: Json) -> None:
         name = "kube-api-access-x7k2p"
-        namespace = {"path": "namespace", "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}}
+        namespace = {
+            "path": "namespace",
+            "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"},
+        }
         sources = [
             {"serviceAccountToken": {"path": "token", "expirationSeconds": seconds}},
-            {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+            {
+                "configMap": {
+                    "name": "kube-root-ca.crt",
+                    "items": [{"key": "ca.crt", "path": "ca.crt"}],
+                }
+            },
             {"downwardAPI": {"items": [namespace]}},
         ]
-        pod["spec"].setdefault("volumes", []).append({"name": name, "projected": {"sources": sources}})
+        pod["spec"].setdefault("volumes", []).append(
+            {"name": name, "projected": {"sources": sources}}
+        )
         mount_in("container", name)(pod)
 
     return tweak
@@ -122,18 +147,26 @@ def env(kind: str, secret: str) -> Tweak:
 
     def tweak(pod: Json) -> None:
         ref = {"name": secret, "key": "token"}
-        container(kind, pod).setdefault("env", []).append({"name": "TOKEN", "valueFrom": {"secretKeyRef": ref}})
+        container(kind, pod).setdefault("env", []).append(
+            {"name": "TOKEN", "valueFrom": {"secretKeyRef": ref}}
+        )
 
     return tweak
 
 
 def env_from(kind: str, secret: str) -> Tweak:
     """Every variable of a Secret."""
-    return lambda pod: container(kind, pod).setdefault("envFrom", []).append({"secretRef": {"name": secret}})
+    return lambda pod: (
+        container(kind, pod).setdefault("envFrom", []).append({"secretRef": {"name": secret}})
+    )
 
 
 def secret_volume(secret: str, *, name: str = "s") -> Tweak:
-    return lambda pod: pod["spec"].setdefault("volumes", []).append({"name": name, "secret": {"secretName": secret}})
+    return lambda pod: (
+        pod["spec"]
+        .setdefault("volumes", [])
+        .append({"name": name, "secret": {"secretName": secret}})
+    )
 
 
 def projected_secret(secret: str) -> Tweak:
@@ -212,7 +245,10 @@ BOUND_FAIL: list[tuple[list[Finding], list[Tweak]]] = [
     ([audience()], [token(3600, "https://elsewhere.example.com")]),
     ([lifetime(), audience()], [token(90000, "https://elsewhere.example.com")]),
     ([("legacy-token", "spec.volumes.secret.secretName", 'volume "s"')], [secret_volume("legacy")]),
-    ([("legacy-token", "spec.volumes.projected.sources.secret.name", 'volume "s"')], [projected_secret("legacy")]),
+    (
+        [("legacy-token", "spec.volumes.projected.sources.secret.name", 'volume "s"')],
+        [projected_secret("legacy")],
+    ),
     *[([legacy(kind, "env.valueFrom.secretKeyRef")], [env(kind, "legacy")]) for kind in KINDS],
     *[([legacy(kind, "envFrom.secretRef")], [env_from(kind, "legacy")]) for kind in KINDS],
 ]
@@ -224,7 +260,10 @@ STRICT_PASS: list[tuple[str, list[Tweak]]] = [
     ("legacy-token", [secret_volume("ordinary")]),
     ("automounted-volume", [token(3600, name="boundtoken"), mount_in("container", "boundtoken")]),
     *[("token-mount", [token(3600), mount_in(kind)]) for kind in KINDS],
-    ("token-mount", [secret_volume("ordinary"), mount_in("container", "s", read_only=False, subPath="token")]),
+    (
+        "token-mount",
+        [secret_volume("ordinary"), mount_in("container", "s", read_only=False, subPath="token")],
+    ),
 ]
 STRICT_FAIL: list[tuple[list[Finding], list[Tweak]]] = [
     ([lifetime()], [token(3601)]),
@@ -243,7 +282,8 @@ STRICT_FAIL: list[tuple[list[Finding], list[Tweak]]] = [
 
 
 FIXTURES = {("v1", "bound"): (BOUND_PASS, BOUND_FAIL), ("v1", "strict"): (STRICT_PASS, STRICT_FAIL)}
-"""For each version and level what passes and what fails; a test compares the keys with those of the rules."""
+"""For each version and level what passes and what fails; a test compares the keys with those of the
+rules."""
 
 
 def files() -> dict[str, str]:
@@ -254,11 +294,15 @@ def files() -> dict[str, str]:
         made[f"{version}/namespace.yaml"] = _yaml(NAMESPACE)
         made[f"{version}/secrets.yaml"] = yaml.safe_dump_all(SECRETS, sort_keys=False)
         for rule, tweaks in passing:
-            made[_path(f"{version}/{level}/pass/{rule}", numbers) + ".yaml"] = _yaml(tweaked(tweaks))
+            made[_path(f"{version}/{level}/pass/{rule}", numbers) + ".yaml"] = _yaml(
+                tweaked(tweaks)
+            )
         for findings, tweaks in failing:
             path = _path(f"{version}/{level}/fail/{findings[0][0]}", numbers)
             made[path + ".yaml"] = _yaml(tweaked(tweaks))
-            made[path + ".txt"] = "".join(f"{rule} {field} {where}\n" for rule, field, where in findings)
+            made[path + ".txt"] = "".join(
+                f"{rule} {field} {where}\n" for rule, field, where in findings
+            )
     return made
 
 

@@ -1,4 +1,6 @@
-"""Every fixture, three ways: against the core, against `/validate` over TLS, and created on the real API server."""
+"""Every fixture, three ways: against the core, against `/validate` over TLS, and created on the
+real API server.
+"""
 
 import copy
 import hashlib
@@ -36,7 +38,9 @@ components: [manifests/optional/legacy-tokens]
 """
 NAMESPACE: Json = yaml.safe_load((HERE / "v1/namespace.yaml").read_text())
 ALLOWED = NAMESPACE["metadata"]["annotations"]["boundtoken.dev/allowed-audiences"]
-each_fixture = pytest.mark.parametrize("path", FIXTURES, ids=lambda path: str(path.relative_to(HERE).with_suffix("")))
+each_fixture = pytest.mark.parametrize(
+    "path", FIXTURES, ids=lambda path: str(path.relative_to(HERE).with_suffix(""))
+)
 
 
 class Fixture:
@@ -59,21 +63,33 @@ class Fixture:
     def review(self) -> Json:
         if not self.newcomers:
             return a_review(self.pod)
-        return a_review(self.pod, operation="UPDATE", subResource="ephemeralcontainers", oldObject=self.before())
+        return a_review(
+            self.pod, operation="UPDATE", subResource="ephemeralcontainers", oldObject=self.before()
+        )
 
 
 def test_the_fixtures_are_what_the_tweaks_make() -> None:
-    there = {str(path.relative_to(HERE)): path.read_text() for path in HERE.glob("v*/**/*") if path.is_file()}
+    there = {
+        str(path.relative_to(HERE)): path.read_text()
+        for path in HERE.glob("v*/**/*")
+        if path.is_file()
+    }
     assert there == files(), "make conformance writes them anew"
 
 
 def test_each_rule_has_a_fixture_that_passes_and_one_that_fails() -> None:
     for level, version, result in itertools.product(LEVELS, VERSIONS, ("pass", "fail")):
         for rule in rules.of(level, version):
-            assert list((HERE / version / level / result).glob(f"{rule.slug}-*.yaml")), (level, rule.slug, result)
+            assert list((HERE / version / level / result).glob(f"{rule.slug}-*.yaml")), (
+                level,
+                rule.slug,
+                result,
+            )
 
 
-def test_the_fixtures_are_for_the_levels_and_versions_that_there_are_and_name_only_what_a_rule_restricts() -> None:
+def test_the_fixtures_are_for_the_levels_and_versions_that_there_are_and_name_only_what_a_rule_restricts() -> (
+    None
+):
     assert set(FIXTURES_OF) == set(itertools.product(VERSIONS, LEVELS[1:]))
     for (version, level), (_, failing) in FIXTURES_OF.items():
         restricted = {rule.slug: set(spelled(rule.fields)) for rule in rules.of(level, version)}  # type: ignore[arg-type]
@@ -83,7 +99,9 @@ def test_the_fixtures_are_for_the_levels_and_versions_that_there_are_and_name_on
 
 
 def spelled(fields: tuple[str, ...]) -> Iterator[str]:
-    """Restricted fields as `kubectl explain` spells them: without indexes, one for each kind of container."""
+    """Restricted fields as `kubectl explain` spells them: without indexes, one for each kind of
+    container.
+    """
     for field in fields:
         before, brace, rest = field.replace("[*]", "").partition("{")
         kinds, _, after = rest.partition("}")
@@ -91,15 +109,20 @@ def spelled(fields: tuple[str, ...]) -> Iterator[str]:
 
 
 RELEASED = {"v1": "6319e7b5c6d04f95"}
-"""For each version a hash over its fixtures. What was released never changes: a new meaning is a new version."""
+"""For each version a hash over its fixtures. What was released never changes: a new meaning is a
+new version."""
 
 
 def test_what_a_released_version_means_is_frozen() -> None:
     assert set(RELEASED) == set(VERSIONS)
     for version, digest in RELEASED.items():
         paths = sorted(path for path in (HERE / version).rglob("*") if path.is_file())
-        content = b"".join(f"{path.relative_to(HERE)}\n".encode() + path.read_bytes() for path in paths)
-        assert hashlib.sha256(content).hexdigest()[:16] == digest, f"{version} is released: make a new version instead"
+        content = b"".join(
+            f"{path.relative_to(HERE)}\n".encode() + path.read_bytes() for path in paths
+        )
+        assert hashlib.sha256(content).hexdigest()[:16] == digest, (
+            f"{version} is released: make a new version instead"
+        )
 
 
 @each_fixture
@@ -107,17 +130,25 @@ def test_the_core_finds_exactly_this(path: Path) -> None:
     fixture = Fixture(path)
     pod = msgspec.json.decode(json.dumps(fixture.pod), type=full_views.FinalPod)
     cluster = ClusterLayer(api_audiences=(API_AUDIENCE,))
-    namespace = a_namespace(cluster, allowed_audiences=ALLOWED, enforce=fixture.level, enforce_version=fixture.version)
+    namespace = a_namespace(
+        cluster, allowed_audiences=ALLOWED, enforce=fixture.level, enforce_version=fixture.version
+    )
     found = validate.violations("enforce", Facts(pod), cluster, namespace, LEGACY)
-    assert [f'{each.rule} {each.field} {each.place[0]} "{each.place[1]}"' for each in found] == fixture.expected
+    assert [
+        f'{each.rule} {each.field} {each.place[0]} "{each.place[1]}"' for each in found
+    ] == fixture.expected
 
 
 @each_fixture
 def test_a_request_is_judged_so(path: Path) -> None:
     fixture = Fixture(path)
     cluster = ClusterLayer(api_audiences=(API_AUDIENCE,))
-    namespace = a_namespace(cluster, allowed_audiences=ALLOWED, enforce=fixture.level, enforce_version=fixture.version)
-    judgement = validate.judge(review.decode_final(msgspec.json.encode(fixture.review())), cluster, namespace, LEGACY)
+    namespace = a_namespace(
+        cluster, allowed_audiences=ALLOWED, enforce=fixture.level, enforce_version=fixture.version
+    )
+    judgement = validate.judge(
+        review.decode_final(msgspec.json.encode(fixture.review())), cluster, namespace, LEGACY
+    )
     assert (judgement.outcome == "denied") is fixture.fails, judgement
     assert all(f"[{line.split()[0]}]" in judgement.message for line in fixture.expected)
 
@@ -132,7 +163,11 @@ async def test_the_tls_port_judges_every_fixture_so(tmp_path: Path) -> None:
     configuration = tmp_path / "config.yaml"
     text = f"apiVersion: boundtoken.dev/v1alpha1\nkind: Configuration\napiAudiences: [{API_AUDIENCE}]\n"
     configuration.write_text(text)
-    flags: Any = {"standalone": [namespaces], "ca_out": tmp_path / "ca.crt", "config": str(configuration)}
+    flags: Any = {
+        "standalone": [namespaces],
+        "ca_out": tmp_path / "ca.crt",
+        "config": str(configuration),
+    }
     async with running(tmp_path, **flags) as service:
         service.service._legacy_tokens.fold(listed("bound", "strict"))
         for path in FIXTURES:
@@ -152,7 +187,9 @@ def listed(*namespaces: str) -> Any:
 
 
 @pytest.fixture(scope="module")
-def enforcing(plane: ControlPlane, kubelet: Kubelet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def enforcing(
+    plane: ControlPlane, kubelet: Kubelet, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Cluster]:
     """Boundtoken with the component that looks for legacy tokens."""
     folder = tmp_path_factory.mktemp("overlay")
     shutil.copytree(ROOT / "manifests", folder / "manifests")
@@ -166,7 +203,9 @@ def enforcing(plane: ControlPlane, kubelet: Kubelet, tmp_path_factory: pytest.Te
 
 def applied(cluster: Cluster, folder: Path) -> None:
     cluster.plane.kubectl("apply", "-k", str(folder))
-    cluster.plane.kubectl("rollout", "status", "-n", "boundtoken-system", "deployment/boundtoken", "--timeout=100s")
+    cluster.plane.kubectl(
+        "rollout", "status", "-n", "boundtoken-system", "deployment/boundtoken", "--timeout=100s"
+    )
     wait_for(lambda: len(cluster.kubelet.pods) == 2, 60)
 
 
@@ -191,10 +230,14 @@ def denied(cluster: Cluster, namespace: str, path: Path, fixture: Fixture | None
         made = cluster.plane.call("POST", pods, fixture.before())
         if fixture.newcomers:
             made["spec"]["ephemeralContainers"] = fixture.newcomers
-            cluster.plane.call("PUT", f"{pods}/{made['metadata']['name']}/ephemeralcontainers", made)
+            cluster.plane.call(
+                "PUT", f"{pods}/{made['metadata']['name']}/ephemeralcontainers", made
+            )
     except Refused as problem:
         assert problem.code == 403, problem
         is_mirror = "kubernetes.io/config.mirror" in fixture.pod["metadata"].get("annotations", {})
-        assert ("a mirror pod may not" if is_mirror else f'namespace "{namespace}" enforces "') in str(problem)
+        assert (
+            "a mirror pod may not" if is_mirror else f'namespace "{namespace}" enforces "'
+        ) in str(problem)
         return True
     return False

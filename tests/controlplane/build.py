@@ -1,7 +1,8 @@
-"""The control plane's binary: built once for each version of its sources, kept outside the checkout.
+"""The control plane's binary: built once for each version of its sources, kept outside the
+checkout.
 
-The first build takes minutes, so it says what it is doing; a later one finds the binary by a hash of main.go, go.mod and
-go.sum in `~/.cache/boundtoken` (or XDG_CACHE_HOME).
+The first build takes minutes, so it says what it is doing; a later one finds the binary by a hash
+of main.go, go.mod and go.sum in `~/.cache/boundtoken` (or XDG_CACHE_HOME).
 """
 
 import hashlib
@@ -25,7 +26,9 @@ def binary() -> Path:
     Raises: RuntimeError, with the last lines of the compiler, where it cannot be built
     """
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "boundtoken"
-    digest = hashlib.sha256(b"".join((HERE / name).read_bytes() for name in SOURCES)).hexdigest()[:16]
+    digest = hashlib.sha256(b"".join((HERE / name).read_bytes() for name in SOURCES)).hexdigest()[
+        :16
+    ]
     path = cache / f"controlplane-{digest}"
     if not path.exists():
         cache.mkdir(parents=True, exist_ok=True)
@@ -44,21 +47,41 @@ def _build(path: Path, took: Path) -> None:
     release = version()
     _, minor, _ = release.split(".")
     stamp = "k8s.io/component-base/version"
-    flags = f"-s -w -X {stamp}.gitVersion={release} -X {stamp}.gitMajor=1 -X {stamp}.gitMinor={minor}"
+    flags = (
+        f"-s -w -X {stamp}.gitVersion={release} -X {stamp}.gitMajor=1 -X {stamp}.gitMinor={minor}"
+    )
     beside = path.with_name(f"{path.name}.{os.getpid()}")
-    command = [go(), "build", "-trimpath", "-buildvcs=false", "-ldflags", flags, "-o", str(beside), "."]
+    command = [
+        go(),
+        "build",
+        "-trimpath",
+        "-buildvcs=false",
+        "-ldflags",
+        flags,
+        "-o",
+        str(beside),
+        ".",
+    ]
     last = json.loads(took.read_text())["seconds"] if took.exists() else 0
     expected = f"last time it took {last} s" if last else "about 8 minutes on 2 cores, once"
-    print(f"building Kubernetes {release} for the tests with {go()} ({expected})", file=sys.stderr, flush=True)
+    print(
+        f"building Kubernetes {release} for the tests with {go()} ({expected})",
+        file=sys.stderr,
+        flush=True,
+    )
     start = time.monotonic()
     done = threading.Event()
     threading.Thread(target=_say_progress, args=(done, start), daemon=True).start()
     try:
-        result = subprocess.run(command, cwd=HERE, env=environ(), capture_output=True, text=True, check=False)
+        result = subprocess.run(
+            command, cwd=HERE, env=environ(), capture_output=True, text=True, check=False
+        )
     finally:
         done.set()
     if result.returncode:
-        raise RuntimeError("the control plane cannot be built:\n" + "\n".join(result.stderr.splitlines()[-30:]))
+        raise RuntimeError(
+            "the control plane cannot be built:\n" + "\n".join(result.stderr.splitlines()[-30:])
+        )
     seconds = round(time.monotonic() - start)
     beside.replace(path)
     took.write_text(json.dumps({"seconds": seconds}))
@@ -79,17 +102,25 @@ def go() -> str:
     for candidate in candidates:
         if candidate is None or not Path(candidate).exists():
             continue
-        said = subprocess.run([candidate, "version"], capture_output=True, text=True, check=False).stdout
+        said = subprocess.run(
+            [candidate, "version"], capture_output=True, text=True, check=False
+        ).stdout
         has = re.search(r"go(\d+)\.(\d+)", said)
         if has and (int(has[1]), int(has[2])) >= needed:
             return candidate
-    raise RuntimeError(f"Go {needed[0]}.{needed[1]} or newer is needed: install it, or run make setup, which brings one")
+    raise RuntimeError(
+        f"Go {needed[0]}.{needed[1]} or newer is needed: install it, or run make setup, which brings one"
+    )
 
 
 def _say_progress(done: threading.Event, start: float) -> None:
     while not done.wait(30):
         seconds = time.monotonic() - start
-        print(f"  still building: downloading modules and compiling, {seconds:.0f} s so far", file=sys.stderr, flush=True)
+        print(
+            f"  still building: downloading modules and compiling, {seconds:.0f} s so far",
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
-"""A real etcd, kube-apiserver and kube-controller-manager on loopback, with a kubectl of the same release.
+"""A real etcd, kube-apiserver and kube-controller-manager on loopback, with a kubectl of the same
+release.
 
     with ControlPlane() as plane:
         plane.kubectl("get", "namespaces")
 
-Service addresses lie in 127.96.0.0/16, which on Linux is this machine: the API server calls webhooks through
-`clientConfig.service` as in any cluster. Logs stay in the folder of the run and are shown when a start fails.
+Service addresses lie in 127.96.0.0/16, which on Linux is this machine: the API server calls
+webhooks through `clientConfig.service` as in any cluster. Logs stay in the folder of the run and
+are shown when a start fails.
 """
 
 import base64
@@ -64,7 +66,12 @@ class ControlPlane:
         self.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        problem: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.stop()
 
     def start(self) -> None:
@@ -74,7 +81,13 @@ class ControlPlane:
             self.egress.start()
             self._start_etcd()
             self.start_apiserver()
-            wait_for(lambda: "default" in self.kubectl("get", "serviceaccounts", "-n", "default", "-o", "name"), 60)
+            wait_for(
+                lambda: (
+                    "default"
+                    in self.kubectl("get", "serviceaccounts", "-n", "default", "-o", "name")
+                ),
+                60,
+            )
         except BaseException:
             self.stop(keep=True)
             raise
@@ -89,7 +102,9 @@ class ControlPlane:
 
     @property
     def ca_file(self) -> Path:
-        """The certificate that the API server serves with, made at the first start of a run; its own authority."""
+        """The certificate that the API server serves with, made at the first start of a run; its
+        own authority.
+        """
         return self.folder / "certs" / "apiserver.crt"
 
     @property
@@ -126,8 +141,9 @@ class ControlPlane:
     def stop_apiserver(self) -> None:
         """Both.
 
-        Why the controllers as well: each of their watches comes back by itself, and waits twice as long after each failure,
-        up to half a minute. Until then a replica that is ready has no endpoint, and the next test believes that it is broken.
+        Why the controllers as well: each of their watches comes back by itself, and waits twice as
+        long after each failure, up to half a minute. Until then a replica that is ready has no
+        endpoint, and the next test believes that it is broken.
         """
         self._end("kube-controller-manager")
         self._end("kube-apiserver")
@@ -147,16 +163,26 @@ class ControlPlane:
         """
         return self.run_kubectl(*arguments, user=user, stdin=stdin).stdout
 
-    def run_kubectl(self, *arguments: str, user: str = "admin", stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+    def run_kubectl(
+        self, *arguments: str, user: str = "admin", stdin: str | None = None
+    ) -> subprocess.CompletedProcess[str]:
         """The same with standard error, where warnings are."""
-        command = [str(build.binary()), "kubectl", f"--kubeconfig={self.kubeconfig(user)}", *arguments]
-        result = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False, timeout=120)
+        command = [
+            str(build.binary()),
+            "kubectl",
+            f"--kubeconfig={self.kubeconfig(user)}",
+            *arguments,
+        ]
+        result = subprocess.run(
+            command, input=stdin, capture_output=True, text=True, check=False, timeout=120
+        )
         if result.returncode:
             raise KubectlError(f"kubectl {' '.join(arguments)}: {result.stderr.strip()}")
         return result
 
     def call(self, verb: str, path: str, body: Any = None, **options: Any) -> Any:
-        """One raw call to the API server, JSON in and out; gives the decoded body, and takes what `call_with_warnings` does.
+        """One raw call to the API server, JSON in and out; gives the decoded body, and takes what
+        `call_with_warnings` does.
 
         Raises: Refused, with code and Status, for an answer of 400 or more
         """
@@ -186,8 +212,13 @@ class ControlPlane:
         context = ssl.create_default_context(cafile=str(self.ca_file))
         try:
             with urllib.request.urlopen(request, context=context, timeout=30) as answer:
-                warnings = [each.split(" ", 2)[2].strip('"') for each in answer.headers.get_all("Warning") or ()]
-                return json.loads(answer.read() or b"null"), [each.replace('\\"', '"') for each in warnings]
+                warnings = [
+                    each.split(" ", 2)[2].strip('"')
+                    for each in answer.headers.get_all("Warning") or ()
+                ]
+                return json.loads(answer.read() or b"null"), [
+                    each.replace('\\"', '"') for each in warnings
+                ]
         except urllib.error.HTTPError as problem:
             with problem:
                 raise Refused(problem.code, json.loads(problem.read() or b"{}")) from problem
@@ -196,11 +227,17 @@ class ControlPlane:
         """The status of a TokenReview: what the API server thinks of a token for an audience."""
         spec = {"token": token, **({"audiences": [audience]} if audience else {})}
         body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": spec}
-        return dict(self.call("POST", "/apis/authentication.k8s.io/v1/tokenreviews", body)["status"])
+        return dict(
+            self.call("POST", "/apis/authentication.k8s.io/v1/tokenreviews", body)["status"]
+        )
 
     def logs(self, name: str, lines: int = 40) -> str:
         path = self.folder / f"{name}.log"
-        return "\n".join(path.read_text(errors="replace").splitlines()[-lines:]) if path.exists() else ""
+        return (
+            "\n".join(path.read_text(errors="replace").splitlines()[-lines:])
+            if path.exists()
+            else ""
+        )
 
     def _start_etcd(self) -> None:
         peer = f"http://127.0.0.1:{free_port()}"
@@ -236,7 +273,9 @@ class ControlPlane:
         command = [str(build.binary()), name, *flags]
         environ = {"PATH": os.environ["PATH"], "HOME": str(self.folder), "TMPDIR": str(self.folder)}
         with log:
-            self._running[name] = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environ)
+            self._running[name] = subprocess.Popen(
+                command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environ
+            )
 
     def _end(self, name: str) -> None:
         process = self._running.pop(name)
@@ -252,18 +291,28 @@ class ControlPlane:
             if self._running["kube-apiserver"].poll() is not None:
                 raise RuntimeError("kube-apiserver ended:\n" + self.logs("kube-apiserver"))
             with contextlib.suppress(OSError, Refused, ValueError):
-                return "kube-system" in str(self.call("GET", "/api/v1/namespaces/kube-system")["metadata"]["name"])
+                return "kube-system" in str(
+                    self.call("GET", "/api/v1/namespaces/kube-system")["metadata"]["name"]
+                )
             return False
 
         wait_for(ready, 60)
 
     def _write_files(self) -> None:
         key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+        private = key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        public = key.public_key().public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
         (self.folder / "sa.key").write_bytes(private)
         (self.folder / "sa.pub").write_bytes(public)
-        rows = [f'{self.tokens[name]},{user},{user},"{group}"' for name, (user, group) in USERS.items()]
+        rows = [
+            f'{self.tokens[name]},{user},{user},"{group}"' for name, (user, group) in USERS.items()
+        ]
         (self.folder / "tokens.csv").write_text("\n".join(rows) + "\n")
         (self.folder / "audit.yaml").write_text(yaml.safe_dump(AUDIT_POLICY))
         (self.folder / "egress.yaml").write_text(yaml.safe_dump(self.egress.configuration()))
@@ -274,7 +323,12 @@ class ControlPlane:
             config = {
                 "apiVersion": "v1",
                 "kind": "Config",
-                "clusters": [{"name": "test", "cluster": {"server": self.url, "certificate-authority-data": ca}}],
+                "clusters": [
+                    {
+                        "name": "test",
+                        "cluster": {"server": self.url, "certificate-authority-data": ca},
+                    }
+                ],
                 "users": [{"name": user, "user": {"token": token}}],
                 "contexts": [{"name": "test", "context": {"cluster": "test", "user": user}}],
                 "current-context": "test",

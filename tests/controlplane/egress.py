@@ -1,7 +1,9 @@
-"""The way from the API server to pods and Services, as konnectivity gives it: an HTTP CONNECT proxy on a Unix socket.
+"""The way from the API server to pods and Services, as konnectivity gives it: an HTTP CONNECT proxy
+on a Unix socket.
 
-A pod's address is told as one of 10.97.0.0/16, because the API server talks to no pod in the loopback range; here it becomes
-the one of 127.97.0.0/16 on which the process listens. Every other address is dialled as it is.
+A pod's address is told as one of 10.97.0.0/16, because the API server talks to no pod in the
+loopback range; here it becomes the one of 127.97.0.0/16 on which the process listens. Every other
+address is dialled as it is.
 """
 
 import asyncio
@@ -25,7 +27,9 @@ def heard(ip: str) -> str:
 
 
 class Background:
-    """A loop in a thread of its own, from `start` to `stop`; what `run` was given is cancelled at the end."""
+    """A loop in a thread of its own, from `start` to `stop`; what `run` was given is cancelled at
+    the end.
+    """
 
     def __init__(self) -> None:
         self._open: set[asyncio.Task[None]] = set()
@@ -84,7 +88,10 @@ class Egress(Background):
     def configuration(self) -> dict[str, Any]:
         """What `--egress-selector-config-file` wants to read."""
         transport = {"uds": {"udsName": str(self.socket)}}
-        cluster = {"name": "cluster", "connection": {"proxyProtocol": "HTTPConnect", "transport": transport}}
+        cluster = {
+            "name": "cluster",
+            "connection": {"proxyProtocol": "HTTPConnect", "transport": transport},
+        }
         return {
             "apiVersion": "apiserver.k8s.io/v1beta1",
             "kind": "EgressSelectorConfiguration",
@@ -92,7 +99,9 @@ class Egress(Background):
         }
 
     async def begin(self) -> None:
-        self._server = await asyncio.start_unix_server(lambda *ends: self.run(self._tunnel(*ends)), self.socket)
+        self._server = await asyncio.start_unix_server(
+            lambda *ends: self.run(self._tunnel(*ends)), self.socket
+        )
 
     def end(self) -> None:
         self._server.close()
@@ -120,7 +129,9 @@ Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 async def joined(one: Ends, other: Ends) -> None:
     """Carry bytes both ways until both are done."""
     try:
-        await asyncio.gather(_pipe(one[0], other[1]), _pipe(other[0], one[1]), return_exceptions=True)
+        await asyncio.gather(
+            _pipe(one[0], other[1]), _pipe(other[0], one[1]), return_exceptions=True
+        )
     finally:
         one[1].close()
         other[1].close()

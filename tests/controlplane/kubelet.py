@@ -1,13 +1,16 @@
-"""Stand-ins for the kubelet and kube-proxy, as far as our own Deployment needs them, on the real API server.
+"""Stand-ins for the kubelet and kube-proxy, as far as our own Deployment needs them, on the real
+API server.
 
-The kubelet takes the pods that the real controllers made, binds them to its Node, asks for their projected tokens with
-the *node's* identity, lays out their volumes as symlinked folders, and starts the container's own command with its own
-arguments and environment in a mount namespace where the volumes stand at their mount paths, under its memory limit where
-this machine lets us make a cgroup. It probes as the manifest says and writes the status; a deleted pod gets SIGTERM. kube-proxy listens on the Service's address and forwards each new
-connection to a ready endpoint.
+The kubelet takes the pods that the real controllers made, binds them to its Node, asks for their
+projected tokens with the *node's* identity, lays out their volumes as symlinked folders, and starts
+the container's own command with its own arguments and environment in a mount namespace where the
+volumes stand at their mount paths, under its memory limit where this machine lets us make a cgroup.
+It probes as the manifest says and writes the status; a deleted pod gets SIGTERM. kube-proxy listens
+on the Service's address and forwards each new connection to a ready endpoint.
 
-What is replaced: the network (a pod's address is one of 127.97.0.0/16, told by BOUNDTOKEN_LISTEN instead of a network
-namespace), the image (the entry point of the Dockerfile, from this virtual environment), the user.
+What is replaced: the network (a pod's address is one of 127.97.0.0/16, told by BOUNDTOKEN_LISTEN
+instead of a network namespace), the image (the entry point of the Dockerfile, from this virtual
+environment), the user.
 """
 
 import asyncio
@@ -72,7 +75,11 @@ class Kubelet:
         while not self._stop.is_set():
             try:
                 self._sync()
-            except (OSError, Refused, KeyError) as problem:  # the API server may be away; the next round tries again
+            except (
+                OSError,
+                Refused,
+                KeyError,
+            ) as problem:  # the API server may be away; the next round tries again
                 self.problem = problem
             self._stop.wait(EVERY_SECONDS)
 
@@ -109,7 +116,10 @@ class RunningPod:
             body = {"target": {"kind": "Node", "name": NODE}, "metadata": {"name": self.name}}
             plane.call("POST", f"{self._path}/binding", body)
         self._pod = pod
-        self._limit = Limit(int(self._container["resources"]["limits"]["memory"].removesuffix("Mi")) << 20, self.name)
+        self._limit = Limit(
+            int(self._container["resources"]["limits"]["memory"].removesuffix("Mi")) << 20,
+            self.name,
+        )
         self._closing = contextlib.ExitStack()
         self._lay_out()
         self._closing.enter_context(self._limit.made())
@@ -127,7 +137,9 @@ class RunningPod:
     @property
     def log(self) -> str:
         path = self.folder / "log"
-        return path.read_text(errors="replace") if path.exists() else ""  # a failed teardown may ask after the end
+        return (
+            path.read_text(errors="replace") if path.exists() else ""
+        )  # a failed teardown may ask after the end
 
     @property
     def metrics_url(self) -> str:
@@ -154,16 +166,24 @@ class RunningPod:
                 self._plane.call("DELETE", self._path, body)
 
     def sync(self, *, gone: bool) -> None:
-        """Probe as often as the manifest says, refresh what volumes show, and write the status when it changed."""
+        """Probe as often as the manifest says, refresh what volumes show, and write the status when
+        it changed.
+        """
         if gone:
             self.end(signal.SIGKILL)
             return
         probe = self._container["readinessProbe"]
-        if time.monotonic() - self._probed < probe["periodSeconds"] and (self.ready or self._terminating) and not self.ended:
+        if (
+            time.monotonic() - self._probed < probe["periodSeconds"]
+            and (self.ready or self._terminating)
+            and not self.ended
+        ):
             return
         self._probed = time.monotonic()
         self._refresh()
-        if self.ended and not self._terminating:  # restartPolicy: Always; a kubelet would wait a little longer each time
+        if (
+            self.ended and not self._terminating
+        ):  # restartPolicy: Always; a kubelet would wait a little longer each time
             self.started = time.monotonic()
             self._process = self._run()
         ready = not self.ended and self._answers(probe["httpGet"])
@@ -172,9 +192,15 @@ class RunningPod:
             self._write_status()
 
     def _answers(self, probe: dict[str, Any]) -> bool:
-        port = next(each["containerPort"] for each in self._container["ports"] if each["name"] == probe["port"])
+        port = next(
+            each["containerPort"]
+            for each in self._container["ports"]
+            if each["name"] == probe["port"]
+        )
         try:
-            with urllib.request.urlopen(f"http://{self.ip}:{port}{probe['path']}", timeout=1) as answer:
+            with urllib.request.urlopen(
+                f"http://{self.ip}:{port}{probe['path']}", timeout=1
+            ) as answer:
                 return int(answer.status) < 400
         except OSError:
             return False
@@ -184,7 +210,12 @@ class RunningPod:
         truth = "True" if self.ready else "False"
         kinds = ("PodScheduled", "Initialized", "ContainersReady", "Ready")
         conditions = [
-            {"type": kind, "status": truth if kind.endswith("eady") else "True", "lastTransitionTime": now} for kind in kinds
+            {
+                "type": kind,
+                "status": truth if kind.endswith("eady") else "True",
+                "lastTransitionTime": now,
+            }
+            for kind in kinds
         ]
         status = {
             "phase": "Running",
@@ -193,7 +224,12 @@ class RunningPod:
             "conditions": conditions,
             "startTime": now,
         }
-        self._plane.call("PATCH", f"{self._path}/status", {"status": status}, kind="application/strategic-merge-patch+json")
+        self._plane.call(
+            "PATCH",
+            f"{self._path}/status",
+            {"status": status},
+            kind="application/strategic-merge-patch+json",
+        )
 
     def _lay_out(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -213,9 +249,15 @@ class RunningPod:
 
     def _content(self, volume: dict[str, Any]) -> dict[str, bytes]:
         if "configMap" in volume:
-            return {name: text.encode() for name, text in self._get("configmaps", volume["configMap"]["name"]).items()}
+            return {
+                name: text.encode()
+                for name, text in self._get("configmaps", volume["configMap"]["name"]).items()
+            }
         if "secret" in volume:
-            return {name: base64.b64decode(text) for name, text in self._get("secrets", volume["secret"]["secretName"]).items()}
+            return {
+                name: base64.b64decode(text)
+                for name, text in self._get("secrets", volume["secret"]["secretName"]).items()
+            }
         return self._projected(volume["projected"]["sources"])
 
     def _projected(self, sources: list[dict[str, Any]]) -> dict[str, bytes]:
@@ -226,14 +268,25 @@ class RunningPod:
                 shown[wanted["path"]] = node_token(self._plane, self._pod, wanted).encode()
             elif "configMap" in source:
                 data = self._get("configmaps", source["configMap"]["name"])
-                shown |= {item["path"]: data[item["key"]].encode() for item in source["configMap"]["items"]}
+                shown |= {
+                    item["path"]: data[item["key"]].encode()
+                    for item in source["configMap"]["items"]
+                }
             elif "downwardAPI" in source:
-                shown |= {item["path"]: self._namespace.encode() for item in source["downwardAPI"]["items"]}
+                shown |= {
+                    item["path"]: self._namespace.encode()
+                    for item in source["downwardAPI"]["items"]
+                }
         return shown
 
     def _get(self, resource: str, name: str) -> dict[str, str]:
         try:
-            return dict(self._plane.call("GET", f"/api/v1/namespaces/{self._namespace}/{resource}/{name}").get("data") or {})
+            return dict(
+                self._plane.call(
+                    "GET", f"/api/v1/namespaces/{self._namespace}/{resource}/{name}"
+                ).get("data")
+                or {}
+            )
         except Refused as problem:
             if problem.code == 404:
                 return {}
@@ -241,7 +294,11 @@ class RunningPod:
 
     def _run(self) -> subprocess.Popen[bytes]:
         dockerfile = (ROOT / "Dockerfile").read_text().splitlines()
-        entry = json.loads(next(line for line in dockerfile if line.startswith("ENTRYPOINT")).removeprefix("ENTRYPOINT "))
+        entry = json.loads(
+            next(line for line in dockerfile if line.startswith("ENTRYPOINT")).removeprefix(
+                "ENTRYPOINT "
+            )
+        )
         command = [*self._container.get("command", entry), *self._container.get("args", [])]
         environ = {
             "PATH": f"{Path(sys.executable).parent}:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -254,21 +311,32 @@ class RunningPod:
         }
         for variable in self._container.get("env", ()):
             source = variable.get("valueFrom", {}).get("fieldRef", {}).get("fieldPath")
-            environ[variable["name"]] = {"metadata.namespace": self._namespace, "metadata.name": self.name}.get(
-                source, variable.get("value", "")
-            )
-        mounts = [(self.folder / mount["name"], mount["mountPath"]) for mount in self._container["volumeMounts"]]
+            environ[variable["name"]] = {
+                "metadata.namespace": self._namespace,
+                "metadata.name": self.name,
+            }.get(source, variable.get("value", ""))
+        mounts = [
+            (self.folder / mount["name"], mount["mountPath"])
+            for mount in self._container["volumeMounts"]
+        ]
         command = in_mounts(command, mounts)
         if self._limit.is_of_a_cgroup:
             command = self._limit.command(command)
         with (self.folder / "log").open("ab") as log:
-            return subprocess.Popen(command, env=environ, stdout=log, stderr=log, start_new_session=True)
+            return subprocess.Popen(
+                command, env=environ, stdout=log, stderr=log, start_new_session=True
+            )
 
 
 def in_mounts(command: list[str], mounts: list[tuple[Path, str]]) -> list[str]:
-    """`command` in a mount namespace of its own, where each folder stands read-only at its path below /run."""
+    """`command` in a mount namespace of its own, where each folder stands read-only at its path
+    below /run.
+    """
     lines = ["set -e"]
-    staging = [f"mount --bind {shlex.quote(str(source))} {shlex.quote(str(source))}" for source, _ in mounts]
+    staging = [
+        f"mount --bind {shlex.quote(str(source))} {shlex.quote(str(source))}"
+        for source, _ in mounts
+    ]
     lines += [*staging, "mount -t tmpfs tmpfs /run"]
     for source, path in mounts:
         lines.append(f"mkdir -p {shlex.quote(path)}")
@@ -279,7 +347,9 @@ def in_mounts(command: list[str], mounts: list[tuple[Path, str]]) -> list[str]:
 
 
 def show(folder: Path, content: dict[str, bytes]) -> None:
-    """Let a volume show these files, all at once, as the kubelet's atomic writer does: by swapping `..data`."""
+    """Let a volume show these files, all at once, as the kubelet's atomic writer does: by swapping
+    `..data`.
+    """
     version = folder / f"..{time.monotonic_ns()}"
     version.mkdir()
     for name, data in content.items():
@@ -293,7 +363,11 @@ def show(folder: Path, content: dict[str, bytes]) -> None:
     fresh.symlink_to(version.name)
     fresh.replace(folder / "..data")
     for link in folder.iterdir():
-        if link.is_symlink() and not link.name.startswith("..") and link.name not in {each.split("/")[0] for each in content}:
+        if (
+            link.is_symlink()
+            and not link.name.startswith("..")
+            and link.name not in {each.split("/")[0] for each in content}
+        ):
             link.unlink()
 
 
@@ -304,7 +378,10 @@ def node_token(plane: ControlPlane, pod: dict[str, Any], wanted: dict[str, Any])
     """
     metadata, account = pod["metadata"], pod["spec"]["serviceAccountName"]
     bound = {"apiVersion": "v1", "kind": "Pod", "name": metadata["name"], "uid": metadata["uid"]}
-    spec: dict[str, Any] = {"boundObjectRef": bound, "audiences": [wanted["audience"]] if wanted.get("audience") else None}
+    spec: dict[str, Any] = {
+        "boundObjectRef": bound,
+        "audiences": [wanted["audience"]] if wanted.get("audience") else None,
+    }
     if "expirationSeconds" in wanted:
         spec["expirationSeconds"] = wanted["expirationSeconds"]
     path = f"/api/v1/namespaces/{metadata['namespace']}/serviceaccounts/{account}/token"
@@ -313,7 +390,9 @@ def node_token(plane: ControlPlane, pod: dict[str, Any], wanted: dict[str, Any])
 
 
 class Proxy(Background):
-    """kube-proxy for the Services of one namespace: new connections go to ready endpoints, old ones live on."""
+    """kube-proxy for the Services of one namespace: new connections go to ready endpoints, old ones
+    live on.
+    """
 
     def __init__(self, plane: ControlPlane, namespace: str) -> None:
         super().__init__()
@@ -350,7 +429,8 @@ class Proxy(Background):
             self._backends[name] = [
                 (heard(address), slice_["ports"][0]["port"])
                 for slice_ in listed
-                if slice_["metadata"]["labels"].get("kubernetes.io/service-name") == name and slice_.get("ports")
+                if slice_["metadata"]["labels"].get("kubernetes.io/service-name") == name
+                and slice_.get("ports")
                 for endpoint in slice_.get("endpoints") or ()
                 if endpoint["conditions"].get("ready")
                 for address in endpoint["addresses"]
@@ -362,7 +442,9 @@ class Proxy(Background):
                     spec["ports"][0]["port"],
                 )
 
-    async def _forward(self, name: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _forward(
+        self, name: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         backends = self._backends.get(name) or []
         try:
             if not backends:

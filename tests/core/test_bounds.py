@@ -11,7 +11,16 @@ import jsonpatch
 import pytest
 
 from tests.bench import worst
-from tests.pods import Json, a_container, a_namespace, a_pod, a_request, a_review, automounted, patch_of
+from tests.pods import (
+    Json,
+    a_container,
+    a_namespace,
+    a_pod,
+    a_request,
+    a_review,
+    automounted,
+    patch_of,
+)
 from webhook.core import names, patch, policy, review, text
 from webhook.core.policy import ClusterLayer
 from webhook.enforcement import validate
@@ -24,7 +33,9 @@ UNKNOWN = {f"{names.DOMAIN}x{number}": "y" for number in range(9_000)}
 
 
 def admitted(annotations: dict[str, str], **namespace: str) -> Verdict:
-    return mutate.judge(a_request(a_pod(annotations=annotations)), ClusterLayer(), a_namespace(**namespace))
+    return mutate.judge(
+        a_request(a_pod(annotations=annotations)), ClusterLayer(), a_namespace(**namespace)
+    )
 
 
 def judged(pod: Json, cluster: ClusterLayer | None = None, **namespace: str) -> Judgement:
@@ -39,7 +50,9 @@ def audit(verdict: Verdict) -> dict[str, str]:
     return found
 
 
-@pytest.mark.parametrize("annotation", [names.TOKENS, names.SKIP_CONTAINERS, names.AUDIENCE, names.DOMAIN + "x"])
+@pytest.mark.parametrize(
+    "annotation", [names.TOKENS, names.SKIP_CONTAINERS, names.AUDIENCE, names.DOMAIN + "x"]
+)
 def test_annotations_that_the_api_server_refuses_afterwards_are_one_fault(annotation: str) -> None:
     verdict = admitted({names.INJECT: "enabled", annotation: "a=b," * (1 << 16)})
     (fault,) = verdict.faults
@@ -94,7 +107,9 @@ def test_further_tokens_have_a_number(number: int, good: bool) -> None:
 
 def test_a_long_list_of_allowed_audiences_is_cut_in_a_fault() -> None:
     allowed = ",".join(f"a{number:03}" for number in range(500))
-    (fault,) = admitted({names.INJECT: "enabled", names.AUDIENCE: "other"}, allowed_audiences=allowed).faults
+    (fault,) = admitted(
+        {names.INJECT: "enabled", names.AUDIENCE: "other"}, allowed_audiences=allowed
+    ).faults
     assert fault.problem.endswith('"a008", "a009" and 490 more')
 
 
@@ -108,10 +123,19 @@ def test_audit_annotations_are_bounded_by_bytes(letter: str) -> None:
 
 def test_what_is_found_in_a_pod_is_told_up_to_what_a_sentence_shows() -> None:
     allowed = ",".join(f"https://audience-{number}.example" for number in range(100))
-    sources = [{"serviceAccountToken": {"path": "t", "audience": f"x{number}"}} for number in range(12_000)]
-    pod = a_pod(volumes=[{"name": f"v{number}", "projected": {"sources": sources[number::100]}} for number in range(100)])
+    sources = [
+        {"serviceAccountToken": {"path": "t", "audience": f"x{number}"}} for number in range(12_000)
+    ]
+    pod = a_pod(
+        volumes=[
+            {"name": f"v{number}", "projected": {"sources": sources[number::100]}}
+            for number in range(100)
+        ]
+    )
     start = time.process_time()
-    judgement = judged(pod, enforce="bound", warn="strict", audit="bound", allowed_audiences=allowed)
+    judgement = judged(
+        pod, enforce="bound", warn="strict", audit="bound", allowed_audiences=allowed
+    )
     assert time.process_time() - start < 1  # it was 3 s and more
     assert len(judgement.message) < 1_000
     assert "…" in judgement.message
@@ -151,7 +175,10 @@ def test_the_audiences_of_a_token_request_are_told_up_to_what_a_sentence_shows()
 )
 def test_a_body_made_of_crumbs_is_refused(decode: Any, piece: Json) -> None:
     body = json.dumps(a_review({"metadata": {}, "spec": piece}), separators=(",", ":")).encode()
-    with pytest.raises(MalformedReview, match="a list of [0-9]+ bytes must have at most [0-9]+ objects, and has more"):
+    with pytest.raises(
+        MalformedReview,
+        match="a list of [0-9]+ bytes must have at most [0-9]+ objects, and has more",
+    ):
         decode(body)
 
 
@@ -160,14 +187,24 @@ def test_a_body_made_of_crumbs_is_refused(decode: Any, piece: Json) -> None:
     "place",
     [
         lambda crumbs: {"imagePullSecrets": crumbs},
-        lambda crumbs: {"affinity": {"nodeAffinity": {"x": {"nodeSelectorTerms": [{"matchFields": []}, *crumbs]}}}},
+        lambda crumbs: {
+            "affinity": {
+                "nodeAffinity": {"x": {"nodeSelectorTerms": [{"matchFields": []}, *crumbs]}}
+            }
+        },
     ],
     ids=["imagePullSecrets", "nodeSelectorTerms"],
 )
-def test_empty_objects_that_the_api_server_takes_change_no_decision(place: Any, number: int) -> None:
-    """Whoever creates a pod would else be rid of injection and of legacy-token: a review that is refused is one without us."""
+def test_empty_objects_that_the_api_server_takes_change_no_decision(
+    place: Any, number: int
+) -> None:
+    """Whoever creates a pod would else be rid of injection and of legacy-token: a review that is
+    refused is one without us.
+    """
     spec = {
-        **a_pod(a_container("c"), volumes=[{"name": "s", "secret": {"secretName": "legacy"}}])["spec"],
+        **a_pod(a_container("c"), volumes=[{"name": "s", "secret": {"secretName": "legacy"}}])[
+            "spec"
+        ],
         **place([{}] * number),
     }
     for held, kind in (
@@ -186,7 +223,9 @@ def test_empty_objects_that_the_api_server_takes_change_no_decision(place: Any, 
 @pytest.mark.parametrize("decode", [review.decode, review.decode_final])
 def test_more_objects_than_etcd_takes_are_refused_however_long_the_body(decode: Any) -> None:
     volume: Json = {"name": "v" * 12}
-    body = json.dumps(a_review({"metadata": {}, "spec": {"volumes": [volume] * 800_000}}), separators=(",", ":")).encode()
+    body = json.dumps(
+        a_review({"metadata": {}, "spec": {"volumes": [volume] * 800_000}}), separators=(",", ":")
+    ).encode()
     with pytest.raises(MalformedReview, match="must have at most 750000 objects, and has more"):
         decode(body)
 
@@ -207,8 +246,15 @@ def test_what_an_api_server_always_names_is_required(decode: Any, spec: Json, pl
 
 @pytest.mark.parametrize("decode", [review.decode, review.decode_final])
 def test_a_body_as_an_api_server_sends_it_is_not(decode: Any) -> None:
-    container: Json = {"resources": {}, "terminationMessagePath": "/dev/termination-log", "imagePullPolicy": "Always"}
-    container |= {"env": [{"name": "A", "value": "1"}] * 20, "volumeMounts": [{"name": "v", "mountPath": "/v"}] * 20}
+    container: Json = {
+        "resources": {},
+        "terminationMessagePath": "/dev/termination-log",
+        "imagePullPolicy": "Always",
+    }
+    container |= {
+        "env": [{"name": "A", "value": "1"}] * 20,
+        "volumeMounts": [{"name": "v", "mountPath": "/v"}] * 20,
+    }
     fields: Json = {f"f:{number:x}": {} for number in range(20_000)}
     pod = a_pod(*(a_container(f"c{number}", **container) for number in range(500)))
     pod["metadata"]["managedFields"] = [{"fieldsV1": {"f:spec": fields}}]
@@ -216,18 +262,28 @@ def test_a_body_as_an_api_server_sends_it_is_not(decode: Any) -> None:
 
 
 @pytest.mark.parametrize("automount", ["enabled", "disabled"])
-def test_a_pod_of_very_many_containers_gets_our_lifetime_where_its_token_stands(automount: str) -> None:
+def test_a_pod_of_very_many_containers_gets_our_lifetime_where_its_token_stands(
+    automount: str,
+) -> None:
     pod = automounted(a_pod(*(a_container(f"c{number}") for number in range(2_000))))
-    verdict = mutate.judge(a_request(pod), ClusterLayer(), a_namespace(inject="enabled", automount=automount))
+    verdict = mutate.judge(
+        a_request(pod), ClusterLayer(), a_namespace(inject="enabled", automount=automount)
+    )
     if automount == "enabled":  # nothing of the containers changes anyway
         assert verdict.warnings == ()
     else:
         assert "the pod would need more than 512 changes" in verdict.warnings[0]
     assert verdict.reason == "rewritten"
     after = jsonpatch.apply_patch(pod, patch_of(verdict))
-    (source,) = [each for each in after["spec"]["volumes"][0]["projected"]["sources"] if "serviceAccountToken" in each]
+    (source,) = [
+        each
+        for each in after["spec"]["volumes"][0]["projected"]["sources"]
+        if "serviceAccountToken" in each
+    ]
     assert source["serviceAccountToken"]["expirationSeconds"] == 3600
-    again = mutate.judge(a_request(after), ClusterLayer(), a_namespace(inject="enabled", automount=automount))
+    again = mutate.judge(
+        a_request(after), ClusterLayer(), a_namespace(inject="enabled", automount=automount)
+    )
     assert (again.reason, again.operations) == ("rewritten", ())
 
 
@@ -243,7 +299,9 @@ def test_a_second_call_finds_as_many_changes_as_the_first(containers: int) -> No
 
 def test_a_pod_of_250_containers_is_injected_whole() -> None:
     pod = a_pod(*(a_container(f"c{number}") for number in range(250)))
-    verdict = mutate.judge(a_request(pod), ClusterLayer(), a_namespace(inject="enabled", automount="disabled"))
+    verdict = mutate.judge(
+        a_request(pod), ClusterLayer(), a_namespace(inject="enabled", automount="disabled")
+    )
     after = jsonpatch.apply_patch(pod, patch_of(verdict))
     assert verdict.reason == "injected"
     assert all(len(container["volumeMounts"]) == 1 for container in after["spec"]["containers"])
@@ -262,7 +320,9 @@ def test_a_list_of_names_to_skip_is_not_searched_for_each_container() -> None:
 def test_braces_in_a_string_are_no_objects() -> None:
     """Else a pod would go uninjected for what stands in one of its variables."""
     pod = a_pod(a_container(env=[{"name": "E", "value": "{[{}," * 200_000 + '"\\'}]))
-    assert review.decode(json.dumps(a_review(pod), separators=(",", ":")).encode()).object is not None
+    assert (
+        review.decode(json.dumps(a_review(pod), separators=(",", ":")).encode()).object is not None
+    )
 
 
 def test_what_is_long_is_not_kept_for_the_next_review() -> None:
@@ -287,7 +347,9 @@ def test_nothing_of_a_workload_is_copied_whose_annotations_are_too_long() -> Non
 def test_a_path_that_is_longer_than_the_kernel_takes_is_not_looked_at(place: str) -> None:
     long = "/" * 3_000_000 + names.DEFAULT_PATH
     container: Json = (
-        {"volumeMounts": [{"name": "v", "mountPath": long}]} if place == "mounts" else {"volumeDevices": [{"devicePath": long}]}
+        {"volumeMounts": [{"name": "v", "mountPath": long}]}
+        if place == "mounts"
+        else {"volumeDevices": [{"devicePath": long}]}
     )
     request = a_request(a_pod(a_container(**container)))
     start = time.process_time()
@@ -298,7 +360,9 @@ def test_a_path_that_is_longer_than_the_kernel_takes_is_not_looked_at(place: str
 def test_a_long_manifest_in_last_applied_is_not_read() -> None:
     last = "[" + ",".join(["[]"] * 400_000) + "]"
     template = {
-        "metadata": {"annotations": {names.AUDIENCE: "vault", names.FROM_WORKLOAD: "audience=00000000"}},
+        "metadata": {
+            "annotations": {names.AUDIENCE: "vault", names.FROM_WORKLOAD: "audience=00000000"}
+        },
         "spec": {"containers": []},
     }
     workload = {
@@ -320,19 +384,30 @@ def test_a_uid_that_is_none_is_not_given_back(decode: Any) -> None:
 def test_one_container_of_very_many_mounts_is_no_way_around_it() -> None:
     pod = automounted(a_pod(a_container()))
     name = pod["spec"]["volumes"][0]["name"]
-    pod["spec"]["containers"][0]["volumeMounts"] += [{"name": name, "mountPath": f"/m{number}"} for number in range(600)]
-    verdict = mutate.judge(a_request(pod), ClusterLayer(), a_namespace(inject="enabled", automount="disabled"))
+    pod["spec"]["containers"][0]["volumeMounts"] += [
+        {"name": name, "mountPath": f"/m{number}"} for number in range(600)
+    ]
+    verdict = mutate.judge(
+        a_request(pod), ClusterLayer(), a_namespace(inject="enabled", automount="disabled")
+    )
     assert verdict.reason == "rewritten"
     assert len(verdict.operations) < 5
 
 
 def test_names_of_ours_that_are_taken_one_after_the_other_cost_nothing() -> None:
-    taken = [names.VOLUME, *(f"{names.VOLUME}-{hashed(f'{names.VOLUME}/{number}')}" for number in range(1, 30_000))]
+    taken = [
+        names.VOLUME,
+        *(f"{names.VOLUME}-{hashed(f'{names.VOLUME}/{number}')}" for number in range(1, 30_000)),
+    ]
     request = a_request(a_pod(volumes=[{"name": name, "emptyDir": {}} for name in taken]))
     start = time.process_time()
-    verdict = mutate.judge(request, ClusterLayer(), a_namespace(inject="enabled", automount="disabled"))
+    verdict = mutate.judge(
+        request, ClusterLayer(), a_namespace(inject="enabled", automount="disabled")
+    )
     assert time.process_time() - start < 0.06  # trying each of them takes 0.1 s
-    again = mutate.judge(request, ClusterLayer(), a_namespace(inject="enabled", automount="disabled"))
+    again = mutate.judge(
+        request, ClusterLayer(), a_namespace(inject="enabled", automount="disabled")
+    )
     assert again.operations == verdict.operations
     (ours,) = [each.value["name"] for each in verdict.operations if each.path == "/spec/volumes/-"]
     assert ours not in taken
@@ -347,7 +422,9 @@ def hashed(text: str) -> str:
 def test_what_volumes_take_from_secrets_is_found_fast(kind: str) -> None:
     body = worst.Shape("/validate", volumes=10_000, volume=kind).body()
     namespace, legacy = a_namespace(enforce="strict"), frozenset({"other"})
-    ours = fastest(lambda: validate.judge(review.decode_final(body), ClusterLayer(), namespace, legacy))
+    ours = fastest(
+        lambda: validate.judge(review.decode_final(body), ClusterLayer(), namespace, legacy)
+    )
     assert ours < 4 * fastest(lambda: json.loads(body))  # it was up to 5.8 times
 
 

@@ -10,11 +10,16 @@ from webhook.core.annotations import parse_mount_path, split_list
 from webhook.core.limits import Locks, Token
 from webhook.core.policy import ClusterLayer, NamespaceLayer, Resolution, TokenPolicy
 
-PATH_PROBLEM = 'must be an absolute path of at most 4095 bytes without "//", ".", ".." and ":", and not "/"'
+PATH_PROBLEM = (
+    'must be an absolute path of at most 4095 bytes without "//", ".", ".." and ":", and not "/"'
+)
 
 
 def asked(namespace: NamespaceLayer, **annotations: str) -> Resolution:
-    return policy.resolve(namespace, {names.DOMAIN + name.replace("_", "-"): value for name, value in annotations.items()})
+    return policy.resolve(
+        namespace,
+        {names.DOMAIN + name.replace("_", "-"): value for name, value in annotations.items()},
+    )
 
 
 def said(resolution: Resolution) -> list[str]:
@@ -28,12 +33,18 @@ def test_every_wish_names_a_field_of_the_policy() -> None:
 
 def test_a_path_may_have_a_slash_at_its_end_and_as_many_bytes_as_the_kernel_takes() -> None:
     longest = "/" + "a" * 4094
-    assert [parse_mount_path(text, Locks()) for text in ("/a.b/", longest)] == [("/a.b", ()), (longest, ())]
+    assert [parse_mount_path(text, Locks()) for text in ("/a.b/", longest)] == [
+        ("/a.b", ()),
+        (longest, ()),
+    ]
 
 
 def test_without_annotations_the_defaults_hold_and_nothing_is_made_anew() -> None:
     namespace = a_namespace()
-    assert policy.resolve(namespace, {"team": "shop", names.STATUS: "injected policy=00000000"}) is namespace.resolution
+    assert (
+        policy.resolve(namespace, {"team": "shop", names.STATUS: "injected policy=00000000"})
+        is namespace.resolution
+    )
     assert namespace.resolution.policy == TokenPolicy()
 
 
@@ -56,21 +67,72 @@ def test_the_hash_is_of_the_policy_and_of_nothing_else() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "problem"),
     [
-        pytest.param("inject", "Enabled", 'must be "enabled" or "disabled", spelled exactly so', id="case counts"),
-        pytest.param("inject", "true", 'must be "enabled" or "disabled", spelled exactly so', id="true is no switch"),
-        pytest.param("automount", " enabled", 'must be "enabled" or "disabled", spelled exactly so', id="blanks count"),
         pytest.param(
-            "audience", "a b", "must be one audience of at most 512 printable characters, no whitespace", id="blank inside"
+            "inject",
+            "Enabled",
+            'must be "enabled" or "disabled", spelled exactly so',
+            id="case counts",
         ),
         pytest.param(
-            "audience", "a\u200bb", "must be one audience of at most 512 printable characters, no whitespace", id="zero width"
+            "inject",
+            "true",
+            'must be "enabled" or "disabled", spelled exactly so',
+            id="true is no switch",
         ),
-        pytest.param("expiration-seconds", "1h", "must be an integer number of seconds, such as 3600", id="1h"),
-        pytest.param("expiration-seconds", "", "must be an integer number of seconds, such as 3600", id="empty"),
-        pytest.param("expiration-seconds", "-1", "must be an integer number of seconds, such as 3600", id="sign"),
-        pytest.param("expiration-seconds", "1e3", "must be an integer number of seconds, such as 3600", id="1e3"),
-        pytest.param("expiration-seconds", " 3600", "must be an integer number of seconds, such as 3600", id="blank"),
-        pytest.param("expiration-seconds", "٣٦٠٠", "must be an integer number of seconds, such as 3600", id="arabic digits"),
+        pytest.param(
+            "automount",
+            " enabled",
+            'must be "enabled" or "disabled", spelled exactly so',
+            id="blanks count",
+        ),
+        pytest.param(
+            "audience",
+            "a b",
+            "must be one audience of at most 512 printable characters, no whitespace",
+            id="blank inside",
+        ),
+        pytest.param(
+            "audience",
+            "a\u200bb",
+            "must be one audience of at most 512 printable characters, no whitespace",
+            id="zero width",
+        ),
+        pytest.param(
+            "expiration-seconds",
+            "1h",
+            "must be an integer number of seconds, such as 3600",
+            id="1h",
+        ),
+        pytest.param(
+            "expiration-seconds",
+            "",
+            "must be an integer number of seconds, such as 3600",
+            id="empty",
+        ),
+        pytest.param(
+            "expiration-seconds",
+            "-1",
+            "must be an integer number of seconds, such as 3600",
+            id="sign",
+        ),
+        pytest.param(
+            "expiration-seconds",
+            "1e3",
+            "must be an integer number of seconds, such as 3600",
+            id="1e3",
+        ),
+        pytest.param(
+            "expiration-seconds",
+            " 3600",
+            "must be an integer number of seconds, such as 3600",
+            id="blank",
+        ),
+        pytest.param(
+            "expiration-seconds",
+            "٣٦٠٠",
+            "must be an integer number of seconds, such as 3600",
+            id="arabic digits",
+        ),
         pytest.param("mount-path", "relative", PATH_PROBLEM, id="relative"),
         pytest.param("mount-path", "///", PATH_PROBLEM, id="only slashes"),
         pytest.param("mount-path", "/a/../b", PATH_PROBLEM, id="dots"),
@@ -84,15 +146,26 @@ def test_the_hash_is_of_the_policy_and_of_nothing_else() -> None:
         pytest.param("mount-path", "/a/.", PATH_PROBLEM, id="a dot last"),
         pytest.param("mount-path", "/" + "é" * 2048, PATH_PROBLEM, id="longer than PATH_MAX"),
         pytest.param(
-            "mount-path", names.TOKENS_PATH + "/", "must be another path: boundtoken.dev/tokens are mounted there", id="taken"
+            "mount-path",
+            names.TOKENS_PATH + "/",
+            "must be another path: boundtoken.dev/tokens are mounted there",
+            id="taken",
         ),
         pytest.param(
-            "tokens", "vault", 'must be file=audience[;seconds], separated by commas, and "vault" is not', id="no audience"
+            "tokens",
+            "vault",
+            'must be file=audience[;seconds], separated by commas, and "vault" is not',
+            id="no audience",
         ),
         pytest.param(
-            "tokens", "vault=", 'must be file=audience[;seconds], separated by commas, and "vault=" is not', id="empty audience"
+            "tokens",
+            "vault=",
+            'must be file=audience[;seconds], separated by commas, and "vault=" is not',
+            id="empty audience",
         ),
-        pytest.param("tokens", "a=x,a=y", 'must name each file once, and "a" is duplicated', id="twice"),
+        pytest.param(
+            "tokens", "a=x,a=y", 'must name each file once, and "a" is duplicated', id="twice"
+        ),
         pytest.param(
             "tokens",
             "..data=x",
@@ -105,15 +178,22 @@ def test_the_hash_is_of_the_policy_and_of_nothing_else() -> None:
             'must have file names of letters, digits, "." "_" "-", not beginning with ".."; "a/b" is not',
             id="a folder",
         ),
-        pytest.param("tokens", "a=x;1h", "a: must be an integer number of seconds, such as 3600", id="seconds of a token"),
+        pytest.param(
+            "tokens",
+            "a=x;1h",
+            "a: must be an integer number of seconds, such as 3600",
+            id="seconds of a token",
+        ),
     ],
 )
-def test_a_bad_value_is_ignored_and_says_what_would_be_right(name: str, value: str, problem: str) -> None:
+def test_a_bad_value_is_ignored_and_says_what_would_be_right(
+    name: str, value: str, problem: str
+) -> None:
     settled = policy.resolve(a_namespace(), {names.DOMAIN + name: value})
     assert settled.policy == TokenPolicy()
-    assert [(fault.layer, fault.annotation, fault.value, fault.problem) for fault in settled.faults] == [
-        ("pod", names.DOMAIN + name, value, f"ignored, {problem}")
-    ]
+    assert [
+        (fault.layer, fault.annotation, fault.value, fault.problem) for fault in settled.faults
+    ] == [("pod", names.DOMAIN + name, value, f"ignored, {problem}")]
 
 
 @pytest.mark.parametrize(
@@ -125,14 +205,20 @@ def test_a_bad_value_is_ignored_and_says_what_would_be_right(name: str, value: s
         ("900", 900, None),
         ("0900", 900, None),
         ("3606", 3606, None),
-        ("3607", 3600, "3600 is used: the API server makes a token of 3607 seconds valid for a year"),
+        (
+            "3607",
+            3600,
+            "3600 is used: the API server makes a token of 3607 seconds valid for a year",
+        ),
         ("3608", 3608, None),
         ("4294967296", 4294967296, None),
         ("4294967297", 4294967296, "4294967296 is used: the maximum here is 4294967296 seconds"),
         ("9" * 5000, 4294967296, "4294967296 is used: the maximum here is 4294967296 seconds"),
     ],
 )
-def test_seconds_out_of_range_become_the_nearest_that_is_allowed(text: str, used: int, remark: str | None) -> None:
+def test_seconds_out_of_range_become_the_nearest_that_is_allowed(
+    text: str, used: int, remark: str | None
+) -> None:
     settled = asked(a_namespace(), expiration_seconds=text)
     assert settled.policy.expiration_seconds == used
     assert [fault.problem for fault in settled.faults] == ([] if remark is None else [remark])
@@ -140,10 +226,21 @@ def test_seconds_out_of_range_become_the_nearest_that_is_allowed(text: str, used
 
 @pytest.mark.parametrize(
     ("maximum", "wanted", "used"),
-    [("1800", "3600", 1800), ("3607", "7200", 3600), ("600", "86400", 600), ("7200", "3607", 3600), ("3600", "3607", 3600)],
+    [
+        ("1800", "3600", 1800),
+        ("3607", "7200", 3600),
+        ("600", "86400", 600),
+        ("7200", "3607", 3600),
+        ("3600", "3607", 3600),
+    ],
 )
 def test_a_maximum_holds_whoever_asks(maximum: str, wanted: str, used: int) -> None:
-    assert asked(a_namespace(max_expiration_seconds=maximum), expiration_seconds=wanted).policy.expiration_seconds == used
+    assert (
+        asked(
+            a_namespace(max_expiration_seconds=maximum), expiration_seconds=wanted
+        ).policy.expiration_seconds
+        == used
+    )
     own = a_namespace(max_expiration_seconds=maximum, expiration_seconds=wanted)
     assert own.resolution.policy.expiration_seconds == used
     assert len(own.resolution.faults) >= 1
@@ -151,11 +248,16 @@ def test_a_maximum_holds_whoever_asks(maximum: str, wanted: str, used: int) -> N
 
 def test_a_maximum_below_the_default_is_no_fault_of_anybody() -> None:
     namespace = a_namespace(max_expiration_seconds="900")
-    assert (namespace.resolution.policy.expiration_seconds, namespace.resolution.faults) == (900, ())
+    assert (namespace.resolution.policy.expiration_seconds, namespace.resolution.faults) == (
+        900,
+        (),
+    )
 
 
 def test_a_maximum_holds_for_further_tokens_and_they_default_to_the_pods_seconds() -> None:
-    settled = asked(a_namespace(max_expiration_seconds="1800", tokens="a=x,b=y;9999"), expiration_seconds="1200")
+    settled = asked(
+        a_namespace(max_expiration_seconds="1800", tokens="a=x,b=y;9999"), expiration_seconds="1200"
+    )
     assert settled.policy.tokens == (Token("a", "x", 1200), Token("b", "y", 1800))
 
 
@@ -172,7 +274,9 @@ def test_an_audience_outside_the_list_counts_as_a_bad_value_from_wherever() -> N
 
 
 def test_a_default_audience_that_the_namespace_does_not_allow_is_told() -> None:
-    namespace = a_namespace(ClusterLayer(TokenPolicy(audience="default")), allowed_audiences="vault")
+    namespace = a_namespace(
+        ClusterLayer(TokenPolicy(audience="default")), allowed_audiences="vault"
+    )
     assert said(namespace.resolution) == [
         'boundtoken.dev/audience="default" on the defaults: is not one of the allowed audiences; the API server\'s own is used'
     ]
@@ -180,7 +284,9 @@ def test_a_default_audience_that_the_namespace_does_not_allow_is_told() -> None:
 
 def test_locks_combine_to_the_stricter() -> None:
     cluster = ClusterLayer(locks=Locks(1800, frozenset({"a", "b"}), pod_overrides=False))
-    namespace = a_namespace(cluster, max_expiration_seconds="7200", allowed_audiences="b,c", pod_overrides="allowed")
+    namespace = a_namespace(
+        cluster, max_expiration_seconds="7200", allowed_audiences="b,c", pod_overrides="allowed"
+    )
     assert namespace.locks == Locks(1800, frozenset({"b"}), pod_overrides=False)
 
 
@@ -228,14 +334,18 @@ def test_a_pod_may_tighten_where_overrides_are_denied(
         pytest.param({}, {"expiration_seconds": "7200"}, id="longer"),
         pytest.param({"automount": "disabled"}, {"automount": "enabled"}, id="automount back"),
         pytest.param({"inject": "enabled"}, {"inject": "disabled"}, id="the year-long token back"),
-        pytest.param({"automount": "disabled"}, {"inject": "enabled"}, id="a token where there is none"),
+        pytest.param(
+            {"automount": "disabled"}, {"inject": "enabled"}, id="a token where there is none"
+        ),
         pytest.param({}, {"audience": "vault"}, id="another audience"),
         pytest.param({}, {"mount_path": "/bound"}, id="another path"),
         pytest.param({}, {"tokens": "a=x"}, id="further tokens"),
         pytest.param({}, {"skip_containers": "app"}, id="skipping"),
     ],
 )
-def test_everything_else_is_a_bad_value_there(namespace: dict[str, str], pod: dict[str, str]) -> None:
+def test_everything_else_is_a_bad_value_there(
+    namespace: dict[str, str], pod: dict[str, str]
+) -> None:
     layer = a_namespace(pod_overrides="denied", **namespace)
     settled = asked(layer, **pod)
     assert settled.policy == layer.resolution.policy
@@ -254,7 +364,9 @@ def test_everything_else_is_a_bad_value_there(namespace: dict[str, str], pod: di
     ],
 )
 def test_a_name_that_does_not_belong_on_a_pod_is_a_fault(name: str, problem: str) -> None:
-    assert [fault.problem for fault in policy.resolve(a_namespace(), {names.DOMAIN + name: "x"}).faults] == [problem]
+    assert [
+        fault.problem for fault in policy.resolve(a_namespace(), {names.DOMAIN + name: "x"}).faults
+    ] == [problem]
 
 
 @pytest.mark.parametrize(
@@ -262,7 +374,10 @@ def test_a_name_that_does_not_belong_on_a_pod_is_a_fault(name: str, problem: str
     [
         ("skip_containers", "ignored, it belongs on pods only"),
         ("status", "ignored, it is written by boundtoken and belongs on pods"),
-        ("max_expiration_secnds", "ignored, there is no such annotation; did you mean boundtoken.dev/max-expiration-seconds?"),
+        (
+            "max_expiration_secnds",
+            "ignored, there is no such annotation; did you mean boundtoken.dev/max-expiration-seconds?",
+        ),
         ("enforce", 'counts as "strict", must be "off", "bound" or "strict", spelled exactly so'),
         ("warn", 'ignored, must be "off", "bound" or "strict", spelled exactly so'),
         ("audit_version", 'latest is used, must be "v1" or "latest"'),
@@ -273,11 +388,15 @@ def test_a_name_that_does_not_belong_on_a_namespace_is_a_fault(name: str, proble
 
 
 def test_a_fault_is_short_and_has_no_control_characters_whatever_was_written() -> None:
-    fault = policy.resolve(a_namespace(), {names.DOMAIN + "x\n" + "y" * 300: "\x00\n" * 400}).faults[0]
+    fault = policy.resolve(
+        a_namespace(), {names.DOMAIN + "x\n" + "y" * 300: "\x00\n" * 400}
+    ).faults[0]
     assert len(str(fault)) <= names.MAX_WARNING_CHARS
     assert str(fault).isprintable()
 
 
-@pytest.mark.parametrize(("text", "items"), [("", []), ("a", ["a"]), (" a , b ", ["a", "b"]), ("a,,b,", ["a", "b"])])
+@pytest.mark.parametrize(
+    ("text", "items"), [("", []), ("a", ["a"]), (" a , b ", ["a", "b"]), ("a,,b,", ["a", "b"])]
+)
 def test_lists_trim_blanks_and_leave_empty_items_out(text: str, items: list[str]) -> None:
     assert split_list(text) == items

@@ -34,7 +34,13 @@ def test_a_pod_review_becomes_a_request() -> None:
     ],
 )
 def test_each_workload_has_its_view(group: str, kind: str, view: type) -> None:
-    request = a_request({"metadata": {"name": "x"}, "spec": {}}, kind=kind, group=group, operation="UPDATE", oldObject={})
+    request = a_request(
+        {"metadata": {"name": "x"}, "spec": {}},
+        kind=kind,
+        group=group,
+        operation="UPDATE",
+        oldObject={},
+    )
     assert isinstance(request.object, view)
     assert isinstance(request.old_object, view)
 
@@ -61,17 +67,31 @@ def test_a_delete_has_no_object() -> None:
         pytest.param(b"\xff\xfe", "malformed", id="no text"),
         pytest.param(b"[" * 100_000, "Expected `object`", id="deep"),
         pytest.param(b'{"x":' + b"[" * 100_000, "recursion", id="deep inside"),
-        pytest.param(msgspec.json.encode({**a_review(None), "request": None}), "request must be there", id="no request"),
-        pytest.param(msgspec.json.encode(a_review(None, uid="")), "request.uid must be there", id="no uid"),
-        pytest.param(msgspec.json.encode(a_review(None, uid=5)), "$.request.uid", id="a number for a uid"),
+        pytest.param(
+            msgspec.json.encode({**a_review(None), "request": None}),
+            "request must be there",
+            id="no request",
+        ),
+        pytest.param(
+            msgspec.json.encode(a_review(None, uid="")), "request.uid must be there", id="no uid"
+        ),
+        pytest.param(
+            msgspec.json.encode(a_review(None, uid=5)), "$.request.uid", id="a number for a uid"
+        ),
         pytest.param(
             msgspec.json.encode({**a_review(a_pod()), "apiVersion": "admission.k8s.io/v1beta1"}),
             "apiVersion and kind must be 'admission.k8s.io/v1' 'AdmissionReview', not 'admission.k8s.io/v1beta1'",
             id="an old version",
         ),
-        pytest.param(msgspec.json.encode({**a_review(a_pod()), "kind": "Pod"}), "not 'admission.k8s.io/v1' 'Pod'", id="a pod"),
         pytest.param(
-            msgspec.json.encode(a_review({"metadata": {"annotations": {"a": 1}}})), "$.metadata.annotations[...]", id="bad pod"
+            msgspec.json.encode({**a_review(a_pod()), "kind": "Pod"}),
+            "not 'admission.k8s.io/v1' 'Pod'",
+            id="a pod",
+        ),
+        pytest.param(
+            msgspec.json.encode(a_review({"metadata": {"annotations": {"a": 1}}})),
+            "$.metadata.annotations[...]",
+            id="bad pod",
         ),
     ],
 )
@@ -97,5 +117,12 @@ def test_a_reply_without_a_patch_has_neither_patch_nor_type() -> None:
 
 
 def test_a_reply_with_a_patch_has_both() -> None:
-    reply = msgspec.json.decode(review.encode(Response(uid="1", patch=review.encode_patch(()), patch_type="JSONPatch")))
-    assert reply["response"] == {"uid": "1", "allowed": True, "patch": "W10=", "patchType": "JSONPatch"}
+    reply = msgspec.json.decode(
+        review.encode(Response(uid="1", patch=review.encode_patch(()), patch_type="JSONPatch"))
+    )
+    assert reply["response"] == {
+        "uid": "1",
+        "allowed": True,
+        "patch": "W10=",
+        "patchType": "JSONPatch",
+    }

@@ -18,12 +18,23 @@ DRIVERS = ["cephfs", "cinder", "flexVolume", "iscsi", "rbd", "scaleIO", "storage
     ("field", "source"),
     [
         ("azureFile.secretName", {"azureFile": {"secretName": "legacy", "shareName": "x"}}),
-        ("csi.nodePublishSecretRef.name", {"csi": {"driver": "x", "nodePublishSecretRef": {"name": "legacy"}}}),
-        *((f"{kind}.secretRef.name", {kind: {"secretRef": {"name": "legacy"}}}) for kind in DRIVERS),
+        (
+            "csi.nodePublishSecretRef.name",
+            {"csi": {"driver": "x", "nodePublishSecretRef": {"name": "legacy"}}},
+        ),
+        *(
+            (f"{kind}.secretRef.name", {kind: {"secretRef": {"name": "legacy"}}})
+            for kind in DRIVERS
+        ),
     ],
 )
-def test_a_legacy_token_is_found_in_whatever_a_volume_takes_from_a_secret(field: str, source: Json) -> None:
-    for name, found in (("legacy", [("legacy-token", f"spec.volumes.{field}", ("volume", "v"))]), ("ordinary", [])):
+def test_a_legacy_token_is_found_in_whatever_a_volume_takes_from_a_secret(
+    field: str, source: Json
+) -> None:
+    for name, found in (
+        ("legacy", [("legacy-token", f"spec.volumes.{field}", ("volume", "v"))]),
+        ("ordinary", []),
+    ):
         text = msgspec.json.encode({"name": "v", **source}).replace(b"legacy", name.encode())
         pod = msgspec.convert(a_pod(volumes=[msgspec.json.decode(text)]), FinalPod)
         violations = rules.evaluate(Facts(pod), Demand("bound", "v1"), LEGACY)

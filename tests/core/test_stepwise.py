@@ -18,20 +18,52 @@ from webhook.core.policy import ClusterLayer
 from webhook.core.views import CronJob, Pod, Workload
 from webhook.mutation import mutate
 
-VIEWS: tuple[Any, ...] = (Pod, Workload, CronJob, FinalPod, FinalWorkload, TokenRequest, Secret, Namespace)
+VIEWS: tuple[Any, ...] = (
+    Pod,
+    Workload,
+    CronJob,
+    FinalPod,
+    FinalWorkload,
+    TokenRequest,
+    Secret,
+    Namespace,
+)
 
 
 def objects() -> list[Json]:
     """Objects of many shapes, most of which are good under most views."""
     generators = [Generator(number) for number in range(60)]
     pods: list[Json] = [generator.pod() for generator in generators]
-    annotated = a_container(env=[{"name": "A", "valueFrom": {"secretKeyRef": {"name": "s"}}}], envFrom=[{}])
+    annotated = a_container(
+        env=[{"name": "A", "valueFrom": {"secretKeyRef": {"name": "s"}}}], envFrom=[{}]
+    )
     owners = [{"kind": "ReplicaSet", "name": "é", "controller": True}]
-    whole = a_pod(annotated, volumes=[{"name": "v", "csi": {"nodePublishSecretRef": {"name": "s"}}}, {"name": "w", "rbd": {}}])
-    whole["metadata"] |= {"ownerReferences": owners, "managedFields": [{"operation": "Apply", "fieldsV1": {"f:x": {}}}]}
-    pods += [whole, {}, {"metadata": None}, {"spec": {"containers": None}}, {"spec": {"containers": [5]}}, {"type": "x"}]
-    pods += [{"spec": {"audiences": ["a"], "boundObjectRef": {"kind": "Pod"}}}, {"metadata": {"annotations": {"a": 1}}}]
-    templates: list[Json] = [{"metadata": each.get("metadata"), "spec": {"template": each}} for each in pods]
+    whole = a_pod(
+        annotated,
+        volumes=[
+            {"name": "v", "csi": {"nodePublishSecretRef": {"name": "s"}}},
+            {"name": "w", "rbd": {}},
+        ],
+    )
+    whole["metadata"] |= {
+        "ownerReferences": owners,
+        "managedFields": [{"operation": "Apply", "fieldsV1": {"f:x": {}}}],
+    }
+    pods += [
+        whole,
+        {},
+        {"metadata": None},
+        {"spec": {"containers": None}},
+        {"spec": {"containers": [5]}},
+        {"type": "x"},
+    ]
+    pods += [
+        {"spec": {"audiences": ["a"], "boundObjectRef": {"kind": "Pod"}}},
+        {"metadata": {"annotations": {"a": 1}}},
+    ]
+    templates: list[Json] = [
+        {"metadata": each.get("metadata"), "spec": {"template": each}} for each in pods
+    ]
     return [*pods, *templates, *({"spec": {"jobTemplate": each}} for each in templates)]
 
 
@@ -66,10 +98,16 @@ TRICKY = {
 
 
 @pytest.mark.parametrize("written", ["as Go does", "in ASCII"])
-def test_of_very_many_annotations_those_that_decide_are_read(written: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_very_many_annotations_those_that_decide_are_read(
+    written: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(stepwise, "MAX_ENTRIES", 0)
     if written == "as Go does":
-        text = json.dumps(TRICKY, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c").encode()
+        text = (
+            json.dumps(TRICKY, separators=(",", ":"), ensure_ascii=False)
+            .replace("<", "\\u003c")
+            .encode()
+        )
     else:
         text = json.dumps(TRICKY, separators=(",", ":")).encode()
     wanted = {key: value for key, value in TRICKY.items() if key.startswith(names.DOMAIN)}
@@ -79,7 +117,9 @@ def test_of_very_many_annotations_those_that_decide_are_read(written: str, monke
     assert stepwise.annotations(b"null") is None
 
 
-def test_more_of_ours_than_there_may_be_are_too_many_whatever_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_of_ours_than_there_may_be_are_too_many_whatever_they_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(stepwise, "MAX_ENTRIES", 0)
     many = {f"{names.DOMAIN}{number}": "" for number in range(2_000)}
     found = stepwise.annotations(msgspec.json.encode({**many, names.MIRROR_POD: "x"}))
@@ -88,7 +128,9 @@ def test_more_of_ours_than_there_may_be_are_too_many_whatever_they_are(monkeypat
     assert names.MIRROR_POD in found
 
 
-def test_an_annotation_of_ours_that_is_too_long_is_so_here_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_annotation_of_ours_that_is_too_long_is_so_here_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(stepwise, "MAX_ENTRIES", 0)
     long = b'{"boundtoken.dev/audience":"' + b"\\u003c" * 400_000 + b'"}'
     found = stepwise.annotations(long)
@@ -100,8 +142,15 @@ def test_an_annotation_of_ours_that_is_too_long_is_so_here_too(monkeypatch: pyte
 MANY = 250_000
 LONG: dict[str, Callable[[], bytes]] = {
     "annotations": lambda: body("annotations", b"{%s}", lambda number: b'"\xc3\xa9%x":""' % number),
-    "volumes": lambda: body("volumes", b"[%s]", lambda number: b'{"name":"\xe6\x96\x87%x"}' % number),
-    "containers": lambda: body("containers", b"[%s]", lambda number: b'{"name":"%x","env":[{"name":""}]}' % number, MANY // 2),
+    "volumes": lambda: body(
+        "volumes", b"[%s]", lambda number: b'{"name":"\xe6\x96\x87%x"}' % number
+    ),
+    "containers": lambda: body(
+        "containers",
+        b"[%s]",
+        lambda number: b'{"name":"%x","env":[{"name":""}]}' % number,
+        MANY // 2,
+    ),
     "braces in strings": lambda: body("args", b"[%s]", lambda _: b'"{{{{"', 3 * MANY),
     "braces beside escapes": lambda: body("args", b'["%s"]', lambda _: b"\\u003c{[", 3 * MANY),
 }
@@ -126,7 +175,9 @@ def body(place: str, around: bytes, item: Callable[[int], bytes], number: int = 
 def test_decoding_lets_other_threads_work_and_needs_little_memory(decode: Any, what: str) -> None:
     held = LONG[what]()
     assert len(held) > 2_500_000
-    assert any(longest_wait(lambda: decode(held)) < 0.06 for _ in range(8))  # a busy machine keeps threads waiting too
+    assert any(
+        longest_wait(lambda: decode(held)) < 0.06 for _ in range(8)
+    )  # a busy machine keeps threads waiting too
     tracemalloc.start()
     request = decode(held)
     peak = tracemalloc.get_traced_memory()[1]
@@ -157,7 +208,14 @@ def longest_wait(work: Callable[[], object]) -> float:
 
 def test_a_pod_with_very_many_annotations_is_injected_as_it_asks() -> None:
     many = {f"é{number:x}": "" for number in range(200_000)}
-    pod = a_pod(annotations={**many, names.INJECT: "enabled", names.AUDIENCE: "vault", f"{names.DOMAIN}injct": "x"})
+    pod = a_pod(
+        annotations={
+            **many,
+            names.INJECT: "enabled",
+            names.AUDIENCE: "vault",
+            f"{names.DOMAIN}injct": "x",
+        }
+    )
     request = a_request(pod)
     assert isinstance(request.object, Pod)
     assert len(request.object.annotations) == 3

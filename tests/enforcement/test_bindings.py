@@ -13,7 +13,11 @@ OTHERS = bindings.annotations(ClusterLayer(enforce_floor="bound"))
 
 
 def test_the_default_configuration_says_what_a_missing_annotation_means() -> None:
-    assert {name.removeprefix(names.DOMAIN): text for name, text in DEFAULT.items() if name != names.CONFIG_DIGEST} == {
+    assert {
+        name.removeprefix(names.DOMAIN): text
+        for name, text in DEFAULT.items()
+        if name != names.CONFIG_DIGEST
+    } == {
         "enforce-floor": "off",
         "api-audiences": "",
         "excluded-namespaces": "boundtoken-system kube-node-lease kube-public kube-system",
@@ -35,7 +39,9 @@ def test_every_part_of_the_configuration_has_its_annotation() -> None:
         api_audiences=("b", "a"),
         enforce_floor="strict",
         enforce_floor_max_expiration_seconds=7200,
-        exemptions=Exemptions(frozenset({"n"}), frozenset({"u"}), frozenset({"n/s"}), frozenset({"r"})),
+        exemptions=Exemptions(
+            frozenset({"n"}), frozenset({"u"}), frozenset({"n/s"}), frozenset({"r"})
+        ),
         token_requests="enforce",
         token_requests_max_expiration_seconds=1200,
         legacy_secrets="warn",
@@ -77,7 +83,9 @@ def test_no_audience_allowed_is_told_from_every_audience_allowed() -> None:
         ({name: text for name, text in DEFAULT.items() if name != names.API_AUDIENCES}, "changed"),
     ],
 )
-def test_what_somebody_changed_is_told_from_what_another_replica_wrote(there: dict[str, str], state: State) -> None:
+def test_what_somebody_changed_is_told_from_what_another_replica_wrote(
+    there: dict[str, str], state: State
+) -> None:
     assert bindings.state(there, DEFAULT) == state
     change = bindings.changes(there, DEFAULT)
     after = {name: text for name, text in {**there, **change}.items() if text is not None}

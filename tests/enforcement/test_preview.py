@@ -22,15 +22,26 @@ def a_namespace(**annotations: str) -> Namespace:
 
 
 def listed(
-    pod: Json, name: str = "web-1", *, owner: tuple[str, str] | None = None, phase: str = "Running", **metadata: Any
+    pod: Json,
+    name: str = "web-1",
+    *,
+    owner: tuple[str, str] | None = None,
+    phase: str = "Running",
+    **metadata: Any,
 ) -> ListedPod:
     references = [{"kind": owner[0], "name": owner[1], "controller": True}] if owner else []
-    held = {**pod, "metadata": {"name": name, "ownerReferences": references, **metadata}, "status": {"phase": phase}}
+    held = {
+        **pod,
+        "metadata": {"name": name, "ownerReferences": references, **metadata},
+        "status": {"phase": phase},
+    }
     return msgspec.json.decode(msgspec.json.encode(held), type=ListedPod)
 
 
 def looked(*pods: ListedPod, cluster: ClusterLayer = API, **annotations: str) -> Preview:
-    demanded = policy.steering(a_namespace(**(annotations or {"enforce": "bound"})).metadata.annotations)
+    demanded = policy.steering(
+        a_namespace(**(annotations or {"enforce": "bound"})).metadata.annotations
+    )
     made = Preview("shop", cluster, policy.resolve_namespace(cluster, demanded), ("enforce",))
     made.add(pods)
     return made
@@ -45,13 +56,23 @@ def looked(*pods: ListedPod, cluster: ClusterLayer = API, **annotations: str) ->
         ({}, {"warn": "strict"}, [("warn", "strict")]),
         ({}, {"audit": "strict"}, []),
         ({}, {"enforce": "bound", "warn": "bound"}, [("enforce", "bound")]),
-        ({"enforce": "bound"}, {"enforce": "bound", "max_expiration_seconds": "600"}, [("enforce", "bound")]),
-        ({"enforce": "bound"}, {"enforce": "bound", "allowed_audiences": "vault"}, [("enforce", "bound")]),
+        (
+            {"enforce": "bound"},
+            {"enforce": "bound", "max_expiration_seconds": "600"},
+            [("enforce", "bound")],
+        ),
+        (
+            {"enforce": "bound"},
+            {"enforce": "bound", "allowed_audiences": "vault"},
+            [("enforce", "bound")],
+        ),
         ({"enforce": "bound"}, {"enforce": "bound", "inject": "enabled"}, []),
         ({}, {"max_expiration_seconds": "600"}, []),
     ],
 )
-def test_which_changes_are_looked_at(before: dict[str, str], after: dict[str, str], changed: list[tuple[str, str]]) -> None:
+def test_which_changes_are_looked_at(
+    before: dict[str, str], after: dict[str, str], changed: list[tuple[str, str]]
+) -> None:
     layer, found = preview.changes(a_namespace(**before), a_namespace(**after), ClusterLayer())
     assert [(mode, layer.demands.of(mode).level) for mode in found] == changed
 
@@ -77,20 +98,29 @@ def test_each_thing_is_said_once_with_all_its_owners() -> None:
 
 def test_nothing_is_said_where_nothing_would_fail_and_what_was_not_seen_is() -> None:
     assert looked(listed(a_pod())).warnings() == ()
-    assert looked().warnings("3000 existing pods were looked at") == ("3000 existing pods were looked at",)
+    assert looked().warnings("3000 existing pods were looked at") == (
+        "3000 existing pods were looked at",
+    )
 
 
 def test_exempt_pods_are_left_out() -> None:
     exemptions = Exemptions(service_accounts=frozenset({"shop/default"}))
-    assert looked(listed(automounted(a_pod())), cluster=ClusterLayer(exemptions=exemptions)).warnings() == ()
+    assert (
+        looked(listed(automounted(a_pod())), cluster=ClusterLayer(exemptions=exemptions)).warnings()
+        == ()
+    )
 
 
 def test_a_change_of_the_maximum_under_a_floor_is_looked_at_and_names_the_floor() -> None:
     floor = ClusterLayer(enforce_floor="bound")
     layer, found = preview.changes(a_namespace(), a_namespace(max_expiration_seconds="600"), floor)
     assert (layer.max_expiration_seconds, found) == (600, ("enforce",))
-    said = looked(listed(automounted(a_pod())), cluster=floor, max_expiration_seconds="600").warnings()
-    assert said[0] == 'existing pods in namespace "shop" violate the cluster\'s enforceFloor "bound"'
+    said = looked(
+        listed(automounted(a_pod())), cluster=floor, max_expiration_seconds="600"
+    ).warnings()
+    assert (
+        said[0] == 'existing pods in namespace "shop" violate the cluster\'s enforceFloor "bound"'
+    )
 
 
 def test_those_that_the_cluster_surely_needs_come_first() -> None:
@@ -108,14 +138,22 @@ def test_those_that_the_cluster_surely_needs_come_first() -> None:
         ({}, ("DaemonSet", "cni"), True),
         ({}, ("ReplicaSet", "mesh"), True),
         ({"hostNetwork": True, "volumes": []}, None, False),
-        ({"hostNetwork": True, "volumes": [api_access("boundtoken-tokens", seconds=3600)]}, None, False),
+        (
+            {"hostNetwork": True, "volumes": [api_access("boundtoken-tokens", seconds=3600)]},
+            None,
+            False,
+        ),
     ],
 )
-def test_pods_that_only_injection_lets_in_are_named(spec: Json, owner: tuple[str, str] | None, *, told: bool) -> None:
+def test_pods_that_only_injection_lets_in_are_named(
+    spec: Json, owner: tuple[str, str] | None, *, told: bool
+) -> None:
     pod = a_pod(**{"volumes": [api_access("boundtoken", seconds=3600)], **spec})
     said = looked(listed(pod, owner=owner)).warnings()
     assert bool(said) is told
     if told:
         whose = f"{owner[0].lower()}/{owner[1]}" if owner else "pod/web-1"
-        assert said[0].startswith(f"{whose}: complies by injection only, and is refused while boundtoken is away; ")
+        assert said[0].startswith(
+            f"{whose}: complies by injection only, and is refused while boundtoken is away; "
+        )
         assert len(said[0]) < 200

@@ -1,4 +1,6 @@
-"""Judging: modes, levels, templates, exemptions and faults; the rules themselves are in the conformance fixtures."""
+"""Judging: modes, levels, templates, exemptions and faults; the rules themselves are in the
+conformance fixtures.
+"""
 
 from typing import Any
 
@@ -17,22 +19,41 @@ from webhook.enforcement.validate import Judgement
 YEAR = automounted(a_pod())
 
 
-def judged(held: Json, cluster: ClusterLayer | None = None, /, *, request: Json | None = None, **annotations: str) -> Judgement:
+def judged(
+    held: Json,
+    cluster: ClusterLayer | None = None,
+    /,
+    *,
+    request: Json | None = None,
+    **annotations: str,
+) -> Judgement:
     cluster = cluster or ClusterLayer(api_audiences=("api",))
     asked = review.decode_final(msgspec.json.encode(a_review(held, **(request or {}))))
     return validate.judge(asked, cluster, a_namespace(cluster, **annotations))
 
 
-def a_deployment(template: Json | None = None, *, annotations: dict[str, str] | None = None, **spec: Any) -> Json:
-    held = {"metadata": {"annotations": annotations or {}}, "spec": {"containers": [a_container()], **spec}}
-    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": {"template": template or held}}
+def a_deployment(
+    template: Json | None = None, *, annotations: dict[str, str] | None = None, **spec: Any
+) -> Json:
+    held = {
+        "metadata": {"annotations": annotations or {}},
+        "spec": {"containers": [a_container()], **spec},
+    }
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "web"},
+        "spec": {"template": template or held},
+    }
 
 
 DEPLOYMENT = {"kind": "Deployment", "group": "apps"}
 
 
 def test_a_denial_says_all_at_once_who_demands_it_first_the_fix_last() -> None:
-    pod = a_pod(a_container("a", ("t", "/t")), a_container("b", ("t", "/t")), volumes=[api_access("t")])
+    pod = a_pod(
+        a_container("a", ("t", "/t")), a_container("b", ("t", "/t")), volumes=[api_access("t")]
+    )
     for container in pod["spec"]["containers"]:
         container["volumeMounts"][0]["readOnly"] = False
     said = judged(pod, enforce="strict")
@@ -59,7 +80,11 @@ def test_each_mode_does_its_own_and_a_denial_has_no_warnings() -> None:
     assert warned.warnings[0].startswith('would violate boundtoken "bound:v1": [token-lifetime]')
     assert len(warned.warnings[0]) <= names.MAX_WARNING_CHARS
     audited = judged(YEAR, audit="bound")
-    assert (audited.outcome, audited.reason, "violations" in audited.audit) == ("unchanged", "violates", True)
+    assert (audited.outcome, audited.reason, "violations" in audited.audit) == (
+        "unchanged",
+        "violates",
+        True,
+    )
     assert judged(YEAR).reason == "not-enforced"
     assert judged(a_pod(), enforce="strict").reason == "complies"
 
@@ -77,13 +102,25 @@ def test_where_nobody_knows_the_api_servers_audiences_any_may_be_one() -> None:
 
 @pytest.mark.parametrize(
     ("text", "level"),
-    [("Bound", "strict"), (" strict ", "strict"), ("OFF", "strict"), ("true", "strict"), ("", "strict"), ("bond", "strict")],
+    [
+        ("Bound", "strict"),
+        (" strict ", "strict"),
+        ("OFF", "strict"),
+        ("true", "strict"),
+        ("", "strict"),
+        ("bond", "strict"),
+    ],
 )
 def test_a_fault_in_enforce_counts_as_the_strictest(text: str, level: str) -> None:
     said, problems = levels.read({names.ENFORCE: text})
     assert said.enforce.level == level
     assert problems == [
-        Fault("namespace", names.ENFORCE, text, f'counts as "{level}", must be "off", "bound" or "strict", spelled exactly so')
+        Fault(
+            "namespace",
+            names.ENFORCE,
+            text,
+            f'counts as "{level}", must be "off", "bound" or "strict", spelled exactly so',
+        )
     ]
     assert "error" in judged(a_pod(), enforce=text).audit
 
@@ -96,7 +133,9 @@ def test_a_fault_in_warn_or_audit_is_only_noted() -> None:
 
 
 def test_a_version_is_pinned_and_an_unknown_one_is_the_latest() -> None:
-    assert levels.read({names.ENFORCE: "bound", names.ENFORCE_VERSION: "v1"})[0].enforce == Demand("bound", "v1")
+    assert levels.read({names.ENFORCE: "bound", names.ENFORCE_VERSION: "v1"})[0].enforce == Demand(
+        "bound", "v1"
+    )
     said, problems = levels.read({names.ENFORCE: "bound", names.ENFORCE_VERSION: "v9"})
     assert (said.enforce, len(problems)) == (Demand("bound", levels.LATEST), 1)
 
@@ -133,12 +172,18 @@ MAXIMA = [
     (None, "100000", "strict", "bound", None, 86400),
     (None, "100000", "strict", "bound", 604800, 100000),
 ]
-"""The table of docs/reference.md, and its corners; each row is judged by the API server's policy as well."""
+"""The table of docs/reference.md, and its corners; each row is judged by the API server's policy as
+well."""
 
 
 @pytest.mark.parametrize(("lock", "set_here", "own", "floor", "floor_maximum", "maximum"), MAXIMA)
 def test_of_own_level_and_floor_the_smaller_maximum_holds(  # noqa: PLR0917  (the columns of the table)
-    lock: int | None, set_here: str | None, own: Any, floor: Any, floor_maximum: int | None, maximum: int
+    lock: int | None,
+    set_here: str | None,
+    own: Any,
+    floor: Any,
+    floor_maximum: int | None,
+    maximum: int,
 ) -> None:
     cluster = ClusterLayer(
         locks=Locks() if lock is None else Locks(max_expiration_seconds=lock),
@@ -146,7 +191,9 @@ def test_of_own_level_and_floor_the_smaller_maximum_holds(  # noqa: PLR0917  (th
         enforce_floor=floor,
         enforce_floor_max_expiration_seconds=floor_maximum,
     )
-    annotations = {"enforce": own} | ({} if set_here is None else {"max_expiration_seconds": set_here})
+    annotations = {"enforce": own} | (
+        {} if set_here is None else {"max_expiration_seconds": set_here}
+    )
     for seconds, outcome in ((maximum, "unchanged"), (maximum + 1, "denied")):
         if seconds <= 1 << 32:
             pod = a_pod(volumes=[api_access("t", seconds=seconds)])
@@ -170,7 +217,11 @@ def test_a_fault_in_allowed_audiences_allows_the_api_servers_own_only() -> None:
             pod = a_pod(volumes=[api_access("t", seconds=3600, audience=audience)])
             assert judged(pod, enforce="bound", allowed_audiences=text).outcome == outcome
     assert (
-        judged(a_pod(volumes=[api_access("t", seconds=3600, audience="é")]), enforce="bound", allowed_audiences="é").message
+        judged(
+            a_pod(volumes=[api_access("t", seconds=3600, audience="é")]),
+            enforce="bound",
+            allowed_audiences="é",
+        ).message
         == ""
     )
 
@@ -181,7 +232,9 @@ def test_a_denial_under_the_floor_names_the_floor() -> None:
         'namespace "shop" is under the cluster\'s enforceFloor "bound": ['
     )
     both = judged(YEAR, floor, enforce="strict")
-    assert both.message.startswith('namespace "shop" enforces "strict:v1" under the cluster\'s enforceFloor "bound": [')
+    assert both.message.startswith(
+        'namespace "shop" enforces "strict:v1" under the cluster\'s enforceFloor "bound": ['
+    )
     assert both.evaluations == (("deny", "enforce", "strict"),)
 
 
@@ -189,7 +242,10 @@ def test_the_floor_cannot_be_lowered() -> None:
     floor = ClusterLayer(enforce_floor="bound", api_audiences=("api",))
     assert judged(YEAR, floor, enforce="off").outcome == "denied"
     assert judged(YEAR, floor).outcome == "denied"
-    assert judged(a_pod(volumes=[api_access("t", seconds=7200)]), floor, enforce="strict").outcome == "denied"
+    assert (
+        judged(a_pod(volumes=[api_access("t", seconds=7200)]), floor, enforce="strict").outcome
+        == "denied"
+    )
 
 
 @pytest.mark.parametrize(
@@ -209,7 +265,9 @@ def test_who_is_exempt_is_not_judged_and_that_is_told(exemptions: Exemptions, ki
 
 
 def test_an_empty_runtime_class_is_not_exempt() -> None:
-    exemptions = Exemptions(runtime_classes=frozenset({"kata"}), service_accounts=frozenset({"shop/other"}))
+    exemptions = Exemptions(
+        runtime_classes=frozenset({"kata"}), service_accounts=frozenset({"shop/other"})
+    )
     assert judged(YEAR, ClusterLayer(exemptions=exemptions), enforce="bound").outcome == "denied"
 
 
@@ -262,23 +320,39 @@ TEMPLATES = [
 def test_a_template_is_judged_with_what_admission_will_add(
     annotations: dict[str, str], spec: Json, own: dict[str, str], rules: list[str], unless: bool
 ) -> None:
-    said = judged(a_deployment(annotations=own, **spec), request=DEPLOYMENT, warn="strict", enforce="strict", **annotations)
+    said = judged(
+        a_deployment(annotations=own, **spec),
+        request=DEPLOYMENT,
+        warn="strict",
+        enforce="strict",
+        **annotations,
+    )
     assert said.message == ""
     assert said.outcome == ("warned" if rules else "unchanged")
     assert [warning.split("[")[1].split("]")[0] for warning in said.warnings] == rules
-    expected = judged(a_deployment(annotations=own, **spec), request=DEPLOYMENT, audit="strict", **annotations)
+    expected = judged(
+        a_deployment(annotations=own, **spec), request=DEPLOYMENT, audit="strict", **annotations
+    )
     assert (validate.UNLESS in expected.audit.get("violations", "")) is (bool(rules) and unless)
 
 
 def test_the_template_of_another_workload_is_left_to_its_owner() -> None:
     held = a_deployment()
-    held["metadata"]["ownerReferences"] = [{"kind": "Deployment", "name": "web", "controller": True}]
-    assert judged(held, request={"kind": "ReplicaSet", "group": "apps"}, warn="strict").reason == "left-to-owner"
+    held["metadata"]["ownerReferences"] = [
+        {"kind": "Deployment", "name": "web", "controller": True}
+    ]
+    assert (
+        judged(held, request={"kind": "ReplicaSet", "group": "apps"}, warn="strict").reason
+        == "left-to-owner"
+    )
 
 
 def test_a_cron_job_is_looked_into() -> None:
     held = {"metadata": {}, "spec": {"jobTemplate": {"spec": a_deployment()["spec"]}}}
-    assert judged(held, request={"kind": "CronJob", "group": "batch"}, warn="bound").outcome == "warned"
+    assert (
+        judged(held, request={"kind": "CronJob", "group": "batch"}, warn="bound").outcome
+        == "warned"
+    )
 
 
 TOKEN_REQUEST = {
@@ -298,15 +372,47 @@ TOKEN_REQUEST = {
         ({"expirationSeconds": 3600, "audiences": ["vault"]}, {}, False),
         ({"expirationSeconds": 3600, "audiences": ["api", "elsewhere"]}, {}, True),
         ({"expirationSeconds": 3607, "audiences": ["api"]}, {}, False),
-        ({"expirationSeconds": 3607, "audiences": ["api"], "boundObjectRef": {"kind": "Pod"}}, {}, True),
-        ({"expirationSeconds": 99999, "audiences": ["x"]}, {"username": "system:node:n", "groups": ["system:nodes"]}, False),
-        ({"expirationSeconds": 99999, "audiences": ["x"]}, {"username": "eve", "groups": ["system:nodes"]}, True),
-        ({"expirationSeconds": 99999, "audiences": ["x"]}, {"username": "system:node:n", "groups": []}, True),
-        ({"expirationSeconds": 99999, "audiences": ["x"]}, {"username": "system:serviceaccount:kube-system:c"}, False),
-        ({"expirationSeconds": 99999, "audiences": ["x"]}, {"username": "system:serviceaccount:kube-systems:c"}, True),
-        ({"expirationSeconds": 99999, "audiences": ["api"]}, {"username": "system:kube-controller-manager"}, False),
         (
-            {"expirationSeconds": 99999, "audiences": ["x"], "boundObjectRef": {"kind": "MutatingWebhookConfiguration"}},
+            {"expirationSeconds": 3607, "audiences": ["api"], "boundObjectRef": {"kind": "Pod"}},
+            {},
+            True,
+        ),
+        (
+            {"expirationSeconds": 99999, "audiences": ["x"]},
+            {"username": "system:node:n", "groups": ["system:nodes"]},
+            False,
+        ),
+        (
+            {"expirationSeconds": 99999, "audiences": ["x"]},
+            {"username": "eve", "groups": ["system:nodes"]},
+            True,
+        ),
+        (
+            {"expirationSeconds": 99999, "audiences": ["x"]},
+            {"username": "system:node:n", "groups": []},
+            True,
+        ),
+        (
+            {"expirationSeconds": 99999, "audiences": ["x"]},
+            {"username": "system:serviceaccount:kube-system:c"},
+            False,
+        ),
+        (
+            {"expirationSeconds": 99999, "audiences": ["x"]},
+            {"username": "system:serviceaccount:kube-systems:c"},
+            True,
+        ),
+        (
+            {"expirationSeconds": 99999, "audiences": ["api"]},
+            {"username": "system:kube-controller-manager"},
+            False,
+        ),
+        (
+            {
+                "expirationSeconds": 99999,
+                "audiences": ["x"],
+                "boundObjectRef": {"kind": "MutatingWebhookConfiguration"},
+            },
             {},
             False,
         ),
@@ -317,7 +423,10 @@ def test_token_requests_are_held_to_the_namespace(spec: Json, user: Json, *, den
     cluster = ClusterLayer(locks=locks, api_audiences=("api",), token_requests="enforce")
     request = {**TOKEN_REQUEST, "userInfo": {"username": "alice", "groups": ["people"], **user}}
     for dry_run in (False, True):
-        assert bool(judged({"spec": spec}, cluster, request={**request, "dryRun": dry_run}).message) is denied
+        assert (
+            bool(judged({"spec": spec}, cluster, request={**request, "dryRun": dry_run}).message)
+            is denied
+        )
 
 
 def test_token_requests_and_legacy_secrets_are_judged_only_where_it_is_switched_on() -> None:
@@ -328,16 +437,29 @@ def test_token_requests_and_legacy_secrets_are_judged_only_where_it_is_switched_
     for mode, outcome in (("warn", "warned"), ("enforce", "denied")):
         governing = ClusterLayer(token_requests=mode, legacy_secrets=mode)  # type: ignore[arg-type]
         said = judged(secret, governing, request={"kind": "Secret"})
-        assert (said.outcome, "kubectl create token" in (*said.warnings, said.message)[0]) == (outcome, True)
-        assert judged({**secret, "type": "Opaque"}, governing, request={"kind": "Secret"}).outcome == "unchanged"
+        assert (said.outcome, "kubectl create token" in (*said.warnings, said.message)[0]) == (
+            outcome,
+            True,
+        )
+        assert (
+            judged({**secret, "type": "Opaque"}, governing, request={"kind": "Secret"}).outcome
+            == "unchanged"
+        )
         for name in ("shop", "kube-system", "boundtoken-system"):
-            assert judged(far, governing, request={**TOKEN_REQUEST, "namespace": name}).outcome == outcome
+            assert (
+                judged(far, governing, request={**TOKEN_REQUEST, "namespace": name}).outcome
+                == outcome
+            )
 
 
 def test_a_token_request_is_told_all_that_is_wrong_and_the_flags_that_help() -> None:
-    cluster = ClusterLayer(api_audiences=("api",), token_requests="enforce", token_requests_max_expiration_seconds=7200)
+    cluster = ClusterLayer(
+        api_audiences=("api",), token_requests="enforce", token_requests_max_expiration_seconds=7200
+    )
     held = {"spec": {"expirationSeconds": 9000, "audiences": ["elsewhere", "vault"]}}
-    said = judged(held, cluster, request={**TOKEN_REQUEST, "name": "ci"}, allowed_audiences="vault, aws")
+    said = judged(
+        held, cluster, request={**TOKEN_REQUEST, "name": "ci"}, allowed_audiences="vault, aws"
+    )
     assert said.message == (
         'token of service account "ci" in namespace "shop": [token-lifetime] 9000 s are asked for, and at most 7200 s are allowed; '
         'use --duration=7200s or less. [token-audience] audience "elsewhere" is not allowed; leave --audience out, or use one of '
@@ -349,7 +471,11 @@ def test_a_token_request_is_told_all_that_is_wrong_and_the_flags_that_help() -> 
     ("exemptions", "username", "reason"),
     [
         (Exemptions(usernames=frozenset({"alice"})), "alice", "exempt"),
-        (Exemptions(service_accounts=frozenset({"ci/deployer"})), "system:serviceaccount:ci:deployer", "exempt"),
+        (
+            Exemptions(service_accounts=frozenset({"ci/deployer"})),
+            "system:serviceaccount:ci:deployer",
+            "exempt",
+        ),
         (Exemptions(service_accounts=frozenset({"shop/default"})), "alice", "violates"),
         (Exemptions(namespaces=frozenset({"shop"})), "alice", "violates"),
         (Exemptions(), "alice", "violates"),

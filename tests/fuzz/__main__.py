@@ -1,4 +1,6 @@
-"""`make fuzz`: every target for half a minute; exit 1 with the shortest input that does what nobody documented."""
+"""`make fuzz`: every target for half a minute; exit 1 with the shortest input that does what nobody
+documented.
+"""
 
 import argparse
 import random
@@ -34,7 +36,9 @@ def failure(check: Check, given: bytes) -> Exception | None:
 
 
 def shortened(check: Check, given: bytes, kind: type[Exception]) -> bytes:
-    """A shorter input that fails in the same way: slices of half its length and less are left out."""
+    """A shorter input that fails in the same way: slices of half its length and less are left
+    out.
+    """
     size, tries = len(given) // 2, 0
     while size and tries < SHORTENINGS:
         for start in range(0, len(given), size):
@@ -68,7 +72,9 @@ def _tell(target: Target, problem: Exception, short: bytes) -> None:
     traceback.print_exception(problem)
     with tempfile.NamedTemporaryFile(prefix=f"fuzz-{target.name}-", delete=False) as file:
         file.write(short)
-    print(f"{target.name}: {type(problem).__name__} with {len(short)} bytes in {file.name}: {_SHORT.repr(short)}")
+    print(
+        f"{target.name}: {type(problem).__name__} with {len(short)} bytes in {file.name}: {_SHORT.repr(short)}"
+    )
 
 
 _SHORT = reprlib.Repr()
@@ -77,9 +83,18 @@ _SHORT.maxother = 300
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
-    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**9), help="the same inputs again")
-    parser.add_argument("--seconds", type=float, default=SECONDS, help="for each target (default 30)")
-    parser.add_argument("--target", choices=[target.name for target in TARGETS], help="only this one")
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=random.SystemRandom().randrange(10**9),
+        help="the same inputs again",
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=SECONDS, help="for each target (default 30)"
+    )
+    parser.add_argument(
+        "--target", choices=[target.name for target in TARGETS], help="only this one"
+    )
     parser.add_argument("--input", metavar="FILE", type=Path, help="with --target: only this input")
     given = parser.parse_args()
     targets = [target for target in TARGETS if given.target in (None, target.name)]

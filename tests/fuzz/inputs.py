@@ -1,4 +1,6 @@
-"""Inputs for the fuzzers: what once went wrong, valid ones to start from, and ways to spoil them."""
+"""Inputs for the fuzzers: what once went wrong, valid ones to start from, and ways to spoil
+them.
+"""
 
 import base64
 import json
@@ -21,7 +23,8 @@ Make = Callable[[random.Random], bytes]
 HEAD = b"apiVersion: boundtoken.dev/v1alpha1\nkind: Configuration\n"
 NAMESPACE = b"apiVersion: v1\nkind: Namespace\nmetadata: {name: shop, annotations: {boundtoken.dev/inject: enabled}}\n"
 CONFIGURATIONS = [
-    HEAD + b"defaults: {inject: enabled, automount: disabled, audience: vault, expirationSeconds: 900, mountPath: /var/t}\n"
+    HEAD
+    + b"defaults: {inject: enabled, automount: disabled, audience: vault, expirationSeconds: 900, mountPath: /var/t}\n"
     b"locks: {maxExpirationSeconds: 3600, allowedAudiences: [vault], podOverrides: denied, enforceFloor: bound}\n"
     b"namespaces: {excluded: [a, b]}\nexemptions: {usernames: [alice], serviceAccounts: [ns/sa]}\n"
     b"tokenRequests: {mode: warn, maxExpirationSeconds: 7200}\nlegacySecrets: {mode: 'off'}\napiAudiences: [api]\n",
@@ -62,7 +65,12 @@ HTTP_PIECES = [
     b"Content-Length: -1\r\n", b"Date: Fri, 31 Dec 9999 23:59:59 GMT\r\n", b"Date: \xff\r\n", b"Location: \x00\r\n", b"X: " + b"y" * 9000,
     b"ffffffffffffffff\r\n", b"0\r\n\r\n", b"\r\n", b"\n", b"Set-Cookie: a=\xff; expires=x\r\n", b"Retry-After: 1e9\r\n", b"Upgrade: h2c\r\n",
 ]  # fmt: skip
-METADATA = {"name": "shop", "namespace": "shop", "resourceVersion": "7", "annotations": {"boundtoken.dev/inject": "enabled"}}
+METADATA = {
+    "name": "shop",
+    "namespace": "shop",
+    "resourceVersion": "7",
+    "annotations": {"boundtoken.dev/inject": "enabled"},
+}
 ANSWERS = [
     {"metadata": {"resourceVersion": "7", "continue": ""}, "items": [{"metadata": METADATA}]},
     {"type": "ADDED", "object": {"metadata": METADATA}},
@@ -70,7 +78,9 @@ ANSWERS = [
     {"metadata": METADATA, "data": {"ca.crt": "eA==", "ca.key": None}},
     {
         "metadata": METADATA,
-        "webhooks": [{"name": "x", "clientConfig": {"service": {"name": "boundtoken"}, "caBundle": "eA=="}}],
+        "webhooks": [
+            {"name": "x", "clientConfig": {"service": {"name": "boundtoken"}, "caBundle": "eA=="}}
+        ],
     },
     {
         "items": [
@@ -89,7 +99,9 @@ LEAF = authority.issue(CA, ["localhost", "127.0.0.1"], NOW, timedelta(days=7))
 
 
 def spoilt(rng: random.Random, start: bytes, pieces: Sequence[bytes]) -> bytes:
-    """`start` with one to four changes: bits, bytes, slices that go, come twice or trade places, and pieces."""
+    """`start` with one to four changes: bits, bytes, slices that go, come twice or trade places,
+    and pieces.
+    """
     held = start
     for _ in range(rng.randint(1, 4)):
         low, high = sorted(rng.randint(0, len(held)) for _ in range(2))
@@ -97,7 +109,9 @@ def spoilt(rng: random.Random, start: bytes, pieces: Sequence[bytes]) -> bytes:
         match rng.randrange(9):
             case 0 if held:
                 place = rng.randrange(len(held))
-                held = held[:place] + bytes([held[place] ^ 1 << rng.randrange(8)]) + held[place + 1 :]
+                held = (
+                    held[:place] + bytes([held[place] ^ 1 << rng.randrange(8)]) + held[place + 1 :]
+                )
             case 1:
                 held = held[:low] + held[near:]
             case 2:
@@ -125,14 +139,25 @@ def a_configuration(rng: random.Random) -> bytes:
 def a_pair(rng: random.Random) -> bytes:
     """Certificates and a key, a NUL between them."""
     pair = rng.choice((CA, LEAF, KeyPair(LEAF.certificate + CA.certificate, LEAF.key)))
-    return _spoilt_pem(rng, pair.certificate) + b"\0" + (pair.key if rng.random() < 0.7 else _spoilt_pem(rng, pair.key))
+    return (
+        _spoilt_pem(rng, pair.certificate)
+        + b"\0"
+        + (pair.key if rng.random() < 0.7 else _spoilt_pem(rng, pair.key))
+    )
 
 
 def a_secret(rng: random.Random) -> bytes:
     """The data of a Secret, as JSON."""
-    data = {name: base64.b64decode(text) for name, text in bundle.to_data(Bundle(CA, NEXT, NEXT.certificate, NOW)).items()}
+    data = {
+        name: base64.b64decode(text)
+        for name, text in bundle.to_data(Bundle(CA, NEXT, NEXT.certificate, NOW)).items()
+    }
     for name in rng.sample(sorted(data), rng.randint(1, 3)):
-        data[name] = rng.choice(TIMES) if name == "retire-at" else _spoilt_pem(rng, rng.choice([data[name], *data.values()]))
+        data[name] = (
+            rng.choice(TIMES)
+            if name == "retire-at"
+            else _spoilt_pem(rng, rng.choice([data[name], *data.values()]))
+        )
     texts = {name: base64.b64encode(content).decode() for name, content in data.items()}
     if rng.random() < 0.2:
         name = rng.choice(sorted(texts))
@@ -145,9 +170,13 @@ def an_answer(rng: random.Random) -> bytes:
     body = json.dumps(rng.choice(ANSWERS)).encode()
     if rng.random() < 0.7:
         body = spoilt(rng, body, JSON_PIECES)
-    head = b"HTTP/1.1 %d x\r\nContent-Type: application/json\r\n" % rng.choice((200, 200, 200, 200, 404, 410, 429, 500))
+    head = b"HTTP/1.1 %d x\r\nContent-Type: application/json\r\n" % rng.choice(
+        (200, 200, 200, 200, 404, 410, 429, 500)
+    )
     if rng.random() < 0.3:
-        response = head + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n" % len(body) + body + b"\r\n0\r\n\r\n"
+        response = (
+            head + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n" % len(body) + body + b"\r\n0\r\n\r\n"
+        )
     else:
         response = head + b"Content-Length: %d\r\n\r\n" % len(body) + body
     return spoilt(rng, response, HTTP_PIECES) if rng.random() < 0.5 else response

@@ -1,4 +1,6 @@
-"""What is fuzzed: each target takes one input and raises where anything but the documented happens."""
+"""What is fuzzed: each target takes one input and raises where anything but the documented
+happens.
+"""
 
 import asyncio
 import contextlib
@@ -28,7 +30,12 @@ from webhook.serving import standalone
 from webhook.serving.tls import LiveCertificate
 
 Check = Callable[[bytes], None]
-MOMENTS = (inputs.NOW - timedelta(days=400), inputs.NOW, inputs.NOW + timedelta(days=250), inputs.NOW + timedelta(days=4000))
+MOMENTS = (
+    inputs.NOW - timedelta(days=400),
+    inputs.NOW,
+    inputs.NOW + timedelta(days=250),
+    inputs.NOW + timedelta(days=4000),
+)
 
 
 class Target(NamedTuple):
@@ -39,7 +46,9 @@ class Target(NamedTuple):
 
 @contextlib.contextmanager
 def configurations() -> Iterator[Check]:
-    """BadInput, with faults of a bounded number and length that a log can hold, or something that can be written as JSON."""
+    """BadInput, with faults of a bounded number and length that a log can hold, or something that
+    can be written as JSON.
+    """
 
     def check(content: bytes) -> None:
         for read in (_settings, lambda held: standalone.namespaces({Path("a.yaml"): held})):
@@ -65,7 +74,10 @@ def pairs() -> Iterator[Check]:
     def check(given: bytes) -> None:
         certificate, _, key = given.partition(b"\0")
         pair, before = KeyPair(certificate, key), live.pem
-        for use in (authority.read, lambda held: authority.issue(held, ["a"], inputs.NOW, timedelta(days=1))):
+        for use in (
+            authority.read,
+            lambda held: authority.issue(held, ["a"], inputs.NOW, timedelta(days=1)),
+        ):
             with contextlib.suppress(BadCertificate):
                 use(pair)
         try:
@@ -80,7 +92,9 @@ def pairs() -> Iterator[Check]:
 
 @contextlib.contextmanager
 def secrets() -> Iterator[Check]:
-    """BadCertificate, or a bundle with which every rule works at any time, and which survives being written."""
+    """BadCertificate, or a bundle with which every rule works at any time, and which survives being
+    written.
+    """
 
     def check(given: bytes) -> None:
         try:
@@ -93,7 +107,9 @@ def secrets() -> Iterator[Check]:
             then = lifecycle.take(step, held, now, Lives(), held.trusted())
             lifecycle.trusting(then, inputs.CA.certificate, now, Lives())
             leaf = (
-                authority.issue(then.current, ["a"], now, timedelta(days=7)) if lifecycle.is_valid(then.current, now) else None
+                authority.issue(then.current, ["a"], now, timedelta(days=7))
+                if lifecycle.is_valid(then.current, now)
+                else None
             )
             lifecycle.why_a_new_leaf(leaf, held.current, ["a"], now)
             lifecycle.due(then.current, now)
@@ -103,7 +119,9 @@ def secrets() -> Iterator[Check]:
 
 @contextlib.contextmanager
 def answers() -> Iterator[Check]:
-    """ApiError from every call, and a stream that goes on. The bytes come over a real socket, which then closes."""
+    """ApiError from every call, and a stream that goes on. The bytes come over a real socket, which
+    then closes.
+    """
     given = b""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -1,4 +1,6 @@
-"""A short run of each fuzzer, the same one each time; `make fuzz` runs them for longer, each time with other inputs."""
+"""A short run of each fuzzer, the same one each time; `make fuzz` runs them for longer, each time
+with other inputs.
+"""
 
 from itertools import islice
 

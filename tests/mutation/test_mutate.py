@@ -5,7 +5,18 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.pods import Json, a_container, a_namespace, a_pod, a_request, api_access, applied, automounted, judged, mutated
+from tests.pods import (
+    Json,
+    a_container,
+    a_namespace,
+    a_pod,
+    a_request,
+    api_access,
+    applied,
+    automounted,
+    judged,
+    mutated,
+)
 from webhook.core import names, review
 from webhook.core.policy import ClusterLayer
 from webhook.core.reasons import Reason
@@ -16,7 +27,9 @@ CLUSTER = ClusterLayer(excluded=names.NEVER_TOUCHED | {"legacy"})
 
 
 def verdict_of(held: Json | None, **request: Any) -> Verdict:
-    return mutate.judge(a_request(held, **request), CLUSTER, a_namespace(inject="enabled", automount="disabled"))
+    return mutate.judge(
+        a_request(held, **request), CLUSTER, a_namespace(inject="enabled", automount="disabled")
+    )
 
 
 @pytest.mark.parametrize(
@@ -24,25 +37,42 @@ def verdict_of(held: Json | None, **request: Any) -> Verdict:
     [
         pytest.param(a_pod(annotations={names.MIRROR_POD: "x"}), {}, "mirror-pod", id="mirror pod"),
         pytest.param(a_pod(), {"namespace": "kube-system"}, "excluded-namespace", id="kube-system"),
-        pytest.param(a_pod(), {"namespace": "legacy"}, "excluded-namespace", id="excluded by configuration"),
-        pytest.param(a_pod(), {"namespace": "boundtoken-system"}, "own-pod", id="our own namespace"),
+        pytest.param(
+            a_pod(), {"namespace": "legacy"}, "excluded-namespace", id="excluded by configuration"
+        ),
+        pytest.param(
+            a_pod(), {"namespace": "boundtoken-system"}, "own-pod", id="our own namespace"
+        ),
         pytest.param(a_pod(), {"operation": "UPDATE"}, "not-a-pod-create", id="an update"),
         pytest.param(None, {"operation": "DELETE"}, "not-a-pod-create", id="a delete"),
         pytest.param(a_pod(), {"operation": "CONNECT"}, "not-a-pod-create", id="a connect"),
-        pytest.param(a_pod(), {"subResource": "ephemeralcontainers"}, "not-a-pod-create", id="a subresource"),
+        pytest.param(
+            a_pod(), {"subResource": "ephemeralcontainers"}, "not-a-pod-create", id="a subresource"
+        ),
         pytest.param(a_pod(), {"subResource": "binding"}, "not-a-pod-create", id="binding"),
         pytest.param(a_pod(), {"kind": "Gadget"}, "not-a-pod-create", id="another kind"),
         pytest.param(None, {}, "not-a-pod-create", id="no object"),
-        pytest.param({}, {"kind": "Job", "group": "batch", "operation": "UPDATE"}, "not-a-pod-create", id="update of a job"),
         pytest.param(
-            {"metadata": {"ownerReferences": [{"kind": "Deployment", "name": "x", "controller": True}]}},
+            {},
+            {"kind": "Job", "group": "batch", "operation": "UPDATE"},
+            "not-a-pod-create",
+            id="update of a job",
+        ),
+        pytest.param(
+            {
+                "metadata": {
+                    "ownerReferences": [{"kind": "Deployment", "name": "x", "controller": True}]
+                }
+            },
             {"kind": "ReplicaSet", "group": "apps"},
             "left-to-owner",
             id="a replica set of a deployment",
         ),
     ],
 )
-def test_these_are_never_touched(held: Json | None, request_: dict[str, Any], reason: Reason) -> None:
+def test_these_are_never_touched(
+    held: Json | None, request_: dict[str, Any], reason: Reason
+) -> None:
     assert verdict_of(held, **request_) == Verdict(reason)
 
 
@@ -81,46 +111,74 @@ def test_a_false_that_we_wrote_ourselves_is_told_by_our_volume() -> None:
     pod = mutated(automounted(a_pod()), inject="enabled", automount="disabled")
     pod["spec"]["containers"].append(a_container("late"))
     verdict = judged(pod, inject="enabled", automount="disabled")
-    assert [operation.path for operation in verdict.operations] == ["/spec/containers/1/volumeMounts"]
+    assert [operation.path for operation in verdict.operations] == [
+        "/spec/containers/1/volumeMounts"
+    ]
 
 
 @pytest.mark.parametrize(
     ("pod", "annotations"),
     [
         pytest.param(automounted(a_pod()), {"inject": "enabled"}, id="rewritten"),
-        pytest.param(automounted(a_pod()), {"inject": "enabled", "automount": "disabled"}, id="injected"),
+        pytest.param(
+            automounted(a_pod()), {"inject": "enabled", "automount": "disabled"}, id="injected"
+        ),
         pytest.param(automounted(a_pod()), {"automount": "disabled"}, id="stripped"),
-        pytest.param(automounted(a_pod()), {"inject": "enabled", "mount_path": "/x", "tokens": "a=b"}, id="beside"),
-        pytest.param(a_pod(annotations={names.INJECT: "disabled"}), {"inject": "enabled", "automount": "disabled"}, id="mixed"),
+        pytest.param(
+            automounted(a_pod()),
+            {"inject": "enabled", "mount_path": "/x", "tokens": "a=b"},
+            id="beside",
+        ),
+        pytest.param(
+            a_pod(annotations={names.INJECT: "disabled"}),
+            {"inject": "enabled", "automount": "disabled"},
+            id="mixed",
+        ),
     ],
 )
-def test_our_own_output_gives_no_patch_and_the_same_reason(pod: Json, annotations: dict[str, str]) -> None:
+def test_our_own_output_gives_no_patch_and_the_same_reason(
+    pod: Json, annotations: dict[str, str]
+) -> None:
     first = judged(pod, **annotations)
     second = judged(applied(pod, first), **annotations)
     assert (first.outcome, second.outcome) == ("patched", "unchanged")
     assert (second.reason, second.operations, second.policy) == (first.reason, (), first.policy)
 
 
-OWN_MOUNTS = a_pod(a_container("app", ("own", names.DEFAULT_PATH)), volumes=[{"name": "own", "emptyDir": {}}])
+OWN_MOUNTS = a_pod(
+    a_container("app", ("own", names.DEFAULT_PATH)), volumes=[{"name": "own", "emptyDir": {}}]
+)
 NO_TOKEN: dict[str, Any] = {"automountServiceAccountToken": False}
 
 
 @pytest.mark.parametrize(
     ("pod", "more", "reason"),
     [
-        pytest.param(OWN_MOUNTS, {}, "stripped", id="every container has something of its own there"),
         pytest.param(
-            a_pod(automounted(a_pod())["spec"]["containers"][0], annotations={names.SKIP_CONTAINERS: "app"}),
+            OWN_MOUNTS, {}, "stripped", id="every container has something of its own there"
+        ),
+        pytest.param(
+            a_pod(
+                automounted(a_pod())["spec"]["containers"][0],
+                annotations={names.SKIP_CONTAINERS: "app"},
+            ),
             {},
             "stripped",
             id="every container is skipped",
         ),
         pytest.param(OWN_MOUNTS, {"tokens": "a=x"}, "injected", id="further tokens only"),
-        pytest.param({**OWN_MOUNTS, "spec": OWN_MOUNTS["spec"] | NO_TOKEN}, {}, "stripped", id="it says no to nothing"),
+        pytest.param(
+            {**OWN_MOUNTS, "spec": OWN_MOUNTS["spec"] | NO_TOKEN},
+            {},
+            "stripped",
+            id="it says no to nothing",
+        ),
         pytest.param(a_pod(**NO_TOKEN), {}, "pod-opted-out", id="it says no"),
         pytest.param(
             a_pod(
-                a_container("app", ("own", names.DEFAULT_PATH), (api_access()["name"], "/elsewhere")),
+                a_container(
+                    "app", ("own", names.DEFAULT_PATH), (api_access()["name"], "/elsewhere")
+                ),
                 volumes=[{"name": "own", "emptyDir": {}}, api_access()],
                 **NO_TOKEN,
             ),
@@ -134,7 +192,9 @@ NO_TOKEN: dict[str, Any] = {"automountServiceAccountToken": False}
                 volumes=[
                     {
                         "name": "boundtoken-tokens",
-                        "projected": {"sources": [{"serviceAccountToken": {"path": "t", "audience": "a"}}]},
+                        "projected": {
+                            "sources": [{"serviceAccountToken": {"path": "t", "audience": "a"}}]
+                        },
                     }
                 ],
                 **NO_TOKEN,
@@ -159,12 +219,18 @@ def test_one_pod_has_one_reason_where_injection_is_asked_for_and_none_is_needed(
     [
         pytest.param({}, id="nothing is asked for"),
         pytest.param({"automount": "disabled"}, id="stripped"),
-        pytest.param({"inject": "enabled", "mount_path": "/own"}, id="no container needs the mount"),
+        pytest.param(
+            {"inject": "enabled", "mount_path": "/own"}, id="no container needs the mount"
+        ),
     ],
 )
 def test_a_status_goes_where_no_token_is_given(wanted: dict[str, str]) -> None:
     own = a_container("app", ("own", "/own"))
-    pod = a_pod(own, annotations={names.STATUS: "injected policy=00000000"}, volumes=[{"name": "own", "emptyDir": {}}])
+    pod = a_pod(
+        own,
+        annotations={names.STATUS: "injected policy=00000000"},
+        volumes=[{"name": "own", "emptyDir": {}}],
+    )
     verdict = judged(pod, **wanted)
     assert applied(pod, verdict)["metadata"]["annotations"] == {}
     assert verdict.outcome == "patched"
@@ -177,7 +243,10 @@ def test_an_injected_pod_carries_reason_and_policy() -> None:
 
 
 def test_a_status_that_somebody_made_up_is_overwritten() -> None:
-    pod = mutated(a_pod(annotations={names.STATUS: "injected policy=ffffffff", "team": "shop"}), inject="enabled")
+    pod = mutated(
+        a_pod(annotations={names.STATUS: "injected policy=ffffffff", "team": "shop"}),
+        inject="enabled",
+    )
     assert pod["metadata"]["annotations"][names.STATUS] != "injected policy=ffffffff"
     assert pod["metadata"]["annotations"]["team"] == "shop"
 
@@ -186,7 +255,11 @@ def test_the_response_tells_reason_policy_and_faults_to_the_audit_log() -> None:
     verdict = judged(a_pod(annotations={names.AUDIENCE: "a b"}), inject="enabled")
     response = mutate.respond("1", verdict)
     fault = 'boundtoken.dev/audience="a b" on the pod: ignored, must be one audience of at most 512 printable characters, no whitespace'
-    assert response.audit_annotations == {"reason": "injected", "policy": verdict.policy, "faults": fault}
+    assert response.audit_annotations == {
+        "reason": "injected",
+        "policy": verdict.policy,
+        "faults": fault,
+    }
     assert response.warnings == (fault,)
     assert response.patch_type == "JSONPatch"
 
@@ -203,15 +276,21 @@ def test_a_foreign_audience_at_the_default_path_is_warned_about() -> None:
         'boundtoken.dev/audience="https://vault": replaces the Kubernetes API token, so API clients in the pod will'
     )
     assert len(warning) <= names.MAX_WARNING_CHARS
-    assert judged(a_pod(), inject="enabled", audience="https://vault", mount_path="/v").warnings == ()
+    assert (
+        judged(a_pod(), inject="enabled", audience="https://vault", mount_path="/v").warnings == ()
+    )
     own = ClusterLayer(api_audiences=("https://vault",))
     assert judged(a_pod(), own, inject="enabled", audience="https://vault").warnings == ()
 
 
 @pytest.mark.parametrize("automount", ["enabled", "disabled"])
 def test_a_container_that_keeps_its_own_at_our_path_is_reported(automount: str) -> None:
-    legacy = {"name": "default-token-abc12", "secret": {"secretName": "default-token-abc12"}}
-    pod = a_pod(a_container("app", (legacy["name"], names.DEFAULT_PATH + "/")), a_container("side"), volumes=[legacy])  # type: ignore[arg-type]
+    legacy = "default-token-abc12"
+    pod = a_pod(
+        a_container("app", (legacy, names.DEFAULT_PATH + "/")),
+        a_container("side"),
+        volumes=[{"name": legacy, "secret": {"secretName": legacy}}],
+    )
     assert judged(automounted(pod), inject="enabled", automount=automount).warnings == (
         'boundtoken.dev/mount-path="/var/run/secrets/kubernetes.io/serviceaccount": container "app" mounts volume '
         '"default-token-abc12" there, and no token of ours',
@@ -251,16 +330,23 @@ def test_a_skipped_name_that_no_container_has_is_warned_about() -> None:
 
 
 def test_many_faults_are_cut_with_a_count_and_none_is_lost() -> None:
-    verdict = judged(a_pod(annotations={f"{names.DOMAIN}x{number}": "y" * 500 for number in range(30)}))
+    verdict = judged(
+        a_pod(annotations={f"{names.DOMAIN}x{number}": "y" * 500 for number in range(30)})
+    )
     assert len(verdict.warnings) == names.MAX_WARNINGS + 1
-    assert verdict.warnings[-1] == "boundtoken.dev/*: and 15 more; the audit annotation faults has them all"
+    assert (
+        verdict.warnings[-1]
+        == "boundtoken.dev/*: and 15 more; the audit annotation faults has them all"
+    )
     assert sum(map(len, verdict.warnings)) <= 4096
     assert len(verdict.faults) == 30
 
 
 def test_host_network_windows_and_ephemeral_fields_change_nothing() -> None:
     plain = judged(a_pod(), inject="enabled").operations
-    odd = a_pod(hostNetwork=True, nodeSelector={"kubernetes.io/os": "windows"}, os={"name": "windows"})
+    odd = a_pod(
+        hostNetwork=True, nodeSelector={"kubernetes.io/os": "windows"}, os={"name": "windows"}
+    )
     assert judged(odd, inject="enabled").operations == plain
 
 
@@ -274,7 +360,12 @@ def test_a_sidecar_of_another_webhook_that_took_our_mount_away_gets_it_back_once
 
 def test_the_patch_grows_with_containers_and_not_with_the_pod() -> None:
     small = automounted(a_pod(*(a_container(f"c{number}") for number in range(25))))
-    big = automounted(a_pod(*(a_container(f"c{number}") for number in range(25)), annotations={"notes": "x" * 200_000}))
+    big = automounted(
+        a_pod(
+            *(a_container(f"c{number}") for number in range(25)),
+            annotations={"notes": "x" * 200_000},
+        )
+    )
     verdicts = [judged(pod, inject="enabled", automount="disabled") for pod in (small, big)]
     sizes = [len(msgspec.json.encode(verdict.operations)) for verdict in verdicts]
     assert abs(sizes[0] - sizes[1]) < 50
@@ -282,6 +373,11 @@ def test_the_patch_grows_with_containers_and_not_with_the_pod() -> None:
 
 
 def test_a_token_of_the_users_own_elsewhere_is_untouched() -> None:
-    own = {"name": "vault", "projected": {"sources": [{"serviceAccountToken": {"path": "t", "expirationSeconds": 3607}}]}}
+    own = {
+        "name": "vault",
+        "projected": {
+            "sources": [{"serviceAccountToken": {"path": "t", "expirationSeconds": 3607}}]
+        },
+    }
     pod = a_pod(a_container("app", ("vault", "/vault")), volumes=[own, api_access()])
     assert mutated(pod, inject="enabled", automount="disabled")["spec"]["volumes"][0] == own

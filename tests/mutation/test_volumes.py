@@ -1,11 +1,25 @@
-"""Volumes of ours from elsewhere: in pods that were copied from living ones, or made under another policy."""
+"""Volumes of ours from elsewhere: in pods that were copied from living ones, or made under another
+policy.
+"""
 
 import copy
 from typing import Any
 
 import pytest
 
-from tests.pods import Json, a_container, a_pod, api_access, applied, judged, mounts, mutated, token, volume, volume_names
+from tests.pods import (
+    Json,
+    a_container,
+    a_pod,
+    api_access,
+    applied,
+    judged,
+    mounts,
+    mutated,
+    token,
+    volume,
+    volume_names,
+)
 from webhook.core import names
 
 PATH, TOKENS = names.DEFAULT_PATH, names.TOKENS_PATH
@@ -19,7 +33,9 @@ def from_elsewhere(seconds: int | None = 86400, audience: str | None = None, **s
     ]
     tokens = {"name": "boundtoken-tokens", "projected": {"sources": further}}
     app = a_container("app", ("boundtoken", PATH), ("boundtoken-tokens", TOKENS))
-    return a_pod(app, volumes=[api_access("boundtoken", seconds=seconds, audience=audience), tokens], **spec)
+    return a_pod(
+        app, volumes=[api_access("boundtoken", seconds=seconds, audience=audience), tokens], **spec
+    )
 
 
 def test_without_a_token_of_ours_one_from_elsewhere_goes_with_the_automounted_one() -> None:
@@ -30,10 +46,16 @@ def test_without_a_token_of_ours_one_from_elsewhere_goes_with_the_automounted_on
     assert after["metadata"]["annotations"] == {"team": "shop"}
 
 
-@pytest.mark.parametrize("wanted", [{}, {"inject": "enabled"}], ids=["nothing", "but the pod opts out"])
-def test_without_injection_a_volume_of_ours_from_elsewhere_is_held_to_the_locks(wanted: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    "wanted", [{}, {"inject": "enabled"}], ids=["nothing", "but the pod opts out"]
+)
+def test_without_injection_a_volume_of_ours_from_elsewhere_is_held_to_the_locks(
+    wanted: dict[str, str],
+) -> None:
     annotations = {names.INJECT: "disabled"} if wanted else {}
-    pod = from_elsewhere(audience="other", annotations={names.STATUS: "injected policy=00000000", **annotations})
+    pod = from_elsewhere(
+        audience="other", annotations={names.STATUS: "injected policy=00000000", **annotations}
+    )
     verdict = judged(pod, max_expiration_seconds="1200", allowed_audiences="vault", **wanted)
     assert verdict.reason == ("pod-opted-out" if wanted else "not-requested")
     after = applied(pod, verdict)
@@ -42,14 +64,19 @@ def test_without_injection_a_volume_of_ours_from_elsewhere_is_held_to_the_locks(
         {"serviceAccountToken": {"path": "vault", "audience": "vault", "expirationSeconds": 1200}}
     ]
     assert (mounts(after), after["metadata"]["annotations"]) == (mounts(pod), annotations)
-    assert judged(after, max_expiration_seconds="1200", allowed_audiences="vault", **wanted).operations == ()
+    assert (
+        judged(after, max_expiration_seconds="1200", allowed_audiences="vault", **wanted).operations
+        == ()
+    )
 
 
 @pytest.mark.parametrize(
     ("seconds", "maximum", "want"),
     [(None, "1200", 1200), (None, "7200", None), (3607, "7200", 3600), (600, "1200", 600)],
 )
-def test_only_what_the_locks_do_not_allow_is_changed(seconds: int | None, maximum: str, want: int | None) -> None:
+def test_only_what_the_locks_do_not_allow_is_changed(
+    seconds: int | None, maximum: str, want: int | None
+) -> None:
     pod = a_pod(volumes=[api_access("boundtoken", seconds=seconds)])
     after = mutated(pod, max_expiration_seconds=maximum)
     assert token(after, "boundtoken").get("expirationSeconds") == want
@@ -57,8 +84,13 @@ def test_only_what_the_locks_do_not_allow_is_changed(seconds: int | None, maximu
 
 def test_a_volume_of_ours_that_a_skipped_container_mounts_stays_within_the_locks() -> None:
     pod = from_elsewhere(audience="other", annotations={names.SKIP_CONTAINERS: "app"})
-    after = mutated(pod, automount="disabled", max_expiration_seconds="1200", allowed_audiences="vault")
-    assert (mounts(after), token(after, "boundtoken")) == (mounts(pod), {"path": "token", "expirationSeconds": 1200})
+    after = mutated(
+        pod, automount="disabled", max_expiration_seconds="1200", allowed_audiences="vault"
+    )
+    assert (mounts(after), token(after, "boundtoken")) == (
+        mounts(pod),
+        {"path": "token", "expirationSeconds": 1200},
+    )
     assert [each.path for each in judged(from_elsewhere(), automount="disabled").operations] == [
         "/spec/containers/0/volumeMounts/1",
         "/spec/containers/0/volumeMounts/0",
@@ -67,12 +99,20 @@ def test_a_volume_of_ours_that_a_skipped_container_mounts_stays_within_the_locks
         "/spec/automountServiceAccountToken",
     ]
     after = mutated(pod, inject="enabled", max_expiration_seconds="1200")
-    lives = [each["serviceAccountToken"]["expirationSeconds"] for each in after["spec"]["volumes"][1]["projected"]["sources"]]
+    lives = [
+        each["serviceAccountToken"]["expirationSeconds"]
+        for each in after["spec"]["volumes"][1]["projected"]["sources"]
+    ]
     assert (mounts(after), lives) == (mounts(pod), [1200, 1200])
 
 
 def test_a_foreign_volume_of_our_name_is_not_held_to_anything() -> None:
-    own = {"name": "boundtoken", "projected": {"sources": [{"serviceAccountToken": {"path": "t", "expirationSeconds": 86400}}]}}
+    own = {
+        "name": "boundtoken",
+        "projected": {
+            "sources": [{"serviceAccountToken": {"path": "t", "expirationSeconds": 86400}}]
+        },
+    }
     pod = a_pod(a_container("app", ("boundtoken", PATH)), volumes=[own])
     for wanted in ({}, {"automount": "disabled"}):
         assert mutated(pod, max_expiration_seconds="600", **wanted)["spec"]["volumes"] == [own]
@@ -81,7 +121,10 @@ def test_a_foreign_volume_of_our_name_is_not_held_to_anything() -> None:
 @pytest.mark.parametrize("wanted", ["", "a=x"])
 def test_several_volumes_that_look_like_further_tokens_are_settled_in_one_call(wanted: str) -> None:
     old = mutated(a_pod(), inject="enabled", tokens="a=old,b=old")
-    second = {**copy.deepcopy(volume(old, "boundtoken-tokens")), "name": "boundtoken-tokens-0a1b2c3d"}
+    second = {
+        **copy.deepcopy(volume(old, "boundtoken-tokens")),
+        "name": "boundtoken-tokens-0a1b2c3d",
+    }
     old["spec"]["volumes"].append(second)
     old["spec"]["containers"].append(a_container("side", (second["name"], TOKENS)))
     after = mutated(old, inject="enabled", tokens=wanted)
@@ -94,7 +137,10 @@ def test_several_volumes_that_look_like_further_tokens_are_settled_in_one_call(w
 
 
 def test_where_further_tokens_go_from_our_path_ours_comes_before_the_plugin_sees_a_gap() -> None:
-    tokens = {"name": "boundtoken-tokens", "projected": {"sources": [{"serviceAccountToken": {"path": "t", "audience": "a"}}]}}
+    tokens = {
+        "name": "boundtoken-tokens",
+        "projected": {"sources": [{"serviceAccountToken": {"path": "t", "audience": "a"}}]},
+    }
     pod = a_pod(a_container("app", ("boundtoken-tokens", PATH)), volumes=[tokens])
     after = mutated(pod, inject="enabled")
     assert (volume_names(after), mounts(after)) == (["boundtoken"], {"app": [("boundtoken", PATH)]})

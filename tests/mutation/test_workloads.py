@@ -16,21 +16,32 @@ from webhook.mutation.mutate import Verdict
 AUDIENCE, SECONDS, FROM = names.AUDIENCE, names.EXPIRATION_SECONDS, names.FROM_WORKLOAD
 
 
-def a_workload(own: dict[str, str] | None = None, template: dict[str, str] | None = None, **metadata: Any) -> Json:
+def a_workload(
+    own: dict[str, str] | None = None, template: dict[str, str] | None = None, **metadata: Any
+) -> Json:
     labels: Json = {"labels": {"app": "cart"}}
     return {
-        "metadata": {"name": "cart", **({"annotations": own} if own is not None else {}), **metadata},
+        "metadata": {
+            "name": "cart",
+            **({"annotations": own} if own is not None else {}),
+            **metadata,
+        },
         "spec": {
             "replicas": 1,
             "template": {
-                "metadata": {**labels, **({"annotations": template} if template is not None else {})},
+                "metadata": {
+                    **labels,
+                    **({"annotations": template} if template is not None else {}),
+                },
                 "spec": {"containers": [{"name": "app"}]},
             },
         },
     }
 
 
-def judged(held: Json, old: Json | None = None, kind: str = "Deployment", group: str = "apps") -> Verdict:
+def judged(
+    held: Json, old: Json | None = None, kind: str = "Deployment", group: str = "apps"
+) -> Verdict:
     operation = "CREATE" if old is None else "UPDATE"
     request = a_request(held, kind=kind, group=group, operation=operation, oldObject=old)
     return mutate.judge(request, ClusterLayer(), a_namespace(inject="enabled"))
@@ -82,7 +93,9 @@ def test_a_changed_value_follows() -> None:
 
 def test_a_put_without_the_copies_gets_them_again() -> None:
     old = after(a_workload({AUDIENCE: "vault"}))
-    assert annotations(after(a_workload({AUDIENCE: "vault"}), old)) == with_memory({AUDIENCE: "vault"})
+    assert annotations(after(a_workload({AUDIENCE: "vault"}), old)) == with_memory(
+        {AUDIENCE: "vault"}
+    )
 
 
 def test_a_copied_value_that_is_edited_in_the_template_becomes_its_authors() -> None:
@@ -91,7 +104,9 @@ def test_a_copied_value_that_is_edited_in_the_template_becomes_its_authors() -> 
     assert annotations(after(edited, old)) == {AUDIENCE: "mine"}
 
 
-@pytest.mark.parametrize("own", [{SECONDS: "1800"}, {SECONDS: "900"}], ids=["with the annotations", "as a StatefulSet"])
+@pytest.mark.parametrize(
+    "own", [{SECONDS: "1800"}, {SECONDS: "900"}], ids=["with the annotations", "as a StatefulSet"]
+)
 def test_a_copy_follows_its_workload_after_a_rollback(own: dict[str, str]) -> None:
     first = after(a_workload({SECONDS: "1800"}))
     second = after(the_next(first, {SECONDS: "900"}), first)
@@ -110,7 +125,9 @@ def the_next(live: Json, own: dict[str, str]) -> Json:
 OLD_MEMORY = {SECONDS: "1800", FROM: SECONDS}
 
 
-@pytest.mark.parametrize("exported", [with_memory({SECONDS: "1800"}), OLD_MEMORY], ids=["hashes", "names only"])
+@pytest.mark.parametrize(
+    "exported", [with_memory({SECONDS: "1800"}), OLD_MEMORY], ids=["hashes", "names only"]
+)
 @pytest.mark.parametrize("own", [{SECONDS: "900"}, {}], ids=["another value", "no value"])
 def test_an_exported_manifest_that_is_applied_again_and_again_makes_one_revision(
     exported: dict[str, str], own: dict[str, str]
@@ -125,9 +142,14 @@ def test_an_exported_manifest_that_is_applied_again_and_again_makes_one_revision
 
 
 def applied_to(live: Json, manifest: Json) -> Json:
-    """What `kubectl apply` sends: what the manifest says, what it said before and says no more gone, the rest as it was."""
+    """What `kubectl apply` sends: what the manifest says, what it said before and says no more
+    gone, the rest as it was.
+    """
     made = copy.deepcopy(live)
-    before = json.loads(live["metadata"].get("annotations", {}).get(names.LAST_APPLIED, "null")) or a_workload()
+    before = (
+        json.loads(live["metadata"].get("annotations", {}).get(names.LAST_APPLIED, "null"))
+        or a_workload()
+    )
     pairs = zip(both_metadata(made), both_metadata(before), both_metadata(manifest), strict=True)
     for held, said, says in pairs:
         gone = said.get("annotations", {}).keys()
@@ -158,7 +180,11 @@ def test_an_annotation_that_moves_into_the_template_stays_there_and_is_its_autho
         pytest.param("Apply", [], {}, id="taken off"),
     ],
 )
-@pytest.mark.parametrize("steps", [["spec", "template"], ["spec", "jobTemplate", "spec", "template"]], ids=["plain", "deep"])
+@pytest.mark.parametrize(
+    "steps",
+    [["spec", "template"], ["spec", "jobTemplate", "spec", "template"]],
+    ids=["plain", "deep"],
+)
 def test_a_server_side_apply_says_what_its_manifest_writes(
     steps: list[str], operation: str, written: list[str], want: dict[str, str]
 ) -> None:
@@ -166,15 +192,22 @@ def test_a_server_side_apply_says_what_its_manifest_writes(
     for step in reversed([*steps, "metadata", "annotations"]):
         fields = {f"f:{step}": fields}
     live = a_workload({}, with_memory({SECONDS: "1800"}))
-    live["metadata"]["managedFields"] = [{"manager": "kubectl", "operation": operation, "fieldsV1": fields}]
+    live["metadata"]["managedFields"] = [
+        {"manager": "kubectl", "operation": operation, "fieldsV1": fields}
+    ]
     if len(steps) == 2:
         assert annotations(after(live, live)) == want
     else:
         live["spec"] = {"jobTemplate": {"spec": live["spec"]}}
-        assert annotations(after(live, live, kind="CronJob", group="batch")["spec"]["jobTemplate"]) == want
+        assert (
+            annotations(after(live, live, kind="CronJob", group="batch")["spec"]["jobTemplate"])
+            == want
+        )
 
 
-def test_what_an_earlier_release_remembered_is_read_and_written_anew_when_the_template_changes_anyway() -> None:
+def test_what_an_earlier_release_remembered_is_read_and_written_anew_when_the_template_changes_anyway() -> (
+    None
+):
     old = a_workload({SECONDS: "1800"}, OLD_MEMORY)
     assert judged(old, old).operations == ()
     more = {SECONDS: "1800", AUDIENCE: "vault"}
@@ -185,14 +218,33 @@ def test_what_an_earlier_release_remembered_is_read_and_written_anew_when_the_te
 
 
 @pytest.mark.parametrize(
-    "text", [" ", ",", "=", "a=b=c,,", "expiration-seconds=", "é" * 400, f"{memory({SECONDS: '1800'})}," * 20]
+    "text",
+    [
+        " ",
+        ",",
+        "=",
+        "a=b=c,,",
+        "expiration-seconds=",
+        "é" * 400,
+        f"{memory({SECONDS: '1800'})}," * 20,
+    ],
 )
 def test_a_memory_is_a_text_that_anybody_may_write(text: str) -> None:
-    assert annotations(after(a_workload({SECONDS: "900"}, {SECONDS: "1800", FROM: text}))) == {SECONDS: "1800"}
+    assert annotations(after(a_workload({SECONDS: "900"}, {SECONDS: "1800", FROM: text}))) == {
+        SECONDS: "1800"
+    }
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[" * 5000, "null", '{"spec": []}', '{"spec": {"template": {"metadata": {"annotations": 1}}}}']
+    "text",
+    [
+        "",
+        "{",
+        "[" * 5000,
+        "null",
+        '{"spec": []}',
+        '{"spec": {"template": {"metadata": {"annotations": 1}}}}',
+    ],
 )
 def test_a_last_manifest_is_a_text_that_anybody_may_write(text: str) -> None:
     live = a_workload({names.LAST_APPLIED: text}, with_memory({SECONDS: "1800"}))
@@ -210,12 +262,19 @@ def test_a_cron_jobs_template_lies_deeper() -> None:
         "spec": {"jobTemplate": {"spec": a_workload()["spec"]}},
     }
     operations = judged(job, kind="CronJob", group="batch").operations
-    assert {each.path for each in operations} == {"/spec/jobTemplate/spec/template/metadata/annotations"}
+    assert {each.path for each in operations} == {
+        "/spec/jobTemplate/spec/template/metadata/annotations"
+    }
 
 
 def test_an_annotation_on_the_jobs_of_a_cron_job_is_misplaced() -> None:
-    job = {"metadata": {"annotations": {AUDIENCE: "vault", "team": "shop"}}, "spec": a_workload()["spec"]}
-    verdict = judged({"metadata": {"name": "n"}, "spec": {"jobTemplate": job}}, kind="CronJob", group="batch")
+    job = {
+        "metadata": {"annotations": {AUDIENCE: "vault", "team": "shop"}},
+        "spec": a_workload()["spec"],
+    }
+    verdict = judged(
+        {"metadata": {"name": "n"}, "spec": {"jobTemplate": job}}, kind="CronJob", group="batch"
+    )
     assert (verdict.reason, verdict.operations) == ("not-requested", ())
     assert verdict.warnings == (
         'boundtoken.dev/audience="vault" on the job template: ignored, it belongs on the CronJob itself or on the template of its '
@@ -236,7 +295,12 @@ def test_a_workload_without_a_template_is_left_to_the_api_server(spec: Json | No
 
 def test_the_developer_hears_what_is_wrong_where_they_can_see_it() -> None:
     held = a_workload(
-        {SECONDS: "1h", names.DOMAIN + "injct": "enabled", names.POD_OVERRIDES: "denied", names.SKIP_CONTAINERS: "x"}
+        {
+            SECONDS: "1h",
+            names.DOMAIN + "injct": "enabled",
+            names.POD_OVERRIDES: "denied",
+            names.SKIP_CONTAINERS: "x",
+        }
     )
     assert sorted(judged(held).warnings) == [
         'boundtoken.dev/expiration-seconds="1h" on the workload: ignored, must be an integer number of seconds, such as 3600',

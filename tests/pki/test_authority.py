@@ -18,14 +18,24 @@ ROOT = authority.make_authority("boundtoken", NOW, timedelta(days=30))
 
 
 def a_leaf(**life: float) -> KeyPair:
-    return authority.issue(ROOT, ["boundtoken.boundtoken-system.svc", "127.0.0.1", "::1"], NOW, timedelta(**life))
+    return authority.issue(
+        ROOT, ["boundtoken.boundtoken-system.svc", "127.0.0.1", "::1"], NOW, timedelta(**life)
+    )
 
 
 def test_openssl_verifies_a_leaf_for_its_name(tmp_path: Path) -> None:
     (tmp_path / "ca.crt").write_bytes(ROOT.certificate)
     (tmp_path / "tls.crt").write_bytes(a_leaf(days=7).certificate)
     for name, want in (("boundtoken.boundtoken-system.svc", 0), ("boundtoken.other.svc", 2)):
-        command = ["openssl", "verify", "-x509_strict", "-purpose", "sslserver", "-verify_hostname", name]
+        command = [
+            "openssl",
+            "verify",
+            "-x509_strict",
+            "-purpose",
+            "sslserver",
+            "-verify_hostname",
+            name,
+        ]
         command += ["-CAfile", str(tmp_path / "ca.crt"), str(tmp_path / "tls.crt")]
         assert subprocess.run(command, capture_output=True, check=False).returncode == want
 
@@ -46,7 +56,9 @@ def test_usages_and_identifiers_are_what_rfc_5280_wants() -> None:
     ski = root.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     aki = leaf.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
     assert aki.key_identifier == ski.digest
-    assert leaf.serial_number != authority.read_certificate(a_leaf(days=7).certificate).serial_number
+    assert (
+        leaf.serial_number != authority.read_certificate(a_leaf(days=7).certificate).serial_number
+    )
     assert authority.hosts_of(leaf) == ["boundtoken.boundtoken-system.svc", "127.0.0.1", "::1"]
 
 
@@ -58,7 +70,9 @@ def test_a_pair_is_seen_to_belong_together() -> None:
 
 
 ENCRYPTED = ec.generate_private_key(ec.SECP256R1()).private_bytes(
-    serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(b"x")
+    serialization.Encoding.PEM,
+    serialization.PrivateFormat.PKCS8,
+    serialization.BestAvailableEncryption(b"x"),
 )
 
 

@@ -17,7 +17,9 @@ DAY = timedelta(days=1)
 LIVES = Lives()
 
 
-def a_ca(age: timedelta = timedelta(), life: timedelta = LIVES.ca, name: str = bundle.NAME) -> authority.KeyPair:
+def a_ca(
+    age: timedelta = timedelta(), life: timedelta = LIVES.ca, name: str = bundle.NAME
+) -> authority.KeyPair:
     return authority.make_authority(name, NOW - age, life)
 
 
@@ -34,9 +36,21 @@ def a_ca(age: timedelta = timedelta(), life: timedelta = LIVES.ca, name: str = b
         pytest.param(Bundle(a_ca(), a_ca()), False, "keep", id="the next one not seen yet"),
         pytest.param(Bundle(a_ca(), a_ca()), True, "promote", id="the next one seen"),
         pytest.param(Bundle(a_ca(), a_ca(300 * DAY)), True, "prepare", id="the next one aged"),
-        pytest.param(Bundle(a_ca(), old=a_ca().certificate, retire_at=NOW), True, "retire", id="the old one is over"),
-        pytest.param(Bundle(a_ca(), old=a_ca().certificate, retire_at=NOW + DAY), True, "keep", id="the old one is needed"),
-        pytest.param(Bundle(a_ca(), a_ca(), a_ca().certificate, NOW), True, "promote", id="a rotation first"),
+        pytest.param(
+            Bundle(a_ca(), old=a_ca().certificate, retire_at=NOW),
+            True,
+            "retire",
+            id="the old one is over",
+        ),
+        pytest.param(
+            Bundle(a_ca(), old=a_ca().certificate, retire_at=NOW + DAY),
+            True,
+            "keep",
+            id="the old one is needed",
+        ),
+        pytest.param(
+            Bundle(a_ca(), a_ca(), a_ca().certificate, NOW), True, "promote", id="a rotation first"
+        ),
     ],
 )
 def test_the_step_that_is_due(held: Bundle | None, published: bool, step: str) -> None:
@@ -55,7 +69,9 @@ def test_a_hand_over_trusts_both_until_no_leaf_of_the_old_one_can_be_alive() -> 
     over = NOW + LIVES.leaf + authority.CLOCK_SKEW
     assert lifecycle.next_step(promoted, over, LIVES, published=True)[0] == "retire"
     retired = lifecycle.take("retire", promoted, over, LIVES)
-    assert bundle.certificates(retired.trusted()) == bundle.certificates(promoted.current.certificate)
+    assert bundle.certificates(retired.trusted()) == bundle.certificates(
+        promoted.current.certificate
+    )
 
 
 def test_a_new_beginning_keeps_trusting_what_is_published_and_alive() -> None:
@@ -94,7 +110,9 @@ def altered(pem: bytes, *, old: bytes, new: bytes) -> bytes:
 
 
 def spoilt_ca(old: bytes, new: bytes) -> dict[str, str]:
-    return bundle.to_data(Bundle(authority.KeyPair(altered(MINE.certificate, old=old, new=new), MINE.key)))
+    return bundle.to_data(
+        Bundle(authority.KeyPair(altered(MINE.certificate, old=old, new=new), MINE.key))
+    )
 
 
 POINT = (
@@ -112,26 +130,54 @@ SUBJECT_KEY_IDENTIFIER, KEY_USAGE = b"\x06\x03\x55\x1d\x0e", b"\x06\x03\x55\x1d\
         pytest.param({}, "no CA yet", id="empty"),
         pytest.param({"ca.crt": "!!"}, "base64", id="garbage"),
         pytest.param(bundle.to_data(Bundle(authority.KeyPair(b"x", b"y"))), "PEM", id="no PEM"),
-        pytest.param(bundle.to_data(Bundle(authority.KeyPair(MINE.certificate, OTHER.key))), "another's", id="another key"),
-        pytest.param(bundle.to_data(Bundle(a_ca(name="evil"))), "one of ours", id="somebody else's CA"),
         pytest.param(
-            bundle.to_data(Bundle(authority.issue(MINE, [bundle.NAME], NOW, DAY))), "CA must be", id="a leaf for a CA"
+            bundle.to_data(Bundle(authority.KeyPair(MINE.certificate, OTHER.key))),
+            "another's",
+            id="another key",
         ),
         pytest.param(
-            spoilt_ca(POINT, POINT[:-1] + bytes([POINT[-1] ^ 1])), "a part of it cannot", id="a bit of the public key"
+            bundle.to_data(Bundle(a_ca(name="evil"))), "one of ours", id="somebody else's CA"
         ),
-        pytest.param(spoilt_ca(VERSION, VERSION[:-1] + b"\x07"), "certificate must be", id="a version that does not exist"),
-        pytest.param(spoilt_ca(KEY_USAGE, SUBJECT_KEY_IDENTIFIER), "a part of it cannot", id="an extension twice"),
-        pytest.param(spoilt_ca(b"boundtoken", b"boundtokem"), "was changed since", id="another issuer"),
         pytest.param(
-            spoilt_ca(b"\x03\x02\x01\x06", b"\x03\x02\x01\x02"), "was changed since", id="one that may not sign any more"
+            bundle.to_data(Bundle(authority.issue(MINE, [bundle.NAME], NOW, DAY))),
+            "CA must be",
+            id="a leaf for a CA",
+        ),
+        pytest.param(
+            spoilt_ca(POINT, POINT[:-1] + bytes([POINT[-1] ^ 1])),
+            "a part of it cannot",
+            id="a bit of the public key",
+        ),
+        pytest.param(
+            spoilt_ca(VERSION, VERSION[:-1] + b"\x07"),
+            "certificate must be",
+            id="a version that does not exist",
+        ),
+        pytest.param(
+            spoilt_ca(KEY_USAGE, SUBJECT_KEY_IDENTIFIER),
+            "a part of it cannot",
+            id="an extension twice",
+        ),
+        pytest.param(
+            spoilt_ca(b"boundtoken", b"boundtokem"), "was changed since", id="another issuer"
+        ),
+        pytest.param(
+            spoilt_ca(b"\x03\x02\x01\x06", b"\x03\x02\x01\x02"),
+            "was changed since",
+            id="one that may not sign any more",
         ),
         pytest.param({"ca.crt": "é" * 8}, "ca.crt must be base64", id="no ASCII"),
         pytest.param({"ca.crt": "\ud800"}, "ca.crt must be base64", id="half a character"),
-        pytest.param({"ca.crt": "A" * 100_000}, "at most 87381 characters of base64; it has 100000", id="too long"),
+        pytest.param(
+            {"ca.crt": "A" * 100_000},
+            "at most 87381 characters of base64; it has 100000",
+            id="too long",
+        ),
     ],
 )
-def test_what_cannot_sign_is_told_in_words_that_hold_no_key(data: dict[str, str], said: str) -> None:
+def test_what_cannot_sign_is_told_in_words_that_hold_no_key(
+    data: dict[str, str], said: str
+) -> None:
     with pytest.raises(BadCertificate, match=said) as problem:
         bundle.from_data(data)
     assert "PRIVATE" not in str(problem.value)
@@ -139,12 +185,23 @@ def test_what_cannot_sign_is_told_in_words_that_hold_no_key(data: dict[str, str]
 
 def test_a_next_ca_that_cannot_be_read_is_left_out() -> None:
     data = bundle.to_data(Bundle(MINE, OTHER))
-    assert bundle.from_data({**data, "next.key": bundle.to_data(Bundle(MINE))["ca.key"]}) == Bundle(MINE)
+    assert bundle.from_data({**data, "next.key": bundle.to_data(Bundle(MINE))["ca.key"]}) == Bundle(
+        MINE
+    )
     assert bundle.from_data({**data, "old.crt": data["next.crt"]}) == Bundle(MINE, OTHER)
 
 
 @pytest.mark.parametrize(
-    "retire_at", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "soon", "", "\x00", "é", "2026-01-01" * 20_000]
+    "retire_at",
+    [
+        "0001-01-01T00:00:00+14:00",
+        "9999-12-31T23:59:59-14:00",
+        "soon",
+        "",
+        "\x00",
+        "é",
+        "2026-01-01" * 20_000,
+    ],
 )
 def test_a_time_that_cannot_be_read_leaves_the_old_ca_out_and_no_more(retire_at: str) -> None:
     data = bundle.to_data(Bundle(MINE, OTHER, OTHER.certificate, NOW))
@@ -153,4 +210,6 @@ def test_a_time_that_cannot_be_read_leaves_the_old_ca_out_and_no_more(retire_at:
 
 
 def test_what_somebody_put_beside_the_authorities_is_not_looked_at() -> None:
-    assert bundle.from_data({**bundle.to_data(Bundle(MINE)), "note": "!!", "next.crt": "!!"}) == Bundle(MINE)
+    assert bundle.from_data(
+        {**bundle.to_data(Bundle(MINE)), "note": "!!", "next.crt": "!!"}
+    ) == Bundle(MINE)

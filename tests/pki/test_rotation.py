@@ -1,4 +1,6 @@
-"""Replicas that look after one cluster's certificates: turns in any order, interrupted, with time as an argument."""
+"""Replicas that look after one cluster's certificates: turns in any order, interrupted, with time
+as an argument.
+"""
 
 import asyncio
 import random
@@ -80,7 +82,13 @@ class Replica:
         self.cluster = cluster
         self.leaf: KeyPair | None = None
         self.said: list[tuple[str, str]] = []
-        self.rotation = Rotation(cluster, HOSTS, self._use, lambda kind, did, **_: self.said.append((kind, did)), lives=LIVES)
+        self.rotation = Rotation(
+            cluster,
+            HOSTS,
+            self._use,
+            lambda kind, did, **_: self.said.append((kind, did)),
+            lives=LIVES,
+        )
 
     def _use(self, leaf: KeyPair) -> None:
         self.leaf = leaf
@@ -91,7 +99,10 @@ class Replica:
             return False
         leaf = authority.read_certificate(self.leaf.certificate)
         for ca in bundle.certificates(self.cluster.published):
-            if ca.subject == leaf.issuer and ca.not_valid_before_utc <= now < ca.not_valid_after_utc:
+            if (
+                ca.subject == leaf.issuer
+                and ca.not_valid_before_utc <= now < ca.not_valid_after_utc
+            ):
                 try:
                     leaf.verify_directly_issued_by(ca)
                 except Exception:  # noqa: BLE001  (the next CA may be the one)
@@ -100,8 +111,12 @@ class Replica:
         return False
 
 
-async def settled(replicas: list[Replica], now: datetime, turns: int = 12, *, jumped: bool = False) -> datetime:
-    """Turns of all, a second apart; after each, what serves must be verifiable once it was, unless the clock has jumped."""
+async def settled(
+    replicas: list[Replica], now: datetime, turns: int = 12, *, jumped: bool = False
+) -> datetime:
+    """Turns of all, a second apart; after each, what serves must be verifiable once it was, unless
+    the clock has jumped.
+    """
     for _ in range(turns):
         for replica in replicas:
             was = replica.rotation.verified
@@ -143,11 +158,17 @@ async def test_a_year_of_rotations_never_leaves_a_leaf_unverifiable() -> None:
         now += timedelta(days=1)
     assert len(authorities) == 2
     assert len(bundle.certificates(cluster.published)) == 1
-    assert {each for replica in replicas for each in replica.said} >= {("ca", "prepare"), ("ca", "promote"), ("ca", "retire")}
+    assert {each for replica in replicas for each in replica.said} >= {
+        ("ca", "prepare"),
+        ("ca", "promote"),
+        ("ca", "retire"),
+    }
 
 
 @pytest.mark.parametrize("call", ["held", "write", "trust", "publish"])
-async def test_replicas_killed_at_any_call_of_a_hand_over_leave_nothing_half_done(call: str) -> None:
+async def test_replicas_killed_at_any_call_of_a_hand_over_leave_nothing_half_done(
+    call: str,
+) -> None:
     cluster = Cluster()
     replicas = [Replica(cluster) for _ in range(3)]
     now = await settled(replicas, NOW)
@@ -166,7 +187,16 @@ async def test_replicas_killed_at_any_call_of_a_hand_over_leave_nothing_half_don
     now = await settled(replicas, now)
     assert cluster.bundle.next is None
     assert all(replica.verifies(now) for replica in replicas)
-    assert len({replica.rotation.bundle.current.certificate for replica in replicas if replica.rotation.bundle}) == 1
+    assert (
+        len(
+            {
+                replica.rotation.bundle.current.certificate
+                for replica in replicas
+                if replica.rotation.bundle
+            }
+        )
+        == 1
+    )
 
 
 async def test_no_leaf_of_a_new_ca_is_served_before_it_was_seen_for_long_enough() -> None:
@@ -176,7 +206,10 @@ async def test_no_leaf_of_a_new_ca_is_served_before_it_was_seen_for_long_enough(
     await settled([replica], now, 1)
     assert cluster.bundle.next is not None
     before, leaf, served = cluster.bundle.current, replica.leaf, cluster.published
-    cluster.published, cluster.edits = before.certificate, cluster.edits + 1  # as a caller that has not followed
+    cluster.published, cluster.edits = (
+        before.certificate,
+        cluster.edits + 1,
+    )  # as a caller that has not followed
     cluster.refuses_to_publish = True
     for seconds in range(10):
         with pytest.raises(ApiError):
@@ -221,8 +254,16 @@ STRANGERS = authority.make_authority(bundle.NAME, NOW, LIVES.ca)
         pytest.param({}, id="deleted"),
         pytest.param({"ca.crt": "Zm9v"}, id="garbage"),
         pytest.param({**bundle.to_data(Bundle(OTHERS))}, id="somebody else's CA"),
-        pytest.param(bundle.to_data(Bundle(KeyPair(STRANGERS.certificate, OTHERS.key))), id="a key of another"),
-        pytest.param(bundle.to_data(Bundle(authority.make_authority(bundle.NAME, NOW - 2 * LIVES.ca, LIVES.ca))), id="expired"),
+        pytest.param(
+            bundle.to_data(Bundle(KeyPair(STRANGERS.certificate, OTHERS.key))),
+            id="a key of another",
+        ),
+        pytest.param(
+            bundle.to_data(
+                Bundle(authority.make_authority(bundle.NAME, NOW - 2 * LIVES.ca, LIVES.ca))
+            ),
+            id="expired",
+        ),
         pytest.param(bundle.to_data(Bundle(STRANGERS)), id="a CA of ours that nobody knows"),
     ],
 )
@@ -239,7 +280,9 @@ async def test_a_spoilt_secret_is_healed_and_no_call_fails(spoilt: dict[str, str
 
 
 @pytest.mark.parametrize(
-    "retire_at", ["MDAwMS0wMS0wMVQwMDowMDowMCsxNDowMA==", "!!"], ids=["a time before all times", "no base64"]
+    "retire_at",
+    ["MDAwMS0wMS0wMVQwMDowMDowMCsxNDowMA==", "!!"],
+    ids=["a time before all times", "no base64"],
 )
 async def test_a_field_that_is_spoilt_is_written_anew_and_keeps_the_ca(retire_at: str) -> None:
     cluster = Cluster()
@@ -266,10 +309,18 @@ async def test_a_field_that_is_spoilt_is_written_anew_and_keeps_the_ca(retire_at
     ],
     ids=lambda failure: type(failure).__name__,
 )
-async def test_whatever_a_turn_meets_is_told_once_without_its_content_and_tried_again(failure: Exception) -> None:
+async def test_whatever_a_turn_meets_is_told_once_without_its_content_and_tried_again(
+    failure: Exception,
+) -> None:
     cluster = Cluster()
     told: list[tuple[str, str, str]] = []
-    rotation = Rotation(cluster, HOSTS, lambda _: None, lambda kind, did, reason: told.append((kind, did, reason)), lives=LIVES)
+    rotation = Rotation(
+        cluster,
+        HOSTS,
+        lambda _: None,
+        lambda kind, did, reason: told.append((kind, did, reason)),
+        lives=LIVES,
+    )
     cluster.meets = [failure, failure]
     async with asyncio.timeout(10):
         running = asyncio.create_task(rotation.run(lambda: NOW))
@@ -278,9 +329,15 @@ async def test_whatever_a_turn_meets_is_told_once_without_its_content_and_tried_
             await asyncio.sleep(0.01)
             rotation.wake()
     running.cancel()
-    assert [(kind, did) for kind, did, _ in told][:3] == [("bundle", "failed"), ("ca", "create"), ("leaf", "issued")]
+    assert [(kind, did) for kind, did, _ in told][:3] == [
+        ("bundle", "failed"),
+        ("ca", "create"),
+        ("leaf", "issued"),
+    ]
     said = told[0][2]
-    assert said.startswith(str(failure) if isinstance(failure, WebhookError) else f"{type(failure).__name__} at ")
+    assert said.startswith(
+        str(failure) if isinstance(failure, WebhookError) else f"{type(failure).__name__} at "
+    )
     assert "hunter2" not in said
 
 
@@ -292,7 +349,9 @@ async def test_a_leaf_that_cannot_be_used_is_told_and_tried_again() -> None:
         if refusals:
             raise refusals.pop()
 
-    rotation = Rotation(Cluster(), HOSTS, use, lambda kind, did, **_: told.append(f"{kind} {did}"), lives=LIVES)
+    rotation = Rotation(
+        Cluster(), HOSTS, use, lambda kind, did, **_: told.append(f"{kind} {did}"), lives=LIVES
+    )
     async with asyncio.timeout(10):
         running = asyncio.create_task(rotation.run(lambda: NOW))
         while "leaf issued" not in told:
@@ -300,10 +359,16 @@ async def test_a_leaf_that_cannot_be_used_is_told_and_tried_again() -> None:
             await asyncio.sleep(0.01)
             rotation.wake()
     running.cancel()
-    assert told[:3] == ["ca create", "bundle failed", "leaf issued"]  # both refusals in one turn: the second while it renews
+    assert told[:3] == [
+        "ca create",
+        "bundle failed",
+        "leaf issued",
+    ]  # both refusals in one turn: the second while it renews
 
 
-@pytest.mark.parametrize("pem", [b"", b"garbage", OTHERS.certificate], ids=["emptied", "garbage", "replaced"])
+@pytest.mark.parametrize(
+    "pem", [b"", b"garbage", OTHERS.certificate], ids=["emptied", "garbage", "replaced"]
+)
 async def test_a_spoilt_ca_bundle_is_repaired_in_one_turn(pem: bytes) -> None:
     cluster = Cluster()
     replica = Replica(cluster)

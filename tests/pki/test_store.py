@@ -37,11 +37,17 @@ async def answering(body: bytes) -> AsyncIterator[Store]:
         pytest.param(b"<html>bad gateway</html>", id="no JSON"),
         pytest.param(b'{"metadata": {"resourceVersion": "\xff"}}', id="no UTF-8"),
         pytest.param(b'{"metadata": ' + b"[" * 100_000, id="nested without end"),
-        pytest.param(b'{"data": {"ca.crt": ""}, "webhooks": [], "items": [{}]}', id="a field is missing"),
         pytest.param(
-            b'{"metadata": {"resourceVersion": ""}}', id="no version, with which we would overwrite what we have not seen"
+            b'{"data": {"ca.crt": ""}, "webhooks": [], "items": [{}]}', id="a field is missing"
         ),
-        pytest.param(b'{"metadata": {"resourceVersion": 7}, "data": [], "webhooks": 1, "items": 1}', id="other types"),
+        pytest.param(
+            b'{"metadata": {"resourceVersion": ""}}',
+            id="no version, with which we would overwrite what we have not seen",
+        ),
+        pytest.param(
+            b'{"metadata": {"resourceVersion": 7}, "data": [], "webhooks": 1, "items": 1}',
+            id="other types",
+        ),
         pytest.param(b"[]", id="a list"),
     ],
 )
@@ -53,12 +59,18 @@ async def test_whatever_cannot_be_read_is_an_api_error(body: bytes) -> None:
 
 
 async def test_a_secret_whose_field_is_null_is_one_whose_field_is_empty() -> None:
-    async with answering(b'{"metadata": {"resourceVersion": "7"}, "data": {"ca.crt": null}}') as store:
+    async with answering(
+        b'{"metadata": {"resourceVersion": "7"}, "data": {"ca.crt": null}}'
+    ) as store:
         assert await store.held() == Held({"ca.crt": ""}, "7")
 
 
-async def test_only_entries_of_our_service_count_and_a_ca_bundle_that_is_no_base64_is_empty() -> None:
-    service = '"service": {"name": "boundtoken", "namespace": "boundtoken-system", "path": "/mutate"}'
+async def test_only_entries_of_our_service_count_and_a_ca_bundle_that_is_no_base64_is_empty() -> (
+    None
+):
+    service = (
+        '"service": {"name": "boundtoken", "namespace": "boundtoken-system", "path": "/mutate"}'
+    )
     body = f"""{{"metadata": {{"resourceVersion": "7"}}, "webhooks": [
         {{"name": "a", "clientConfig": {{{service}, "caBundle": "eA=="}}}},
         {{"name": "b", "clientConfig": {{{service}, "caBundle": "\\u00e9"}}}},
@@ -66,4 +78,6 @@ async def test_only_entries_of_our_service_count_and_a_ca_bundle_that_is_no_base
         {{"name": "d", "clientConfig": {{"url": "https://example.test", "caBundle": "eA=="}}}}]}}"""
     async with answering(body.encode()) as store:
         found = await store.trust()
-        assert found[0] == Trust("mutatingwebhookconfigurations", "boundtoken", "7", {"a": b"x", "b": b"", "c": b""})
+        assert found[0] == Trust(
+            "mutatingwebhookconfigurations", "boundtoken", "7", {"a": b"x", "b": b"", "c": b""}
+        )

@@ -1,6 +1,8 @@
-"""Pods by a seed, of every shape and size that the API server takes, with the namespace that each is created in.
+"""Pods by a seed, of every shape and size that the API server takes, with the namespace that each
+is created in.
 
-Random, and not Hypothesis: tens of thousands of them are wanted, and sizes that it would rather not draw.
+Random, and not Hypothesis: tens of thousands of them are wanted, and sizes that it would rather not
+draw.
 """
 
 import random
@@ -11,7 +13,8 @@ from tests.properties.strategies import MOUNT_PATHS, POOLS
 from webhook.core import names
 
 SIZES = (0, 1, 1, 1, 2, 2, 3, 5, 8, 40)
-"""Of containers, volumes, mounts and lists: mostly small, now and then far more than anybody has."""
+"""Of containers, volumes, mounts and lists: mostly small, now and then far more than anybody
+has."""
 VOLUMES = (
     "kube-api-access-x7k2p", "kube-api-access-other", "kube-api-access-", "boundtoken", "boundtoken-0a1b2c3d", "boundtoken-tokens",
     "boundtoken-tokens-0a1b2c3d", "boundtoken-mine", "data",
@@ -47,22 +50,44 @@ class Generator:
         """A pod as its author posts it: before the ServiceAccount plugin and before us."""
         chance = self._chance
         volumes = [
-            self._volume(name) for name in dict.fromkeys(self._many(lambda number: chance.choice((*VOLUMES, f"v{number}"))))
+            self._volume(name)
+            for name in dict.fromkeys(
+                self._many(lambda number: chance.choice((*VOLUMES, f"v{number}")))
+            )
         ]
         reachable = (
             [*(each["name"] for each in volumes), *VOLUMES[3:6]]
             if chance.random() < 0.1
             else [each["name"] for each in volumes]
         )
-        spec: Json = {"containers": self._many(lambda number: self._container(f"c{number}", reachable)) or [a_container("c0")]}
+        spec: Json = {
+            "containers": self._many(lambda number: self._container(f"c{number}", reachable))
+            or [a_container("c0")]
+        }
         inits = (
             self._many(lambda number: self._container(f"i{number}", reachable))
             if chance.random() < 0.3
             else chance.choice([None, list[Any]()])
         )
-        spec |= chance.choice([{}, {"initContainers": inits}]) if not inits else {"initContainers": inits}
-        spec |= {"volumes": volumes} if volumes else chance.choice([{}, {"volumes": None}, {"volumes": []}])
-        spec |= chance.choice([{}, {}, {}, {"automountServiceAccountToken": True}, {"automountServiceAccountToken": False}])
+        spec |= (
+            chance.choice([{}, {"initContainers": inits}])
+            if not inits
+            else {"initContainers": inits}
+        )
+        spec |= (
+            {"volumes": volumes}
+            if volumes
+            else chance.choice([{}, {"volumes": None}, {"volumes": []}])
+        )
+        spec |= chance.choice(
+            [
+                {},
+                {},
+                {},
+                {"automountServiceAccountToken": True},
+                {"automountServiceAccountToken": False},
+            ]
+        )
         own = self._annotations(names.FOR_PODS | {names.STATUS}, 0.12)
         return {"metadata": {"name": "web", **({"annotations": own} if own else {})}, "spec": spec}
 
@@ -72,30 +97,53 @@ class Generator:
     def _annotations(self, known: frozenset[str], likely: float) -> dict[str, str]:
         chance = self._chance
         drawn = [name for name in sorted(known & POOLS.keys()) if chance.random() < likely]
-        return {name: LONG[name] if name in LONG and chance.random() < 0.1 else chance.choice(POOLS[name]) for name in drawn}
+        return {
+            name: LONG[name]
+            if name in LONG and chance.random() < 0.1
+            else chance.choice(POOLS[name])
+            for name in drawn
+        }
 
     def _volume(self, name: str) -> Json:
         chance = self._chance
-        more = tuple(chance.choice([FURTHER, self._token()]) for _ in range(chance.choice([0, 0, 0, 1, 30])))
+        more = tuple(
+            chance.choice([FURTHER, self._token()]) for _ in range(chance.choice([0, 0, 0, 1, 30]))
+        )
         match chance.randrange(6):
             case 0 | 1 | 2:
-                return api_access(name, seconds=chance.choice(LIVES), audience=chance.choice(AUDIENCES), more=more)
+                return api_access(
+                    name, seconds=chance.choice(LIVES), audience=chance.choice(AUDIENCES), more=more
+                )
             case 3 | 4:
                 return {
                     "name": name,
-                    "projected": {"sources": [self._token(), *(each for each in more if each is not FURTHER)]},
+                    "projected": {
+                        "sources": [self._token(), *(each for each in more if each is not FURTHER)]
+                    },
                 }
         return {"name": name, "emptyDir": {}}
 
     def _token(self) -> Json:
         token = {"path": self._chance.choice(["token", "a", "b"])}
-        fields = {"audience": self._chance.choice(AUDIENCES), "expirationSeconds": self._chance.choice(LIVES)}
-        return {"serviceAccountToken": token | {key: value for key, value in fields.items() if value is not None}}
+        fields = {
+            "audience": self._chance.choice(AUDIENCES),
+            "expirationSeconds": self._chance.choice(LIVES),
+        }
+        return {
+            "serviceAccountToken": token
+            | {key: value for key, value in fields.items() if value is not None}
+        }
 
     def _container(self, name: str, volumes: list[str]) -> Json:
         chance = self._chance
-        paths = dict.fromkeys(self._many(lambda number: chance.choice((*MOUNT_PATHS, f"/m{number}"))))
-        held = a_container(name, *((chance.choice(volumes), path) for path in paths)) if volumes else a_container(name)
+        paths = dict.fromkeys(
+            self._many(lambda number: chance.choice((*MOUNT_PATHS, f"/m{number}")))
+        )
+        held = (
+            a_container(name, *((chance.choice(volumes), path) for path in paths))
+            if volumes
+            else a_container(name)
+        )
         taken = {mount["mountPath"] for mount in held.get("volumeMounts", ())}
         device = chance.choice((names.DEFAULT_PATH, "/bound", names.TOKENS_PATH, "/disk"))
         if chance.random() < 0.1 and device not in taken and device != names.DEFAULT_PATH:

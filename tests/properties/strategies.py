@@ -1,4 +1,6 @@
-"""Generated pods and annotations, aimed at what decides: names near ours, shapes near the plugin's, values at each limit."""
+"""Generated pods and annotations, aimed at what decides: names near ours, shapes near the plugin's,
+values at each limit.
+"""
 
 import copy
 from typing import Any
@@ -41,7 +43,18 @@ PATHS = [
     names.TOKENS_PATH,
 ]
 SWITCHES = ["enabled", "disabled", "Enabled", "true", ""]
-TOKENS = ["", "a=x", "a=x,b=y;900", "a=vault;3607", "b=y,a=x", "a=x,a=y", "..=x", "a", "=x", "a=x;599"]
+TOKENS = [
+    "",
+    "a=x",
+    "a=x,b=y;900",
+    "a=vault;3607",
+    "b=y,a=x",
+    "a=x,a=y",
+    "..=x",
+    "a",
+    "=x",
+    "a=x;599",
+]
 SKIPS = ["", "app", "init", "app, side", "nobody", ",,", "app,app"]
 POOLS = {
     names.INJECT: SWITCHES,
@@ -61,11 +74,14 @@ POOLS = {
 
 
 def _some(pools: dict[str, list[str]]) -> st.SearchStrategy[dict[str, str]]:
-    return st.fixed_dictionaries({}, optional={name: st.sampled_from(pool) for name, pool in pools.items()})
+    return st.fixed_dictionaries(
+        {}, optional={name: st.sampled_from(pool) for name, pool in pools.items()}
+    )
 
 
 annotations = _some(POOLS)
-"""Annotations of anybody: good values, bad ones, values at the limits, names that do not belong there."""
+"""Annotations of anybody: good values, bad ones, values at the limits, names that do not belong
+there."""
 
 wanted = _some(
     {
@@ -78,7 +94,14 @@ wanted = _some(
 )
 """Annotations of a namespace that mostly do something."""
 
-VOLUMES = [AUTOMOUNTED, "kube-api-access-other", "boundtoken", "boundtoken-tokens", "boundtoken-0a1b2c3d", "data"]
+VOLUMES = [
+    AUTOMOUNTED,
+    "kube-api-access-other",
+    "boundtoken",
+    "boundtoken-tokens",
+    "boundtoken-0a1b2c3d",
+    "data",
+]
 MOUNT_PATHS = [
     names.DEFAULT_PATH,
     names.DEFAULT_PATH + "/",
@@ -89,9 +112,15 @@ MOUNT_PATHS = [
     names.TOKENS_PATH,
     "/data",
 ]
-DEVICES: list[Json] = [{"volumeDevices": [{"name": "disk", "devicePath": path}]} for path in ("/bound", names.TOKENS_PATH)]
+DEVICES: list[Json] = [
+    {"volumeDevices": [{"name": "disk", "devicePath": path}]}
+    for path in ("/bound", names.TOKENS_PATH)
+]
 """None at the default path, where the plugin's mount makes a pod that the API server refuses."""
-further = {"configMap": {"name": "openshift-service-ca.crt"}, "unknownField": {"deep": [1, None, 0.5]}}
+further = {
+    "configMap": {"name": "openshift-service-ca.crt"},
+    "unknownField": {"deep": [1, None, 0.5]},
+}
 
 
 def _volume(name: str) -> st.SearchStrategy[Json]:
@@ -101,10 +130,28 @@ def _volume(name: str) -> st.SearchStrategy[Json]:
         api_access(name, seconds=600, audience=""),
         {"name": name, "emptyDir": {}},
         {"name": name, "projected": {"sources": None}},
-        {"name": name, "projected": {"sources": [{"serviceAccountToken": {"path": "t", "audience": "z"}}, {"mystery": {}}]}},
         {
             "name": name,
-            "projected": {"sources": [{"serviceAccountToken": {"path": "a", "audience": "x", "expirationSeconds": 600}}]},
+            "projected": {
+                "sources": [
+                    {"serviceAccountToken": {"path": "t", "audience": "z"}},
+                    {"mystery": {}},
+                ]
+            },
+        },
+        {
+            "name": name,
+            "projected": {
+                "sources": [
+                    {
+                        "serviceAccountToken": {
+                            "path": "a",
+                            "audience": "x",
+                            "expirationSeconds": 600,
+                        }
+                    }
+                ]
+            },
         },
     ]
     return st.sampled_from(shapes)
@@ -112,13 +159,23 @@ def _volume(name: str) -> st.SearchStrategy[Json]:
 
 def _container(name: str) -> st.SearchStrategy[Json]:
     pairs = st.lists(
-        st.tuples(st.sampled_from(VOLUMES), st.sampled_from(MOUNT_PATHS)), max_size=3, unique_by=lambda pair: pair[1]
+        st.tuples(st.sampled_from(VOLUMES), st.sampled_from(MOUNT_PATHS)),
+        max_size=3,
+        unique_by=lambda pair: pair[1],
     )
 
     def build(mounts: list[tuple[str, str]], extra: Json) -> Json:
         return {**a_container(name, *mounts), **extra}
 
-    extras = st.sampled_from([{}, {"volumeMounts": None}, {"volumeMounts": []}, {"resizePolicy": [{"new": True}]}, *DEVICES])
+    extras = st.sampled_from(
+        [
+            {},
+            {"volumeMounts": None},
+            {"volumeMounts": []},
+            {"resizePolicy": [{"new": True}]},
+            *DEVICES,
+        ]
+    )
     return st.builds(build, pairs, extras)
 
 
@@ -147,7 +204,10 @@ def _sources(pod: Json, number: int, source: Json) -> None:
     for volume in pod["spec"].get("volumes") or []:
         if (volume.get("projected") or {}).get("sources"):
             volume["projected"] = {
-                "sources": [*volume["projected"]["sources"], *(copy.deepcopy(source) for _ in range(number))]
+                "sources": [
+                    *volume["projected"]["sources"],
+                    *(copy.deepcopy(source) for _ in range(number)),
+                ]
             }
 
 
@@ -165,10 +225,18 @@ GROWTH: list[Any] = [
     lambda pod, number: _volumes(pod, number, api_access("x"), "kube-api-access-"),
     lambda pod, number: _volumes(pod, number, api_access("x", audience="z"), "boundtoken-"),
     lambda pod, number: _sources(pod, number, further),
-    lambda pod, number: _sources(pod, number, {"serviceAccountToken": {"path": "t", "audience": "z"}}),
-    lambda pod, number: _annotations(pod, {names.SKIP_CONTAINERS: ",".join(f"c{each}" for each in range(number))}),
-    lambda pod, number: _annotations(pod, {names.TOKENS: ",".join(f"f{each}=x" for each in range(number // 8))}),
-    lambda pod, number: _annotations(pod, {f"{names.DOMAIN}x{each}": "y" for each in range(number)}),
+    lambda pod, number: _sources(
+        pod, number, {"serviceAccountToken": {"path": "t", "audience": "z"}}
+    ),
+    lambda pod, number: _annotations(
+        pod, {names.SKIP_CONTAINERS: ",".join(f"c{each}" for each in range(number))}
+    ),
+    lambda pod, number: _annotations(
+        pod, {names.TOKENS: ",".join(f"f{each}=x" for each in range(number // 8))}
+    ),
+    lambda pod, number: _annotations(
+        pod, {f"{names.DOMAIN}x{each}": "y" for each in range(number)}
+    ),
     lambda pod, number: _annotations(pod, {names.STATUS: "x" * number * 300}),
     lambda pod, number: _annotations(pod, {f"é{each}": "y" for each in range(number * 20)}),
 ]
@@ -177,17 +245,29 @@ GROWTH: list[Any] = [
 
 @st.composite
 def pods(draw: st.DrawFn) -> Json:
-    """A pod as somebody may post it: with our names, the plugin's names, absent and null lists, fields nobody knows.
+    """A pod as somebody may post it: with our names, the plugin's names, absent and null lists,
+    fields nobody knows.
 
     One in nine is big: few, because each takes as long as a hundred small ones.
     """
-    volumes = [draw(_volume(name)) for name in draw(st.lists(st.sampled_from(VOLUMES), unique=True, max_size=4))]
-    spec: Json = {"containers": [draw(_container(name)) for name in ("app", "side")[: draw(st.integers(1, 2))]]}
+    volumes = [
+        draw(_volume(name))
+        for name in draw(st.lists(st.sampled_from(VOLUMES), unique=True, max_size=4))
+    ]
+    spec: Json = {
+        "containers": [
+            draw(_container(name)) for name in ("app", "side")[: draw(st.integers(1, 2))]
+        ]
+    }
     spec |= draw(st.sampled_from([{}, {"volumes": None}])) if not volumes else {"volumes": volumes}
     spec |= draw(st.sampled_from([{}, {"initContainers": None}, {"initContainers": []}]))
     if draw(st.booleans()):
         spec["initContainers"] = [draw(_container("init"))]
-    spec |= draw(st.sampled_from([{}, *({"automountServiceAccountToken": said} for said in (None, True, False))]))
+    spec |= draw(
+        st.sampled_from(
+            [{}, *({"automountServiceAccountToken": said} for said in (None, True, False))]
+        )
+    )
     spec["futureField"] = {"kept": [1.5, None, "é"]}
     metadata: Json = {"name": "web"}
     metadata |= draw(st.sampled_from([{}, {"annotations": None}, {"annotations": {}}]))
@@ -200,6 +280,8 @@ def pods(draw: st.DrawFn) -> Json:
 
 anything: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner, max_size=4)
+    ),
     max_leaves=20,
 )

@@ -1,4 +1,6 @@
-"""One law over many pods: admission goes through twice, and the second time nothing is left to do."""
+"""One law over many pods: admission goes through twice, and the second time nothing is left to
+do.
+"""
 
 import os
 
@@ -24,7 +26,9 @@ def test_plugin_and_we_come_to_rest_with_one_reason_for_every_shape_and_size() -
         try:
             comes_to_rest(pod, namespace)
         except Exception as problem:
-            raise AssertionError(f"BOUNDTOKEN_SEED={SEED + number} BOUNDTOKEN_PODS=1 shows it") from problem
+            raise AssertionError(
+                f"BOUNDTOKEN_SEED={SEED + number} BOUNDTOKEN_PODS=1 shows it"
+            ) from problem
 
 
 def comes_to_rest(pod: Json, namespace: NamespaceLayer) -> None:
@@ -51,12 +55,18 @@ def status(pod: Json) -> str | None:
 
 
 def is_sound(before: Json, after: Json) -> None:
-    """Volumes have one name each, mounts their volume, and no directory has more mounts than its author gave it."""
+    """Volumes have one name each, mounts their volume, and no directory has more mounts than its
+    author gave it.
+    """
     there = volume_names(after)
     assert len(set(there)) == len(there)
-    missing = {name for held in mounts(before).values() for name, _ in held} - set(volume_names(before))
+    missing = {name for held in mounts(before).values() for name, _ in held} - set(
+        volume_names(before)
+    )
     for name, held in mounts(after).items():
         assert {volume for volume, _ in held} <= {*there, *missing}
-        paths, given = ([directory(path) for _, path in each] for each in (held, mounts(before)[name]))
+        paths, given = (
+            [directory(path) for _, path in each] for each in (held, mounts(before)[name])
+        )
         assert len({path for _, path in held}) == len(held)
         assert len(paths) - len(set(paths)) <= len(given) - len(set(given))

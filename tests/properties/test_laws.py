@@ -1,4 +1,6 @@
-"""The laws of this program, as properties over generated pods and annotations; an applier that is not ours applies."""
+"""The laws of this program, as properties over generated pods and annotations; an applier that is
+not ours applies.
+"""
 
 import copy
 import posixpath
@@ -9,7 +11,16 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from tests.pods import Json, a_container, a_request, a_review, applied, automounted, mounts, volume_names
+from tests.pods import (
+    Json,
+    a_container,
+    a_request,
+    a_review,
+    applied,
+    automounted,
+    mounts,
+    volume_names,
+)
 from tests.properties.strategies import annotations, anything, pods, wanted
 from webhook.core import full_views, names, policy, review, views
 from webhook.core.full_views import FinalPod
@@ -26,7 +37,9 @@ from webhook.mutation.mutate import Verdict
 settings.register_profile("laws", deadline=None, max_examples=100)
 settings.load_profile("laws")
 CLUSTER = ClusterLayer()
-pytestmark = pytest.mark.filterwarnings("ignore::hypothesis.errors.HypothesisWarning")  # a big pod that fails has a long repr
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::hypothesis.errors.HypothesisWarning"
+)  # a big pod that fails has a long repr
 
 
 def judged(pod: Json, namespace: NamespaceLayer) -> Verdict:
@@ -46,7 +59,9 @@ def policy_of(pod: Json, namespace: NamespaceLayer) -> TokenPolicy:
 
 
 def is_too_big(pod: Json, namespace: NamespaceLayer) -> bool:
-    """Whether its mounts stay as they are, because they are too many. Not asked of the warnings, which have no room for all."""
+    """Whether its mounts stay as they are, because they are too many. Not asked of the warnings,
+    which have no room for all.
+    """
     view: Any = a_request(pod).object
     _, _, remarks = injection.plan(view, policy_of(pod, namespace), namespace.locks)
     return any("would need more than" in remark for remark in remarks)
@@ -76,7 +91,9 @@ def _can_be_ours(name: str) -> bool:
 
 
 @given(pods(), wanted)
-def test_operations_apply_and_change_only_what_the_contract_names(pod: Json, given_: dict[str, str]) -> None:
+def test_operations_apply_and_change_only_what_the_contract_names(
+    pod: Json, given_: dict[str, str]
+) -> None:
     assert without_our_places(after(pod, settled(given_))) == without_our_places(pod)
 
 
@@ -89,7 +106,9 @@ def test_judging_our_own_output_gives_nothing(pod: Json, given_: dict[str, str])
 
 
 @given(pods(), wanted)
-def test_the_plugin_finds_nothing_to_add_to_what_we_injected(pod: Json, given_: dict[str, str]) -> None:
+def test_the_plugin_finds_nothing_to_add_to_what_we_injected(
+    pod: Json, given_: dict[str, str]
+) -> None:
     """Reinvocation: the ServiceAccount plugin runs again on our output, and we run again on its."""
     namespace = settled(given_)
     once = after(automounted(pod), namespace)
@@ -98,7 +117,9 @@ def test_the_plugin_finds_nothing_to_add_to_what_we_injected(pod: Json, given_: 
 
 
 @given(pods(), wanted)
-def test_a_container_added_to_our_result_gets_its_mount_and_nothing_else_changes(pod: Json, given_: dict[str, str]) -> None:
+def test_a_container_added_to_our_result_gets_its_mount_and_nothing_else_changes(
+    pod: Json, given_: dict[str, str]
+) -> None:
     namespace = settled(given_)
     once = after(pod, namespace)
     held = policy_of(once, namespace)
@@ -109,13 +130,20 @@ def test_a_container_added_to_our_result_gets_its_mount_and_nothing_else_changes
     assume(not is_too_big(late, namespace))
     result = after(late, namespace)
     added = mounts(result).pop("late")
-    assert [path for _, path in added] == [held.mount_path] + [names.TOKENS_PATH] * bool(held.tokens)
+    assert [path for _, path in added] == [held.mount_path] + [names.TOKENS_PATH] * bool(
+        held.tokens
+    )
     del result["spec"]["containers"][-1]
-    assert {**result, "spec": {**result["spec"], "volumes": None}} == {**once, "spec": {**once["spec"], "volumes": None}}
+    assert {**result, "spec": {**result["spec"], "volumes": None}} == {
+        **once,
+        "spec": {**once["spec"], "volumes": None},
+    }
 
 
 @given(pods(), wanted)
-def test_no_operation_but_three_and_no_list_replaced_whole(pod: Json, given_: dict[str, str]) -> None:
+def test_no_operation_but_three_and_no_list_replaced_whole(
+    pod: Json, given_: dict[str, str]
+) -> None:
     for operation in judged(pod, settled(given_)).operations:
         assert operation.op in ("add", "replace", "remove")
         if operation.op == "replace":
@@ -129,7 +157,9 @@ def test_no_operation_but_three_and_no_list_replaced_whole(pod: Json, given_: di
 
 
 @given(pods(), wanted)
-def test_every_mount_has_its_volume_and_no_two_mounts_of_ours_share_a_path(pod: Json, given_: dict[str, str]) -> None:
+def test_every_mount_has_its_volume_and_no_two_mounts_of_ours_share_a_path(
+    pod: Json, given_: dict[str, str]
+) -> None:
     namespace = settled(given_)
     missing = {name for held in mounts(pod).values() for name, _ in held} - set(volume_names(pod))
     result = after(pod, namespace)
@@ -149,12 +179,23 @@ def test_no_year_is_left_where_injection_holds(pod: Json, given_: dict[str, str]
     verdict = judged(pod, namespace)
     assume(verdict.reason in ("injected", "rewritten") and not is_too_big(pod, namespace))
     result = applied(pod, verdict)
-    skipped = {name for each, pairs in mounts(result).items() if each in held.skip_containers for name, _ in pairs}
+    skipped = {
+        name
+        for each, pairs in mounts(result).items()
+        if each in held.skip_containers
+        for name, _ in pairs
+    }
     view: Any = a_request(result).object
     for volume in view.spec.volumes or ():
         if (is_automounted(volume) or views.is_ours(volume)) and volume.name not in skipped:
-            tokens = [each.service_account_token for each in volume.sources if each.service_account_token is not None]
-            assert {each.expiration_seconds for each in tokens if each.path == "token"} == {held.expiration_seconds}
+            tokens = [
+                each.service_account_token
+                for each in volume.sources
+                if each.service_account_token is not None
+            ]
+            assert {each.expiration_seconds for each in tokens if each.path == "token"} == {
+                held.expiration_seconds
+            }
 
 
 @given(pods(), wanted)
@@ -162,16 +203,22 @@ def test_skipped_containers_come_out_as_they_went_in(pod: Json, given_: dict[str
     namespace = settled(given_)
     skipped = policy_of(pod, namespace).skip_containers
     before = [
-        each for each in [*(pod["spec"].get("initContainers") or []), *pod["spec"]["containers"]] if each["name"] in skipped
+        each
+        for each in [*(pod["spec"].get("initContainers") or []), *pod["spec"]["containers"]]
+        if each["name"] in skipped
     ]
     result = after(pod, namespace)["spec"]
     assert [
-        each for each in [*(result.get("initContainers") or []), *result["containers"]] if each["name"] in skipped
+        each
+        for each in [*(result.get("initContainers") or []), *result["containers"]]
+        if each["name"] in skipped
     ] == before
 
 
 @given(pods(), wanted)
-def test_fields_that_the_view_does_not_know_change_no_decision(pod: Json, given_: dict[str, str]) -> None:
+def test_fields_that_the_view_does_not_know_change_no_decision(
+    pod: Json, given_: dict[str, str]
+) -> None:
     namespace = settled(given_)
     richer = copy.deepcopy(pod)
     richer["spec"] |= {"schedulingGates": [{"name": "x"}], "huge": 10**30}
@@ -181,7 +228,9 @@ def test_fields_that_the_view_does_not_know_change_no_decision(pod: Json, given_
 
 
 @given(annotations, annotations)
-def test_any_annotations_give_a_policy_that_kubernetes_accepts(namespace: dict[str, str], pod: dict[str, str]) -> None:
+def test_any_annotations_give_a_policy_that_kubernetes_accepts(
+    namespace: dict[str, str], pod: dict[str, str]
+) -> None:
     layer = settled(namespace)
     resolution = policy.resolve(layer, pod)
     held = resolution.policy
@@ -198,12 +247,18 @@ def test_any_annotations_give_a_policy_that_kubernetes_accepts(namespace: dict[s
 
 
 @given(annotations, annotations)
-def test_a_pod_can_only_tighten_where_overrides_are_denied(namespace: dict[str, str], pod: dict[str, str]) -> None:
+def test_a_pod_can_only_tighten_where_overrides_are_denied(
+    namespace: dict[str, str], pod: dict[str, str]
+) -> None:
     layer = settled({**namespace, names.POD_OVERRIDES: "denied"})
     base, held = layer.resolution.policy, policy.resolve(layer, pod).policy
     assert held.expiration_seconds <= base.expiration_seconds
     assert not (held.automount and not base.automount)
-    assert (held.audience, held.mount_path, held.skip_containers) == (base.audience, base.mount_path, base.skip_containers)
+    assert (held.audience, held.mount_path, held.skip_containers) == (
+        base.audience,
+        base.mount_path,
+        base.skip_containers,
+    )
     if base.inject and not held.inject:
         assert not held.automount
     if held.inject and not base.inject:
@@ -221,7 +276,9 @@ def test_decode_raises_nothing_but_malformed_review(body: bytes) -> None:
 @given(anything, st.sampled_from(["Pod", "Deployment", "CronJob", "Gadget"]))
 def test_any_object_at_all_is_judged_or_refused_with_words(held: Any, kind: str) -> None:
     body = msgspec.json.encode(
-        a_review(held, kind=kind, group="" if kind == "Pod" else "batch" if kind == "CronJob" else "apps")
+        a_review(
+            held, kind=kind, group="" if kind == "Pod" else "batch" if kind == "CronJob" else "apps"
+        )
     )
     try:
         request = review.decode(body)
@@ -248,22 +305,32 @@ def test_no_fault_is_lost_between_policy_and_reply(pod: Json, given_: dict[str, 
 
 
 def _findings(spec: full_views.FinalSpec) -> set[tuple[str, str, str]]:
-    found = rules.evaluate(Facts(FinalPod(spec=spec)), Demand("strict", "v1"), Limits(maximum=3600, api_audiences=("api",)))
+    found = rules.evaluate(
+        Facts(FinalPod(spec=spec)),
+        Demand("strict", "v1"),
+        Limits(maximum=3600, api_audiences=("api",)),
+    )
     return {(each.rule, each.field, each.problem) for each in found}
 
 
 def without_our_volumes(pod: Json) -> Json:
-    """The pod without volumes of our names or the plugin's, and without mounts of what is not there."""
+    """The pod without volumes of our names or the plugin's, and without mounts of what is not
+    there.
+    """
     spec = pod["spec"]
     spec["volumes"] = [each for each in spec.get("volumes") or [] if not _can_be_ours(each["name"])]
     there = {each["name"] for each in spec["volumes"]}
     for container in [*(spec.get("initContainers") or []), *spec["containers"]]:
-        container["volumeMounts"] = [each for each in container.get("volumeMounts") or [] if each["name"] in there]
+        container["volumeMounts"] = [
+            each for each in container.get("volumeMounts") or [] if each["name"] in there
+        ]
     return pod
 
 
 @given(pods().map(without_our_volumes), annotations | wanted)
-def test_a_template_is_expected_to_become_what_its_pods_become(pod: Json, given_: dict[str, str]) -> None:
+def test_a_template_is_expected_to_become_what_its_pods_become(
+    pod: Json, given_: dict[str, str]
+) -> None:
     namespace = settled(given_)
     assume(not is_too_big(automounted(pod), namespace))
     template = msgspec.convert(pod, full_views.FinalTemplate)
@@ -274,8 +341,12 @@ def test_a_template_is_expected_to_become_what_its_pods_become(pod: Json, given_
 
 
 @given(pods(), annotations | wanted)
-def test_what_we_inject_complies_where_nothing_else_has_a_token(pod: Json, given_: dict[str, str]) -> None:
-    """With the default lifetime, automount disabled, and no token or skipped container of the pod's author."""
+def test_what_we_inject_complies_where_nothing_else_has_a_token(
+    pod: Json, given_: dict[str, str]
+) -> None:
+    """With the default lifetime, automount disabled, and no token or skipped container of the pod's
+    author.
+    """
     pod["spec"]["volumes"] = []
     pod["metadata"]["annotations"] = {}
     for container in [*(pod["spec"].get("initContainers") or []), *pod["spec"]["containers"]]:
@@ -284,7 +355,11 @@ def test_what_we_inject_complies_where_nothing_else_has_a_token(pod: Json, given
         {
             names.INJECT: "enabled",
             names.AUTOMOUNT: "disabled",
-            **{name: value for name, value in given_.items() if name in (names.MOUNT_PATH, names.AUDIENCE)},
+            **{
+                name: value
+                for name, value in given_.items()
+                if name in (names.MOUNT_PATH, names.AUDIENCE)
+            },
         }
     )
     assume(not is_too_big(automounted(pod), namespace))
@@ -297,10 +372,16 @@ def test_what_we_inject_complies_where_nothing_else_has_a_token(pod: Json, given
     st.sampled_from(["CREATE", "UPDATE"]),
     st.sampled_from(["Pod", "Deployment", "Secret", "Namespace", "TokenRequest"]),
 )
-def test_a_judgement_of_any_object_is_given_or_the_review_is_malformed(held: Any, operation: str, kind: str) -> None:
+def test_a_judgement_of_any_object_is_given_or_the_review_is_malformed(
+    held: Any, operation: str, kind: str
+) -> None:
     group = {"Deployment": "apps", "TokenRequest": "authentication.k8s.io"}.get(kind, "")
     namespace = settled({names.ENFORCE: "strict"})
-    for made in (held, {"metadata": held, "spec": held}, {"spec": {"volumes": held, "containers": held}}):
+    for made in (
+        held,
+        {"metadata": held, "spec": held},
+        {"spec": {"volumes": held, "containers": held}},
+    ):
         body = msgspec.json.encode(a_review(made, kind=kind, group=group, operation=operation))
         try:
             request = review.decode_final(body)

@@ -11,12 +11,18 @@ GROUPS = ["Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"]
 
 
 def test_the_version_has_a_section_or_is_unreleased() -> None:
-    assert [each for each in HEADINGS if each == "[Unreleased]" or each.startswith(f"[{__version__}] - ")]
+    assert [
+        each
+        for each in HEADINGS
+        if each == "[Unreleased]" or each.startswith(f"[{__version__}] - ")
+    ]
 
 
 def test_sections_are_unreleased_or_a_version_with_its_day_newest_first() -> None:
     released = HEADINGS[HEADINGS[0] == "[Unreleased]" :]
-    found = [re.fullmatch(r"\[(\d+)\.(\d+)\.(\d+)\] - \d{4}-\d{2}-\d{2}", each) for each in released]
+    found = [
+        re.fullmatch(r"\[(\d+)\.(\d+)\.(\d+)\] - \d{4}-\d{2}-\d{2}", each) for each in released
+    ]
     assert [heading for heading, match in zip(released, found, strict=True) if match is None] == []
     versions = [tuple(map(int, match.groups())) for match in found if match]
     assert versions == sorted(set(versions), reverse=True)

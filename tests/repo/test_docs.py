@@ -41,14 +41,20 @@ def name_of(path: Path) -> str:
 
 
 def document(cited: str, where: Path) -> Path | None:
-    """The file that a citation means: by its path from the root, or beside the file that cites it."""
-    return next((path for path in (ROOT / cited.lstrip("/"), where.parent / cited) if path.is_file()), None)
+    """The file that a citation means: by its path from the root, or beside the file that cites
+    it.
+    """
+    return next(
+        (path for path in (ROOT / cited.lstrip("/"), where.parent / cited) if path.is_file()), None
+    )
 
 
 def anchors(path: Path) -> set[str]:
     """What a link may name behind `#`: the headings, spelled as a forge does."""
     headings = HEADING.findall(FENCE.sub("", path.read_text()))
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+    return {
+        re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings
+    }
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)

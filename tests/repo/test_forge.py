@@ -1,4 +1,6 @@
-"""What the forge reads: the workflow runs what has to pass on every Python that is named, by actions that cannot change."""
+"""What the forge reads: the workflow runs what has to pass on every Python that is named, by
+actions that cannot change.
+"""
 
 import re
 import tomllib
@@ -14,7 +16,9 @@ JOB: dict[str, Any] = yaml.safe_load(WORKFLOW)["jobs"]["run"]
 
 def test_the_workflow_runs_what_has_to_pass_on_every_python_that_the_package_names() -> None:
     classifiers = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["classifiers"]
-    named = [found[1] for each in classifiers if (found := re.search(r":: Python :: (\d+\.\d+)$", each))]
+    named = [
+        found[1] for each in classifiers if (found := re.search(r":: Python :: (\d+\.\d+)$", each))
+    ]
     assert JOB["strategy"]["matrix"]["python"] == named
     (run,) = [step for step in JOB["steps"] if step.get("run") == ".ci/run"]
     assert run["env"] == {"PYTHON": "python${{ matrix.python }}"}
@@ -22,7 +26,9 @@ def test_the_workflow_runs_what_has_to_pass_on_every_python_that_the_package_nam
 
 def test_every_action_is_pinned_by_a_commit_and_says_its_tag() -> None:
     used = re.findall(r"^ *- uses: (.+)$", WORKFLOW, re.MULTILINE)
-    assert [each for each in used if not re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", each)] == []
+    assert [
+        each for each in used if not re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", each)
+    ] == []
 
 
 def test_the_workflow_may_read_and_nothing_else() -> None:
@@ -33,7 +39,8 @@ def test_the_workflow_may_read_and_nothing_else() -> None:
 def test_what_owners_and_dependabot_name_exists() -> None:
     owned = re.findall(r"^/(\S+)", (ROOT / ".github/CODEOWNERS").read_text(), re.MULTILINE)
     watched = [
-        each["directory"].strip("/") for each in yaml.safe_load((ROOT / ".github/dependabot.yml").read_text())["updates"]
+        each["directory"].strip("/")
+        for each in yaml.safe_load((ROOT / ".github/dependabot.yml").read_text())["updates"]
     ]
     assert [path for path in (*owned, *watched) if not (ROOT / path).exists()] == []
 
@@ -41,4 +48,6 @@ def test_what_owners_and_dependabot_name_exists() -> None:
 def test_the_hooks_are_tools_of_the_lock_file() -> None:
     hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
     tools = {re.match(r"\.venv/bin/(\w+)", each["entry"])[1] for each in hooks}  # type: ignore[index]
-    assert tools <= set(re.findall(r"^([a-z0-9-]+)==", (ROOT / "requirements-dev.lock").read_text(), re.MULTILINE))
+    assert tools <= set(
+        re.findall(r"^([a-z0-9-]+)==", (ROOT / "requirements-dev.lock").read_text(), re.MULTILINE)
+    )

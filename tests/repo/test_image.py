@@ -1,4 +1,6 @@
-"""What can be held of the image without a container engine: its steps, done in a virtual environment of locked wheels."""
+"""What can be held of the image without a container engine: its steps, done in a virtual
+environment of locked wheels.
+"""
 
 import json
 import re
@@ -8,6 +10,7 @@ import sys
 import time
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -22,8 +25,9 @@ DEPLOYMENT = yaml.safe_load((ROOT / "manifests/40-deployment.yaml").read_text())
 ARGS = DEPLOYMENT["spec"]["template"]["spec"]["containers"][0]["args"]
 
 
-def run(*command: object, **options: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([str(each) for each in command], capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload,no-any-return]
+def run(*command: object, **options: Any) -> subprocess.CompletedProcess[str]:
+    words = [str(word) for word in command]
+    return subprocess.run(words, capture_output=True, text=True, check=False, **options)
 
 
 pytestmark = pytest.mark.slow("the image's environment is installed first")
@@ -31,11 +35,20 @@ pytestmark = pytest.mark.slow("the image's environment is installed first")
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The virtual environment that the first stage of the Dockerfile makes, by the same commands."""
+    """The virtual environment that the first stage of the Dockerfile makes, by the same
+    commands.
+    """
     folder = tmp_path_factory.mktemp("image")
     venv, dist = folder / "venv", folder / "dist"
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q"]
-    locked = ["--no-compile", "--require-hashes", "--only-binary", ":all:", "-r", ROOT / "requirements.lock"]
+    locked = [
+        "--no-compile",
+        "--require-hashes",
+        "--only-binary",
+        ":all:",
+        "-r",
+        ROOT / "requirements.lock",
+    ]
     for command in (
         [sys.executable, "-m", "venv", "--without-pip", venv],
         [*pip, "--python", venv / "bin/python", "install", *locked],
@@ -44,9 +57,26 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
         done = run(*command)
         assert done.returncode == 0, done.stderr
     (wheel,) = dist.iterdir()
-    done = run(*pip, "--python", venv / "bin/python", "install", "--no-compile", "--no-deps", "--no-index", wheel)
+    done = run(
+        *pip,
+        "--python",
+        venv / "bin/python",
+        "install",
+        "--no-compile",
+        "--no-deps",
+        "--no-index",
+        wheel,
+    )
     assert done.returncode == 0, done.stderr
-    done = run(venv / "bin/python", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", venv / "lib")
+    done = run(
+        venv / "bin/python",
+        "-m",
+        "compileall",
+        "-q",
+        "--invalidation-mode",
+        "unchecked-hash",
+        venv / "lib",
+    )
     assert done.returncode == 0, done.stdout
     return venv
 
@@ -54,9 +84,16 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_it_holds_exactly_the_locked_wheels_and_no_build_tools(image: Path) -> None:
     code = "import importlib.metadata as m; print('\\n'.join(d.name.lower().replace('_', '-') for d in m.distributions()))"
     there = set(run(image / "bin/python", "-c", code).stdout.split())
-    locked = set(re.findall(r"^([a-z0-9.-]+)==", (ROOT / "requirements.lock").read_text(), re.MULTILINE))
+    locked = set(
+        re.findall(r"^([a-z0-9.-]+)==", (ROOT / "requirements.lock").read_text(), re.MULTILINE)
+    )
     assert there - locked == {"boundtoken"}
-    assert locked - there <= {"tzdata", "colorama", "pycparser", "pywin32"}  # by their markers, for other platforms
+    assert locked - there <= {
+        "tzdata",
+        "colorama",
+        "pycparser",
+        "pywin32",
+    }  # by their markers, for other platforms
     assert there.isdisjoint({"pip", "setuptools", "flit-core", "wheel"})
 
 
@@ -75,9 +112,18 @@ def test_the_entry_point_knows_the_flags_of_the_deployment(image: Path) -> None:
 
 def test_it_serves(image: Path, tmp_path: Path) -> None:
     port = free_port()
-    command = [image / "bin" / ENTRY[0], "serve", "--listen", f"127.0.0.1:{port}", "--plain-listen", f"127.0.0.1:{free_port()}"]
+    command = [
+        image / "bin" / ENTRY[0],
+        "serve",
+        "--listen",
+        f"127.0.0.1:{port}",
+        "--plain-listen",
+        f"127.0.0.1:{free_port()}",
+    ]
     command += ["--standalone", ROOT / "manifests/examples", "--ca-out", tmp_path / "ca.crt"]
-    process = subprocess.Popen([str(each) for each in command], stderr=subprocess.DEVNULL, cwd=tmp_path)
+    process = subprocess.Popen(
+        [str(each) for each in command], stderr=subprocess.DEVNULL, cwd=tmp_path
+    )
     try:
         wait_for((tmp_path / "ca.crt").exists)
         time.sleep(0.3)

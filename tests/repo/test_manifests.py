@@ -27,12 +27,16 @@ ROOT = Path(__file__).parents[2]
 MANIFESTS = ROOT / "manifests"
 NAMESPACE = yaml.safe_load((MANIFESTS / "kustomization.yaml").read_text())["namespace"]
 OBJECTS: list[dict[str, Any]] = [
-    each for path in sorted(MANIFESTS.glob("[0-9]*.yaml")) for each in yaml.safe_load_all(path.read_text())
+    each
+    for path in sorted(MANIFESTS.glob("[0-9]*.yaml"))
+    for each in yaml.safe_load_all(path.read_text())
 ]
 
 
 def the(kind: str) -> dict[str, Any]:
-    (found,) = [each for each in OBJECTS if each["kind"] == kind and each["metadata"]["name"] == names.APP]
+    (found,) = [
+        each for each in OBJECTS if each["kind"] == kind and each["metadata"]["name"] == names.APP
+    ]
     return found
 
 
@@ -42,7 +46,11 @@ def webhook(name: str, kind: str = "MutatingWebhookConfiguration") -> dict[str, 
 
 
 def asked(entry: dict[str, Any]) -> set[tuple[str, str]]:
-    return {(rule["apiGroups"][0], resource) for rule in entry["rules"] for resource in rule["resources"]}
+    return {
+        (rule["apiGroups"][0], resource)
+        for rule in entry["rules"]
+        for resource in rule["resources"]
+    }
 
 
 JUDGING = the("ValidatingWebhookConfiguration")["webhooks"]
@@ -75,9 +83,15 @@ def test_the_policies_are_those_of_the_rules() -> None:
 
 
 def test_every_policy_reads_its_own_binding_and_fails_closed() -> None:
-    policies = {each["metadata"]["name"]: each["spec"] for each in OBJECTS if each["kind"] == "ValidatingAdmissionPolicy"}
+    policies = {
+        each["metadata"]["name"]: each["spec"]
+        for each in OBJECTS
+        if each["kind"] == "ValidatingAdmissionPolicy"
+    }
     bindings = {
-        each["metadata"]["name"]: each["spec"] for each in OBJECTS if each["kind"] == "ValidatingAdmissionPolicyBinding"
+        each["metadata"]["name"]: each["spec"]
+        for each in OBJECTS
+        if each["kind"] == "ValidatingAdmissionPolicyBinding"
     }
     for name in names.POLICY_BINDINGS:
         assert policies[name]["failurePolicy"] == "Fail"
@@ -91,7 +105,9 @@ def test_every_policy_reads_its_own_binding_and_fails_closed() -> None:
 @pytest.mark.timeout(1200)  # the first run compiles the API server's packages
 def test_the_policies_compile_for_the_oldest_kubernetes_that_we_support() -> None:
     command = [build.go(), "test", "-trimpath", "-vet=off", "-count=1", "-v", "./policies"]
-    said = subprocess.run(command, cwd=build.HERE, env=build.environ(), capture_output=True, text=True, check=False)
+    said = subprocess.run(
+        command, cwd=build.HERE, env=build.environ(), capture_output=True, text=True, check=False
+    )
     assert said.returncode == 0, said.stdout + said.stderr
     assert "--- PASS: TestPoliciesCompileForTheOldestRelease" in said.stdout
 
@@ -109,17 +125,24 @@ def test_the_flags_and_variables_of_the_deployment_exist() -> None:
     parsed = parser().parse_args(CONTAINER["args"])
     settled = options.resolve(vars(parsed), {each["name"]: "x" for each in CONTAINER["env"]})
     assert settled.listen.port == the("Service")["spec"]["ports"][0]["port"] == 10250
-    assert {each["name"] for each in CONTAINER["env"]} <= {option.variable for option in options.OPTIONS}
+    assert {each["name"] for each in CONTAINER["env"]} <= {
+        option.variable for option in options.OPTIONS
+    }
     mounted = {mount["mountPath"] for mount in CONTAINER["volumeMounts"]}
     assert settled.config is not None
     assert str(settled.config.parent) in mounted
     assert settled.tls_cert is None
-    assert settled.webhook_configurations == (the("MutatingWebhookConfiguration")["metadata"]["name"],)
+    assert settled.webhook_configurations == (
+        the("MutatingWebhookConfiguration")["metadata"]["name"],
+    )
 
 
 def test_the_grace_period_covers_the_drain() -> None:
     settled = options.resolve(vars(parser().parse_args(CONTAINER["args"])), {})
-    assert the("Deployment")["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] >= settled.drain_seconds + 5 + 10
+    assert (
+        the("Deployment")["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
+        >= settled.drain_seconds + 5 + 10
+    )
 
 
 def test_our_own_token_is_an_explicit_one_and_not_of_a_year() -> None:
@@ -127,14 +150,25 @@ def test_our_own_token_is_an_explicit_one_and_not_of_a_year() -> None:
     assert spec["automountServiceAccountToken"] is False
     assert the("ServiceAccount")["automountServiceAccountToken"] is False
     (token,) = [each for each in spec["volumes"] if each["name"] == "token"]
-    assert token["projected"]["sources"][0]["serviceAccountToken"]["expirationSeconds"] != names.YEAR_TRAP_SECONDS
+    assert (
+        token["projected"]["sources"][0]["serviceAccountToken"]["expirationSeconds"]
+        != names.YEAR_TRAP_SECONDS
+    )
 
 
 @pytest.mark.parametrize("name", ["pods.boundtoken.dev", "workloads.boundtoken.dev"])
 def test_mutation_fails_open_and_never_asks_about_system_namespaces(name: str) -> None:
     entry = webhook(name)
-    assert (entry["failurePolicy"], entry["timeoutSeconds"], entry["reinvocationPolicy"]) == ("Ignore", 3, "IfNeeded")
-    assert (entry["sideEffects"], entry["matchPolicy"], entry["admissionReviewVersions"]) == ("None", "Equivalent", ["v1"])
+    assert (entry["failurePolicy"], entry["timeoutSeconds"], entry["reinvocationPolicy"]) == (
+        "Ignore",
+        3,
+        "IfNeeded",
+    )
+    assert (entry["sideEffects"], entry["matchPolicy"], entry["admissionReviewVersions"]) == (
+        "None",
+        "Equivalent",
+        ["v1"],
+    )
     (selector,) = entry["namespaceSelector"]["matchExpressions"]
     assert set(selector["values"]) == names.NEVER_TOUCHED
     assert "caBundle" not in entry["clientConfig"]
@@ -146,21 +180,35 @@ def test_mutation_fails_open_and_never_asks_about_system_namespaces(name: str) -
 
 
 @pytest.mark.parametrize("entry", JUDGING, ids=lambda entry: str(entry["name"]))
-def test_judging_fails_open_and_leaves_no_namespace_out_where_tokens_are_asked_for(entry: dict[str, Any]) -> None:
+def test_judging_fails_open_and_leaves_no_namespace_out_where_tokens_are_asked_for(
+    entry: dict[str, Any],
+) -> None:
     assert (entry["failurePolicy"], entry["sideEffects"]) == ("Ignore", "None")
-    assert entry["clientConfig"]["service"] == {"name": names.APP, "port": 10250, "path": "/validate"}
+    assert entry["clientConfig"]["service"] == {
+        "name": names.APP,
+        "port": 10250,
+        "path": "/validate",
+    }
     assert entry["timeoutSeconds"] <= 3
     assert "caBundle" not in entry["clientConfig"]
-    left_out = {value for row in entry.get("namespaceSelector", {}).get("matchExpressions", ()) for value in row["values"]}
+    left_out = {
+        value
+        for row in entry.get("namespaceSelector", {}).get("matchExpressions", ())
+        for value in row["values"]
+    }
     everywhere = entry["name"] in ("tokenrequests.boundtoken.dev", "legacysecrets.boundtoken.dev")
     assert left_out == (set() if everywhere else names.NEVER_TOUCHED)
 
 
 def test_the_webhook_is_asked_about_the_token_requests_that_the_policy_judges() -> None:
     entry = webhook("tokenrequests.boundtoken.dev", "ValidatingWebhookConfiguration")
-    spoken = [{**each, "expression": "".join(each["expression"].split())} for each in entry["matchConditions"]]
+    spoken = [
+        {**each, "expression": "".join(each["expression"].split())}
+        for each in entry["matchConditions"]
+    ]
     assert spoken == [
-        {**each, "expression": "".join(each["expression"].split())} for each in requests.token_request_conditions()
+        {**each, "expression": "".join(each["expression"].split())}
+        for each in requests.token_request_conditions()
     ]
 
 
@@ -168,7 +216,11 @@ def test_the_rules_ask_about_what_the_code_looks_at() -> None:
     mutated = asked(webhook("workloads.boundtoken.dev"))
     assert mutated == {(each.group, each.resource) for each in WORKLOADS}
     assert asked(webhook("templates.boundtoken.dev", "ValidatingWebhookConfiguration")) == mutated
-    everything = {resource for entry in [*JUDGING, webhook("pods.boundtoken.dev")] for _, resource in asked(entry)}
+    everything = {
+        resource
+        for entry in [*JUDGING, webhook("pods.boundtoken.dev")]
+        for _, resource in asked(entry)
+    }
     assert everything | {resource for _, resource in mutated} == RESOURCES
 
 
@@ -198,7 +250,12 @@ def test_rbac_names_exactly_what_the_client_calls() -> None:
         },
     ]
     assert the("Role")["rules"] == [
-        {"apiGroups": [""], "resources": ["secrets"], "resourceNames": [SECRET], "verbs": [*read, "update"]},
+        {
+            "apiGroups": [""],
+            "resources": ["secrets"],
+            "resourceNames": [SECRET],
+            "verbs": [*read, "update"],
+        },
         {"apiGroups": [""], "resources": ["secrets"], "verbs": ["create"]},
     ]
 
@@ -216,7 +273,12 @@ def test_the_reference_has_every_reason_once_and_in_order() -> None:
 
 
 def test_the_reference_has_every_annotation() -> None:
-    section = (ROOT / "docs/reference.md").read_text().partition("## Annotations")[2].partition("## Enforcement")[0]
+    section = (
+        (ROOT / "docs/reference.md")
+        .read_text()
+        .partition("## Annotations")[2]
+        .partition("## Enforcement")[0]
+    )
     there = {
         name
         for row in section.splitlines()
@@ -228,17 +290,24 @@ def test_the_reference_has_every_annotation() -> None:
 
 def test_the_reference_lists_the_rules_as_the_records_have_them() -> None:
     text = (ROOT / "docs/reference.md").read_text()
-    there = [line for line in text.splitlines() if re.match(r"\| `[a-z-]+` \| `(bound|strict)` \|", line)]
+    there = [
+        line for line in text.splitlines() if re.match(r"\| `[a-z-]+` \| `(bound|strict)` \|", line)
+    ]
     assert there == [rule_row(rule) for rule in rules.RULES]
 
 
 def rule_row(rule: rules.Rule) -> str:
     fields = "<br>".join(f"`{field}`" for field in rule.fields)
-    return f"| `{rule.slug}` | `{rule.level}` | {rule.since} | {fields} | {'; '.join(rule.allowed)} |"
+    return (
+        f"| `{rule.slug}` | `{rule.level}` | {rule.since} | {fields} | {'; '.join(rule.allowed)} |"
+    )
 
 
 def test_the_reference_has_every_flag_with_its_variable_and_default() -> None:
-    in_a_pod = {"listen": "0.0.0.0:10250", "plain-listen": "0.0.0.0:8080"}  # standalone they are others
+    in_a_pod = {
+        "listen": "0.0.0.0:10250",
+        "plain-listen": "0.0.0.0:8080",
+    }  # standalone they are others
     assert [row[:3] for row in table("flag")] == [
         [f"`--{each.name}`", f"`{each.variable}`", f"`{default}`" if default else "none"]
         for each in options.OPTIONS
@@ -254,19 +323,34 @@ def test_the_reference_has_every_metric_with_its_labels() -> None:
     for each in vars(metrics).values():
         if isinstance(each, MetricWrapperBase):
             labels = list(each._labelnames)  # the library shows them only where there is a sample
-            (name,) = {f"{family.name}_total" if family.type == "counter" else family.name for family in each.describe()}
+            (name,) = {
+                f"{family.name}_total" if family.type == "counter" else family.name
+                for family in each.describe()
+            }
             assert there[name] == labels, name
 
 
 def test_the_reference_has_every_field_of_the_line_of_a_review() -> None:
-    assert [name for name, _ in table("field")] == [f"`{field}`" for field in ReviewLine.__struct_fields__]
+    assert [name for name, _ in table("field")] == [
+        f"`{field}`" for field in ReviewLine.__struct_fields__
+    ]
 
 
-@pytest.mark.parametrize("name", ["pods", "workloads", "enforced", "templates", "tokenrequests", "legacysecrets", "previews"])
+@pytest.mark.parametrize(
+    "name",
+    ["pods", "workloads", "enforced", "templates", "tokenrequests", "legacysecrets", "previews"],
+)
 def test_the_reference_says_what_each_webhook_writes_into_the_audit_log(name: str) -> None:
-    kind = "MutatingWebhookConfiguration" if name in ("pods", "workloads") else "ValidatingWebhookConfiguration"
+    kind = (
+        "MutatingWebhookConfiguration"
+        if name in ("pods", "workloads")
+        else "ValidatingWebhookConfiguration"
+    )
     webhook(f"{name}.boundtoken.dev", kind)
-    assert any(f"`{name}`" in webhooks and "`reason`" in written for webhooks, written, _ in table("webhooks"))
+    assert any(
+        f"`{name}`" in webhooks and "`reason`" in written
+        for webhooks, written, _ in table("webhooks")
+    )
 
 
 def test_every_path_that_the_dockerfile_copies_exists() -> None:

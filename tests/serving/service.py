@@ -1,4 +1,6 @@
-"""A service on loopback for one test, with real TLS: standalone, or with files for its certificate and a small API server."""
+"""A service on loopback for one test, with real TLS: standalone, or with files for its certificate
+and a small API server.
+"""
 
 import asyncio
 import json
@@ -34,7 +36,9 @@ metadata:
 class Running:
     """A service, a client that trusts it, and what it logs."""
 
-    def __init__(self, service: Service, port: int, plain: int, lines: list[Json], folder: Path) -> None:
+    def __init__(
+        self, service: Service, port: int, plain: int, lines: list[Json], folder: Path
+    ) -> None:
         self.service = service
         self.port = port
         self.lines = lines
@@ -49,14 +53,18 @@ class Running:
             self._trust = ssl.create_default_context(cafile=str(self.folder / "ca.crt"))
         return self._trust
 
-    async def post(self, body: Any, *, session: aiohttp.ClientSession | None = None, **options: Any) -> tuple[int, str]:
+    async def post(
+        self, body: Any, *, session: aiohttp.ClientSession | None = None, **options: Any
+    ) -> tuple[int, str]:
         """Status and text of a POST to /mutate."""
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         headers = {"Content-Type": "application/json", **options.pop("headers", {})}
         own = session or aiohttp.ClientSession()
         try:
             url = self.url + options.pop("path", "/mutate")
-            async with own.post(url, data=data, headers=headers, ssl=self.trust(), **options) as answer:
+            async with own.post(
+                url, data=data, headers=headers, ssl=self.trust(), **options
+            ) as answer:
                 return answer.status, await answer.text()
         finally:
             if session is None:
@@ -69,10 +77,14 @@ class Running:
     async def metric(self, line: str) -> float:
         """The value of the metric whose line begins so; 0 where there is none yet."""
         _, text = await self.get("/metrics")
-        return next((float(each.split()[-1]) for each in text.splitlines() if each.startswith(line)), 0.0)
+        return next(
+            (float(each.split()[-1]) for each in text.splitlines() if each.startswith(line)), 0.0
+        )
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        return await asyncio.open_connection("localhost", self.port, ssl=self.trust(), server_hostname="localhost")
+        return await asyncio.open_connection(
+            "localhost", self.port, ssl=self.trust(), server_hostname="localhost"
+        )
 
     def said(self, event: str) -> list[Json]:
         return [line for line in self.lines if line["event"].startswith(event)]
@@ -108,13 +120,20 @@ def a_leaf(root: KeyPair, *, life: timedelta = timedelta(hours=1)) -> KeyPair:
 
 @asynccontextmanager
 async def running(folder: Path, *, ready: bool = True, **flags: Any) -> AsyncIterator[Running]:
-    """A service with these flags; standalone with the namespace `shop` unless they say otherwise."""
+    """A service with these flags; standalone with the namespace `shop` unless they say
+    otherwise.
+    """
     port, plain = free_port(), free_port()
     if "tls_cert" not in flags:
         (folder / "namespaces").mkdir(exist_ok=True)
         (folder / "namespaces" / "shop.yaml").write_text(NAMESPACE)
         flags = {"standalone": [folder / "namespaces"], "ca_out": folder / "ca.crt", **flags}
-    flags = {"listen": f"127.0.0.1:{port}", "plain_listen": f"127.0.0.1:{plain}", "drain_seconds": "0", **flags}
+    flags = {
+        "listen": f"127.0.0.1:{port}",
+        "plain_listen": f"127.0.0.1:{plain}",
+        "drain_seconds": "0",
+        **flags,
+    }
     app.KEEP_METRICS_SECONDS, files.EVERY_SECONDS = 0.0, 0.1  # tests look at once
     lines: list[Json] = []
     log = Log("debug", lambda written: lines.extend(map(json.loads, written.splitlines())))

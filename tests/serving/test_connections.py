@@ -1,4 +1,6 @@
-"""Who is cut when there are too many connections, or too many bytes in them; nobody who is honest."""
+"""Who is cut when there are too many connections, or too many bytes in them; nobody who is
+honest.
+"""
 
 import asyncio
 import contextlib
@@ -53,7 +55,9 @@ async def from_address(
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """A connection of a client at another address of the loopback network."""
     trust: dict[str, Any] = {"ssl": service.trust(), "server_hostname": "localhost"} if tls else {}
-    reader, writer = await asyncio.open_connection("127.0.0.1", service.port, local_addr=(address, 0), **trust)
+    reader, writer = await asyncio.open_connection(
+        "127.0.0.1", service.port, local_addr=(address, 0), **trust
+    )
     _OPENED.append(writer)
     return reader, writer
 
@@ -69,10 +73,14 @@ async def is_open(reader: asyncio.StreamReader) -> bool:
 
 async def many(number: int, address: str, service: Running, *, tls: bool = True) -> None:
     """So many at once; what becomes of each is not looked at."""
-    await asyncio.gather(*(from_address(service, address, tls=tls) for _ in range(number)), return_exceptions=True)
+    await asyncio.gather(
+        *(from_address(service, address, tls=tls) for _ in range(number)), return_exceptions=True
+    )
 
 
-async def asks(ends: tuple[asyncio.StreamReader, asyncio.StreamWriter], review: Any = REVIEW) -> bool:
+async def asks(
+    ends: tuple[asyncio.StreamReader, asyncio.StreamWriter], review: Any = REVIEW
+) -> bool:
     """Whether a review on this connection is answered."""
     ends[1].write(a_request(review))
     with contextlib.suppress(OSError, asyncio.IncompleteReadError):
@@ -84,7 +92,9 @@ async def asks(ends: tuple[asyncio.StreamReader, asyncio.StreamWriter], review: 
 
 @pytest.mark.parametrize("tls", [True, False], ids=["idle", "no handshake"])
 async def test_one_address_cannot_keep_others_out(tmp_path: Path, tls: bool) -> None:
-    """It holds all, and each newcomer of another address costs it one of its own, whoever has been idle for longer."""
+    """It holds all, and each newcomer of another address costs it one of its own, whoever has been
+    idle for longer.
+    """
     async with running(tmp_path) as service:
         service.service.connections.most = 20
         first = await from_address(service, "127.0.0.2")
@@ -96,12 +106,16 @@ async def test_one_address_cannot_keep_others_out(tmp_path: Path, tls: bool) -> 
             assert await asks(await from_address(service, "127.0.0.3"))
         assert await asks(first)
         await flood
-        assert await service.metric('boundtoken_connections_cut_total{port="tls",reason="full"}') >= 11
+        assert (
+            await service.metric('boundtoken_connections_cut_total{port="tls",reason="full"}') >= 11
+        )
         (told,) = service.said("connections are full")
         assert told["most_from"] == "127.0.0.66"
 
 
-async def test_a_source_that_holds_too_many_waits_for_its_next_handshake_and_no_other_does(tmp_path: Path) -> None:
+async def test_a_source_that_holds_too_many_waits_for_its_next_handshake_and_no_other_does(
+    tmp_path: Path,
+) -> None:
     async with running(tmp_path) as service:
         connections = service.service.connections
         connections.most = 4
@@ -137,7 +151,9 @@ async def test_a_full_port_is_told_and_takes_no_replica_away(tmp_path: Path) -> 
         assert await service.metric('boundtoken_connections{port="tls"}') == 3
 
 
-async def test_who_is_being_answered_is_not_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_who_is_being_answered_is_not_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with running(tmp_path) as service:
         go = asyncio.Event()
         door = service.service.connections.answer
@@ -156,7 +172,9 @@ async def test_who_is_being_answered_is_not_cut(tmp_path: Path, monkeypatch: pyt
         assert b"200" in await asyncio.wait_for(reader.readuntil(b"\r\n"), 3)
 
 
-async def test_where_all_others_are_being_answered_the_newcomer_still_comes_in(tmp_path: Path) -> None:
+async def test_where_all_others_are_being_answered_the_newcomer_still_comes_in(
+    tmp_path: Path,
+) -> None:
     async with running(tmp_path) as service:
         connections = service.service.connections
         connections.most = 3
@@ -170,7 +188,9 @@ async def test_where_all_others_are_being_answered_the_newcomer_still_comes_in(t
             connections.left(each)
 
 
-async def test_who_does_not_read_is_stopped_and_then_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_who_does_not_read_is_stopped_and_then_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("webhook.serving.connection.ANSWER_SECONDS", 0.5)
     async with running(tmp_path) as service:
         sweep = asyncio.create_task(service.service.connections.sweep(every=0.1))
@@ -183,8 +203,13 @@ async def test_who_does_not_read_is_stopped_and_then_cut(tmp_path: Path, monkeyp
         await asyncio.sleep(0.4)
         first = await service.metric("boundtoken_admission_duration_seconds_count")
         assert first - answered < 15_000
-        await eventually(lambda: writer.transport.is_closing() or len(service.service.connections) == 0)
-        assert await service.metric('boundtoken_connections_cut_total{port="tls",reason="answer"}') >= 1
+        await eventually(
+            lambda: writer.transport.is_closing() or len(service.service.connections) == 0
+        )
+        assert (
+            await service.metric('boundtoken_connections_cut_total{port="tls",reason="answer"}')
+            >= 1
+        )
         writer.transport.abort()
         sweep.cancel()
 
@@ -222,12 +247,19 @@ async def test_whose_bytes_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
         await budget.take(newcomer, 20)
         assert budget.total == 90
         await budget.take(newcomer, 15)
-        assert cut == [hog, other]  # who began first, when patience is over; the body that is complete stays
+        assert cut == [
+            hog,
+            other,
+        ]  # who began first, when patience is over; the body that is complete stays
         assert asyncio.get_running_loop().time() - started > 0.5
 
 
-async def test_who_began_first_goes_on_first_and_all_stay_within_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Six bodies of 40 at a time where 100 have room: if all waited for each other, none would be complete within a second."""
+async def test_who_began_first_goes_on_first_and_all_stay_within_the_budget(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Six bodies of 40 at a time where 100 have room: if all waited for each other, none would be
+    complete within a second.
+    """
     monkeypatch.setattr(held_module, "SLACK_BYTES", 100)
     most, complete = 0, 0
     with a_budget(100) as (budget, cut):
@@ -277,8 +309,12 @@ async def test_an_honest_body_waits_a_little_for_room(monkeypatch: pytest.Monkey
         assert cut == [second]  # far beyond the budget there is no patience
 
 
-async def test_who_waited_for_room_is_not_stalled_when_it_has_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing was read from it meanwhile. Somebody else, from whom less has come of late, goes for a newcomer."""
+async def test_who_waited_for_room_is_not_stalled_when_it_has_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nothing was read from it meanwhile. Somebody else, from whom less has come of late, goes for
+    a newcomer.
+    """
     monkeypatch.setattr(held_module, "SLACK_BYTES", 20)
     with a_budget(100) as (budget, cut):
         first, waiter, other = Client("a"), Client("b"), Client("c")
@@ -304,8 +340,12 @@ async def test_who_takes_no_answer_goes_first() -> None:
         assert budget.total == 90
 
 
-async def test_bodies_that_are_held_back_stay_within_the_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """40 clients hold back the last byte of 1 MiB each; an honest client with a body as big is answered."""
+async def test_bodies_that_are_held_back_stay_within_the_budget(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """40 clients hold back the last byte of 1 MiB each; an honest client with a body as big is
+    answered.
+    """
     async with running(tmp_path) as service:
         budget = service.service.connections.held
         budget.most = 8 << 20
@@ -316,9 +356,15 @@ async def test_bodies_that_are_held_back_stay_within_the_budget(tmp_path: Path, 
             writer.write(HEAD + b"Content-Length: %d\r\n\r\n" % (len(body) + 1) + body)
             worst = max(worst, budget.total)
         await asyncio.sleep(0.2)
-        assert await asks(await from_address(service, "127.0.0.99"), a_review(a_pod(annotations={"x": "y" * (1 << 20)})))
+        assert await asks(
+            await from_address(service, "127.0.0.99"),
+            a_review(a_pod(annotations={"x": "y" * (1 << 20)})),
+        )
         assert max(worst, budget.total) <= budget.most + held_module.SLACK_BYTES + (1 << 18)
-        assert await service.metric('boundtoken_connections_cut_total{port="tls",reason="memory"}') >= 10
+        assert (
+            await service.metric('boundtoken_connections_cut_total{port="tls",reason="memory"}')
+            >= 10
+        )
         while _OPENED:
             _end(_OPENED.pop())
         await eventually(lambda: budget.total == 0)
@@ -329,7 +375,10 @@ async def test_the_plain_port_has_the_same_limits(tmp_path: Path) -> None:
         plain: Connections = service.service._plain_connections
         plain.most = 5
         port = int(service.plain.rsplit(":", 1)[1])
-        ends = [await asyncio.open_connection("127.0.0.1", port, local_addr=("127.0.0.66", 0)) for _ in range(12)]
+        ends = [
+            await asyncio.open_connection("127.0.0.1", port, local_addr=("127.0.0.66", 0))
+            for _ in range(12)
+        ]
         await eventually(lambda: len(plain) == 5)
         assert await service.get("/livez") == (200, "ok\n")
         sweep = asyncio.create_task(plain.sweep(header_seconds=0.2, every=0.05))
@@ -340,7 +389,9 @@ async def test_the_plain_port_has_the_same_limits(tmp_path: Path) -> None:
         sweep.cancel()
 
 
-async def test_a_flood_of_scrapes_makes_one_page_a_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_flood_of_scrapes_makes_one_page_a_second(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with running(tmp_path) as service:
         monkeypatch.setattr(app, "KEEP_METRICS_SECONDS", 1.0)
         first = await service.get("/metrics")
@@ -352,7 +403,12 @@ async def test_a_flood_of_scrapes_makes_one_page_a_second(tmp_path: Path, monkey
 
 
 @pytest.mark.parametrize(
-    "sent", [b"\x16\x03\x01 what", b"GET /%s HTTP/1.1\r\nHost: x\r\nBad Header\r\n\r\n" % (b"secret" * 500), b"hunter2\r\n\r\n"]
+    "sent",
+    [
+        b"\x16\x03\x01 what",
+        b"GET /%s HTTP/1.1\r\nHost: x\r\nBad Header\r\n\r\n" % (b"secret" * 500),
+        b"hunter2\r\n\r\n",
+    ],
 )
 async def test_bad_http_gets_a_short_answer_and_one_short_line(tmp_path: Path, sent: bytes) -> None:
     async with running(tmp_path) as service:
@@ -386,12 +442,26 @@ async def test_a_compressed_body_is_refused(tmp_path: Path, encoding: str) -> No
 
 
 def test_without_descriptors_the_longest_idle_goes_and_a_line_says_so(tmp_path: Path) -> None:
-    """A process that may open 64 files, 200 idle clients, and a kubelet who wants to know whether it lives."""
+    """A process that may open 64 files, 200 idle clients, and a kubelet who wants to know whether
+    it lives.
+    """
     (tmp_path / "n.yaml").write_text("apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n")
     with contextlib.ExitStack() as stack:
         ports = [_free(), _free()]
-        command = [str(Path(sys.executable).parent / "boundtoken"), "serve", "--standalone", str(tmp_path / "n.yaml")]
-        command += ["--listen", f"127.0.0.1:{ports[0]}", "--plain-listen", f"127.0.0.1:{ports[1]}", "--drain-seconds", "0"]
+        command = [
+            str(Path(sys.executable).parent / "boundtoken"),
+            "serve",
+            "--standalone",
+            str(tmp_path / "n.yaml"),
+        ]
+        command += [
+            "--listen",
+            f"127.0.0.1:{ports[0]}",
+            "--plain-listen",
+            f"127.0.0.1:{ports[1]}",
+            "--drain-seconds",
+            "0",
+        ]
         log = tmp_path / "log"
         limited = ["sh", "-c", 'ulimit -n 64; exec "$@"', "sh", *command]
         process = subprocess.Popen(limited, stderr=stack.enter_context(log.open("wb")))
@@ -415,17 +485,24 @@ def _free() -> int:
 
 async def _livez(port: int) -> int:
     timeout = aiohttp.ClientTimeout(total=3)
-    async with aiohttp.ClientSession(timeout=timeout) as session, session.get(f"http://127.0.0.1:{port}/livez") as answer:
+    async with (
+        aiohttp.ClientSession(timeout=timeout) as session,
+        session.get(f"http://127.0.0.1:{port}/livez") as answer,
+    ):
         return answer.status
 
 
 def test_a_newcomer_finds_room_where_the_last_descriptor_is_taken(tmp_path: Path) -> None:
-    """Whatever else took them: the limit is lowered under the running process to what idle clients hold."""
+    """Whatever else took them: the limit is lowered under the running process to what idle clients
+    hold.
+    """
     with process(tmp_path) as (started, port, _), contextlib.ExitStack() as stack:
         trust = ssl.create_default_context(cafile=str(tmp_path / "ca.crt"))
 
         def connect(address: str) -> ssl.SSLSocket:
-            plain = stack.enter_context(socket.create_connection(("127.0.0.1", port), 3, (address, 0)))
+            plain = stack.enter_context(
+                socket.create_connection(("127.0.0.1", port), 3, (address, 0))
+            )
             return stack.enter_context(trust.wrap_socket(plain, server_hostname="localhost"))
 
         for number in range(20):
@@ -454,8 +531,12 @@ async def test_a_complete_body_of_another_goes_before_a_newcomer_whose_source_ho
         assert cut == others[:2]
 
 
-async def test_many_reviews_at_once_do_not_stop_the_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """40 reviews of 250 KB, complete in the same moment: after each 256 KiB the loop looks for others."""
+async def test_many_reviews_at_once_do_not_stop_the_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """40 reviews of 250 KB, complete in the same moment: after each 256 KiB the loop looks for
+    others.
+    """
     decode = review.decode
 
     def slow(body: bytes) -> object:
@@ -480,8 +561,12 @@ async def test_many_reviews_at_once_do_not_stop_the_loop(tmp_path: Path, monkeyp
         assert longest < 0.15
 
 
-async def test_a_source_with_little_loses_nothing_because_its_bodies_are_two(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An API server has several bodies under way, and strangers one each: all together the strangers have nearly everything."""
+async def test_a_source_with_little_loses_nothing_because_its_bodies_are_two(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An API server has several bodies under way, and strangers one each: all together the
+    strangers have nearly everything.
+    """
     monkeypatch.setattr(held_module, "SLACK_BYTES", 0)
     with a_budget(160) as (budget, cut):
         strangers = [Client(str(number)) for number in range(19)]
@@ -511,7 +596,9 @@ async def test_who_has_room_and_sends_nothing_goes_before_a_complete_body_and_wh
         assert cut == [stalled, complete[0]]
 
 
-async def test_the_time_for_which_we_let_a_body_wait_does_not_count_against_it(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_time_for_which_we_let_a_body_wait_does_not_count_against_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(held_module, "SLACK_BYTES", 100)
     monkeypatch.setattr(held_module, "PATIENCE_SECONDS", 0.2)
     with a_budget(100) as (budget, cut):
@@ -527,7 +614,9 @@ async def test_the_time_for_which_we_let_a_body_wait_does_not_count_against_it(m
         await asyncio.wait_for(asyncio.gather(*waiting), 1)
 
 
-async def test_what_is_beside_a_body_is_free_once_it_is_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_is_beside_a_body_is_free_once_it_is_complete(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     decode = review.decode
 
     def slow(body: bytes) -> object:

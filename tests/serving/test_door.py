@@ -22,8 +22,15 @@ async def test_a_review_is_answered_with_a_patch(tmp_path: Path) -> None:
     async with running(tmp_path) as service:
         status, text = await service.post(REVIEW)
         response = json.loads(text)["response"]
-        assert (status, response["uid"], response["allowed"]) == (200, REVIEW["request"]["uid"], True)
-        assert json.loads(base64.b64decode(response["patch"]))[0]["path"] == "/spec/containers/0/volumeMounts"
+        assert (status, response["uid"], response["allowed"]) == (
+            200,
+            REVIEW["request"]["uid"],
+            True,
+        )
+        assert (
+            json.loads(base64.b64decode(response["patch"]))[0]["path"]
+            == "/spec/containers/0/volumeMounts"
+        )
 
 
 @pytest.mark.parametrize(
@@ -32,7 +39,12 @@ async def test_a_review_is_answered_with_a_patch(tmp_path: Path) -> None:
         pytest.param("1.1", "", None, id="a connection goes on"),
         pytest.param("1.1", "Connection: close\r\n", "close", id="the client wants to close"),
         pytest.param("1.0", "", "close", id="an old client"),
-        pytest.param("1.0", "Connection: keep-alive\r\n", "keep-alive", id="an old client that wants to go on"),
+        pytest.param(
+            "1.0",
+            "Connection: keep-alive\r\n",
+            "keep-alive",
+            id="an old client that wants to go on",
+        ),
     ],
 )
 async def test_the_head_of_an_answer_is_what_the_client_can_use(
@@ -45,10 +57,15 @@ async def test_the_head_of_an_answer_is_what_the_client_can_use(
         for _ in range(1 if said == "close" else 2):
             writer.write(f"{head}{asked}\r\n".encode() + body)
             status, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
-            headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines if line)}
+            headers = {
+                name.lower(): value
+                for name, _, value in (line.partition(": ") for line in lines if line)
+            }
             assert status == "HTTP/1.1 200 OK"
             assert headers["content-type"] == "application/json"
-            assert abs(parsedate_to_datetime(headers["date"]) - datetime.now(UTC)) < timedelta(seconds=5)
+            assert abs(parsedate_to_datetime(headers["date"]) - datetime.now(UTC)) < timedelta(
+                seconds=5
+            )
             assert headers.get("connection") == said
             answer = await reader.readexactly(int(headers["content-length"]))
             assert json.loads(answer)["response"]["allowed"] is True
@@ -63,11 +80,18 @@ async def test_lines_of_reviews_stand_before_what_is_said_later(tmp_path: Path) 
             for _ in range(70):
                 await service.post(REVIEW, session=session)
             await service.post(b"{", session=session)
-        events = [line["event"] for line in service.lines if line["event"] in ("review", "malformed review")]
+        events = [
+            line["event"]
+            for line in service.lines
+            if line["event"] in ("review", "malformed review")
+        ]
         assert events == ["review"] * 70 + ["malformed review"]
 
 
-@pytest.mark.parametrize("kind", ["application/json; charset=UTF-8", "Application/JSON", "application/json;charset=latin-1"])
+@pytest.mark.parametrize(
+    "kind",
+    ["application/json; charset=UTF-8", "Application/JSON", "application/json;charset=latin-1"],
+)
 async def test_any_charset_of_json_is_accepted(tmp_path: Path, kind: str) -> None:
     async with running(tmp_path) as service:
         assert (await service.post(REVIEW, headers={"Content-Type": kind}))[0] == 200
@@ -75,16 +99,23 @@ async def test_any_charset_of_json_is_accepted(tmp_path: Path, kind: str) -> Non
 
 async def test_what_is_no_review_is_refused_with_a_sentence(tmp_path: Path) -> None:
     async with running(tmp_path) as service:
-        assert await service.post(b"{") == (400, "the body must be the JSON of an AdmissionReview: Input data was truncated\n")
-        assert await service.post(b"") == (400, "the body is empty; it must be an AdmissionReview\n")
+        assert await service.post(b"{") == (
+            400,
+            "the body must be the JSON of an AdmissionReview: Input data was truncated\n",
+        )
+        assert await service.post(b"") == (
+            400,
+            "the body is empty; it must be an AdmissionReview\n",
+        )
         assert (await service.post({**REVIEW, "apiVersion": "admission.k8s.io/v1beta1"}))[0] == 400
         assert (await service.post(REVIEW, headers={"Content-Type": "text/plain"}))[0] == 415
         assert (await service.post(REVIEW, path="/validate-me"))[0] == 404
-        async with aiohttp.ClientSession() as session, session.get(service.url + "/mutate", ssl=service.trust()) as answer:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(service.url + "/mutate", ssl=service.trust()) as answer,
+        ):
             assert answer.status == 405
-        name = (
-            'boundtoken_admission_requests_total{operation="other",outcome="failed",reason="malformed-review",resource="other"}'
-        )
+        name = 'boundtoken_admission_requests_total{operation="other",outcome="failed",reason="malformed-review",resource="other"}'
         assert await service.metric(name) >= 3
         assert len(service.said("malformed review")) == 3
 
@@ -107,7 +138,9 @@ async def test_a_chunked_body_is_read_and_counted(tmp_path: Path) -> None:
     async with running(tmp_path) as service:
         async with aiohttp.ClientSession() as session:
             kind = {"Content-Type": "application/json"}
-            async with session.post(service.url + "/mutate", data=chunks(1), headers=kind, ssl=service.trust()) as answer:
+            async with session.post(
+                service.url + "/mutate", data=chunks(1), headers=kind, ssl=service.trust()
+            ) as answer:
                 assert answer.status == 200
         reader, writer = await service.connect()
         writer.write(
@@ -119,18 +152,26 @@ async def test_a_chunked_body_is_read_and_counted(tmp_path: Path) -> None:
         writer.close()
 
 
-async def test_a_body_that_does_not_arrive_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_body_that_does_not_arrive_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(bodies.read_body, "__defaults__", (bodies.MAX_BODY_BYTES, 0.2))
     async with running(tmp_path) as service:
         reader, writer = await service.connect()
-        writer.write(b"POST /mutate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{")
+        writer.write(
+            b"POST /mutate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{"
+        )
         assert b"408" in await asyncio.wait_for(reader.readline(), 5)
         writer.close()
 
 
-async def test_a_header_that_does_not_arrive_is_cut_and_an_idle_connection_is_not(tmp_path: Path) -> None:
+async def test_a_header_that_does_not_arrive_is_cut_and_an_idle_connection_is_not(
+    tmp_path: Path,
+) -> None:
     async with running(tmp_path) as service:
-        sweep = asyncio.create_task(service.service.connections.sweep(header_seconds=0.2, every=0.05))
+        sweep = asyncio.create_task(
+            service.service.connections.sweep(header_seconds=0.2, every=0.05)
+        )
         reader, writer = await service.connect()
         writer.write(b"POST /mutate HT")
         assert await asyncio.wait_for(reader.read(), 5) == b""
@@ -148,7 +189,10 @@ async def test_a_header_that_does_not_arrive_is_cut_and_an_idle_connection_is_no
         for each in (writer, slow_writer):
             each.close()
         sweep.cancel()
-        assert await service.metric('boundtoken_connections_cut_total{port="tls",reason="header"}') >= 2
+        assert (
+            await service.metric('boundtoken_connections_cut_total{port="tls",reason="header"}')
+            >= 2
+        )
 
 
 def _request(review: object) -> bytes:
@@ -160,7 +204,9 @@ def _request(review: object) -> bytes:
 async def test_one_line_for_each_review_with_nothing_of_the_pod(tmp_path: Path) -> None:
     pod = a_pod(annotations={names.AUDIENCE: "a b", "secret": "hunter2"})
     pod["metadata"] = {"generateName": "web-", **pod["metadata"], "name": ""}
-    pod["metadata"]["ownerReferences"] = [{"kind": "ReplicaSet", "name": "web-1", "controller": True}]
+    pod["metadata"]["ownerReferences"] = [
+        {"kind": "ReplicaSet", "name": "web-1", "controller": True}
+    ]
     pod["spec"]["containers"][0]["env"] = [{"name": "PASSWORD", "value": "hunter2"}]
     async with running(tmp_path) as service:
         await service.post(a_review(pod, dryRun=True))
@@ -178,7 +224,9 @@ async def test_one_line_for_each_review_with_nothing_of_the_pod(tmp_path: Path) 
 
 async def test_strangers_words_do_not_become_labels(tmp_path: Path) -> None:
     async with running(tmp_path) as service:
-        review = a_review(None, operation="EVIL", resource={"resource": "evil"}, subResource="x" * 50)
+        review = a_review(
+            None, operation="EVIL", resource={"resource": "evil"}, subResource="x" * 50
+        )
         assert (await service.post(review))[0] == 200
         _, text = await service.get("/metrics")
         assert "EVIL" not in text
@@ -199,12 +247,18 @@ async def test_our_own_bug_lets_the_pod_through_and_is_told_without_the_pod(tmp_
         service.service.connections.answer.namespaces = Broken()  # type: ignore[attr-defined]
         status, text = await service.post(REVIEW)
         response = json.loads(text)["response"]
-        assert (status, response["allowed"], response["auditAnnotations"]) == (200, True, {"reason": "internal-error"})
+        assert (status, response["allowed"], response["auditAnnotations"]) == (
+            200,
+            True,
+            {"reason": "internal-error"},
+        )
         assert "patch" not in response
         (line,) = service.said("internal error")
         assert (line["uid"], line["error"]) == (REVIEW["request"]["uid"], "KeyError")
         assert "in mutate" in line["traceback"]
-        assert "hunter2" not in json.dumps(service.lines).replace('raise KeyError(\\"hunter2\\")', "")
+        assert "hunter2" not in json.dumps(service.lines).replace(
+            'raise KeyError(\\"hunter2\\")', ""
+        )
         assert await service.metric(
             'boundtoken_admission_requests_total{operation="CREATE",outcome="failed",reason="internal-error",resource="pods"}'
         )

@@ -1,4 +1,6 @@
-"""The log: it never makes anybody wait, says what it lost, and shows nothing that a terminal would act on."""
+"""The log: it never makes anybody wait, says what it lost, and shows nothing that a terminal would
+act on.
+"""
 
 import json
 import logging
@@ -118,7 +120,9 @@ def test_nothing_in_a_line_moves_a_terminal() -> None:
     assert not [char for char in text if char in bad and char not in "[2J31m"]
 
 
-def test_strangers_get_ten_lines_a_second_and_the_rest_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_strangers_get_ten_lines_a_second_and_the_rest_is_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     now = [5.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     lines: list[bytes] = []
@@ -134,12 +138,15 @@ def test_strangers_get_ten_lines_a_second_and_the_rest_is_counted(monkeypatch: p
 
 
 def test_closed_descriptors_never_become_the_log(tmp_path: Path) -> None:
-    """With standard error closed the first descriptor that is opened would be number 2: a socket, or the event loop's own."""
-    code = (
-        "from webhook.cli.serve import _open_standard_descriptors as o; import os; o(); s = os.open('/dev/null', 0); print(s)"
-    )
+    """With standard error closed the first descriptor that is opened would be number 2: a socket,
+    or the event loop's own.
+    """
+    code = "from webhook.cli.serve import _open_standard_descriptors as o; import os; o(); s = os.open('/dev/null', 0); print(s)"
     shown = subprocess.run(
-        ["sh", "-c", f'exec "{sys.executable}" -c "{code}" 2>&- 0<&-'], capture_output=True, text=True, check=True
+        ["sh", "-c", f'exec "{sys.executable}" -c "{code}" 2>&- 0<&-'],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert int(shown.stdout) > 2
 
@@ -174,6 +181,8 @@ def test_many_events_are_no_way_around_the_bound(monkeypatch: pytest.MonkeyPatch
 def test_the_level_holds_for_reviews_as_well(level: Level, told: int) -> None:
     lines: list[bytes] = []
     announcer = Announcer(Log(level, lines.append), lambda _, __: None)
-    announcer.tell(review.decode(json.dumps(REVIEW).encode()), Verdict("not-requested", "unchanged"), 0.001)
+    announcer.tell(
+        review.decode(json.dumps(REVIEW).encode()), Verdict("not-requested", "unchanged"), 0.001
+    )
     announcer.flush()
     assert len(lines) == told

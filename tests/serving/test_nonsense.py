@@ -1,4 +1,6 @@
-"""No file and no answer ends a process: what is bad is refused and told, and what was good goes on serving."""
+"""No file and no answer ends a process: what is bad is refused and told, and what was good goes on
+serving.
+"""
 
 import asyncio
 import os
@@ -56,7 +58,11 @@ UNWANTED = [
         "the certificate must be valid now, and is not before ",
         id="not yet valid",
     ),
-    pytest.param(lambda root: root, "the certificate must name a host (subject alternative name), and", id="a CA"),
+    pytest.param(
+        lambda root: root,
+        "the certificate must name a host (subject alternative name), and",
+        id="a CA",
+    ),
     pytest.param(
         lambda root: a_chain(root, MAX_CHAIN + 1),
         f"the chain must have at most {MAX_CHAIN} certificates, and has 11",
@@ -69,7 +75,11 @@ UNWANTED = [
     ("make", "problem"),
     [
         *UNWANTED,
-        pytest.param(lambda root: a_chain(root, 200), "certificates and keys must have at most 65536 bytes", id="64 KiB"),
+        pytest.param(
+            lambda root: a_chain(root, 200),
+            "certificates and keys must have at most 65536 bytes",
+            id="64 KiB",
+        ),
     ],
 )
 async def test_what_callers_would_refuse_does_not_replace_a_good_certificate(
@@ -78,7 +88,10 @@ async def test_what_callers_would_refuse_does_not_replace_a_good_certificate(
     root = an_authority(tmp_path)
     good = a_leaf(root)
     write_pair(tmp_path, good)
-    async with api_server() as (api, _), running(tmp_path, **files_flags(tmp_path, api.server)) as service:
+    async with (
+        api_server() as (api, _),
+        running(tmp_path, **files_flags(tmp_path, api.server)) as service,
+    ):
         refused = await service.metric(REFUSED)
         write_pair(tmp_path, make(root))  # type: ignore[operator]
         await eventually(lambda: service.said("certificate refused, the old one goes on serving"))
@@ -91,12 +104,20 @@ async def test_what_callers_would_refuse_does_not_replace_a_good_certificate(
 
 
 @pytest.mark.parametrize(("make", "problem"), UNWANTED)
-async def test_it_is_taken_where_nothing_better_is_in_use_and_told_loudly(tmp_path: Path, make: object, problem: str) -> None:
+async def test_it_is_taken_where_nothing_better_is_in_use_and_told_loudly(
+    tmp_path: Path, make: object, problem: str
+) -> None:
     root = an_authority(tmp_path)
     write_pair(tmp_path, make(root))  # type: ignore[operator]
-    async with api_server() as (api, _), running(tmp_path, **files_flags(tmp_path, api.server)) as service:
+    async with (
+        api_server() as (api, _),
+        running(tmp_path, **files_flags(tmp_path, api.server)) as service,
+    ):
         (line,) = service.said("certificate in use")
-        assert (line["event"], line["level"]) == ("certificate in use that callers will refuse", "error")
+        assert (line["event"], line["level"]) == (
+            "certificate in use that callers will refuse",
+            "error",
+        )
         assert line["problem"].startswith(problem)
         write_pair(tmp_path, an_expired(root))
         await eventually(lambda: len(service.said("certificate in use")) == 2)
@@ -109,8 +130,13 @@ async def test_it_is_taken_where_nothing_better_is_in_use_and_told_loudly(tmp_pa
 async def test_a_certificate_that_begins_later_is_taken_when_it_begins(tmp_path: Path) -> None:
     root = an_authority(tmp_path)
     write_pair(tmp_path, a_leaf(root))
-    async with api_server() as (api, _), running(tmp_path, **files_flags(tmp_path, api.server)) as service:
-        later = authority.issue(root, HOSTS, datetime.now(UTC) + authority.CLOCK_SKEW + timedelta(seconds=3), HOUR)
+    async with (
+        api_server() as (api, _),
+        running(tmp_path, **files_flags(tmp_path, api.server)) as service,
+    ):
+        later = authority.issue(
+            root, HOSTS, datetime.now(UTC) + authority.CLOCK_SKEW + timedelta(seconds=3), HOUR
+        )
         write_pair(tmp_path, later)
         await eventually(lambda: len(service.said("certificate refused")) == 1)
         await eventually(lambda: len(service.said("certificate in use")) == 2)
@@ -121,7 +147,10 @@ async def test_a_certificate_that_begins_later_is_taken_when_it_begins(tmp_path:
 async def test_certificates_that_are_swapped_under_load_fail_no_call(tmp_path: Path) -> None:
     root = an_authority(tmp_path)
     write_pair(tmp_path, a_leaf(root))
-    async with api_server() as (api, _), running(tmp_path, **files_flags(tmp_path, api.server)) as service:
+    async with (
+        api_server() as (api, _),
+        running(tmp_path, **files_flags(tmp_path, api.server)) as service,
+    ):
         swaps = [a_leaf(root), an_expired(root), a_leaf(root), root, a_leaf(root)]
         done, answered = asyncio.Event(), 0
 
@@ -184,7 +213,9 @@ async def test_answers_that_cannot_be_read_end_nothing(tmp_path: Path) -> None:
     ],
     ids=["no bool", "half a character", "an int of 6,000 digits", "aliases", "600 KB", "a pipe"],
 )
-async def test_a_bad_configuration_is_refused_and_the_old_one_holds(tmp_path: Path, text: bytes | None) -> None:
+async def test_a_bad_configuration_is_refused_and_the_old_one_holds(
+    tmp_path: Path, text: bytes | None
+) -> None:
     file = tmp_path / "config.yaml"
     file.write_text(CONFIGURATION + "namespaces: {excluded: [shop]}\n")
     async with running(tmp_path, config=str(file)) as service:
@@ -201,7 +232,9 @@ async def test_a_bad_configuration_is_refused_and_the_old_one_holds(tmp_path: Pa
 
 async def test_a_pipe_for_a_configuration_is_refused_at_start(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "config.yaml")
-    with pytest.raises(BadInput, match="config.yaml: must be a regular file, and is a pipe or a device"):
+    with pytest.raises(
+        BadInput, match="config.yaml: must be a regular file, and is a pipe or a device"
+    ):
         async with running(tmp_path, ready=False, config=str(tmp_path / "config.yaml")):
             pass
 
@@ -234,7 +267,10 @@ def _aliases(folder: Path) -> None:
         (_loop, "namespaces: must be a readable file: Too many levels of symbolic links"),
         (_pipe, "a.yaml: must be a regular file, and is a pipe or a device"),
         (_huge, "a.yaml: must have at most 1048576 bytes"),
-        (_aliases, "a.yaml: line 7, column 11: must be YAML: anchors and aliases (& and *) are not read"),
+        (
+            _aliases,
+            "a.yaml: line 7, column 11: must be YAML: anchors and aliases (& and *) are not read",
+        ),
     ],
 )
 async def test_a_folder_that_cannot_be_read_is_told_and_the_old_namespaces_stay(
@@ -267,6 +303,8 @@ def test_a_folder_stands_for_itself_where_it_cannot_be_listed(tmp_path: Path) ->
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
         assert standalone.files([tmp_path]) == [tmp_path]
-        assert files.read([tmp_path], 1)[tmp_path] == files.Unreadable("must be a readable file: Too many open files")
+        assert files.read([tmp_path], 1)[tmp_path] == files.Unreadable(
+            "must be a readable file: Too many open files"
+        )
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -1,4 +1,6 @@
-"""Keeping the bindings against an API server that refuses, loses and forgets; what it does on a real one is in cluster_e2e."""
+"""Keeping the bindings against an API server that refuses, loses and forgets; what it does on a
+real one is in cluster_e2e.
+"""
 
 import asyncio
 import json
@@ -23,7 +25,9 @@ WANTED = bindings.annotations(ClusterLayer())
 
 
 class Bindings:
-    """The bindings as a small API server has them; each PATCH is answered with the next refusal first."""
+    """The bindings as a small API server has them; each PATCH is answered with the next refusal
+    first.
+    """
 
     def __init__(self) -> None:
         self.there: dict[str, dict[str, str]] = {name: {} for name in names.POLICY_BINDINGS}
@@ -42,12 +46,21 @@ class Bindings:
         if self.list_status != 200:
             return web.json_response({"message": "forbidden"}, status=self.list_status)
         if "watch" in request.query:
-            await asyncio.sleep(0.05)  # it ends at once, and our keeper lists again after errors only
+            await asyncio.sleep(
+                0.05
+            )  # it ends at once, and our keeper lists again after errors only
             bookmark = {"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": "2"}}}
             kind = "MODIFIED" if name in self.there else "DELETED"
-            held = {"type": kind, "object": {"metadata": {"name": name, "annotations": self.there.get(name)}}}
+            held = {
+                "type": kind,
+                "object": {"metadata": {"name": name, "annotations": self.there.get(name)}},
+            }
             return web.Response(text=json.dumps(held) + "\n" + json.dumps(bookmark) + "\n")
-        items = [{"metadata": {"name": name, "annotations": self.there[name]}}] if name in self.there else []
+        items = (
+            [{"metadata": {"name": name, "annotations": self.there[name]}}]
+            if name in self.there
+            else []
+        )
         return web.json_response({"metadata": {"resourceVersion": "1"}, "items": items})
 
     async def patch(self, request: web.Request) -> web.StreamResponse:
@@ -117,15 +130,23 @@ async def test_whatever_a_turn_meets_is_told_once_without_its_content_and_tried_
         return ClusterLayer()
 
     async with keeping(Bindings(), cluster) as (keeper, lines):
-        await eventually(lambda: len(said(lines, "policy binding cannot be updated")) == len(names.POLICY_BINDINGS))
+        await eventually(
+            lambda: (
+                len(said(lines, "policy binding cannot be updated")) == len(names.POLICY_BINDINGS)
+            )
+        )
         broken = False
         await eventually(lambda: keeper.in_sync, 20)
     assert len(said(lines, "policy binding cannot be updated")) == len(names.POLICY_BINDINGS)
-    assert said(lines, "policy binding cannot be updated")[0]["problem"].startswith("KeyError at policy_bindings.py:")
+    assert said(lines, "policy binding cannot be updated")[0]["problem"].startswith(
+        "KeyError at policy_bindings.py:"
+    )
     assert "hunter2" not in json.dumps(lines)
 
 
-async def test_a_watch_that_is_refused_is_told_once_and_the_bindings_are_kept_when_it_is_back() -> None:
+async def test_a_watch_that_is_refused_is_told_once_and_the_bindings_are_kept_when_it_is_back() -> (
+    None
+):
     api = Bindings()
     api.list_status = 403
     async with keeping(api) as (keeper, lines):
@@ -160,4 +181,8 @@ async def test_a_missing_binding_is_told_once_a_minute_and_is_no_reason_to_make_
         (line,) = said(lines, "policy binding is missing")
         assert (line["binding"], line["level"]) == (names.POD_POLICY, "error")
         assert "manifests/85-enforcement.yaml" in line["hint"]
-        assert (counted("missing") - before, keeper.in_sync, names.POD_POLICY in api.there) == (1, False, False)
+        assert (counted("missing") - before, keeper.in_sync, names.POD_POLICY in api.there) == (
+            1,
+            False,
+            False,
+        )

@@ -55,14 +55,27 @@ async def test_readiness_waits_for_certificate_and_namespaces_and_says_so(tmp_pa
             assert await service.get("/readyz") == (200, "ok\n")
 
 
-async def test_readiness_waits_for_legacy_tokens_where_they_are_looked_for_and_says_what_to_do(tmp_path: Path) -> None:
+async def test_readiness_waits_for_legacy_tokens_where_they_are_looked_for_and_says_what_to_do(
+    tmp_path: Path,
+) -> None:
     async with api_server() as (api, _):  # which has no list of Secrets to give
         write_pair(tmp_path, a_leaf(an_authority(tmp_path)))
         flags = {**files_flags(tmp_path, api.server), "legacy_tokens": "on"}
         async with running(tmp_path, ready=False, **flags) as service:
-            await eventually(lambda: service.service.namespaces.synced and bool(service.said("legacy tokens: watch lost")))
-            assert await service.get("/readyz") == (503, "not ready: the legacy token Secrets are not listed\n")
-            assert "manifests/optional/legacy-tokens" in service.said("legacy tokens: watch lost")[0]["cure"]
+            await eventually(
+                lambda: (
+                    service.service.namespaces.synced
+                    and bool(service.said("legacy tokens: watch lost"))
+                )
+            )
+            assert await service.get("/readyz") == (
+                503,
+                "not ready: the legacy token Secrets are not listed\n",
+            )
+            assert (
+                "manifests/optional/legacy-tokens"
+                in service.said("legacy tokens: watch lost")[0]["cure"]
+            )
 
 
 async def test_the_picture_follows_the_cluster(tmp_path: Path) -> None:
@@ -70,7 +83,13 @@ async def test_the_picture_follows_the_cluster(tmp_path: Path) -> None:
         write_pair(tmp_path, a_leaf(an_authority(tmp_path)))
         api.namespaces = [a_namespace("shop")]
         changed = asyncio.Event()
-        api.watches = [[changed.wait, an_event("MODIFIED", a_namespace("shop", 201, inject="enabled")), api.never]]
+        api.watches = [
+            [
+                changed.wait,
+                an_event("MODIFIED", a_namespace("shop", 201, inject="enabled")),
+                api.never,
+            ]
+        ]
         async with running(tmp_path, **files_flags(tmp_path, api.server)) as service:
             assert not await injects(service)
             changed.set()
@@ -78,20 +97,30 @@ async def test_the_picture_follows_the_cluster(tmp_path: Path) -> None:
                 while not await injects(service):
                     await asyncio.sleep(0.01)
             assert await service.metric("boundtoken_namespaces ") == 1
-            assert time.time() - await service.metric("boundtoken_namespace_last_event_timestamp_seconds ") < 5
+            assert (
+                time.time()
+                - await service.metric("boundtoken_namespace_last_event_timestamp_seconds ")
+                < 5
+            )
             assert await service.metric('boundtoken_namespace_relists_total{reason="start"}') >= 1
 
 
-async def test_namespace_files_are_read_again_and_a_bad_one_is_refused_whole(tmp_path: Path) -> None:
+async def test_namespace_files_are_read_again_and_a_bad_one_is_refused_whole(
+    tmp_path: Path,
+) -> None:
     async with running(tmp_path) as service:
         assert await injects(service)
         file = tmp_path / "namespaces" / "shop.yaml"
         file.write_text(
-            NAMESPACE.replace("inject: enabled", "inject: disabled").replace("automount: disabled", "automount: enabled")
+            NAMESPACE.replace("inject: enabled", "inject: disabled").replace(
+                "automount: disabled", "automount: enabled"
+            )
         )
         await eventually(lambda: service.said("namespaces read again"))
         assert not await injects(service)
-        file.write_text("apiVersion: v1\nkind: Namespace\nmetadata: {name: shop, annotations: {boundtoken.dev/inject: true}}")
+        file.write_text(
+            "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop, annotations: {boundtoken.dev/inject: true}}"
+        )
         await eventually(lambda: service.said("namespaces refused"))
         (line,) = service.said("namespaces refused")
         assert line["faults"] == [
@@ -105,13 +134,20 @@ async def test_without_a_configuration_the_audiences_of_our_own_token_hold(tmp_p
     account.mkdir()
     payload = base64.urlsafe_b64encode(b'{"aud": ["https://api"]}').decode().rstrip("=")
     (account / "token").write_text(f"e30.{payload}.c2ln")
-    flags = {"tls_cert": "a", "tls_key": "b", "listen": "127.0.0.1:1", "plain_listen": "127.0.0.1:1"}
+    flags = {
+        "tls_cert": "a",
+        "tls_key": "b",
+        "listen": "127.0.0.1:1",
+        "plain_listen": "127.0.0.1:1",
+    }
     environ = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": "1"}
     service = Service(options.resolve(flags, {}), environ, Log("error", lambda _: None), account)
     assert service.namespaces.cluster.api_audiences == ("https://api",)
 
 
-async def test_the_configuration_is_read_again_and_a_bad_one_is_refused_whole(tmp_path: Path) -> None:
+async def test_the_configuration_is_read_again_and_a_bad_one_is_refused_whole(
+    tmp_path: Path,
+) -> None:
     file = tmp_path / "config.yaml"
     file.write_text(CONFIGURATION)
     async with running(tmp_path, config=str(file)) as service:
@@ -122,7 +158,10 @@ async def test_the_configuration_is_read_again_and_a_bad_one_is_refused_whole(tm
         file.write_text(CONFIGURATION + "defaults: {inject: on, expirationSeconds: 3607}\n")
         await eventually(lambda: service.said("configuration rejected"))
         (line,) = service.said("configuration rejected")
-        assert [fault.split(": ")[1] for fault in line["faults"]] == ["defaults.inject", "defaults.expirationSeconds"]
+        assert [fault.split(": ")[1] for fault in line["faults"]] == [
+            "defaults.inject",
+            "defaults.expirationSeconds",
+        ]
         assert await service.metric("boundtoken_config_last_reload_successful") == 0
         assert not await injects(service)
         hash_ = service.said("configuration applied")[-1]["hash"]
@@ -152,7 +191,10 @@ async def test_a_certificate_is_swapped_under_open_connections(tmp_path: Path) -
     root = an_authority(tmp_path)
     first, second = a_leaf(root), a_leaf(root)
     write_pair(tmp_path, first)
-    async with api_server() as (api, _), running(tmp_path, **files_flags(tmp_path, api.server)) as service:
+    async with (
+        api_server() as (api, _),
+        running(tmp_path, **files_flags(tmp_path, api.server)) as service,
+    ):
         assert await served(service) == authority.read_certificate(first.certificate).serial_number
         async with aiohttp.ClientSession() as session:
             await service.post(REVIEW, session=session)
@@ -161,14 +203,21 @@ async def test_a_certificate_is_swapped_under_open_connections(tmp_path: Path) -
             assert (await service.post(REVIEW, session=session))[0] == 200
         assert await served(service) == authority.read_certificate(second.certificate).serial_number
         end = authority.read_certificate(second.certificate).not_valid_after_utc.timestamp()
-        assert await service.metric('boundtoken_certificate_not_after_timestamp_seconds{kind="leaf"}') == end
+        assert (
+            await service.metric('boundtoken_certificate_not_after_timestamp_seconds{kind="leaf"}')
+            == end
+        )
 
 
 @pytest.mark.parametrize(
     "broken",
     [
-        pytest.param(lambda good, other: KeyPair(good.certificate, other.key), id="a key of another"),
-        pytest.param(lambda good, _: KeyPair(good.certificate[:100], good.key), id="half a certificate"),
+        pytest.param(
+            lambda good, other: KeyPair(good.certificate, other.key), id="a key of another"
+        ),
+        pytest.param(
+            lambda good, _: KeyPair(good.certificate[:100], good.key), id="half a certificate"
+        ),
         pytest.param(lambda good, _: KeyPair(good.certificate, b""), id="an empty key"),
         pytest.param(lambda _, __: KeyPair(b"garbage", b"garbage"), id="garbage"),
     ],
@@ -177,21 +226,37 @@ async def test_a_broken_pair_leaves_the_old_one_serving(tmp_path: Path, broken: 
     root = an_authority(tmp_path)
     good, other = a_leaf(root), a_leaf(root)
     write_pair(tmp_path, good)
-    async with api_server() as (api, _), running(tmp_path, **files_flags(tmp_path, api.server)) as service:
-        refused = await service.metric('boundtoken_certificate_rotations_total{kind="leaf",result="refused"}')
+    async with (
+        api_server() as (api, _),
+        running(tmp_path, **files_flags(tmp_path, api.server)) as service,
+    ):
+        refused = await service.metric(
+            'boundtoken_certificate_rotations_total{kind="leaf",result="refused"}'
+        )
         write_pair(tmp_path, broken(good, other))  # type: ignore[operator]
         await eventually(lambda: service.said("certificate refused, the old one goes on serving"))
         assert await served(service) == authority.read_certificate(good.certificate).serial_number
         assert (await service.post(REVIEW))[0] == 200
-        assert await service.metric('boundtoken_certificate_rotations_total{kind="leaf",result="refused"}') == refused + 1
+        assert (
+            await service.metric(
+                'boundtoken_certificate_rotations_total{kind="leaf",result="refused"}'
+            )
+            == refused + 1
+        )
         assert "PRIVATE" not in json.dumps(service.lines)
 
 
 async def test_a_chain_as_cert_manager_writes_it_is_served_and_swapped(tmp_path: Path) -> None:
     root = an_authority(tmp_path)
-    first, second = (KeyPair(leaf.certificate + root.certificate, leaf.key) for leaf in (a_leaf(root), a_leaf(root)))
+    first, second = (
+        KeyPair(leaf.certificate + root.certificate, leaf.key)
+        for leaf in (a_leaf(root), a_leaf(root))
+    )
     write_pair(tmp_path, first)
-    async with api_server() as (api, _), running(tmp_path, **files_flags(tmp_path, api.server)) as service:
+    async with (
+        api_server() as (api, _),
+        running(tmp_path, **files_flags(tmp_path, api.server)) as service,
+    ):
         assert await served(service) == authority.read_certificate(first.certificate).serial_number
         write_pair(tmp_path, second)
         await eventually(lambda: len(service.said("certificate in use")) == 2)
@@ -214,11 +279,19 @@ async def test_what_is_served_is_shown_and_a_key_in_the_same_file_is_not(tmp_pat
 async def test_an_expired_certificate_is_still_served_and_shouted_about(tmp_path: Path) -> None:
     root = an_authority(tmp_path)
     write_pair(tmp_path, a_leaf(root, life=timedelta(seconds=-60)))
-    async with api_server() as (api, _), running(tmp_path, **files_flags(tmp_path, api.server)) as service:
+    async with (
+        api_server() as (api, _),
+        running(tmp_path, **files_flags(tmp_path, api.server)) as service,
+    ):
         with pytest.raises(ssl.SSLCertVerificationError, match="certificate has expired"):
             await service.connect()
         await eventually(lambda: service.said("certificate is about to expire"))
-        assert await service.metric('boundtoken_certificate_rotations_total{kind="leaf",result="overdue"}') >= 1
+        assert (
+            await service.metric(
+                'boundtoken_certificate_rotations_total{kind="leaf",result="overdue"}'
+            )
+            >= 1
+        )
 
 
 def test_no_older_tls_is_offered() -> None:
@@ -239,9 +312,24 @@ async def test_both_versions_of_tls_are_spoken(tmp_path: Path, version: ssl.TLSV
 
 def test_openssl_verifies_the_throw_away_certificate(tmp_path: Path) -> None:
     with process(tmp_path) as (running_, port, _):
-        command = ["openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-servername", "localhost", "-verify_return_error"]
+        command = [
+            "openssl",
+            "s_client",
+            "-connect",
+            f"127.0.0.1:{port}",
+            "-servername",
+            "localhost",
+            "-verify_return_error",
+        ]
         command += ["-CAfile", str(tmp_path / "ca.crt"), "-verify_hostname", "localhost"]
-        said = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=20)
+        said = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=20,
+        )
         assert "Verify return code: 0 (ok)" in said.stdout
         assert running_.poll() is None
 
@@ -263,7 +351,12 @@ class process:  # noqa: N801  (reads as a verb: with process(...))
             f"127.0.0.1:{plain}",
             *self.flags,
         ]
-        command += ["--standalone", str(ROOT / "manifests/examples"), "--ca-out", str(self.folder / "ca.crt")]
+        command += [
+            "--standalone",
+            str(ROOT / "manifests/examples"),
+            "--ca-out",
+            str(self.folder / "ca.crt"),
+        ]
         self.started = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         assert self.started.stderr is not None
         for line in self.started.stderr:
@@ -281,7 +374,11 @@ class process:  # noqa: N801  (reads as a verb: with process(...))
 async def test_a_drain_fails_no_request_on_old_or_new_connections(tmp_path: Path) -> None:
     with process(tmp_path, "--drain-seconds", "2") as (started, port, plain):
         trust = ssl.create_default_context(cafile=str(tmp_path / "ca.crt"))
-        url, body, kind = f"https://localhost:{port}/mutate", json.dumps(REVIEW), {"Content-Type": "application/json"}
+        url, body, kind = (
+            f"https://localhost:{port}/mutate",
+            json.dumps(REVIEW),
+            {"Content-Type": "application/json"},
+        )
         closed = 0
         async with aiohttp.ClientSession() as session:
             async with session.post(url, data=body, headers=kind, ssl=trust) as answer:
@@ -308,12 +405,23 @@ async def test_a_log_that_nobody_reads_any_more_stops_no_review(tmp_path: Path) 
         async with aiohttp.ClientSession() as session:
             for _ in range(3):
                 url = f"https://localhost:{port}/mutate"
-                async with session.post(url, data=json.dumps(REVIEW), headers=kind, ssl=trust) as answer:
+                async with session.post(
+                    url, data=json.dumps(REVIEW), headers=kind, ssl=trust
+                ) as answer:
                     assert answer.status == 200
 
 
 def test_a_signal_is_heard_while_modules_are_still_imported(tmp_path: Path) -> None:
-    command = [sys.executable, "-X", "importtime", "-m", "webhook", "serve", "--standalone", str(tmp_path)]
+    command = [
+        sys.executable,
+        "-X",
+        "importtime",
+        "-m",
+        "webhook",
+        "serve",
+        "--standalone",
+        str(tmp_path),
+    ]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as started:
         assert started.stderr is not None
         next(line for line in started.stderr if "uvloop" in line)

@@ -1,4 +1,6 @@
-"""What strangers make the process hold, as it is run: uvloop and TLS in a process of its own, looked at from outside."""
+"""What strangers make the process hold, as it is run: uvloop and TLS in a process of its own,
+looked at from outside.
+"""
 
 import contextlib
 import socket
@@ -18,11 +20,15 @@ from tests.serving.test_service import process
 class Target:
     """The process, and connections to it that end with the test."""
 
-    def __init__(self, port: int, plain: int, trust: ssl.SSLContext, closing: contextlib.ExitStack) -> None:
+    def __init__(
+        self, port: int, plain: int, trust: ssl.SSLContext, closing: contextlib.ExitStack
+    ) -> None:
         self._port, self._plain, self._trust, self._closing = port, plain, trust, closing
 
     def connect(self, address: str, *, narrow: bool = False) -> ssl.SSLSocket:
-        """A connection from an address of the loopback network; what is `narrow` leaves little room to both kernels."""
+        """A connection from an address of the loopback network; what is `narrow` leaves little room
+        to both kernels.
+        """
         client = self._closing.enter_context(socket.socket())
         if narrow:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -30,19 +36,27 @@ class Target:
         client.settimeout(5)
         client.bind((address, 0))
         client.connect(("127.0.0.1", self._port))
-        return self._closing.enter_context(self._trust.wrap_socket(client, server_hostname="localhost"))
+        return self._closing.enter_context(
+            self._trust.wrap_socket(client, server_hostname="localhost")
+        )
 
     def reviews(self) -> float:
         """How many were answered."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self._plain}/metrics", timeout=5) as page:
             lines = page.read().decode().splitlines()
-        return sum(float(line.split()[-1]) for line in lines if line.startswith("boundtoken_admission_duration_seconds_count"))
+        return sum(
+            float(line.split()[-1])
+            for line in lines
+            if line.startswith("boundtoken_admission_duration_seconds_count")
+        )
 
 
 @pytest.fixture
 def target(tmp_path: Path) -> Iterator[Target]:
     with process(tmp_path) as (_, port, plain), contextlib.ExitStack() as closing:
-        yield Target(port, plain, ssl.create_default_context(cafile=str(tmp_path / "ca.crt")), closing)
+        yield Target(
+            port, plain, ssl.create_default_context(cafile=str(tmp_path / "ca.crt")), closing
+        )
 
 
 def is_open(client: ssl.SSLSocket) -> bool:
@@ -57,7 +71,9 @@ def is_open(client: ssl.SSLSocket) -> bool:
 
 
 def test_few_answers_are_made_for_who_takes_none(target: Target) -> None:
-    """16 clients ask for 2 MB each and read nothing; 200 KB of each were seen, and 660 where TLS holds what it likes."""
+    """16 clients ask for 2 MB each and read nothing; 200 KB of each were seen, and 660 where TLS
+    holds what it likes.
+    """
     review = a_request(a_review(a_pod(*({"name": str(number)} for number in range(20)))))
     clients = [target.connect(f"127.0.2.{number + 1}", narrow=True) for number in range(16)]
     for client in clients:
@@ -72,7 +88,8 @@ def test_few_answers_are_made_for_who_takes_none(target: Target) -> None:
 
 
 def test_a_body_that_is_held_back_costs_what_stands_beside_it(target: Target) -> None:
-    """450 clients hold back the last byte of 8 KiB each: together a tenth of the budget, and with what TLS holds four times it.
+    """450 clients hold back the last byte of 8 KiB each: together a tenth of the budget, and with
+    what TLS holds four times it.
 
     So most of them are cut, those who came first; 124 to 141 of the others were seen to stay.
     """

@@ -30,37 +30,52 @@ PASSWORD = "hunter2"
 
 def namespaces(folder: Path, **annotations: str) -> dict[str, Any]:
     """Flags for a standalone service with the namespace `shop`."""
-    metadata = {"name": "shop", "annotations": {f"boundtoken.dev/{key}": value for key, value in annotations.items()}}
+    metadata = {
+        "name": "shop",
+        "annotations": {f"boundtoken.dev/{key}": value for key, value in annotations.items()},
+    }
     path = folder / "shop.yaml"
     path.write_text(json.dumps({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}))
     return {"standalone": [path], "ca_out": folder / "ca.crt"}
 
 
 async def test_a_denial_is_told_in_answer_log_and_metric(tmp_path: Path) -> None:
-    async with running(tmp_path, **namespaces(tmp_path, enforce="bound", audit="strict")) as service:
+    async with running(
+        tmp_path, **namespaces(tmp_path, enforce="bound", audit="strict")
+    ) as service:
         evaluated = 'boundtoken_policy_evaluations_total{decision="deny",level="bound",mode="enforce",operation="CREATE",'
         before = await service.metric(evaluated + 'resource="pods"}')
         status, text = await service.post(YEAR, path="/validate")
         response = json.loads(text)["response"]
         assert (status, response["allowed"], response["status"]["code"]) == (200, False, 403)
-        assert response["auditAnnotations"]["policy"] == "enforce=bound:v1,warn=off:v1,audit=strict:v1"
+        assert (
+            response["auditAnnotations"]["policy"] == "enforce=bound:v1,warn=off:v1,audit=strict:v1"
+        )
         assert "warnings" not in response
         assert await service.metric(evaluated + 'resource="pods"}') == before + 1
         (line,) = service.said("review")
         assert (line["outcome"], line["reason"]) == ("denied", "violates")
 
 
-async def test_what_cannot_be_judged_is_left_to_the_failure_policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_cannot_be_judged_is_left_to_the_failure_policy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with running(tmp_path, **namespaces(tmp_path, enforce="bound")) as service:
         unknown = {**YEAR, "request": {**YEAR["request"], "namespace": "nowhere"}}
-        assert await service.post(unknown, path="/validate") == (500, "boundtoken could not judge this: namespace-unknown\n")
+        assert await service.post(unknown, path="/validate") == (
+            500,
+            "boundtoken could not judge this: namespace-unknown\n",
+        )
         assert (await service.post(b"{", path="/validate"))[0] == 400
 
         def bug(*_: object) -> None:
             raise KeyError(PASSWORD)
 
         monkeypatch.setattr(validate, "judge", bug)
-        assert await service.post(YEAR, path="/validate") == (500, "boundtoken could not judge this: internal-error\n")
+        assert await service.post(YEAR, path="/validate") == (
+            500,
+            "boundtoken could not judge this: internal-error\n",
+        )
         assert PASSWORD not in json.dumps(service.lines)
         assert service.said("internal error")
 
@@ -68,7 +83,11 @@ async def test_what_cannot_be_judged_is_left_to_the_failure_policy(tmp_path: Pat
 async def test_every_series_of_evaluations_is_there_from_the_start(tmp_path: Path) -> None:
     async with running(tmp_path) as service:
         _, text = await service.get("/metrics")
-        series = [line for line in text.splitlines() if line.startswith("boundtoken_policy_evaluations_total{")]
+        series = [
+            line
+            for line in text.splitlines()
+            if line.startswith("boundtoken_policy_evaluations_total{")
+        ]
         assert len(series) == 3 * 3 * 2 * 4
 
 
@@ -84,15 +103,25 @@ def test_the_picture_of_legacy_tokens_follows_and_says_when_it_knows_nothing() -
 def a_change() -> review.FinalRequest:
     def named(**annotations: str) -> Json:
         return {
-            "metadata": {"name": "shop", "annotations": {f"boundtoken.dev/{key}": each for key, each in annotations.items()}}
+            "metadata": {
+                "name": "shop",
+                "annotations": {f"boundtoken.dev/{key}": each for key, each in annotations.items()},
+            }
         }
 
-    asked = a_review(named(enforce="bound"), kind="Namespace", operation="UPDATE", name="shop", oldObject=named())
+    asked = a_review(
+        named(enforce="bound"), kind="Namespace", operation="UPDATE", name="shop", oldObject=named()
+    )
     return review.decode_final(msgspec.json.encode(asked))
 
 
 async def looked_at(
-    pods: int, *, pause: float = 0, status: int = 200, exemptions: Exemptions | None = None, at_once: int = 1
+    pods: int,
+    *,
+    pause: float = 0,
+    status: int = 200,
+    exemptions: Exemptions | None = None,
+    at_once: int = 1,
 ) -> tuple[tuple[str, ...], int]:
     """The warnings of a preview of so many pods, and how many pages were asked for."""
     pages = 0
@@ -121,7 +150,12 @@ async def looked_at(
             if at_once == 1:
                 return (await judge.judge(a_change())).warnings, pages
             judgements = await asyncio.gather(*(judge.judge(a_change()) for _ in range(at_once)))
-            return tuple(warning for each in judgements for warning in each.warnings if warning == validation.BUSY), pages
+            return tuple(
+                warning
+                for each in judgements
+                for warning in each.warnings
+                if warning == validation.BUSY
+            ), pages
     finally:
         await server.close()
 
@@ -132,14 +166,21 @@ async def test_a_preview_looks_at_all_pods_page_by_page() -> None:
     assert (finding.partition(":")[0], pages) == ("pod/web (250 pods)", 3)
 
 
-async def test_a_preview_stops_at_its_limits_and_says_what_it_did_not_see(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_preview_stops_at_its_limits_and_says_what_it_did_not_see(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(validation, "SECONDS", 30.0)  # so that only the number of pods counts
     (unseen, *_), pages = await looked_at(3500)
-    assert unseen.startswith("3000 existing pods were looked at, and 500 more were not: at most 3000 pods or")
+    assert unseen.startswith(
+        "3000 existing pods were looked at, and 500 more were not: at most 3000 pods or"
+    )
     assert pages == 30
     monkeypatch.undo()
     (unseen, _, finding), _ = await looked_at(3500, pause=0.4)
-    assert unseen == "200 existing pods were looked at, and 3300 more were not: at most 3000 pods or 1 s"
+    assert (
+        unseen
+        == "200 existing pods were looked at, and 3300 more were not: at most 3000 pods or 1 s"
+    )
     assert finding.startswith("pod/web (200 pods)")
 
 
@@ -148,7 +189,9 @@ async def test_one_preview_at_a_time_and_the_others_are_told() -> None:
     assert (len(busy), pages) == (3, 3)
 
 
-async def test_a_page_that_is_too_long_ends_the_preview_with_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_page_that_is_too_long_ends_the_preview_with_a_sentence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(validation, "MAX_PAGE_BYTES", 1000)
     warnings, _ = await looked_at(250)
     assert warnings == ("existing pods were not all looked at: an answer of more than 1000 bytes",)

@@ -1,4 +1,6 @@
-"""Big reviews: the loop goes on answering, one is worked on at a time, and nobody works for a client that has gone."""
+"""Big reviews: the loop goes on answering, one is worked on at a time, and nobody works for a
+client that has gone.
+"""
 
 import asyncio
 import contextlib
@@ -15,7 +17,14 @@ from tests.serving.test_connections import a_request, from_address
 from webhook.core import review
 from webhook.serving.worker import Aside
 
-BIG = a_review(a_pod(*(a_container(f"c{number}", env=[{"name": "E", "value": "<" * 120_000}]) for number in range(150))))
+BIG = a_review(
+    a_pod(
+        *(
+            a_container(f"c{number}", env=[{"name": "E", "value": "<" * 120_000}])
+            for number in range(150)
+        )
+    )
+)
 """18 MB."""
 
 
@@ -32,7 +41,9 @@ async def probed(service: Running, until: "asyncio.Task[bool]") -> list[float]:
 
 @pytest.mark.slow("measures how long others wait, and needs the cores for itself")
 @pytest.mark.parametrize("path", ["/mutate", "/validate"])
-async def test_a_review_of_18_mb_is_answered_and_keeps_nobody_waiting(tmp_path: Path, path: str) -> None:
+async def test_a_review_of_18_mb_is_answered_and_keeps_nobody_waiting(
+    tmp_path: Path, path: str
+) -> None:
     body = json.dumps(BIG).encode()
     head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     async with running(tmp_path) as service:
@@ -52,7 +63,9 @@ async def test_a_review_of_18_mb_is_answered_and_keeps_nobody_waiting(tmp_path: 
         assert service.said("review")
 
 
-async def test_nobody_works_for_a_client_that_has_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_nobody_works_for_a_client_that_has_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     worked: list[int] = []
     decode = review.decode
 
@@ -112,7 +125,13 @@ async def order_of(aside: Aside, *waiting: tuple[Client, int]) -> list[tuple[str
 
 async def test_sources_take_turns_and_of_each_the_shortest_goes_first() -> None:
     order = await order_of(
-        Aside(), (Client("a"), 9), (Client("a"), 8), (Client("a"), 1), (Client("gone"), 1), (Client("b"), 5), (Client("c"), 7)
+        Aside(),
+        (Client("a"), 9),
+        (Client("a"), 8),
+        (Client("a"), 1),
+        (Client("gone"), 1),
+        (Client("b"), 5),
+        (Client("c"), 7),
     )
     assert order == [("a", 1), ("b", 5), ("c", 7), ("a", 8), ("a", 9)]
 
@@ -130,7 +149,12 @@ async def test_what_is_begun_is_ended_before_another_begins() -> None:
     await asyncio.sleep(0.01)
     tasks += [asyncio.create_task(b(done.append, "b")) for _ in range(3)]
     await asyncio.gather(*tasks)
-    assert done == ["b", "a", "b", "b"]  # the first of them had its turn before the second half asked
+    assert done == [
+        "b",
+        "a",
+        "b",
+        "b",
+    ]  # the first of them had its turn before the second half asked
 
 
 async def test_who_is_cancelled_with_its_turn_in_hand_passes_it_on() -> None:
@@ -154,8 +178,12 @@ async def test_an_error_of_the_work_passes_the_turn_on() -> None:
     assert await asyncio.wait_for(aside.run(int), 5) == 0
 
 
-async def test_bodies_that_wait_are_cut_for_others_and_let_go_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One source sends 20 reviews of 1 MB at once; another source's review is answered next, and within the budget."""
+async def test_bodies_that_wait_are_cut_for_others_and_let_go_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One source sends 20 reviews of 1 MB at once; another source's review is answered next, and
+    within the budget.
+    """
     decode = review.decode
 
     def slow(body: bytes) -> object:
@@ -164,7 +192,9 @@ async def test_bodies_that_wait_are_cut_for_others_and_let_go_at_once(tmp_path: 
         return decode(body)
 
     monkeypatch.setattr(review, "decode", slow)
-    many, one = (a_request(a_review(a_pod(annotations={"x": "y" * size}))) for size in (1_000_000, 300_000))
+    many, one = (
+        a_request(a_review(a_pod(annotations={"x": "y" * size}))) for size in (1_000_000, 300_000)
+    )
     async with running(tmp_path) as service:
         budget = service.service.connections.held
         budget.most = 8 << 20

@@ -1,7 +1,8 @@
-"""`boundtoken certs init | rotate`: authorities in a cluster, and certificates in files for work on one machine.
+"""`boundtoken certs init | rotate`: authorities in a cluster, and certificates in files for work on
+one machine.
 
-In a cluster the replicas look after everything; these commands begin it, or make the first CA by hand. In files
-the CA's key is thrown away: whoever wants a new leaf makes both anew.
+In a cluster the replicas look after everything; these commands begin it, or make the first CA by
+hand. In files the CA's key is thrown away: whoever wants a new leaf makes both anew.
 """
 
 import argparse
@@ -81,7 +82,9 @@ def init(parsed: argparse.Namespace) -> int:
         _into_files(parsed, [*hosts, "localhost", "127.0.0.1"], now)
         return 0
     if parsed.renew or parsed.host or parsed.days != DAYS:
-        raise BadInput("--renew, --host and --days go with --out; in a cluster boundtoken certs rotate makes a new CA")
+        raise BadInput(
+            "--renew, --host and --days go with --out; in a cluster boundtoken certs rotate makes a new CA"
+        )
 
     async def work(store: Store) -> int:
         await _into_cluster(store, parsed, now)
@@ -91,7 +94,9 @@ def init(parsed: argparse.Namespace) -> int:
 
 
 def good(bundle: Files, hosts: list[str], now: datetime) -> bool:
-    """Whether the leaf is signed by the CA, carries all hosts, and has a third of its life before it."""
+    """Whether the leaf is signed by the CA, carries all hosts, and has a third of its life before
+    it.
+    """
     try:
         leaf, _ = authority.read(bundle.leaf)
     except BadCertificate:
@@ -99,7 +104,12 @@ def good(bundle: Files, hosts: list[str], now: datetime) -> bool:
     life = leaf.not_valid_after_utc - leaf.not_valid_before_utc
     enough = leaf.not_valid_after_utc - now > life / 3
     signed = authority.signed_by(bundle.leaf.certificate, bundle.ca)
-    return signed and enough and leaf.not_valid_before_utc <= now and set(hosts) <= set(authority.hosts_of(leaf))
+    return (
+        signed
+        and enough
+        and leaf.not_valid_before_utc <= now
+        and set(hosts) <= set(authority.hosts_of(leaf))
+    )
 
 
 def _make(hosts: list[str], days: int, now: datetime) -> Files:
@@ -117,7 +127,9 @@ def _into_files(parsed: argparse.Namespace, hosts: list[str], now: datetime) -> 
         if not keep and not parsed.dry_run:
             made = _make(hosts, parsed.days, now)
             folder.mkdir(parents=True, exist_ok=True)
-            for path, content in zip(paths, (made.ca, made.leaf.certificate, made.leaf.key), strict=True):
+            for path, content in zip(
+                paths, (made.ca, made.leaf.certificate, made.leaf.key), strict=True
+            ):
                 _write_file(path, content)
     except OSError as problem:
         raise BadInput(f"{problem.filename}: {problem.strerror}") from problem
@@ -148,7 +160,10 @@ async def _into_cluster(store: Store, parsed: argparse.Namespace, now: datetime)
     for each in trust:
         await store.publish(each, bundle.trusted(), dry_run=parsed.dry_run)
         entries = ", ".join(each.entries)
-        print(f"{KINDS[each.resource].lower()}/{each.name} caBundle set on {entries}" + " (dry run)" * parsed.dry_run)
+        print(
+            f"{KINDS[each.resource].lower()}/{each.name} caBundle set on {entries}"
+            + " (dry run)" * parsed.dry_run
+        )
 
 
 def rotate(parsed: argparse.Namespace) -> int:
@@ -161,7 +176,9 @@ async def _rotate(store: Store, parsed: argparse.Namespace) -> int:
     for _ in range(ATTEMPTS):
         _, held, bundle = await look(store)
         if bundle is None:
-            raise BadInput(f"secret/{SECRET}: there is no CA to rotate; boundtoken certs init makes one")
+            raise BadInput(
+                f"secret/{SECRET}: there is no CA to rotate; boundtoken certs init makes one"
+            )
         if bundle.next is None:
             wanted = lifecycle.take("prepare", bundle, datetime.now(UTC), lives)
             try:
@@ -171,13 +188,22 @@ async def _rotate(store: Store, parsed: argparse.Namespace) -> int:
         else:
             wanted = bundle
         assert wanted.next is not None  # noqa: S101
-        print(f"secret/{SECRET} {'holds' if bundle.next else 'got'} a next CA" + " (dry run)" * parsed.dry_run)
-        return await _wait(store, wanted.next.certificate, parsed.timeout) if parsed.wait and not parsed.dry_run else 0
+        print(
+            f"secret/{SECRET} {'holds' if bundle.next else 'got'} a next CA"
+            + " (dry run)" * parsed.dry_run
+        )
+        return (
+            await _wait(store, wanted.next.certificate, parsed.timeout)
+            if parsed.wait and not parsed.dry_run
+            else 0
+        )
     raise ApiError(f"secret/{SECRET} is written without pause by others; try again")
 
 
 async def _wait(store: Store, coming: bytes, seconds: float) -> int:
-    """Until the new CA signs, every configuration trusts it, and every replica that is ready serves a leaf of it."""
+    """Until the new CA signs, every configuration trusts it, and every replica that is ready serves
+    a leaf of it.
+    """
     deadline = time.monotonic() + seconds
     told = ""
     while time.monotonic() < deadline:
@@ -188,7 +214,9 @@ async def _wait(store: Store, coming: bytes, seconds: float) -> int:
         if state == FOLLOWED:
             return 0
         await asyncio.sleep(0.3)
-    raise ApiError(f"not done after {seconds:.0f} seconds, {told or 'nothing was seen'}; look with: boundtoken certs show")
+    raise ApiError(
+        f"not done after {seconds:.0f} seconds, {told or 'nothing was seen'}; look with: boundtoken certs show"
+    )
 
 
 async def _progress(store: Store, coming: bytes) -> str:
@@ -214,7 +242,8 @@ async def with_store(parsed: argparse.Namespace, work: Callable[[Store], Awaitab
 
 
 async def lifetimes(store: Store) -> Lives:
-    """How long a CA and a leaf live that the replicas make: what their Deployment tells them, else the defaults.
+    """How long a CA and a leaf live that the replicas make: what their Deployment tells them, else
+    the defaults.
 
     Raises: ApiError, where it cannot be read; BadInput, where it says what no replica would take
     """
@@ -227,9 +256,13 @@ async def lifetimes(store: Store) -> Lives:
     flags = options.given(found[0].args) if found else {}
     environ = {each.name: each.value for each in found[0].env} if found else {}
     try:
-        told = options.resolve({name: flags.get(name) for name in ("ca_life", "leaf_life")}, environ)
+        told = options.resolve(
+            {name: flags.get(name) for name in ("ca_life", "leaf_life")}, environ
+        )
     except BadInput as problem:
-        raise BadInput(*(f"deployment/{names.APP}: {fault}" for fault in problem.faults)) from problem
+        raise BadInput(
+            *(f"deployment/{names.APP}: {fault}" for fault in problem.faults)
+        ) from problem
     return Lives(told.ca_life, told.leaf_life)
 
 

@@ -1,4 +1,6 @@
-"""`boundtoken certs show`: what is where, what each replica serves, and what will happen next and when."""
+"""`boundtoken certs show`: what is where, what each replica serves, and what will happen next and
+when.
+"""
 
 import argparse
 import asyncio
@@ -25,7 +27,9 @@ Report = dict[str, Any]
 
 
 def show(parsed: argparse.Namespace) -> int:
-    """Print it. Exit 1 where something is not as it must be, 3 where the replicas could not be asked and all else is."""
+    """Print it. Exit 1 where something is not as it must be, 3 where the replicas could not be
+    asked and all else is.
+    """
     return asyncio.run(with_store(parsed, partial(_show, parsed=parsed)))
 
 
@@ -49,14 +53,24 @@ async def _show(store: Store, parsed: argparse.Namespace) -> int:
 
 
 def _report(
-    trust: list[Trust], held: Held, bundle: Bundle | None, serving: list[Replica] | None, *, lives: Lives, now: datetime
+    trust: list[Trust],
+    held: Held,
+    bundle: Bundle | None,
+    serving: list[Replica] | None,
+    *,
+    lives: Lives,
+    now: datetime,
 ) -> Report:
     """What is where; `serving` None where nobody knows which replicas there are."""
     configurations = [_configuration(each, bundle) for each in trust]
     leaves = [_replica(each, trust, now) for each in serving or ()]
     runs = serving is None or bool(leaves)
     followed = bool(trust) and runs and all(leaf["trusted"] for leaf in leaves)
-    by_us = bundle is not None and lifecycle.is_valid(bundle.current, now) and all(each["inSync"] for each in configurations)
+    by_us = (
+        bundle is not None
+        and lifecycle.is_valid(bundle.current, now)
+        and all(each["inSync"] for each in configurations)
+    )
     by_others = not held.version and bool(leaves)
     return {
         "ok": followed and (by_us or by_others),
@@ -83,25 +97,45 @@ def _configuration(trust: Trust, bundle: Bundle | None) -> Report:
     return {
         "name": f"{KINDS[trust.resource].lower()}/{trust.name}",
         "webhooks": list(trust.entries),
-        "inSync": bundle is not None and all(pem == bundle.trusted() for pem in trust.entries.values()),
-        "authorities": len({one for pem in trust.entries.values() for one in bundles.certificates(pem)}),
+        "inSync": bundle is not None
+        and all(pem == bundle.trusted() for pem in trust.entries.values()),
+        "authorities": len(
+            {one for pem in trust.entries.values() for one in bundles.certificates(pem)}
+        ),
     }
 
 
 def _replica(replica: Replica, trust: list[Trust], now: datetime) -> Report:
-    """What one replica serves; trusted: whether what is published in every configuration verifies it now."""
-    row: Report = {"name": replica.name, "ready": replica.ready, "trusted": False, "problem": replica.problem}
+    """What one replica serves; trusted: whether what is published in every configuration verifies
+    it now.
+    """
+    row: Report = {
+        "name": replica.name,
+        "ready": replica.ready,
+        "trusted": False,
+        "problem": replica.problem,
+    }
     if not replica.leaf:
         return row
     leaf = KeyPair(replica.leaf, b"")
     published = [pem for each in trust for pem in each.entries.values()]
-    row["trusted"] = lifecycle.is_valid(leaf, now) and all(_verifies(pem, replica.leaf) for pem in published)
-    return row | _dates(authority.read_certificate(replica.leaf)) | {"renewAt": lifecycle.due(leaf, now).isoformat()}
+    row["trusted"] = lifecycle.is_valid(leaf, now) and all(
+        _verifies(pem, replica.leaf) for pem in published
+    )
+    return (
+        row
+        | _dates(authority.read_certificate(replica.leaf))
+        | {"renewAt": lifecycle.due(leaf, now).isoformat()}
+    )
 
 
 def _verifies(published: bytes, chain: bytes) -> bool:
     links = [authority.pem(each) for each in bundles.certificates(chain)]
-    return any(authority.signed_by(link, authority.pem(root)) for root in bundles.certificates(published) for link in links)
+    return any(
+        authority.signed_by(link, authority.pem(root))
+        for root in bundles.certificates(published)
+        for link in links
+    )
 
 
 def _authorities(bundle: Bundle) -> list[Report]:
@@ -125,11 +159,23 @@ def _coming(trust: list[Trust], bundle: Bundle | None, now: datetime, lives: Liv
     step, reason = lifecycle.next_step(bundle, now, lives, published=settled)
     when = now
     if step == "keep" and bundle is not None:
-        step, reason, when = "prepare", "the CA will have used two thirds of its life", lifecycle.due(bundle.current, now)
+        step, reason, when = (
+            "prepare",
+            "the CA will have used two thirds of its life",
+            lifecycle.due(bundle.current, now),
+        )
         if bundle.next is not None:
-            step, reason, when = "promote", "as soon as every configuration is seen to trust the next CA", now
+            step, reason, when = (
+                "promote",
+                "as soon as every configuration is seen to trust the next CA",
+                now,
+            )
         elif bundle.retire_at is not None and bundle.retire_at < when:
-            step, reason, when = "retire", "no leaf of the old CA can be alive then", bundle.retire_at
+            step, reason, when = (
+                "retire",
+                "no leaf of the old CA can be alive then",
+                bundle.retire_at,
+            )
     return {"step": step, "reason": reason, "at": when.isoformat()}
 
 
@@ -139,19 +185,29 @@ def _print(report: Report, now: datetime, namespace: str) -> None:
         print(f"  CA   {each['fingerprint']}  {each['role']:<5}  {_until(each, now)}")
     for each in report["configurations"]:
         said = "caBundle matches" if each["inSync"] else "caBundle is out of date"
-        print(f"{each['name']}  {said}  ({', '.join(each['webhooks']) or 'no webhook of this namespace'})")
+        print(
+            f"{each['name']}  {said}  ({', '.join(each['webhooks']) or 'no webhook of this namespace'})"
+        )
     if not report["configurations"]:
         print("no webhook configuration is there: kubectl apply -k manifests")
     if report["replicas"] == []:
-        print(f"no replica is running: kubectl get deployments,pods -n {namespace} -l app.kubernetes.io/name=boundtoken")
+        print(
+            f"no replica is running: kubectl get deployments,pods -n {namespace} -l app.kubernetes.io/name=boundtoken"
+        )
     for each in report["replicas"] or ():
         print(
-            f"pod/{each['name']}" + ("" if each["ready"] else "  not ready") + (f"  {each['problem']}" * bool(each["problem"]))
+            f"pod/{each['name']}"
+            + ("" if each["ready"] else "  not ready")
+            + (f"  {each['problem']}" * bool(each["problem"]))
         )
         if not each["problem"]:
             said = "trusted" if each["trusted"] else "NOT trusted by what is published"
-            print(f"  leaf {each['fingerprint']}  {said}  {_until(each, now)}, renewed at {each['renewAt'][:16]}Z")
-    print(f"next: {report['next']['step']} at {report['next']['at'][:16]}Z  ({report['next']['reason']})")
+            print(
+                f"  leaf {each['fingerprint']}  {said}  {_until(each, now)}, renewed at {each['renewAt'][:16]}Z"
+            )
+    print(
+        f"next: {report['next']['step']} at {report['next']['at'][:16]}Z  ({report['next']['reason']})"
+    )
 
 
 def _until(each: Report, now: datetime) -> str:

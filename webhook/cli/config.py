@@ -1,4 +1,6 @@
-"""`boundtoken config check | schema`: the same table that the server reads its configuration with."""
+"""`boundtoken config check | schema`: the same table that the server reads its configuration
+with.
+"""
 
 import argparse
 import json
@@ -12,7 +14,8 @@ from ..errors import BadInput
 
 
 def read(file: str) -> tuple[str, bytes]:
-    """What to call a file, - for standard input, and its content, as far as a configuration may be long.
+    """What to call a file, - for standard input, and its content, as far as a configuration may be
+    long.
 
     Raises: BadInput, where it cannot be read
     """

@@ -1,4 +1,5 @@
-"""`boundtoken config preview FILE`: which pods of the cluster the file's enforceFloor would refuse, and who depends on us.
+"""`boundtoken config preview FILE`: which pods of the cluster the file's enforceFloor would refuse,
+and who depends on us.
 
 It asks the API server with the rights of who runs it, page by page, and changes nothing.
 """
@@ -26,7 +27,9 @@ from .config import parse
 PAGE = 500
 MAX_BYTES = 256 << 20
 """Of one page: 500 whole pods of 0.5 MB, for a person's machine has more memory than a replica."""
-BINDING = f"/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings/{names.POD_POLICY}"
+BINDING = (
+    f"/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings/{names.POD_POLICY}"
+)
 
 
 class _ListMeta(msgspec.Struct):
@@ -61,15 +64,21 @@ def preview(parsed: argparse.Namespace) -> int:
 
 
 async def _look(parsed: argparse.Namespace, layer: ClusterLayer) -> dict[str, Any]:
-    async with ApiClient(FromKubeconfig(parsed.kubeconfig, parsed.context), f"boundtoken/{__version__}") as client:
+    async with ApiClient(
+        FromKubeconfig(parsed.kubeconfig, parsed.context), f"boundtoken/{__version__}"
+    ) as client:
         if not layer.api_audiences:
             layer = msgspec.structs.replace(layer, api_audiences=await _api_audiences(client))
         previews: dict[str, Preview] = {}
         async for metadata in _namespaces(client):
-            if metadata.name in layer.excluded | layer.exemptions.namespaces | {layer.own_namespace}:
+            if metadata.name in layer.excluded | layer.exemptions.namespaces | {
+                layer.own_namespace
+            }:
                 continue
             own = policy.resolve_namespace(layer, policy.steering(metadata.annotations))
-            own = msgspec.structs.replace(own, demands=Demands())  # what the floor adds, and nothing that was asked for before
+            own = msgspec.structs.replace(
+                own, demands=Demands()
+            )  # what the floor adds, and nothing that was asked for before
             previews[metadata.name] = Preview(metadata.name, layer, own, ("enforce",))
         seen = 0
         async for pods in _pods(client):
@@ -92,7 +101,9 @@ async def _look(parsed: argparse.Namespace, layer: ClusterLayer) -> dict[str, An
 
 
 async def _api_audiences(client: ApiClient) -> tuple[str, ...]:
-    """What the replicas have found out; nothing where they have not, and then any audience may be the API server's."""
+    """What the replicas have found out; nothing where they have not, and then any audience may be
+    the API server's.
+    """
     try:
         binding = decode(_OBJECT, await client.get(BINDING, accept=METADATA))
     except ApiError:
@@ -122,4 +133,6 @@ def _print(found: dict[str, Any]) -> None:
         for line in lines:
             print(f"  {line}")
     seen = f"{found['podsSeen']} pods, {found['namespacesSeen']} namespaces that the floor is for"
-    print(f"floor {found['floor']}: {len(found['namespaces'])} namespaces with pods to look after ({seen})")
+    print(
+        f"floor {found['floor']}: {len(found['namespaces'])} namespaces with pods to look after ({seen})"
+    )

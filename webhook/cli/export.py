@@ -1,4 +1,6 @@
-"""`boundtoken export policies`: what the API server enforces by itself, made of the rule records, as YAML to apply."""
+"""`boundtoken export policies`: what the API server enforces by itself, made of the rule records,
+as YAML to apply.
+"""
 
 import argparse
 import sys
@@ -27,7 +29,9 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+    return dumper.represent_scalar(
+        "tag:yaml.org,2002:str", text, style="|" if "\n" in text else None
+    )
 
 
 _Dumper.add_representer(str, _text)
@@ -45,5 +49,8 @@ def policies(parsed: argparse.Namespace) -> int:
 
 def render(documents: list[dict[str, Any]]) -> str:
     """A YAML file of these documents, with the header that says what it is."""
-    texts = [yaml.dump(each, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=4096) for each in documents]
+    texts = [
+        yaml.dump(each, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=4096)
+        for each in documents
+    ]
     return HEADER + "---\n".join(texts)

@@ -1,7 +1,7 @@
 """The parser and the dispatch; turns what can break into one line and an exit code.
 
-Exit codes of all commands: 0 success, 1 problems found, 2 usage error, 3 failure. Each command imports what it needs
-when it runs, because `serve` must start fast and small.
+Exit codes of all commands: 0 success, 1 problems found, 2 usage error, 3 failure. Each command
+imports what it needs when it runs, because `serve` must start fast and small.
 """
 
 import argparse
@@ -19,7 +19,9 @@ SUCCESS, PROBLEMS, USAGE_ERROR, FAILURE = range(4)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; gives its exit code. Without a command, or with a group of commands alone, the help is the result."""
+    """Run a command; gives its exit code. Without a command, or with a group of commands alone, the
+    help is the result.
+    """
     parsed = parser().parse_args(arguments)
     try:
         return int(parsed.run(parsed))
@@ -48,20 +50,28 @@ def parser() -> argparse.ArgumentParser:
     commands = _group(top)
     _serve(_command(commands, "serve", "run the webhook server"))
     certs = _group(_command(commands, "certs", "certificates of the webhook"))
-    _certs_init(_command(certs, "init", "make the first CA in a cluster, or a CA and a leaf in files"))
+    _certs_init(
+        _command(certs, "init", "make the first CA in a cluster, or a CA and a leaf in files")
+    )
     _certs_show(_command(certs, "show", "show the CA, caBundles and leaves, and what happens next"))
     _certs_rotate(_command(certs, "rotate", "begin a CA rotation now"))
     config = _group(_command(commands, "config", "the cluster's configuration file"))
     check = _command(config, "check", "check a configuration file")
     check.add_argument("file", metavar="FILE", help="the file, - for standard input")
     check.set_defaults(run=_late("config", "check"))
-    _config_preview(_command(config, "preview", "say which pods the file's enforceFloor would refuse"))
+    _config_preview(
+        _command(config, "preview", "say which pods the file's enforceFloor would refuse")
+    )
     schema = _command(config, "schema", "print the JSON Schema of the file")
     schema.set_defaults(run=_late("config", "schema"))
     export = _group(_command(commands, "export", "objects for a cluster, made from the same rules"))
-    _export_policies(_command(export, "policies", "print the admission policies that enforce in the API server"))
+    _export_policies(
+        _command(export, "policies", "print the admission policies that enforce in the API server")
+    )
     version = _command(commands, "version", "print the version")
-    version.add_argument("-o", "--output", choices=["text", "json"], default="text", help="text (default) or json")
+    version.add_argument(
+        "-o", "--output", choices=["text", "json"], default="text", help="text (default) or json"
+    )
     version.set_defaults(run=_version)
     return top
 
@@ -97,10 +107,16 @@ EXAMPLES = {
   boundtoken version -o json                 for programs""",
 }
 """For the help of each command; a group of commands shows those of all of its own."""
-GROUPS = {"certs": ("show", "rotate", "init"), "config": ("check", "preview", "schema"), "export": ("policies",)}
+GROUPS = {
+    "certs": ("show", "rotate", "init"),
+    "config": ("check", "preview", "schema"),
+    "export": ("policies",),
+}
 
 
-def _command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, what: str) -> argparse.ArgumentParser:
+def _command(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, what: str
+) -> argparse.ArgumentParser:
     examples = "".join(EXAMPLES[each] for each in GROUPS.get(name, (name,)))
     return commands.add_parser(
         name,
@@ -111,7 +127,9 @@ def _command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", na
     )
 
 
-def _group(command: argparse.ArgumentParser) -> "argparse._SubParsersAction[argparse.ArgumentParser]":
+def _group(
+    command: argparse.ArgumentParser,
+) -> "argparse._SubParsersAction[argparse.ArgumentParser]":
     """Its commands; without one of them its help is the result, as with kubectl."""
 
     def show_help(_: argparse.Namespace) -> int:
@@ -123,14 +141,22 @@ def _group(command: argparse.ArgumentParser) -> "argparse._SubParsersAction[argp
 
 
 def _version(parsed: argparse.Namespace) -> int:
-    print(f'{{"version": "{__version__}"}}' if parsed.output == "json" else f"boundtoken {__version__}")
+    print(
+        f'{{"version": "{__version__}"}}'
+        if parsed.output == "json"
+        else f"boundtoken {__version__}"
+    )
     return SUCCESS
 
 
 def _serve(command: argparse.ArgumentParser) -> None:
     for option in OPTIONS:
         default = f" (default {option.default})" if option.default else ""
-        command.add_argument(f"--{option.name}", metavar=option.metavar, help=f"{option.help}{default}; or {option.variable}")
+        command.add_argument(
+            f"--{option.name}",
+            metavar=option.metavar,
+            help=f"{option.help}{default}; or {option.variable}",
+        )
     command.add_argument(
         "--standalone",
         metavar="FILE|DIR",
@@ -138,45 +164,86 @@ def _serve(command: argparse.ArgumentParser) -> None:
         type=Path,
         help="no cluster: Namespace objects from these YAML files, an ephemeral CA, on 127.0.0.1",
     )
-    command.add_argument("--ca-out", metavar="FILE", type=Path, help="where the ephemeral CA's certificate goes")
+    command.add_argument(
+        "--ca-out", metavar="FILE", type=Path, help="where the ephemeral CA's certificate goes"
+    )
     command.set_defaults(run=_late("serve", "serve"))
 
 
 def _config_preview(command: argparse.ArgumentParser) -> None:
     command.add_argument("file", metavar="FILE", help="the file, - for standard input")
-    command.add_argument("-o", "--output", choices=["text", "json"], default="text", help="text (default) or json")
+    command.add_argument(
+        "-o", "--output", choices=["text", "json"], default="text", help="text (default) or json"
+    )
     _cluster(command)
     command.set_defaults(run=_late("config_preview", "preview"))
 
 
 def _export_policies(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--validating", action="store_true", help="ValidatingAdmissionPolicies with bindings (the only kind)")
-    command.add_argument("--config", metavar="FILE", help="write this configuration's settings into the bindings as well")
-    command.add_argument("--namespace", metavar="NAME", help="namespace of the webhook (default boundtoken-system)")
+    command.add_argument(
+        "--validating",
+        action="store_true",
+        help="ValidatingAdmissionPolicies with bindings (the only kind)",
+    )
+    command.add_argument(
+        "--config",
+        metavar="FILE",
+        help="write this configuration's settings into the bindings as well",
+    )
+    command.add_argument(
+        "--namespace", metavar="NAME", help="namespace of the webhook (default boundtoken-system)"
+    )
     command.set_defaults(run=_late("export", "policies"))
 
 
 def _certs_init(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--out", metavar="DIR", type=Path, help="write files here, and touch no cluster")
-    command.add_argument("--host", metavar="NAME", action="append", help="with --out: further DNS name or address of the leaf")
-    command.add_argument("--days", metavar="N", type=int, default=365, help="with --out: lifetime of both (default 365)")
-    command.add_argument("--renew", action="store_true", help="with --out: make new ones even where good ones are there")
+    command.add_argument(
+        "--out", metavar="DIR", type=Path, help="write files here, and touch no cluster"
+    )
+    command.add_argument(
+        "--host",
+        metavar="NAME",
+        action="append",
+        help="with --out: further DNS name or address of the leaf",
+    )
+    command.add_argument(
+        "--days",
+        metavar="N",
+        type=int,
+        default=365,
+        help="with --out: lifetime of both (default 365)",
+    )
+    command.add_argument(
+        "--renew",
+        action="store_true",
+        help="with --out: make new ones even where good ones are there",
+    )
     _cluster(command)
     command.add_argument("--dry-run", action="store_true", help="server-side dry run")
     command.set_defaults(run=_late("certs", "init"))
 
 
 def _certs_show(command: argparse.ArgumentParser) -> None:
-    command.add_argument("-o", "--output", choices=["text", "json"], default="text", help="text (default) or json")
+    command.add_argument(
+        "-o", "--output", choices=["text", "json"], default="text", help="text (default) or json"
+    )
     _cluster(command)
     command.set_defaults(run=_late("certs_show", "show"))
 
 
 def _certs_rotate(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--wait", action="store_true", help="until every configuration trusts the new CA and every replica serves a leaf of it"
+        "--wait",
+        action="store_true",
+        help="until every configuration trusts the new CA and every replica serves a leaf of it",
     )
-    command.add_argument("--timeout", metavar="N", type=float, default=60, help="seconds to wait at most (default 60)")
+    command.add_argument(
+        "--timeout",
+        metavar="N",
+        type=float,
+        default=60,
+        help="seconds to wait at most (default 60)",
+    )
     _cluster(command)
     command.add_argument("--dry-run", action="store_true", help="server-side dry run")
     command.set_defaults(run=_late("certs", "rotate"))
@@ -184,17 +251,26 @@ def _certs_rotate(command: argparse.ArgumentParser) -> None:
 
 def _cluster(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--namespace", metavar="NAME", default=None, help="namespace of the webhook (default boundtoken-system)"
+        "--namespace",
+        metavar="NAME",
+        default=None,
+        help="namespace of the webhook (default boundtoken-system)",
     )
-    command.add_argument("--kubeconfig", metavar="FILE", help="default: KUBECONFIG, then ~/.kube/config")
-    command.add_argument("--context", metavar="NAME", help="context of the kubeconfig (default its current one)")
+    command.add_argument(
+        "--kubeconfig", metavar="FILE", help="default: KUBECONFIG, then ~/.kube/config"
+    )
+    command.add_argument(
+        "--context", metavar="NAME", help="context of the kubeconfig (default its current one)"
+    )
 
 
 def _late(module: str, function: str) -> object:
     def run(parsed: argparse.Namespace) -> int:
         import importlib  # noqa: PLC0415
 
-        if module == "serve":  # the first process of a container ignores SIGTERM until somebody wants it, and imports take long
+        if (
+            module == "serve"
+        ):  # the first process of a container ignores SIGTERM until somebody wants it, and imports take long
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
         return int(getattr(importlib.import_module(f".{module}", __package__), function)(parsed))
 

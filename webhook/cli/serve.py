@@ -1,4 +1,6 @@
-"""`boundtoken serve`: settles flags and variables, chooses the event loop, runs the service until a signal."""
+"""`boundtoken serve`: settles flags and variables, chooses the event loop, runs the service until a
+signal.
+"""
 
 import argparse
 import asyncio
@@ -32,7 +34,9 @@ def serve(parsed: argparse.Namespace) -> int:
 
 
 def _open_standard_descriptors() -> None:
-    """One that is closed would become a socket or a part of the event loop, and log lines would be written there."""
+    """One that is closed would become a socket or a part of the event loop, and log lines would be
+    written there.
+    """
     while (lowest := os.open(os.devnull, os.O_RDWR)) <= log.STANDARD_ERROR:
         pass
     os.close(lowest)

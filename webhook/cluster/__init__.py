@@ -1,1 +1,3 @@
-"""The API server as we see it: who we are, how to call it, and the picture of the namespaces. Uses core, nothing above."""
+"""The API server as we see it: who we are, how to call it, and the picture of the namespaces. Uses
+core, nothing above.
+"""

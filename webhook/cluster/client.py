@@ -1,7 +1,9 @@
-"""One call to the API server: a verb, a path, a typed value back; it never retries and never waits longer than it was told.
+"""One call to the API server: a verb, a path, a typed value back; it never retries and never waits
+longer than it was told.
 
-Status objects become exceptions of `errors`, with their message cut; a response body is never shown otherwise. Whatever
-else goes wrong with a call or its answer is an ApiError too: a proxy in between may send anything, and no loop ends of it.
+Status objects become exceptions of `errors`, with their message cut; a response body is never shown
+otherwise. Whatever else goes wrong with a call or its answer is an ApiError too: a proxy in between
+may send anything, and no loop ends of it.
 """
 
 import contextlib
@@ -23,11 +25,13 @@ CONNECT_SECONDS = 5.0
 """To a server in the same cluster; a lost packet costs one second or three."""
 CLOCK_TOLERANCE = timedelta(seconds=2)
 MAX_LINE_BYTES = 16 << 20
-"""One watch event: etcd holds at most 1.5 MiB for an object; far above that the stream is broken."""
+"""One watch event: etcd holds at most 1.5 MiB for an object; far above that the stream is
+broken."""
 MAX_OBJECT_BYTES = 10 << 20
 """One object: etcd's 1.5 MiB, six times that where JSON escapes every character."""
 MAX_LIST_BYTES = 16 << 20
-"""One page of a list: 500 objects of 32 KiB. A replica may have 448 MiB, and a body is held twice for a moment."""
+"""One page of a list: 500 objects of 32 KiB. A replica may have 448 MiB, and a body is held twice
+for a moment."""
 MAX_STATUS_BYTES = 64 << 10
 """What a refusal says: one sentence; more of it is not read."""
 MAX_RETRY_AFTER = 30.0
@@ -55,17 +59,22 @@ _STATUS = msgspec.json.Decoder(_Status)
 def decode(decoder: msgspec.json.Decoder[T], body: bytes | msgspec.Raw) -> T:
     """What an answer says.
 
-    Raises: ApiError, whatever is wrong with it: no JSON, no UTF-8, nested without end, a field missing or of another type
+    Raises: ApiError, whatever is wrong with it: no JSON, no UTF-8, nested without end, a field
+    missing or of another type
     """
     try:
         return decoder.decode(body)
     except Exception as problem:
-        said = f": {str(problem)[:200]}" if isinstance(problem, msgspec.DecodeError) else ""  # a path and types, no value
+        said = (
+            f": {str(problem)[:200]}" if isinstance(problem, msgspec.DecodeError) else ""
+        )  # a path and types, no value
         raise ApiError(f"the answer cannot be read: {type(problem).__name__}{said}") from problem
 
 
 class ApiClient:
-    """Calls the API server with the given credentials; use it as an asynchronous context manager."""
+    """Calls the API server with the given credentials; use it as an asynchronous context
+    manager.
+    """
 
     def __init__(self, credentials: Credentials, user_agent: str) -> None:
         self._credentials = credentials
@@ -76,10 +85,13 @@ class ApiClient:
     def now(self) -> datetime:
         """The time as the API server has it; our own clock's before it said any.
 
-        Why: the API server is who verifies certificates, and all replicas shall agree, whatever their machines believe.
-        What it says is in whole seconds, so a clock that differs by less than two is followed as it runs.
+        Why: the API server is who verifies certificates, and all replicas shall agree, whatever
+        their machines believe. What it says is in whole seconds, so a clock that differs by less
+        than two is followed as it runs.
         """
-        return self._known[0] + timedelta(seconds=time.clock_gettime(time.CLOCK_BOOTTIME) - self._known[1])
+        return self._known[0] + timedelta(
+            seconds=time.clock_gettime(time.CLOCK_BOOTTIME) - self._known[1]
+        )
 
     def _hear_the_time(self, date: str | None) -> None:
         with contextlib.suppress(TypeError, ValueError, IndexError, OverflowError):
@@ -92,7 +104,10 @@ class ApiClient:
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        problem: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         if self._session is not None:
             await self._session.close()
@@ -109,7 +124,8 @@ class ApiClient:
         """The body of a GET.
 
         Units:   seconds for the whole call, limit in bytes
-        Raises:  NotFound, Gone, TooLarge, ApiError; Unauthenticated where our own credential cannot be read
+        Raises:  NotFound, Gone, TooLarge, ApiError; Unauthenticated where our own credential
+                 cannot be read
         """
         async with self._call("GET", path, accept=accept, query=query, total=seconds) as answer:
             return await _body(answer, limit)
@@ -124,20 +140,28 @@ class ApiClient:
         query: Mapping[str, str] | None = None,
         seconds: float = 30,
     ) -> bytes:
-        """The body of the answer to a POST, PUT or PATCH of `body`, any JSON value; raises as `get` does, and Conflict."""
+        """The body of the answer to a POST, PUT or PATCH of `body`, any JSON value; raises as `get`
+        does, and Conflict.
+        """
         encoded = msgspec.json.encode(body)
-        async with self._call(verb, path, accept=JSON, query=query, total=seconds, body=encoded, kind=kind) as answer:
+        async with self._call(
+            verb, path, accept=JSON, query=query, total=seconds, body=encoded, kind=kind
+        ) as answer:
             return await _body(answer, MAX_OBJECT_BYTES)
 
     @asynccontextmanager
     async def lines(
         self, path: str, *, accept: str, query: Mapping[str, str], silence_seconds: float
     ) -> AsyncIterator[AsyncIterator[bytes]]:
-        """The lines of a watch, each whole, however long; a connection silent for `silence_seconds` raises ApiError.
+        """The lines of a watch, each whole, however long; a connection silent for `silence_seconds`
+        raises ApiError.
 
-        Why not `readline`: aiohttp's refuses a line of more than 128 KiB, and annotations alone may have 256.
+        Why not `readline`: aiohttp's refuses a line of more than 128 KiB, and annotations alone may
+        have 256.
         """
-        async with self._call("GET", path, accept=accept, query=query, total=None, silence=silence_seconds) as answer:
+        async with self._call(
+            "GET", path, accept=accept, query=query, total=None, silence=silence_seconds
+        ) as answer:
             yield _split(answer.content.iter_any())
 
     @asynccontextmanager
@@ -157,7 +181,9 @@ class ApiClient:
         headers = {"Accept": accept}
         if body is not None:
             headers["Content-Type"] = kind
-        timeout = aiohttp.ClientTimeout(total=total, sock_connect=CONNECT_SECONDS, sock_read=silence)
+        timeout = aiohttp.ClientTimeout(
+            total=total, sock_connect=CONNECT_SECONDS, sock_read=silence
+        )
         try:
             if (authorization := await self._credentials.authorization()) is not None:
                 headers["Authorization"] = authorization
@@ -179,7 +205,9 @@ class ApiClient:
         except WebhookError:
             raise
         except Exception as problem:
-            told = isinstance(problem, aiohttp.ClientError | OSError)  # another's text may quote the header with our token
+            told = isinstance(
+                problem, aiohttp.ClientError | OSError
+            )  # another's text may quote the header with our token
             said = f": {str(problem)[:200]}" if told else ""
             raise ApiError(f"{verb} {path}: {type(problem).__name__}{said}") from problem
 
@@ -190,11 +218,15 @@ async def _refusal(answer: aiohttp.ClientResponse) -> ApiError:
         said = decode(_STATUS, await _body(answer, MAX_STATUS_BYTES)).message
     kinds: dict[int, type[ApiError]] = {404: NotFound, 409: Conflict, 410: Gone}
     text = f"{answer.status} {said[:300]}".strip()
-    return kinds.get(answer.status, ApiError)(text, answer.status, _retry_after(answer.headers.get("Retry-After", "")))
+    return kinds.get(answer.status, ApiError)(
+        text, answer.status, _retry_after(answer.headers.get("Retry-After", ""))
+    )
 
 
 def _retry_after(text: str) -> float:
-    """Of its two forms the API server uses seconds (apiserver/pkg/server/filters/maxinflight.go)."""
+    """Of its two forms the API server uses seconds
+    (apiserver/pkg/server/filters/maxinflight.go).
+    """
     return min(float(text), MAX_RETRY_AFTER) if text.isascii() and text.isdigit() else 0.0
 
 

@@ -1,7 +1,9 @@
-"""Where the API server is and how we prove who we are, from a pod's files or from a kubeconfig; never makes a call.
+"""Where the API server is and how we prove who we are, from a pod's files or from a kubeconfig;
+never makes a call.
 
-Files are read again for each request, because the kubelet rotates the token. The `kubernetes` package is imported only
-where a kubeconfig is read: with it the process would start in twice the time and hold 20 MB more.
+Files are read again for each request, because the kubelet rotates the token. The `kubernetes`
+package is imported only where a kubeconfig is read: with it the process would start in twice the
+time and hold 20 MB more.
 """
 
 import asyncio
@@ -34,7 +36,9 @@ class Credentials(Protocol):
         ...
 
     async def authorization(self) -> str | None:
-        """The value of the Authorization header for the next request; None where a client certificate speaks."""
+        """The value of the Authorization header for the next request; None where a client
+        certificate speaks.
+        """
         ...
 
 
@@ -47,19 +51,25 @@ class InCluster:
     def __init__(self, environ: Mapping[str, str], directory: Path = SERVICE_ACCOUNT) -> None:
         host, port = environ.get("KUBERNETES_SERVICE_HOST"), environ.get("KUBERNETES_SERVICE_PORT")
         if not host or not port:
-            raise Unauthenticated("KUBERNETES_SERVICE_HOST and _PORT are not set: not in a cluster; give --kubeconfig FILE")
+            raise Unauthenticated(
+                "KUBERNETES_SERVICE_HOST and _PORT are not set: not in a cluster; give --kubeconfig FILE"
+            )
         self.server = f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
         self._token = directory / "token"
         self._ca = directory / "ca.crt"
         self._trusted: tuple[bytes, ssl.SSLContext] | None = None
 
     def tls(self) -> ssl.SSLContext:
-        """A context that trusts `ca.crt` as it is now; the same one until the file's content changes."""
+        """A context that trusts `ca.crt` as it is now; the same one until the file's content
+        changes.
+        """
         pem = self._read(self._ca)
         if self._trusted is None or self._trusted[0] != pem:
             context = ssl.create_default_context()
             try:
-                context.load_verify_locations(cadata=pem.decode("ascii", "ignore"))  # comments may be in any language
+                context.load_verify_locations(
+                    cadata=pem.decode("ascii", "ignore")
+                )  # comments may be in any language
             except (ssl.SSLError, ValueError) as problem:
                 raise Unauthenticated(f"{self._ca}: must hold PEM certificates") from problem
             self._trusted = (pem, context)
@@ -69,13 +79,17 @@ class InCluster:
         return f"Bearer {self._text()}"
 
     def audiences(self) -> tuple[str, ...]:
-        """The `aud` claim of our own token: the API server's own audiences, where our volume names no other."""
+        """The `aud` claim of our own token: the API server's own audiences, where our volume names
+        no other.
+        """
         return audiences_of(self._text())
 
     def _text(self) -> str:
         held = self._read(self._token).strip()
         if not _TOKEN.fullmatch(held):
-            raise Unauthenticated(f"{self._token}: must hold a token, which is printable ASCII without blanks")
+            raise Unauthenticated(
+                f"{self._token}: must hold a token, which is printable ASCII without blanks"
+            )
         return held.decode("ascii")
 
     def _read(self, path: Path) -> bytes:
@@ -83,11 +97,14 @@ class InCluster:
             with path.open("rb") as file:
                 return file.read(MAX_FILE_BYTES)
         except OSError as problem:
-            raise Unauthenticated(f"{path}: {problem.strerror}; the pod needs a token volume there") from problem
+            raise Unauthenticated(
+                f"{path}: {problem.strerror}; the pod needs a token volume there"
+            ) from problem
 
 
 class FromKubeconfig:
-    """A context of a kubeconfig, read by the `kubernetes` package: client certificates, tokens, exec plugins.
+    """A context of a kubeconfig, read by the `kubernetes` package: client certificates, tokens,
+    exec plugins.
 
     Raises: Unauthenticated, where the file or the context cannot be used
     """
@@ -99,7 +116,9 @@ class FromKubeconfig:
         self._context: ssl.SSLContext | None = None
         self._configuration: Any = kubernetes.client.Configuration()
         try:
-            kubernetes.config.load_kube_config(file, context, self._configuration, persist_config=False)  # type: ignore[no-untyped-call]
+            kubernetes.config.load_kube_config(
+                file, context, self._configuration, persist_config=False
+            )  # type: ignore[no-untyped-call]
         except (
             kubernetes.config.ConfigException,
             yaml.YAMLError,
@@ -109,7 +128,9 @@ class FromKubeconfig:
             AttributeError,
             KeyError,
         ) as problem:
-            raise Unauthenticated(f"kubeconfig {file or '(default)'}: {str(problem)[:300]}") from problem
+            raise Unauthenticated(
+                f"kubeconfig {file or '(default)'}: {str(problem)[:300]}"
+            ) from problem
         self.server = str(self._configuration.host).rstrip("/")
 
     def tls(self) -> ssl.SSLContext:
@@ -124,13 +145,19 @@ class FromKubeconfig:
         return self._context
 
     async def authorization(self) -> str | None:
-        """In a thread, because an exec plugin may take its time. The key's name changed with kubernetes 36."""
-        value = await asyncio.to_thread(self._configuration.get_api_key_with_prefix, "BearerToken", "authorization")
+        """In a thread, because an exec plugin may take its time. The key's name changed with
+        kubernetes 36.
+        """
+        value = await asyncio.to_thread(
+            self._configuration.get_api_key_with_prefix, "BearerToken", "authorization"
+        )
         return str(value) if value else None
 
 
 def audiences_of(token: str) -> tuple[str, ...]:
-    """The `aud` claim of a JWT that is ours; nothing where it cannot be read. The signature is not our business."""
+    """The `aud` claim of a JWT that is ours; nothing where it cannot be read. The signature is not
+    our business.
+    """
     with contextlib.suppress(ValueError, IndexError, RecursionError):
         payload = token.split(".")[1]
         said = _CLAIMS.decode(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4))).aud

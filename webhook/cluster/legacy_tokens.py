@@ -1,4 +1,6 @@
-"""The picture of the legacy token Secrets: their names by namespace, and nothing else of them is ever asked for."""
+"""The picture of the legacy token Secrets: their names by namespace, and nothing else of them is
+ever asked for.
+"""
 
 from collections import defaultdict
 

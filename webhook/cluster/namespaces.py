@@ -1,7 +1,9 @@
-"""The picture of the namespaces: what steers in each, settled once for each change; it never blocks a reader.
+"""The picture of the namespaces: what steers in each, settled once for each change; it never blocks
+a reader.
 
-A namespace without annotations of ours costs its name and one reference. While the API server is away the picture goes
-on answering; a namespace that is not in it yet gets one live GET, because its pod may come before its watch event.
+A namespace without annotations of ours costs its name and one reference. While the API server is
+away the picture goes on answering; a namespace that is not in it yet gets one live GET, because its
+pod may come before its watch event.
 """
 
 import asyncio
@@ -22,10 +24,12 @@ PATH = "/api/v1/namespaces"
 LOOKUP_SECONDS = 1.5
 """Half of what the API server gives a review (timeoutSeconds: 3)."""
 REMEMBER_SECONDS = 1.0
-"""How long the answer of a live GET is used, be it yes or no; afterwards the watch has it, or we ask again."""
+"""How long the answer of a live GET is used, be it yes or no; afterwards the watch has it, or we
+ask again."""
 LOOKUPS_PER_SECOND, LOOKUPS_AT_ONCE = 50.0, 25
-"""Live GETs, and how many of them without a pause. The API server sends reviews of namespaces that exist, so all but the few
-of the last second come from somebody else who reaches our port, and shall not make us load the API server."""
+"""Live GETs, and how many of them without a pause. The API server sends reviews of namespaces that
+exist, so all but the few of the last second come from somebody else who reaches our port, and shall
+not make us load the API server."""
 MAX_LOOKUPS_IN_FLIGHT = 32
 """Each holds about 80 KB and a connection while the API server hangs."""
 MAX_REMEMBERED = 100
@@ -51,7 +55,9 @@ class Rate:
         self._left, self._since = float(at_once), 0.0
 
     def allows(self, now: float) -> bool:
-        """Whether one more may happen at `now` (seconds of a clock that never goes back); it then counts."""
+        """Whether one more may happen at `now` (seconds of a clock that never goes back); it then
+        counts.
+        """
         self._left = min(self._at_once, self._left + (now - self._since) * self._per_second)
         self._since = now
         if self._left < 1:
@@ -61,14 +67,20 @@ class Rate:
 
 
 class Namespaces:
-    """The namespaces as far as they steer. `fetch` gives the annotations of one that is not here, or None."""
+    """The namespaces as far as they steer. `fetch` gives the annotations of one that is not here,
+    or None.
+    """
 
-    def __init__(self, cluster: ClusterLayer, fetch: Fetch | None = None, rate: Rate | None = None) -> None:
+    def __init__(
+        self, cluster: ClusterLayer, fetch: Fetch | None = None, rate: Rate | None = None
+    ) -> None:
         self.cluster = cluster
         self.synced = False
         self.fetch = fetch
         self._picture: dict[str, NamespaceLayer] = {}
-        self._layers: WeakValueDictionary[tuple[tuple[str, str], ...], NamespaceLayer] = WeakValueDictionary()
+        self._layers: WeakValueDictionary[tuple[tuple[str, str], ...], NamespaceLayer] = (
+            WeakValueDictionary()
+        )
         self._rate = rate or Rate(LOOKUPS_PER_SECOND, LOOKUPS_AT_ONCE)
         self._recent: dict[str, tuple[float, NamespaceLayer | None]] = {}
         self._flights: dict[str, asyncio.Task[NamespaceLayer | None]] = {}
@@ -81,9 +93,11 @@ class Namespaces:
         return self._picture.get(name)
 
     async def find(self, name: str) -> NamespaceLayer | None:
-        """What holds in a namespace that is not in the picture, by one live GET for all who ask at once.
+        """What holds in a namespace that is not in the picture, by one live GET for all who ask at
+        once.
 
-        None where there is no such namespace, or where nobody knows: beyond the rate of live GETs as well.
+        None where there is no such namespace, or where nobody knows: beyond the rate of live GETs
+        as well.
         """
         if self.fetch is None or not _NAME.fullmatch(name):
             return None

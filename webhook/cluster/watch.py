@@ -1,10 +1,14 @@
-"""List, then watch, for ever: an endless stream of what there is and what changes; it never holds a picture itself.
+"""List, then watch, for ever: an endless stream of what there is and what changes; it never holds a
+picture itself.
 
 Facts it rests on (apimachinery/pkg/watch, kubernetes.io/docs/reference/using-api/api-concepts):
 - a list comes in pages; a page token that is too old answers 410, and the list begins again;
-- a page is as long as its objects; one that is too long for us is asked for again with fewer objects;
-- a watch goes on from a resource version; 410, as a status or as an ERROR event, means that it is too old: list again;
-- bookmarks carry a fresh resource version about once a minute, so a connection that is silent for longer is dead;
+- a page is as long as its objects; one that is too long for us is asked for again with fewer
+objects;
+- a watch goes on from a resource version; 410, as a status or as an ERROR event, means that it is
+too old: list again;
+- bookmarks carry a fresh resource version about once a minute, so a connection that is silent for
+longer is dead;
 - the API server ends every watch after `timeoutSeconds`; that is no failure.
 """
 
@@ -25,15 +29,19 @@ FEWER = 8
 MAX_OBJECTS = 100_000
 """Of one list: ten times what Kubernetes promises to carry, so that pages without an end end."""
 BREATH_BYTES = 1 << 20
-"""Of objects in one go: annotations that are keys alone make 20 ms of it, and other requests come next."""
+"""Of objects in one go: annotations that are keys alone make 20 ms of it, and other requests come
+next."""
 WATCH_SECONDS = 300
-"""client-go's informers choose 5 to 10 minutes; ours end between this and twice this, so that replicas spread."""
+"""client-go's informers choose 5 to 10 minutes; ours end between this and twice this, so that
+replicas spread."""
 SILENCE_SECONDS = 150.0
 """Bookmarks come once a minute: two may be lost."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 8.0
-"""Seconds between tries, doubled each time: quick for a restart, bearable for an API server that struggles."""
+"""Seconds between tries, doubled each time: quick for a restart, bearable for an API server that
+struggles."""
 PATIENCE = 5
-"""After so many refusals of a watch in a row the resource version may be the reason (a restored etcd): list again."""
+"""After so many refusals of a watch in a row the resource version may be the reason (a restored
+etcd): list again."""
 
 Kept = TypeVar("Kept")
 
@@ -61,7 +69,9 @@ class Deleted(msgspec.Struct, Generic[Kept], frozen=True):
 
 
 class Alive(msgspec.Struct, frozen=True):
-    """Nothing changed, and we know it: a bookmark, or a watch that is there again after it was lost."""
+    """Nothing changed, and we know it: a bookmark, or a watch that is there again after it was
+    lost.
+    """
 
 
 class Lost(msgspec.Struct, frozen=True):
@@ -114,9 +124,11 @@ async def stream(
     silence_seconds: float = SILENCE_SECONDS,
     watch_seconds: int = WATCH_SECONDS,
 ) -> AsyncIterator[Event[Kept]]:
-    """What there is at `path` and what becomes of it; `keep` says what is kept of each object, before it is held.
+    """What there is at `path` and what becomes of it; `keep` says what is kept of each object,
+    before it is held.
 
-    `field_selector` narrows it down, such as `metadata.name=x` for those whose RBAC names one object.
+    `field_selector` narrows it down, such as `metadata.name=x` for those whose RBAC names one
+    object.
     """
     only = {"fieldSelector": field_selector} if field_selector else {}
     version, reason, pause, refusals, lost = "", "start", FIRST_PAUSE, 0, False
@@ -126,10 +138,18 @@ async def stream(
             if not version:
                 items, version = await _list(client, path, keep, only)
                 yield Listed(items, reason)
-            async for line in _watch(client, path, {**only, "resourceVersion": version}, silence_seconds, watch_seconds):
-                event = _event(line, keep)  # an ERROR raises here: only what is none begins the pauses anew
+            async for line in _watch(
+                client, path, {**only, "resourceVersion": version}, silence_seconds, watch_seconds
+            ):
+                event = _event(
+                    line, keep
+                )  # an ERROR raises here: only what is none begins the pauses anew
                 if line is not _AGREED:
-                    version, pause, refusals = line.object.metadata.resource_version or version, FIRST_PAUSE, 0
+                    version, pause, refusals = (
+                        line.object.metadata.resource_version or version,
+                        FIRST_PAUSE,
+                        0,
+                    )
                 elif lost:
                     event, lost = Alive(), False
                 if event is not None:
@@ -178,7 +198,9 @@ async def pages(
     """
     query = dict(query)
     for _ in range(MAX_OBJECTS // int(query["limit"])):
-        page = api.decode(PAGES, await client.get(path, accept=api.METADATA_LIST, query=query, limit=limit))
+        page = api.decode(
+            PAGES, await client.get(path, accept=api.METADATA_LIST, query=query, limit=limit)
+        )
         yield page
         if not page.metadata.continue_:
             return
@@ -201,7 +223,11 @@ async def objects(page: Page) -> AsyncIterator[ObjectMeta]:
 
 
 async def _watch(
-    client: api.ApiClient, path: str, only: dict[str, str], silence_seconds: float, watch_seconds: int
+    client: api.ApiClient,
+    path: str,
+    only: dict[str, str],
+    silence_seconds: float,
+    watch_seconds: int,
 ) -> AsyncIterator[_Line]:
     """_AGREED once the API server has, then what it says."""
     query = {
@@ -210,7 +236,9 @@ async def _watch(
         "allowWatchBookmarks": "true",
         "timeoutSeconds": str(random.randint(watch_seconds, 2 * watch_seconds)),  # noqa: S311
     }
-    async with client.lines(path, accept=api.METADATA, query=query, silence_seconds=silence_seconds) as lines:
+    async with client.lines(
+        path, accept=api.METADATA, query=query, silence_seconds=silence_seconds
+    ) as lines:
         yield _AGREED
         async for text in lines:
             yield api.decode(_LINE, text)

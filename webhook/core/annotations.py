@@ -1,7 +1,9 @@
-"""Reading what people wrote into annotations: text in, value out, or a `ValueError` that says what it must be.
+"""Reading what people wrote into annotations: text in, value out, or a `ValueError` that says what
+it must be.
 
-Every parser takes the text and the locks that hold, and gives the value with the remarks its author must hear (a value
-that was moved to the nearest allowed one). Values are compared exactly; only lists trim blanks around their items.
+Every parser takes the text and the locks that hold, and gives the value with the remarks its author
+must hear (a value that was moved to the nearest allowed one). Values are compared exactly; only
+lists trim blanks around their items.
 """
 
 import re
@@ -16,7 +18,11 @@ Parsed = tuple[Any, tuple[str, ...]]
 Parser = Callable[[str, Locks], Parsed]
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9._-]+")
-_INVISIBLE = re.compile("[" + "".join(f"{re.escape(chr(low))}-{re.escape(chr(high))}" for low, high in names.INVISIBLE) + "]")
+_INVISIBLE = re.compile(
+    "["
+    + "".join(f"{re.escape(chr(low))}-{re.escape(chr(high))}" for low, high in names.INVISIBLE)
+    + "]"
+)
 _WHOLE_NUMBER = re.compile(r"[0-9]+")
 
 
@@ -29,14 +35,20 @@ def parse_switch(text: str, _locks: Locks) -> Parsed:
 def parse_audience(text: str, locks: Locks) -> Parsed:
     """The empty text asks for the API server's own audience."""
     if len(text) > names.MAX_AUDIENCE_CHARS or _INVISIBLE.search(text):
-        raise ValueError(f"must be one audience of at most {names.MAX_AUDIENCE_CHARS} printable characters, no whitespace")
+        raise ValueError(
+            f"must be one audience of at most {names.MAX_AUDIENCE_CHARS} printable characters, no whitespace"
+        )
     if not locks.allows(text):
-        raise ValueError(f"must be one of the allowed audiences: {_listed(locks.allowed_audiences or ())}")
+        raise ValueError(
+            f"must be one of the allowed audiences: {_listed(locks.allowed_audiences or ())}"
+        )
     return text, ()
 
 
 def parse_seconds(text: str, locks: Locks) -> Parsed:
-    """Whole seconds; one that is out of range becomes the nearest that is allowed, with a remark."""
+    """Whole seconds; one that is out of range becomes the nearest that is allowed, with a
+    remark.
+    """
     wanted = _whole_seconds(text)
     used = locks.capped(wanted)
     if used == wanted:
@@ -45,19 +57,34 @@ def parse_seconds(text: str, locks: Locks) -> Parsed:
             f"leaves the kubelet little time to rotate the token; {names.COMFORTABLE_SECONDS} or more is safe",
         ) * short
     if wanted < names.MIN_EXPIRATION_SECONDS:
-        return used, (f"{used} is used: {names.MIN_EXPIRATION_SECONDS} is the shortest that Kubernetes accepts",)
-    if wanted == names.YEAR_TRAP_SECONDS and used == names.YEAR_TRAP_REPLACEMENT <= locks.max_expiration_seconds:
-        return used, (f"{used} is used: the API server makes a token of {wanted} seconds valid for a year",)
+        return used, (
+            f"{used} is used: {names.MIN_EXPIRATION_SECONDS} is the shortest that Kubernetes accepts",
+        )
+    if (
+        wanted == names.YEAR_TRAP_SECONDS
+        and used == names.YEAR_TRAP_REPLACEMENT <= locks.max_expiration_seconds
+    ):
+        return used, (
+            f"{used} is used: the API server makes a token of {wanted} seconds valid for a year",
+        )
     return used, (f"{used} is used: the maximum here is {locks.max_expiration_seconds} seconds",)
 
 
 def parse_mount_path(text: str, _locks: Locks) -> Parsed:
     path = text.removesuffix("/")
     root, *parts = path[: names.MAX_PATH_BYTES + 1].split("/")
-    misspelt = root or not parts or not {"", ".", ".."}.isdisjoint(parts) or ":" in path or not path.isprintable()
+    misspelt = (
+        root
+        or not parts
+        or not {"", ".", ".."}.isdisjoint(parts)
+        or ":" in path
+        or not path.isprintable()
+    )
     if misspelt or len(path.encode()) > names.MAX_PATH_BYTES:
         most = f"at most {names.MAX_PATH_BYTES} bytes"
-        raise ValueError(f'must be an absolute path of {most} without "//", ".", ".." and ":", and not "/"')
+        raise ValueError(
+            f'must be an absolute path of {most} without "//", ".", ".." and ":", and not "/"'
+        )
     if path == names.TOKENS_PATH:
         raise ValueError(f"must be another path: {names.TOKENS} are mounted there")
     return path, ()
@@ -80,14 +107,18 @@ def parse_tokens(text: str, locks: Locks) -> Parsed:
 
 def parse_container_names(text: str, _locks: Locks) -> Parsed:
     if (number := text.count(",") + 1) > names.MAX_CONTAINER_NAMES:
-        raise ValueError(f"must be at most {names.MAX_CONTAINER_NAMES} names, and there are {number}")
+        raise ValueError(
+            f"must be at most {names.MAX_CONTAINER_NAMES} names, and there are {number}"
+        )
     return tuple(dict.fromkeys(split_list(text))), ()
 
 
 def parse_max_seconds(text: str, _locks: Locks) -> Parsed:
     limit = _whole_seconds(text)
     if limit < names.MIN_EXPIRATION_SECONDS:
-        raise ValueError(f"must be {names.MIN_EXPIRATION_SECONDS} or more, the shortest that Kubernetes accepts")
+        raise ValueError(
+            f"must be {names.MIN_EXPIRATION_SECONDS} or more, the shortest that Kubernetes accepts"
+        )
     return min(limit, names.MAX_EXPIRATION_SECONDS_LIMIT), ()
 
 
@@ -114,13 +145,22 @@ def _token(item: str, locks: Locks) -> tuple[Token, tuple[str, ...]]:
     wanted_audience, semicolon, wanted_seconds = rest.partition(";")
     file, wanted_audience = file.strip(), wanted_audience.strip()
     if not equals or not wanted_audience:
-        raise ValueError(f"must be file=audience[;seconds], separated by commas, and {quoted(item)} is not")
-    if not _FILE_NAME.fullmatch(file) or file == "." or file.startswith("..") or len(file) > names.MAX_FILE_NAME_CHARS:
+        raise ValueError(
+            f"must be file=audience[;seconds], separated by commas, and {quoted(item)} is not"
+        )
+    if (
+        not _FILE_NAME.fullmatch(file)
+        or file == "."
+        or file.startswith("..")
+        or len(file) > names.MAX_FILE_NAME_CHARS
+    ):
         raise ValueError(
             f'must have file names of letters, digits, "." "_" "-", not beginning with ".."; {quoted(file)} is not'
         )
     try:
-        lifetime, remarks = parse_seconds(wanted_seconds.strip(), locks) if semicolon else (None, ())
+        lifetime, remarks = (
+            parse_seconds(wanted_seconds.strip(), locks) if semicolon else (None, ())
+        )
         return Token(file, parse_audience(wanted_audience, locks)[0], lifetime), remarks
     except ValueError as problem:
         raise ValueError(f"{file}: {problem}") from None

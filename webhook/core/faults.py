@@ -1,4 +1,6 @@
-"""What people wrote and we cannot do as it stands: a value that travels with the decision, never an exception."""
+"""What people wrote and we cannot do as it stands: a value that travels with the decision, never an
+exception.
+"""
 
 import msgspec
 
@@ -7,7 +9,9 @@ from .text import cut, quoted
 
 
 class Fault(msgspec.Struct, frozen=True):
-    """Something written that we cannot do as it stands: who wrote it (`layer`), where, what, and what would be right."""
+    """Something written that we cannot do as it stands: who wrote it (`layer`), where, what, and
+    what would be right.
+    """
 
     layer: str
     annotation: str
@@ -22,4 +26,8 @@ class Fault(msgspec.Struct, frozen=True):
 def more_faults(layer: str, found: int) -> list[Fault]:
     """What stands for the faults that are not told of one by one."""
     more = found - names.MAX_FAULTS
-    return [Fault(layer, f"{names.DOMAIN}*", "", f"and {more} more faults of this kind")] if more > 0 else []
+    return (
+        [Fault(layer, f"{names.DOMAIN}*", "", f"and {more} more faults of this kind")]
+        if more > 0
+        else []
+    )

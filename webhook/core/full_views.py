@@ -1,6 +1,8 @@
-"""Typed, read-only views of what is judged: the final pod with every way in that a token has, templates, and requests.
+"""Typed, read-only views of what is judged: the final pod with every way in that a token has,
+templates, and requests.
 
-Apart from the views of `pods`, because mutation must not pay for fields that only enforcement reads.
+Apart from the views of `pods`, because mutation must not pay for fields that only enforcement
+reads.
 """
 
 from collections.abc import Iterator
@@ -39,7 +41,9 @@ class FinalProjected(Projected, frozen=True):
 
 
 class SecretUser(View, frozen=True):
-    """A volume of a kind whose driver takes what it needs from a Secret: CSI, Azure Files and the older ones."""
+    """A volume of a kind whose driver takes what it needs from a Secret: CSI, Azure Files and the
+    older ones.
+    """
 
     secret_name: str = ""
     secret_ref: SecretRef | None = None
@@ -73,13 +77,28 @@ class FinalVolume(Volume, frozen=True):
         if self.secret is not None:
             found.append(("spec.volumes.secret.secretName", self.secret.secret_name))
         if self.projected is not None:
-            sources = [source.secret.name for source in self.final_sources if source.secret is not None]
+            sources = [
+                source.secret.name for source in self.final_sources if source.secret is not None
+            ]
             found += [("spec.volumes.projected.sources.secret.name", name) for name in sources]
         if self.azure_file is not None:
             found.append(("spec.volumes.azureFile.secretName", self.azure_file.secret_name))
         if self.csi is not None and self.csi.node_publish_secret_ref is not None:
-            found.append(("spec.volumes.csi.nodePublishSecretRef.name", self.csi.node_publish_secret_ref.name))
-        users = (self.cephfs, self.cinder, self.flex_volume, self.iscsi, self.rbd, self.scale_io, self.storageos)
+            found.append(
+                (
+                    "spec.volumes.csi.nodePublishSecretRef.name",
+                    self.csi.node_publish_secret_ref.name,
+                )
+            )
+        users = (
+            self.cephfs,
+            self.cinder,
+            self.flex_volume,
+            self.iscsi,
+            self.rbd,
+            self.scale_io,
+            self.storageos,
+        )
         if users != _NO_USERS:
             for field, user in zip(_SECRET_REFS, users, strict=True):
                 if user is not None and user.secret_ref is not None:
@@ -89,7 +108,11 @@ class FinalVolume(Volume, frozen=True):
     @property
     def tokens(self) -> Iterator[TokenSource]:
         """The service account tokens in it."""
-        return (source.service_account_token for source in self.final_sources if source.service_account_token is not None)
+        return (
+            source.service_account_token
+            for source in self.final_sources
+            if source.service_account_token is not None
+        )
 
 
 WITH_SECRET_REF = ("cephfs", "cinder", "flexVolume", "iscsi", "rbd", "scaleIO", "storageos")
@@ -168,7 +191,8 @@ class FinalWorkload(View, frozen=True):
 
 _NONE = msgspec.Raw(b"null")
 MAX_LIST_BYTES = 64 << 10
-"""Of audiences or groups: read whole, a list of millions takes twenty times its length of memory."""
+"""Of audiences or groups: read whole, a list of millions takes twenty times its length of
+memory."""
 TOO_MANY = "(too many)"
 """Stands for the audiences of a list that is longer."""
 
@@ -190,7 +214,9 @@ class TokenRequestSpec(View, frozen=True):
 
     @property
     def audiences(self) -> tuple[str, ...]:
-        """Whom the token shall be for; a list that is longer than any is not read, and is for nobody."""
+        """Whom the token shall be for; a list that is longer than any is not read, and is for
+        nobody.
+        """
         return _strings(self.audience_list, (TOO_MANY,))
 
 
@@ -222,14 +248,17 @@ Judged = FinalPod | FinalWorkload | TokenRequest | Secret | Namespace
 
 
 def brought_by(pod: FinalPod, old: FinalPod) -> FinalPod:
-    """What an update of `pods/ephemeralcontainers` adds: its new containers, and the volumes that they mount.
+    """What an update of `pods/ephemeralcontainers` adds: its new containers, and the volumes that
+    they mount.
 
-    Why not the whole pod: one that was made before enforcement began may still be looked into, and only what the
-    newcomer reaches is judged.
+    Why not the whole pod: one that was made before enforcement began may still be looked into, and
+    only what the newcomer reaches is judged.
     """
     known = {container.name for container in old.spec.ephemeral_containers or ()}
     new = tuple(each for each in pod.spec.ephemeral_containers or () if each.name not in known)
     reached = {mount.name for container in new for mount in container.mounts}
     volumes = tuple(volume for volume in pod.spec.volumes or () if volume.name in reached)
-    spec = msgspec.structs.replace(pod.spec, volumes=volumes, init_containers=(), containers=(), ephemeral_containers=new)
+    spec = msgspec.structs.replace(
+        pod.spec, volumes=volumes, init_containers=(), containers=(), ephemeral_containers=new
+    )
     return msgspec.structs.replace(pod, spec=spec)

@@ -1,6 +1,8 @@
-"""The kinds that reviews are about: the one table that decoding, rules, metrics and the manifests' test follow.
+"""The kinds that reviews are about: the one table that decoding, rules, metrics and the manifests'
+test follow.
 
-A workload kind is added here, in both webhook configurations and in docs/reference.md; a test names what is missing.
+A workload kind is added here, in both webhook configurations and in docs/reference.md; a test names
+what is missing.
 """
 
 from typing import NamedTuple
@@ -13,8 +15,9 @@ from .views import CronJob, Workload
 class WorkloadKind(NamedTuple):
     """A kind with a pod template.
 
-    `view` is how injection reads it, `final_view` how enforcement does; `is_owned` where another workload usually made it, so
-    that its annotations are its owner's affair; `is_immutable` where the template cannot change once it is there.
+    `view` is how injection reads it, `final_view` how enforcement does; `is_owned` where another
+    workload usually made it, so that its annotations are its owner's affair; `is_immutable` where
+    the template cannot change once it is there.
     """
 
     group: str
@@ -50,7 +53,11 @@ VIEWS: dict[tuple[str, str], type[Judged]] = {
 }
 """How enforcement reads what it judges."""
 RESOURCES = frozenset(
-    {"pods/ephemeralcontainers", *(each.resource for each in WORKLOADS), *(resource for resource, _ in OTHERS.values())}
+    {
+        "pods/ephemeralcontainers",
+        *(each.resource for each in WORKLOADS),
+        *(resource for resource, _ in OTHERS.values()),
+    }
 )
 """What a review may be about, as metrics call it."""
 OWNED = frozenset((each.group, each.kind) for each in WORKLOADS if each.is_owned)

@@ -1,7 +1,8 @@
-"""What a namespace demands of its pods: a level and a version for each mode, in the manner of Pod Security admission.
+"""What a namespace demands of its pods: a level and a version for each mode, in the manner of Pod
+Security admission.
 
-A fault in `enforce` counts as the strictest level, because somebody wanted pods to be judged, and a judge that guesses is
-worth nothing; under `warn` and `audit` it is only noted.
+A fault in `enforce` counts as the strictest level, because somebody wanted pods to be judged, and a
+judge that guesses is worth nothing; under `warn` and `audit` it is only noted.
 """
 
 from collections.abc import Mapping
@@ -26,9 +27,11 @@ LEVELS: tuple[Level, ...] = get_args(Level)
 """From the one that demands nothing to the one that demands all."""
 STRICTEST: Level = LEVELS[-1]
 VERSIONS = ("v1",)
-"""In the order of their release. What a level means is fixed for a version, so that a later one never denies by surprise."""
+"""In the order of their release. What a level means is fixed for a version, so that a later one
+never denies by surprise."""
 LATEST = "v1"
-"""What `latest` means: a decision of its own, so that a version can be written, tested and shipped before it is anybody's."""
+"""What `latest` means: a decision of its own, so that a version can be written, tested and shipped
+before it is anybody's."""
 
 
 class Demand(msgspec.Struct, frozen=True):
@@ -65,16 +68,28 @@ def stricter(one: Level, other: Level) -> Level:
 
 
 def _demand(mode: Mode, annotations: Mapping[str, str], faults: list[Fault]) -> Demand:
-    level, version = annotations.get(LEVEL_OF[mode], "off"), annotations.get(VERSION_OF[mode], "latest")
+    level, version = (
+        annotations.get(LEVEL_OF[mode], "off"),
+        annotations.get(VERSION_OF[mode], "latest"),
+    )
     if version != "latest" and version not in VERSIONS:
         right = " or ".join(f'"{each}"' for each in (*VERSIONS, "latest"))
-        faults.append(Fault("namespace", VERSION_OF[mode], version, f"latest is used, must be {right}"))
+        faults.append(
+            Fault("namespace", VERSION_OF[mode], version, f"latest is used, must be {right}")
+        )
         version = "latest"
     if level not in LEVELS:
         counts_as: Level = STRICTEST if mode == "enforce" else "off"
         said = f'counts as "{counts_as}"' if mode == "enforce" else "ignored"
         faults.append(
-            Fault("namespace", LEVEL_OF[mode], level, f'{said}, must be "off", "bound" or "strict", spelled exactly so')
+            Fault(
+                "namespace",
+                LEVEL_OF[mode],
+                level,
+                f'{said}, must be "off", "bound" or "strict", spelled exactly so',
+            )
         )
         level = counts_as
-    return Demand(next(each for each in LEVELS if each == level), LATEST if version == "latest" else version)
+    return Demand(
+        next(each for each in LEVELS if each == level), LATEST if version == "latest" else version
+    )

@@ -1,9 +1,12 @@
-"""What tokens are measured by: how long one may live, and for whom it may be; worked out from locks, namespace and floor.
+"""What tokens are measured by: how long one may live, and for whom it may be; worked out from
+locks, namespace and floor.
 
     own level   at most min(lock, the namespace's maximum or the level's default)
-    floor       at most min(lock, the namespace's maximum where set, the floor's own maximum or its level's default)
+    floor       at most min(lock, the namespace's maximum where set, the floor's own maximum or its
+                level's default)
 
-Both must hold, so the smaller does. A namespace can lower a floor's maximum and never raise it; a lock never loosens a level.
+Both must hold, so the smaller does. A namespace can lower a floor's maximum and never raise it; a
+lock never loosens a level.
 """
 
 from collections.abc import Iterable
@@ -14,7 +17,11 @@ from . import names
 from .levels import Level
 from .text import cut, displayed
 
-DEFAULT_MAXIMUM: dict[Level, int] = {"off": names.MAX_EXPIRATION_SECONDS_LIMIT, "bound": 86400, "strict": 3600}
+DEFAULT_MAXIMUM: dict[Level, int] = {
+    "off": names.MAX_EXPIRATION_SECONDS_LIMIT,
+    "bound": 86400,
+    "strict": 3600,
+}
 """Seconds, where the namespace has set none."""
 BAD_MAXIMUM = DEFAULT_MAXIMUM["strict"]
 """Seconds that a bad maximum in a policy binding counts as: the safe side."""
@@ -31,7 +38,9 @@ class Token(msgspec.Struct, frozen=True):
 
 
 class Locks(msgspec.Struct, frozen=True):
-    """What no weaker layer can exceed; the strictest of the cluster's configuration and the namespace."""
+    """What no weaker layer can exceed; the strictest of the cluster's configuration and the
+    namespace.
+    """
 
     max_expiration_seconds: int = names.MAX_EXPIRATION_SECONDS_LIMIT
     allowed_audiences: frozenset[str] | None = None
@@ -42,13 +51,19 @@ class Locks(msgspec.Struct, frozen=True):
         return not audience or self.allowed_audiences is None or audience in self.allowed_audiences
 
     def capped(self, seconds: int) -> int:
-        """The nearest lifetime that is allowed; never 3607, which the API server would turn into a year."""
+        """The nearest lifetime that is allowed; never 3607, which the API server would turn into a
+        year.
+        """
         allowed = max(names.MIN_EXPIRATION_SECONDS, min(seconds, self.max_expiration_seconds))
         return names.YEAR_TRAP_REPLACEMENT if allowed == names.YEAR_TRAP_SECONDS else allowed
 
     def with_stricter(self, other: "Locks") -> "Locks":
-        """Of two maxima the smaller, of two lists the intersection, of two overrides the stricter."""
-        lists = [each for each in (self.allowed_audiences, other.allowed_audiences) if each is not None]
+        """Of two maxima the smaller, of two lists the intersection, of two overrides the
+        stricter.
+        """
+        lists = [
+            each for each in (self.allowed_audiences, other.allowed_audiences) if each is not None
+        ]
         return Locks(
             max_expiration_seconds=min(self.max_expiration_seconds, other.max_expiration_seconds),
             allowed_audiences=frozenset.intersection(*lists) if lists else None,
@@ -66,14 +81,17 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     allowed_text: str = ""
     """The same for people, as `allowed` gives it."""
     api_audiences: tuple[str, ...] = ()
-    """What the API server calls itself; empty where nobody has told us, and then any audience may be one."""
+    """What the API server calls itself; empty where nobody has told us, and then any audience may
+    be one."""
     legacy_tokens: frozenset[str] | None = None
     """Names of the legacy token Secrets of the namespace; None where nobody may list them."""
 
     @property
     def advised(self) -> int:
         """The longest life to ask for: the maximum, but never 3607."""
-        return names.YEAR_TRAP_REPLACEMENT if self.maximum == names.YEAR_TRAP_SECONDS else self.maximum
+        return (
+            names.YEAR_TRAP_REPLACEMENT if self.maximum == names.YEAR_TRAP_SECONDS else self.maximum
+        )
 
     def is_api_audience(self, audience: str) -> bool:
         """Whether a token for it is one for the API server, as far as we know."""
@@ -82,7 +100,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     def allows(self, audience: str) -> bool:
         """Whether a token may be for this audience; the empty one is the API server's own."""
         allowed = self.allowed_audiences
-        return not audience or allowed is None or audience in allowed or audience in self.api_audiences
+        return (
+            not audience or allowed is None or audience in allowed or audience in self.api_audiences
+        )
 
     def is_extended(self, seconds: int | None, audiences: Iterable[str]) -> bool:
         """Whether the API server makes a token of a pod, asked for so, valid for a year.
@@ -101,8 +121,15 @@ def own_maximum(level: Level, lock: int, set_here: int | None) -> int:
 
 
 def floor_maximum(level: Level, lock: int, set_here: int | None, floor: int | None) -> int:
-    """The seconds that the cluster's floor allows there; `floor` is the floor's own maximum where one is set."""
-    return min(lock, DEFAULT_MAXIMUM[level] if floor is None else floor, names.MAX_EXPIRATION_SECONDS_LIMIT, set_here or lock)
+    """The seconds that the cluster's floor allows there; `floor` is the floor's own maximum where
+    one is set.
+    """
+    return min(
+        lock,
+        DEFAULT_MAXIMUM[level] if floor is None else floor,
+        names.MAX_EXPIRATION_SECONDS_LIMIT,
+        set_here or lock,
+    )
 
 
 def allowed(audiences: Iterable[str]) -> str:

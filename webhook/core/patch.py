@@ -1,7 +1,7 @@
 """Operations of RFC 6902 and the pointers they name; only add, replace and remove are ever made.
 
-No `test`, because a failed one refuses the pod even under `failurePolicy: Ignore` (docs/kubernetes.md, section 5). `move` and
-`copy` are not needed.
+No `test`, because a failed one refuses the pod even under `failurePolicy: Ignore`
+(docs/kubernetes.md, section 5). `move` and `copy` are not needed.
 """
 
 from collections.abc import Mapping
@@ -33,12 +33,16 @@ def remove(path: str) -> Operation:
 
 @lru_cache(maxsize=256)
 def member(pointer: str, key: str) -> str:
-    """The pointer to `key` of the object at `pointer` (RFC 6901 section 3: `~` and `/` are escaped, in this order)."""
+    """The pointer to `key` of the object at `pointer` (RFC 6901 section 3: `~` and `/` are escaped,
+    in this order).
+    """
     return f"{pointer}/{key.replace('~', '~0').replace('/', '~1')}"
 
 
 def append(pointer: str, held: object, values: list[Any]) -> list[Operation]:
-    """The operations that put `values` last in the list at `pointer`; `held` is None where there is no list yet."""
+    """The operations that put `values` last in the list at `pointer`; `held` is None where there is
+    no list yet.
+    """
     if not values:
         return []
     if held is None:
@@ -46,10 +50,14 @@ def append(pointer: str, held: object, values: list[Any]) -> list[Operation]:
     return [add(f"{pointer}/-", value) for value in values]
 
 
-def annotate(pointer: str, held: Mapping[str, str] | None, wanted: Mapping[str, str | None]) -> list[Operation]:
-    """The operations that give the metadata at `pointer` the annotations `wanted`; None takes one away.
+def annotate(
+    pointer: str, held: Mapping[str, str] | None, wanted: Mapping[str, str | None]
+) -> list[Operation]:
+    """The operations that give the metadata at `pointer` the annotations `wanted`; None takes one
+    away.
 
-    `held` are the annotations that are there, None where there is no map (it may be absent or null).
+    `held` are the annotations that are there, None where there is no map (it may be absent or
+    null).
     """
     at = f"{pointer}/annotations"
     if held is None:
@@ -60,5 +68,11 @@ def annotate(pointer: str, held: Mapping[str, str] | None, wanted: Mapping[str, 
         if held.get(key) == value:
             continue
         path = member(at, key)
-        operations.append(remove(path) if value is None else replace(path, value) if key in held else add(path, value))
+        operations.append(
+            remove(path)
+            if value is None
+            else replace(path, value)
+            if key in held
+            else add(path, value)
+        )
     return operations

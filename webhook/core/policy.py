@@ -1,11 +1,14 @@
-"""Settling what holds for a pod: locks of the cluster, then pod, then namespace, then defaults; and saying who decided.
+"""Settling what holds for a pod: locks of the cluster, then pod, then namespace, then defaults; and
+saying who decided.
 
-A fault never stops anything: the next weaker layer decides, and the fault travels on as a value. What depends on the
-namespace alone is resolved once for each change of it; a pod without annotations of ours costs nothing here.
+A fault never stops anything: the next weaker layer decides, and the fault travels on as a value.
+What depends on the namespace alone is resolved once for each change of it; a pod without
+annotations of ours costs nothing here.
 
-Why a pod under `pod-overrides: denied` may ask for `inject: enabled` where the *namespace's* automount is enabled, and for
-`inject: disabled` where the automount that holds *for the pod* is disabled: the first replaces a token that would be there
-without the pod's wish, the second leaves no token at all. Both can only shorten what an attacker finds.
+Why a pod under `pod-overrides: denied` may ask for `inject: enabled` where the *namespace's*
+automount is enabled, and for `inject: disabled` where the automount that holds *for the pod* is
+disabled: the first replaces a token that would be there without the pod's wish, the second leaves
+no token at all. Both can only shorten what an attacker finds.
 """
 
 import difflib
@@ -63,7 +66,9 @@ GOVERN_MODES: tuple[Govern, ...] = get_args(Govern)
 
 
 class ClusterLayer(msgspec.Struct, frozen=True):
-    """What holds for the whole cluster: the weakest layer and the strongest, and where we never look."""
+    """What holds for the whole cluster: the weakest layer and the strongest, and where we never
+    look.
+    """
 
     defaults: TokenPolicy = TokenPolicy()
     locks: Locks = Locks()
@@ -106,7 +111,11 @@ class NamespaceLayer(msgspec.Struct, frozen=True, weakref=True):
 
 
 WISHES: tuple[tuple[str, str, Parser], ...] = (
-    ("automount", names.AUTOMOUNT, parse_switch),  # before inject, which is judged by it under denied overrides
+    (
+        "automount",
+        names.AUTOMOUNT,
+        parse_switch,
+    ),  # before inject, which is judged by it under denied overrides
     ("inject", names.INJECT, parse_switch),
     ("audience", names.AUDIENCE, parse_audience),
     ("expiration_seconds", names.EXPIRATION_SECONDS, parse_seconds),
@@ -120,26 +129,39 @@ LOCKS: tuple[tuple[str, str, Parser], ...] = (
     ("pod_overrides", names.POD_OVERRIDES, parse_overrides),
 )
 COUNTS_AS: dict[str, tuple[Any, str]] = {
-    names.ALLOWED_AUDIENCES: (frozenset(), "counts as an empty list, which allows the API server's own audience only")
+    names.ALLOWED_AUDIENCES: (
+        frozenset(),
+        "counts as an empty list, which allows the API server's own audience only",
+    )
 }
 """What a bad value counts as where the next weaker layer would open what somebody wanted closed."""
 NAMESPACE_WISHES = tuple(row for row in WISHES if row[1] in names.FOR_NAMESPACES)
 
 
 def steering(annotations: Mapping[str, str] | None) -> dict[str, str]:
-    """Only the annotations of our domain, sorted by name so that equal ones compare and hash alike."""
-    return {key: annotations[key] for key in sorted(annotations or ()) if key.startswith(names.DOMAIN)} if annotations else {}
+    """Only the annotations of our domain, sorted by name so that equal ones compare and hash
+    alike.
+    """
+    return (
+        {key: annotations[key] for key in sorted(annotations or ()) if key.startswith(names.DOMAIN)}
+        if annotations
+        else {}
+    )
 
 
 def resolve_namespace(cluster: ClusterLayer, annotations: Mapping[str, str]) -> NamespaceLayer:
-    """What holds in a namespace with these annotations, for every pod that asks for nothing itself."""
+    """What holds in a namespace with these annotations, for every pod that asks for nothing
+    itself.
+    """
     faults = _misplaced("namespace", annotations, names.FOR_NAMESPACES)
     own_locks = _read("namespace", LOCKS, annotations, cluster.locks, faults)
     locks = cluster.locks.with_stricter(Locks(**own_locks))
     demanded, level_faults = levels.read(annotations)
     faults += level_faults
     asked = _read("namespace", NAMESPACE_WISHES, annotations, locks, faults)
-    decided_by = dict.fromkeys(TokenPolicy.__struct_fields__, "defaults") | dict.fromkeys(asked, "namespace")
+    decided_by = dict.fromkeys(TokenPolicy.__struct_fields__, "defaults") | dict.fromkeys(
+        asked, "namespace"
+    )
     defaults = cluster.defaults
     if not locks.allows(defaults.audience):
         if "audience" not in asked:
@@ -150,19 +172,33 @@ def resolve_namespace(cluster: ClusterLayer, annotations: Mapping[str, str]) -> 
     resolution = Resolution(settled, tuple(faults), decided_by, _hash(settled))
     maximum = own_locks.get("max_expiration_seconds")
     return NamespaceLayer(
-        annotations, asked, locks, resolution, demanded, maximum, _allowed_text(annotations, own_locks, locks)
+        annotations,
+        asked,
+        locks,
+        resolution,
+        demanded,
+        maximum,
+        _allowed_text(annotations, own_locks, locks),
     )
 
 
-def _allowed_text(annotations: Mapping[str, str], own_locks: Mapping[str, Any], locks: Locks) -> str:
+def _allowed_text(
+    annotations: Mapping[str, str], own_locks: Mapping[str, Any], locks: Locks
+) -> str:
     if "allowed_audiences" not in own_locks:
         return limits.allowed(sorted(locks.allowed_audiences or ()))
-    listed = split_list(annotations[names.ALLOWED_AUDIENCES]) if own_locks["allowed_audiences"] else ()
+    listed = (
+        split_list(annotations[names.ALLOWED_AUDIENCES]) if own_locks["allowed_audiences"] else ()
+    )
     return limits.allowed(audience for audience in listed if locks.allows(audience))
 
 
-def resolve(namespace: NamespaceLayer, annotations: Mapping[str, str] | None, layer: str = "pod") -> Resolution:
-    """What holds for a pod with these annotations in this namespace; `layer` names their author in faults."""
+def resolve(
+    namespace: NamespaceLayer, annotations: Mapping[str, str] | None, layer: str = "pod"
+) -> Resolution:
+    """What holds for a pod with these annotations in this namespace; `layer` names their author in
+    faults.
+    """
     base = namespace.resolution
     for key in annotations or ():
         if key.startswith(names.DOMAIN) and key not in names.OURS_ON_PODS:
@@ -207,7 +243,11 @@ def _read(
 
 
 def _tightening(
-    layer: str, asked: dict[str, Any], namespace: NamespaceLayer, annotations: Mapping[str, str], faults: list[Fault]
+    layer: str,
+    asked: dict[str, Any],
+    namespace: NamespaceLayer,
+    annotations: Mapping[str, str],
+    faults: list[Fault],
 ) -> dict[str, Any]:
     """Of what the pod asked, only what holds anyway or is tighter; all else becomes a fault."""
     base = namespace.resolution.policy
@@ -216,7 +256,9 @@ def _tightening(
         if attribute not in asked:
             continue
         value = asked[attribute]
-        held = namespace.asked.get("tokens", ()) if attribute == "tokens" else getattr(base, attribute)
+        held = (
+            namespace.asked.get("tokens", ()) if attribute == "tokens" else getattr(base, attribute)
+        )
         automount = kept.get("automount", base.automount)
         tighter = (
             (attribute == "automount" and value is False)
@@ -232,7 +274,9 @@ def _tightening(
 
 
 def too_large(layer: str, ours: Mapping[str, str]) -> Fault | None:
-    """The one fault of an object with more or longer annotations of our domain than can be meant; nothing is read then."""
+    """The one fault of an object with more or longer annotations of our domain than can be meant;
+    nothing is read then.
+    """
     if len(ours) > names.MAX_ANNOTATIONS:
         problem = f"there must be at most {names.MAX_ANNOTATIONS}, and there are more"
     elif sum(map(len, ours)) + sum(map(len, ours.values())) > names.MAX_ANNOTATIONS_CHARS:
@@ -243,7 +287,9 @@ def too_large(layer: str, ours: Mapping[str, str]) -> Fault | None:
 
 
 def _misplaced(layer: str, ours: Mapping[str, str], known: frozenset[str]) -> list[Fault]:
-    """A fault for each annotation of our domain that is none, or does not belong there; the last says how many more."""
+    """A fault for each annotation of our domain that is none, or does not belong there; the last
+    says how many more.
+    """
     good = known if layer == "namespace" else known | names.OURS_ON_PODS
     found = [(name, value) for name, value in ours.items() if name not in good]
     if not found:
@@ -256,7 +302,9 @@ def _misplaced(layer: str, ours: Mapping[str, str], known: frozenset[str]) -> li
         elif name in names.FOR_NAMESPACES or name in names.FOR_PODS:
             problem = f"ignored, it belongs on {'namespaces' if name in names.FOR_NAMESPACES else 'pods'} only"
         else:
-            problem = "ignored, there is no such annotation" + (_meant(name, guesses) if number < names.MAX_GUESSES else "")
+            problem = "ignored, there is no such annotation" + (
+                _meant(name, guesses) if number < names.MAX_GUESSES else ""
+            )
         faults.append(Fault(layer, name, value, problem))
     return faults + more_faults(layer, len(found))
 
@@ -272,7 +320,9 @@ def _settle(defaults: TokenPolicy, asked: Mapping[str, Any], locks: Locks) -> To
     tokens: tuple[Token, ...] = chosen.get("tokens", ())
     chosen["expiration_seconds"] = lifetime
     chosen["tokens"] = tuple(
-        token if token.expiration_seconds is not None else msgspec.structs.replace(token, expiration_seconds=lifetime)
+        token
+        if token.expiration_seconds is not None
+        else msgspec.structs.replace(token, expiration_seconds=lifetime)
         for token in tokens
     )
     return msgspec.structs.replace(defaults, **chosen)

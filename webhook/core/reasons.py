@@ -1,4 +1,6 @@
-"""What becomes of a request, and why, in the words of logs, metrics, audit annotations and docs/reference.md."""
+"""What becomes of a request, and why, in the words of logs, metrics, audit annotations and
+docs/reference.md.
+"""
 
 from typing import Literal, get_args
 

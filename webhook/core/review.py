@@ -1,9 +1,12 @@
-"""AdmissionReview bytes to a request and a response to bytes; the only place that knows the envelope.
+"""AdmissionReview bytes to a request and a response to bytes; the only place that knows the
+envelope.
 
-Pods, nearly all of the traffic, are decoded in one pass, envelope and pod together. Whatever that pass does not
-understand is read again, envelope first, so that the fault can be named and other kinds get their own view.
+Pods, nearly all of the traffic, are decoded in one pass, envelope and pod together. Whatever that
+pass does not understand is read again, envelope first, so that the fault can be named and other
+kinds get their own view.
 
-Source: docs/kubernetes.md section 5; apiserver/pkg/admission/plugin/webhook/request/admissionreview.go.
+Source: docs/kubernetes.md section 5;
+apiserver/pkg/admission/plugin/webhook/request/admissionreview.go.
 """
 
 import base64
@@ -45,14 +48,18 @@ class _Head(View, frozen=True):
 
 
 class Request(_Head, frozen=True):
-    """What the API server asks; `object` is None for a kind that we have no view of, and for DELETE."""
+    """What the API server asks; `object` is None for a kind that we have no view of, and for
+    DELETE.
+    """
 
     object: Pod | Workload | CronJob | None = None
     old_object: Workload | CronJob | None = None
 
 
 class FinalRequest(_Head, frozen=True):
-    """What the API server asks to be judged; both objects None where we have no view of the kind."""
+    """What the API server asks to be judged; both objects None where we have no view of the
+    kind.
+    """
 
     user_info: UserInfo = UserInfo()
     object: Judged | None = None
@@ -68,7 +75,9 @@ class Status(msgspec.Struct, frozen=True):
 
 
 class Response(msgspec.Struct, frozen=True, gc=False, rename="camel"):
-    """What we answer. `patch` and `patchType` are both there or neither, or the API server takes it for an error."""
+    """What we answer. `patch` and `patchType` are both there or neither, or the API server takes it
+    for an error.
+    """
 
     uid: str
     allowed: bool = True
@@ -87,7 +96,9 @@ class _Reply(msgspec.Struct, frozen=True, gc=False, rename="camel"):
 
 
 class _PodRequest(Request, frozen=True):
-    """A request as the one pass for pods decodes it; with an old object it is none, and goes the slow way."""
+    """A request as the one pass for pods decodes it; with an old object it is none, and goes the
+    slow way.
+    """
 
     object: Pod | None = None
     old_object: None = None
@@ -113,9 +124,11 @@ class _Review(View, Generic[Asked], frozen=True):
 
 
 LARGE_BYTES = 128 << 10
-"""Of a body whose objects and strings are counted before it is decoded; counting costs a tenth of the decoding."""
+"""Of a body whose objects and strings are counted before it is decoded; counting costs a tenth of
+the decoding."""
 MANY_THINGS = 100_000
-"""Strings and objects of a body that is decoded in one pass: 30 ms at worst, in which no other thread does anything."""
+"""Strings and objects of a body that is decoded in one pass: 30 ms at worst, in which no other
+thread does anything."""
 MAX_UID_CHARS = 256
 """Of a review: a UUID has 36; it is given back."""
 _CORE_POD = GroupKind("", "Pod")
@@ -126,30 +139,47 @@ _POD_REVIEW = msgspec.json.Decoder(_Review[_PodRequest])
 _FINAL_POD_REVIEW = msgspec.json.Decoder(_Review[_FinalPodRequest])
 _RAW_REVIEW = msgspec.json.Decoder(_Review[_RawRequest])
 _ENCODER = msgspec.json.Encoder()
-# 100,000 nested brackets raise RecursionError and not DecodeError; both only say that the bytes are bad.
+# 100,000 nested brackets raise RecursionError and not DecodeError; both only say that the bytes are
+# bad.
 _BAD_BYTES = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
 
 
 def decode(body: bytes | bytearray) -> Request:
     """The request in an AdmissionReview v1.
 
-    Raises: MalformedReview, for any bytes that are none; it names the place and what is there instead
+    Raises: MalformedReview, for any bytes that are none; it names the place and what is there
+    instead
     """
     many = len(body) > LARGE_BYTES and _has_many_things(body)
     quick = None if many else _decode_quickly(body, _POD_REVIEW)
-    return quick if quick is not None else _decode_slowly(body, stepwise.decode if many else msgspec.json.decode)
+    return (
+        quick
+        if quick is not None
+        else _decode_slowly(body, stepwise.decode if many else msgspec.json.decode)
+    )
 
 
-def _decode_quickly(body: bytes | bytearray, decoder: "msgspec.json.Decoder[_Review[Asked]]") -> Asked | None:
-    """The request in the review of a new pod, in one pass; None where it is no such review, or must be read to name a fault."""
-    if body.find(_POD, 0, HEAD_BYTES) < 0:  # another kind, or other JSON than Go's: read as a pod for nothing
+def _decode_quickly(
+    body: bytes | bytearray, decoder: "msgspec.json.Decoder[_Review[Asked]]"
+) -> Asked | None:
+    """The request in the review of a new pod, in one pass; None where it is no such review, or must
+    be read to name a fault.
+    """
+    if (
+        body.find(_POD, 0, HEAD_BYTES) < 0
+    ):  # another kind, or other JSON than Go's: read as a pod for nothing
         return None
     try:
         review = decoder.decode(body)
     except _BAD_BYTES:
         return None
     request = review.request
-    if request is None or request.kind != _CORE_POD or not _is_review(review) or not 0 < len(request.uid) <= MAX_UID_CHARS:
+    if (
+        request is None
+        or request.kind != _CORE_POD
+        or not _is_review(review)
+        or not 0 < len(request.uid) <= MAX_UID_CHARS
+    ):
         return None  # both readings at once would need twice the memory
     return request
 
@@ -165,7 +195,11 @@ def encode_patch(operations: tuple[Operation, ...]) -> str:
     Pods of one shape get the same operations, whatever they are called: their patches are kept.
     """
     try:
-        return _kept_patch(operations) if len(operations) <= _KEPT_OPERATIONS and _is_short(operations) else _patch(operations)
+        return (
+            _kept_patch(operations)
+            if len(operations) <= _KEPT_OPERATIONS and _is_short(operations)
+            else _patch(operations)
+        )
     except TypeError:  # no hash: a whole volume or mount is added
         return _patch(operations)
 
@@ -175,7 +209,8 @@ def _patch(operations: tuple[Operation, ...]) -> str:
 
 
 def _is_short(operations: tuple[Operation, ...]) -> bool:
-    for each in operations:  # noqa: SIM110  (a third of what `all` takes, and every patched pod comes here)
+    # A loop takes a third of what `all` takes, and every patched pod comes here.
+    for each in operations:  # noqa: SIM110
         if type(each.value) is str and len(each.value) > _KEPT_CHARS:
             return False
     return True
@@ -191,7 +226,8 @@ def _is_review(review: _Review[Any]) -> bool:
 
 
 def decode_final(body: bytes | bytearray) -> FinalRequest:
-    """The request in an AdmissionReview v1 that asks for a judgement, with views of everything that is judged.
+    """The request in an AdmissionReview v1 that asks for a judgement, with views of everything that
+    is judged.
 
     Raises: MalformedReview, as `decode`
     """
@@ -202,16 +238,25 @@ def decode_final(body: bytes | bytearray) -> FinalRequest:
     try:
         raw = _head(body)
         view: Any = VIEWS.get((raw.kind.group, raw.kind.kind))
-        held, old = (decoded(each, type=view | None) if view else None for each in (raw.object, raw.old_object))
-        return FinalRequest(**_head_fields(raw), user_info=raw.user_info, object=held, old_object=old)
+        held, old = (
+            decoded(each, type=view | None) if view else None
+            for each in (raw.object, raw.old_object)
+        )
+        return FinalRequest(
+            **_head_fields(raw), user_info=raw.user_info, object=held, old_object=old
+        )
     except _BAD_BYTES as problem:
         raise _unreadable(problem) from problem
 
 
 def _has_many_things(body: bytes | bytearray) -> bool:
-    """Whether a large body should not be decoded in one pass, because it has very many or very short parts."""
+    """Whether a large body should not be decoded in one pass, because it has very many or very
+    short parts.
+    """
     objects = body.count(b"{")
-    return objects > stepwise.most_objects(len(body)) or objects + body.count(b'"') // 2 > MANY_THINGS
+    return (
+        objects > stepwise.most_objects(len(body)) or objects + body.count(b'"') // 2 > MANY_THINGS
+    )
 
 
 def _unreadable(problem: Exception) -> MalformedReview:
@@ -227,7 +272,9 @@ def _head(body: bytes | bytearray) -> _RawRequest:
         said = f"{review.api_version[:60]!r} {review.kind[:60]!r}"
         raise MalformedReview(f"apiVersion and kind must be {API_VERSION!r} {KIND!r}, not {said}")
     if review.request is None or not review.request.uid:
-        raise MalformedReview("request.uid must be there" if review.request else "request must be there")
+        raise MalformedReview(
+            "request.uid must be there" if review.request else "request must be there"
+        )
     if len(review.request.uid) > MAX_UID_CHARS:
         raise MalformedReview(f"request.uid must have at most {MAX_UID_CHARS} characters")
     return review.request

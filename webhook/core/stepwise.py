@@ -1,8 +1,10 @@
-"""Decoding what is long and made of very many things: in short calls, so that other threads come in between.
+"""Decoding what is long and made of very many things: in short calls, so that other threads come in
+between.
 
-One call of the decoder holds the interpreter until it is done: half a second for 20 MB of annotations. Here each list that
-is long is taken apart first, and its items are decoded few at a time. Of annotations, nothing but those that decide anything
-become objects: a map of short keys would need twenty times its length in memory.
+One call of the decoder holds the interpreter until it is done: half a second for 20 MB of
+annotations. Here each list that is long is taken apart first, and its items are decoded few at a
+time. Of annotations, nothing but those that decide anything become objects: a map of short keys
+would need twenty times its length in memory.
 """
 
 import re
@@ -20,26 +22,29 @@ PIECE_BYTES = 256 << 10
 BATCH = 256
 """Items of a list that are decoded together where they are short."""
 MAX_ENTRIES = 16 << 10
-"""Of annotations that are all read: the API server takes 256 KiB of keys and values, and they have 16 bytes each then."""
+"""Of annotations that are all read: the API server takes 256 KiB of keys and values, and they have
+16 bytes each then."""
 
 SPARED_OBJECTS, BYTES_FOR_AN_OBJECT = 8192, 12
-"""A list that we read has longer objects on average: the shortest that the API server would let pass is a variable of a
-container, `{"name":"A"},`. Made of `{}` alone, a list would need 25 times its length in memory. Lists that we do not read may
-have them: `imagePullSecrets` does, and a pod that is refused here would be created without us."""
+"""A list that we read has longer objects on average: the shortest that the API server would let
+pass is a variable of a container, `{"name":"A"},`. Made of `{}` alone, a list would need 25 times
+its length in memory. Lists that we do not read may have them: `imagePullSecrets` does, and a pod
+that is refused here would be created without us."""
 MAX_OBJECTS = 750_000
-"""Of a list however long: an object as long as etcd takes, 1.5 MiB, made of variables of five bytes each (in the protobuf that
-it keeps), has 315,000."""
+"""Of a list however long: an object as long as etcd takes, 1.5 MiB, made of variables of five bytes
+each (in the protobuf that it keeps), has 315,000."""
 
 _READ = tuple(
     begin + b'"' + name.encode()
     for name in (names.DOMAIN, f'{names.MIRROR_POD}"', f'{names.LAST_APPLIED}"')
     for begin in (b"{", b",")
 )
-"""What a name of ours begins with: in a string its quote would be escaped. Go writes no blank in between."""
+"""What a name of ours begins with: in a string its quote would be escaped. Go writes no blank in
+between."""
 _OPEN = rb'"[^"\\]*+(?:\\.[^"\\]*+){0,%d}+' % names.MAX_ANNOTATIONS_CHARS
 _ENTRY = re.compile(rb'(%s)"\s*:\s*(%s)' % (_OPEN, _OPEN), re.DOTALL)
-"""A name and a value without their last quotes. Of a value that has more escapes than all annotations may have characters, it
-is so much that the value is too long."""
+"""A name and a value without their last quotes. Of a value that has more escapes than all
+annotations may have characters, it is so much that the value is too long."""
 _NONE = type(None)
 _NULL = msgspec.Raw(b"null")
 
@@ -83,14 +88,20 @@ def _items(text: Text, item: Any, kind: Any) -> Any:
         batch = waiting[: -BATCH - 1 : -1]
         del waiting[-BATCH:]
         joined = b",".join(batch)
-        made += decoded(b"[%s]" % joined) if len(joined) <= PIECE_BYTES else [_decoded(each, item) for each in batch]
+        made += (
+            decoded(b"[%s]" % joined)
+            if len(joined) <= PIECE_BYTES
+            else [_decoded(each, item) for each in batch]
+        )
     return tuple(made)
 
 
 def annotations(text: Text) -> dict[str, str] | None:
-    """The annotations of an object: all of them where they are not very many, and else those that decide anything.
+    """The annotations of an object: all of them where they are not very many, and else those that
+    decide anything.
 
-    Of the latter no more than are too many. Go writes the names as they are, so that they are found by their letters.
+    Of the latter no more than are too many. Go writes the names as they are, so that they are found
+    by their letters.
     """
     body = bytes(text)
     if body[:1] != b"{" or body.count(b'"') <= 4 * MAX_ENTRIES:
@@ -100,7 +111,9 @@ def annotations(text: Text) -> dict[str, str] | None:
         at, rest = body.find(name), names.MAX_ANNOTATIONS + 1
         while at >= 0 and rest:
             if (entry := _ENTRY.match(body, at + 1)) is not None:
-                found[msgspec.json.decode(entry[1] + b'"', type=str)] = msgspec.json.decode(entry[2] + b'"', type=str)
+                found[msgspec.json.decode(entry[1] + b'"', type=str)] = msgspec.json.decode(
+                    entry[2] + b'"', type=str
+                )
                 rest -= 1
             at = body.find(name, at + 1)
     return found
@@ -125,7 +138,9 @@ class _RawLists(View, frozen=True):
 
 @cache
 def _with_raw_lists(kind: type[View]) -> Any:
-    """The view with text in place of lists and annotations, also in the views that stand in it alone."""
+    """The view with text in place of lists and annotations, also in the views that stand in it
+    alone.
+    """
     fields: list[tuple[str, Any, Any]] = []
     for field in msgspec.structs.fields(kind):
         plain, default = _plain(field.type), field.default
@@ -137,12 +152,18 @@ def _with_raw_lists(kind: type[View]) -> Any:
         else:
             held = field.type, default
         fields.append((field.name, held[0], msgspec.field(default=held[1], name=field.encode_name)))
-    return msgspec.defstruct(kind.__name__, fields, bases=(_RawLists,), frozen=True, gc=False, kw_only=True)
+    return msgspec.defstruct(
+        kind.__name__, fields, bases=(_RawLists,), frozen=True, gc=False, kw_only=True
+    )
 
 
 def _plain(kind: Any) -> Any:
     """The type without None."""
-    (plain, *_) = [each for each in get_args(kind) if each is not _NONE] if _NONE in get_args(kind) else [kind]
+    (plain, *_) = (
+        [each for each in get_args(kind) if each is not _NONE]
+        if _NONE in get_args(kind)
+        else [kind]
+    )
     return plain
 
 
@@ -163,13 +184,17 @@ _WINDOW_BYTES = 256 << 10
 
 
 def _outside_strings(body: bytes | bytearray) -> int:
-    """How many objects begin in a text: what stands in strings is no object. In steps, as it may be long."""
+    """How many objects begin in a text: what stands in strings is no object. In steps, as it may be
+    long.
+    """
     found, at, inside = 0, 0, False
     while at < len(body):
         window = bytes(body[at : at + _WINDOW_BYTES])
         cut = (len(window) - len(window.rstrip(b"\\"))) % 2  # in the middle of an escape
         at += len(window) + cut
-        bare = window.replace(b"\\\\", b"").replace(b'\\"', b"")  # now every quote begins a string or ends one
+        bare = window.replace(b"\\\\", b"").replace(
+            b'\\"', b""
+        )  # now every quote begins a string or ends one
         pieces = bare.split(b'"')
         found += b"".join(pieces[inside::2]).count(b"{")
         inside ^= len(pieces) % 2 == 0

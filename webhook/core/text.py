@@ -1,4 +1,6 @@
-"""User text inside our sentences: quoted, without control characters, cut to a length; never raises."""
+"""User text inside our sentences: quoted, without control characters, cut to a length; never
+raises.
+"""
 
 import re
 from collections.abc import Iterable
@@ -19,7 +21,9 @@ def quoted(text: str, most: int = 60) -> str:
 
 
 def displayed(audience: str) -> str:
-    """An audience in double quotes as it stands; what is no plain one is not shown, because CEL cannot escape it."""
+    """An audience in double quotes as it stands; what is no plain one is not shown, because CEL
+    cannot escape it.
+    """
     return f'"{audience}"' if _DISPLAYED.fullmatch(audience) else "(not shown)"
 
 
@@ -36,7 +40,9 @@ def cut_bytes(text: str, most: int = names.MAX_AUDIT_BYTES) -> str:
 
 
 def limited(sentences: Iterable[str], where: str = "") -> tuple[str, ...]:
-    """Warnings of a length and a number that reach their reader; the last says how many more there are, and where."""
+    """Warnings of a length and a number that reach their reader; the last says how many more there
+    are, and where.
+    """
     rest = iter(sentences)
     said = tuple(cut(sentence) for sentence in islice(rest, names.MAX_WARNINGS))
     more = sum(1 for _ in rest)

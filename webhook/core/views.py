@@ -1,6 +1,8 @@
-"""Typed, read-only views of the few fields of pods and workloads that decide anything; nothing here is ever written back.
+"""Typed, read-only views of the few fields of pods and workloads that decide anything; nothing here
+is ever written back.
 
-The decoder skips every other field, so unknown ones survive by construction. Absent and null mean the same everywhere.
+The decoder skips every other field, so unknown ones survive by construction. Absent and null mean
+the same everywhere.
 """
 
 import re
@@ -88,8 +90,9 @@ class Projected(View, frozen=True):
 
 
 class Volume(View, frozen=True):
-    """One volume. Names and mount paths are required here and below: the API server writes them even where they are empty
-    (core/v1 has no `omitempty` for them), and a body made of nothing at all is cheaper to make than to look at.
+    """One volume. Names and mount paths are required here and below: the API server writes them
+    even where they are empty (core/v1 has no `omitempty` for them), and a body made of nothing at
+    all is cheaper to make than to look at.
     """
 
     name: str
@@ -146,7 +149,9 @@ class Pod(View, frozen=True):
         return self.metadata.annotations or {}
 
     def containers(self) -> Iterator[tuple[str, Container]]:
-        """Every container that can be given a mount at CREATE, init containers and sidecars first, with its pointer."""
+        """Every container that can be given a mount at CREATE, init containers and sidecars first,
+        with its pointer.
+        """
         return self.spec.all_containers()
 
 
@@ -160,7 +165,9 @@ class WorkloadSpec(View, frozen=True):
 
 
 class Workload(View, frozen=True):
-    """A Deployment, StatefulSet, DaemonSet, ReplicaSet or Job: what carries a pod template at `/spec/template`."""
+    """A Deployment, StatefulSet, DaemonSet, ReplicaSet or Job: what carries a pod template at
+    `/spec/template`.
+    """
 
     metadata: WorkloadMetadata = WorkloadMetadata()
     spec: WorkloadSpec | None = None
@@ -186,7 +193,9 @@ class CronJob(View, frozen=True):
 
     @property
     def job_annotations(self) -> dict[str, str] | None:
-        """What it writes on its jobs, which nobody reads there: a job with an owner is left to it."""
+        """What it writes on its jobs, which nobody reads there: a job with an owner is left to
+        it.
+        """
         job = self.spec.job_template if self.spec is not None else None
         return job.metadata.annotations if job is not None and job.metadata is not None else None
 
@@ -201,10 +210,11 @@ class CronJob(View, frozen=True):
 
 
 def same_path(at: str, path: str) -> bool:
-    """Whether a mount path is the directory `path` to a runtime: needless slashes and `.` do not count, nor the first slash.
+    """Whether a mount path is the directory `path` to a runtime: needless slashes and `.` do not
+    count, nor the first slash.
 
-    The API server compares exactly, and so does the ServiceAccount plugin. `path` is one that `wishes.mount_path` gives: any
-    other spelling of it is longer, or lacks the first slash.
+    The API server compares exactly, and so does the ServiceAccount plugin. `path` is one that
+    `wishes.mount_path` gives: any other spelling of it is longer, or lacks the first slash.
     """
     if at == path or not len(path) - 1 <= len(at) <= names.MAX_PATH_BYTES:
         return at == path
@@ -212,16 +222,24 @@ def same_path(at: str, path: str) -> bool:
 
 
 def is_automounted(volume: Volume) -> bool:
-    """Whether the ServiceAccount plugin, or somebody who copied its work, put this volume here: by shape and prefix.
+    """Whether the ServiceAccount plugin, or somebody who copied its work, put this volume here: by
+    shape and prefix.
 
-    Source: plugin/pkg/admission/serviceaccount TokenVolumeSource; further sources (OpenShift has one) are allowed.
+    Source: plugin/pkg/admission/serviceaccount TokenVolumeSource; further sources (OpenShift has
+    one) are allowed.
     """
     name = volume.name
-    return name.startswith(names.AUTOMOUNTED_PREFIX) and len(name) <= names.MAX_VOLUME_NAME_CHARS and gives_api_access(volume)
+    return (
+        name.startswith(names.AUTOMOUNTED_PREFIX)
+        and len(name) <= names.MAX_VOLUME_NAME_CHARS
+        and gives_api_access(volume)
+    )
 
 
 def gives_api_access(volume: Volume) -> bool:
-    """Whether it is a projected volume with a token at `token`, `kube-root-ca.crt` and the namespace."""
+    """Whether it is a projected volume with a token at `token`, `kube-root-ca.crt` and the
+    namespace.
+    """
     token = root_ca = namespace = False
     projected = volume.projected
     for source in (projected.sources or ()) if projected is not None else ():
@@ -238,11 +256,15 @@ def gives_api_access(volume: Volume) -> bool:
 
 def gives_only_tokens(volume: Volume) -> bool:
     """Whether it is a projected volume of service account tokens and nothing else."""
-    return bool(volume.sources) and all(source.service_account_token is not None for source in volume.sources)
+    return bool(volume.sources) and all(
+        source.service_account_token is not None for source in volume.sources
+    )
 
 
 def is_ours(volume: Volume) -> bool:
-    """Whether it is our main volume: by name and shape together, so that a foreign `boundtoken` stays foreign."""
+    """Whether it is our main volume: by name and shape together, so that a foreign `boundtoken`
+    stays foreign.
+    """
     if volume.projected is None or not volume.name.startswith(names.VOLUME):
         return False
     return _OURS.fullmatch(volume.name) is not None and gives_api_access(volume)

@@ -1,7 +1,8 @@
-"""Pieces of CEL, the language of admission policies: texts with values in them, annotations that may be missing or bad.
+"""Pieces of CEL, the language of admission policies: texts with values in them, annotations that
+may be missing or bad.
 
-Only what Kubernetes 1.30 has is used: no two-variable comprehensions, no flatten, no sort. Every function gives an
-expression that cannot fail, whatever the annotations say.
+Only what Kubernetes 1.30 has is used: no two-variable comprehensions, no flatten, no sort. Every
+function gives an expression that cannot fail, whatever the annotations say.
 """
 
 import re
@@ -11,11 +12,14 @@ from string import Formatter
 from ..core import names
 
 AT_LEAST_600 = "^0*([6-9][0-9]{2}|[1-9][0-9]{3,})$"
-"""A whole number of seconds that a maximum may be, as `wishes.max_seconds` takes it; of any length."""
+"""A whole number of seconds that a maximum may be, as `wishes.max_seconds` takes it; of any
+length."""
 FITS = "^0*[0-9]{1,10}$"
 """Short enough for int(), which fails for what does not fit into 64 bits."""
 _INVISIBLE = "".join(rf"\x{{{low:X}}}-\x{{{high:X}}}" for low, high in names.INVISIBLE)
-AUDIENCE_LIST = rf"^[ \t\n,]*([^,{_INVISIBLE}]{{1,{names.MAX_AUDIENCE_CHARS}}}[ \t\n]*(,[ \t\n,]*|$))*$"
+AUDIENCE_LIST = (
+    rf"^[ \t\n,]*([^,{_INVISIBLE}]{{1,{names.MAX_AUDIENCE_CHARS}}}[ \t\n]*(,[ \t\n,]*|$))*$"
+)
 """A comma list as `wishes.audiences` takes it."""
 SPACED_LIST = rf"^([^{_INVISIBLE}]{{1,{names.MAX_AUDIENCE_CHARS}}}( [^{_INVISIBLE}]{{1,{names.MAX_AUDIENCE_CHARS}}})*)?$"
 """A list as the replicas write it."""
@@ -72,7 +76,9 @@ def choice(holder: str, name: str, choices: tuple[str, ...], *, missing: str, ba
 
 
 def seconds(holder: str, name: str, *, missing: str, bad: int) -> str:
-    """A maximum in whole seconds, up to ten digits; `missing` is the text that stands for one that is not there."""
+    """A maximum in whole seconds, up to ten digits; `missing` is the text that stands for one that
+    is not there.
+    """
     return (
         f"[{value(holder, name, missing)}]\n"
         f"  .map(text, !text.matches('{AT_LEAST_600}') ? {bad}\n"

@@ -1,4 +1,6 @@
-"""What several rules look at in one pod, found once: its tokens, their mounts, the Secrets that it takes something from."""
+"""What several rules look at in one pod, found once: its tokens, their mounts, the Secrets that it
+takes something from.
+"""
 
 from collections.abc import Iterator
 from functools import cached_property
@@ -7,7 +9,11 @@ from ..core import views
 from ..core.full_views import FinalContainer, FinalMount, FinalPod
 
 VOLUMES = "spec.volumes"
-KINDS = {"initContainers": "init container", "containers": "container", "ephemeralContainers": "ephemeral container"}
+KINDS = {
+    "initContainers": "init container",
+    "containers": "container",
+    "ephemeralContainers": "ephemeral container",
+}
 
 Place = tuple[str, str]
 """A kind and a name: `("volume", "data")`, `("container", "app")`."""
@@ -19,7 +25,8 @@ class Facts:
     def __init__(self, pod: FinalPod) -> None:
         self.pod = pod
         self.holding: list[tuple[str, bool, list[views.TokenSource]]] = []
-        """The volumes that hold tokens: their names, whether they are automounted ones, their tokens."""
+        """The volumes that hold tokens: their names, whether they are automounted ones, their
+        tokens."""
         for volume in pod.spec.volumes or ():
             if volume.projected is not None and (tokens := list(volume.tokens)):
                 self.holding.append((volume.name, views.is_automounted(volume), tokens))
@@ -51,7 +58,11 @@ def _secrets(pod: FinalPod) -> Iterator[tuple[str, Place, str]]:
         place = KINDS[kind], container.name
         for env in container.env or ():
             if env.value_from is not None and env.value_from.secret_key_ref is not None:
-                yield f"spec.{kind}.env.valueFrom.secretKeyRef.name", place, env.value_from.secret_key_ref.name
+                yield (
+                    f"spec.{kind}.env.valueFrom.secretKeyRef.name",
+                    place,
+                    env.value_from.secret_key_ref.name,
+                )
         for env_from in container.env_from or ():
             if env_from.secret_ref is not None:
                 yield f"spec.{kind}.envFrom.secretRef.name", place, env_from.secret_ref.name

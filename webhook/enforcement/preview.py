@@ -1,6 +1,8 @@
-"""What a change of a namespace's demands would mean for the pods that are there: grouped, each thing said once.
+"""What a change of a namespace's demands would mean for the pods that are there: grouped, each
+thing said once.
 
-In the manner of Pod Security admission, which answers a change of its labels with such warnings; nothing is denied.
+In the manner of Pod Security admission, which answers a change of its labels with such warnings;
+nothing is denied.
 """
 
 from collections.abc import Iterable
@@ -60,7 +62,9 @@ class ListedPod(View, frozen=True):
 
     @property
     def is_of_the_cluster(self) -> bool:
-        """Whether the cluster may need it to start anything else: network and storage drivers, meshes."""
+        """Whether the cluster may need it to start anything else: network and storage drivers,
+        meshes.
+        """
         controller = self.metadata.controller
         return (
             bool(self.spec.host_network)
@@ -70,26 +74,46 @@ class ListedPod(View, frozen=True):
 
     @property
     def relies_on_injection(self) -> bool:
-        """Whether its token is one that we gave it, so that without us its successor would have another."""
+        """Whether its token is one that we gave it, so that without us its successor would have
+        another.
+        """
         return any(
             views.is_ours(volume)
-            or (is_automounted(volume) and all(each.expiration_seconds != names.YEAR_TRAP_SECONDS for each in volume.tokens))
+            or (
+                is_automounted(volume)
+                and all(
+                    each.expiration_seconds != names.YEAR_TRAP_SECONDS for each in volume.tokens
+                )
+            )
             for volume in self.spec.volumes or ()
         )
 
 
-def changes(old: Namespace, new: Namespace, cluster: ClusterLayer) -> tuple[NamespaceLayer, tuple[Mode, ...]]:
-    """What will hold in the namespace, and which of `enforce` and `warn` demand something new, or measure it anew."""
-    before, after = (policy.resolve_namespace(cluster, policy.steering(each.metadata.annotations)) for each in (old, new))
+def changes(
+    old: Namespace, new: Namespace, cluster: ClusterLayer
+) -> tuple[NamespaceLayer, tuple[Mode, ...]]:
+    """What will hold in the namespace, and which of `enforce` and `warn` demand something new, or
+    measure it anew.
+    """
+    before, after = (
+        policy.resolve_namespace(cluster, policy.steering(each.metadata.annotations))
+        for each in (old, new)
+    )
     found: dict[Mode, object] = {}
     for mode in ("enforce", "warn"):
         demanded = _demanded(mode, after, cluster)
-        if demanded is not None and demanded != _demanded(mode, before, cluster) and demanded not in found.values():
+        if (
+            demanded is not None
+            and demanded != _demanded(mode, before, cluster)
+            and demanded not in found.values()
+        ):
             found[mode] = demanded
     return after, tuple(found)
 
 
-def _demanded(mode: Mode, layer: NamespaceLayer, cluster: ClusterLayer) -> tuple[Demand, Level, Limits] | None:
+def _demanded(
+    mode: Mode, layer: NamespaceLayer, cluster: ClusterLayer
+) -> tuple[Demand, Level, Limits] | None:
     demand, floor = layer.demands.of(mode), cluster.enforce_floor if mode == "enforce" else "off"
     if (demand.level, floor) == ("off", "off"):
         return None
@@ -115,7 +139,8 @@ class Preview:
         """For each mode, what is wrong, and how many pods of which owner it is wrong with."""
         self._critical: dict[str, int] = {}
         self._relying: dict[str, int] = {}
-        """How many pods of which owner comply by injection only; those that the cluster surely needs to start apart."""
+        """How many pods of which owner comply by injection only; those that the cluster surely
+        needs to start apart."""
 
     @property
     def finds_violations(self) -> bool:
@@ -133,7 +158,9 @@ class Preview:
                 relying = self._critical if pod.is_of_the_cluster else self._relying
                 relying[pod.owner] = relying.get(pod.owner, 0) + 1
             for mode, found in self._found.items():
-                violations = validate.violations(mode, looked, self._cluster, self._layer, self._legacy_tokens)
+                violations = validate.violations(
+                    mode, looked, self._cluster, self._layer, self._legacy_tokens
+                )
                 for sentence in rules.sentences(map(_unnumbered, violations)):
                     owners = found.setdefault(sentence, {})
                     owners[pod.owner] = owners.get(pod.owner, 0) + 1
@@ -143,7 +170,9 @@ class Preview:
         said: list[str] = []
         for mode, found in self._found.items():
             if found:
-                said.append(f"existing pods in namespace {quoted(self._namespace)} violate {self._demand(mode)}")
+                said.append(
+                    f"existing pods in namespace {quoted(self._namespace)} violate {self._demand(mode)}"
+                )
             said += [f"{_owners(owners)}: {sentence}" for sentence, owners in found.items()]
         for relying in (self._critical, self._relying):
             if relying:
@@ -170,6 +199,8 @@ def _unnumbered(violation: Violation) -> Violation:
 
 
 def _owners(owners: dict[str, int]) -> str:
-    shown = [f"{owner} ({count} pods)" if count > 1 else owner for owner, count in sorted(owners.items())]
+    shown = [
+        f"{owner} ({count} pods)" if count > 1 else owner for owner, count in sorted(owners.items())
+    ]
     more = len(shown) - MAX_OWNERS
     return ", ".join(shown[:MAX_OWNERS]) + (f" and {more} more" if more > 0 else "")

@@ -1,13 +1,16 @@
-"""The rules of enforcement as records: what each restricts, what it allows, since when, and how both judges look.
+"""The rules of enforcement as records: what each restricts, what it allows, since when, and how
+both judges look.
 
-Two judges read these records. `evaluate` judges values here, for warnings, audit annotations, templates and previews. The
-API server judges by the CEL of the same records (`policies.manifests` makes policies of them), and is the one that denies.
-A test holds the two to the same sentences over thousands of pods.
+Two judges read these records. `evaluate` judges values here, for warnings, audit annotations,
+templates and previews. The API server judges by the CEL of the same records (`policies.manifests`
+makes policies of them), and is the one that denies. A test holds the two to the same sentences over
+thousands of pods.
 
-Nothing that a pod's author writes lowers a level: no annotation is looked at, only what gives a token. (A volume is the
-automounted one by prefix and shape; under another name it is judged as any other token.)
-What admission at CREATE cannot see: tokens that a CSI driver asks for by itself (CSIDriver.spec.tokenRequests), Secrets
-that are made after the pod, a Secret that a container reads through the API, whatever a PersistentVolume refers to.
+Nothing that a pod's author writes lowers a level: no annotation is looked at, only what gives a
+token. (A volume is the automounted one by prefix and shape; under another name it is judged as any
+other token.) What admission at CREATE cannot see: tokens that a CSI driver asks for by itself
+(CSIDriver.spec.tokenRequests), Secrets that are made after the pod, a Secret that a container reads
+through the API, whatever a PersistentVolume refers to.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -26,10 +29,12 @@ from .facts import KINDS, VOLUMES, Facts, Place
 TOKEN = "spec.volumes.projected.sources.serviceAccountToken"  # noqa: S105  (a field path)
 ONE_YEAR = "3607 makes a token valid for one year, not {maximum} s"
 MAX_PLACES_CHARS = 300
-"""Of the places in one sentence: with seven sentences a message stays below the 5 KiB that the API server takes."""
+"""Of the places in one sentence: with seven sentences a message stays below the 5 KiB that the API
+server takes."""
 
 Found = tuple[str, Place, str]
-"""The field as `kubectl explain` spells it, where it is, and the value that is wrong there, for people; may be empty."""
+"""The field as `kubectl explain` spells it, where it is, and the value that is wrong there, for
+people; may be empty."""
 
 
 class Violation(msgspec.Struct, frozen=True):
@@ -46,7 +51,9 @@ class Violation(msgspec.Struct, frozen=True):
 
 
 class Check(NamedTuple):
-    """One thing that a rule looks for. The texts may name `{maximum}`, `{advised}` and `{allowed}` of the limits."""
+    """One thing that a rule looks for. The texts may name `{maximum}`, `{advised}` and `{allowed}`
+    of the limits.
+    """
 
     find: Callable[[Facts, Limits], Iterator[Found]]
     problem: str
@@ -54,7 +61,8 @@ class Check(NamedTuple):
     name: str = ""
     """Of the variable in the API server's policy; empty where CEL cannot say it."""
     cel: str = ""
-    """The same as `find`: the places with their values, each as `_place` spells it, in one text; empty where there are none."""
+    """The same as `find`: the places with their values, each as `_place` spells it, in one text;
+    empty where there are none."""
 
 
 class Rule(NamedTuple):
@@ -71,7 +79,9 @@ class Rule(NamedTuple):
 
 
 def _lasts_a_year(pod: Facts, limits: Limits, *, automounted: bool) -> Iterator[Found]:
-    for name, is_automounted, tokens in pod.holding if limits.is_too_long(names.YEAR_SECONDS) else ():
+    for name, is_automounted, tokens in (
+        pod.holding if limits.is_too_long(names.YEAR_SECONDS) else ()
+    ):
         for token in tokens if is_automounted is automounted else ():
             if limits.is_extended(token.expiration_seconds, (token.audience or "",)):
                 yield f"{TOKEN}.expirationSeconds", ("volume", name), ""
@@ -104,14 +114,22 @@ def _is_automounted(pod: Facts, _limits: Limits) -> Iterator[Found]:
 def _is_writable(pod: Facts, _limits: Limits) -> Iterator[Found]:
     for kind, container, mount in pod.token_mounts:
         if not mount.read_only:
-            yield f"spec.{kind}.volumeMounts.readOnly", (KINDS[kind], container.name), f"volume {mount.name}"
+            yield (
+                f"spec.{kind}.volumeMounts.readOnly",
+                (KINDS[kind], container.name),
+                f"volume {mount.name}",
+            )
 
 
 def _is_by_sub_path(pod: Facts, _limits: Limits) -> Iterator[Found]:
     for kind, container, mount in pod.token_mounts:
         if mount.sub_path or mount.sub_path_expr:
             field = "subPath" if mount.sub_path else "subPathExpr"
-            yield f"spec.{kind}.volumeMounts.{field}", (KINDS[kind], container.name), f"volume {mount.name}"
+            yield (
+                f"spec.{kind}.volumeMounts.{field}",
+                (KINDS[kind], container.name),
+                f"volume {mount.name}",
+            )
 
 
 def _is_legacy(pod: Facts, limits: Limits) -> Iterator[Found]:
@@ -122,7 +140,9 @@ def _is_legacy(pod: Facts, limits: Limits) -> Iterator[Found]:
 
 def _volumes_with(token: str, value: str, volume: str = "") -> str:
     """CEL: every such volume `v` with such a token `t`, and what is wrong with each."""
-    values = f" + ' (' + v.tokens.filter(t, {token}).map(t, {value}).join(', ') + ')'" if value else ""
+    values = (
+        f" + ' (' + v.tokens.filter(t, {token}).map(t, {value}).join(', ') + ')'" if value else ""
+    )
     return f"""variables.tokenVolumes.filter(v, {volume}v.tokens.exists(t, {token}))
   .map(v, 'volume "' + v.name + '"'{values}).join(', ')"""
 
@@ -141,28 +161,41 @@ RULES = (
         "bound",
         "v1",
         ("spec.volumes[*].projected.sources[*].serviceAccountToken.expirationSeconds",),
-        ("at most the maximum, 86400 by default (`strict`: 3600)", "3607 with the API server's audience counts as one year"),
+        (
+            "at most the maximum, 86400 by default (`strict`: 3600)",
+            "3607 with the API server's audience counts as one year",
+        ),
         (
             Check(
                 partial(_lasts_a_year, automounted=True),
                 ONE_YEAR,
                 f"annotate namespace or pod with {names.INJECT}=enabled",
                 "automountedYears",
-                _volumes_with(f"t.oneYear && variables.maximum < {names.YEAR_SECONDS}", "", "v.automounted && "),
+                _volumes_with(
+                    f"t.oneYear && variables.maximum < {names.YEAR_SECONDS}",
+                    "",
+                    "v.automounted && ",
+                ),
             ),
             Check(
                 partial(_lasts_a_year, automounted=False),
                 ONE_YEAR,
                 "set expirationSeconds to {advised} or less",
                 "oneYearTokens",
-                _volumes_with(f"t.oneYear && variables.maximum < {names.YEAR_SECONDS}", "", "!v.automounted && "),
+                _volumes_with(
+                    f"t.oneYear && variables.maximum < {names.YEAR_SECONDS}",
+                    "",
+                    "!v.automounted && ",
+                ),
             ),
             Check(
                 _lives_too_long,
                 "expirationSeconds must be at most {maximum}",
                 "set it to {advised} or less",
                 "longTokens",
-                _volumes_with("!t.oneYear && t.seconds > variables.maximum", "string(t.seconds) + ' s'"),
+                _volumes_with(
+                    "!t.oneYear && t.seconds > variables.maximum", "string(t.seconds) + ' s'"
+                ),
             ),
         ),
     ),
@@ -195,7 +228,9 @@ RULES = (
             "spec.{containers,initContainers,ephemeralContainers}[*].env[*].valueFrom.secretKeyRef.name",
             "spec.{containers,initContainers,ephemeralContainers}[*].envFrom[*].secretRef.name",
         ),
-        ("no Secret of type `kubernetes.io/service-account-token` (webhook only, with `--legacy-tokens on`)",),
+        (
+            "no Secret of type `kubernetes.io/service-account-token` (webhook only, with `--legacy-tokens on`)",
+        ),
         (
             Check(
                 _is_legacy,
@@ -209,7 +244,9 @@ RULES = (
         "strict",
         "v1",
         ("spec.volumes[*].projected",),
-        ("no automounted volume: `kube-api-access-…` with token, `kube-root-ca.crt` and namespace",),
+        (
+            "no automounted volume: `kube-api-access-…` with token, `kube-root-ca.crt` and namespace",
+        ),
         (
             Check(
                 _is_automounted,
@@ -228,7 +265,10 @@ RULES = (
             f"spec.{{containers,initContainers,ephemeralContainers}}[*].volumeMounts[*].{field}"
             for field in ("readOnly", "subPath", "subPathExpr")
         ),
-        ("of a token's volume: `readOnly: true`", "no subPath, because such a file is never refreshed"),
+        (
+            "of a token's volume: `readOnly: true`",
+            "no subPath, because such a file is never refreshed",
+        ),
         (
             Check(
                 _is_writable,
@@ -242,7 +282,9 @@ RULES = (
                 "a file mounted by subPath is never refreshed",
                 "mount the whole volume",
                 "subPathMounts",
-                _containers_with("(m.?subPath.orValue('') != '' || m.?subPathExpr.orValue('') != '')"),
+                _containers_with(
+                    "(m.?subPath.orValue('') != '' || m.?subPathExpr.orValue('') != '')"
+                ),
             ),
         ),
     ),
@@ -252,7 +294,11 @@ RULES = (
 def of(level: Level, version: str) -> tuple[Rule, ...]:
     """The rules of a level in a version."""
     known = VERSIONS[: VERSIONS.index(version) + 1]
-    return tuple(rule for rule in RULES if LEVELS.index(rule.level) <= LEVELS.index(level) and rule.since in known)
+    return tuple(
+        rule
+        for rule in RULES
+        if LEVELS.index(rule.level) <= LEVELS.index(level) and rule.since in known
+    )
 
 
 _OF: dict[tuple[Level, str], tuple[Rule, ...]] = {
@@ -260,11 +306,20 @@ _OF: dict[tuple[Level, str], tuple[Rule, ...]] = {
 }
 
 
-def evaluate(pod: Facts, demand: Demand, limits: Limits, floor: Level = "off") -> tuple[Violation, ...]:
-    """What about this pod violates the demand or the floor, rule by rule; of each thing as much as a sentence shows."""
+def evaluate(
+    pod: Facts, demand: Demand, limits: Limits, floor: Level = "off"
+) -> tuple[Violation, ...]:
+    """What about this pod violates the demand or the floor, rule by rule; of each thing as much as
+    a sentence shows.
+    """
     asked, least = _OF[demand.level, demand.version], _OF[floor, LATEST]
     rules = asked if floor == "off" else [rule for rule in RULES if rule in asked or rule in least]
-    return tuple(violation for rule in rules for check in rule.checks for violation in _violations(rule, check, pod, limits))
+    return tuple(
+        violation
+        for rule in rules
+        for check in rule.checks
+        for violation in _violations(rule, check, pod, limits)
+    )
 
 
 def _violations(rule: Rule, check: Check, pod: Facts, limits: Limits) -> Iterator[Violation]:
@@ -286,7 +341,9 @@ def _violations(rule: Rule, check: Check, pod: Facts, limits: Limits) -> Iterato
 
 
 def sentences(violations: Iterable[Violation]) -> list[str]:
-    """One sentence for each group of violations that differ in their place only: the rule first, the fix last."""
+    """One sentence for each group of violations that differ in their place only: the rule first,
+    the fix last.
+    """
     groups: dict[tuple[str, str, str, str], dict[Place, list[str]]] = {}
     for each in violations:
         places = groups.setdefault((each.rule, each.condition, each.problem, each.fix), {})

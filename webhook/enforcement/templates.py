@@ -1,6 +1,8 @@
-"""What a template's pods will carry beyond what it says: what the ServiceAccount plugin adds, and what we make of it.
+"""What a template's pods will carry beyond what it says: what the ServiceAccount plugin adds, and
+what we make of it.
 
-A template has not met admission yet; judged as it stands, nearly every one would pass and nearly every pod fail.
+A template has not met admission yet; judged as it stands, nearly every one would pass and nearly
+every pod fail.
 """
 
 import msgspec
@@ -15,8 +17,8 @@ AUTOMOUNTED = names.AUTOMOUNTED_PREFIX + "*"
 
 
 def pod_spec(template: FinalTemplate, settled: Resolution) -> tuple[FinalSpec, bool]:
-    """The spec with the volumes that admission will add, and whether the service account's own setting, which we do not
-    look up, could change that.
+    """The spec with the volumes that admission will add, and whether the service account's own
+    setting, which we do not look up, could change that.
     """
     spec, wanted = template.spec, settled.policy
     held = spec.volumes or ()
@@ -24,12 +26,15 @@ def pod_spec(template: FinalTemplate, settled: Resolution) -> tuple[FinalSpec, b
     ours = [volume for volume in held if views.is_ours(volume)]
     says = spec.automount_service_account_token
     inject = wanted.inject and (
-        says is not False or bool(ours) or settled.decided_by["inject"] not in ("namespace", "defaults")
+        says is not False
+        or bool(ours)
+        or settled.decided_by["inject"] not in ("namespace", "defaults")
     )
     lacking = {
         container.name
         for _, container in spec.everyone()
-        if not container.volume_mounts or all(mount.mount_path != names.DEFAULT_PATH for mount in container.volume_mounts)
+        if not container.volume_mounts
+        or all(mount.mount_path != names.DEFAULT_PATH for mount in container.volume_mounts)
     }
     comes = (says is not False and bool(lacking)) or bool(automounted)
     skip = frozenset(wanted.skip_containers)
@@ -42,20 +47,30 @@ def pod_spec(template: FinalTemplate, settled: Resolution) -> tuple[FinalSpec, b
             name = AUTOMOUNTED if rewritten and at_default else names.VOLUME
             added.append(_api_access(name, wanted.audience, wanted.expiration_seconds))
         if wanted.tokens and _some_lack(names.TOKENS_PATH, spec, skip):
-            added += [_further(each.file, each.audience, each.expiration_seconds) for each in wanted.tokens]
+            added += [
+                _further(each.file, each.audience, each.expiration_seconds)
+                for each in wanted.tokens
+            ]
     if rewritten and not at_default:
         added.append(_api_access(AUTOMOUNTED, "", wanted.expiration_seconds))
     if kept or (comes and not inject and wanted.automount):
         added.append(_api_access(AUTOMOUNTED, "", names.YEAR_TRAP_SECONDS))
-    goes = {id(each) for each in (automounted + ours if inject or not wanted.automount else automounted)}
+    goes = {
+        id(each) for each in (automounted + ours if inject or not wanted.automount else automounted)
+    }
     stays = [each for each in held if id(each) not in goes] if goes else held
     return msgspec.structs.replace(spec, volumes=(*stays, *added)), comes and says is None
 
 
 def _some_lack(path: str, spec: FinalSpec, skip: frozenset[str]) -> bool:
-    """Whether a container that is not skipped has nothing there, so that admission will mount it."""
+    """Whether a container that is not skipped has nothing there, so that admission will mount
+    it.
+    """
     return any(
-        not (any(views.same_path(mount.mount_path, path) for mount in each.mounts) or each.has_device_at(path))
+        not (
+            any(views.same_path(mount.mount_path, path) for mount in each.mounts)
+            or each.has_device_at(path)
+        )
         for _, each in spec.everyone()
         if each.name not in skip
     )
@@ -72,4 +87,6 @@ def _api_access(name: str, audience: str, seconds: int) -> FinalVolume:
 
 
 def _further(file: str, audience: str, seconds: int | None) -> FinalVolume:
-    return FinalVolume(names.TOKENS_VOLUME, FinalProjected((FinalSource(TokenSource(file, audience, seconds)),)))
+    return FinalVolume(
+        names.TOKENS_VOLUME, FinalProjected((FinalSource(TokenSource(file, audience, seconds)),))
+    )

@@ -1,8 +1,10 @@
-"""Tokens that people and automation ask for themselves: TokenRequests, and legacy token Secrets. Each rule says what is wrong.
+"""Tokens that people and automation ask for themselves: TokenRequests, and legacy token Secrets.
+Each rule says what is wrong.
 
-Nobody's namespace is left out, because the accounts of kube-system are the strongest there are; it is the *requester* that
-may be exempt. The same under dryRun: the API server does not honour it for TokenRequests and really issues the token
-(pkg/registry/core/serviceaccount/storage/token.go; seen on 1.37).
+Nobody's namespace is left out, because the accounts of kube-system are the strongest there are; it
+is the *requester* that may be exempt. The same under dryRun: the API server does not honour it for
+TokenRequests and really issues the token (pkg/registry/core/serviceaccount/storage/token.go; seen
+on 1.37).
 """
 
 from itertools import islice
@@ -22,7 +24,8 @@ CONTROL_PLANE = (
 SYSTEM_ACCOUNTS = "system:serviceaccount:kube-system:"
 ACCOUNT_PREFIX = "system:serviceaccount:"
 ACCOUNT_ANNOTATIONS = ("kubernetes.io/service-account.name", "kubernetes.io/service-account.uid")
-"""What names the account of a legacy token Secret (core/v1 ServiceAccountNameKey, ServiceAccountUIDKey)."""
+"""What names the account of a legacy token Secret (core/v1 ServiceAccountNameKey,
+ServiceAccountUIDKey)."""
 WEBHOOK_KINDS = ("ValidatingWebhookConfiguration", "MutatingWebhookConfiguration")
 MAX_LIST_CHARS = 300
 
@@ -37,7 +40,9 @@ LEGACY_SECRET = (
 
 
 def is_node(user: UserInfo) -> bool:
-    """Whether it is a node: by group and name, because NodeRestriction holds down only who has both."""
+    """Whether it is a node: by group and name, because NodeRestriction holds down only who has
+    both.
+    """
     return NODE_GROUP in user.groups and user.username.startswith(NODE_PREFIX)
 
 
@@ -47,12 +52,18 @@ def is_control_plane(user: UserInfo) -> bool:
 
 
 def may_ask_for_anything(held: TokenRequest, user: UserInfo) -> bool:
-    """Nodes are held to what pods declare, by NodeRestriction, and pods are judged; the control plane needs its tokens.
+    """Nodes are held to what pods declare, by NodeRestriction, and pods are judged; the control
+    plane needs its tokens.
 
-    So does an API server that proves itself to webhooks: who may ask for such a token needs a right of its own (KEP-6060).
+    So does an API server that proves itself to webhooks: who may ask for such a token needs a right
+    of its own (KEP-6060).
     """
     bound = held.spec.bound_object_ref
-    return is_node(user) or is_control_plane(user) or (bound is not None and bound.kind in WEBHOOK_KINDS)
+    return (
+        is_node(user)
+        or is_control_plane(user)
+        or (bound is not None and bound.kind in WEBHOOK_KINDS)
+    )
 
 
 def token_request(held: TokenRequest, limits: Limits) -> list[str]:
@@ -70,7 +81,11 @@ def token_request(held: TokenRequest, limits: Limits) -> list[str]:
         problems.append(LIFETIME.format(**fill))
     strange = (audience for audience in audiences if not limits.allows(audience))
     if listed := list(islice(strange, MAX_LIST_CHARS)):  # more would not be shown
-        problems.append(AUDIENCE.format(audiences=cut(", ".join(map(displayed, listed)), MAX_LIST_CHARS), **fill))
+        problems.append(
+            AUDIENCE.format(
+                audiences=cut(", ".join(map(displayed, listed)), MAX_LIST_CHARS), **fill
+            )
+        )
     return problems
 
 

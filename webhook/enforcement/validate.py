@@ -1,13 +1,15 @@
-"""Judging: a request and a namespace in, one judgement out; one evaluation of the pod serves all three modes.
+"""Judging: a request and a namespace in, one judgement out; one evaluation of the pod serves all
+three modes.
 
     pods CREATE                        enforce denies, warn warns, audit annotates
     pods/ephemeralcontainers UPDATE    the same, for what the update adds
     templates of workloads             warn and audit only: denying a Deployment late helps nobody
     TokenRequests, legacy Secrets      denied or warned of, as the configuration says
 
-What violates `enforce` is denied by the API server itself, by the policies that are made of the same rules, and never gets
-here. It is judged here again because there is one rule that CEL cannot say (legacy tokens), and where the policies are gone.
-A pod is judged by what it carries, never by what mutation decided: a fault in the one must not hide from the other.
+What violates `enforce` is denied by the API server itself, by the policies that are made of the
+same rules, and never gets here. It is judged here again because there is one rule that CEL cannot
+say (legacy tokens), and where the policies are gone. A pod is judged by what it carries, never by
+what mutation decided: a fault in the one must not hide from the other.
 """
 
 from typing import Literal
@@ -16,7 +18,14 @@ import msgspec
 
 from ..core import full_views, levels, limits, names, policy
 from ..core.faults import Fault
-from ..core.full_views import FinalPod, FinalSpec, FinalTemplate, FinalWorkload, Secret, TokenRequest
+from ..core.full_views import (
+    FinalPod,
+    FinalSpec,
+    FinalTemplate,
+    FinalWorkload,
+    Secret,
+    TokenRequest,
+)
 from ..core.levels import MODES, Demand, Level, Mode
 from ..core.limits import Limits
 from ..core.policy import ClusterLayer, NamespaceLayer
@@ -29,7 +38,8 @@ from .rules import Violation
 
 Decision = Literal["allow", "deny", "exempt"]
 MAX_MESSAGE_CHARS = 5000
-"""Of a denial: the API server drops a policy's message above 5 KiB, and the two judges say the same."""
+"""Of a denial: the API server drops a policy's message above 5 KiB, and the two judges say the
+same."""
 ENFORCES, UNDER_FLOOR = ' enforces "{demand}"', ' under the cluster\'s enforceFloor "{floor}"'
 UNLESS = "unless the service account opts out"
 
@@ -47,7 +57,9 @@ _JUDGED: frozenset[tuple[type, str, str]] = frozenset(
 
 
 class Judgement(msgspec.Struct, frozen=True):
-    """What was judged; the reply, the log line and the metrics are made of this and of the request alone."""
+    """What was judged; the reply, the log line and the metrics are made of this and of the request
+    alone.
+    """
 
     reason: Reason
     outcome: Outcome = "unchanged"
@@ -65,9 +77,14 @@ def needs_namespace(request: FinalRequest, cluster: ClusterLayer) -> bool:
 
 
 def judge(
-    request: FinalRequest, cluster: ClusterLayer, namespace: NamespaceLayer, legacy_tokens: frozenset[str] | None = None
+    request: FinalRequest,
+    cluster: ClusterLayer,
+    namespace: NamespaceLayer,
+    legacy_tokens: frozenset[str] | None = None,
 ) -> Judgement:
-    """The judgement on one request; `legacy_tokens` are the names of such Secrets here, None where nobody may list them."""
+    """The judgement on one request; `legacy_tokens` are the names of such Secrets here, None where
+    nobody may list them.
+    """
     held = request.object
     if (unjudged := _unjudged(request, cluster)) is not None:
         return Judgement(unjudged)
@@ -81,8 +98,12 @@ def judge(
     if not modes:
         return Judgement("not-enforced", audit=audit if faults else {}, faults=faults)
     if exempt := _exemption(request, cluster):
-        evaluations: tuple[tuple[Decision, Mode, Level], ...] = tuple(("exempt", mode, level) for mode, level in modes)
-        return Judgement("exempt", audit={**audit, "exempt": exempt}, evaluations=evaluations, faults=faults)
+        evaluations: tuple[tuple[Decision, Mode, Level], ...] = tuple(
+            ("exempt", mode, level) for mode, level in modes
+        )
+        return Judgement(
+            "exempt", audit={**audit, "exempt": exempt}, evaluations=evaluations, faults=faults
+        )
     pod, unless = _pod(request, namespace)
     found = _found(modes, Facts(pod), cluster, namespace, legacy_tokens)
     if unless:
@@ -95,14 +116,22 @@ def respond(uid: str, judgement: Judgement) -> Response:
     """The response that carries a judgement."""
     audit = {"reason": judgement.reason, **judgement.audit}
     if judgement.message:
-        return Response(uid, allowed=False, audit_annotations=audit, status=Status(judgement.message))
+        return Response(
+            uid, allowed=False, audit_annotations=audit, status=Status(judgement.message)
+        )
     return Response(uid, True, judgement.warnings or msgspec.UNSET, audit)
 
 
 def violations(
-    mode: Mode, pod: Facts, cluster: ClusterLayer, namespace: NamespaceLayer, legacy_tokens: frozenset[str] | None = None
+    mode: Mode,
+    pod: Facts,
+    cluster: ClusterLayer,
+    namespace: NamespaceLayer,
+    legacy_tokens: frozenset[str] | None = None,
 ) -> tuple[Violation, ...]:
-    """What about this pod violates what the namespace, or under `enforce` the cluster's floor, demands."""
+    """What about this pod violates what the namespace, or under `enforce` the cluster's floor,
+    demands.
+    """
     demand = namespace.demands.of(mode)
     floor = cluster.enforce_floor if mode == "enforce" else "off"
     measure = limits_of(cluster, namespace, demand.level, floor, legacy_tokens)
@@ -128,15 +157,25 @@ def _found(
 
 
 def limits_of(
-    cluster: ClusterLayer, namespace: NamespaceLayer, level: Level, floor: Level = "off", legacy: frozenset[str] | None = None
+    cluster: ClusterLayer,
+    namespace: NamespaceLayer,
+    level: Level,
+    floor: Level = "off",
+    legacy: frozenset[str] | None = None,
 ) -> Limits:
-    """What tokens in this namespace are measured by under a level and a floor: both must hold, so the smaller maximum does."""
+    """What tokens in this namespace are measured by under a level and a floor: both must hold, so
+    the smaller maximum does.
+    """
     lock, set_here = cluster.locks.max_expiration_seconds, namespace.max_expiration_seconds
     maxima = [lock]
     if level != "off":
         maxima.append(limits.own_maximum(level, lock, set_here))
     if floor != "off":
-        maxima.append(limits.floor_maximum(floor, lock, set_here, cluster.enforce_floor_max_expiration_seconds))
+        maxima.append(
+            limits.floor_maximum(
+                floor, lock, set_here, cluster.enforce_floor_max_expiration_seconds
+            )
+        )
     return _limits(min(maxima), cluster, namespace, legacy)
 
 
@@ -155,7 +194,9 @@ def policy_text(namespace: NamespaceLayer, cluster: ClusterLayer) -> str:
     return f"enforce={held.enforce},warn={held.warn},audit={held.audit}{floor}"
 
 
-def _limits(maximum: int, cluster: ClusterLayer, namespace: NamespaceLayer, legacy: frozenset[str] | None) -> Limits:
+def _limits(
+    maximum: int, cluster: ClusterLayer, namespace: NamespaceLayer, legacy: frozenset[str] | None
+) -> Limits:
     return Limits(
         maximum=maximum,
         allowed_audiences=namespace.locks.allowed_audiences,
@@ -183,8 +224,12 @@ def _unjudged(request: FinalRequest, cluster: ClusterLayer) -> Reason | None:  #
     return None
 
 
-def _modes(request: FinalRequest, cluster: ClusterLayer, namespace: NamespaceLayer) -> list[tuple[Mode, Level]]:
-    """The modes that demand anything of this object, each with the strictest level that it names."""
+def _modes(
+    request: FinalRequest, cluster: ClusterLayer, namespace: NamespaceLayer
+) -> list[tuple[Mode, Level]]:
+    """The modes that demand anything of this object, each with the strictest level that it
+    names.
+    """
     found: list[tuple[Mode, Level]] = []
     for mode in MODES:
         level = namespace.demands.of(mode).level
@@ -212,7 +257,10 @@ def _exemption(request: FinalRequest, cluster: ClusterLayer) -> str:
 
 def exempt_by_pod(spec: FinalSpec, namespace: str, cluster: ClusterLayer) -> str:
     """Which exemption holds for a pod by what it runs as, if any."""
-    if f"{namespace}/{spec.service_account_name or 'default'}" in cluster.exemptions.service_accounts:
+    if (
+        f"{namespace}/{spec.service_account_name or 'default'}"
+        in cluster.exemptions.service_accounts
+    ):
         return "serviceAccount"
     return "runtimeClass" if spec.runtime_class_name in cluster.exemptions.runtime_classes else ""
 
@@ -222,7 +270,10 @@ def _exempt_requester(username: str, cluster: ClusterLayer) -> str:
     if username in cluster.exemptions.usernames:
         return "user"
     account = username.removeprefix(token_requests.ACCOUNT_PREFIX).replace(":", "/", 1)
-    is_account = username.startswith(token_requests.ACCOUNT_PREFIX) and account in cluster.exemptions.service_accounts
+    is_account = (
+        username.startswith(token_requests.ACCOUNT_PREFIX)
+        and account in cluster.exemptions.service_accounts
+    )
     return "serviceAccount" if is_account else ""
 
 
@@ -230,12 +281,18 @@ def _pod(request: FinalRequest, namespace: NamespaceLayer) -> tuple[FinalPod, bo
     """The pod to measure, and whether its service account could make it another one."""
     held, old = request.object, request.old_object
     if isinstance(held, FinalPod):
-        return (full_views.brought_by(held, old) if request.sub_resource and isinstance(old, FinalPod) else held), False
+        return (
+            full_views.brought_by(held, old)
+            if request.sub_resource and isinstance(old, FinalPod)
+            else held
+        ), False
     template = held.template if isinstance(held, FinalWorkload) else None
     if template is None:
         return FinalPod(), False
     annotations = template.metadata.annotations if template.metadata is not None else None
-    spec, unless = templates.pod_spec(template, policy.resolve(namespace, annotations, layer="workload"))
+    spec, unless = templates.pod_spec(
+        template, policy.resolve(namespace, annotations, layer="workload")
+    )
     return FinalPod(spec=spec), unless
 
 
@@ -246,12 +303,18 @@ def _conditional(violation: Violation) -> Violation:
     return msgspec.structs.replace(violation, condition=UNLESS)
 
 
-def _judged(name: str, cluster: ClusterLayer, namespace: NamespaceLayer, found: dict[Mode, tuple[Violation, ...]]) -> Judgement:
+def _judged(
+    name: str,
+    cluster: ClusterLayer,
+    namespace: NamespaceLayer,
+    found: dict[Mode, tuple[Violation, ...]],
+) -> Judgement:
     """What follows from what was found for each mode."""
     own = namespace.demands
     said = {mode: rules.sentences(each) for mode, each in found.items() if each}
     evaluations: tuple[tuple[Decision, Mode, Level], ...] = tuple(
-        ("deny" if mode in said else "allow", mode, _level(mode, cluster, namespace)) for mode in found
+        ("deny" if mode in said else "allow", mode, _level(mode, cluster, namespace))
+        for mode in found
     )
     audit: dict[str, str] = {}
     if "audit" in said:
@@ -262,7 +325,9 @@ def _judged(name: str, cluster: ClusterLayer, namespace: NamespaceLayer, found: 
         return Judgement(reason, "denied", message, audit=audit, evaluations=evaluations)
     warnings: tuple[str, ...] = ()
     if "warn" in said:
-        warnings = limited(f'would violate boundtoken "{own.warn}": {sentence}' for sentence in said["warn"])
+        warnings = limited(
+            f'would violate boundtoken "{own.warn}": {sentence}' for sentence in said["warn"]
+        )
     outcome: Outcome = "warned" if warnings else "unchanged"
     return Judgement(reason, outcome, warnings=warnings, audit=audit, evaluations=evaluations)
 
@@ -277,7 +342,12 @@ def denial(demand: str, sentences: list[str]) -> str:
     return cut(f"{demand}: " + ". ".join(sentences), MAX_MESSAGE_CHARS)
 
 
-def _govern(request: FinalRequest, held: TokenRequest | Secret, cluster: ClusterLayer, namespace: NamespaceLayer) -> Judgement:
+def _govern(
+    request: FinalRequest,
+    held: TokenRequest | Secret,
+    cluster: ClusterLayer,
+    namespace: NamespaceLayer,
+) -> Judgement:
     user = request.user_info
     if isinstance(held, Secret):
         mode = cluster.legacy_secrets
@@ -292,7 +362,11 @@ def _govern(request: FinalRequest, held: TokenRequest | Secret, cluster: Cluster
             namespace.max_expiration_seconds or names.MAX_EXPIRATION_SECONDS_LIMIT,
         )
         problems = token_requests.token_request(held, _limits(maximum, cluster, namespace, None))
-        message = token_requests.token_request_denial(request.name, request.namespace, problems) if problems else ""
+        message = (
+            token_requests.token_request_denial(request.name, request.namespace, problems)
+            if problems
+            else ""
+        )
     if spared or not message:
         return Judgement("complies")
     if exempt := _exempt_requester(user.username, cluster):

@@ -1,19 +1,22 @@
 """The surgery: which operations give a pod what its policy says; never whether, and never why.
 
-The whole of docs/contract.md sections 1 and 2 in terms of four kinds of volumes, each judged by name and shape together:
+The whole of docs/contract.md sections 1 and 2 in terms of four kinds of volumes, each judged by
+name and shape together:
 
     automounted   what the ServiceAccount plugin added (`kube-api-access-…`)
     kept          automounted, but a skipped container mounts it: stays as it came
     ours          `boundtoken`, from an earlier call or from a pod that was copied
-    carrier       the one that holds the token when we are done: ours, or an automounted one that is rewritten where it
-                  stands (automount enabled) or becomes ours where it stands (automount disabled), or a new one
+    carrier       the one that holds the token when we are done: ours, or an automounted one that is
+                  rewritten where it stands (automount enabled) or becomes ours where it stands
+                  (automount disabled), or a new one
 
-    where our path is the default path          every mount of an automounted volume follows to the carrier
-    where it is another one, automount enabled  automounted volumes stay, for the API server, with our expiration
-    where it is another one, automount disabled automounted volumes go, with their mounts
+    our path is the default path   every mount of an automounted volume follows to the carrier
+    another, automount enabled     automounted volumes stay, for the API server, with our expiration
+    another, automount disabled    automounted volumes go, with their mounts
 
-Why in place: the plugin runs again after us and adds a second, year-long token for every container without a mount at
-exactly the default path, unless `automountServiceAccountToken` is false (docs/kubernetes.md, section 2).
+Why in place: the plugin runs again after us and adds a second, year-long token for every container
+without a mount at exactly the default path, unless `automountServiceAccountToken` is false
+(docs/kubernetes.md, section 2).
 
 Every operation needs only what the view holds. A pod that already is right gives none.
 """
@@ -40,11 +43,14 @@ LARGE = 64
 """Containers of a pod whose changes are counted on the way."""
 
 
-def plan(pod: Pod, policy: TokenPolicy, locks: Locks) -> tuple[list[Operation], Result, tuple[str, ...]]:
-    """The operations in the order to apply them, in one word what the pod is when they are applied, and what will surprise.
+def plan(
+    pod: Pod, policy: TokenPolicy, locks: Locks
+) -> tuple[list[Operation], Result, tuple[str, ...]]:
+    """The operations in the order to apply them, in one word what the pod is when they are applied,
+    and what will surprise.
 
-    Where neither question asks for anything they only hold down volumes of ours that came from elsewhere. None where the
-    pod is as `policy` says already.
+    Where neither question asks for anything they only hold down volumes of ours that came from
+    elsewhere. None where the pod is as `policy` says already.
     """
     if not policy.inject and policy.automount:
         return volumes.held_down(pod.spec.volumes or (), locks), "unchanged", ()
@@ -55,13 +61,17 @@ def plan(pod: Pod, policy: TokenPolicy, locks: Locks) -> tuple[list[Operation], 
 
 
 class _TooManyChanges(Exception):
-    """More operations on mounts than a pod may need. Those on volumes do not count: what the first call does to them, a
-    second does not find any more, and must come to the same end.
+    """More operations on mounts than a pod may need. Those on volumes do not count: what the first
+    call does to them, a second does not find any more, and must come to the same end.
     """
 
 
-def _where_they_stand(pod: Pod, policy: TokenPolicy, locks: Locks) -> tuple[list[Operation], Result, tuple[str, ...]]:
-    """What a pod gets whose containers would need too many changes: its tokens get our lifetime, and no mount changes."""
+def _where_they_stand(
+    pod: Pod, policy: TokenPolicy, locks: Locks
+) -> tuple[list[Operation], Result, tuple[str, ...]]:
+    """What a pod gets whose containers would need too many changes: its tokens get our lifetime,
+    and no mount changes.
+    """
     scene = _Scene(pod.spec, policy)
     operations: list[Operation] = []
     audience = policy.audience if policy.inject and scene.at_default else ""
@@ -73,7 +83,9 @@ def _where_they_stand(pod: Pod, policy: TokenPolicy, locks: Locks) -> tuple[list
     return operations, "rewritten" if scene.movable else "unchanged", (remark,)
 
 
-def _planned(pod: Pod, policy: TokenPolicy, locks: Locks) -> tuple[list[Operation], Result, tuple[str, ...]]:
+def _planned(
+    pod: Pod, policy: TokenPolicy, locks: Locks
+) -> tuple[list[Operation], Result, tuple[str, ...]]:
     scene = _Scene(pod.spec, policy)
     tokens = _further_tokens(scene)
     operations = scene.let_go(locks) if scene.our_tokens or not policy.inject else []
@@ -84,7 +96,9 @@ def _planned(pod: Pod, policy: TokenPolicy, locks: Locks) -> tuple[list[Operatio
     if len(operations) - mark > names.MAX_OPERATIONS:
         raise _TooManyChanges
     if scene.removed:
-        operations += [patch.remove(f"/spec/volumes/{at}") for at in sorted(scene.removed, reverse=True)]
+        operations += [
+            patch.remove(f"/spec/volumes/{at}") for at in sorted(scene.removed, reverse=True)
+        ]
     added = [volumes.volume(scene.carrier, policy)] if used and scene.is_new else []
     if tokens_used and tokens.is_new:
         added.append(volumes.tokens_volume(tokens.name, policy.tokens))
@@ -97,16 +111,25 @@ def _planned(pod: Pod, policy: TokenPolicy, locks: Locks) -> tuple[list[Operatio
 
 
 def would_give(pod: Pod, policy: TokenPolicy) -> bool:
-    """Whether injection would mount anything of ours into a pod that has lost its automounted token."""
+    """Whether injection would mount anything of ours into a pod that has lost its automounted
+    token.
+    """
     held = pod.spec.volumes or ()
-    going = {volume.name for volume in held if views.is_automounted(volume) or views.is_our_tokens(volume)}
+    going = {
+        volume.name
+        for volume in held
+        if views.is_automounted(volume) or views.is_our_tokens(volume)
+    }
     skip = frozenset(policy.skip_containers)
     paths = (policy.mount_path, names.TOKENS_PATH) if policy.tokens else (policy.mount_path,)
     for _, container in pod.containers():
         if container.name in skip:
             continue
         own = [mount.mount_path for mount in container.mounts if mount.name not in going]
-        if not all(any(views.same_path(each, path) for each in own) or container.has_device_at(path) for path in paths):
+        if not all(
+            any(views.same_path(each, path) for each in own) or container.has_device_at(path)
+            for path in paths
+        ):
             return True
     return False
 
@@ -114,8 +137,8 @@ def would_give(pod: Pod, policy: TokenPolicy) -> bool:
 class _Scene:
     """One pod seen through one policy: which volume is what, and what becomes of it.
 
-    `moving` has, for each volume whose mounts may change, what a mount at our path names when we are done, and what one
-    at any other path does; None where the mount goes.
+    `moving` has, for each volume whose mounts may change, what a mount at our path names when we
+    are done, and what one at any other path does; None where the mount goes.
     """
 
     __slots__ = (
@@ -144,7 +167,9 @@ class _Scene:
         elif self.ours or self.in_place:
             self.carrier = self.volumes[self.ours[0] if self.ours else self.movable[0]].name
         else:
-            self.carrier = names.VOLUME if name_is_free else volumes.free_name(names.VOLUME, self.volumes)
+            self.carrier = (
+                names.VOLUME if name_is_free else volumes.free_name(names.VOLUME, self.volumes)
+            )
         self._settle_fates()
 
     def _sort_volumes(self) -> bool:
@@ -184,11 +209,17 @@ class _Scene:
                 fates = (carrier, carrier if free or not automount else name)
             self.moving[name] = fates
         self.removed: list[int] = []
-        if len(self.movable) > (self.renamed is not None) and not self.in_place and (self.at_default or not automount):
+        if (
+            len(self.movable) > (self.renamed is not None)
+            and not self.in_place
+            and (self.at_default or not automount)
+        ):
             self.removed = [at for at in self.movable if at != self.renamed]
 
     def let_go(self, locks: Locks) -> list[Operation]:
-        """Volumes of ours that nobody asks for go; one that a skipped container mounts stays, within the locks."""
+        """Volumes of ours that nobody asks for go; one that a skipped container mounts stays,
+        within the locks.
+        """
         unwanted = [] if self.policy.inject and self.policy.tokens else self.our_tokens
         if not self.policy.inject:
             unwanted, self.ours = self.ours + self.our_tokens, []
@@ -203,11 +234,15 @@ class _Scene:
         return operations
 
     def kept_volumes(self) -> list[Operation]:
-        """Volumes that stay: their token sources brought to the policy that holds now, and the name of the carrier."""
+        """Volumes that stay: their token sources brought to the policy that holds now, and the name
+        of the carrier.
+        """
         policy = self.policy
         operations: list[Operation] = []
         if self.renamed is not None:
-            volumes.settle(self.volumes, self.renamed, policy.audience, policy.expiration_seconds, operations)
+            volumes.settle(
+                self.volumes, self.renamed, policy.audience, policy.expiration_seconds, operations
+            )
             operations.append(volumes.renamed_volume(self.renamed, self.carrier))
             return operations
         for at in self.ours:
@@ -228,20 +263,31 @@ class _Scene:
         return "rewritten" if not self.at_default and self.movable else "unchanged"
 
     def lacking(self, container: Container, *, wanted: bool) -> tuple[bool, bool]:
-        """Whether our mount and, where `wanted`, the one of further tokens can come: the paths of devices are taken."""
+        """Whether our mount and, where `wanted`, the one of further tokens can come: the paths of
+        devices are taken.
+        """
         taken = container.has_device_at(self.policy.mount_path)
         if taken and self.policy.inject:
             self.remark(container, "has a block device there, and no token of ours")
-        return self.policy.inject and not taken, wanted and not container.has_device_at(names.TOKENS_PATH)
+        return self.policy.inject and not taken, wanted and not container.has_device_at(
+            names.TOKENS_PATH
+        )
 
-    def new_mounts(self, kind: str, index: int, container: Container, further: str, *, lacks: bool) -> list[Operation]:
-        """What adds the mounts that come; `further` is the volume of further tokens, empty where its mount does not come."""
+    def new_mounts(
+        self, kind: str, index: int, container: Container, further: str, *, lacks: bool
+    ) -> list[Operation]:
+        """What adds the mounts that come; `further` is the volume of further tokens, empty where
+        its mount does not come.
+        """
         path = self.policy.mount_path
         for mount in container.mounts if lacks else ():
             at = mount.mount_path.rstrip("/") + "/"
             if path.startswith(at) or at.startswith(f"{path}/"):
                 where = f"mounts volume {quoted(mount.name)} at {quoted(mount.mount_path)}"
-                self.remark(container, f"{where}; a runtime may fail to mount one of the two inside the other")
+                self.remark(
+                    container,
+                    f"{where}; a runtime may fail to mount one of the two inside the other",
+                )
         new = [volumes.mount(self.carrier, path)] if lacks else []
         new += [volumes.mount(further, names.TOKENS_PATH)] if further else []
         return patch.append(volumes.mounts_pointer(kind, index), container.volume_mounts, new)
@@ -252,18 +298,27 @@ class _Scene:
             self.remarks = (*self.remarks, f"container {quoted(container.name)} {text}")
 
     def superfluous(self) -> frozenset[_At]:
-        """Which mounts of ours at our path must go, where a container has more than one thing there.
+        """Which mounts of ours at our path must go, where a container has more than one thing
+        there.
 
-        What is its own there stays. But what the ServiceAccount plugin put there it would put there again, because it
-        compares paths exactly: under automount the mount at exactly the default path stays, whatever else is there.
+        What is its own there stays. But what the ServiceAccount plugin put there it would put there
+        again, because it compares paths exactly: under automount the mount at exactly the default
+        path stays, whatever else is there.
         """
         path, put_back = self.policy.mount_path, self.policy.automount and self.at_default
         self.moving.setdefault(self.carrier, (self.carrier, self.carrier))
         self.remarks = ()
         found: set[_At] = set()
-        for kind, containers in (("initContainers", self.spec.init_containers), ("containers", self.spec.containers)):
+        for kind, containers in (
+            ("initContainers", self.spec.init_containers),
+            ("containers", self.spec.containers),
+        ):
             for index, container in enumerate(containers or ()):
-                here = [(at, each) for at, each in enumerate(container.mounts) if views.same_path(each.mount_path, path)]
+                here = [
+                    (at, each)
+                    for at, each in enumerate(container.mounts)
+                    if views.same_path(each.mount_path, path)
+                ]
                 ours = {at: each for at, each in here if each.name in self.moving}
                 exact = [at for at, each in ours.items() if each.mount_path == path]
                 has_own = len(ours) < len(here) or container.has_device_at(path)
@@ -289,27 +344,57 @@ def _further_tokens(scene: _Scene) -> _FurtherTokens:
     if not policy.inject or not policy.tokens:
         return _NO_TOKENS
     if not there:
-        return _FurtherTokens(volumes.free_name(names.TOKENS_VOLUME, held), wanted=True, is_new=True)
+        return _FurtherTokens(
+            volumes.free_name(names.TOKENS_VOLUME, held), wanted=True, is_new=True
+        )
     sources = [each for at in there for each in volumes.settle_tokens(at, held[at], policy.tokens)]
     return _FurtherTokens(held[there[0]].name, wanted=True, sources=sources)
 
 
 def _mounts(  # noqa: C901, PLR0912  (one loop, as most of the time goes here)
-    scene: _Scene, tokens: _FurtherTokens, operations: list[Operation], superfluous: frozenset[_At] | None = None
+    scene: _Scene,
+    tokens: _FurtherTokens,
+    operations: list[Operation],
+    superfluous: frozenset[_At] | None = None,
 ) -> tuple[bool, bool]:
-    """Append what becomes of the mounts; gives whether any container mounts the carrier and the further tokens then.
+    """Append what becomes of the mounts; gives whether any container mounts the carrier and the
+    further tokens then.
 
-    For each container: mounts that change their volume, mounts that go (last first), mounts that come. Which are
-    `superfluous` is looked for only where two things are found at our path, and then all is gone through again.
+    For each container: mounts that change their volume, mounts that go (last first), mounts that
+    come. Which are `superfluous` is looked for only where two things are found at our path, and
+    then all is gone through again.
     """
-    policy, spec, moving, carrier, mark = scene.policy, scene.spec, scene.moving, scene.carrier, len(operations)
-    path, skip, inject, used, tokens_used = policy.mount_path, scene.skip, policy.inject, False, False
-    shortest, further, wanted = len(path) - 1, tokens.name, tokens.wanted  # a path may lack its first slash
-    for kind, containers in (("initContainers", spec.init_containers), ("containers", spec.containers)):
+    policy, spec, moving, carrier, mark = (
+        scene.policy,
+        scene.spec,
+        scene.moving,
+        scene.carrier,
+        len(operations),
+    )
+    path, skip, inject, used, tokens_used = (
+        policy.mount_path,
+        scene.skip,
+        policy.inject,
+        False,
+        False,
+    )
+    shortest, further, wanted = (
+        len(path) - 1,
+        tokens.name,
+        tokens.wanted,
+    )  # a path may lack its first slash
+    for kind, containers in (
+        ("initContainers", spec.init_containers),
+        ("containers", spec.containers),
+    ):
         for index, container in enumerate(containers or ()):
             if skip and container.name in skip:
                 continue
-            lacks, lacks_tokens = scene.lacking(container, wanted=wanted) if container.volume_devices else (inject, wanted)
+            lacks, lacks_tokens = (
+                scene.lacking(container, wanted=wanted)
+                if container.volume_devices
+                else (inject, wanted)
+            )
             gone: list[int] | None = None
             for number, mount in enumerate(container.volume_mounts or ()):
                 name, at = mount.name, mount.mount_path
@@ -329,14 +414,21 @@ def _mounts(  # noqa: C901, PLR0912  (one loop, as most of the time goes here)
                 if here:
                     lacks = False
                     if name != carrier and name not in moving and inject:
-                        scene.remark(container, f"mounts volume {quoted(name)} there, and no token of ours")
+                        scene.remark(
+                            container, f"mounts volume {quoted(name)} there, and no token of ours"
+                        )
                 elif lacks_tokens and views.same_path(at, names.TOKENS_PATH):
                     lacks_tokens = False
                 used, tokens_used = used or name == carrier, tokens_used or name == further
             if gone:
-                operations += [patch.remove(f"{volumes.mounts_pointer(kind, index)}/{number}") for number in reversed(gone)]
+                operations += [
+                    patch.remove(f"{volumes.mounts_pointer(kind, index)}/{number}")
+                    for number in reversed(gone)
+                ]
             if lacks or lacks_tokens:
-                operations += scene.new_mounts(kind, index, container, further if lacks_tokens else "", lacks=lacks)
+                operations += scene.new_mounts(
+                    kind, index, container, further if lacks_tokens else "", lacks=lacks
+                )
                 used, tokens_used = used or lacks, tokens_used or lacks_tokens
             if scene.is_large and len(operations) - mark > names.MAX_OPERATIONS:
                 raise _TooManyChanges
@@ -346,4 +438,6 @@ def _mounts(  # noqa: C901, PLR0912  (one loop, as most of the time goes here)
 def _mounted_by(spec: PodSpec, container_names: frozenset[str]) -> frozenset[str]:
     """The volumes that the containers of these names mount."""
     everyone = (*(spec.init_containers or ()), *(spec.containers or ()))
-    return frozenset(mount.name for each in everyone if each.name in container_names for mount in each.mounts)
+    return frozenset(
+        mount.name for each in everyone if each.name in container_names for mount in each.mounts
+    )

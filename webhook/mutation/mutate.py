@@ -1,15 +1,16 @@
-"""The whole decision, in reading order: a request and a namespace in, one verdict with one reason out.
+"""The whole decision, in reading order: a request and a namespace in, one verdict with one reason
+out.
 
 Which way each thing fails, always towards a running pod:
 
-    malformed review                    400 and a sentence; the API server's failurePolicy decides (Ignore)
-    namespace that nobody knows         allowed, unchanged, reason namespace-unknown
-    bad annotation                      the next weaker layer decides, warning, audit annotation
-    our own bug                         allowed, unchanged, reason internal-error (the door catches it)
+    malformed review                    400 and a sentence; the API server's failurePolicy decides
+    (Ignore) namespace that nobody knows         allowed, unchanged, reason namespace-unknown bad
+    annotation                      the next weaker layer decides, warning, audit annotation our own
+    bug                         allowed, unchanged, reason internal-error (the door catches it)
 
-Why a reason says what the pod *is* and not what we just did: with `reinvocationPolicy: IfNeeded` the same pod may be
-judged twice, and the API server refuses to overwrite an audit annotation with another value. The outcome tells the two
-calls apart: `patched`, then `unchanged`.
+Why a reason says what the pod *is* and not what we just did: with `reinvocationPolicy: IfNeeded`
+the same pod may be judged twice, and the API server refuses to overwrite an audit annotation with
+another value. The outcome tells the two calls apart: `patched`, then `unchanged`.
 """
 
 from collections.abc import Iterable, Iterator
@@ -32,7 +33,9 @@ _TOKEN_GIVEN = ("injected", "rewritten")
 
 
 class Verdict(msgspec.Struct, frozen=True, gc=False):
-    """What was decided; the reply, the log line and the metrics are made of this and of the request alone."""
+    """What was decided; the reply, the log line and the metrics are made of this and of the request
+    alone.
+    """
 
     reason: Reason
     outcome: Outcome = "unchanged"
@@ -75,7 +78,9 @@ def respond(uid: str, verdict: Verdict) -> Response:
 
 
 def _untouched(request: Request, cluster: ClusterLayer) -> Reason | None:  # noqa: PLR0911  (one line for each reason)
-    """The reason to leave a request alone whatever its namespace says; None where it must be judged."""
+    """The reason to leave a request alone whatever its namespace says; None where it must be
+    judged.
+    """
     held = request.object
     if held is None or request.sub_resource or request.operation not in ("CREATE", "UPDATE"):
         return "not-a-pod-create"
@@ -104,7 +109,9 @@ def _judge_pod(pod: Pod, cluster: ClusterLayer, namespace: NamespaceLayer) -> Ve
     if wanted.skip_containers:
         faults = (
             *faults,
-            *_unknown_containers("pod", pod.annotations, wanted, (each.name for _, each in pod.containers())),
+            *_unknown_containers(
+                "pod", pod.annotations, wanted, (each.name for _, each in pod.containers())
+            ),
         )
     operations, result, remarks = injection.plan(pod, wanted, namespace.locks)
     is_plain = wanted is settled.policy and (wanted.inject or not wanted.automount)
@@ -114,13 +121,17 @@ def _judge_pod(pod: Pod, cluster: ClusterLayer, namespace: NamespaceLayer) -> Ve
         status = f"{result} policy={settled.hash}"
         if held is None or held.get(names.STATUS) != status:
             operations.append(_status(status, has_annotations=held is not None))
-    elif held is not None and names.STATUS in held:  # of a pod that was copied, or made up: it would mislead
+    elif (
+        held is not None and names.STATUS in held
+    ):  # of a pod that was copied, or made up: it would mislead
         operations.append(_NO_STATUS)
     return Verdict(
         reason,
         "patched" if operations else "unchanged",
         tuple(operations),
-        _warnings(faults, _advice(settled, reason, cluster, remarks)) if faults or wanted.audience or remarks else (),
+        _warnings(faults, _advice(settled, reason, cluster, remarks))
+        if faults or wanted.audience or remarks
+        else (),
         faults,
         settled.hash,
     )
@@ -128,7 +139,9 @@ def _judge_pod(pod: Pod, cluster: ClusterLayer, namespace: NamespaceLayer) -> Ve
 
 @lru_cache(maxsize=256)
 def _status(text: str, *, has_annotations: bool) -> Operation:
-    """The annotation that tells people what was done; an `add` replaces one that is there (RFC 6902 section 4.1)."""
+    """The annotation that tells people what was done; an `add` replaces one that is there (RFC 6902
+    section 4.1).
+    """
     if not has_annotations:
         return patch.add("/metadata/annotations", {names.STATUS: text})
     return patch.add(patch.member("/metadata/annotations", names.STATUS), text)
@@ -137,36 +150,63 @@ def _status(text: str, *, has_annotations: bool) -> Operation:
 _NO_STATUS = patch.remove(patch.member("/metadata/annotations", names.STATUS))
 
 
-def _declined(result: injection.Result, pod: Pod, settled: Resolution, wanted: policy.TokenPolicy) -> Reason:
-    """What a pod is that is not injected, the same in a second call: by then the field may be false because we set it."""
+def _declined(
+    result: injection.Result, pod: Pod, settled: Resolution, wanted: policy.TokenPolicy
+) -> Reason:
+    """What a pod is that is not injected, the same in a second call: by then the field may be false
+    because we set it.
+    """
     opted_out = wanted is not settled.policy
     if wanted.automount:
-        return "pod-opted-out" if opted_out or settled.decided_by["inject"] == "pod" else "not-requested"
+        return (
+            "pod-opted-out"
+            if opted_out or settled.decided_by["inject"] == "pod"
+            else "not-requested"
+        )
     return "pod-opted-out" if opted_out and injection.would_give(pod, settled.policy) else result
 
 
 def _wanted(pod: Pod, settled: Resolution) -> policy.TokenPolicy:
-    """The policy for this very pod: the settled one, or another without injection where the pod's spec asks for no token.
+    """The policy for this very pod: the settled one, or another without injection where the pod's
+    spec asks for no token.
 
-    `automountServiceAccountToken: false` asks for none, unless our volume tells that we have set it.
+    `automountServiceAccountToken: false` asks for none, unless our volume tells that we have set
+    it.
     """
     asked = settled.policy
-    says_no = asked.inject and pod.spec.automount_service_account_token is False and settled.decided_by["inject"] != "pod"
+    says_no = (
+        asked.inject
+        and pod.spec.automount_service_account_token is False
+        and settled.decided_by["inject"] != "pod"
+    )
     if says_no and not volumes.carries_ours(pod, tokens=bool(asked.tokens)):
         return msgspec.structs.replace(asked, inject=False)
     return asked
 
 
-def _judge_workload(workload: Workload | CronJob, old: Workload | CronJob | None, namespace: NamespaceLayer) -> Verdict:
-    ours = {name: value for name, value in (workload.metadata.annotations or {}).items() if name.startswith(names.DOMAIN)}
+def _judge_workload(
+    workload: Workload | CronJob, old: Workload | CronJob | None, namespace: NamespaceLayer
+) -> Verdict:
+    ours = {
+        name: value
+        for name, value in (workload.metadata.annotations or {}).items()
+        if name.startswith(names.DOMAIN)
+    }
     if (too_much := policy.too_large("workload", ours)) is not None:
-        return Verdict("not-requested", warnings=_warnings((too_much,)), faults=(too_much,), policy=namespace.resolution.hash)
+        return Verdict(
+            "not-requested",
+            warnings=_warnings((too_much,)),
+            faults=(too_much,),
+            policy=namespace.resolution.hash,
+        )
     copying = workloads.copy(workload, old)
     strangers = {name: value for name, value in ours.items() if name not in names.FOR_PODS}
     settled = policy.resolve(namespace, {**strangers, **copying.annotations}, layer="workload")
     known = workloads.container_names(workload)
     faults = (
-        *settled.faults[len(namespace.resolution.faults) :],  # the namespace's own are told to who creates pods
+        *settled.faults[
+            len(namespace.resolution.faults) :
+        ],  # the namespace's own are told to who creates pods
         *_unknown_containers("workload", copying.annotations, settled.policy, known),
         *(_on_jobs(workload) if isinstance(workload, CronJob) else ()),
     )
@@ -181,8 +221,15 @@ def _judge_workload(workload: Workload | CronJob, old: Workload | CronJob | None
 
 
 def _on_jobs(workload: CronJob) -> Iterator[Fault]:
-    for name, value in list(policy.steering(workload.job_annotations).items())[: names.MAX_WARNINGS]:
-        yield Fault("job template", name, value, "ignored, it belongs on the CronJob itself or on the template of its pods")
+    for name, value in list(policy.steering(workload.job_annotations).items())[
+        : names.MAX_WARNINGS
+    ]:
+        yield Fault(
+            "job template",
+            name,
+            value,
+            "ignored, it belongs on the CronJob itself or on the template of its pods",
+        )
 
 
 def _unknown_containers(
@@ -197,7 +244,9 @@ def _unknown_containers(
     ] + more_faults(layer, len(unknown))
 
 
-def _advice(settled: Resolution, reason: Reason, cluster: ClusterLayer, remarks: Iterable[str]) -> Iterator[str]:
+def _advice(
+    settled: Resolution, reason: Reason, cluster: ClusterLayer, remarks: Iterable[str]
+) -> Iterator[str]:
     """What is allowed and will surprise."""
     wanted = settled.policy
     yield from (f"{names.MOUNT_PATH}={quoted(wanted.mount_path)}: {remark}" for remark in remarks)

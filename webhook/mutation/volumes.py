@@ -1,4 +1,5 @@
-"""Our volumes: told from all others by name and shape together, and the tokens in them brought to a policy.
+"""Our volumes: told from all others by name and shape together, and the tokens in them brought to a
+policy.
 
 A volume that somebody else calls `boundtoken` is never ours, and never touched.
 """
@@ -19,18 +20,24 @@ FORESEEN = 8
 
 
 def carries_ours(pod: Pod, *, tokens: bool) -> bool:
-    """Whether the pod has a volume of ours already: a second call, or a pod that was copied from a living one.
+    """Whether the pod has a volume of ours already: a second call, or a pod that was copied from a
+    living one.
 
-    One of further tokens counts only where `tokens` are wanted: elsewhere it goes, and a second call would not find it.
+    One of further tokens counts only where `tokens` are wanted: elsewhere it goes, and a second
+    call would not find it.
     """
-    return any(views.is_ours(volume) or (tokens and views.is_our_tokens(volume)) for volume in pod.spec.volumes or ())
+    return any(
+        views.is_ours(volume) or (tokens and views.is_our_tokens(volume))
+        for volume in pod.spec.volumes or ()
+    )
 
 
 def free_name(base: str, volumes: tuple[Volume, ...]) -> str:
-    """`base`, or `base-<8 hex digits>` where a foreign volume has that name; the same for the same pod, always.
+    """`base`, or `base-<8 hex digits>` where a foreign volume has that name; the same for the same
+    pod, always.
 
-    Why a hash and nothing random: a second call must find the name of the first. Where somebody has taken one after the
-    other, the hash is of all names, which nobody can foresee and take as well.
+    Why a hash and nothing random: a second call must find the name of the first. Where somebody has
+    taken one after the other, the hash is of all names, which nobody can foresee and take as well.
     """
     taken = {volume.name for volume in volumes}
     name, attempt, more = base, 0, ""
@@ -42,8 +49,12 @@ def free_name(base: str, volumes: tuple[Volume, ...]) -> str:
     return name
 
 
-def settle(volumes: tuple[Volume, ...], at: int, audience: str, seconds: int, operations: list[Operation]) -> None:
-    """Append what gives the API access token of the volume at index `at` this audience and lifetime."""
+def settle(
+    volumes: tuple[Volume, ...], at: int, audience: str, seconds: int, operations: list[Operation]
+) -> None:
+    """Append what gives the API access token of the volume at index `at` this audience and
+    lifetime.
+    """
     projected = volumes[at].projected
     for number, source in enumerate((projected.sources or ()) if projected is not None else ()):
         token = source.service_account_token
@@ -71,14 +82,20 @@ def settle_tokens(at: int, volume: Volume, tokens: tuple[Token, ...]) -> Iterato
             token.expiration_seconds,
         ):
             yield patch.replace(f"{pointer}/{number}/serviceAccountToken", token_source(token))
-    yield from (patch.remove(f"{pointer}/{number}") for number in range(len(there) - 1, len(tokens) - 1, -1))
+    yield from (
+        patch.remove(f"{pointer}/{number}") for number in range(len(there) - 1, len(tokens) - 1, -1)
+    )
 
 
 def held_down(volumes: tuple[Volume, ...], locks: Locks) -> list[Operation]:
-    """What keeps the tokens within the locks in volumes of ours that came from elsewhere into a pod that is not injected."""
+    """What keeps the tokens within the locks in volumes of ours that came from elsewhere into a pod
+    that is not injected.
+    """
     operations: list[Operation] = []
     for at, volume in enumerate(volumes):
-        if volume.name.startswith(names.VOLUME) and (views.is_ours(volume) or views.is_our_tokens(volume)):
+        if volume.name.startswith(names.VOLUME) and (
+            views.is_ours(volume) or views.is_our_tokens(volume)
+        ):
             operations += held_down_at(at, volume, locks)
     return operations
 
@@ -86,8 +103,9 @@ def held_down(volumes: tuple[Volume, ...], locks: Locks) -> list[Operation]:
 def held_down_at(at: int, volume: Volume, locks: Locks) -> Iterator[Operation]:
     """The same for the volume at index `at`: lifetimes capped, and no audience that is not allowed.
 
-    The API access token falls back to the API server's own audience. Any other token goes: whoever reads it wants that
-    audience and no other, and must not be handed a token for the API server instead.
+    The API access token falls back to the API server's own audience. Any other token goes: whoever
+    reads it wants that audience and no other, and must not be handed a token for the API server
+    instead.
     """
     gone = []
     for number, source in enumerate(volume.sources):
@@ -99,11 +117,19 @@ def held_down_at(at: int, volume: Volume, locks: Locks) -> Iterator[Operation]:
                 gone.append(number)
                 continue
             yield patch.remove(f"{token_pointer(at, number)}/audience")
-        held = names.API_DEFAULT_EXPIRATION_SECONDS if token.expiration_seconds is None else token.expiration_seconds
+        held = (
+            names.API_DEFAULT_EXPIRATION_SECONDS
+            if token.expiration_seconds is None
+            else token.expiration_seconds
+        )
         if locks.capped(held) != held:
-            verb: Literal["add", "replace"] = "add" if token.expiration_seconds is None else "replace"
+            verb: Literal["add", "replace"] = (
+                "add" if token.expiration_seconds is None else "replace"
+            )
             yield lifetime(verb, at, number, locks.capped(held))
-    yield from (patch.remove(f"/spec/volumes/{at}/projected/sources/{number}") for number in reversed(gone))
+    yield from (
+        patch.remove(f"/spec/volumes/{at}/projected/sources/{number}") for number in reversed(gone)
+    )
 
 
 AUTOMOUNT_ADDED: Final = patch.add("/spec/automountServiceAccountToken", False)
@@ -134,13 +160,24 @@ def token_pointer(volume: int, source: int) -> str:
 
 
 def volume(name: str, policy: TokenPolicy) -> dict[str, Any]:
-    token: dict[str, Any] = {"path": names.TOKEN_FILE, "expirationSeconds": policy.expiration_seconds}
+    token: dict[str, Any] = {
+        "path": names.TOKEN_FILE,
+        "expirationSeconds": policy.expiration_seconds,
+    }
     if policy.audience:
         token["audience"] = policy.audience
-    namespace = {"path": "namespace", "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}}
+    namespace = {
+        "path": "namespace",
+        "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"},
+    }
     sources = [
         {"serviceAccountToken": token},
-        {"configMap": {"name": names.ROOT_CA_CONFIGMAP, "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+        {
+            "configMap": {
+                "name": names.ROOT_CA_CONFIGMAP,
+                "items": [{"key": "ca.crt", "path": "ca.crt"}],
+            }
+        },
         {"downwardAPI": {"items": [namespace]}},
     ]
     return _projected(name, sources)
@@ -155,7 +192,11 @@ def _projected(name: str, sources: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def token_source(token: Token) -> dict[str, Any]:
-    return {"path": token.file, "expirationSeconds": token.expiration_seconds, "audience": token.audience}
+    return {
+        "path": token.file,
+        "expirationSeconds": token.expiration_seconds,
+        "audience": token.audience,
+    }
 
 
 def mount(name: str, path: str) -> dict[str, Any]:

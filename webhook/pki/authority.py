@@ -1,7 +1,9 @@
-"""An authority (CA) and the leaves it signs, ECDSA P-256; it reads and writes PEM bytes and never a file.
+"""An authority (CA) and the leaves it signs, ECDSA P-256; it reads and writes PEM bytes and never a
+file.
 
-Why P-256: a new connection costs the server 448 µs of CPU, with RSA-2048 810, with RSA-4096 4433 (docs/performance.md).
-Facts it rests on: Go ignores the common name and wants DNS names as SANs; RFC 5280 section 4.2 for the extensions.
+Why P-256: a new connection costs the server 448 µs of CPU, with RSA-2048 810, with RSA-4096 4433
+(docs/performance.md). Facts it rests on: Go ignores the common name and wants DNS names as SANs;
+RFC 5280 section 4.2 for the extensions.
 """
 
 from collections.abc import Iterable, Iterator
@@ -21,11 +23,14 @@ from ..errors import BadCertificate
 CLOCK_SKEW = timedelta(minutes=5)
 """How far notBefore is set back, for verifiers whose clock is late."""
 MAX_PEM_BYTES = 64 << 10
-"""Certificates or a key as text, ours has 800 bytes: Go's TLS, which calls us, takes no longer handshake message either."""
+"""Certificates or a key as text, ours has 800 bytes: Go's TLS, which calls us, takes no longer
+handshake message either."""
 
 
 class KeyPair(msgspec.Struct, frozen=True):
-    """A certificate with its key, both PEM; of a leaf, the certificate alone, as its CA is in the bundle."""
+    """A certificate with its key, both PEM; of a leaf, the certificate alone, as its CA is in the
+    bundle.
+    """
 
     certificate: bytes
     key: bytes
@@ -58,11 +63,19 @@ def issue(authority: KeyPair, hosts: Iterable[str], now: datetime, life: timedel
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hosts[0][:64])])
     public = parent_key.public_key()
     builder = (
-        _builder(subject, parent.subject, key.public_key(), now, min(now + life, parent.not_valid_after_utc))
+        _builder(
+            subject,
+            parent.subject,
+            key.public_key(),
+            now,
+            min(now + life, parent.not_valid_after_utc),
+        )
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(digital_signature=True), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(x509.SubjectAlternativeName([_alternative(host) for host in hosts]), critical=False)
+        .add_extension(
+            x509.SubjectAlternativeName([_alternative(host) for host in hosts]), critical=False
+        )
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(public), critical=False)
     )
     return KeyPair(pem(builder.sign(parent_key, hashes.SHA256())), _key_pem(key))
@@ -106,10 +119,12 @@ def read_certificates(pem: bytes) -> tuple[x509.Certificate, ...]:
 
 @contextmanager
 def readable(must: str) -> Iterator[None]:
-    """Whatever reading raises becomes BadCertificate, which says what must be, and nothing of what is there.
+    """Whatever reading raises becomes BadCertificate, which says what must be, and nothing of what
+    is there.
 
-    Why whatever: cryptography raises ValueError, TypeError, InvalidVersion, DuplicateExtension, UnsupportedAlgorithm,
-    OverflowError and more, each release its own, and an exception that nobody catches ends every replica at once.
+    Why whatever: cryptography raises ValueError, TypeError, InvalidVersion, DuplicateExtension,
+    UnsupportedAlgorithm, OverflowError and more, each release its own, and an exception that nobody
+    catches ends every replica at once.
     """
     try:
         yield
@@ -121,19 +136,35 @@ def readable(must: str) -> Iterator[None]:
 
 def _see(certificate: x509.Certificate) -> None:
     """Look at what cryptography reads only when it is asked for, so that nothing raises later."""
-    with readable("the certificate must be an X.509 certificate that can be read, and a part of it cannot"):
-        _ = certificate.version, certificate.subject, certificate.issuer, certificate.public_key(), certificate.extensions
-        _ = certificate.not_valid_before_utc + CLOCK_SKEW, certificate.not_valid_after_utc, certificate.signature_hash_algorithm
+    with readable(
+        "the certificate must be an X.509 certificate that can be read, and a part of it cannot"
+    ):
+        _ = (
+            certificate.version,
+            certificate.subject,
+            certificate.issuer,
+            certificate.public_key(),
+            certificate.extensions,
+        )
+        _ = (
+            certificate.not_valid_before_utc + CLOCK_SKEW,
+            certificate.not_valid_after_utc,
+            certificate.signature_hash_algorithm,
+        )
 
 
 def _bounded(pem: bytes) -> bytes:
     if len(pem) > MAX_PEM_BYTES:
-        raise BadCertificate(f"certificates and keys must have at most {MAX_PEM_BYTES} bytes; there are {len(pem)}")
+        raise BadCertificate(
+            f"certificates and keys must have at most {MAX_PEM_BYTES} bytes; there are {len(pem)}"
+        )
     return pem
 
 
 def signed_by(leaf: bytes, root: bytes) -> bool:
-    """Whether the first certificate of `leaf` is signed by this CA; both are PEM, and unreadable ones are not."""
+    """Whether the first certificate of `leaf` is signed by this CA; both are PEM, and unreadable
+    ones are not.
+    """
     try:
         with readable("it must be signed by this CA"):
             read_certificate(leaf).verify_directly_issued_by(read_certificate(root))
@@ -161,11 +192,19 @@ def hosts_of(certificate: x509.Certificate) -> list[str]:
 
 def service_hosts(service: str, namespace: str) -> list[str]:
     """The names by which a cluster calls a Service; the API server uses the first."""
-    return [f"{service}.{namespace}.svc", f"{service}.{namespace}", f"{service}.{namespace}.svc.cluster.local"]
+    return [
+        f"{service}.{namespace}.svc",
+        f"{service}.{namespace}",
+        f"{service}.{namespace}.svc.cluster.local",
+    ]
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, now: datetime, until: datetime
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePublicKey,
+    now: datetime,
+    until: datetime,
 ) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
@@ -179,7 +218,9 @@ def _builder(
     )
 
 
-def _key_usage(*, digital_signature: bool = False, key_cert_sign: bool = False, crl_sign: bool = False) -> x509.KeyUsage:
+def _key_usage(
+    *, digital_signature: bool = False, key_cert_sign: bool = False, crl_sign: bool = False
+) -> x509.KeyUsage:
     return x509.KeyUsage(
         digital_signature=digital_signature,
         key_cert_sign=key_cert_sign,
@@ -206,4 +247,6 @@ def pem(certificate: x509.Certificate) -> bytes:
 
 
 def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )

@@ -1,4 +1,5 @@
-"""The authorities of a cluster as one value: which signs, which comes next, which are still trusted; to a Secret and back.
+"""The authorities of a cluster as one value: which signs, which comes next, which are still
+trusted; to a Secret and back.
 
 ca.crt, ca.key       signs every leaf
 next.crt, next.key   will sign, once every caller trusts it
@@ -35,7 +36,9 @@ class Bundle(msgspec.Struct, frozen=True):
 
     def trusted(self) -> bytes:
         """What callers must trust, in PEM, each certificate once."""
-        return joined(self.current.certificate, self.next.certificate if self.next else b"", self.old)
+        return joined(
+            self.current.certificate, self.next.certificate if self.next else b"", self.old
+        )
 
 
 def certificates(pem: bytes) -> tuple[x509.Certificate, ...]:
@@ -75,9 +78,11 @@ def to_data(bundle: Bundle) -> dict[str, str]:
 
 
 def from_data(data: Mapping[str, str]) -> Bundle:
-    """The bundle in the `data` of a Secret. A `next` or `old` that cannot be read is left out: it has signed nothing.
+    """The bundle in the `data` of a Secret. A `next` or `old` that cannot be read is left out: it
+    has signed nothing.
 
-    Raises: BadCertificate, where the CA that signs cannot be used; the text says why, and holds nothing of the key
+    Raises: BadCertificate, where the CA that signs cannot be used; the text says why, and holds
+    nothing of the key
     """
     if not data.get("ca.crt"):
         raise BadCertificate("there is no CA yet")
@@ -94,7 +99,9 @@ def from_data(data: Mapping[str, str]) -> Bundle:
 def _field(data: Mapping[str, str], name: str) -> bytes:
     text = data.get(name, "")
     if len(text) > MAX_FIELD_CHARS:
-        raise BadCertificate(f"{name} must have at most {MAX_FIELD_CHARS} characters of base64; it has {len(text)}")
+        raise BadCertificate(
+            f"{name} must have at most {MAX_FIELD_CHARS} characters of base64; it has {len(text)}"
+        )
     with authority.readable(f"{name} must be base64"):
         return base64.b64decode(text, validate=True)
 
@@ -103,11 +110,15 @@ def _pair(data: Mapping[str, str], name: str) -> KeyPair:
     """Raises: BadCertificate, where this is no CA of ours with its key."""
     pair = KeyPair(_field(data, f"{name}.crt"), _field(data, f"{name}.key"))
     certificate, _ = authority.read(pair)
-    common = [each.value for each in certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)]
+    common = [
+        each.value for each in certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
+    ]
     if common != [NAME]:
         raise BadCertificate(f"the CA must be one of ours, and its name is {str(common)[:60]}")
     if not authority.is_authority(certificate):
         raise BadCertificate("the CA must be a CA, and its certificate says nothing of the kind")
     if not authority.signed_by(pair.certificate, pair.certificate):
-        raise BadCertificate("the CA must be signed by itself, and its certificate was changed since")
+        raise BadCertificate(
+            "the CA must be signed by itself, and its certificate was changed since"
+        )
     return pair

@@ -1,9 +1,11 @@
-"""The rules: what to do about the authorities now, and about our own leaf, and why; pure, time is an argument.
+"""The rules: what to do about the authorities now, and about our own leaf, and why; pure, time is
+an argument.
 
 A rotation of the CA, each step of which may be repeated, interrupted, or done by any replica:
 
     prepare   a new CA stands beside the one that signs; both go into the bundle that is published
-    promote   every caller trusts the new one (it was seen there): it signs from now on, the other becomes an old one
+    promote   every caller trusts the new one (it was seen there): it signs from now on, the other
+              becomes an old one
     retire    no leaf of the old one can be alive: it leaves the bundle
 """
 
@@ -34,7 +36,8 @@ def next_step(  # noqa: PLR0911  (one line for each rule)
 ) -> tuple[Step, str]:
     """The one thing to do about the authorities now, and why.
 
-    `published`: whether every caller has been seen to trust the whole bundle, long enough ago to act on it.
+    `published`: whether every caller has been seen to trust the whole bundle, long enough ago to
+    act on it.
     """
     if bundle is None:
         return "create", "there is no CA that can sign"
@@ -44,7 +47,9 @@ def next_step(  # noqa: PLR0911  (one line for each rule)
     if now < current.not_valid_before_utc:
         return "create", f"the CA is not valid before {current.not_valid_before_utc.isoformat()}"
     if bundle.next is not None:
-        return _step_of_a_hand_over(authority.read_certificate(bundle.next.certificate), now, published=published)
+        return _step_of_a_hand_over(
+            authority.read_certificate(bundle.next.certificate), now, published=published
+        )
     if bundle.retire_at is not None and now >= bundle.retire_at:
         return "retire", "no leaf of the old CA can be alive"
     if spent(current, now) >= RENEW_AT:
@@ -54,16 +59,25 @@ def next_step(  # noqa: PLR0911  (one line for each rule)
     return "keep", "the CA is fresh"
 
 
-def _step_of_a_hand_over(coming: x509.Certificate, now: datetime, *, published: bool) -> tuple[Step, str]:
-    if not coming.not_valid_before_utc <= now < coming.not_valid_after_utc or spent(coming, now) >= RENEW_AT:
+def _step_of_a_hand_over(
+    coming: x509.Certificate, now: datetime, *, published: bool
+) -> tuple[Step, str]:
+    if (
+        not coming.not_valid_before_utc <= now < coming.not_valid_after_utc
+        or spent(coming, now) >= RENEW_AT
+    ):
         return "prepare", "the next CA has aged before it was used"
     if published:
         return "promote", "every caller trusts the next CA"
     return "keep", "the next CA is not seen everywhere yet"
 
 
-def take(step: Step, bundle: Bundle | None, now: datetime, lives: Lives, seen: bytes = b"") -> Bundle:
-    """The bundle after a step. `seen` are the certificates that callers trust now: nothing they need is dropped at once."""
+def take(
+    step: Step, bundle: Bundle | None, now: datetime, lives: Lives, seen: bytes = b""
+) -> Bundle:
+    """The bundle after a step. `seen` are the certificates that callers trust now: nothing they
+    need is dropped at once.
+    """
     until = now + lives.leaf + authority.CLOCK_SKEW
     made = authority.make_authority(NAME, now, lives.ca) if step in ("create", "prepare") else None
     if step == "create":
@@ -84,9 +98,13 @@ def take(step: Step, bundle: Bundle | None, now: datetime, lives: Lives, seen: b
 
 
 def trusting(bundle: Bundle, pem: bytes, now: datetime, lives: Lives) -> Bundle:
-    """The bundle that trusts these certificates as well, for as long as a leaf of theirs may live."""
+    """The bundle that trusts these certificates as well, for as long as a leaf of theirs may
+    live.
+    """
     until = now + lives.leaf + authority.CLOCK_SKEW
-    return msgspec.structs.replace(bundle, old=joined(bundle.old, pem), retire_at=max(until, bundle.retire_at or until))
+    return msgspec.structs.replace(
+        bundle, old=joined(bundle.old, pem), retire_at=max(until, bundle.retire_at or until)
+    )
 
 
 def is_valid(pair: KeyPair, now: datetime) -> bool:
@@ -125,4 +143,6 @@ def spent(certificate: x509.Certificate, now: datetime) -> float:
 
 
 def _alive(pem: bytes, now: datetime) -> bytes:
-    return joined(*(authority.pem(each) for each in certificates(pem) if each.not_valid_after_utc > now))
+    return joined(
+        *(authority.pem(each) for each in certificates(pem) if each.not_valid_after_utc > now)
+    )

@@ -1,7 +1,9 @@
-"""What each replica serves, as it says itself: its certificate, asked for through the API server; no rule here.
+"""What each replica serves, as it says itself: its certificate, asked for through the API server;
+no rule here.
 
-The API server reaches the TLS port of every replica, or no review would be answered; so its proxy does too. It does not
-verify what it reaches, and need not: a certificate is public, and proves by its signature who made it.
+The API server reaches the TLS port of every replica, or no review would be answered; so its proxy
+does too. It does not verify what it reaches, and need not: a certificate is public, and proves by
+its signature who made it.
 """
 
 import asyncio
@@ -20,7 +22,9 @@ SECONDS = 5.0
 
 
 class Replica(msgspec.Struct, frozen=True):
-    """A pod of ours. `leaf` is the PEM of what it serves, empty where `problem` says why it could not be asked."""
+    """A pod of ours. `leaf` is the PEM of what it serves, empty where `problem` says why it could
+    not be asked.
+    """
 
     name: str
     ready: bool
@@ -78,18 +82,35 @@ async def ask(client: ApiClient, namespace: str) -> list[Replica]:
 
     Raises: ApiError, where the pods may not or cannot be listed
     """
-    path, query = f"/api/v1/namespaces/{namespace}/pods", {"labelSelector": f"app.kubernetes.io/name={names.APP}"}
+    path, query = (
+        f"/api/v1/namespaces/{namespace}/pods",
+        {"labelSelector": f"app.kubernetes.io/name={names.APP}"},
+    )
     pods = decode(_PODS, await client.get(path, query=query, limit=MAX_LIST_BYTES)).items
-    alive = [pod for pod in pods if not pod.metadata.deletion_timestamp and pod.status.phase not in ("Succeeded", "Failed")]
+    alive = [
+        pod
+        for pod in pods
+        if not pod.metadata.deletion_timestamp and pod.status.phase not in ("Succeeded", "Failed")
+    ]
     return list(
-        await asyncio.gather(*(_ask_one(client, path, pod) for pod in sorted(alive, key=lambda pod: pod.metadata.name)))
+        await asyncio.gather(
+            *(
+                _ask_one(client, path, pod)
+                for pod in sorted(alive, key=lambda pod: pod.metadata.name)
+            )
+        )
     )
 
 
 async def _ask_one(client: ApiClient, path: str, pod: _Pod) -> Replica:
     name = pod.metadata.name
     ready = any((each.type, each.status) == ("Ready", "True") for each in pod.status.conditions)
-    ports = [port.container_port for container in pod.spec.containers for port in container.ports if port.name == PORT]
+    ports = [
+        port.container_port
+        for container in pod.spec.containers
+        for port in container.ports
+        if port.name == PORT
+    ]
     if not ports:
         return Replica(name, ready, problem=f"it has no port named {PORT}")
     proxied = f"{path}/https:{name}:{ports[0]}/proxy{CERTIFICATE_PATH}"

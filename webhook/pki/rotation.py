@@ -1,7 +1,9 @@
-"""Keeping certificates: one turn looks at the Secret and at the webhook configurations, and does what the rules say.
+"""Keeping certificates: one turn looks at the Secret and at the webhook configurations, and does
+what the rules say.
 
-Every replica does the same; there is no leader. Two that act at once are told apart by the Secret's resource version: the
-second is refused, and looks again. Whatever a turn cannot do now the next one does; what serves goes on serving.
+Every replica does the same; there is no leader. Two that act at once are told apart by the Secret's
+resource version: the second is refused, and looks again. Whatever a turn cannot do now the next one
+does; what serves goes on serving.
 """
 
 import asyncio
@@ -19,29 +21,41 @@ from .lifecycle import Lives
 from .store import Store, Trust
 
 SETTLE = timedelta(seconds=2)
-"""API servers learn of a new caBundle by a watch: what we have seen so long ago holds for their calls."""
+"""API servers learn of a new caBundle by a watch: what we have seen so long ago holds for their
+calls."""
 LONGEST_SLEEP = 30.0
-"""Seconds. The wall clock is looked at so often, because a suspended machine wakes with all timers late."""
+"""Seconds. The wall clock is looked at so often, because a suspended machine wakes with all timers
+late."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 8.0
 """Seconds between looks while something is going on, doubled where the API server fails."""
 CONFLICT_PAUSE = 0.1
-"""Seconds until we look again after somebody else wrote first; not none, or two writers would keep the API server busy."""
+"""Seconds until we look again after somebody else wrote first; not none, or two writers would keep
+the API server busy."""
 
 Say = Callable[..., None]
 
 
 class Rotation:
-    """One replica's part. `use` is given each new leaf; `say` each thing that happened: kind, what, and words."""
+    """One replica's part. `use` is given each new leaf; `say` each thing that happened: kind, what,
+    and words.
+    """
 
     def __init__(
-        self, store: Store, hosts: list[str], use: Callable[[KeyPair], None], say: Say, *, lives: Lives | None = None
+        self,
+        store: Store,
+        hosts: list[str],
+        use: Callable[[KeyPair], None],
+        say: Say,
+        *,
+        lives: Lives | None = None,
     ) -> None:
         self.store = store
         self.lives = lives or Lives()
         self.verified = False
         """Whether the leaf that we serve can be verified by what is published."""
         self.in_sync = False
-        """Whether every configuration trusted exactly the bundle when we last looked and had done what was due."""
+        """Whether every configuration trusted exactly the bundle when we last looked and had done
+        what was due."""
         self.bundle: Bundle | None = None
         self._hosts = hosts
         self._use = use
@@ -57,7 +71,9 @@ class Rotation:
         self._woken.set()
 
     async def run(self, clock: Callable[[], datetime]) -> None:
-        """Turn for ever. A turn that fails is said once and tried again; our leaf goes on serving."""
+        """Turn for ever. A turn that fails is said once and tried again; our leaf goes on
+        serving.
+        """
         problem, pause = "", FIRST_PAUSE
         while True:
             self._woken.clear()
@@ -73,7 +89,9 @@ class Rotation:
                 await asyncio.wait_for(self._woken.wait(), sleep * random.uniform(0.75, 1))  # noqa: S311  (spreads replicas)
 
     def _failed(self, failure: Exception, told: str, now: datetime) -> str:
-        """Say what failed, once, and renew our leaf from memory where that is due; gives what is told by now."""
+        """Say what failed, once, and renew our leaf from memory where that is due; gives what is
+        told by now.
+        """
         problem = described(failure)
         try:
             self.renew_leaf(now)
@@ -86,9 +104,12 @@ class Rotation:
     async def turn(self, now: datetime) -> float:
         """Look, and do what is due; gives after how many seconds to look again at the latest.
 
-        Raises: ApiError, Unauthenticated, where the API server cannot be asked or refuses; BadCertificate
+        Raises: ApiError, Unauthenticated, where the API server cannot be asked or refuses;
+        BadCertificate
         """
-        trust = await self.store.trust()  # before the Secret: what we publish is never older than what we overwrite
+        trust = (
+            await self.store.trust()
+        )  # before the Secret: what we publish is never older than what we overwrite
         held = await self.store.held()
         try:
             bundle, trouble = bundles.from_data(held.data), ""
@@ -114,11 +135,13 @@ class Rotation:
         self.renew_leaf(now)
         return self._seconds_to_sleep(wanted, now)
 
-    def _wanted(self, bundle: Bundle | None, trust: list[Trust], now: datetime) -> tuple[Bundle, str, str]:
+    def _wanted(
+        self, bundle: Bundle | None, trust: list[Trust], now: datetime
+    ) -> tuple[Bundle, str, str]:
         """The bundle as it must be, what was done for it, and why.
 
-        A Secret that was deleted or spoilt is given back what we hold, so that nothing else has to change. The CA of the
-        leaf that we serve stays trusted, whoever wrote the Secret.
+        A Secret that was deleted or spoilt is given back what we hold, so that nothing else has to
+        change. The CA of the leaf that we serve stays trusted, whoever wrote the Secret.
         """
         kept = self.bundle
         if bundle is None and kept is not None and lifecycle.is_valid(kept.current, now):
@@ -128,7 +151,11 @@ class Rotation:
         seen = bundles.joined(*(pem for each in trust for pem in each.entries.values()))
         wanted = lifecycle.take(step, bundle or kept, now, self.lives, bundles.ours(seen))
         if self._leaf_ca and not bundles.holds(wanted.trusted(), self._leaf_ca):
-            return lifecycle.trusting(wanted, self._leaf_ca, now, self.lives), "trust", "our leaf is of a CA that was left out"
+            return (
+                lifecycle.trusting(wanted, self._leaf_ca, now, self.lives),
+                "trust",
+                "our leaf is of a CA that was left out",
+            )
         return wanted, step, reason
 
     def _has_settled(self, pem: bytes, trust: list[Trust], now: datetime) -> bool:
@@ -139,11 +166,17 @@ class Rotation:
         return now - self._seen_since.setdefault(pem, now) >= SETTLE
 
     def _note(self, trust: list[Trust], now: datetime) -> None:
-        """Remember what is published of that which matters: our leaf's CA, and the CA that signs."""
+        """Remember what is published of that which matters: our leaf's CA, and the CA that
+        signs.
+        """
         assert self.bundle is not None  # noqa: S101
         current = self.bundle.current.certificate
         self._can_use_current = self._has_settled(current, trust, now)
-        self._seen_since = {pem: since for pem, since in self._seen_since.items() if pem in (current, self.bundle.trusted())}
+        self._seen_since = {
+            pem: since
+            for pem, since in self._seen_since.items()
+            if pem in (current, self.bundle.trusted())
+        }
         if self._leaf_ca:
             self.verified = bool(trust) and all(each.holds(self._leaf_ca) for each in trust)
 
@@ -151,7 +184,11 @@ class Rotation:
         for each in trust:
             if any(pem != wanted.trusted() for pem in each.entries.values()):
                 await self.store.publish(each, wanted.trusted())
-                self._say("bundle", "published", reason=f"{each.name} did not trust exactly our authorities")
+                self._say(
+                    "bundle",
+                    "published",
+                    reason=f"{each.name} did not trust exactly our authorities",
+                )
                 self._woken.set()
 
     def renew_leaf(self, now: datetime) -> None:
@@ -159,7 +196,9 @@ class Rotation:
         if self.bundle is None or not lifecycle.is_valid(self.bundle.current, now):
             return
         reason = lifecycle.why_a_new_leaf(self._leaf, self.bundle.current, self._hosts, now)
-        if reason and (self._can_use_current or self._leaf is None or not lifecycle.is_valid(self._leaf, now)):
+        if reason and (
+            self._can_use_current or self._leaf is None or not lifecycle.is_valid(self._leaf, now)
+        ):
             self._issue(now, reason)
 
     def _issue(self, now: datetime, reason: str) -> None:

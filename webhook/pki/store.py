@@ -1,7 +1,9 @@
-"""Where authorities and trust stand in a cluster: one Secret, and the caBundle of the webhook configurations; no rule here.
+"""Where authorities and trust stand in a cluster: one Secret, and the caBundle of the webhook
+configurations; no rule here.
 
-Of a configuration we own exactly `webhooks[name].clientConfig.caBundle`, by server-side apply under a name of our own, so
-that neither `kubectl apply` nor Argo CD nor Helm, which never set it, has anything to fight about.
+Of a configuration we own exactly `webhooks[name].clientConfig.caBundle`, by server-side apply under
+a name of our own, so that neither `kubectl apply` nor Argo CD nor Helm, which never set it, has
+anything to fight about.
 """
 
 import base64
@@ -33,7 +35,9 @@ class Held(msgspec.Struct, frozen=True):
 
 
 class Trust(msgspec.Struct, frozen=True):
-    """What one webhook configuration trusts: the caBundle, in PEM, of each entry that calls our Service."""
+    """What one webhook configuration trusts: the caBundle, in PEM, of each entry that calls our
+    Service.
+    """
 
     resource: str
     name: str
@@ -80,7 +84,9 @@ _CONFIGURATION = msgspec.json.Decoder(_Configuration)
 
 
 class Store:
-    """The Secret and the configurations of one installation; `configurations` are names, of either kind."""
+    """The Secret and the configurations of one installation; `configurations` are names, of either
+    kind.
+    """
 
     def __init__(self, client: ApiClient, namespace: str, configurations: tuple[str, ...]) -> None:
         self.client = client
@@ -94,15 +100,28 @@ class Store:
             secret = decode(_SECRET, await self.client.get(f"{self.secrets}/{SECRET}"))
         except NotFound:
             return Held({})
-        return Held({name: text or "" for name, text in (secret.data or {}).items()}, secret.metadata.resource_version)
+        return Held(
+            {name: text or "" for name, text in (secret.data or {}).items()},
+            secret.metadata.resource_version,
+        )
 
     async def write(self, bundle: Bundle, version: str, *, dry_run: bool = False) -> None:
-        """Write the bundle where the Secret still has this version; a person's labels and other data do not survive.
+        """Write the bundle where the Secret still has this version; a person's labels and other
+        data do not survive.
 
         Raises: Conflict, where somebody wrote in between; ApiError
         """
-        metadata = {"name": SECRET, "namespace": self.namespace, "labels": {"app.kubernetes.io/name": names.APP}}
-        secret: dict[str, Any] = {"apiVersion": "v1", "kind": "Secret", "data": bundles.to_data(bundle), "metadata": metadata}
+        metadata = {
+            "name": SECRET,
+            "namespace": self.namespace,
+            "labels": {"app.kubernetes.io/name": names.APP},
+        }
+        secret: dict[str, Any] = {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "data": bundles.to_data(bundle),
+            "metadata": metadata,
+        }
         query = {"fieldManager": FIELD_MANAGER, **({"dryRun": "All"} if dry_run else {})}
         if version:
             metadata["resourceVersion"] = version
@@ -116,26 +135,39 @@ class Store:
         for resource in KINDS:
             for name in self.configurations:
                 try:
-                    held = decode(_CONFIGURATION, await self.client.get(f"{GROUP}/{resource}/{name}"))
+                    held = decode(
+                        _CONFIGURATION, await self.client.get(f"{GROUP}/{resource}/{name}")
+                    )
                 except NotFound:
                     continue
-                found.append(Trust(resource, name, held.metadata.resource_version, dict(self._entries(held))))
+                found.append(
+                    Trust(resource, name, held.metadata.resource_version, dict(self._entries(held)))
+                )
         return found
 
     async def publish(self, trust: Trust, pem: bytes, *, dry_run: bool = False) -> None:
         """Make every entry trust exactly this, and touch nothing else.
 
-        Raises: Conflict, where the configuration is not the one that was looked at any more; ApiError
+        Raises: Conflict, where the configuration is not the one that was looked at any more;
+        ApiError
         """
         ca_bundle = base64.b64encode(pem).decode()
         body = {
             "apiVersion": "admissionregistration.k8s.io/v1",
             "kind": KINDS[trust.resource],
             "metadata": {"name": trust.name, "resourceVersion": trust.version},
-            "webhooks": [{"name": name, "clientConfig": {"caBundle": ca_bundle}} for name in trust.entries],
+            "webhooks": [
+                {"name": name, "clientConfig": {"caBundle": ca_bundle}} for name in trust.entries
+            ],
         }
-        query = {"fieldManager": FIELD_MANAGER, "force": "true", **({"dryRun": "All"} if dry_run else {})}
-        await self.client.send("PATCH", f"{GROUP}/{trust.resource}/{trust.name}", body, kind=APPLY_PATCH, query=query)
+        query = {
+            "fieldManager": FIELD_MANAGER,
+            "force": "true",
+            **({"dryRun": "All"} if dry_run else {}),
+        }
+        await self.client.send(
+            "PATCH", f"{GROUP}/{trust.resource}/{trust.name}", body, kind=APPLY_PATCH, query=query
+        )
 
     def _entries(self, configuration: _Configuration) -> Iterator[tuple[str, bytes]]:
         for entry in configuration.webhooks or ():

@@ -1,4 +1,5 @@
-"""The routes: read a review, ask core, announce; and what the kubelet and the scraper ask. No decision is made here.
+"""The routes: read a review, ask core, announce; and what the kubelet and the scraper ask. No
+decision is made here.
 
 Why no aiohttp Application: so few paths need no router, and every review would pay for one.
 """
@@ -35,7 +36,8 @@ if TYPE_CHECKING:
 
 JSON = "application/json"
 KEEP_METRICS_SECONDS = 1.0
-"""Making the page costs the loop 2 ms: nobody needs it more often, and a flood of requests gets the last one."""
+"""Making the page costs the loop 2 ms: nobody needs it more often, and a flood of requests gets the
+last one."""
 
 
 class Unjudged(Exception):
@@ -43,7 +45,9 @@ class Unjudged(Exception):
 
 
 class Door:
-    """The TLS port: `/mutate`, `/validate`, and for people the certificate that is served: the PEM that `certificate` gives."""
+    """The TLS port: `/mutate`, `/validate`, and for people the certificate that is served: the PEM
+    that `certificate` gives.
+    """
 
     def __init__(
         self,
@@ -77,7 +81,9 @@ class Door:
         try:
             body = await read_body(http)
             run = await self._run_for(http, len(body))
-            return Reply(await (self.mutate(body, run) if path == "/mutate" else self.validate(body, run)))
+            return Reply(
+                await (self.mutate(body, run) if path == "/mutate" else self.validate(body, run))
+            )
         except Unjudged as problem:
             return _sentence(500, str(problem))
         except MalformedReview as problem:
@@ -90,7 +96,9 @@ class Door:
             self._in_flight -= 1
 
     async def _run_for(self, http: web.BaseRequest, size: int) -> Run:
-        """In the thread, or here, as soon as not too much has been worked on here since the loop looked for others."""
+        """In the thread, or here, as soon as not too much has been worked on here since the loop
+        looked for others.
+        """
         client = cast("Connection", http.protocol)
         if size > BIG_BYTES:
             return self._aside.runner(client, size)
@@ -109,13 +117,16 @@ class Door:
         """The size is told, because whoever created the object got it without us."""
         answer = _sentence(413 if isinstance(problem, TooLarge) else 408, str(problem))
         answer.force_close()
-        self._log.stranger("warning", "body refused", problem=str(problem), bytes=http.content_length)
+        self._log.stranger(
+            "warning", "body refused", problem=str(problem), bytes=http.content_length
+        )
         return answer
 
     def _other(self, method: str, path: str) -> web.Response:
         if path != CERTIFICATE_PATH:
             return _sentence(
-                404, f"there are /mutate, /validate and {CERTIFICATE_PATH} here; /livez, /readyz, /metrics on the plain port"
+                404,
+                f"there are /mutate, /validate and {CERTIFICATE_PATH} here; /livez, /readyz, /metrics on the plain port",
             )
         if method != "GET":
             return _sentence(405, "must be a GET", {"Allow": "GET"})
@@ -145,8 +156,9 @@ class Door:
     async def validate(self, body: Body, run: Run = here) -> bytes:
         """The judgement, worked out by `run` and announced.
 
-        Raises: MalformedReview; Unjudged, so that the failurePolicy of the entry decides: Fail where enforcement was asked
-        for, Ignore elsewhere. A pod that we could not judge is not called compliant.
+        Raises: MalformedReview; Unjudged, so that the failurePolicy of the entry decides: Fail
+        where enforcement was asked for, Ignore elsewhere. A pod that we could not judge is not
+        called compliant.
         """
         start = perf_counter()
         request = await run(review.decode_final, body)
@@ -184,10 +196,14 @@ class Door:
     def _say_internal_error(self, request: Request | FinalRequest, problem: Exception) -> None:
         """The log gets frames and the type only, because an exception's text may quote the pod."""
         frames = "".join(traceback.format_tb(problem.__traceback__))
-        self._log.error("internal error", uid=request.uid, error=type(problem).__name__, traceback=frames)
+        self._log.error(
+            "internal error", uid=request.uid, error=type(problem).__name__, traceback=frames
+        )
 
 
-def decide(request: Request, cluster: ClusterLayer, namespace: NamespaceLayer | None) -> tuple[Verdict, bytes]:
+def decide(
+    request: Request, cluster: ClusterLayer, namespace: NamespaceLayer | None
+) -> tuple[Verdict, bytes]:
     """The verdict and the reply that carries it."""
     verdict = mutate.judge(request, cluster, namespace)
     return verdict, review.encode(mutate.respond(request.uid, verdict))
@@ -198,7 +214,8 @@ def plain(
 ) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:
     """The plain port: `/livez`, `/readyz`, `/metrics`.
 
-    `missing` names what readiness still waits for, `remarks` what it does not wait for and people should know.
+    `missing` names what readiness still waits for, `remarks` what it does not wait for and people
+    should know.
     """
     made = (0.0, b"")
 
@@ -217,7 +234,11 @@ def plain(
                 return _ok("ok")
             case "/readyz":
                 waiting = missing()
-                return _sentence(503, "not ready: " + "; ".join(waiting)) if waiting else _ok("; ".join(["ok", *remarks()]))
+                return (
+                    _sentence(503, "not ready: " + "; ".join(waiting))
+                    if waiting
+                    else _ok("; ".join(["ok", *remarks()]))
+                )
             case "/metrics":
                 return web.Response(body=page(), headers={"Content-Type": CONTENT_TYPE_LATEST})
             case _:
@@ -233,7 +254,11 @@ def _not_a_review(http: web.BaseRequest) -> web.Response | None:
     if http.headers.get("Content-Type") != JSON and http.content_type.lower() != JSON:
         return _sentence(415, "Content-Type must be application/json")
     if http.headers.get("Content-Encoding", "identity").lower() != "identity":
-        return _sentence(415, "the body must not be compressed; no API server does that", {"Accept-Encoding": "identity"})
+        return _sentence(
+            415,
+            "the body must not be compressed; no API server does that",
+            {"Accept-Encoding": "identity"},
+        )
     return None
 
 

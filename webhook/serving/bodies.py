@@ -12,10 +12,12 @@ if TYPE_CHECKING:
     from .connection import Connection
 
 MAX_BODY_BYTES = 20 << 20
-"""No review of a JSON request reaches it: a request has at most 3 MiB, `<`, `>` and `&` become six bytes each (encoding/json),
-which makes 18 MiB, and the second object of an update has been in etcd, which takes 1.5 MiB."""
+"""No review of a JSON request reaches it: a request has at most 3 MiB, `<`, `>` and `&` become six
+bytes each (encoding/json), which makes 18 MiB, and the second object of an update has been in etcd,
+which takes 1.5 MiB."""
 BESIDE_BYTES = 256 << 10
-"""What a connection whose body is under way holds beside it, in TLS and in aiohttp's buffers; 200 KiB were measured."""
+"""What a connection whose body is under way holds beside it, in TLS and in aiohttp's buffers; 200
+KiB were measured."""
 BODY_SECONDS = 10.0
 """For the whole body: the API server's own patience is shorter (timeoutSeconds: 3)."""
 
@@ -31,14 +33,18 @@ class TooSlow(WebhookError):
     """The body did not arrive in time: 408."""
 
 
-async def read_body(http: web.BaseRequest, most: int = MAX_BODY_BYTES, seconds: float = BODY_SECONDS) -> Body:
+async def read_body(
+    http: web.BaseRequest, most: int = MAX_BODY_BYTES, seconds: float = BODY_SECONDS
+) -> Body:
     """The whole body.
 
     Units:   `most` in bytes, `seconds` for all of it
     Raises:  TooLarge, before a byte is read where the header says so; TooSlow; ConnectionResetError
     """
     if (http.content_length or 0) > most:
-        raise TooLarge(f"the body must have at most {most} bytes, and its header says {http.content_length}")
+        raise TooLarge(
+            f"the body must have at most {most} bytes, and its header says {http.content_length}"
+        )
     content = http.content
     if content.is_eof():
         return content.read_nowait()

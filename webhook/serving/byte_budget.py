@@ -1,4 +1,5 @@
-"""A budget for the bytes that strangers make us hold: bodies that are not complete, and answers that nobody takes.
+"""A budget for the bytes that strangers make us hold: bodies that are not complete, and answers
+that nobody takes.
 
 Whoever holds bytes for long is cut for who needs room; whoever is quick never notices.
 """
@@ -11,15 +12,17 @@ from enum import IntEnum
 from typing import Generic, Protocol, TypeVar
 
 MAX_HELD_BYTES = 32 << 20
-"""One body of the greatest length and then some; the Deployment's memory limit has room for it (docs/performance.md)."""
+"""One body of the greatest length and then some; the Deployment's memory limit has room for it
+(docs/performance.md)."""
 PATIENCE_SECONDS = 1.0
 """A third of what the API server gives a review: an honest body is there in a fraction of it."""
 STALLED_SECONDS = 0.2
 """After which one that has room and sends nothing goes before those whose bodies are complete."""
 WAIT_SECONDS = 0.05
 SHARE, SMALL_SHARE = 4, 16
-"""One source may hold a quarter of it in several bodies while others want more, or half of it in one. Where all is full it
-loses one of its own before others do as soon as it has a sixteenth: an API server has less under way but in a storm."""
+"""One source may hold a quarter of it in several bodies while others want more, or half of it in
+one. Where all is full it loses one of its own before others do as soon as it has a sixteenth: an
+API server has less under way but in a storm."""
 SLACK_BYTES = 4 << 20
 """What may wait beyond the budget: there is no patience when even this is used."""
 
@@ -40,7 +43,8 @@ class Stage(IntEnum):
 
 @dataclass(slots=True)
 class _Share:
-    """What one client holds: how many bytes, when it began, when bytes came last, and how far its body is.
+    """What one client holds: how many bytes, when it began, when bytes came last, and how far its
+    body is.
 
     `since` does not count the time for which we let it wait.
     """
@@ -67,7 +71,8 @@ class Held(Generic[Of]):
     async def take(self, client: Of, number: int) -> None:
         """So many bytes more of a body; where they are too many, room is made, or waited for.
 
-        Whoever began first goes on first: if all waited for each other, nobody would ever be complete.
+        Whoever began first goes on first: if all waited for each other, nobody would ever be
+        complete.
         Raises: ConnectionResetError, where this client is the one that had to go
         """
         self._add(client, number)
@@ -82,7 +87,9 @@ class Held(Generic[Of]):
                 raise ConnectionResetError("others need the memory")
 
     def completed(self, client: Of, number: int) -> None:
-        """Its body is complete, and so many bytes beside it are free: it waits for us and not we for it."""
+        """Its body is complete, and so many bytes beside it are free: it waits for us and not we
+        for it.
+        """
         if client in self._shares:
             self._add(client, -number)
             self._shares[client].stage = Stage.COMPLETE
@@ -93,10 +100,14 @@ class Held(Generic[Of]):
             self._shares[client].stage = Stage.WORKED_ON
 
     def answer(self, client: Of, number: int) -> None:
-        """So many bytes of an answer that the client does not take yet; who has not taken theirs for the longest goes."""
+        """So many bytes of an answer that the client does not take yet; who has not taken theirs
+        for the longest goes.
+        """
         self._add(client, number).stage = Stage.UNDER_WAY
         while self.total > self.most:
-            chosen = self._without_progress(each for each, share in self._shares.items() if share.stage is not Stage.WORKED_ON)
+            chosen = self._without_progress(
+                each for each, share in self._shares.items() if share.stage is not Stage.WORKED_ON
+            )
             if chosen is None:
                 return
             self._cut(chosen)
@@ -116,7 +127,9 @@ class Held(Generic[Of]):
         return share
 
     async def _wait(self, share: _Share) -> None:
-        """While it waits we do not read from it: no time of that is its own, and it is not stalled when its turn comes."""
+        """While it waits we do not read from it: no time of that is its own, and it is not stalled
+        when its turn comes.
+        """
         clock = asyncio.get_running_loop().time
         start = clock()
         await asyncio.sleep(WAIT_SECONDS)
@@ -133,9 +146,15 @@ class Held(Generic[Of]):
         return number <= self.most
 
     def _to_cut_for(self, newcomer: Of) -> Of | None:
-        """Whose bytes must go so that a newcomer finds room; None where a little patience may be enough."""
+        """Whose bytes must go so that a newcomer finds room; None where a little patience may be
+        enough.
+        """
         source, number = self._holds_most()
-        others = [each for each, share in self._shares.items() if each is not newcomer and share.stage is not Stage.WORKED_ON]
+        others = [
+            each
+            for each, share in self._shares.items()
+            if each is not newcomer and share.stage is not Stage.WORKED_ON
+        ]
         hogs = [each for each in others if each.source == source]
         if hogs and number > self.most // SHARE and source != newcomer.source:
             return self._without_progress(hogs)
@@ -144,11 +163,16 @@ class Held(Generic[Of]):
             return self._without_progress(slow)
         if number <= self.most // SMALL_SHARE:
             hogs = []
-        complete = [each for each in others if self._shares[each].stage is Stage.COMPLETE and each.source != newcomer.source]
+        complete = [
+            each
+            for each in others
+            if self._shares[each].stage is Stage.COMPLETE and each.source != newcomer.source
+        ]
         return self._without_progress(hogs or stalled or complete or going_on) or newcomer
 
     def _under_way(self, newcomer: Of) -> tuple[list[Of], list[Of], list[Of]]:
-        """Whose body is under way: who takes too long, and of those that have room who sends nothing just now, and who does.
+        """Whose body is under way: who takes too long, and of those that have room who sends
+        nothing just now, and who does.
 
         One pass over all: it is asked for each piece of a body while the budget is used up.
         """
@@ -168,16 +192,26 @@ class Held(Generic[Of]):
         return slow, stalled, going_on
 
     def _holds_most(self) -> tuple[str | None, int]:
-        """The source that holds most bytes that may go, and how many; one body alone counts only when it has half of all."""
+        """The source that holds most bytes that may go, and how many; one body alone counts only
+        when it has half of all.
+        """
         numbers: Counter[str] = Counter()
         clients: Counter[str] = Counter()
         for client, share in self._shares.items():
             if share.stage is not Stage.WORKED_ON:
                 numbers[client.source] += share.number
                 clients[client.source] += 1
-        found = [each for each in numbers.items() if clients[each[0]] > 1 or each[1] > self.most // 2]
+        found = [
+            each for each in numbers.items() if clients[each[0]] > 1 or each[1] > self.most // 2
+        ]
         return max(found, key=lambda each: each[1], default=(None, 0))
 
     def _without_progress(self, clients: Iterable[Of]) -> Of | None:
-        """Of which nothing has come for the longest; one whose body is complete only where no other is left."""
-        return min(clients, key=lambda each: (self._shares[each].stage, self._shares[each].touched), default=None)
+        """Of which nothing has come for the longest; one whose body is complete only where no other
+        is left.
+        """
+        return min(
+            clients,
+            key=lambda each: (self._shares[each].stage, self._shares[each].touched),
+            default=None,
+        )

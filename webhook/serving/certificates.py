@@ -1,4 +1,6 @@
-"""The certificate that is served: put in use, followed in its files, and shouted about before it ends."""
+"""The certificate that is served: put in use, followed in its files, and shouted about before it
+ends.
+"""
 
 import asyncio
 from collections.abc import Callable
@@ -14,7 +16,8 @@ from .files import Unreadable
 from .tls import LiveCertificate
 
 SHOUT_BEFORE = timedelta(days=1)
-"""What is left of a leaf that should have been renewed long ago: both we and cert-manager renew after two thirds."""
+"""What is left of a leaf that should have been renewed long ago: both we and cert-manager renew
+after two thirds."""
 SHOUT_SECONDS = 3600.0
 
 
@@ -35,12 +38,18 @@ class Certificates:
         metrics.CERTIFICATE_NOT_AFTER.labels("leaf").set(not_after.timestamp())
         metrics.CERTIFICATE_ROTATIONS.labels("leaf", "used").inc()
         if objection:
-            self._log.error("certificate in use that callers will refuse", not_after=not_after.isoformat(), problem=objection)
+            self._log.error(
+                "certificate in use that callers will refuse",
+                not_after=not_after.isoformat(),
+                problem=objection,
+            )
         else:
             self._log.info("certificate in use", not_after=not_after.isoformat())
 
     async def follow(self, certificate: Path, key: Path) -> None:
-        """Serve what these files hold, for ever. What is refused is told once, and tried again: a clock may make it good."""
+        """Serve what these files hold, for ever. What is refused is told once, and tried again: a
+        clock may make it good.
+        """
         used, refused = None, None
         while True:
             contents = await asyncio.to_thread(files.read, [certificate, key], MAX_PEM_BYTES)
@@ -64,15 +73,22 @@ class Certificates:
     def _tell_refused(self, certificate: Path, problem: str) -> None:
         metrics.CERTIFICATE_ROTATIONS.labels("leaf", "refused").inc()
         said = "the old one goes on serving" if self.live.loaded else "nothing can be served yet"
-        self._log.error(f"certificate refused, {said}", certificate=str(certificate), problem=problem)
+        self._log.error(
+            f"certificate refused, {said}", certificate=str(certificate), problem=problem
+        )
 
     async def shout_before_the_end(self) -> None:
-        """A certificate that nobody renews goes on serving; so that somebody hears of it, once an hour."""
+        """A certificate that nobody renews goes on serving; so that somebody hears of it, once an
+        hour.
+        """
         while True:
             not_after = self.live.not_after
             left = not_after - self.now() if not_after is not None else SHOUT_BEFORE
             if not_after is not None and left < min(SHOUT_BEFORE, self.live.life / 4):
                 metrics.CERTIFICATE_ROTATIONS.labels("leaf", "overdue").inc()
-                self._log.error("certificate is about to expire and was not renewed", not_after=not_after.isoformat())
+                self._log.error(
+                    "certificate is about to expire and was not renewed",
+                    not_after=not_after.isoformat(),
+                )
                 await asyncio.sleep(SHOUT_SECONDS)
             await asyncio.sleep(1)

@@ -1,10 +1,12 @@
-"""Connections with limits: how many, from whom, how long a request and its answer may take; nothing of HTTP else.
+"""Connections with limits: how many, from whom, how long a request and its answer may take; nothing
+of HTTP else.
 
-Who goes where there are too many: never the newcomer, because that is how an attacker keeps everybody else out. Where one
-source address holds more than its share, one of its own goes; else the one that has been idle for the longest.
+Who goes where there are too many: never the newcomer, because that is how an attacker keeps
+everybody else out. Where one source address holds more than its share, one of its own goes; else
+the one that has been idle for the longest.
 
-aiohttp has a timer for idle connections and none for a client that sends or reads byte by byte. One sweep a second looks at
-all connections; that is cheaper than a timer for each request.
+aiohttp has a timer for idle connections and none for a client that sends or reads byte by byte. One
+sweep a second looks at all connections; that is cheaper than a timer for each request.
 """
 
 import asyncio
@@ -22,20 +24,23 @@ from ..log import Log
 from .byte_budget import Held
 
 MAX_CONNECTIONS = 512
-"""On the TLS port. An API server keeps 25 idle ones for each host; the rest is for many API servers and for storms."""
+"""On the TLS port. An API server keeps 25 idle ones for each host; the rest is for many API servers
+and for storms."""
 MAX_PLAIN_CONNECTIONS = 64
 """On the plain port, for kubelets and scrapers."""
 SHARE = 4
 """One source may hold a quarter of them while others want more; alone it may hold all."""
 HOG_SECONDS = 1.0
-"""How long a newcomer of such a source waits for its handshake, which costs us half a millisecond: else who is cut and comes
-again at once takes the whole CPU."""
+"""How long a newcomer of such a source waits for its handshake, which costs us half a millisecond:
+else who is cut and comes again at once takes the whole CPU."""
 KEEPALIVE_SECONDS = 120.0
-"""Longer than the 90 s after which the API server's client lets go: who closes first makes a request fail."""
+"""Longer than the 90 s after which the API server's client lets go: who closes first makes a
+request fail."""
 HANDSHAKE_SECONDS = 10.0
 HEADER_SECONDS = 10.0
 ANSWER_SECONDS = 30.0
-"""From a header to the last byte of its answer: the API server itself gives up after timeoutSeconds, at most 30."""
+"""From a header to the last byte of its answer: the API server itself gives up after
+timeoutSeconds, at most 30."""
 MAX_HEADERS, MAX_HEADER_BYTES = 32, 2048
 """An API server sends eight short ones; what is unfinished of them is held and in no budget."""
 WRITE_BYTES = 1 << 15
@@ -43,13 +48,16 @@ WRITE_BYTES = 1 << 15
 READ_BYTES = 1 << 15
 """Of a body that wait for us, before the client is told to wait."""
 FULL_SECONDS = 5.0
-"""How long a port counts as full after a connection had to go: longer than two looks of the kubelet."""
+"""How long a port counts as full after a connection had to go: longer than two looks of the
+kubelet."""
 TELL_SECONDS = 60.0
 
 
 @runtime_checkable
 class _HasLimits(Protocol):
-    """uvloop's transport of TLS: what it holds while we do not read, or the client does not; 256 and 512 KiB unless told."""
+    """uvloop's transport of TLS: what it holds while we do not read, or the client does not; 256
+    and 512 KiB unless told.
+    """
 
     def set_read_buffer_limits(self, high: int) -> None: ...
 
@@ -59,7 +67,16 @@ class _HasLimits(Protocol):
 class Connection(RequestHandler):
     """One connection, from the moment it is accepted; TLS may still be under way."""
 
-    __slots__ = ("_owner", "_turn", "busy_since", "delay", "handshake", "is_reading", "since", "source")
+    __slots__ = (
+        "_owner",
+        "_turn",
+        "busy_since",
+        "delay",
+        "handshake",
+        "is_reading",
+        "since",
+        "source",
+    )
 
     def __init__(self, owner: "Connections", source: str, **options: Any) -> None:
         super().__init__(owner.server, loop=asyncio.get_running_loop(), **options)
@@ -82,9 +99,19 @@ class Connection(RequestHandler):
         return self._owner.held
 
     @property
+    def is_busy(self) -> bool:
+        """Whether a request is under way."""
+        return self._request_in_progress
+
+    @property
     def is_answered(self) -> bool:
         """Whether we work for it, and do not wait for it: then it is not cut for a newcomer."""
-        return self._request_in_progress and not self.is_reading and not self.writing_paused and self._turn is None
+        return (
+            self._request_in_progress
+            and not self.is_reading
+            and not self.writing_paused
+            and self._turn is None
+        )
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -133,11 +160,16 @@ class Connection(RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,  # noqa: ARG002
     ) -> web.StreamResponse:
-        """The answer to bad HTTP, or to a bug of ours: it repeats nothing of what came, and neither does the log."""
-        if not isinstance(exc, ConnectionError):  # it has gone away, or was cut: that is counted already
+        """The answer to bad HTTP, or to a bug of ours: it repeats nothing of what came, and neither
+        does the log.
+        """
+        if not isinstance(
+            exc, ConnectionError
+        ):  # it has gone away, or was cut: that is counted already
             self._owner.tell_error(status, exc)
         if exc is not None:
-            # aiohttp keeps the exception, the exception its frames, and these the body, until the garbage is collected.
+            # aiohttp keeps the exception, the exception its frames, and these the body, until the
+            # garbage is collected.
             exc.__traceback__ = exc.__context__ = exc.__cause__ = None
         answer = web.Response(status=status, text=f"{HTTPStatus(status).phrase}\n")
         answer.force_close()
@@ -157,7 +189,8 @@ class Connections:
     ) -> None:
         self.answer = answer
         self.draining = False
-        """While true every answer carries `Connection: close`, so that clients find another replica."""
+        """While true every answer carries `Connection: close`, so that clients find another
+        replica."""
         self.server = web.Server(self._serve, access_log=None)
         self.held: Held[Connection] = Held(lambda connection: self.cut(connection, "memory"))
         self._log = log
@@ -198,7 +231,8 @@ class Connections:
         return connection
 
     def make_room(self, newcomer: Connection | None = None) -> str | None:
-        """Cut the connection that must go: the longest idle one of who holds too many, or of all; never the newcomer.
+        """Cut the connection that must go: the longest idle one of who holds too many, or of all;
+        never the newcomer.
 
         Where none is idle the one goes that has been answered for the longest.
         Gives the address that holds too many, None where nobody does.
@@ -218,11 +252,16 @@ class Connections:
         only = source if number > self.most // SHARE else None
         others = [each for each in self._open if each is not newcomer]
         if others:
-            self.cut(min(others, key=lambda each: (each.is_answered, only not in (None, each.source))), "full")
+            self.cut(
+                min(others, key=lambda each: (each.is_answered, only not in (None, each.source))),
+                "full",
+            )
         return only
 
     def left(self, connection: Connection) -> None:
-        """Forget a connection that has ended, or that is about to; what it holds may have grown in between."""
+        """Forget a connection that has ended, or that is about to; what it holds may have grown in
+        between.
+        """
         self.held.release(connection)
         if connection not in self._open:
             return
@@ -246,13 +285,13 @@ class Connections:
             for connection in list(self._open):
                 if connection.since is not None and connection.since < now - header_seconds:
                     self.cut(connection, "header")
-                elif connection._request_in_progress and connection.busy_since < now - ANSWER_SECONDS:  # noqa: SLF001
+                elif connection.is_busy and connection.busy_since < now - ANSWER_SECONDS:
                     self.cut(connection, "answer")
 
     @property
     def busy(self) -> int:
         """How many requests are under way."""
-        return sum(each._request_in_progress for each in self._open)  # noqa: SLF001
+        return sum(each.is_busy for each in self._open)
 
     def close_idle(self) -> None:
         """Close the connections that no request is on."""
@@ -269,8 +308,12 @@ class Connections:
         if status < HTTPStatus.INTERNAL_SERVER_ERROR:
             self._log.stranger("warning", "bad HTTP", port=self._port, error=error)
         else:
-            frames = "".join(traceback.format_tb(problem.__traceback__)) if problem is not None else ""
-            self._log.stranger("error", "internal error", port=self._port, error=error, traceback=frames)
+            frames = (
+                "".join(traceback.format_tb(problem.__traceback__)) if problem is not None else ""
+            )
+            self._log.stranger(
+                "error", "internal error", port=self._port, error=error, traceback=frames
+            )
 
     async def _serve(self, http: web.BaseRequest) -> web.StreamResponse:
         connection = http.protocol

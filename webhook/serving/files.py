@@ -1,7 +1,8 @@
-"""Files that change under us: read again every second and told of when their content differs; never by time stamps.
+"""Files that change under us: read again every second and told of when their content differs; never
+by time stamps.
 
-Why content: the kubelet swaps a symlink, editors rename, and a mount may keep the time stamp. The files are small. They are
-read in a thread, because a disk of a network may keep its reader waiting.
+Why content: the kubelet swaps a symlink, editors rename, and a mount may keep the time stamp. The
+files are small. They are read in a thread, because a disk of a network may keep its reader waiting.
 """
 
 import asyncio
@@ -26,12 +27,18 @@ Contents = Mapping[Path, bytes | Unreadable]
 
 
 def read(paths: list[Path], limit: int) -> Contents:
-    """The content of each file, at most one byte more than `limit`, by which a longer one is known."""
+    """The content of each file, at most one byte more than `limit`, by which a longer one is
+    known.
+    """
     return {path: _content(path, limit) for path in paths}
 
 
-async def changes(paths: Callable[[], list[Path]], first: Contents, limit: int) -> AsyncIterator[Contents]:
-    """The contents each time they differ from the last; `paths` is asked anew, as a folder may gain files."""
+async def changes(
+    paths: Callable[[], list[Path]], first: Contents, limit: int
+) -> AsyncIterator[Contents]:
+    """The contents each time they differ from the last; `paths` is asked anew, as a folder may gain
+    files.
+    """
     last = first
     while True:
         await asyncio.sleep(EVERY_SECONDS)

@@ -10,10 +10,16 @@ from ..log import Log
 async def follow(client: ApiClient, tokens: LegacyTokens, log: Log) -> None:
     """Keep the picture; a change of its state is told once."""
     lost = ""
-    async for event in watch.stream(client, legacy_tokens.PATH, legacy_tokens.kept, field_selector=legacy_tokens.SELECTOR):
+    async for event in watch.stream(
+        client, legacy_tokens.PATH, legacy_tokens.kept, field_selector=legacy_tokens.SELECTOR
+    ):
         if isinstance(event, watch.Lost):
             if not lost:
-                cure = "" if tokens.synced else "the component manifests/optional/legacy-tokens gives the right to list them"
+                cure = (
+                    ""
+                    if tokens.synced
+                    else "the component manifests/optional/legacy-tokens gives the right to list them"
+                )
                 log.warning("legacy tokens: watch lost", problem=event.problem, cure=cure)
             lost = event.problem
             continue

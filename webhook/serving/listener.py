@@ -1,6 +1,8 @@
-"""A listening address: it accepts, and shakes hands where TLS is spoken. What it accepts belongs to `Connections`.
+"""A listening address: it accepts, and shakes hands where TLS is spoken. What it accepts belongs to
+`Connections`.
 
-Why not `create_server`: it tells of a connection only when the handshake is over, and until then it could not be counted.
+Why not `create_server`: it tells of a connection only when the handshake is over, and until then it
+could not be counted.
 """
 
 import asyncio
@@ -19,8 +21,9 @@ BACKLOG = 1024
 ACCEPTS = 16
 """At most at once, so that a storm does not keep the loop from who is there already."""
 RECEIVE_BYTES = 1 << 15
-"""Of one connection in the kernel, which doubles it. What is read at once is held several times in TLS: with 32 KiB a
-connection that sends a body holds 200 KiB beside it, with 64 KiB 370. At 2 ms to the API server 8 MB take half a second."""
+"""Of one connection in the kernel, which doubles it. What is read at once is held several times in
+TLS: with 32 KiB a connection that sends a body holds 200 KiB beside it, with 64 KiB 370. At 2 ms to
+the API server 8 MB take half a second."""
 NO_DESCRIPTOR_SECONDS = 0.1
 CLOSE_SECONDS = 2.0
 """How long a client may take to say goodbye in TLS."""
@@ -32,7 +35,9 @@ class Listener:
     Raises: OSError, where the address cannot be had
     """
 
-    def __init__(self, where: Address, connections: Connections, context: ssl.SSLContext | None, log: Log) -> None:
+    def __init__(
+        self, where: Address, connections: Connections, context: ssl.SSLContext | None, log: Log
+    ) -> None:
         self._connections = connections
         self._context = context
         self._log = log
@@ -66,11 +71,15 @@ class Listener:
             task.add_done_callback(partial(self._greeted, accepted, connection))
 
     def _pause(self, listening: socket.socket, problem: OSError) -> None:
-        """No descriptor or no memory is left: the longest idle connection goes, and soon we try again."""
+        """No descriptor or no memory is left: the longest idle connection goes, and soon we try
+        again.
+        """
         metrics.ACCEPT_ERRORS.inc()
         if (now := self._loop.time()) - self._told_at >= TELL_SECONDS:
             self._told_at = now
-            self._log.error("a connection cannot be accepted, the longest idle goes", problem=problem.strerror)
+            self._log.error(
+                "a connection cannot be accepted, the longest idle goes", problem=problem.strerror
+            )
         self._connections.make_room()
         self._loop.remove_reader(listening)
         self._loop.call_later(NO_DESCRIPTOR_SECONDS, self._go_on, listening)
@@ -95,7 +104,9 @@ class Listener:
             if isinstance(problem, ConnectionAbortedError):
                 self._connections.cut(connection, "handshake")
 
-    def _greeted(self, accepted: socket.socket, connection: Connection, task: asyncio.Task[None]) -> None:
+    def _greeted(
+        self, accepted: socket.socket, connection: Connection, task: asyncio.Task[None]
+    ) -> None:
         """Forget who did not come through, a task that was cancelled before it began included."""
         self._handshakes.discard(task)
         if connection.handshake is task:
@@ -105,8 +116,12 @@ class Listener:
 
 
 def _resolved(where: Address) -> list[tuple[int, tuple[str, int]]]:
-    found = socket.getaddrinfo(where.host or None, where.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    return list(dict.fromkeys((family, (str(address[0]), where.port)) for family, _, _, _, address in found))
+    found = socket.getaddrinfo(
+        where.host or None, where.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )
+    return list(
+        dict.fromkeys((family, (str(address[0]), where.port)) for family, _, _, _, address in found)
+    )
 
 
 def _bound(family: int, address: tuple[str, int]) -> socket.socket:

@@ -1,4 +1,6 @@
-"""Certificates that this process makes itself: the loop that keeps them, the watches that wake it, and what is told."""
+"""Certificates that this process makes itself: the loop that keeps them, the watches that wake it,
+and what is told.
+"""
 
 from collections.abc import Callable, Coroutine
 from functools import partial
@@ -20,18 +22,24 @@ from ..pki.store import GROUP, KINDS, SECRET, Store
 class SelfMade:
     """Mode `self`: no files, no cert-manager. `use` is given each new leaf."""
 
-    def __init__(self, client: ApiClient, config: Config, use: Callable[[KeyPair], None], log: Log) -> None:
+    def __init__(
+        self, client: ApiClient, config: Config, use: Callable[[KeyPair], None], log: Log
+    ) -> None:
         self._client = client
         self._log = log
         store = Store(client, config.namespace, config.webhook_configurations)
         hosts = authority.service_hosts(names.APP, config.namespace)
-        self.rotation = Rotation(store, hosts, use, self._say, lives=Lives(config.ca_life, config.leaf_life))
+        self.rotation = Rotation(
+            store, hosts, use, self._say, lives=Lives(config.ca_life, config.leaf_life)
+        )
         metrics.CABUNDLE_IN_SYNC.set_function(lambda: self.rotation.in_sync)
 
     def loops(self) -> list[Callable[[], Coroutine[Any, Any, None]]]:
         """What must run."""
         store = self.rotation.store
-        watched = [(f"{GROUP}/{resource}", name) for resource in KINDS for name in store.configurations]
+        watched = [
+            (f"{GROUP}/{resource}", name) for resource in KINDS for name in store.configurations
+        ]
         watched.append((store.secrets, SECRET))
         return [
             partial(self.rotation.run, self._client.now),
@@ -40,7 +48,9 @@ class SelfMade:
 
     async def _wake_on_changes(self, path: str, name: str) -> None:
         only = f"metadata.name={name}"
-        async for event in watch.stream(self._client, path, lambda metadata: metadata.name, field_selector=only):
+        async for event in watch.stream(
+            self._client, path, lambda metadata: metadata.name, field_selector=only
+        ):
             if not isinstance(event, watch.Lost):  # that nobody can be asked is no reason to ask
                 self.rotation.wake()
 

@@ -1,8 +1,10 @@
-"""Keeping the configuration's part of the API server's policies in step: annotations of their bindings, and nothing else.
+"""Keeping the configuration's part of the API server's policies in step: annotations of their
+bindings, and nothing else.
 
-Every replica does the same; there is no leader. What somebody has changed is put back at once. What another replica has
-written whole, from a configuration that is not ours, is left alone for as long as a kubelet may take to show all replicas
-the same ConfigMap: two that correct each other would flap for a minute with each change.
+Every replica does the same; there is no leader. What somebody has changed is put back at once. What
+another replica has written whole, from a configuration that is not ours, is left alone for as long
+as a kubelet may take to show all replicas the same ConfigMap: two that correct each other would
+flap for a minute with each change.
 """
 
 import asyncio
@@ -24,12 +26,14 @@ from ..log import Log
 
 PATH = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings"
 ANOTHERS_SECONDS = 150.0
-"""How long another configuration may stand: the kubelet shows a changed ConfigMap within about a minute, or two."""
+"""How long another configuration may stand: the kubelet shows a changed ConfigMap within about a
+minute, or two."""
 MISSING_SECONDS = 60.0
 """How often a binding that is not there is told."""
 LONGEST_SLEEP = 30.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 8.0
-"""Seconds between two tries, doubled where the API server fails, so that who changes without pause costs little."""
+"""Seconds between two tries, doubled where the API server fails, so that who changes without pause
+costs little."""
 MAX_LEFTOVERS = 20
 
 
@@ -51,8 +55,8 @@ class _Binding:
 class PolicyKeeper:
     """One replica's part. `cluster` gives the configuration that holds.
 
-    For a replica that was given a configuration, and for nobody else: a process that somebody runs beside them, outside of the
-    cluster or without a file, must not write its defaults.
+    For a replica that was given a configuration, and for nobody else: a process that somebody runs
+    beside them, outside of the cluster or without a file, must not write its defaults.
     """
 
     def __init__(
@@ -79,7 +83,10 @@ class PolicyKeeper:
 
     def loops(self) -> list[Callable[[], Coroutine[Any, Any, None]]]:
         """What must run."""
-        return [self._run, *(partial(self._follow, name, binding) for name, binding in self._bindings.items())]
+        return [
+            self._run,
+            *(partial(self._follow, name, binding) for name, binding in self._bindings.items()),
+        ]
 
     def configuration_changed(self) -> None:
         """Write it at once."""
@@ -89,7 +96,10 @@ class PolicyKeeper:
 
     async def _follow(self, name: str, binding: _Binding) -> None:
         async for event in watch.stream(
-            self._client, PATH, lambda metadata: policy.steering(metadata.annotations), field_selector=f"metadata.name={name}"
+            self._client,
+            PATH,
+            lambda metadata: policy.steering(metadata.annotations),
+            field_selector=f"metadata.name={name}",
         ):
             match event:
                 case Listed(items=items):
@@ -113,7 +123,10 @@ class PolicyKeeper:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._woken.wait(), LONGEST_SLEEP)
             self._woken.clear()
-            kept = [await self._try_to_keep(name, binding, clock()) for name, binding in self._bindings.items()]
+            kept = [
+                await self._try_to_keep(name, binding, clock())
+                for name, binding in self._bindings.items()
+            ]
             pause = FIRST_PAUSE if all(kept) else min(pause * 2, LONGEST_PAUSE)
             if not all(kept):
                 self._woken.set()
@@ -163,17 +176,30 @@ class PolicyKeeper:
             binding.missing_told = now
             metrics.POLICY_UPDATES.labels("missing").inc()
             hint = "kubectl apply -f manifests/85-enforcement.yaml makes it again"
-            self._log.error("policy binding is missing, the API server does not enforce", binding=name, hint=hint)
+            self._log.error(
+                "policy binding is missing, the API server does not enforce",
+                binding=name,
+                hint=hint,
+            )
 
 
 async def tell_leftover_labels(client: ApiClient, log: Log) -> None:
-    """Name the namespaces that carry the label of older releases; it does nothing, and nobody else would say so."""
+    """Name the namespaces that carry the label of older releases; it does nothing, and nobody else
+    would say so.
+    """
     query = {"labelSelector": names.LEFTOVER_LABEL, "limit": str(MAX_LEFTOVERS)}
     try:
-        page = decode(PAGES, await client.get("/api/v1/namespaces", accept=METADATA_LIST, query=query))
+        page = decode(
+            PAGES, await client.get("/api/v1/namespaces", accept=METADATA_LIST, query=query)
+        )
         found = [each.name async for each in objects(page)]
     except (ApiError, Unauthenticated):
         return  # the next start tells
     if found:
         hint = f"kubectl label namespaces -l {names.LEFTOVER_LABEL} {names.LEFTOVER_LABEL}-"
-        log.info("leftover label does nothing any more", label=names.LEFTOVER_LABEL, namespaces=found, hint=hint)
+        log.info(
+            "leftover label does nothing any more",
+            label=names.LEFTOVER_LABEL,
+            namespaces=found,
+            hint=hint,
+        )

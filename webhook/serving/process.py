@@ -1,4 +1,6 @@
-"""What the process arranges for itself: memory, file descriptors, and how late its event loop is."""
+"""What the process arranges for itself: memory, file descriptors, and how late its event loop
+is.
+"""
 
 import asyncio
 import gc
@@ -11,7 +13,8 @@ from .connection import Connections
 DESCRIPTORS = 4096
 """Many times what the connections of both ports need."""
 OTHER_DESCRIPTORS = 32
-"""For the event loop, files that are read again, and connections to the API server: about 20 were seen."""
+"""For the event loop, files that are read again, and connections to the API server: about 20 were
+seen."""
 LAG_SECONDS = 0.1
 
 
@@ -23,7 +26,9 @@ def settle_memory() -> None:
 
 
 def fit_descriptors(tls: Connections, plain: Connections, log: Log) -> None:
-    """As many as the system allows; where they are few, fewer connections, so that probes and files find theirs."""
+    """As many as the system allows; where they are few, fewer connections, so that probes and files
+    find theirs.
+    """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     soft = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS)
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
@@ -31,7 +36,9 @@ def fit_descriptors(tls: Connections, plain: Connections, log: Log) -> None:
     if left < tls.most + plain.most:
         plain.most = max(2, min(plain.most, left // 8))
         tls.most = max(8, left - plain.most)
-        log.warning("few file descriptors, so few connections", descriptors=soft, connections=tls.most)
+        log.warning(
+            "few file descriptors, so few connections", descriptors=soft, connections=tls.most
+        )
 
 
 async def measure_lag() -> None:

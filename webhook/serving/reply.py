@@ -1,4 +1,6 @@
-"""The answer to a review, written in one piece: its head is always the same, and building it anew costs a fifth of all."""
+"""The answer to a review, written in one piece: its head is always the same, and building it anew
+costs a fifth of all.
+"""
 
 import time
 from email.utils import formatdate
@@ -10,7 +12,9 @@ from .connection import Connection
 
 
 class Reply(web.StreamResponse):
-    """200 with a JSON body. Only what `web.Server` asks of a response is there: no headers to set, no cookies, no chunks."""
+    """200 with a JSON body. Only what `web.Server` asks of a response is there: no headers to set,
+    no cookies, no chunks.
+    """
 
     def __init__(self, body: bytes) -> None:  # without the base's: it prepares what is never used
         self._content = body
@@ -25,7 +29,8 @@ class Reply(web.StreamResponse):
         self._goes_on = False
 
     async def prepare(self, request: web.BaseRequest) -> None:
-        """Write the answer, and wait for who does not take it: no further request of theirs is begun meanwhile.
+        """Write the answer, and wait for who does not take it: no further request of theirs is
+        begun meanwhile.
 
         Raises: ConnectionResetError, where the client has gone away
         """

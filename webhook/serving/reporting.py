@@ -1,7 +1,8 @@
-"""Telling what became of each review: one log line, the counters, the histogram; gathered, and told together.
+"""Telling what became of each review: one log line, the counters, the histogram; gathered, and told
+together.
 
-Why together: a review waits for its own answer and not for its line. Told one after another, lines cost half of what
-they cost in between; one write serves many.
+Why together: a review waits for its own answer and not for its line. Told one after another, lines
+cost half of what they cost in between; one write serves many.
 """
 
 import itertools
@@ -24,7 +25,12 @@ GATHER_SECONDS = 0.02
 GATHER_REVIEWS = 64
 """At most so many wait: telling them takes a tenth of a millisecond."""
 OPERATIONS = frozenset({"CREATE", "UPDATE", "DELETE", "CONNECT"})
-JUDGED = {("CREATE", "pods"), ("UPDATE", "pods/ephemeralcontainers"), ("CREATE", "workloads"), ("UPDATE", "workloads")}
+JUDGED = {
+    ("CREATE", "pods"),
+    ("UPDATE", "pods/ephemeralcontainers"),
+    ("CREATE", "workloads"),
+    ("UPDATE", "workloads"),
+}
 for _operation, _resource in JUDGED:
     for _decision, _mode, _level in itertools.product(get_args(Decision), MODES, LEVELS[1:]):
         metrics.POLICY_EVALUATIONS.labels(_decision, _mode, _level, _operation, _resource)
@@ -52,7 +58,9 @@ class ReviewLine(log.Line, gc=False):
 
 
 class Announcer:
-    """Gathers verdicts for 20 ms. A process that is killed loses what it gathered; any other log line comes behind it."""
+    """Gathers verdicts for 20 ms. A process that is killed loses what it gathered; any other log
+    line comes behind it.
+    """
 
     def __init__(self, said: log.Log, later: Later) -> None:
         self._log = said
@@ -61,7 +69,9 @@ class Announcer:
         self._is_due = False
         said.before_others = self.flush
 
-    def tell(self, request: Request | FinalRequest, verdict: Verdict | Judgement, seconds: float) -> None:
+    def tell(
+        self, request: Request | FinalRequest, verdict: Verdict | Judgement, seconds: float
+    ) -> None:
         """One review and what became of it.
 
         Units: `seconds` from the last byte of the review to its answer
@@ -81,7 +91,9 @@ class Announcer:
         if isinstance(request.object, FinalWorkload):
             resource = "workloads"
         for decision, mode, level in judgement.evaluations:
-            metrics.POLICY_EVALUATIONS.labels(decision, mode, level, request.operation, resource).inc()
+            metrics.POLICY_EVALUATIONS.labels(
+                decision, mode, level, request.operation, resource
+            ).inc()
         self.tell(request, judgement, seconds)
 
     def _on_time(self) -> None:
@@ -103,13 +115,20 @@ class Announcer:
 
 
 def count(operation: str, resource: str, outcome: Outcome, reason: Reason, number: int = 1) -> None:
-    """Count reviews; a stranger's words become `other`, because anybody who finds the port may send any."""
+    """Count reviews; a stranger's words become `other`, because anybody who finds the port may send
+    any.
+    """
     metrics.ADMISSION_REQUESTS.labels(
-        operation if operation in OPERATIONS else "other", resource if resource in RESOURCES else "other", outcome, reason
+        operation if operation in OPERATIONS else "other",
+        resource if resource in RESOURCES else "other",
+        outcome,
+        reason,
     ).inc(number)
 
 
-def _line(request: Request | FinalRequest, verdict: Verdict | Judgement, seconds: float) -> ReviewLine:
+def _line(
+    request: Request | FinalRequest, verdict: Verdict | Judgement, seconds: float
+) -> ReviewLine:
     held = request.object.metadata if request.object is not None else _NO_METADATA
     owner = held.controller if held.owner_references else None
     resource = request.resource.resource

@@ -1,6 +1,8 @@
-"""Builds every part, starts the loops, serves, drains; the only constructor of everything and the only reader of Config.
+"""Builds every part, starts the loops, serves, drains; the only constructor of everything and the
+only reader of Config.
 
-All loops live in one TaskGroup: a dead loop ends the process, because a quiet half-dead webhook is the worst outcome.
+All loops live in one TaskGroup: a dead loop ends the process, because a quiet half-dead webhook is
+the worst outcome.
 """
 
 import asyncio
@@ -42,7 +44,8 @@ from .worker import Aside
 STANDALONE_HOSTS = ("localhost", "127.0.0.1", "::1")
 STANDALONE_LIFE = timedelta(days=30)
 FLIGHT_SECONDS = 5.0
-"""How long requests in flight may take when the listener is closed: more than the API server waits (timeoutSeconds: 3)."""
+"""How long requests in flight may take when the listener is closed: more than the API server waits
+(timeoutSeconds: 3)."""
 
 Loop = Callable[[], Coroutine[Any, Any, None]]
 """Called once everything that can be refused has been read."""
@@ -51,7 +54,9 @@ Loop = Callable[[], Coroutine[Any, Any, None]]
 class Service:
     """One serving process."""
 
-    def __init__(self, config: Config, environ: dict[str, str], log: Log, account: Path = SERVICE_ACCOUNT) -> None:
+    def __init__(
+        self, config: Config, environ: dict[str, str], log: Log, account: Path = SERVICE_ACCOUNT
+    ) -> None:
         self._config = config
         self._log = log
         self._certificates = Certificates(log)
@@ -60,7 +65,9 @@ class Service:
         self._draining = False
         self._credentials = self._find_credentials(environ, account)
         self._api_audiences = self._own_audiences()
-        self.namespaces = Namespaces(ClusterLayer(own_namespace=config.namespace, api_audiences=self._api_audiences))
+        self.namespaces = Namespaces(
+            ClusterLayer(own_namespace=config.namespace, api_audiences=self._api_audiences)
+        )
         self._self_made: SelfMade | None = None
         self._policies: PolicyKeeper | None = None
         self._legacy_tokens = LegacyTokens()
@@ -68,7 +75,12 @@ class Service:
         aside = Aside()
         self._judge = Judge(self.namespaces, self._legacy_tokens, aside)
         door = Door(
-            self.namespaces, self._judge, log, self._announcer, aside=aside, certificate=lambda: self._certificates.live.pem
+            self.namespaces,
+            self._judge,
+            log,
+            self._announcer,
+            aside=aside,
+            certificate=lambda: self._certificates.live.pem,
         )
         self.connections = Connections(door, log)
         front = plain(self.missing, self._remarks, self._announcer)
@@ -114,7 +126,9 @@ class Service:
         return waiting
 
     def _remarks(self) -> list[str]:
-        """What readiness does not wait for: whoever fills the port shall not take this replica away."""
+        """What readiness does not wait for: whoever fills the port shall not take this replica
+        away.
+        """
         return ["connections are full, the longest idle goes"] if self.connections.is_full else []
 
     def _find_credentials(self, environ: dict[str, str], account: Path) -> Credentials | None:
@@ -173,7 +187,9 @@ class Service:
         if isinstance(content, files.Unreadable):
             raise BadInput(f"{path}: {content.reason}")
         try:
-            return cluster_config.parse(content, own_namespace=self._config.namespace, api_audiences=self._api_audiences)
+            return cluster_config.parse(
+                content, own_namespace=self._config.namespace, api_audiences=self._api_audiences
+            )
         except BadInput as problem:
             raise BadInput(*(f"{path}: {fault}" for fault in problem.faults)) from problem
 
@@ -192,11 +208,15 @@ class Service:
                 self._settle(await asyncio.to_thread(self._parse_configuration, path, contents))
             except BadInput as problem:
                 metrics.CONFIG_RELOAD_OK.set(0)
-                self._log.error("configuration rejected, keeping the previous one", faults=problem.faults)
+                self._log.error(
+                    "configuration rejected, keeping the previous one", faults=problem.faults
+                )
 
     async def _client(self, stack: AsyncExitStack) -> ApiClient:
         assert self._credentials is not None  # noqa: S101
-        client = await stack.enter_async_context(ApiClient(self._credentials, f"boundtoken/{__version__}"))
+        client = await stack.enter_async_context(
+            ApiClient(self._credentials, f"boundtoken/{__version__}")
+        )
         self._judge.client = client
         self.namespaces.fetch = picture.fetch_from(client, self._say_lookup_problem)
         return client
@@ -214,7 +234,9 @@ class Service:
         async for event in watch.stream(client, picture.PATH, picture.kept):
             if isinstance(event, watch.Lost):
                 if not lost:
-                    self._log.warning("namespace watch interrupted, serving from cache", problem=event.problem)
+                    self._log.warning(
+                        "namespace watch interrupted, serving from cache", problem=event.problem
+                    )
                 lost = True
                 continue
             if lost:
@@ -225,7 +247,9 @@ class Service:
             self._count_namespaces()
             if isinstance(event, watch.Listed):
                 metrics.NAMESPACE_RELISTS.labels(event.reason).inc()
-                self._log.info("namespaces listed", namespaces=len(self.namespaces), reason=event.reason)
+                self._log.info(
+                    "namespaces listed", namespaces=len(self.namespaces), reason=event.reason
+                )
             if first:
                 settle_memory()
 
@@ -235,7 +259,9 @@ class Service:
         metrics.NAMESPACE_LAST_EVENT.set(time.time())
 
     async def _follow_files(self, first: files.Contents) -> None:
-        async for contents in files.changes(lambda: standalone.files(self._config.standalone), first, standalone.MAX_BYTES):
+        async for contents in files.changes(
+            lambda: standalone.files(self._config.standalone), first, standalone.MAX_BYTES
+        ):
             try:
                 self.namespaces.replace(await asyncio.to_thread(standalone.namespaces, contents))
                 self._count_namespaces()
@@ -266,7 +292,9 @@ class Service:
             try:
                 listener = Listener(where, connections, tls, self._log)
             except OSError as problem:
-                raise BadInput(f"{what} {where}: {problem.strerror or problem}; choose another address") from problem
+                raise BadInput(
+                    f"{what} {where}: {problem.strerror or problem}; choose another address"
+                ) from problem
             stack.callback(listener.close)
             listeners.append(listener)
         return listeners
@@ -277,10 +305,11 @@ class Service:
             loop.add_signal_handler(number, self.stop)
 
     async def _drain(self, listeners: list[Listener]) -> None:
-        """Go on serving while endpoints follow, then close what is idle, then wait for what is in flight.
+        """Go on serving while endpoints follow, then close what is idle, then wait for what is in
+        flight.
 
-        Why not close at once: the API server and the endpoints learn of it seconds later, and every connection that we
-        close first makes one call fail.
+        Why not close at once: the API server and the endpoints learn of it seconds later, and every
+        connection that we close first makes one call fail.
         """
         self._draining = True
         self.connections.draining = True

@@ -16,14 +16,19 @@ MAX_BYTES = 1 << 20
 
 
 def files(given: Iterable[Path]) -> list[Path]:
-    """The YAML files among the given files and in the given folders, in their order; a folder is read flat.
+    """The YAML files among the given files and in the given folders, in their order; a folder is
+    read flat.
 
     A folder that cannot be read stands for itself: who reads it as a file is told why.
     """
     found: list[Path] = []
     for path in given:
         try:
-            inside = sorted(each for each in path.iterdir() if each.suffix in (".yaml", ".yml")) if path.is_dir() else [path]
+            inside = (
+                sorted(each for each in path.iterdir() if each.suffix in (".yaml", ".yml"))
+                if path.is_dir()
+                else [path]
+            )
         except OSError:
             inside = [path]
         found += inside
@@ -55,7 +60,10 @@ def _in_file(path: Path, content: bytes | Unreadable) -> Iterator[Namespace]:
     except BadInput as problem:
         raise BadInput(f"{path}: {problem}") from problem
     for document in held:
-        if isinstance(document, dict) and (document.get("apiVersion"), document.get("kind")) == ("v1", "Namespace"):
+        if isinstance(document, dict) and (document.get("apiVersion"), document.get("kind")) == (
+            "v1",
+            "Namespace",
+        ):
             yield _namespace(path, document)
 
 
@@ -65,7 +73,9 @@ def _namespace(path: Path, document: dict[str, Any]) -> Namespace:
     if not isinstance(metadata, dict) or not isinstance(name, str):
         raise BadInput(f"{path}: Namespace: metadata.name must be a string")
     annotations = metadata.get("annotations") or {}
-    if not isinstance(annotations, dict) or not all(isinstance(each, str) for pair in annotations.items() for each in pair):
+    if not isinstance(annotations, dict) or not all(
+        isinstance(each, str) for pair in annotations.items() for each in pair
+    ):
         raise BadInput(
             f"{path}: Namespace {quoted(name)}: metadata.annotations must map strings to strings (quote numbers and true)"
         )

@@ -1,7 +1,9 @@
-"""A TLS context whose certificate is replaced whole or not at all; it never looks at a file or a clock.
+"""A TLS context whose certificate is replaced whole or not at all; it never looks at a file or a
+clock.
 
-Why a fresh context behind an SNI callback: `load_cert_chain` on a context in use loses the old certificate when the new
-one is bad, and the running server cannot shake hands any more (measured on Python 3.11 with OpenSSL 3.0).
+Why a fresh context behind an SNI callback: `load_cert_chain` on a context in use loses the old
+certificate when the new one is bad, and the running server cannot shake hands any more (measured on
+Python 3.11 with OpenSSL 3.0).
 """
 
 import os
@@ -16,8 +18,8 @@ from ..pki import authority
 from ..pki.authority import KeyPair
 
 MAX_CHAIN = 10
-"""Certificates in what we serve, the leaf among them: one or two intermediates are usual, OpenSSL verifies 100, and a chain of
-2,000 that somebody put there by mistake breaks every handshake."""
+"""Certificates in what we serve, the leaf among them: one or two intermediates are usual, OpenSSL
+verifies 100, and a chain of 2,000 that somebody put there by mistake breaks every handshake."""
 
 
 class LiveCertificate:
@@ -37,10 +39,11 @@ class LiveCertificate:
         return self._current is not None
 
     def replace(self, pair: KeyPair, now: datetime) -> tuple[datetime, str]:
-        """Serve this pair from the next handshake on; gives the end of its life, and what callers will refuse in it.
+        """Serve this pair from the next handshake on; gives the end of its life, and what callers
+        will refuse in it.
 
-        What callers will refuse is taken only where they refuse what is in use as well: serving something beats nothing,
-        because the caller's clock may be right where ours is wrong.
+        What callers will refuse is taken only where they refuse what is in use as well: serving
+        something beats nothing, because the caller's clock may be right where ours is wrong.
         Raises: BadCertificate; the old pair then goes on serving
         """
         chain = authority.read_certificates(pair.certificate)
@@ -50,11 +53,18 @@ class LiveCertificate:
         fresh = _context()
         _load(fresh, pair)
         self._current, self._chain = fresh, chain
-        self.pem = b"".join(authority.pem(each) for each in chain)  # a file may hold a key beside it
-        self.not_after, self.life = chain[0].not_valid_after_utc, chain[0].not_valid_after_utc - chain[0].not_valid_before_utc
+        self.pem = b"".join(
+            authority.pem(each) for each in chain
+        )  # a file may hold a key beside it
+        self.not_after, self.life = (
+            chain[0].not_valid_after_utc,
+            chain[0].not_valid_after_utc - chain[0].not_valid_before_utc,
+        )
         return self.not_after, objection
 
-    def _choose(self, connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> int | None:
+    def _choose(
+        self, connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext
+    ) -> int | None:
         if self._current is None:
             return ssl.ALERT_DESCRIPTION_INTERNAL_ERROR
         connection.context = self._current
@@ -62,7 +72,9 @@ class LiveCertificate:
 
 
 def refused_by_callers(chain: tuple[x509.Certificate, ...], now: datetime) -> str:
-    """Why Go's TLS, with which the API server calls us, would refuse this chain, in words; empty where it would not."""
+    """Why Go's TLS, with which the API server calls us, would refuse this chain, in words; empty
+    where it would not.
+    """
     leaf = chain[0]
     if now >= leaf.not_valid_after_utc:
         return f"the certificate must be valid now, and expired at {leaf.not_valid_after_utc.isoformat()}"
@@ -70,9 +82,7 @@ def refused_by_callers(chain: tuple[x509.Certificate, ...], now: datetime) -> st
         return f"the certificate must be valid now, and is not before {leaf.not_valid_before_utc.isoformat()}"
     if not authority.hosts_of(leaf):
         kind = "a CA" if authority.is_authority(leaf) else "one"
-        return (
-            f"the certificate must name a host (subject alternative name), and the first in the file is {kind} that names none"
-        )
+        return f"the certificate must name a host (subject alternative name), and the first in the file is {kind} that names none"
     if len(chain) > MAX_CHAIN:
         return f"the chain must have at most {MAX_CHAIN} certificates, and has {len(chain)}"
     return ""
@@ -88,7 +98,9 @@ def _context() -> ssl.SSLContext:
 
 
 def _load(context: ssl.SSLContext, pair: KeyPair) -> None:
-    """Through anonymous memory, because OpenSSL's loader wants a path and a key shall not touch a disk."""
+    """Through anonymous memory, because OpenSSL's loader wants a path and a key shall not touch a
+    disk.
+    """
 
     def no_password(*_: Any) -> str:
         raise BadCertificate("the key must not be encrypted")
@@ -99,6 +111,8 @@ def _load(context: ssl.SSLContext, pair: KeyPair) -> None:
             file.write(pair.certificate.rstrip() + b"\n" + pair.key)
             context.load_cert_chain(f"/proc/self/fd/{held}", password=no_password)
     except ssl.SSLError as problem:
-        raise BadCertificate(f"the certificate and the key must belong together: {problem.reason}") from problem
+        raise BadCertificate(
+            f"the certificate and the key must belong together: {problem.reason}"
+        ) from problem
     except OSError as problem:
         raise BadCertificate(f"the certificate cannot be loaded: {problem.strerror}") from problem

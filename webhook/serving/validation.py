@@ -1,6 +1,8 @@
-"""What a judgement needs beside the request: the namespace, its legacy tokens, and for a preview its pods.
+"""What a judgement needs beside the request: the namespace, its legacy tokens, and for a preview
+its pods.
 
-A preview is no hot path: people change namespaces by hand. One at a time, page by page, beside the event loop.
+A preview is no hot path: people change namespaces by hand. One at a time, page by page, beside the
+event loop.
 """
 
 import asyncio
@@ -25,9 +27,7 @@ SECONDS = 1.0
 """Pod Security admission's own limits for the same answer."""
 MAX_PAGE_BYTES = 8 << 20
 """Pods of 80 KB each; the memory limit has room for one such page at work."""
-BUSY = (
-    "existing pods were not looked at: another namespace is being looked at; ask again, kubectl annotate --dry-run=server does"
-)
+BUSY = "existing pods were not looked at: another namespace is being looked at; ask again, kubectl annotate --dry-run=server does"
 
 
 class _ListMeta(msgspec.Struct, rename="camel"):
@@ -58,7 +58,9 @@ NOWHERE = policy.resolve_namespace(ClusterLayer(), {})
 
 
 class Judge:
-    """Judges requests. Without a client (standalone) there are no pods that a preview could look at."""
+    """Judges requests. Without a client (standalone) there are no pods that a preview could look
+    at.
+    """
 
     def __init__(self, namespaces: Namespaces, legacy_tokens: LegacyTokens, aside: Aside) -> None:
         self.client: ApiClient | None = None
@@ -74,17 +76,29 @@ class Judge:
             return await self._preview(request, cluster)
         if not validate.needs_namespace(request, cluster):
             return validate.judge(request, cluster, NOWHERE)
-        namespace = self._namespaces.get(request.namespace) or await self._namespaces.find(request.namespace)
+        namespace = self._namespaces.get(request.namespace) or await self._namespaces.find(
+            request.namespace
+        )
         if namespace is None:
             return Judgement("namespace-unknown", "failed")
-        return await run(validate.judge, request, cluster, namespace, self._legacy_tokens.of(request.namespace))
+        return await run(
+            validate.judge, request, cluster, namespace, self._legacy_tokens.of(request.namespace)
+        )
 
     async def _preview(self, request: FinalRequest, cluster: ClusterLayer) -> Judgement:
         """Warnings for what would fail now; never a denial."""
         new, old, name = request.object, request.old_object, request.name
-        if not isinstance(new, full_views.Namespace) or not isinstance(old, full_views.Namespace) or self.client is None:
+        if (
+            not isinstance(new, full_views.Namespace)
+            or not isinstance(old, full_views.Namespace)
+            or self.client is None
+        ):
             return Judgement("not-a-pod-create")
-        if name in cluster.excluded or name == cluster.own_namespace or name in cluster.exemptions.namespaces:
+        if (
+            name in cluster.excluded
+            or name == cluster.own_namespace
+            or name in cluster.exemptions.namespaces
+        ):
             return Judgement("excluded-namespace")
         layer, changed = preview.changes(old, new, cluster)
         if not changed:
@@ -103,11 +117,18 @@ class Judge:
 
     async def _look(self, client: ApiClient, namespace: str, looked: Preview) -> str:
         """Show the pods to the preview; gives what was not seen, in words."""
-        path, query, seen, rest = f"/api/v1/namespaces/{namespace}/pods", {"limit": str(PAGE)}, 0, "all"
+        path, query, seen, rest = (
+            f"/api/v1/namespaces/{namespace}/pods",
+            {"limit": str(PAGE)},
+            0,
+            "all",
+        )
         try:
             async with asyncio.timeout(SECONDS):
                 while True:
-                    body = await client.get(path, query=query, seconds=SECONDS, limit=MAX_PAGE_BYTES)
+                    body = await client.get(
+                        path, query=query, seconds=SECONDS, limit=MAX_PAGE_BYTES
+                    )
                     page = await self._aside.run(_shown, body, looked)
                     seen += len(page.items or ())
                     rest, query = (

@@ -1,7 +1,9 @@
-"""Work that is too long for the event loop: in a thread, one at a time, and the loop goes on answering meanwhile.
+"""Work that is too long for the event loop: in a thread, one at a time, and the loop goes on
+answering meanwhile.
 
-One at a time, because what a big review needs of memory must not be needed many times at once. Who waits is taken by source
-address in turn, of each the shortest first: many long ones of one source keep no other out.
+One at a time, because what a big review needs of memory must not be needed many times at once. Who
+waits is taken by source address in turn, of each the shortest first: many long ones of one source
+keep no other out.
 """
 
 import asyncio
@@ -11,7 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar
 
 BIG_BYTES = 1 << 18
-"""Of a body, or of all that come at once: at four times what json.loads needs, a quarter of a MiB takes the loop for 10 ms."""
+"""Of a body, or of all that come at once: at four times what json.loads needs, a quarter of a MiB
+takes the loop for 10 ms."""
 
 Given = ParamSpec("Given")
 Made = TypeVar("Made")
@@ -20,7 +23,9 @@ Made = TypeVar("Made")
 class Run(Protocol):
     """Runs a function, here or elsewhere."""
 
-    def __call__(self, work: Callable[Given, Made], *given: Given.args, **named: Given.kwargs) -> Coroutine[Any, Any, Made]: ...
+    def __call__(
+        self, work: Callable[Given, Made], *given: Given.args, **named: Given.kwargs
+    ) -> Coroutine[Any, Any, Made]: ...
 
 
 class Client(Protocol):
@@ -36,7 +41,8 @@ class Client(Protocol):
 
 
 FIRST = ""
-"""In place of a source: what is half done, because it holds the most memory, and the work of the process itself."""
+"""In place of a source: what is half done, because it holds the most memory, and the work of the
+process itself."""
 
 
 class _Own:
@@ -72,7 +78,9 @@ class Aside:
         """By source; the one whose turn is next stands in front."""
         self._numbers = itertools.count()
 
-    async def run(self, work: Callable[Given, Made], *given: Given.args, **named: Given.kwargs) -> Made:
+    async def run(
+        self, work: Callable[Given, Made], *given: Given.args, **named: Given.kwargs
+    ) -> Made:
         """What `work` gives, when it is its turn."""
         return await self.runner(_Own(), 0)(work, *given, **named)
 
@@ -83,12 +91,16 @@ class Aside:
         """
         source = client.source
 
-        async def run(work: Callable[Given, Made], *given: Given.args, **named: Given.kwargs) -> Made:
+        async def run(
+            work: Callable[Given, Made], *given: Given.args, **named: Given.kwargs
+        ) -> Made:
             nonlocal source
             await self._turn(client, source, size)
             source = FIRST
             try:
-                return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: work(*given, **named))
+                return await asyncio.get_running_loop().run_in_executor(
+                    self._thread, lambda: work(*given, **named)
+                )
             finally:
                 self._pass_on()
 
@@ -96,7 +108,9 @@ class Aside:
 
     async def _turn(self, client: Client, source: str, size: int) -> None:
         if self._is_taken:
-            waiting = _Waiting(size, next(self._numbers), asyncio.get_running_loop().create_future())
+            waiting = _Waiting(
+                size, next(self._numbers), asyncio.get_running_loop().create_future()
+            )
             self._waiting.setdefault(source, []).append(waiting)
             client.waits(waiting.turn)
             try:
@@ -123,7 +137,11 @@ class Aside:
         """It has gone: while it waited, or when it had just been given its turn."""
         if waiting in self._waiting.get(source, ()):
             self._take_out(source, waiting)
-        elif waiting.turn.done() and not waiting.turn.cancelled() and waiting.turn.exception() is None:
+        elif (
+            waiting.turn.done()
+            and not waiting.turn.cancelled()
+            and waiting.turn.exception() is None
+        ):
             self._pass_on()
 
     def _take_out(self, source: str, waiting: _Waiting) -> None:

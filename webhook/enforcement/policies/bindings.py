@@ -1,7 +1,9 @@
-"""The configuration's part of what the API server enforces, as annotations of the policy bindings; and what differs there.
+"""The configuration's part of what the API server enforces, as annotations of the policy bindings;
+and what differs there.
 
-The policies read these (`policies.manifests`). A digest over all of them tells apart what somebody has changed by hand
-from what another replica has written, whose configuration is older or newer than ours.
+The policies read these (`policies.manifests`). A digest over all of them tells apart what somebody
+has changed by hand from what another replica has written, whose configuration is older or newer
+than ours.
 """
 
 import hashlib
@@ -23,9 +25,15 @@ def annotations(cluster: ClusterLayer) -> dict[str, str]:
     lock, floor_maximum = locks.max_expiration_seconds, cluster.enforce_floor_max_expiration_seconds
     wanted = {
         names.ENFORCE_FLOOR: cluster.enforce_floor,
-        names.ENFORCE_FLOOR_MAX_EXPIRATION_SECONDS: None if floor_maximum is None else str(floor_maximum),
-        names.MAX_EXPIRATION_SECONDS: None if lock == names.MAX_EXPIRATION_SECONDS_LIMIT else str(lock),
-        names.ALLOWED_AUDIENCES: None if locks.allowed_audiences is None else _listed(locks.allowed_audiences),
+        names.ENFORCE_FLOOR_MAX_EXPIRATION_SECONDS: None
+        if floor_maximum is None
+        else str(floor_maximum),
+        names.MAX_EXPIRATION_SECONDS: None
+        if lock == names.MAX_EXPIRATION_SECONDS_LIMIT
+        else str(lock),
+        names.ALLOWED_AUDIENCES: None
+        if locks.allowed_audiences is None
+        else _listed(locks.allowed_audiences),
         names.API_AUDIENCES: _listed(cluster.api_audiences),
         names.EXCLUDED_NAMESPACES: _listed(cluster.excluded | {cluster.own_namespace}),
         names.EXEMPT_NAMESPACES: _listed(exempt.namespaces),
@@ -33,7 +41,9 @@ def annotations(cluster: ClusterLayer) -> dict[str, str]:
         names.EXEMPT_SERVICE_ACCOUNTS: _listed(exempt.service_accounts),
         names.EXEMPT_RUNTIME_CLASSES: _listed(exempt.runtime_classes),
         names.TOKEN_REQUESTS: cluster.token_requests,
-        names.TOKEN_REQUESTS_MAX_EXPIRATION_SECONDS: str(cluster.token_requests_max_expiration_seconds),
+        names.TOKEN_REQUESTS_MAX_EXPIRATION_SECONDS: str(
+            cluster.token_requests_max_expiration_seconds
+        ),
         names.LEGACY_SECRETS: cluster.legacy_secrets,
     }
     there = {name: text for name, text in wanted.items() if text is not None}

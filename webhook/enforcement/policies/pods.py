@@ -1,4 +1,6 @@
-"""The variables of the policy that judges pods, in the order in which they are worked out; each is CEL with a comment."""
+"""The variables of the policy that judges pods, in the order in which they are worked out; each is
+CEL with a comment.
+"""
 
 from ...core import names
 from ...core.levels import LATEST, LEVELS, STRICTEST, VERSIONS, Level
@@ -74,7 +76,9 @@ MESSAGE = """
 
 
 def variables() -> list[Variable]:
-    """All of them; the last are `violations`, one sentence for each thing that is wrong, and `message`."""
+    """All of them; the last are `violations`, one sentence for each thing that is wrong, and
+    `message`.
+    """
     checks = [(rule, check) for rule in rules.RULES for check in rule.checks if check.cel]
     found = "\n  + ".join(_sentence(*each) for each in checks)
     return [
@@ -83,7 +87,10 @@ def variables() -> list[Variable]:
         *MEASURES,
         *_maximum(),
         *_parts(),
-        *((check.name, f"{rule.slug}: {check.problem.format(maximum='the maximum')}.", check.cel) for rule, check in checks),
+        *(
+            (check.name, f"{rule.slug}: {check.problem.format(maximum='the maximum')}.", check.cel)
+            for rule, check in checks
+        ),
         ("violations", "One sentence for each thing that is wrong.", found),
         ("message", "Who demands what, and all of them.", _message()),
     ]
@@ -91,9 +98,15 @@ def variables() -> list[Variable]:
 
 def _demands() -> list[Variable]:
     level = cel.choice("namespaceAnnotations", names.ENFORCE, LEVELS, missing="off", bad=STRICTEST)
-    version = cel.choice("namespaceAnnotations", names.ENFORCE_VERSION, VERSIONS, missing=LATEST, bad=LATEST)
-    floor = cel.choice("bindingAnnotations", names.ENFORCE_FLOOR, LEVELS, missing="off", bad=STRICTEST)
-    own = _table({f"{level}:{version}": _slugs(level, version) for level in LEVELS for version in VERSIONS})
+    version = cel.choice(
+        "namespaceAnnotations", names.ENFORCE_VERSION, VERSIONS, missing=LATEST, bad=LATEST
+    )
+    floor = cel.choice(
+        "bindingAnnotations", names.ENFORCE_FLOOR, LEVELS, missing="off", bad=STRICTEST
+    )
+    own = _table(
+        {f"{level}:{version}": _slugs(level, version) for level in LEVELS for version in VERSIONS}
+    )
     least = _table({str(level): _slugs(level, LATEST) for level in LEVELS})
     exempt = "\n  || ".join(
         (
@@ -122,9 +135,15 @@ def _maximum() -> list[Variable]:
         missing=_default("variables.floor"),
         bad=BAD_MAXIMUM,
     )
-    own = cel.fill(MAXIMUM, limit=names.MAX_EXPIRATION_SECONDS_LIMIT, default=_default("variables.level"))
+    own = cel.fill(
+        MAXIMUM, limit=names.MAX_EXPIRATION_SECONDS_LIMIT, default=_default("variables.level")
+    )
     return [
-        ("floorMaximum", "Seconds that the configuration has set for the floor, or its level's default.", floor),
+        (
+            "floorMaximum",
+            "Seconds that the configuration has set for the floor, or its level's default.",
+            floor,
+        ),
         ("maximum", "Own level and floor must both hold, so the smaller does.", own),
         advised(),
     ]
@@ -141,7 +160,9 @@ def _parts() -> list[Variable]:
         "container": f"{CREATED} ? object.spec.containers : []",
         "ephemeral container": "variables.newEphemeralContainers",
     }
-    mounts = "\n  + ".join(cel.fill(MOUNTS_OF, kind=kind, containers=code) for kind, code in containers.items())
+    mounts = "\n  + ".join(
+        cel.fill(MOUNTS_OF, kind=kind, containers=code) for kind, code in containers.items()
+    )
     volumes = cel.fill(
         VOLUMES,
         created=CREATED,
@@ -157,18 +178,32 @@ def _parts() -> list[Variable]:
             "Of an update only what it adds is judged, so that kubectl debug works on an older pod.",
             cel.fill(NEW_EPHEMERAL_CONTAINERS, created=CREATED),
         ),
-        ("mountsByContainer", "All containers of a new pod; of an update those that it adds.", mounts),
-        ("tokenVolumes", "Every volume that holds tokens; of an update those that its new containers mount.", volumes),
+        (
+            "mountsByContainer",
+            "All containers of a new pod; of an update those that it adds.",
+            mounts,
+        ),
+        (
+            "tokenVolumes",
+            "Every volume that holds tokens; of an update those that its new containers mount.",
+            volumes,
+        ),
         ("tokenVolumeNames", "Their names.", "variables.tokenVolumes.map(v, v.name)"),
     ]
 
 
 def _slugs(level: Level, version: str) -> tuple[str, ...]:
-    return tuple(rule.slug for rule in rules.of(level, version) if any(check.cel for check in rule.checks))
+    return tuple(
+        rule.slug for rule in rules.of(level, version) if any(check.cel for check in rule.checks)
+    )
 
 
 def _table(rows: dict[str, tuple[str, ...]]) -> str:
-    return "{\n" + ",\n".join(f"    {cel.text(key)}: {cel.listed(slugs)}" for key, slugs in rows.items()) + "\n  }"
+    return (
+        "{\n"
+        + ",\n".join(f"    {cel.text(key)}: {cel.listed(slugs)}" for key, slugs in rows.items())
+        + "\n  }"
+    )
 
 
 def _sentence(rule: rules.Rule, check: rules.Check) -> str:

@@ -1,4 +1,6 @@
-"""The variables and conditions of the policies that judge TokenRequests and legacy token Secrets."""
+"""The variables and conditions of the policies that judge TokenRequests and legacy token
+Secrets.
+"""
 
 from ...core import names
 from ...core.limits import BAD_MAXIMUM, DEFAULT_MAXIMUM
@@ -38,7 +40,9 @@ NULLABLE = "has(object.spec.@field) && object.spec.@field != null ? object.spec.
 
 
 def token_request_conditions() -> list[Condition]:
-    """Who is never held down, each named, because whoever is in a group need not be what the group is for."""
+    """Who is never held down, each named, because whoever is in a group need not be what the group
+    is for.
+    """
     kinds = cel.listed(token_requests.WEBHOOK_KINDS)
     groups = "request.userInfo.?groups.orValue([])"
     node = f"{USERNAME}.startsWith('{token_requests.NODE_PREFIX}')\n  && '{token_requests.NODE_GROUP}' in {groups}"
@@ -58,7 +62,9 @@ def not_the_control_plane() -> Condition:
 
 
 def asks_for_a_legacy_token() -> Condition:
-    """An update that names another account, or takes the token away, makes the token controller issue a new one."""
+    """An update that names another account, or takes the token away, makes the token controller
+    issue a new one.
+    """
     annotations = [
         f"object.metadata.?annotations[?'{each}'].orValue('')\n    != oldObject.metadata.?annotations[?'{each}'].orValue('')"
         for each in token_requests.ACCOUNT_ANNOTATIONS
@@ -86,15 +92,26 @@ def _gate(annotation: str) -> list[Variable]:
             "Which service account asks, if it is one.",
             cel.fill(ACCOUNT, username=USERNAME, prefix=prefix, length=len(prefix)),
         ),
-        ("exempt", "Whom the configuration exempts: who asks, not the account that is asked for.", exempt),
+        (
+            "exempt",
+            "Whom the configuration exempts: who asks, not the account that is asked for.",
+            exempt,
+        ),
     ]
 
 
 def token_request_variables() -> list[Variable]:
     """The last are `violations` and `message`, as for pods."""
     default = cel.text(str(DEFAULT_MAXIMUM["bound"]))
-    own = cel.seconds("bindingAnnotations", names.TOKEN_REQUESTS_MAX_EXPIRATION_SECONDS, missing=default, bad=BAD_MAXIMUM)
-    seconds = cel.fill(NULLABLE, field="expirationSeconds", missing=names.API_DEFAULT_EXPIRATION_SECONDS)
+    own = cel.seconds(
+        "bindingAnnotations",
+        names.TOKEN_REQUESTS_MAX_EXPIRATION_SECONDS,
+        missing=default,
+        bad=BAD_MAXIMUM,
+    )
+    seconds = cel.fill(
+        NULLABLE, field="expirationSeconds", missing=names.API_DEFAULT_EXPIRATION_SECONDS
+    )
     foreign = cel.cut("variables.foreignAudiences", token_requests.MAX_LIST_CHARS)
     texts = {**TEXTS, "asked": "string(variables.seconds)", "audiences": foreign}
     violations = cel.fill(

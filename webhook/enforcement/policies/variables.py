@@ -1,4 +1,6 @@
-"""What the API server's policies share: their variables for annotations and limits, and what the texts of rules may name."""
+"""What the API server's policies share: their variables for annotations and limits, and what the
+texts of rules may name.
+"""
 
 from ...core import names
 from ...core.limits import BAD_MAXIMUM, MAX_ALLOWED_CHARS
@@ -35,15 +37,27 @@ ANNOTATIONS: list[Variable] = [
         "The configuration's part, kept by the replicas. The binding is its own parameter.",
         "params.metadata.?annotations.orValue({})",
     ),
-    ("namespaceAnnotations", "What the namespace demands.", "namespaceObject.metadata.?annotations.orValue({})"),
+    (
+        "namespaceAnnotations",
+        "What the namespace demands.",
+        "namespaceObject.metadata.?annotations.orValue({})",
+    ),
 ]
 _MAXIMUM, _AUDIENCES = names.MAX_EXPIRATION_SECONDS, names.ALLOWED_AUDIENCES
-_LISTED, _LOCKED = cel.has("namespaceAnnotations", _AUDIENCES), cel.has("bindingAnnotations", _AUDIENCES)
+_LISTED, _LOCKED = (
+    cel.has("namespaceAnnotations", _AUDIENCES),
+    cel.has("bindingAnnotations", _AUDIENCES),
+)
 MEASURES: list[Variable] = [
     (
         "lock",
         "Seconds that the configuration's lock allows.",
-        cel.seconds("bindingAnnotations", _MAXIMUM, missing=f"'{names.MAX_EXPIRATION_SECONDS_LIMIT}'", bad=BAD_MAXIMUM),
+        cel.seconds(
+            "bindingAnnotations",
+            _MAXIMUM,
+            missing=f"'{names.MAX_EXPIRATION_SECONDS_LIMIT}'",
+            bad=BAD_MAXIMUM,
+        ),
     ),
     (
         "namespaceMaximum",
@@ -69,10 +83,22 @@ MEASURES: list[Variable] = [
     (
         "lockedAudiences",
         "What the configuration's lock allows.",
-        cel.fill(LOCKED_AUDIENCES, value=cel.value("bindingAnnotations", _AUDIENCES), list=cel.SPACED_LIST),
+        cel.fill(
+            LOCKED_AUDIENCES,
+            value=cel.value("bindingAnnotations", _AUDIENCES),
+            list=cel.SPACED_LIST,
+        ),
     ),
-    ("allowedAudiences", "Both must allow it.", cel.fill(ALLOWED_AUDIENCES, listed=_LISTED, locked=_LOCKED)),
-    ("allowedNames", "The same for people.", f"variables.allowedAudiences.map(a, {cel.displayed('a')}).join(', ')"),
+    (
+        "allowedAudiences",
+        "Both must allow it.",
+        cel.fill(ALLOWED_AUDIENCES, listed=_LISTED, locked=_LOCKED),
+    ),
+    (
+        "allowedNames",
+        "The same for people.",
+        f"variables.allowedAudiences.map(a, {cel.displayed('a')}).join(', ')",
+    ),
     ("allowedText", "And short.", cel.cut("variables.allowedNames", MAX_ALLOWED_CHARS)),
 ]
 
@@ -80,4 +106,8 @@ MEASURES: list[Variable] = [
 def advised() -> Variable:
     """What to ask for: the maximum, but never 3607."""
     trap, replacement = names.YEAR_TRAP_SECONDS, names.YEAR_TRAP_REPLACEMENT
-    return "advised", "What to ask for.", f"variables.maximum == {trap} ? {replacement} : variables.maximum"
+    return (
+        "advised",
+        "What to ask for.",
+        f"variables.maximum == {trap} ? {replacement} : variables.maximum",
+    )
