@@ -11,7 +11,7 @@ import jsonpatch
 import msgspec
 
 from webhook.core import names, policy, review
-from webhook.core.policy import ClusterLayer, NamespaceLayer
+from webhook.core.policy import ClusterPolicy, NamespacePolicy
 from webhook.core.review import Request
 from webhook.mutation import mutate
 from webhook.mutation.mutate import Verdict
@@ -137,15 +137,15 @@ def a_request(held: Json | None, **request: Any) -> Request:
     return review.decode(msgspec.json.encode(a_review(held, **request)))
 
 
-def a_namespace(cluster: ClusterLayer | None = None, /, **annotations: str) -> NamespaceLayer:
+def a_namespace(cluster: ClusterPolicy | None = None, /, **annotations: str) -> NamespacePolicy:
     """A settled namespace; annotations of our domain by their short names, `_` for `-`."""
     given = {names.DOMAIN + name.replace("_", "-"): value for name, value in annotations.items()}
-    return policy.resolve_namespace(cluster or ClusterLayer(), given)
+    return policy.resolve_namespace(cluster or ClusterPolicy(), given)
 
 
-def judged(pod: Json, cluster: ClusterLayer | None = None, /, **annotations: str) -> Verdict:
+def judged(pod: Json, cluster: ClusterPolicy | None = None, /, **annotations: str) -> Verdict:
     """The verdict on creating this pod in a namespace with these annotations."""
-    cluster = cluster or ClusterLayer()
+    cluster = cluster or ClusterPolicy()
     return mutate.judge(a_request(pod), cluster, a_namespace(cluster, **annotations))
 
 
@@ -159,7 +159,7 @@ def patch_of(verdict: Verdict) -> list[Json]:
     return list(msgspec.json.decode(base64.b64decode(review.encode_patch(verdict.operations))))
 
 
-def mutated(pod: Json, cluster: ClusterLayer | None = None, /, **annotations: str) -> Json:
+def mutated(pod: Json, cluster: ClusterPolicy | None = None, /, **annotations: str) -> Json:
     """The pod after us."""
     return applied(pod, judged(pod, cluster, **annotations))
 
@@ -187,12 +187,12 @@ def volume_names(pod: Json) -> list[str]:
 
 def mounts(pod: Json) -> dict[str, list[tuple[str, str]]]:
     """For each container its mounts: pairs of volume and path."""
-    everyone = [*(pod["spec"].get("initContainers") or []), *pod["spec"]["containers"]]
+    all_containers = [*(pod["spec"].get("initContainers") or []), *pod["spec"]["containers"]]
     return {
         each["name"]: [
             (mount["name"], mount["mountPath"]) for mount in each.get("volumeMounts") or []
         ]
-        for each in everyone
+        for each in all_containers
     }
 
 

@@ -25,8 +25,8 @@ from .core.annotations import (
 )
 from .core.levels import LEVELS
 from .core.limits import DEFAULT_MAXIMUM, Locks
-from .core.policy import GOVERN_MODES, ClusterLayer, Exemptions, TokenPolicy
-from .core.text import quoted
+from .core.policy import GOVERN_MODES, ClusterPolicy, Exemptions, TokenPolicy
+from .core.text import quote
 from .documents import shown
 from .errors import BadInput
 
@@ -43,7 +43,7 @@ class ClusterConfiguration(msgspec.Struct, frozen=True):
     file).
     """
 
-    layer: ClusterLayer = ClusterLayer()
+    layer: ClusterPolicy = ClusterPolicy()
     hash: str = ""
 
 
@@ -99,7 +99,7 @@ def _strings(value: Any) -> tuple[str, ...]:
         except ValueError:
             most = names.MAX_AUDIENCE_CHARS
             raise ValueError(
-                f"must hold printable characters, no whitespace, at most {most}; {quoted(each)} does not"
+                f"must hold printable characters, no whitespace, at most {most}; {quote(each)} does not"
             ) from None
     return tuple(value)
 
@@ -131,7 +131,7 @@ def _names(value: Any) -> frozenset[str]:
 def _accounts(value: Any) -> frozenset[str]:
     for each in (held := _names(value)):
         if each.count("/") != 1 or not all(each.split("/")):
-            raise ValueError(f"must be a list of namespace/name, and {quoted(each)} is not")
+            raise ValueError(f"must be a list of namespace/name, and {quote(each)} is not")
     return held
 
 
@@ -202,7 +202,7 @@ def parse(
     defaults, locks = read["defaults"], read["locks"]
     if not faults and not _allowed(defaults["audience"], locks["allowedAudiences"]):
         faults.append(
-            f"defaults.audience: must be one of locks.allowedAudiences, and {quoted(defaults['audience'])} is not"
+            f"defaults.audience: must be one of locks.allowedAudiences, and {quote(defaults['audience'])} is not"
         )
     if faults:
         raise documents.refusal(faults)
@@ -214,9 +214,9 @@ def parse(
 
 def _layer(
     read: dict[str, Any], own_namespace: str, api_audiences: tuple[str, ...]
-) -> ClusterLayer:
+) -> ClusterPolicy:
     defaults, locks, exemptions = read["defaults"], read["locks"], read["exemptions"]
-    return ClusterLayer(
+    return ClusterPolicy(
         TokenPolicy(
             inject=defaults["inject"],
             automount=defaults["automount"],
@@ -246,7 +246,7 @@ def _layer(
     )
 
 
-def _conflicts(layer: ClusterLayer) -> Iterator[str]:
+def _conflicts(layer: ClusterPolicy) -> Iterator[str]:
     """What no key alone has wrong."""
     injected, floor = layer.locks.capped(layer.defaults.expiration_seconds), layer.enforce_floor
     if floor != "off":
@@ -336,4 +336,4 @@ def _yaml_trap(value: Any) -> str:
 
 
 def _named(key: str) -> str:
-    return key if _KEY.fullmatch(key) else quoted(key)
+    return key if _KEY.fullmatch(key) else quote(key)

@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from .core.text import cut, quoted
+from .core.text import quote, truncate
 from .errors import BadInput
 
 MAX_DEPTH = 20
@@ -78,14 +78,14 @@ def load(content: bytes, limit: int) -> list[Any]:
 
 def refusal(faults: Iterable[str]) -> BadInput:
     """These faults, as many and as long as somebody can read."""
-    told = [cut(fault, MAX_FAULT_CHARS) for fault in faults]
+    told = [truncate(fault, MAX_FAULT_CHARS) for fault in faults]
     more = len(told) - MAX_FAULTS
     return BadInput(*told[:MAX_FAULTS], *([f"and {more} more"] if more > 0 else []))
 
 
 def shown(value: Any) -> str:
     """A value as a fault shows it: short, whatever it is."""
-    return quoted(value) if isinstance(value, str) else _Short().repr(value)[:60]
+    return quote(value) if isinstance(value, str) else _Short().repr(value)[:60]
 
 
 class _Refused(yaml.MarkedYAMLError):
@@ -104,7 +104,7 @@ def _check(events: Iterator[yaml.Event]) -> None:
         if getattr(event, "anchor", None) is not None:
             raise _Refused("anchors and aliases (& and *) are not read", event.start_mark)
         if (tag := getattr(event, "tag", None)) not in (None, "!", *_PLAIN):
-            raise _Refused(f"tag {quoted(str(tag))} is not read", event.start_mark)
+            raise _Refused(f"tag {quote(str(tag))} is not read", event.start_mark)
         if _HALVES.search(
             getattr(event, "value", "")
         ):  # libyaml refuses it by itself; nothing could write it down again

@@ -1,7 +1,7 @@
 """What can break, as exceptions; never what users wrote wrong, which is a value
 (`core.faults.Fault`).
 
-WebhookError
+BoundtokenError
 ├── MalformedReview     the bytes are no AdmissionReview v1: the route answers 400
 ├── BadInput            a file or flag that a person gave is wrong: exit code 2
 ├── BadCertificate      a certificate and key that cannot be served
@@ -21,15 +21,15 @@ DESCRIBED_FRAMES = 3
 repeats."""
 
 
-class WebhookError(Exception):
+class BoundtokenError(Exception):
     """The family; the text is one line for people."""
 
 
-class MalformedReview(WebhookError):
+class MalformedReview(BoundtokenError):
     """The bytes are not an AdmissionReview v1 with a request that we can read."""
 
 
-class BadInput(WebhookError):
+class BadInput(BoundtokenError):
     """What a person gave is wrong; `faults` holds every fault, each naming its place."""
 
     def __init__(self, *faults: str) -> None:
@@ -37,15 +37,15 @@ class BadInput(WebhookError):
         self.faults = faults
 
 
-class BadCertificate(WebhookError):
+class BadCertificate(BoundtokenError):
     """A certificate and key that cannot be served."""
 
 
-class Unauthenticated(WebhookError):
+class Unauthenticated(BoundtokenError):
     """No credential for the API server can be found or read."""
 
 
-class ApiError(WebhookError):
+class ApiError(BoundtokenError):
     """The API server refused (`status` is its HTTP code), cannot be reached or answered nonsense
     (`status` is 0).
 
@@ -80,7 +80,7 @@ def described(problem: Exception) -> str:
 
     Why not its text: it may quote what came in, such as a key.
     """
-    if isinstance(problem, WebhookError):
+    if isinstance(problem, BoundtokenError):
         return str(problem)
     frames = traceback.extract_tb(problem.__traceback__)[-DESCRIBED_FRAMES:]
     return f"{type(problem).__name__} at " + ", ".join(

@@ -56,7 +56,7 @@ class Line(msgspec.Struct, gc=False):
 class Log:
     """Writes lines of `level` and above; `write` takes whole lines and never blocks.
 
-    `before_others` is called before any line of `line`: whoever gathers lines has them written
+    `flush_pending` is called before any line of `line`: whoever gathers lines has them written
     first, so the order holds.
     """
 
@@ -66,7 +66,7 @@ class Log:
         self._second = 0
         self._in_this_second: Counter[str] = Counter()
         self._suppressed: Counter[str] = Counter()
-        self.before_others: Callable[[], None] = lambda: None
+        self.flush_pending: Callable[[], None] = lambda: None
 
     def debug(self, event: str, **fields: Any) -> None:
         self.line("debug", event, fields)
@@ -82,9 +82,9 @@ class Log:
 
     def line(self, level: Level, event: str, fields: dict[str, Any]) -> None:
         """One line: time (UTC, milliseconds), level, event, then the fields in their order."""
-        if not self.tells(level):
+        if not self.is_enabled_for(level):
             return
-        self.before_others()
+        self.flush_pending()
         self._write(encoded(level, event, fields))
 
     def stranger(self, level: Level, event: str, *, budget: str = "", **fields: Any) -> None:
@@ -107,7 +107,7 @@ class Log:
         suppressed = self._suppressed.pop(name, 0)
         self.line(level, event, {**fields, **({"suppressed": suppressed} if suppressed else {})})
 
-    def tells(self, level: Level) -> bool:
+    def is_enabled_for(self, level: Level) -> bool:
         """Whether lines of this level are written at all."""
         return LEVELS.index(level) >= self._level
 
@@ -118,7 +118,7 @@ class Log:
             text = _ENCODER.encode_lines([_with_short_names(line) for line in lines])
         self._write(_escaped(text))
 
-    def takes_over_logging(self) -> None:
+    def capture_stdlib_logging(self) -> None:
         """Send what libraries log through here, from warnings on."""
         root = logging.getLogger()
         root.handlers[:] = [_Handler(self)]

@@ -143,7 +143,7 @@ POLICY_UPDATES = Counter(
 )
 for _result in ("updated", "failed", "missing"):
     POLICY_UPDATES.labels(_result)
-NAMESPACES = Gauge("boundtoken_namespaces", "Namespaces in the picture.", registry=REGISTRY)
+NAMESPACES = Gauge("boundtoken_namespaces", "Namespaces in the cache.", registry=REGISTRY)
 NAMESPACE_CACHE_SYNCED = Gauge(
     "boundtoken_namespace_cache_synced",
     "1 once the namespaces have been listed.",
@@ -167,7 +167,7 @@ LOG_LINES_LOST = Counter(
 )
 NAMESPACE_LOOKUPS = Counter(
     "boundtoken_namespace_lookups_total",
-    "Namespaces that were not in the picture: found, unknown, or over-rate where the API server was not asked for one more.",
+    "Namespaces that were not in the cache: found, unknown, or over-rate where the API server was not asked for one more.",
     ("result",),
     registry=REGISTRY,
 )

@@ -47,8 +47,8 @@ class Config:
     standalone: tuple[Path, ...] = ()
     ca_out: Path | None = None
     webhook_configurations: tuple[str, ...] = (names.APP,)
-    ca_life: timedelta = timedelta(days=365)
-    leaf_life: timedelta = timedelta(days=7)
+    ca_duration: timedelta = timedelta(days=365)
+    leaf_duration: timedelta = timedelta(days=7)
     legacy_tokens: bool = False
 
 
@@ -175,14 +175,14 @@ OPTIONS = (
         _names,
     ),
     Option(
-        "ca-life",
+        "ca-duration",
         "DURATION",
         "365d",
         "how long a CA lives that is made here; renewed after two thirds",
         _duration,
     ),
     Option(
-        "leaf-life",
+        "leaf-duration",
         "DURATION",
         "7d",
         "how long a leaf lives that is made here; at most a third of its CA",
@@ -262,9 +262,11 @@ def _conflicts(chosen: Mapping[str, Any]) -> list[str]:
         faults.append("--standalone makes its own certificate: leave out --tls-cert and --tls-key")
     if chosen["standalone"] and chosen.get("kubeconfig"):
         faults.append("--standalone needs no cluster: leave out --kubeconfig")
-    if {"ca_life", "leaf_life"} <= chosen.keys() and chosen["leaf_life"] * 3 > chosen["ca_life"]:
+    if {"ca_duration", "leaf_duration"} <= chosen.keys() and chosen["leaf_duration"] * 3 > chosen[
+        "ca_duration"
+    ]:
         faults.append(
-            "--leaf-life must be at most a third of --ca-life, so that no leaf is cut short by its CA"
+            "--leaf-duration must be at most a third of --ca-duration, so that no leaf is cut short by its CA"
         )
     if chosen["standalone"] and chosen.get("legacy_tokens"):
         faults.append("--standalone has no Secrets: leave out --legacy-tokens")

@@ -28,15 +28,15 @@ from tests.bench.bodies import SIZES, a_body
 from tests.bench.load import load, request, resident_mb
 from webhook.cluster import watch
 from webhook.cluster.legacy_tokens import LegacyTokens
-from webhook.cluster.namespaces import Namespaces, kept
+from webhook.cluster.namespaces import NamespaceCache, from_metadata
 from webhook.core import names, review
-from webhook.core.policy import ClusterLayer
+from webhook.core.policy import ClusterPolicy
 from webhook.log import Log
-from webhook.serving.app import Door
-from webhook.serving.process import settle_memory
-from webhook.serving.reporting import Announcer
-from webhook.serving.validation import Judge
-from webhook.serving.worker import Aside
+from webhook.serving.app import AdmissionHandler
+from webhook.serving.process import freeze_garbage_collector
+from webhook.serving.reporting import Reporter
+from webhook.serving.validation import Validator
+from webhook.serving.worker import Worker
 
 BODIES = 64
 ROUNDS = 5
@@ -87,19 +87,19 @@ def a_handler() -> Callable[[bytes], object]:
     """Bytes in, bytes out, with metrics and log line, as the door does it; the line goes to
     /dev/null.
     """
-    picture = Namespaces(ClusterLayer())
-    picture.replace([("shop", {names.INJECT: "enabled", names.AUTOMOUNT: "disabled"})])
-    settle_memory()
+    cache = NamespaceCache(ClusterPolicy())
+    cache.replace_all([("shop", {names.INJECT: "enabled", names.AUTOMOUNT: "disabled"})])
+    freeze_garbage_collector()
     due: list[Callable[[], None]] = []
     null = os.open(os.devnull, os.O_WRONLY)
     log = Log("info", lambda line: os.write(null, line))
-    aside = Aside()
-    door = Door(
-        picture,
-        Judge(picture, LegacyTokens(), aside),
+    worker = Worker()
+    door = AdmissionHandler(
+        cache,
+        Validator(cache, LegacyTokens(), worker),
         log,
-        Announcer(log, lambda _, flush: due.append(flush)),
-        aside=aside,
+        Reporter(log, lambda _, flush: due.append(flush)),
+        worker=worker,
         certificate=bytes,
     )
 
@@ -108,7 +108,7 @@ def a_handler() -> Callable[[bytes], object]:
     def handle(body: bytes) -> object:
         start = time.perf_counter()
         decoded = review.decode(body)
-        reply = door.answer(decoded, picture.get(decoded.namespace), start)
+        reply = door.answer(decoded, cache.get(decoded.namespace), start)
         if next(turn) % LINES_FOR_A_WRITE == 0:
             due.pop()()
         return reply
@@ -224,15 +224,15 @@ def bench_memory(folder: Path) -> None:
 def bench_namespaces() -> None:
     page = servers.a_list(NAMESPACES)
 
-    def listed() -> Namespaces:
-        picture = Namespaces(ClusterLayer())
-        picture.replace(
+    def listed() -> NamespaceCache:
+        cache = NamespaceCache(ClusterPolicy())
+        cache.replace_all(
             [
-                kept(watch.OBJECTS.decode(each).metadata)
+                from_metadata(watch.OBJECTS.decode(each).metadata)
                 for each in watch.PAGES.decode(page).items or ()
             ]
         )
-        return picture
+        return cache
 
     took = []
     for _ in range(ROUNDS):
@@ -242,12 +242,12 @@ def bench_namespaces() -> None:
     goal(8, "listing, each namespace", took, 3, unit=" us")
     gc.collect()
     tracemalloc.start()
-    picture = listed()
+    cache = listed()
     gc.collect()
     goal(
         8,
         "memory, each namespace",
-        [tracemalloc.get_traced_memory()[0] / len(picture)],
+        [tracemalloc.get_traced_memory()[0] / len(cache)],
         300,
         unit=" B",
     )
@@ -307,7 +307,7 @@ def main() -> int:
         bench_handler()
         print("the worst reviews, in MB, time and memory")
         bench_worst()
-        print("picture of the namespaces")
+        print("cache of the namespaces")
         bench_namespaces()
         print("start")
         bench_start(folder)

@@ -21,15 +21,15 @@ from typing import Any
 
 from tests.pods import Json, a_review
 from webhook.cluster.legacy_tokens import LegacyTokens
-from webhook.cluster.namespaces import Namespaces
+from webhook.cluster.namespaces import NamespaceCache
 from webhook.core import names
-from webhook.core.policy import ClusterLayer
+from webhook.core.policy import ClusterPolicy
 from webhook.errors import MalformedReview
 from webhook.log import Log
-from webhook.serving.app import Door
-from webhook.serving.reporting import Announcer
-from webhook.serving.validation import Judge
-from webhook.serving.worker import Aside
+from webhook.serving.app import AdmissionHandler
+from webhook.serving.reporting import Reporter
+from webhook.serving.validation import Validator
+from webhook.serving.worker import Worker
 
 MOST_CPU, SPARED_SECONDS = 4.0, 0.002
 MOST_MEMORY, SPARED_BYTES = 16.0, 2 << 20
@@ -458,24 +458,24 @@ def a_handler() -> Callable[[str, bytes], int]:
     """What the door does with a body of each route, its log line included; gives the length of the
     answer.
     """
-    cluster = ClusterLayer(
+    cluster = ClusterPolicy(
         token_requests="enforce", enforce_floor="bound", api_audiences=("https://api",)
     )
-    picture = Namespaces(cluster)
-    picture.replace([("shop", NAMESPACE)])
+    cache = NamespaceCache(cluster)
+    cache.replace_all([("shop", NAMESPACE)])
     legacy = LegacyTokens()
     legacy.synced = True
     legacy._names["shop"] = {"legacy"}
     null = os.open(os.devnull, os.O_WRONLY)
     due: list[Callable[[], None]] = []
     log = Log("info", lambda line: os.write(null, line))
-    aside = Aside()
-    door = Door(
-        picture,
-        Judge(picture, legacy, aside),
+    worker = Worker()
+    door = AdmissionHandler(
+        cache,
+        Validator(cache, legacy, worker),
         log,
-        Announcer(log, lambda _, flush: due.append(flush)),
-        aside=aside,
+        Reporter(log, lambda _, flush: due.append(flush)),
+        worker=worker,
         certificate=bytes,
     )
     loop = asyncio.new_event_loop()

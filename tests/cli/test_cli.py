@@ -24,7 +24,7 @@ from webhook.errors import BadInput, NotFound
 from webhook.options import Address
 from webhook.pki import authority
 from webhook.pki.authority import KeyPair
-from webhook.pki.lifecycle import Lives
+from webhook.pki.lifecycle import Lifetimes
 from webhook.pki.store import Store
 
 CONFIGURATION = ROOT / "manifests/35-configmap.yaml"
@@ -150,8 +150,8 @@ def test_standalone_listens_on_loopback() -> None:
         ({**TLS, "ca_out": "c"}, "--ca-out goes with --standalone"),
         ({"tls_cert": "a"}, "--tls-cert and --tls-key must be given together"),
         ({"webhook_configurations": ","}, "must be names, separated by commas"),
-        ({"leaf_life": "200d"}, "--leaf-life must be at most a third of --ca-life"),
-        ({"ca_life": "1y"}, "must be a whole number of s, m, h or d"),
+        ({"leaf_duration": "200d"}, "--leaf-duration must be at most a third of --ca-duration"),
+        ({"ca_duration": "1y"}, "must be a whole number of s, m, h or d"),
     ],
 )
 def test_flags_that_exclude_each_other_are_refused(flags: dict[str, object], fault: str) -> None:
@@ -393,12 +393,12 @@ class Answers:
 @pytest.mark.parametrize(
     ("container", "ca", "leaf"),
     [
-        ({"args": ["serve", "--ca-life=90d", "--drain-seconds=8"]}, 90, 7),
-        ({"args": ["serve", "--ca-life", "60d", "--leaf-life", "2d"]}, 60, 2),
+        ({"args": ["serve", "--ca-duration=90d", "--drain-seconds=8"]}, 90, 7),
+        ({"args": ["serve", "--ca-duration", "60d", "--leaf-duration", "2d"]}, 60, 2),
         (
             {
                 "env": [
-                    {"name": "BOUNDTOKEN_CA_LIFE", "value": "30d"},
+                    {"name": "BOUNDTOKEN_CA_DURATION", "value": "30d"},
                     {"name": "X", "valueFrom": {}},
                 ]
             },
@@ -412,25 +412,25 @@ async def test_certs_commands_take_the_lifetimes_of_the_deployment(
     container: Json, ca: int, leaf: int
 ) -> None:
     containers = [
-        {"name": "sidecar", "args": ["--ca-life=1d"]},
+        {"name": "sidecar", "args": ["--ca-duration=1d"]},
         {"name": "boundtoken", **container},
     ]
     body = json.dumps({"spec": {"template": {"spec": {"containers": containers}}}}).encode()
     client: Any = Answers(body)
-    assert await certs.lifetimes(Store(client, "boundtoken-system", ())) == Lives(
+    assert await certs.read_lifetimes(Store(client, "boundtoken-system", ())) == Lifetimes(
         timedelta(days=ca), timedelta(days=leaf)
     )
     missing: Any = Answers(None)
-    assert await certs.lifetimes(Store(missing, "boundtoken-system", ())) == Lives()
+    assert await certs.read_lifetimes(Store(missing, "boundtoken-system", ())) == Lifetimes()
 
 
 async def test_lifetimes_that_no_replica_takes_are_told_with_their_place() -> None:
-    container = {"name": "boundtoken", "args": ["--ca-life=1y"]}
+    container = {"name": "boundtoken", "args": ["--ca-duration=1y"]}
     client: Any = Answers(
         json.dumps({"spec": {"template": {"spec": {"containers": [container]}}}}).encode()
     )
     with pytest.raises(
         BadInput,
-        match=r"deployment/boundtoken: --ca-life='1y': must be a whole number of s, m, h or d",
+        match=r"deployment/boundtoken: --ca-duration='1y': must be a whole number of s, m, h or d",
     ):
-        await certs.lifetimes(Store(client, "boundtoken-system", ()))
+        await certs.read_lifetimes(Store(client, "boundtoken-system", ()))

@@ -1,4 +1,4 @@
-"""The picture: a fold over events, one live GET for all who ask, and nothing that blocks or
+"""The cache: a fold over events, one live GET for all who ask, and nothing that blocks or
 grows.
 """
 
@@ -10,48 +10,48 @@ import pytest
 from tests.cluster.api import a_namespace, api_server
 from webhook import metrics
 from webhook.cluster import namespaces
-from webhook.cluster.namespaces import Namespaces, Rate, fetch_from
-from webhook.cluster.watch import Alive, Changed, Deleted, Listed, Lost
+from webhook.cluster.namespaces import NamespaceCache, Rate, fetch_from
+from webhook.cluster.watch import Bookmark, Changed, Deleted, Disconnected, Listed
 from webhook.core import names
-from webhook.core.policy import ClusterLayer, TokenPolicy
+from webhook.core.policy import ClusterPolicy, TokenPolicy
 
 ON = {names.INJECT: "enabled"}
 
 
-def test_the_picture_is_a_fold_over_events() -> None:
-    picture = Namespaces(ClusterLayer())
-    assert not picture.synced
-    picture.fold(Listed([("a", ON), ("b", {})], "start"))
-    picture.fold(Changed(("b", ON)))
-    picture.fold(Deleted(("a", {})))
-    picture.fold(Deleted(("never", {})))
-    picture.fold(Alive())
-    picture.fold(Lost("away"))
-    held = picture.get("b")
-    assert (picture.synced, len(picture), picture.get("a")) == (True, 1, None)
+def test_the_cache_follows_the_events() -> None:
+    cache = NamespaceCache(ClusterPolicy())
+    assert not cache.synced
+    cache.apply(Listed([("a", ON), ("b", {})], "start"))
+    cache.apply(Changed(("b", ON)))
+    cache.apply(Deleted(("a", {})))
+    cache.apply(Deleted(("never", {})))
+    cache.apply(Bookmark())
+    cache.apply(Disconnected("away"))
+    held = cache.get("b")
+    assert (cache.synced, len(cache), cache.get("a")) == (True, 1, None)
     assert held is not None
     assert held.resolution.policy.inject
 
 
 def test_a_new_list_forgets_what_is_gone() -> None:
-    picture = Namespaces(ClusterLayer())
-    picture.fold(Listed([("a", {}), ("b", {})], "start"))
-    picture.fold(Listed([("b", {})], "gone"))
-    assert picture.get("a") is None
+    cache = NamespaceCache(ClusterPolicy())
+    cache.apply(Listed([("a", {}), ("b", {})], "start"))
+    cache.apply(Listed([("b", {})], "gone"))
+    assert cache.get("a") is None
 
 
 def test_namespaces_with_the_same_annotations_share_one_layer() -> None:
-    picture = Namespaces(ClusterLayer())
-    picture.fold(Listed([("a", dict(ON)), ("b", dict(ON)), ("c", {}), ("d", {})], "start"))
-    assert picture.get("a") is picture.get("b")
-    assert picture.get("c") is picture.get("d")
+    cache = NamespaceCache(ClusterPolicy())
+    cache.apply(Listed([("a", dict(ON)), ("b", dict(ON)), ("c", {}), ("d", {})], "start"))
+    assert cache.get("a") is cache.get("b")
+    assert cache.get("c") is cache.get("d")
 
 
 def test_another_configuration_settles_every_namespace_anew() -> None:
-    picture = Namespaces(ClusterLayer())
-    picture.fold(Listed([("a", {})], "start"))
-    picture.resettle(ClusterLayer(TokenPolicy(inject=True)))
-    held = picture.get("a")
+    cache = NamespaceCache(ClusterPolicy())
+    cache.apply(Listed([("a", {})], "start"))
+    cache.reconfigure(ClusterPolicy(TokenPolicy(inject=True)))
+    held = cache.get("a")
     assert held is not None
     assert held.resolution.policy.inject
 
@@ -60,8 +60,8 @@ async def test_two_hundred_pods_of_one_unknown_namespace_cost_one_get() -> None:
     async with api_server() as (api, client):
         api.namespaces = [a_namespace("new", 1, inject="enabled")]
         api.gate.clear()
-        picture = Namespaces(ClusterLayer(), fetch_from(client, lambda *_: None))
-        asked = [asyncio.create_task(picture.find("new")) for _ in range(200)]
+        cache = NamespaceCache(ClusterPolicy(), fetch_from(client, lambda *_: None))
+        asked = [asyncio.create_task(cache.find("new")) for _ in range(200)]
         while not api.gets:
             await asyncio.sleep(0)
         api.gate.set()
@@ -74,10 +74,10 @@ async def test_a_client_that_gives_up_does_not_take_the_others_answer_with_it() 
     async with api_server() as (api, client):
         api.namespaces = [a_namespace("new")]
         api.gate.clear()
-        picture = Namespaces(ClusterLayer(), fetch_from(client, lambda *_: None))
+        cache = NamespaceCache(ClusterPolicy(), fetch_from(client, lambda *_: None))
         first, second = (
-            asyncio.create_task(picture.find("new")),
-            asyncio.create_task(picture.find("new")),
+            asyncio.create_task(cache.find("new")),
+            asyncio.create_task(cache.find("new")),
         )
         while not api.gets:
             await asyncio.sleep(0)
@@ -90,15 +90,15 @@ async def test_a_no_is_remembered_for_a_second_and_not_longer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with api_server() as (api, client):
-        picture = Namespaces(ClusterLayer(), fetch_from(client, lambda *_: None))
-        assert await picture.find("new") is None
+        cache = NamespaceCache(ClusterPolicy(), fetch_from(client, lambda *_: None))
+        assert await cache.find("new") is None
         api.namespaces = [a_namespace("new")]
-        assert await picture.find("new") is None
+        assert await cache.find("new") is None
         assert api.gets == 1
         loop = asyncio.get_running_loop()
         later = loop.time() + namespaces.REMEMBER_SECONDS
         monkeypatch.setattr(loop, "time", lambda: later)
-        assert await picture.find("new") is not None
+        assert await cache.find("new") is not None
         assert api.gets == 2
 
 
@@ -106,8 +106,8 @@ async def test_a_server_that_cannot_answer_is_told_and_counts_as_unknown() -> No
     async with api_server() as (api, client):
         api.get_status = 500
         told: list[tuple[str, str]] = []
-        picture = Namespaces(ClusterLayer(), fetch_from(client, lambda *said: told.append(said)))
-        assert await picture.find("new") is None
+        cache = NamespaceCache(ClusterPolicy(), fetch_from(client, lambda *said: told.append(said)))
+        assert await cache.find("new") is None
         assert told == [("new", "500 no")]
 
 
@@ -119,12 +119,12 @@ async def test_what_is_no_name_of_a_namespace_never_reaches_the_api_server(name:
         asked.append(name)
         return {}
 
-    assert await Namespaces(ClusterLayer(), fetch).find(name) is None
+    assert await NamespaceCache(ClusterPolicy(), fetch).find(name) is None
     assert asked == []
 
 
 async def test_standalone_nobody_can_be_asked() -> None:
-    assert await Namespaces(ClusterLayer()).find("new") is None
+    assert await NamespaceCache(ClusterPolicy()).find("new") is None
 
 
 def over_rate() -> float:
@@ -140,13 +140,13 @@ def test_a_rate_allows_so_many_a_second_and_a_burst() -> None:
 
 async def test_a_flood_of_unknown_namespaces_is_no_flood_for_the_api_server() -> None:
     async with api_server() as (api, client):
-        picture, before = (
-            Namespaces(ClusterLayer(), fetch_from(client, lambda *_: None)),
+        cache, before = (
+            NamespaceCache(ClusterPolicy(), fetch_from(client, lambda *_: None)),
             over_rate(),
         )
         begun = asyncio.get_running_loop().time()
         for number in range(2000):
-            assert await picture.find(f"n{number}") is None
+            assert await cache.find(f"n{number}") is None
         seconds = asyncio.get_running_loop().time() - begun
         assert 25 <= api.gets <= 26 + 50 * seconds
         assert over_rate() - before == 2000 - api.gets
@@ -161,8 +161,8 @@ async def test_an_api_server_that_hangs_holds_a_bounded_number_of_lookups() -> N
         await gate.wait()
         return {}
 
-    picture = Namespaces(ClusterLayer(), fetch, Rate(1e9, 10**9))
-    waiting = [asyncio.create_task(picture.find(f"n{number}")) for number in range(500)]
+    cache = NamespaceCache(ClusterPolicy(), fetch, Rate(1e9, 10**9))
+    waiting = [asyncio.create_task(cache.find(f"n{number}")) for number in range(500)]
     while len(asked) < namespaces.MAX_LOOKUPS_IN_FLIGHT:
         await asyncio.sleep(0)
     gate.set()
@@ -181,10 +181,10 @@ async def test_answers_are_remembered_and_the_oldest_goes_first() -> None:
         asked.append(name)
         return None
 
-    picture = Namespaces(ClusterLayer(), fetch, Rate(1e9, 10**9))
+    cache = NamespaceCache(ClusterPolicy(), fetch, Rate(1e9, 10**9))
     for number in range(namespaces.MAX_REMEMBERED + 1):
-        await picture.find(f"n{number}")
-    await picture.find(f"n{namespaces.MAX_REMEMBERED}")
+        await cache.find(f"n{number}")
+    await cache.find(f"n{namespaces.MAX_REMEMBERED}")
     assert len(asked) == namespaces.MAX_REMEMBERED + 1
-    await picture.find("n0")
+    await cache.find("n0")
     assert asked[-1] == "n0"

@@ -15,7 +15,7 @@ import pytest
 from tests.cluster.api import Api, a_namespace, an_event, api_server
 from webhook.cluster import namespaces, watch
 from webhook.cluster.client import ApiClient
-from webhook.cluster.watch import Alive, Changed, Deleted, Listed, Lost
+from webhook.cluster.watch import Bookmark, Changed, Deleted, Disconnected, Listed
 from webhook.errors import ApiError, TooLarge
 
 GONE = {
@@ -26,7 +26,7 @@ GONE = {
 
 @asynccontextmanager
 async def streaming(client: ApiClient, **options: Any) -> AsyncIterator[AsyncIterator[Any]]:
-    events = watch.stream(client, namespaces.PATH, namespaces.kept, **options)
+    events = watch.stream(client, namespaces.PATH, namespaces.from_metadata, **options)
     try:
         yield events
     finally:
@@ -65,7 +65,7 @@ async def test_events_follow_the_list_and_bookmarks_move_the_version() -> None:
             Listed([], "start"),
             Changed(("a", {})),
             Changed(("a", {"boundtoken.dev/inject": "enabled"})),
-            Alive(),
+            Bookmark(),
             Deleted(("a", {})),
         ]
         assert [each.query["resourceVersion"] for each in api.watched] == ["100", "250"]
@@ -77,14 +77,14 @@ async def test_a_version_that_is_too_old_lists_again(gone: Any) -> None:
     async with api_server() as (api, client), streaming(client) as events:
         api.watches = [gone]
         first, lost, again = await taken(events, 3)
-        assert (first.reason, type(lost), again.reason) == ("start", Lost, "gone")
+        assert (first.reason, type(lost), again.reason) == ("start", Disconnected, "gone")
 
 
 async def test_a_page_token_that_is_too_old_begins_the_list_again() -> None:
     async with api_server() as (api, client), streaming(client) as events:
         api.refusals = [410]
         lost, listed = await taken(events, 2)
-        assert (type(lost), listed.reason) == (Lost, "gone")
+        assert (type(lost), listed.reason) == (Disconnected, "gone")
 
 
 async def test_a_server_that_refuses_is_asked_again() -> None:
@@ -114,7 +114,12 @@ async def test_a_silent_connection_is_given_up() -> None:
     async with api_server() as (api, client), streaming(client, silence_seconds=0.1) as events:
         api.watches = [[Api.never], [an_event("ADDED", a_namespace("a", 201))]]
         listed, lost, back, changed = await taken(events, 4)
-        assert (type(listed), type(lost), back, type(changed)) == (Listed, Lost, Alive(), Changed)
+        assert (type(listed), type(lost), back, type(changed)) == (
+            Listed,
+            Disconnected,
+            Bookmark(),
+            Changed,
+        )
 
 
 async def test_an_object_with_256_kib_of_annotations_is_one_line() -> None:
@@ -149,7 +154,7 @@ async def test_a_line_that_cannot_be_read_is_no_end(line: bytes) -> None:
         api.watches = [[line], [an_event("ADDED", a_namespace("b", 202))]]
         _, lost, back, changed = await taken(events, 4)
         assert lost.problem.startswith("the answer cannot be read: ")
-        assert (back, changed) == (Alive(), Changed(("b", {})))
+        assert (back, changed) == (Bookmark(), Changed(("b", {})))
 
 
 @pytest.mark.parametrize("body", NONSENSE)
@@ -207,7 +212,7 @@ async def test_a_watch_that_is_there_again_is_told_before_its_next_event() -> No
     async with api_server() as (api, client), streaming(client) as events:
         api.watches = [[503]]  # type: ignore[list-item]
         _, lost, back = await taken(events, 3)
-        assert (type(lost), back) == (Lost, Alive())
+        assert (type(lost), back) == (Disconnected, Bookmark())
 
 
 async def test_what_the_api_server_asks_to_wait_is_waited() -> None:
@@ -280,8 +285,8 @@ async def test_a_date_beyond_all_certificates_is_not_followed() -> None:
 
 async def test_a_watch_that_is_refused_again_and_again_lists_anew() -> None:
     async with api_server() as (api, client), streaming(client) as events:
-        api.watches = [[504]] * watch.PATIENCE  # type: ignore[list-item]
-        seen = await taken(events, watch.PATIENCE + 2)
+        api.watches = [[504]] * watch.MAX_FAILURES_BEFORE_RELIST  # type: ignore[list-item]
+        seen = await taken(events, watch.MAX_FAILURES_BEFORE_RELIST + 2)
         assert seen[-1].reason == "error"
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from tests.pods import Json
 from webhook.core import names
 from webhook.core.limits import Locks
-from webhook.core.policy import ClusterLayer
+from webhook.core.policy import ClusterPolicy
 
 API = "https://kubernetes.default.svc.cluster.local"
 AUDIENCES = [
@@ -90,16 +90,16 @@ NAMESPACES: list[dict[str, str]] = [
 ]
 """Annotations, good and bad, by their short names."""
 CLUSTERS = [
-    ClusterLayer(api_audiences=(API,)),
-    ClusterLayer(api_audiences=(API,), enforce_floor="bound"),
-    ClusterLayer(enforce_floor="strict", enforce_floor_max_expiration_seconds=86400),
-    ClusterLayer(
+    ClusterPolicy(api_audiences=(API,)),
+    ClusterPolicy(api_audiences=(API,), enforce_floor="bound"),
+    ClusterPolicy(enforce_floor="strict", enforce_floor_max_expiration_seconds=86400),
+    ClusterPolicy(
         api_audiences=(API,),
         locks=Locks(
             max_expiration_seconds=1800, allowed_audiences=frozenset({"vault", "é", "\u0378"})
         ),
     ),
-    ClusterLayer(
+    ClusterPolicy(
         api_audiences=("other", API),
         enforce_floor="bound",
         enforce_floor_max_expiration_seconds=7200,

@@ -30,7 +30,7 @@ from webhook.cluster.credentials import FromKubeconfig
 from webhook.pki import authority, bundle, lifecycle
 from webhook.pki.authority import KeyPair
 from webhook.pki.bundle import Bundle
-from webhook.pki.rotation import SETTLE, Rotation
+from webhook.pki.rotation import PROPAGATION_DELAY, Rotation
 from webhook.pki.store import Store
 
 CONFIGURATION = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/boundtoken"
@@ -86,7 +86,7 @@ def three_replicas(cluster: Cluster) -> Iterator[Cluster]:
     server's, and all share two cores.
     """
     container = cluster.plane.call("GET", DEPLOYMENT)["spec"]["template"]["spec"]["containers"][0]
-    lives = [*container["args"], "--ca-life=90d", "--leaf-life=12s"]
+    lives = [*container["args"], "--ca-duration=90d", "--leaf-duration=12s"]
     args = [{"op": "replace", "path": "/spec/template/spec/containers/0/args", "value": lives}]
     cluster.plane.call("PATCH", DEPLOYMENT, args, kind="application/json-patch+json")
     scale(cluster, 3)
@@ -143,8 +143,8 @@ def new_connections_without_pause(cluster: Cluster) -> Iterator[list[bool]]:
     """Handshakes with every replica, trusting what is published; for each whether the leaf was
     verified.
 
-    A replica may use a CA that has been published for SETTLE: a handshake that takes longer than
-    that after we looked what is published says nothing.
+    A replica may use a CA that has been published for PROPAGATION_DELAY: a
+    handshake that takes longer than that after we looked what is published says nothing.
     """
     results: list[bool] = []
     stop = threading.Event()
@@ -165,7 +165,7 @@ def new_connections_without_pause(cluster: Cluster) -> Iterator[list[bool]]:
                     print(
                         f"handshake with {pod.name} failed {took:.2f} s after we looked: {problem!r}"
                     )
-                    if took < SETTLE.total_seconds():
+                    if took < PROPAGATION_DELAY.total_seconds():
                         results.append(False)
 
     thread = threading.Thread(target=connect)
@@ -259,9 +259,9 @@ async def test_clock_jumps_of_a_year_forwards_and_a_day_backwards(plane: Control
         year, day = timedelta(days=366), timedelta(days=1)
         for jump in (timedelta(), year, year - day, timedelta()):
             for step in range(8):
-                await rotation.turn(NOW + jump + timedelta(seconds=step))
+                await rotation.reconcile(NOW + jump + timedelta(seconds=step))
             assert (rotation.verified, rotation.in_sync) == (True, True), jump
-            (trust,) = await store.trust()
+            (trust,) = await store.read_ca_bundles()
             (pem,) = trust.entries.values()
             assert lifecycle.is_valid(leaves[-1], NOW + jump), jump
             assert any(

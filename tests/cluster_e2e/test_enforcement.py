@@ -47,10 +47,9 @@ def test_a_year_long_token_is_denied_and_the_message_says_what_to_do(cluster: Cl
     assert said.endswith(
         '": 3607 makes a token valid for one year, not 86400 s; annotate namespace or pod with boundtoken.dev/inject=enabled'
     )
-    cure = {"boundtoken.dev/inject": "enabled"}
+    fix = {"boundtoken.dev/inject": "enabled"}
     assert (
-        cluster.denial(namespace, {**bare(), "metadata": {"name": "web", "annotations": cure}})
-        == ""
+        cluster.denial(namespace, {**bare(), "metadata": {"name": "web", "annotations": fix}}) == ""
     )
     cluster.create(namespace, bare(automountServiceAccountToken=False))
 

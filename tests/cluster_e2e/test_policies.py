@@ -40,14 +40,14 @@ from tests.enforcement.test_validate import MAXIMA
 from tests.pods import Json, a_container, a_review
 from webhook.core import names, policy, review
 from webhook.core.limits import Locks
-from webhook.core.policy import ClusterLayer, Exemptions
+from webhook.core.policy import ClusterPolicy, Exemptions
 from webhook.enforcement import validate
 from webhook.enforcement.policies import bindings
 
 YEAR = {"expirationSeconds": 3607}
 COMPLIANT = with_tokens({"expirationSeconds": 3600})
 VIOLATING = with_tokens(YEAR)
-PLAIN = ClusterLayer(api_audiences=(API,))
+PLAIN = ClusterPolicy(api_audiences=(API,))
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def settings(away: Cluster) -> Iterator[Any]:
     after.
     """
 
-    def put(layer: ClusterLayer | dict[str, str]) -> None:
+    def put(layer: ClusterPolicy | dict[str, str]) -> None:
         wanted = layer if isinstance(layer, dict) else bindings.annotations(layer)
         for name in names.POLICY_BINDINGS:
             put_settings(away, wanted, name)
@@ -94,9 +94,9 @@ def quiet(cluster: Cluster, **annotations: Any) -> str:
     return namespace
 
 
-def expected(pod: Json, cluster: ClusterLayer, namespace: str, annotations: dict[str, str]) -> str:
+def expected(pod: Json, cluster: ClusterPolicy, namespace: str, annotations: dict[str, str]) -> str:
     """What the rules here say of creating this pod; empty where it may be."""
-    request = review.decode_final(msgspec.json.encode(a_review(pod, namespace=namespace)))
+    request = review.decode_full(msgspec.json.encode(a_review(pod, namespace=namespace)))
     given = {names.DOMAIN + name: value for name, value in annotations.items()}
     return validate.judge(request, cluster, policy.resolve_namespace(cluster, given)).message
 
@@ -138,7 +138,7 @@ class Creator:
         return "" if answer.status == 201 else denied_by(Refused(answer.status, said))
 
 
-def settled(cluster: Cluster, namespace: str, layer: ClusterLayer) -> None:
+def settled(cluster: Cluster, namespace: str, layer: ClusterPolicy) -> None:
     """Wait until the API server judges a namespace under this configuration: floor and locks show
     in the denial.
     """
@@ -213,7 +213,7 @@ def test_two_judges_say_the_same_of_every_fixture(away: Cluster, settings: Any, 
             oldObject=made,
         )
         given = {names.DOMAIN + name: value for name, value in annotations.items()}
-        decoded = review.decode_final(msgspec.json.encode(request))
+        decoded = review.decode_full(msgspec.json.encode(request))
         assert (
             said == validate.judge(decoded, PLAIN, policy.resolve_namespace(PLAIN, given)).message
         ), path
@@ -231,7 +231,7 @@ def test_the_policy_holds_each_cell_of_the_table_of_maxima(  # noqa: PLR0917  (t
     floor_maximum: Any,
     maximum: int,
 ) -> None:
-    layer = ClusterLayer(
+    layer = ClusterPolicy(
         locks=Locks() if lock is None else Locks(max_expiration_seconds=lock),
         api_audiences=(API,),
         enforce_floor=floor,
@@ -260,7 +260,7 @@ def test_without_any_replica_who_violates_is_refused_who_complies_is_created_and
     assert away.denial(other, a_bare_pod()) == away.denial(other, VIOLATING) == ""
     spared = away.namespace()
     excluded = names.NEVER_TOUCHED | {spared}
-    settings(ClusterLayer(api_audiences=(API,), enforce_floor="bound", excluded=excluded))
+    settings(ClusterPolicy(api_audiences=(API,), enforce_floor="bound", excluded=excluded))
     wait_for(lambda: away.denial(other, a_bare_pod()), 5)
     assert away.denial(other, COMPLIANT) == ""
     assert away.denial("kube-system", VIOLATING) == ""
@@ -274,7 +274,7 @@ def test_bad_settings_are_safe(away: Cluster, settings: Any, annotations: str) -
     """
     enforced, other = away.namespace(enforce="bound"), away.namespace()
     wait_for(lambda: away.denial(enforced, VIOLATING), 15)
-    full = bindings.annotations(ClusterLayer(api_audiences=(API,)))
+    full = bindings.annotations(ClusterPolicy(api_audiences=(API,)))
     full |= {
         names.MAX_EXPIRATION_SECONDS: "x",
         names.ALLOWED_AUDIENCES: "x",
@@ -478,7 +478,7 @@ def test_mirror_pods_of_a_node_are_created_under_strict_and_the_floor(
 ) -> None:
     namespace = away.namespace(enforce="strict")
     wait_for(lambda: away.denial(namespace, VIOLATING), 15)
-    settings(ClusterLayer(api_audiences=(API,), enforce_floor="strict"))
+    settings(ClusterPolicy(api_audiences=(API,), enforce_floor="strict"))
     node = away.plane.call("GET", "/api/v1/nodes/node-1")["metadata"]
     owner = {
         "apiVersion": "v1",
@@ -515,7 +515,7 @@ def test_exempt_users_accounts_classes_and_namespaces_are_exempt_while_we_are_aw
         service_accounts=frozenset({f"{namespace}/spared"}),
         runtime_classes=frozenset({"kata"}),
     )
-    settings(ClusterLayer(api_audiences=(API,), exemptions=exemptions))
+    settings(ClusterPolicy(api_audiences=(API,), exemptions=exemptions))
     account = {**VIOLATING, "spec": {**VIOLATING["spec"], "serviceAccountName": "spared"}}
     wait_for(lambda: away.denial(spared, VIOLATING) == "", 5)
     assert away.denial(namespace, VIOLATING, user="editor") == away.denial(namespace, account) == ""
@@ -609,7 +609,7 @@ def test_two_judges_say_the_same_of_the_pods_of_the_attack(
 def test_the_findings_of_the_attack_are_closed_while_we_are_away(
     away: Cluster, settings: Any
 ) -> None:
-    settings(ClusterLayer(api_audiences=(API,), enforce_floor="bound"))
+    settings(ClusterPolicy(api_audiences=(API,), enforce_floor="bound"))
     for maximum in (
         "31536000",
         "4294967295",
@@ -644,13 +644,13 @@ def test_the_findings_of_the_attack_are_closed_while_we_are_away(
         late, enforce="strict"
     )  # 6: annotated while we are away, it got no label and was not enforced
     wait_for(lambda: 'enforces "strict:v1"' in away.denial(late, a_bare_pod()), 15)
-    settings(ClusterLayer(api_audiences=(API,), locks=Locks(max_expiration_seconds=604800)))
+    settings(ClusterPolicy(api_audiences=(API,), locks=Locks(max_expiration_seconds=604800)))
     strict = away.namespace(enforce="strict")  # 11: a lock loosened strict
     wait_for(lambda: away.denial(strict, with_tokens({"expirationSeconds": 604800})), 15)
     excluded = away.namespace(
         enforce="strict"
     )  # 16: excluded, a labelled namespace went on refusing
-    settings(ClusterLayer(api_audiences=(API,), excluded=names.NEVER_TOUCHED | {excluded}))
+    settings(ClusterPolicy(api_audiences=(API,), excluded=names.NEVER_TOUCHED | {excluded}))
     wait_for(lambda: away.denial(excluded, a_bare_pod()) == "", 15)
 
 
@@ -662,7 +662,9 @@ def test_token_requests_and_legacy_secrets_are_denied_while_we_are_away_and_node
     plane.kubectl(
         "create", "rolebinding", "edit", "--clusterrole=edit", "--user=editor", "-n", namespace
     )
-    settings(ClusterLayer(api_audiences=(API,), token_requests="enforce", legacy_secrets="enforce"))
+    settings(
+        ClusterPolicy(api_audiences=(API,), token_requests="enforce", legacy_secrets="enforce")
+    )
 
     def ask(namespace: str, *arguments: str, user: str = "editor") -> str:
         return plane.kubectl(
@@ -733,7 +735,7 @@ def test_an_old_legacy_secret_is_no_way_to_a_new_token(
     path = f"{NAMESPACES}/{namespace}/secrets"
     plane.call("POST", path, legacy_secret("old"))
     filled = wait_for(lambda: plane.call("GET", f"{path}/old").get("data", {}).get("token"))
-    settings(ClusterLayer(api_audiences=(API,), legacy_secrets="enforce"))
+    settings(ClusterPolicy(api_audiences=(API,), legacy_secrets="enforce"))
     wait_for(lambda: caught_creating(plane, path, legacy_secret("new")) is not None)
     said = None
     try:
@@ -773,7 +775,7 @@ def test_token_requests_are_held_to_the_lock_and_exempt_by_who_asks(
         ).strip()
 
     lock = Locks(max_expiration_seconds=7200)
-    settings(ClusterLayer(api_audiences=(API,), token_requests="enforce", locks=lock))
+    settings(ClusterPolicy(api_audiences=(API,), token_requests="enforce", locks=lock))
     with pytest.raises(KubectlError, match="at most 7200 s are allowed"):
         wait_for(lambda: not ask(user="editor"), 10)
     with pytest.raises(KubectlError, match="at most 7200 s are allowed"):
@@ -789,7 +791,7 @@ def test_token_requests_are_held_to_the_lock_and_exempt_by_who_asks(
         service_accounts=frozenset({"ci/deployer", f"{namespace}/default"}),
     )
     settings(
-        ClusterLayer(
+        ClusterPolicy(
             api_audiences=(API,), token_requests="enforce", locks=lock, exemptions=exemptions
         )
     )

@@ -25,7 +25,7 @@ from tests.pods import Json, a_namespace, a_review
 from tests.serving.service import running
 from webhook.core import full_views, review
 from webhook.core.levels import LEVELS, VERSIONS
-from webhook.core.policy import ClusterLayer
+from webhook.core.policy import ClusterPolicy
 from webhook.enforcement import rules, validate
 from webhook.enforcement.facts import Facts
 
@@ -128,8 +128,8 @@ def test_what_a_released_version_means_is_frozen() -> None:
 @each_fixture
 def test_the_core_finds_exactly_this(path: Path) -> None:
     fixture = Fixture(path)
-    pod = msgspec.json.decode(json.dumps(fixture.pod), type=full_views.FinalPod)
-    cluster = ClusterLayer(api_audiences=(API_AUDIENCE,))
+    pod = msgspec.json.decode(json.dumps(fixture.pod), type=full_views.FullPod)
+    cluster = ClusterPolicy(api_audiences=(API_AUDIENCE,))
     namespace = a_namespace(
         cluster, allowed_audiences=ALLOWED, enforce=fixture.level, enforce_version=fixture.version
     )
@@ -142,12 +142,12 @@ def test_the_core_finds_exactly_this(path: Path) -> None:
 @each_fixture
 def test_a_request_is_judged_so(path: Path) -> None:
     fixture = Fixture(path)
-    cluster = ClusterLayer(api_audiences=(API_AUDIENCE,))
+    cluster = ClusterPolicy(api_audiences=(API_AUDIENCE,))
     namespace = a_namespace(
         cluster, allowed_audiences=ALLOWED, enforce=fixture.level, enforce_version=fixture.version
     )
     judgement = validate.judge(
-        review.decode_final(msgspec.json.encode(fixture.review())), cluster, namespace, LEGACY
+        review.decode_full(msgspec.json.encode(fixture.review())), cluster, namespace, LEGACY
     )
     assert (judgement.outcome == "denied") is fixture.fails, judgement
     assert all(f"[{line.split()[0]}]" in judgement.message for line in fixture.expected)
@@ -169,7 +169,7 @@ async def test_the_tls_port_judges_every_fixture_so(tmp_path: Path) -> None:
         "config": str(configuration),
     }
     async with running(tmp_path, **flags) as service:
-        service.service._legacy_tokens.fold(listed("bound", "strict"))
+        service.service._legacy_tokens.apply(listed("bound", "strict"))
         for path in FIXTURES:
             fixture = Fixture(path)
             asked = fixture.review()

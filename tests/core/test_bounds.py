@@ -22,7 +22,7 @@ from tests.pods import (
     patch_of,
 )
 from webhook.core import names, patch, policy, review, text
-from webhook.core.policy import ClusterLayer
+from webhook.core.policy import ClusterPolicy
 from webhook.enforcement import validate
 from webhook.enforcement.validate import Judgement
 from webhook.errors import MalformedReview
@@ -34,13 +34,13 @@ UNKNOWN = {f"{names.DOMAIN}x{number}": "y" for number in range(9_000)}
 
 def admitted(annotations: dict[str, str], **namespace: str) -> Verdict:
     return mutate.judge(
-        a_request(a_pod(annotations=annotations)), ClusterLayer(), a_namespace(**namespace)
+        a_request(a_pod(annotations=annotations)), ClusterPolicy(), a_namespace(**namespace)
     )
 
 
-def judged(pod: Json, cluster: ClusterLayer | None = None, **namespace: str) -> Judgement:
-    cluster = cluster or ClusterLayer(api_audiences=("api",))
-    request = review.decode_final(json.dumps(a_review(pod)).encode())
+def judged(pod: Json, cluster: ClusterPolicy | None = None, **namespace: str) -> Judgement:
+    cluster = cluster or ClusterPolicy(api_audiences=("api",))
+    request = review.decode_full(json.dumps(a_review(pod)).encode())
     return validate.judge(request, cluster, a_namespace(cluster, **namespace))
 
 
@@ -76,7 +76,7 @@ def test_faults_of_one_object_are_told_up_to_a_number() -> None:
     (fault,) = admitted({names.INJECT: "enabled", **UNKNOWN}).faults
     assert fault.problem == "ignored, all of them: there must be at most 256, and there are more"
     start = time.process_time()
-    layer = policy.resolve_namespace(ClusterLayer(), UNKNOWN)
+    layer = policy.resolve_namespace(ClusterPolicy(), UNKNOWN)
     assert len(layer.resolution.faults) == names.MAX_FAULTS + 1
     assert time.process_time() - start < 0.1  # it was 0.3 s for each change of the namespace
 
@@ -115,10 +115,10 @@ def test_a_long_list_of_allowed_audiences_is_cut_in_a_fault() -> None:
 
 @pytest.mark.parametrize("letter", ["x", "é", "🙂"])
 def test_audit_annotations_are_bounded_by_bytes(letter: str) -> None:
-    cut = text.cut_bytes(letter * 100_000)
+    cut = text.truncate_bytes(letter * 100_000)
     assert len(cut.encode()) <= names.MAX_AUDIT_BYTES
     assert cut.endswith("…")
-    assert text.cut_bytes(letter * 10) == letter * 10
+    assert text.truncate_bytes(letter * 10) == letter * 10
 
 
 def test_what_is_found_in_a_pod_is_told_up_to_what_a_sentence_shows() -> None:
@@ -158,14 +158,14 @@ def test_the_audiences_of_a_token_request_are_told_up_to_what_a_sentence_shows()
         resource={"group": "", "version": "v1", "resource": "serviceaccounts"},
         subResource="token",
     )
-    cluster = ClusterLayer(token_requests="enforce")
-    decoded = review.decode_final(json.dumps(request).encode())
+    cluster = ClusterPolicy(token_requests="enforce")
+    decoded = review.decode_full(json.dumps(request).encode())
     judgement = validate.judge(decoded, cluster, a_namespace(cluster, allowed_audiences="vault"))
     assert judgement.outcome == "denied"
     assert len(judgement.message) < 1_000  # it had 3.5 MB
 
 
-@pytest.mark.parametrize("decode", [review.decode, review.decode_final])
+@pytest.mark.parametrize("decode", [review.decode, review.decode_full])
 @pytest.mark.parametrize(
     "piece",
     [
@@ -214,13 +214,13 @@ def test_empty_objects_that_the_api_server_takes_change_no_decision(
         group = "apps" if kind == "Deployment" else ""
         body = json.dumps(a_review(held, kind=kind, group=group), separators=(",", ":")).encode()
         mutated: Any = review.decode(body).object
-        final: Any = review.decode_final(body).object
+        final: Any = review.decode_full(body).object
         pods = (mutated, final) if kind == "Pod" else (mutated.spec.template, final.spec.template)
         assert [each.spec.containers[0].name for each in pods] == ["c", "c"]
         assert pods[1].spec.volumes[0].secret.secret_name == "legacy"
 
 
-@pytest.mark.parametrize("decode", [review.decode, review.decode_final])
+@pytest.mark.parametrize("decode", [review.decode, review.decode_full])
 def test_more_objects_than_etcd_takes_are_refused_however_long_the_body(decode: Any) -> None:
     volume: Json = {"name": "v" * 12}
     body = json.dumps(
@@ -230,7 +230,7 @@ def test_more_objects_than_etcd_takes_are_refused_however_long_the_body(decode: 
         decode(body)
 
 
-@pytest.mark.parametrize("decode", [review.decode, review.decode_final])
+@pytest.mark.parametrize("decode", [review.decode, review.decode_full])
 @pytest.mark.parametrize(
     ("spec", "place"),
     [
@@ -244,7 +244,7 @@ def test_what_an_api_server_always_names_is_required(decode: Any, spec: Json, pl
         decode(json.dumps(a_review({"metadata": {}, "spec": spec})).encode())
 
 
-@pytest.mark.parametrize("decode", [review.decode, review.decode_final])
+@pytest.mark.parametrize("decode", [review.decode, review.decode_full])
 def test_a_body_as_an_api_server_sends_it_is_not(decode: Any) -> None:
     container: Json = {
         "resources": {},
@@ -267,7 +267,7 @@ def test_a_pod_of_very_many_containers_gets_our_lifetime_where_its_token_stands(
 ) -> None:
     pod = automounted(a_pod(*(a_container(f"c{number}") for number in range(2_000))))
     verdict = mutate.judge(
-        a_request(pod), ClusterLayer(), a_namespace(inject="enabled", automount=automount)
+        a_request(pod), ClusterPolicy(), a_namespace(inject="enabled", automount=automount)
     )
     if automount == "enabled":  # nothing of the containers changes anyway
         assert verdict.warnings == ()
@@ -282,7 +282,7 @@ def test_a_pod_of_very_many_containers_gets_our_lifetime_where_its_token_stands(
     ]
     assert source["serviceAccountToken"]["expirationSeconds"] == 3600
     again = mutate.judge(
-        a_request(after), ClusterLayer(), a_namespace(inject="enabled", automount=automount)
+        a_request(after), ClusterPolicy(), a_namespace(inject="enabled", automount=automount)
     )
     assert (again.reason, again.operations) == ("rewritten", ())
 
@@ -292,15 +292,15 @@ def test_a_second_call_finds_as_many_changes_as_the_first(containers: int) -> No
     """Whatever the first did to the volumes."""
     pod = automounted(a_pod(*(a_container(f"c{number}") for number in range(containers))))
     namespace = a_namespace(inject="enabled", automount="disabled", audience="vault")
-    first = mutate.judge(a_request(pod), ClusterLayer(), namespace)
+    first = mutate.judge(a_request(pod), ClusterPolicy(), namespace)
     once = jsonpatch.apply_patch(pod, patch_of(first))
-    assert mutate.judge(a_request(once), ClusterLayer(), namespace).operations == ()
+    assert mutate.judge(a_request(once), ClusterPolicy(), namespace).operations == ()
 
 
 def test_a_pod_of_250_containers_is_injected_whole() -> None:
     pod = a_pod(*(a_container(f"c{number}") for number in range(250)))
     verdict = mutate.judge(
-        a_request(pod), ClusterLayer(), a_namespace(inject="enabled", automount="disabled")
+        a_request(pod), ClusterPolicy(), a_namespace(inject="enabled", automount="disabled")
     )
     after = jsonpatch.apply_patch(pod, patch_of(verdict))
     assert verdict.reason == "injected"
@@ -313,7 +313,7 @@ def test_a_list_of_names_to_skip_is_not_searched_for_each_container() -> None:
     pod["metadata"]["annotations"] = {names.INJECT: "enabled", names.SKIP_CONTAINERS: skip}
     request = a_request(pod)
     start = time.process_time()
-    mutate.judge(request, ClusterLayer(), a_namespace())
+    mutate.judge(request, ClusterPolicy(), a_namespace())
     assert time.process_time() - start < 0.2  # each name beside each container takes half a second
 
 
@@ -338,7 +338,7 @@ def test_nothing_of_a_workload_is_copied_whose_annotations_are_too_long() -> Non
         "spec": {"template": {"spec": {"containers": []}}},
     }
     request = a_request(workload, kind="Deployment", group="apps")
-    verdict = mutate.judge(request, ClusterLayer(), a_namespace())
+    verdict = mutate.judge(request, ClusterPolicy(), a_namespace())
     assert verdict.operations == ()
     assert "together they must have at most 262144 characters" in verdict.warnings[0]
 
@@ -353,7 +353,7 @@ def test_a_path_that_is_longer_than_the_kernel_takes_is_not_looked_at(place: str
     )
     request = a_request(a_pod(a_container(**container)))
     start = time.process_time()
-    mutate.judge(request, ClusterLayer(), a_namespace(inject="enabled"))
+    mutate.judge(request, ClusterPolicy(), a_namespace(inject="enabled"))
     assert time.process_time() - start < 0.01
 
 
@@ -371,11 +371,11 @@ def test_a_long_manifest_in_last_applied_is_not_read() -> None:
     }
     request = a_request(workload, kind="Deployment", group="apps")
     start = time.process_time()
-    mutate.judge(request, ClusterLayer(), a_namespace())
+    mutate.judge(request, ClusterPolicy(), a_namespace())
     assert time.process_time() - start < 0.01
 
 
-@pytest.mark.parametrize("decode", [review.decode, review.decode_final])
+@pytest.mark.parametrize("decode", [review.decode, review.decode_full])
 def test_a_uid_that_is_none_is_not_given_back(decode: Any) -> None:
     with pytest.raises(MalformedReview, match="request.uid must have at most 256 characters"):
         decode(json.dumps(a_review(a_pod(), uid="x" * 257), separators=(",", ":")).encode())
@@ -388,7 +388,7 @@ def test_one_container_of_very_many_mounts_is_no_way_around_it() -> None:
         {"name": name, "mountPath": f"/m{number}"} for number in range(600)
     ]
     verdict = mutate.judge(
-        a_request(pod), ClusterLayer(), a_namespace(inject="enabled", automount="disabled")
+        a_request(pod), ClusterPolicy(), a_namespace(inject="enabled", automount="disabled")
     )
     assert verdict.reason == "rewritten"
     assert len(verdict.operations) < 5
@@ -402,11 +402,11 @@ def test_names_of_ours_that_are_taken_one_after_the_other_cost_nothing() -> None
     request = a_request(a_pod(volumes=[{"name": name, "emptyDir": {}} for name in taken]))
     start = time.process_time()
     verdict = mutate.judge(
-        request, ClusterLayer(), a_namespace(inject="enabled", automount="disabled")
+        request, ClusterPolicy(), a_namespace(inject="enabled", automount="disabled")
     )
     assert time.process_time() - start < 0.06  # trying each of them takes 0.1 s
     again = mutate.judge(
-        request, ClusterLayer(), a_namespace(inject="enabled", automount="disabled")
+        request, ClusterPolicy(), a_namespace(inject="enabled", automount="disabled")
     )
     assert again.operations == verdict.operations
     (ours,) = [each.value["name"] for each in verdict.operations if each.path == "/spec/volumes/-"]
@@ -423,7 +423,7 @@ def test_what_volumes_take_from_secrets_is_found_fast(kind: str) -> None:
     body = worst.Shape("/validate", volumes=10_000, volume=kind).body()
     namespace, legacy = a_namespace(enforce="strict"), frozenset({"other"})
     ours = fastest(
-        lambda: validate.judge(review.decode_final(body), ClusterLayer(), namespace, legacy)
+        lambda: validate.judge(review.decode_full(body), ClusterPolicy(), namespace, legacy)
     )
     assert ours < 4 * fastest(lambda: json.loads(body))  # it was up to 5.8 times
 

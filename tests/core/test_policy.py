@@ -8,14 +8,14 @@ from tests.pods import a_namespace
 from webhook.core import names, policy
 from webhook.core.annotations import parse_mount_path, split_list
 from webhook.core.limits import Locks, Token
-from webhook.core.policy import ClusterLayer, NamespaceLayer, Resolution, TokenPolicy
+from webhook.core.policy import ClusterPolicy, NamespacePolicy, Resolution, TokenPolicy
 
 PATH_PROBLEM = (
     'must be an absolute path of at most 4095 bytes without "//", ".", ".." and ":", and not "/"'
 )
 
 
-def asked(namespace: NamespaceLayer, **annotations: str) -> Resolution:
+def asked(namespace: NamespacePolicy, **annotations: str) -> Resolution:
     return policy.resolve(
         namespace,
         {names.DOMAIN + name.replace("_", "-"): value for name, value in annotations.items()},
@@ -27,7 +27,7 @@ def said(resolution: Resolution) -> list[str]:
 
 
 def test_every_wish_names_a_field_of_the_policy() -> None:
-    assert {row[0] for row in policy.WISHES} == set(TokenPolicy.__struct_fields__)
+    assert {row[0] for row in policy.SETTINGS} == set(TokenPolicy.__struct_fields__)
     assert {row[0] for row in policy.LOCKS} == set(Locks.__struct_fields__)
 
 
@@ -49,7 +49,7 @@ def test_without_annotations_the_defaults_hold_and_nothing_is_made_anew() -> Non
 
 
 def test_pod_beats_namespace_beats_defaults() -> None:
-    cluster = ClusterLayer(TokenPolicy(inject=True, audience="default", expiration_seconds=1200))
+    cluster = ClusterPolicy(TokenPolicy(inject=True, audience="default", expiration_seconds=1200))
     settled = asked(a_namespace(cluster, audience="namespace"), expiration_seconds="1800")
     assert settled.policy == TokenPolicy(inject=True, audience="namespace", expiration_seconds=1800)
     assert settled.decided_by["inject"] == "defaults"
@@ -262,7 +262,7 @@ def test_a_maximum_holds_for_further_tokens_and_they_default_to_the_pods_seconds
 
 
 def test_an_audience_outside_the_list_counts_as_a_bad_value_from_wherever() -> None:
-    cluster = ClusterLayer(TokenPolicy(audience="default"))
+    cluster = ClusterPolicy(TokenPolicy(audience="default"))
     namespace = a_namespace(cluster, allowed_audiences="vault, aws", audience="other")
     assert namespace.resolution.policy.audience == ""
     assert asked(namespace, audience="vault").policy.audience == "vault"
@@ -275,7 +275,7 @@ def test_an_audience_outside_the_list_counts_as_a_bad_value_from_wherever() -> N
 
 def test_a_default_audience_that_the_namespace_does_not_allow_is_told() -> None:
     namespace = a_namespace(
-        ClusterLayer(TokenPolicy(audience="default")), allowed_audiences="vault"
+        ClusterPolicy(TokenPolicy(audience="default")), allowed_audiences="vault"
     )
     assert said(namespace.resolution) == [
         'boundtoken.dev/audience="default" on the defaults: is not one of the allowed audiences; the API server\'s own is used'
@@ -283,7 +283,7 @@ def test_a_default_audience_that_the_namespace_does_not_allow_is_told() -> None:
 
 
 def test_locks_combine_to_the_stricter() -> None:
-    cluster = ClusterLayer(locks=Locks(1800, frozenset({"a", "b"}), pod_overrides=False))
+    cluster = ClusterPolicy(locks=Locks(1800, frozenset({"a", "b"}), pod_overrides=False))
     namespace = a_namespace(
         cluster, max_expiration_seconds="7200", allowed_audiences="b,c", pod_overrides="allowed"
     )

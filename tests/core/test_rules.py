@@ -4,8 +4,8 @@ import msgspec
 import pytest
 
 from tests.pods import Json, a_pod
-from webhook.core.full_views import FinalPod
-from webhook.core.levels import Demand
+from webhook.core.full_views import FullPod
+from webhook.core.levels import LevelVersion
 from webhook.core.limits import Limits
 from webhook.enforcement import rules
 from webhook.enforcement.facts import Facts
@@ -36,13 +36,13 @@ def test_a_legacy_token_is_found_in_whatever_a_volume_takes_from_a_secret(
         ("ordinary", []),
     ):
         text = msgspec.json.encode({"name": "v", **source}).replace(b"legacy", name.encode())
-        pod = msgspec.convert(a_pod(volumes=[msgspec.json.decode(text)]), FinalPod)
-        violations = rules.evaluate(Facts(pod), Demand("bound", "v1"), LEGACY)
+        pod = msgspec.convert(a_pod(volumes=[msgspec.json.decode(text)]), FullPod)
+        violations = rules.evaluate(Facts(pod), LevelVersion("bound", "v1"), LEGACY)
         assert [(each.rule, each.field, each.place) for each in violations] == found
 
 
 @pytest.mark.parametrize("kind", ["azureFile", "csi", *DRIVERS])
 @pytest.mark.parametrize("source", [{}, {"secretRef": None, "nodePublishSecretRef": None}])
 def test_a_volume_that_takes_nothing_from_a_secret_complies(kind: str, source: Json) -> None:
-    pod = msgspec.convert(a_pod(volumes=[{"name": "v", kind: source}]), FinalPod)
-    assert rules.evaluate(Facts(pod), Demand("bound", "v1"), LEGACY) == ()
+    pod = msgspec.convert(a_pod(volumes=[{"name": "v", kind: source}]), FullPod)
+    assert rules.evaluate(Facts(pod), LevelVersion("bound", "v1"), LEGACY) == ()

@@ -13,8 +13,8 @@ import pytest
 from tests.pods import Json, a_container, a_namespace, a_pod, a_request, a_review
 from tests.properties.generated import Generator
 from webhook.core import names, review, stepwise
-from webhook.core.full_views import FinalPod, FinalWorkload, Namespace, Secret, TokenRequest
-from webhook.core.policy import ClusterLayer
+from webhook.core.full_views import FullPod, FullWorkload, Namespace, Secret, TokenRequest
+from webhook.core.policy import ClusterPolicy
 from webhook.core.views import CronJob, Pod, Workload
 from webhook.mutation import mutate
 
@@ -22,8 +22,8 @@ VIEWS: tuple[Any, ...] = (
     Pod,
     Workload,
     CronJob,
-    FinalPod,
-    FinalWorkload,
+    FullPod,
+    FullWorkload,
     TokenRequest,
     Secret,
     Namespace,
@@ -170,7 +170,7 @@ def body(place: str, around: bytes, item: Callable[[int], bytes], number: int = 
     return text.replace(spelled[place], held, 1)
 
 
-@pytest.mark.parametrize("decode", [review.decode, review.decode_final])
+@pytest.mark.parametrize("decode", [review.decode, review.decode_full])
 @pytest.mark.parametrize("what", LONG)
 def test_decoding_lets_other_threads_work_and_needs_little_memory(decode: Any, what: str) -> None:
     held = LONG[what]()
@@ -219,7 +219,7 @@ def test_a_pod_with_very_many_annotations_is_injected_as_it_asks() -> None:
     request = a_request(pod)
     assert isinstance(request.object, Pod)
     assert len(request.object.annotations) == 3
-    verdict = mutate.judge(request, ClusterLayer(), a_namespace())
+    verdict = mutate.judge(request, ClusterPolicy(), a_namespace())
     assert verdict.reason == "injected"
     assert [fault.annotation for fault in verdict.faults] == [f"{names.DOMAIN}injct"]
     assert [each.path for each in verdict.operations if "annotations" in each.path] == [

@@ -4,12 +4,12 @@ import pytest
 
 from webhook.core import names
 from webhook.core.limits import Locks
-from webhook.core.policy import ClusterLayer, Exemptions
+from webhook.core.policy import ClusterPolicy, Exemptions
 from webhook.enforcement.policies import bindings
 from webhook.enforcement.policies.bindings import State
 
-DEFAULT = bindings.annotations(ClusterLayer())
-OTHERS = bindings.annotations(ClusterLayer(enforce_floor="bound"))
+DEFAULT = bindings.annotations(ClusterPolicy())
+OTHERS = bindings.annotations(ClusterPolicy(enforce_floor="bound"))
 
 
 def test_the_default_configuration_says_what_a_missing_annotation_means() -> None:
@@ -32,7 +32,7 @@ def test_the_default_configuration_says_what_a_missing_annotation_means() -> Non
 
 
 def test_every_part_of_the_configuration_has_its_annotation() -> None:
-    layer = ClusterLayer(
+    layer = ClusterPolicy(
         locks=Locks(max_expiration_seconds=1800, allowed_audiences=frozenset({"vault", "aws"})),
         excluded=frozenset({"cni"}),
         own_namespace="elsewhere",
@@ -66,7 +66,7 @@ def test_every_part_of_the_configuration_has_its_annotation() -> None:
 
 
 def test_no_audience_allowed_is_told_from_every_audience_allowed() -> None:
-    nobody = bindings.annotations(ClusterLayer(locks=Locks(allowed_audiences=frozenset())))
+    nobody = bindings.annotations(ClusterPolicy(locks=Locks(allowed_audiences=frozenset())))
     assert (nobody[names.ALLOWED_AUDIENCES], names.ALLOWED_AUDIENCES in DEFAULT) == ("", False)
 
 

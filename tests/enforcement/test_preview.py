@@ -8,12 +8,12 @@ import pytest
 from tests.pods import Json, a_pod, api_access, automounted
 from webhook.core import names, policy
 from webhook.core.full_views import Namespace
-from webhook.core.policy import ClusterLayer, Exemptions
+from webhook.core.policy import ClusterPolicy, Exemptions
 from webhook.core.views import Metadata
 from webhook.enforcement import preview
 from webhook.enforcement.preview import ListedPod, Preview
 
-API = ClusterLayer(api_audiences=("api",))
+API = ClusterPolicy(api_audiences=("api",))
 
 
 def a_namespace(**annotations: str) -> Namespace:
@@ -38,8 +38,8 @@ def listed(
     return msgspec.json.decode(msgspec.json.encode(held), type=ListedPod)
 
 
-def looked(*pods: ListedPod, cluster: ClusterLayer = API, **annotations: str) -> Preview:
-    demanded = policy.steering(
+def looked(*pods: ListedPod, cluster: ClusterPolicy = API, **annotations: str) -> Preview:
+    demanded = policy.own_annotations(
         a_namespace(**(annotations or {"enforce": "bound"})).metadata.annotations
     )
     made = Preview("shop", cluster, policy.resolve_namespace(cluster, demanded), ("enforce",))
@@ -73,7 +73,7 @@ def looked(*pods: ListedPod, cluster: ClusterLayer = API, **annotations: str) ->
 def test_which_changes_are_looked_at(
     before: dict[str, str], after: dict[str, str], changed: list[tuple[str, str]]
 ) -> None:
-    layer, found = preview.changes(a_namespace(**before), a_namespace(**after), ClusterLayer())
+    layer, found = preview.changes(a_namespace(**before), a_namespace(**after), ClusterPolicy())
     assert [(mode, layer.demands.of(mode).level) for mode in found] == changed
 
 
@@ -106,13 +106,15 @@ def test_nothing_is_said_where_nothing_would_fail_and_what_was_not_seen_is() -> 
 def test_exempt_pods_are_left_out() -> None:
     exemptions = Exemptions(service_accounts=frozenset({"shop/default"}))
     assert (
-        looked(listed(automounted(a_pod())), cluster=ClusterLayer(exemptions=exemptions)).warnings()
+        looked(
+            listed(automounted(a_pod())), cluster=ClusterPolicy(exemptions=exemptions)
+        ).warnings()
         == ()
     )
 
 
 def test_a_change_of_the_maximum_under_a_floor_is_looked_at_and_names_the_floor() -> None:
-    floor = ClusterLayer(enforce_floor="bound")
+    floor = ClusterPolicy(enforce_floor="bound")
     layer, found = preview.changes(a_namespace(), a_namespace(max_expiration_seconds="600"), floor)
     assert (layer.max_expiration_seconds, found) == (600, ("enforce",))
     said = looked(

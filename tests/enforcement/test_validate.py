@@ -10,9 +10,9 @@ import pytest
 from tests.pods import Json, a_container, a_namespace, a_pod, a_review, api_access, automounted
 from webhook.core import levels, names, review
 from webhook.core.faults import Fault
-from webhook.core.levels import Demand, Demands
+from webhook.core.levels import EnforcementPolicy, LevelVersion
 from webhook.core.limits import Locks
-from webhook.core.policy import ClusterLayer, Exemptions
+from webhook.core.policy import ClusterPolicy, Exemptions
 from webhook.enforcement import validate
 from webhook.enforcement.validate import Judgement
 
@@ -21,14 +21,14 @@ YEAR = automounted(a_pod())
 
 def judged(
     held: Json,
-    cluster: ClusterLayer | None = None,
+    cluster: ClusterPolicy | None = None,
     /,
     *,
     request: Json | None = None,
     **annotations: str,
 ) -> Judgement:
-    cluster = cluster or ClusterLayer(api_audiences=("api",))
-    asked = review.decode_final(msgspec.json.encode(a_review(held, **(request or {}))))
+    cluster = cluster or ClusterPolicy(api_audiences=("api",))
+    asked = review.decode_full(msgspec.json.encode(a_review(held, **(request or {}))))
     return validate.judge(asked, cluster, a_namespace(cluster, **annotations))
 
 
@@ -96,8 +96,10 @@ def test_evaluations_are_counted_once_for_each_mode() -> None:
 
 def test_where_nobody_knows_the_api_servers_audiences_any_may_be_one() -> None:
     pod = a_pod(volumes=[api_access("t", audience="elsewhere")])
-    assert judged(pod, ClusterLayer(), enforce="bound").outcome == "denied"
-    assert judged(pod, ClusterLayer(api_audiences=("api",)), enforce="bound").outcome == "unchanged"
+    assert judged(pod, ClusterPolicy(), enforce="bound").outcome == "denied"
+    assert (
+        judged(pod, ClusterPolicy(api_audiences=("api",)), enforce="bound").outcome == "unchanged"
+    )
 
 
 @pytest.mark.parametrize(
@@ -127,17 +129,17 @@ def test_a_fault_in_enforce_counts_as_the_strictest(text: str, level: str) -> No
 
 def test_a_fault_in_warn_or_audit_is_only_noted() -> None:
     said, problems = levels.read({names.WARN: "Bound", names.AUDIT: "x"})
-    assert said == Demands()
+    assert said == EnforcementPolicy()
     assert len(problems) == 2
     assert judged(YEAR, warn="Bound").outcome == "unchanged"
 
 
 def test_a_version_is_pinned_and_an_unknown_one_is_the_latest() -> None:
-    assert levels.read({names.ENFORCE: "bound", names.ENFORCE_VERSION: "v1"})[0].enforce == Demand(
-        "bound", "v1"
-    )
+    assert levels.read({names.ENFORCE: "bound", names.ENFORCE_VERSION: "v1"})[
+        0
+    ].enforce == LevelVersion("bound", "v1")
     said, problems = levels.read({names.ENFORCE: "bound", names.ENFORCE_VERSION: "v9"})
-    assert (said.enforce, len(problems)) == (Demand("bound", levels.LATEST), 1)
+    assert (said.enforce, len(problems)) == (LevelVersion("bound", levels.LATEST), 1)
 
 
 MAXIMA = [
@@ -185,7 +187,7 @@ def test_of_own_level_and_floor_the_smaller_maximum_holds(  # noqa: PLR0917  (th
     floor_maximum: int | None,
     maximum: int,
 ) -> None:
-    cluster = ClusterLayer(
+    cluster = ClusterPolicy(
         locks=Locks() if lock is None else Locks(max_expiration_seconds=lock),
         api_audiences=("api",),
         enforce_floor=floor,
@@ -227,7 +229,7 @@ def test_a_fault_in_allowed_audiences_allows_the_api_servers_own_only() -> None:
 
 
 def test_a_denial_under_the_floor_names_the_floor() -> None:
-    floor = ClusterLayer(enforce_floor="bound", api_audiences=("api",))
+    floor = ClusterPolicy(enforce_floor="bound", api_audiences=("api",))
     assert judged(YEAR, floor, enforce="off").message.startswith(
         'namespace "shop" is under the cluster\'s enforceFloor "bound": ['
     )
@@ -239,7 +241,7 @@ def test_a_denial_under_the_floor_names_the_floor() -> None:
 
 
 def test_the_floor_cannot_be_lowered() -> None:
-    floor = ClusterLayer(enforce_floor="bound", api_audiences=("api",))
+    floor = ClusterPolicy(enforce_floor="bound", api_audiences=("api",))
     assert judged(YEAR, floor, enforce="off").outcome == "denied"
     assert judged(YEAR, floor).outcome == "denied"
     assert (
@@ -259,7 +261,7 @@ def test_the_floor_cannot_be_lowered() -> None:
 )
 def test_who_is_exempt_is_not_judged_and_that_is_told(exemptions: Exemptions, kind: str) -> None:
     pod = automounted(a_pod(runtimeClassName="kata"))
-    said = judged(pod, ClusterLayer(exemptions=exemptions), enforce="strict", audit="bound")
+    said = judged(pod, ClusterPolicy(exemptions=exemptions), enforce="strict", audit="bound")
     assert (said.outcome, said.reason, said.audit["exempt"]) == ("unchanged", "exempt", kind)
     assert said.evaluations == (("exempt", "enforce", "strict"), ("exempt", "audit", "bound"))
 
@@ -268,7 +270,7 @@ def test_an_empty_runtime_class_is_not_exempt() -> None:
     exemptions = Exemptions(
         runtime_classes=frozenset({"kata"}), service_accounts=frozenset({"shop/other"})
     )
-    assert judged(YEAR, ClusterLayer(exemptions=exemptions), enforce="bound").outcome == "denied"
+    assert judged(YEAR, ClusterPolicy(exemptions=exemptions), enforce="bound").outcome == "denied"
 
 
 @pytest.mark.parametrize(
@@ -420,7 +422,7 @@ TOKEN_REQUEST = {
 )
 def test_token_requests_are_held_to_the_namespace(spec: Json, user: Json, *, denied: bool) -> None:
     locks = Locks(max_expiration_seconds=7200, allowed_audiences=frozenset({"vault"}))
-    cluster = ClusterLayer(locks=locks, api_audiences=("api",), token_requests="enforce")
+    cluster = ClusterPolicy(locks=locks, api_audiences=("api",), token_requests="enforce")
     request = {**TOKEN_REQUEST, "userInfo": {"username": "alice", "groups": ["people"], **user}}
     for dry_run in (False, True):
         assert (
@@ -435,7 +437,7 @@ def test_token_requests_and_legacy_secrets_are_judged_only_where_it_is_switched_
     secret = {"metadata": {"name": "s"}, "type": "kubernetes.io/service-account-token"}
     assert judged(secret, request={"kind": "Secret"}).reason == "not-enforced"
     for mode, outcome in (("warn", "warned"), ("enforce", "denied")):
-        governing = ClusterLayer(token_requests=mode, legacy_secrets=mode)  # type: ignore[arg-type]
+        governing = ClusterPolicy(token_requests=mode, legacy_secrets=mode)  # type: ignore[arg-type]
         said = judged(secret, governing, request={"kind": "Secret"})
         assert (said.outcome, "kubectl create token" in (*said.warnings, said.message)[0]) == (
             outcome,
@@ -453,7 +455,7 @@ def test_token_requests_and_legacy_secrets_are_judged_only_where_it_is_switched_
 
 
 def test_a_token_request_is_told_all_that_is_wrong_and_the_flags_that_help() -> None:
-    cluster = ClusterLayer(
+    cluster = ClusterPolicy(
         api_audiences=("api",), token_requests="enforce", token_requests_max_expiration_seconds=7200
     )
     held = {"spec": {"expirationSeconds": 9000, "audiences": ["elsewhere", "vault"]}}
@@ -485,7 +487,7 @@ def test_who_asks_for_a_token_is_exempt_and_not_the_account_that_is_asked_for(
     exemptions: Exemptions, username: str, reason: str
 ) -> None:
     far = {"spec": {"expirationSeconds": 4294967296}}
-    cluster = ClusterLayer(token_requests="enforce", exemptions=exemptions)
+    cluster = ClusterPolicy(token_requests="enforce", exemptions=exemptions)
     request = {**TOKEN_REQUEST, "name": "default", "userInfo": {"username": username}}
     assert judged(far, cluster, request=request).reason == reason
 

@@ -19,12 +19,12 @@ from tests.fuzz import inputs
 from webhook import cluster_config, documents
 from webhook.cluster import namespaces, watch
 from webhook.cluster.client import ApiClient
-from webhook.core.policy import ClusterLayer
+from webhook.core.policy import ClusterPolicy
 from webhook.enforcement.policies import bindings
 from webhook.errors import ApiError, BadCertificate, BadInput
 from webhook.pki import authority, bundle, lifecycle, replicas
 from webhook.pki.authority import KeyPair
-from webhook.pki.lifecycle import Lives
+from webhook.pki.lifecycle import Lifetimes
 from webhook.pki.store import Store
 from webhook.serving import standalone
 from webhook.serving.tls import LiveCertificate
@@ -103,16 +103,16 @@ def secrets() -> Iterator[Check]:
             return
         assert bundle.from_data(bundle.to_data(held)) == held
         for now in MOMENTS:
-            step, _ = lifecycle.next_step(held, now, Lives(), published=True)
-            then = lifecycle.take(step, held, now, Lives(), held.trusted())
-            lifecycle.trusting(then, inputs.CA.certificate, now, Lives())
+            step, _ = lifecycle.next_step(held, now, Lifetimes(), published=True)
+            then = lifecycle.apply_step(step, held, now, Lifetimes(), held.trusted())
+            lifecycle.with_trusted(then, inputs.CA.certificate, now, Lifetimes())
             leaf = (
                 authority.issue(then.current, ["a"], now, timedelta(days=7))
                 if lifecycle.is_valid(then.current, now)
                 else None
             )
-            lifecycle.why_a_new_leaf(leaf, held.current, ["a"], now)
-            lifecycle.due(then.current, now)
+            lifecycle.renewal_reason(leaf, held.current, ["a"], now)
+            lifecycle.renewal_time(then.current, now)
 
     yield check
 
@@ -159,15 +159,15 @@ def _started(runner: asyncio.Runner, serve: Callable[..., Awaitable[None]]) -> a
 
 
 async def _listed(client: ApiClient) -> None:
-    events = watch.stream(client, namespaces.PATH, namespaces.kept)
-    namespaces.Namespaces(ClusterLayer()).fold(await anext(events))
+    events = watch.stream(client, namespaces.PATH, namespaces.from_metadata)
+    namespaces.NamespaceCache(ClusterPolicy()).apply(await anext(events))
     await events.aclose()  # type: ignore[attr-defined]
 
 
 async def _watched(client: ApiClient) -> None:
     async for line in watch._watch(client, namespaces.PATH, {}, 1, 1):
-        if (event := watch._event(line, namespaces.kept)) is not None:
-            namespaces.Namespaces(ClusterLayer()).fold(event)
+        if (event := watch._event(line, namespaces.from_metadata)) is not None:
+            namespaces.NamespaceCache(ClusterPolicy()).apply(event)
 
 
 def _store(client: ApiClient) -> Store:
@@ -178,8 +178,8 @@ CALLS: list[Callable[[ApiClient], Awaitable[object]]] = [
     _listed,
     _watched,
     lambda client: namespaces.fetch_from(client, lambda *_: None)("shop"),
-    lambda client: _store(client).held(),
-    lambda client: _store(client).trust(),
+    lambda client: _store(client).read_secret(),
+    lambda client: _store(client).read_ca_bundles(),
     lambda client: replicas.ask(client, "boundtoken-system"),
     lambda client: client.send("PATCH", "/x", {}),
 ]

@@ -18,12 +18,12 @@ from tests.pods import (
     mutated,
 )
 from webhook.core import names, review
-from webhook.core.policy import ClusterLayer
+from webhook.core.policy import ClusterPolicy
 from webhook.core.reasons import Reason
 from webhook.mutation import mutate
 from webhook.mutation.mutate import Verdict
 
-CLUSTER = ClusterLayer(excluded=names.NEVER_TOUCHED | {"legacy"})
+CLUSTER = ClusterPolicy(excluded=names.NEVER_TOUCHED | {"legacy"})
 
 
 def verdict_of(held: Json | None, **request: Any) -> Verdict:
@@ -41,21 +41,21 @@ def verdict_of(held: Json | None, **request: Any) -> Verdict:
             a_pod(), {"namespace": "legacy"}, "excluded-namespace", id="excluded by configuration"
         ),
         pytest.param(
-            a_pod(), {"namespace": "boundtoken-system"}, "own-pod", id="our own namespace"
+            a_pod(), {"namespace": "boundtoken-system"}, "own-namespace", id="our own namespace"
         ),
-        pytest.param(a_pod(), {"operation": "UPDATE"}, "not-a-pod-create", id="an update"),
-        pytest.param(None, {"operation": "DELETE"}, "not-a-pod-create", id="a delete"),
-        pytest.param(a_pod(), {"operation": "CONNECT"}, "not-a-pod-create", id="a connect"),
+        pytest.param(a_pod(), {"operation": "UPDATE"}, "not-applicable", id="an update"),
+        pytest.param(None, {"operation": "DELETE"}, "not-applicable", id="a delete"),
+        pytest.param(a_pod(), {"operation": "CONNECT"}, "not-applicable", id="a connect"),
         pytest.param(
-            a_pod(), {"subResource": "ephemeralcontainers"}, "not-a-pod-create", id="a subresource"
+            a_pod(), {"subResource": "ephemeralcontainers"}, "not-applicable", id="a subresource"
         ),
-        pytest.param(a_pod(), {"subResource": "binding"}, "not-a-pod-create", id="binding"),
-        pytest.param(a_pod(), {"kind": "Gadget"}, "not-a-pod-create", id="another kind"),
-        pytest.param(None, {}, "not-a-pod-create", id="no object"),
+        pytest.param(a_pod(), {"subResource": "binding"}, "not-applicable", id="binding"),
+        pytest.param(a_pod(), {"kind": "Gadget"}, "not-applicable", id="another kind"),
+        pytest.param(None, {}, "not-applicable", id="no object"),
         pytest.param(
             {},
             {"kind": "Job", "group": "batch", "operation": "UPDATE"},
-            "not-a-pod-create",
+            "not-applicable",
             id="update of a job",
         ),
         pytest.param(
@@ -279,7 +279,7 @@ def test_a_foreign_audience_at_the_default_path_is_warned_about() -> None:
     assert (
         judged(a_pod(), inject="enabled", audience="https://vault", mount_path="/v").warnings == ()
     )
-    own = ClusterLayer(api_audiences=("https://vault",))
+    own = ClusterPolicy(api_audiences=("https://vault",))
     assert judged(a_pod(), own, inject="enabled", audience="https://vault").warnings == ()
 
 

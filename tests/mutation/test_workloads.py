@@ -9,7 +9,7 @@ import pytest
 
 from tests.pods import Json, a_namespace, a_request, memory, patch_of, with_memory
 from webhook.core import names
-from webhook.core.policy import ClusterLayer
+from webhook.core.policy import ClusterPolicy
 from webhook.mutation import mutate
 from webhook.mutation.mutate import Verdict
 
@@ -44,7 +44,7 @@ def judged(
 ) -> Verdict:
     operation = "CREATE" if old is None else "UPDATE"
     request = a_request(held, kind=kind, group=group, operation=operation, oldObject=old)
-    return mutate.judge(request, ClusterLayer(), a_namespace(inject="enabled"))
+    return mutate.judge(request, ClusterPolicy(), a_namespace(inject="enabled"))
 
 
 def after(held: Json, old: Json | None = None, **kind: str) -> Json:
@@ -312,4 +312,4 @@ def test_the_developer_hears_what_is_wrong_where_they_can_see_it() -> None:
 
 def test_the_namespaces_own_faults_are_not_told_to_developers() -> None:
     request = a_request(a_workload({AUDIENCE: "vault"}), kind="Deployment", group="apps")
-    assert mutate.judge(request, ClusterLayer(), a_namespace(audience="a b")).warnings == ()
+    assert mutate.judge(request, ClusterPolicy(), a_namespace(audience="a b")).warnings == ()

@@ -10,11 +10,11 @@ from cryptography.hazmat.primitives import serialization
 from webhook.errors import BadCertificate
 from webhook.pki import authority, bundle, lifecycle
 from webhook.pki.bundle import Bundle
-from webhook.pki.lifecycle import Lives
+from webhook.pki.lifecycle import Lifetimes
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
-LIVES = Lives()
+LIVES = Lifetimes()
 
 
 def a_ca(
@@ -59,16 +59,16 @@ def test_the_step_that_is_due(held: Bundle | None, published: bool, step: str) -
 
 def test_a_hand_over_trusts_both_until_no_leaf_of_the_old_one_can_be_alive() -> None:
     before = Bundle(a_ca(244 * DAY))
-    prepared = lifecycle.take("prepare", before, NOW, LIVES)
+    prepared = lifecycle.apply_step("prepare", before, NOW, LIVES)
     assert prepared.current == before.current
     assert len(bundle.certificates(prepared.trusted())) == 2
-    promoted = lifecycle.take("promote", prepared, NOW, LIVES)
+    promoted = lifecycle.apply_step("promote", prepared, NOW, LIVES)
     assert promoted.current == prepared.next
     assert bundle.holds(promoted.trusted(), before.current.certificate)
     assert lifecycle.next_step(promoted, NOW + LIVES.leaf, LIVES, published=True)[0] == "keep"
     over = NOW + LIVES.leaf + authority.CLOCK_SKEW
     assert lifecycle.next_step(promoted, over, LIVES, published=True)[0] == "retire"
-    retired = lifecycle.take("retire", promoted, over, LIVES)
+    retired = lifecycle.apply_step("retire", promoted, over, LIVES)
     assert bundle.certificates(retired.trusted()) == bundle.certificates(
         promoted.current.certificate
     )
@@ -76,7 +76,7 @@ def test_a_hand_over_trusts_both_until_no_leaf_of_the_old_one_can_be_alive() -> 
 
 def test_a_new_beginning_keeps_trusting_what_is_published_and_alive() -> None:
     alive, expired = a_ca(), a_ca(400 * DAY)
-    made = lifecycle.take("create", None, NOW, LIVES, alive.certificate + expired.certificate)
+    made = lifecycle.apply_step("create", None, NOW, LIVES, alive.certificate + expired.certificate)
     assert bundle.holds(made.trusted(), alive.certificate)
     assert not bundle.holds(made.trusted(), expired.certificate)
 
@@ -84,13 +84,13 @@ def test_a_new_beginning_keeps_trusting_what_is_published_and_alive() -> None:
 def test_every_leaf_ends_before_its_ca_and_is_renewed_at_two_thirds() -> None:
     held = Bundle(a_ca())
     leaf = authority.issue(held.current, ["a"], NOW, LIVES.leaf)
-    assert lifecycle.why_a_new_leaf(leaf, held.current, ["a"], NOW) == ""
-    assert lifecycle.why_a_new_leaf(leaf, held.current, ["a"], NOW + LIVES.leaf * 0.66) == ""
-    assert "67%" in lifecycle.why_a_new_leaf(leaf, held.current, ["a"], NOW + LIVES.leaf * 0.67)
-    assert lifecycle.why_a_new_leaf(leaf, held.current, ["a", "b"], NOW) == "it lacks a name"
-    assert lifecycle.why_a_new_leaf(leaf, a_ca(), ["a"], NOW) == "it is of another CA"
-    assert lifecycle.why_a_new_leaf(leaf, held.current, ["a"], NOW - DAY) == "it is not valid now"
-    assert lifecycle.why_a_new_leaf(None, held.current, ["a"], NOW) == "there is no leaf yet"
+    assert lifecycle.renewal_reason(leaf, held.current, ["a"], NOW) == ""
+    assert lifecycle.renewal_reason(leaf, held.current, ["a"], NOW + LIVES.leaf * 0.66) == ""
+    assert "67%" in lifecycle.renewal_reason(leaf, held.current, ["a"], NOW + LIVES.leaf * 0.67)
+    assert lifecycle.renewal_reason(leaf, held.current, ["a", "b"], NOW) == "it lacks a name"
+    assert lifecycle.renewal_reason(leaf, a_ca(), ["a"], NOW) == "it is of another CA"
+    assert lifecycle.renewal_reason(leaf, held.current, ["a"], NOW - DAY) == "it is not valid now"
+    assert lifecycle.renewal_reason(None, held.current, ["a"], NOW) == "there is no leaf yet"
 
 
 def test_a_bundle_survives_the_secret() -> None:

@@ -8,17 +8,17 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from webhook.errors import ApiError, BadCertificate, Conflict, WebhookError
+from webhook.errors import ApiError, BadCertificate, BoundtokenError, Conflict
 from webhook.pki import authority, bundle
 from webhook.pki.authority import KeyPair
 from webhook.pki.bundle import Bundle
-from webhook.pki.lifecycle import Lives
-from webhook.pki.rotation import SETTLE, Rotation
-from webhook.pki.store import Held, Store, Trust
+from webhook.pki.lifecycle import Lifetimes
+from webhook.pki.rotation import PROPAGATION_DELAY, Rotation
+from webhook.pki.store import CaBundles, CaSecret, Store
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
-LIVES = Lives(ca=timedelta(days=365), leaf=timedelta(days=7))
+LIVES = Lifetimes(ca=timedelta(days=365), leaf=timedelta(days=7))
 HOSTS = ["boundtoken.boundtoken-system.svc"]
 
 
@@ -35,9 +35,9 @@ class Cluster(Store):
         self.refuses_to_publish = False
         self.meets: list[Exception] = []
 
-    async def held(self) -> Held:
+    async def read_secret(self) -> CaSecret:
         self._may_fail("held")
-        return Held(self.data, str(self.version) if self.data else "")
+        return CaSecret(self.data, str(self.version) if self.data else "")
 
     async def write(self, bundle_: Bundle, version: str, *, dry_run: bool = False) -> None:  # noqa: ARG002
         self._may_fail("write")
@@ -45,12 +45,12 @@ class Cluster(Store):
             raise Conflict("somebody wrote in between", 409)
         self.data, self.version = bundle.to_data(bundle_), self.version + 1
 
-    async def trust(self) -> list[Trust]:
+    async def read_ca_bundles(self) -> list[CaBundles]:
         self._may_fail("trust")
         entries = {"pods": self.published, "workloads": self.published}
-        return [Trust("mutatingwebhookconfigurations", "boundtoken", str(self.edits), entries)]
+        return [CaBundles("mutatingwebhookconfigurations", "boundtoken", str(self.edits), entries)]
 
-    async def publish(self, trust: Trust, pem: bytes, *, dry_run: bool = False) -> None:  # noqa: ARG002
+    async def apply_ca_bundle(self, trust: CaBundles, pem: bytes, *, dry_run: bool = False) -> None:  # noqa: ARG002
         self._may_fail("publish")
         if self.refuses_to_publish:
             raise ApiError("403 no", 403)
@@ -87,7 +87,7 @@ class Replica:
             HOSTS,
             self._use,
             lambda kind, did, **_: self.said.append((kind, did)),
-            lives=LIVES,
+            lifetimes=LIVES,
         )
 
     def _use(self, leaf: KeyPair) -> None:
@@ -120,7 +120,7 @@ async def settled(
     for _ in range(turns):
         for replica in replicas:
             was = replica.rotation.verified
-            await replica.rotation.turn(now)
+            await replica.rotation.reconcile(now)
             assert replica.verifies(now) or not was or jumped
         now += SECOND
     return now
@@ -178,7 +178,7 @@ async def test_replicas_killed_at_any_call_of_a_hand_over_leave_nothing_half_don
         cluster.dies_before = call if turn % 4 == 0 else ""
         victim = choose.randrange(3)
         try:
-            await replicas[victim].rotation.turn(now)
+            await replicas[victim].rotation.reconcile(now)
         except Killed:
             cluster.dies_before = ""
             replicas[victim] = Replica(cluster)
@@ -213,19 +213,19 @@ async def test_no_leaf_of_a_new_ca_is_served_before_it_was_seen_for_long_enough(
     cluster.refuses_to_publish = True
     for seconds in range(10):
         with pytest.raises(ApiError):
-            await replica.rotation.turn(now + seconds * SECOND)
+            await replica.rotation.reconcile(now + seconds * SECOND)
     assert (cluster.bundle.current, replica.leaf) == (before, leaf)
     cluster.refuses_to_publish, now = False, now + 10 * SECOND
     seen = None
     while cluster.bundle.current == before:
         seen = seen or (now if cluster.published == served else None)
-        await replica.rotation.turn(now)
+        await replica.rotation.reconcile(now)
         now += SECOND / 4
     assert seen is not None
-    assert now - seen >= SETTLE
+    assert now - seen >= PROPAGATION_DELAY
     promoted = now
     while replica.leaf == leaf:
-        await replica.rotation.turn(now)
+        await replica.rotation.reconcile(now)
         now += SECOND / 4
     assert now - promoted < 5 * SECOND
 
@@ -238,7 +238,7 @@ async def test_a_leaf_waits_for_a_ca_that_somebody_put_in_without_publishing_it(
     cluster.data, cluster.version = bundle.to_data(Bundle(STRANGERS)), cluster.version + 1
     cluster.refuses_to_publish = True
     with pytest.raises(ApiError):
-        await replica.rotation.turn(now)
+        await replica.rotation.reconcile(now)
     replica.rotation.renew_leaf(now)
     assert replica.leaf == leaf
     assert replica.verifies(now)
@@ -319,7 +319,7 @@ async def test_whatever_a_turn_meets_is_told_once_without_its_content_and_tried_
         HOSTS,
         lambda _: None,
         lambda kind, did, reason: told.append((kind, did, reason)),
-        lives=LIVES,
+        lifetimes=LIVES,
     )
     cluster.meets = [failure, failure]
     async with asyncio.timeout(10):
@@ -336,7 +336,7 @@ async def test_whatever_a_turn_meets_is_told_once_without_its_content_and_tried_
     ]
     said = told[0][2]
     assert said.startswith(
-        str(failure) if isinstance(failure, WebhookError) else f"{type(failure).__name__} at "
+        str(failure) if isinstance(failure, BoundtokenError) else f"{type(failure).__name__} at "
     )
     assert "hunter2" not in said
 
@@ -350,7 +350,7 @@ async def test_a_leaf_that_cannot_be_used_is_told_and_tried_again() -> None:
             raise refusals.pop()
 
     rotation = Rotation(
-        Cluster(), HOSTS, use, lambda kind, did, **_: told.append(f"{kind} {did}"), lives=LIVES
+        Cluster(), HOSTS, use, lambda kind, did, **_: told.append(f"{kind} {did}"), lifetimes=LIVES
     )
     async with asyncio.timeout(10):
         running = asyncio.create_task(rotation.run(lambda: NOW))
@@ -374,7 +374,7 @@ async def test_a_spoilt_ca_bundle_is_repaired_in_one_turn(pem: bytes) -> None:
     replica = Replica(cluster)
     now = await settled([replica], NOW)
     cluster.published, cluster.edits = pem, cluster.edits + 1
-    await replica.rotation.turn(now)
+    await replica.rotation.reconcile(now)
     assert cluster.published == cluster.bundle.trusted()
     assert replica.verifies(now)
 
@@ -386,7 +386,7 @@ async def test_while_the_api_server_is_away_leaves_are_renewed_from_memory() -> 
     before, cluster.away = replica.leaf, True
     now += timedelta(days=5)
     with pytest.raises(ApiError):
-        await replica.rotation.turn(now)
+        await replica.rotation.reconcile(now)
     replica.rotation.renew_leaf(now)
     assert replica.leaf != before
     assert replica.verifies(now)

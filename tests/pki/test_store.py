@@ -11,7 +11,7 @@ from tests.cluster.api import Api
 from webhook.cluster.client import ApiClient
 from webhook.errors import ApiError
 from webhook.pki import replicas
-from webhook.pki.store import Held, Store, Trust
+from webhook.pki.store import CaBundles, CaSecret, Store
 
 
 @asynccontextmanager
@@ -53,7 +53,11 @@ async def answering(body: bytes) -> AsyncIterator[Store]:
 )
 async def test_whatever_cannot_be_read_is_an_api_error(body: bytes) -> None:
     async with answering(body) as store:
-        for ask in (store.held, store.trust, lambda: replicas.ask(store.client, store.namespace)):
+        for ask in (
+            store.read_secret,
+            store.read_ca_bundles,
+            lambda: replicas.ask(store.client, store.namespace),
+        ):
             with pytest.raises(ApiError, match="the answer cannot be read"):
                 await ask()
 
@@ -62,7 +66,7 @@ async def test_a_secret_whose_field_is_null_is_one_whose_field_is_empty() -> Non
     async with answering(
         b'{"metadata": {"resourceVersion": "7"}, "data": {"ca.crt": null}}'
     ) as store:
-        assert await store.held() == Held({"ca.crt": ""}, "7")
+        assert await store.read_secret() == CaSecret({"ca.crt": ""}, "7")
 
 
 async def test_only_entries_of_our_service_count_and_a_ca_bundle_that_is_no_base64_is_empty() -> (
@@ -77,7 +81,7 @@ async def test_only_entries_of_our_service_count_and_a_ca_bundle_that_is_no_base
         {{"name": "c", "clientConfig": {{{service}}}}},
         {{"name": "d", "clientConfig": {{"url": "https://example.test", "caBundle": "eA=="}}}}]}}"""
     async with answering(body.encode()) as store:
-        found = await store.trust()
-        assert found[0] == Trust(
+        found = await store.read_ca_bundles()
+        assert found[0] == CaBundles(
             "mutatingwebhookconfigurations", "boundtoken", "7", {"a": b"x", "b": b"", "c": b""}
         )

@@ -8,20 +8,20 @@ from tests.pods import Json, a_request, applied, automounted, mounts, volume_nam
 from tests.properties.generated import Generator
 from tests.properties.test_laws import directory
 from webhook.core import names, policy
-from webhook.core.policy import ClusterLayer, NamespaceLayer
+from webhook.core.policy import ClusterPolicy, NamespacePolicy
 from webhook.mutation import mutate
 from webhook.mutation.mutate import Verdict
 
 PODS = int(os.environ.get("BOUNDTOKEN_PODS", "300"))
 """How many; `make long` asks for 80,000."""
 SEED = int(os.environ.get("BOUNDTOKEN_SEED", "0"))
-CLUSTER = ClusterLayer()
+CLUSTER = ClusterPolicy()
 
 
 def test_plugin_and_we_come_to_rest_with_one_reason_for_every_shape_and_size() -> None:
     for number in range(PODS):
         generator = Generator(SEED + number)
-        namespace = policy.resolve_namespace(CLUSTER, policy.steering(generator.namespace()))
+        namespace = policy.resolve_namespace(CLUSTER, policy.own_annotations(generator.namespace()))
         pod = generator.pod()
         try:
             comes_to_rest(pod, namespace)
@@ -31,7 +31,7 @@ def test_plugin_and_we_come_to_rest_with_one_reason_for_every_shape_and_size() -
             ) from problem
 
 
-def comes_to_rest(pod: Json, namespace: NamespaceLayer) -> None:
+def comes_to_rest(pod: Json, namespace: NamespacePolicy) -> None:
     """Plugin, we, plugin, we, as the API server calls us; and then neither finds anything to do."""
     arrived = automounted(pod)
     first, once = judged(arrived, namespace)
@@ -45,7 +45,7 @@ def comes_to_rest(pod: Json, namespace: NamespaceLayer) -> None:
     is_sound(arrived, twice)
 
 
-def judged(pod: Json, namespace: NamespaceLayer) -> tuple[Verdict, Json]:
+def judged(pod: Json, namespace: NamespacePolicy) -> tuple[Verdict, Json]:
     verdict = mutate.judge(a_request(pod), CLUSTER, namespace)
     return verdict, applied(pod, verdict)
 

@@ -23,10 +23,10 @@ from tests.pods import (
 )
 from tests.properties.strategies import annotations, anything, pods, wanted
 from webhook.core import full_views, names, policy, review, views
-from webhook.core.full_views import FinalPod
-from webhook.core.levels import Demand
+from webhook.core.full_views import FullPod
+from webhook.core.levels import LevelVersion
 from webhook.core.limits import Limits
-from webhook.core.policy import ClusterLayer, NamespaceLayer, TokenPolicy
+from webhook.core.policy import ClusterPolicy, NamespacePolicy, TokenPolicy
 from webhook.core.views import is_automounted, same_path
 from webhook.enforcement import rules, templates, validate
 from webhook.enforcement.facts import Facts
@@ -36,29 +36,29 @@ from webhook.mutation.mutate import Verdict
 
 settings.register_profile("laws", deadline=None, max_examples=100)
 settings.load_profile("laws")
-CLUSTER = ClusterLayer()
+CLUSTER = ClusterPolicy()
 pytestmark = pytest.mark.filterwarnings(
     "ignore::hypothesis.errors.HypothesisWarning"
 )  # a big pod that fails has a long repr
 
 
-def judged(pod: Json, namespace: NamespaceLayer) -> Verdict:
+def judged(pod: Json, namespace: NamespacePolicy) -> Verdict:
     return mutate.judge(a_request(pod), CLUSTER, namespace)
 
 
-def settled(given_: dict[str, str]) -> NamespaceLayer:
-    return policy.resolve_namespace(CLUSTER, policy.steering(given_))
+def settled(given_: dict[str, str]) -> NamespacePolicy:
+    return policy.resolve_namespace(CLUSTER, policy.own_annotations(given_))
 
 
-def after(pod: Json, namespace: NamespaceLayer) -> Json:
+def after(pod: Json, namespace: NamespacePolicy) -> Json:
     return applied(pod, judged(pod, namespace))
 
 
-def policy_of(pod: Json, namespace: NamespaceLayer) -> TokenPolicy:
+def policy_of(pod: Json, namespace: NamespacePolicy) -> TokenPolicy:
     return policy.resolve(namespace, pod["metadata"].get("annotations") or {}).policy
 
 
-def is_too_big(pod: Json, namespace: NamespaceLayer) -> bool:
+def is_too_big(pod: Json, namespace: NamespacePolicy) -> bool:
     """Whether its mounts stay as they are, because they are too many. Not asked of the warnings,
     which have no room for all.
     """
@@ -304,10 +304,10 @@ def test_no_fault_is_lost_between_policy_and_reply(pod: Json, given_: dict[str, 
         assert warning.startswith((names.DOMAIN, '"' + names.DOMAIN))
 
 
-def _findings(spec: full_views.FinalSpec) -> set[tuple[str, str, str]]:
+def _findings(spec: full_views.FullSpec) -> set[tuple[str, str, str]]:
     found = rules.evaluate(
-        Facts(FinalPod(spec=spec)),
-        Demand("strict", "v1"),
+        Facts(FullPod(spec=spec)),
+        LevelVersion("strict", "v1"),
         Limits(maximum=3600, api_audiences=("api",)),
     )
     return {(each.rule, each.field, each.problem) for each in found}
@@ -333,10 +333,10 @@ def test_a_template_is_expected_to_become_what_its_pods_become(
 ) -> None:
     namespace = settled(given_)
     assume(not is_too_big(automounted(pod), namespace))
-    template = msgspec.convert(pod, full_views.FinalTemplate)
+    template = msgspec.convert(pod, full_views.FullTemplate)
     own = pod["metadata"].get("annotations") or {}
     spec, _ = templates.pod_spec(template, policy.resolve(namespace, own, layer="workload"))
-    became = msgspec.convert(after(automounted(pod), namespace), FinalPod)
+    became = msgspec.convert(after(automounted(pod), namespace), FullPod)
     assert _findings(spec) == _findings(became.spec)
 
 
@@ -363,7 +363,7 @@ def test_what_we_inject_complies_where_nothing_else_has_a_token(
         }
     )
     assume(not is_too_big(automounted(pod), namespace))
-    became = msgspec.convert(after(automounted(pod), namespace), FinalPod)
+    became = msgspec.convert(after(automounted(pod), namespace), FullPod)
     assert _findings(became.spec) == set()
 
 
@@ -384,7 +384,7 @@ def test_a_judgement_of_any_object_is_given_or_the_review_is_malformed(
     ):
         body = msgspec.json.encode(a_review(made, kind=kind, group=group, operation=operation))
         try:
-            request = review.decode_final(body)
+            request = review.decode_full(body)
         except MalformedReview:
             continue
         if not isinstance(request.object, full_views.Namespace):

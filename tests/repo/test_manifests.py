@@ -16,7 +16,7 @@ from webhook.cli import export
 from webhook.cli.main import parser
 from webhook.core import names
 from webhook.core.kinds import RESOURCES, WORKLOADS
-from webhook.core.policy import ClusterLayer
+from webhook.core.policy import ClusterPolicy
 from webhook.core.reasons import REASONS
 from webhook.enforcement import rules
 from webhook.enforcement.policies import manifests, requests
@@ -118,7 +118,7 @@ def test_the_image_is_tagged_with_the_release() -> None:
 
 def test_the_configuration_is_the_default_one_spelled_out() -> None:
     layer = cluster_config.parse(the("ConfigMap")["data"]["config.yaml"]).layer
-    assert layer == ClusterLayer()
+    assert layer == ClusterPolicy()
 
 
 def test_the_flags_and_variables_of_the_deployment_exist() -> None:

@@ -143,7 +143,7 @@ async def running(folder: Path, *, ready: bool = True, **flags: Any) -> AsyncIte
     try:
         await eventually(lambda: bool(started.said("serving")) or started.task.done())
         if ready:
-            await eventually(lambda: started.task.done() or not service.missing())
+            await eventually(lambda: started.task.done() or not service.unready_reasons())
         yield started
     finally:
         if not started.task.done():

@@ -22,8 +22,7 @@ from tests.pods import a_pod, a_review
 from tests.serving.service import REVIEW, Running, eventually, running
 from tests.serving.test_service import process
 from webhook.core import review
-from webhook.serving import app
-from webhook.serving import byte_budget as held_module
+from webhook.serving import app, byte_budget
 from webhook.serving.connection import Connections
 
 HEAD = b"POST /mutate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
@@ -220,19 +219,19 @@ class Client:
 
 
 @contextlib.contextmanager
-def a_budget(most: int) -> Iterator[tuple[held_module.Held[Client], list[Client]]]:
+def a_budget(most: int) -> Iterator[tuple[byte_budget.ByteBudget[Client], list[Client]]]:
     cut: list[Client] = []
 
     def go(client: Client) -> None:
         cut.append(client)
         budget.release(client)
 
-    budget = held_module.Held(go, most)
+    budget = byte_budget.ByteBudget(go, most)
     yield budget, cut
 
 
 async def test_whose_bytes_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(held_module, "SLACK_BYTES", 50)
+    monkeypatch.setattr(byte_budget, "SLACK_BYTES", 50)
     with a_budget(100) as (budget, cut):
         slow, hog, other = Client("a"), Client("b"), Client("b")
         await budget.take(slow, 10)
@@ -260,7 +259,7 @@ async def test_who_began_first_goes_on_first_and_all_stay_within_the_budget(
     """Six bodies of 40 at a time where 100 have room: if all waited for each other, none would be
     complete within a second.
     """
-    monkeypatch.setattr(held_module, "SLACK_BYTES", 100)
+    monkeypatch.setattr(byte_budget, "SLACK_BYTES", 100)
     most, complete = 0, 0
     with a_budget(100) as (budget, cut):
 
@@ -294,7 +293,7 @@ async def test_one_source_with_many_bodies_may_hold_a_quarter_while_others_want_
 
 
 async def test_an_honest_body_waits_a_little_for_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(held_module, "SLACK_BYTES", 60)
+    monkeypatch.setattr(byte_budget, "SLACK_BYTES", 60)
     with a_budget(100) as (budget, cut):
         first, second = Client("a"), Client("a")
         await budget.take(first, 80)
@@ -315,13 +314,13 @@ async def test_who_waited_for_room_is_not_stalled_when_it_has_room(
     """Nothing was read from it meanwhile. Somebody else, from whom less has come of late, goes for
     a newcomer.
     """
-    monkeypatch.setattr(held_module, "SLACK_BYTES", 20)
+    monkeypatch.setattr(byte_budget, "SLACK_BYTES", 20)
     with a_budget(100) as (budget, cut):
         first, waiter, other = Client("a"), Client("b"), Client("c")
         await budget.take(first, 45)
         await budget.take(other, 35)
         waiting = asyncio.create_task(budget.take(waiter, 25))
-        await asyncio.sleep(held_module.STALLED_SECONDS - 0.05)
+        await asyncio.sleep(byte_budget.STALLED_SECONDS - 0.05)
         await budget.take(other, 10)
         await asyncio.sleep(0.1)
         assert not waiting.done()
@@ -347,7 +346,7 @@ async def test_bodies_that_are_held_back_stay_within_the_budget(
     answered.
     """
     async with running(tmp_path) as service:
-        budget = service.service.connections.held
+        budget = service.service.connections.budget
         budget.most = 8 << 20
         body = b" " * (1 << 20)
         worst = 0
@@ -360,7 +359,7 @@ async def test_bodies_that_are_held_back_stay_within_the_budget(
             await from_address(service, "127.0.0.99"),
             a_review(a_pod(annotations={"x": "y" * (1 << 20)})),
         )
-        assert max(worst, budget.total) <= budget.most + held_module.SLACK_BYTES + (1 << 18)
+        assert max(worst, budget.total) <= budget.most + byte_budget.SLACK_BYTES + (1 << 18)
         assert (
             await service.metric('boundtoken_connections_cut_total{port="tls",reason="memory"}')
             >= 10
@@ -521,7 +520,7 @@ async def test_a_complete_body_of_another_goes_before_a_newcomer_whose_source_ho
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Ten addresses with one complete body each fill the budget: another address still comes in."""
-    monkeypatch.setattr(held_module, "SLACK_BYTES", 0)
+    monkeypatch.setattr(byte_budget, "SLACK_BYTES", 0)
     with a_budget(100) as (budget, cut):
         others = [Client(str(number)) for number in range(10)]
         for each in others:
@@ -567,7 +566,7 @@ async def test_a_source_with_little_loses_nothing_because_its_bodies_are_two(
     """An API server has several bodies under way, and strangers one each: all together the
     strangers have nearly everything.
     """
-    monkeypatch.setattr(held_module, "SLACK_BYTES", 0)
+    monkeypatch.setattr(byte_budget, "SLACK_BYTES", 0)
     with a_budget(160) as (budget, cut):
         strangers = [Client(str(number)) for number in range(19)]
         for each in strangers:
@@ -582,8 +581,8 @@ async def test_a_source_with_little_loses_nothing_because_its_bodies_are_two(
 async def test_who_has_room_and_sends_nothing_goes_before_a_complete_body_and_who_sends_goes_after(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(held_module, "SLACK_BYTES", 0)
-    monkeypatch.setattr(held_module, "STALLED_SECONDS", 0.1)
+    monkeypatch.setattr(byte_budget, "SLACK_BYTES", 0)
+    monkeypatch.setattr(byte_budget, "STALLED_SECONDS", 0.1)
     with a_budget(100) as (budget, cut):
         sends, stalled, *complete = (Client(str(number)) for number in range(10))
         for each in (sends, stalled, *complete):
@@ -599,8 +598,8 @@ async def test_who_has_room_and_sends_nothing_goes_before_a_complete_body_and_wh
 async def test_the_time_for_which_we_let_a_body_wait_does_not_count_against_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(held_module, "SLACK_BYTES", 100)
-    monkeypatch.setattr(held_module, "PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(byte_budget, "SLACK_BYTES", 100)
+    monkeypatch.setattr(byte_budget, "PATIENCE_SECONDS", 0.2)
     with a_budget(100) as (budget, cut):
         worked_on = Client("a")
         await budget.take(worked_on, 95)
@@ -628,4 +627,4 @@ async def test_what_is_beside_a_body_is_free_once_it_is_complete(
         _, writer = await from_address(service, "127.0.0.2")
         writer.write(a_request(a_review(a_pod(annotations={"x": "y" * 300_000}))))
         await asyncio.sleep(0.2)
-        assert 300_000 < service.service.connections.held.total < 310_000
+        assert 300_000 < service.service.connections.budget.total < 310_000

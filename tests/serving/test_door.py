@@ -14,7 +14,7 @@ import pytest
 from tests.pods import a_pod, a_review
 from tests.serving.service import REVIEW, eventually, running
 from webhook.core import names
-from webhook.core.policy import ClusterLayer
+from webhook.core.policy import ClusterPolicy
 from webhook.serving import bodies
 
 
@@ -235,7 +235,7 @@ async def test_strangers_words_do_not_become_labels(tmp_path: Path) -> None:
 
 async def test_our_own_bug_lets_the_pod_through_and_is_told_without_the_pod(tmp_path: Path) -> None:
     class Broken:
-        cluster = ClusterLayer()
+        cluster = ClusterPolicy()
 
         def get(self, _: str) -> None:
             return None

@@ -19,7 +19,7 @@ from webhook.core import review
 from webhook.log import MAX_EVENTS, MAX_LINE_BYTES, STRANGERS_LINES, Level, Log
 from webhook.log_writer import MAX_WAITING_BYTES, Writer
 from webhook.mutation.mutate import Verdict
-from webhook.serving.reporting import Announcer
+from webhook.serving.reporting import Reporter
 
 LINE = b'{"event":"review"}' + b" " * 1000 + b"\n"
 
@@ -156,7 +156,7 @@ def test_each_event_has_lines_of_its_own(monkeypatch: pytest.MonkeyPatch) -> Non
     lines: list[bytes] = []
     log = Log("info", lines.append)
     monkeypatch.setattr(logging.getLogger(), "handlers", [])
-    log.takes_over_logging()
+    log.capture_stdlib_logging()
     monkeypatch.setattr(time, "monotonic", lambda: 7.0)
     for _ in range(50):
         log.stranger("warning", "bad HTTP")
@@ -180,9 +180,9 @@ def test_many_events_are_no_way_around_the_bound(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(("level", "told"), [("info", 1), ("warning", 0)])
 def test_the_level_holds_for_reviews_as_well(level: Level, told: int) -> None:
     lines: list[bytes] = []
-    announcer = Announcer(Log(level, lines.append), lambda _, __: None)
-    announcer.tell(
+    reporter = Reporter(Log(level, lines.append), lambda _, __: None)
+    reporter.record(
         review.decode(json.dumps(REVIEW).encode()), Verdict("not-requested", "unchanged"), 0.001
     )
-    announcer.flush()
+    reporter.flush()
     assert len(lines) == told

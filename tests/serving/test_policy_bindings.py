@@ -16,12 +16,12 @@ from tests.serving.service import eventually
 from webhook import metrics
 from webhook.cluster.client import ApiClient
 from webhook.core import names
-from webhook.core.policy import ClusterLayer
+from webhook.core.policy import ClusterPolicy
 from webhook.enforcement.policies import bindings
 from webhook.log import Log
-from webhook.serving.policy_bindings import PATH, PolicyKeeper
+from webhook.serving.policy_bindings import PATH, BindingReconciler
 
-WANTED = bindings.annotations(ClusterLayer())
+WANTED = bindings.annotations(ClusterPolicy())
 
 
 class Bindings:
@@ -76,8 +76,8 @@ class Bindings:
 
 @asynccontextmanager
 async def keeping(
-    api: Bindings, cluster: Callable[[], ClusterLayer] = ClusterLayer, **options: float
-) -> AsyncIterator[tuple[PolicyKeeper, list[Json]]]:
+    api: Bindings, cluster: Callable[[], ClusterPolicy] = ClusterPolicy, **options: float
+) -> AsyncIterator[tuple[BindingReconciler, list[Json]]]:
     """A keeper at work, and what it logs."""
     app = web.Application()
     app.router.add_get(PATH, api.collection)
@@ -89,7 +89,7 @@ async def keeping(
     log = Log("debug", lambda written: lines.extend(map(json.loads, written.splitlines())))
     try:
         async with ApiClient(api, "test") as client:
-            keeper = PolicyKeeper(client, cluster, log, **options)
+            keeper = BindingReconciler(client, cluster, log, **options)
             tasks = [asyncio.create_task(loop()) for loop in keeper.loops()]
             yield keeper, lines
             for task in tasks:
@@ -124,10 +124,10 @@ async def test_one_binding_that_is_refused_keeps_no_other_waiting_and_is_told_on
 async def test_whatever_a_turn_meets_is_told_once_without_its_content_and_tried_again() -> None:
     broken = True
 
-    def cluster() -> ClusterLayer:
+    def cluster() -> ClusterPolicy:
         if broken:
             raise KeyError("hunter2")
-        return ClusterLayer()
+        return ClusterPolicy()
 
     async with keeping(Bindings(), cluster) as (keeper, lines):
         await eventually(
@@ -160,7 +160,7 @@ async def test_a_watch_that_is_refused_is_told_once_and_the_bindings_are_kept_wh
 
 async def test_another_configuration_is_left_alone_for_its_time_and_then_ours_is_written() -> None:
     api = Bindings()
-    others = bindings.annotations(ClusterLayer(enforce_floor="bound"))
+    others = bindings.annotations(ClusterPolicy(enforce_floor="bound"))
     async with keeping(api, anothers_seconds=1.5) as (keeper, _):
         await eventually(lambda: keeper.in_sync)
         api.there[names.POD_POLICY] = dict(others)

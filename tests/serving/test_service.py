@@ -51,7 +51,7 @@ async def test_readiness_waits_for_certificate_and_namespaces_and_says_so(tmp_pa
                 "not ready: no certificate is loaded; the namespaces are not listed\n",
             )
             write_pair(tmp_path, a_leaf(an_authority(tmp_path)))
-            await eventually(lambda: not service.service.missing())
+            await eventually(lambda: not service.service.unready_reasons())
             assert await service.get("/readyz") == (200, "ok\n")
 
 
@@ -65,7 +65,7 @@ async def test_readiness_waits_for_legacy_tokens_where_they_are_looked_for_and_s
             await eventually(
                 lambda: (
                     service.service.namespaces.synced
-                    and bool(service.said("legacy tokens: watch lost"))
+                    and bool(service.said("legacy token watch interrupted"))
                 )
             )
             assert await service.get("/readyz") == (
@@ -74,11 +74,11 @@ async def test_readiness_waits_for_legacy_tokens_where_they_are_looked_for_and_s
             )
             assert (
                 "manifests/optional/legacy-tokens"
-                in service.said("legacy tokens: watch lost")[0]["cure"]
+                in service.said("legacy token watch interrupted")[0]["hint"]
             )
 
 
-async def test_the_picture_follows_the_cluster(tmp_path: Path) -> None:
+async def test_the_namespace_cache_follows_the_cluster(tmp_path: Path) -> None:
     async with api_server() as (api, _):
         write_pair(tmp_path, a_leaf(an_authority(tmp_path)))
         api.namespaces = [a_namespace("shop")]

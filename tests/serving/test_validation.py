@@ -15,14 +15,14 @@ from tests.pods import Json, a_pod, a_review, automounted
 from tests.serving.service import running
 from webhook.cluster.client import ApiClient
 from webhook.cluster.legacy_tokens import LegacyTokens
-from webhook.cluster.namespaces import Namespaces
+from webhook.cluster.namespaces import NamespaceCache
 from webhook.cluster.watch import Changed, Deleted, Listed
 from webhook.core import review
-from webhook.core.policy import ClusterLayer, Exemptions
+from webhook.core.policy import ClusterPolicy, Exemptions
 from webhook.enforcement import validate
 from webhook.serving import validation
-from webhook.serving.validation import Judge
-from webhook.serving.worker import Aside
+from webhook.serving.validation import Validator
+from webhook.serving.worker import Worker
 
 YEAR = a_review(automounted(a_pod()))
 PASSWORD = "hunter2"
@@ -91,16 +91,16 @@ async def test_every_series_of_evaluations_is_there_from_the_start(tmp_path: Pat
         assert len(series) == 3 * 3 * 2 * 4
 
 
-def test_the_picture_of_legacy_tokens_follows_and_says_when_it_knows_nothing() -> None:
+def test_the_cache_of_legacy_tokens_follows_and_says_when_it_knows_nothing() -> None:
     tokens = LegacyTokens()
     assert tokens.of("shop") is None
-    tokens.fold(Listed([("shop", "a"), ("other", "b")], "start"))
-    tokens.fold(Changed(("shop", "c")))
-    tokens.fold(Deleted(("shop", "a")))
+    tokens.apply(Listed([("shop", "a"), ("other", "b")], "start"))
+    tokens.apply(Changed(("shop", "c")))
+    tokens.apply(Deleted(("shop", "a")))
     assert (tokens.of("shop"), tokens.of("nowhere")) == (frozenset({"c"}), frozenset())
 
 
-def a_change() -> review.FinalRequest:
+def a_change() -> review.ValidationRequest:
     def named(**annotations: str) -> Json:
         return {
             "metadata": {
@@ -112,7 +112,7 @@ def a_change() -> review.FinalRequest:
     asked = a_review(
         named(enforce="bound"), kind="Namespace", operation="UPDATE", name="shop", oldObject=named()
     )
-    return review.decode_final(msgspec.json.encode(asked))
+    return review.decode_full(msgspec.json.encode(asked))
 
 
 async def looked_at(
@@ -144,8 +144,8 @@ async def looked_at(
     api.server = str(server.make_url("")).rstrip("/")
     try:
         async with ApiClient(api, "test") as client:
-            cluster = ClusterLayer(api_audiences=("api",), exemptions=exemptions or Exemptions())
-            judge = Judge(Namespaces(cluster), LegacyTokens(), Aside())
+            cluster = ClusterPolicy(api_audiences=("api",), exemptions=exemptions or Exemptions())
+            judge = Validator(NamespaceCache(cluster), LegacyTokens(), Worker())
             judge.client = client
             if at_once == 1:
                 return (await judge.judge(a_change())).warnings, pages

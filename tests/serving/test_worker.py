@@ -15,7 +15,7 @@ from tests.pods import a_container, a_pod, a_review
 from tests.serving.service import REVIEW, Running, eventually, running
 from tests.serving.test_connections import a_request, from_address
 from webhook.core import review
-from webhook.serving.worker import Aside
+from webhook.serving.worker import Worker
 
 BIG = a_review(
     a_pod(
@@ -102,16 +102,16 @@ class Client:
         self.turn = None
 
 
-async def order_of(aside: Aside, *waiting: tuple[Client, int]) -> list[tuple[str, int]]:
+async def order_of(worker: Worker, *waiting: tuple[Client, int]) -> list[tuple[str, int]]:
     """In which order these are worked on, who all came while something else was."""
     done: list[tuple[str, int]] = []
     go = threading.Event()
-    first = asyncio.create_task(aside.run(go.wait, 5))
+    first = asyncio.create_task(worker.run(go.wait, 5))
     await asyncio.sleep(0)
 
     async def one(client: Client, size: int) -> None:
         with contextlib.suppress(ConnectionResetError):
-            await aside.runner(client, size)(done.append, (client.source, size))
+            await worker.runner(client, size)(done.append, (client.source, size))
 
     tasks = [asyncio.create_task(one(*each)) for each in waiting]
     await asyncio.sleep(0.01)
@@ -125,7 +125,7 @@ async def order_of(aside: Aside, *waiting: tuple[Client, int]) -> list[tuple[str
 
 async def test_sources_take_turns_and_of_each_the_shortest_goes_first() -> None:
     order = await order_of(
-        Aside(),
+        Worker(),
         (Client("a"), 9),
         (Client("a"), 8),
         (Client("a"), 1),
@@ -137,9 +137,9 @@ async def test_sources_take_turns_and_of_each_the_shortest_goes_first() -> None:
 
 
 async def test_what_is_begun_is_ended_before_another_begins() -> None:
-    aside = Aside()
+    worker = Worker()
     done: list[str] = []
-    a, b = aside.runner(Client("a"), 9), aside.runner(Client("b"), 1)
+    a, b = worker.runner(Client("a"), 9), worker.runner(Client("b"), 1)
 
     async def both_halves() -> None:
         await a(time.sleep, 0.05)
@@ -158,11 +158,11 @@ async def test_what_is_begun_is_ended_before_another_begins() -> None:
 
 
 async def test_who_is_cancelled_with_its_turn_in_hand_passes_it_on() -> None:
-    aside = Aside()
+    worker = Worker()
     go = threading.Event()
-    first = asyncio.create_task(aside.run(go.wait, 5))
+    first = asyncio.create_task(worker.run(go.wait, 5))
     await asyncio.sleep(0)
-    waiting = [asyncio.create_task(aside.runner(Client("a"), 1)(int)) for _ in range(3)]
+    waiting = [asyncio.create_task(worker.runner(Client("a"), 1)(int)) for _ in range(3)]
     await asyncio.sleep(0.01)
     waiting[0].cancel()
     go.set()
@@ -172,10 +172,10 @@ async def test_who_is_cancelled_with_its_turn_in_hand_passes_it_on() -> None:
 
 
 async def test_an_error_of_the_work_passes_the_turn_on() -> None:
-    aside = Aside()
+    worker = Worker()
     with pytest.raises(ZeroDivisionError):
-        await aside.run(lambda: 1 // 0)
-    assert await asyncio.wait_for(aside.run(int), 5) == 0
+        await worker.run(lambda: 1 // 0)
+    assert await asyncio.wait_for(worker.run(int), 5) == 0
 
 
 async def test_bodies_that_wait_are_cut_for_others_and_let_go_at_once(
@@ -196,7 +196,7 @@ async def test_bodies_that_wait_are_cut_for_others_and_let_go_at_once(
         a_request(a_review(a_pod(annotations={"x": "y" * size}))) for size in (1_000_000, 300_000)
     )
     async with running(tmp_path) as service:
-        budget = service.service.connections.held
+        budget = service.service.connections.budget
         budget.most = 8 << 20
         ends = [await from_address(service, "127.0.0.66") for _ in range(20)]
         for _, writer in ends:

@@ -25,8 +25,8 @@ from ..pki import authority, lifecycle, replicas
 from ..pki import bundle as bundles
 from ..pki.authority import KeyPair
 from ..pki.bundle import Bundle
-from ..pki.lifecycle import Lives
-from ..pki.store import KINDS, SECRET, Held, Store, Trust
+from ..pki.lifecycle import Lifetimes
+from ..pki.store import KINDS, SECRET, CaBundles, CaSecret, Store
 
 FILES = ("ca.crt", "tls.crt", "tls.key")
 DAYS, MAX_DAYS = 365, 3650
@@ -150,15 +150,15 @@ def _write_file(path: Path, content: bytes) -> None:
 async def _into_cluster(store: Store, parsed: argparse.Namespace, now: datetime) -> None:
     """What the first replica would do: nothing that is good is replaced."""
     trust, held, bundle = await look(store)
-    lives = await lifetimes(store)
+    lives = await read_lifetimes(store)
     keep = bundle is not None and lifecycle.is_valid(bundle.current, now)
     if bundle is None or not keep:
         seen = bundles.joined(*(pem for each in trust for pem in each.entries.values()))
-        bundle = lifecycle.take("create", bundle, now, lives, bundles.ours(seen))
+        bundle = lifecycle.apply_step("create", bundle, now, lives, bundles.ours(seen))
         await _write(store, bundle, held, dry_run=parsed.dry_run)
     print(f"secret/{SECRET} {_did(keep=keep, new=not held.version, dry_run=parsed.dry_run)}")
     for each in trust:
-        await store.publish(each, bundle.trusted(), dry_run=parsed.dry_run)
+        await store.apply_ca_bundle(each, bundle.trusted(), dry_run=parsed.dry_run)
         entries = ", ".join(each.entries)
         print(
             f"{KINDS[each.resource].lower()}/{each.name} caBundle set on {entries}"
@@ -172,7 +172,7 @@ def rotate(parsed: argparse.Namespace) -> int:
 
 
 async def _rotate(store: Store, parsed: argparse.Namespace) -> int:
-    lives = await lifetimes(store)
+    lives = await read_lifetimes(store)
     for _ in range(ATTEMPTS):
         _, held, bundle = await look(store)
         if bundle is None:
@@ -180,7 +180,7 @@ async def _rotate(store: Store, parsed: argparse.Namespace) -> int:
                 f"secret/{SECRET}: there is no CA to rotate; boundtoken certs init makes one"
             )
         if bundle.next is None:
-            wanted = lifecycle.take("prepare", bundle, datetime.now(UTC), lives)
+            wanted = lifecycle.apply_step("prepare", bundle, datetime.now(UTC), lives)
             try:
                 await _write(store, wanted, held, dry_run=parsed.dry_run)
             except Conflict:
@@ -241,7 +241,7 @@ async def with_store(parsed: argparse.Namespace, work: Callable[[Store], Awaitab
         return await work(Store(client, parsed.namespace or names.NAMESPACE, (names.APP,)))
 
 
-async def lifetimes(store: Store) -> Lives:
+async def read_lifetimes(store: Store) -> Lifetimes:
     """How long a CA and a leaf live that the replicas make: what their Deployment tells them, else
     the defaults.
 
@@ -251,30 +251,30 @@ async def lifetimes(store: Store) -> Lives:
     try:
         spec = decode(_DEPLOYMENT, await store.client.get(path)).spec.template.spec
     except NotFound:
-        return Lives()
+        return Lifetimes()
     found = [each for each in spec.containers if each.name == names.APP]
     flags = options.given(found[0].args) if found else {}
     environ = {each.name: each.value for each in found[0].env} if found else {}
     try:
         told = options.resolve(
-            {name: flags.get(name) for name in ("ca_life", "leaf_life")}, environ
+            {name: flags.get(name) for name in ("ca_duration", "leaf_duration")}, environ
         )
     except BadInput as problem:
         raise BadInput(
             *(f"deployment/{names.APP}: {fault}" for fault in problem.faults)
         ) from problem
-    return Lives(told.ca_life, told.leaf_life)
+    return Lifetimes(told.ca_duration, told.leaf_duration)
 
 
-async def look(store: Store) -> tuple[list[Trust], Held, Bundle | None]:
-    trust, held = await store.trust(), await store.held()
+async def look(store: Store) -> tuple[list[CaBundles], CaSecret, Bundle | None]:
+    trust, held = await store.read_ca_bundles(), await store.read_secret()
     try:
         return trust, held, bundles.from_data(held.data)
     except BadCertificate:
         return trust, held, None
 
 
-async def _write(store: Store, bundle: Bundle, held: Held, *, dry_run: bool) -> None:
+async def _write(store: Store, bundle: Bundle, held: CaSecret, *, dry_run: bool) -> None:
     try:
         await store.write(bundle, held.version, dry_run=dry_run)
     except NotFound as problem:

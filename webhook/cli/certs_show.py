@@ -18,10 +18,10 @@ from ..pki import authority, lifecycle, replicas
 from ..pki import bundle as bundles
 from ..pki.authority import KeyPair
 from ..pki.bundle import Bundle
-from ..pki.lifecycle import Lives
+from ..pki.lifecycle import Lifetimes
 from ..pki.replicas import Replica
-from ..pki.store import KINDS, SECRET, Held, Store, Trust
-from .certs import lifetimes, look, with_store
+from ..pki.store import KINDS, SECRET, CaBundles, CaSecret, Store
+from .certs import look, read_lifetimes, with_store
 
 Report = dict[str, Any]
 
@@ -36,13 +36,13 @@ def show(parsed: argparse.Namespace) -> int:
 async def _show(store: Store, parsed: argparse.Namespace) -> int:
     trust, held, bundle = await look(store)
     now = store.client.now()
-    lives = await lifetimes(store)
+    lifetimes = await read_lifetimes(store)
     serving: list[Replica] | None = None
     try:
         serving = await replicas.ask(store.client, store.namespace)
     except ApiError as problem:
         print(f"boundtoken: the replicas could not be asked: {problem}", file=sys.stderr)
-    report = _report(trust, held, bundle, serving, lives=lives, now=now)
+    report = _report(trust, held, bundle, serving, lifetimes=lifetimes, now=now)
     if parsed.output == "json":
         print(json.dumps(report, indent=2))
     else:
@@ -53,12 +53,12 @@ async def _show(store: Store, parsed: argparse.Namespace) -> int:
 
 
 def _report(
-    trust: list[Trust],
-    held: Held,
+    trust: list[CaBundles],
+    held: CaSecret,
     bundle: Bundle | None,
     serving: list[Replica] | None,
     *,
-    lives: Lives,
+    lifetimes: Lifetimes,
     now: datetime,
 ) -> Report:
     """What is where; `serving` None where nobody knows which replicas there are."""
@@ -79,11 +79,11 @@ def _report(
         "authorities": _authorities(bundle) if bundle is not None else [],
         "configurations": configurations,
         "replicas": leaves if serving is not None else None,
-        "next": _coming(trust, bundle, now, lives),
+        "next": _coming(trust, bundle, now, lifetimes),
     }
 
 
-def _problem(held: Held) -> str:
+def _problem(held: CaSecret) -> str:
     if not held.version:
         return "is not there: no replica has made it yet, or others look after the certificates (--tls-cert)"
     try:
@@ -93,7 +93,7 @@ def _problem(held: Held) -> str:
     return ""
 
 
-def _configuration(trust: Trust, bundle: Bundle | None) -> Report:
+def _configuration(trust: CaBundles, bundle: Bundle | None) -> Report:
     return {
         "name": f"{KINDS[trust.resource].lower()}/{trust.name}",
         "webhooks": list(trust.entries),
@@ -105,7 +105,7 @@ def _configuration(trust: Trust, bundle: Bundle | None) -> Report:
     }
 
 
-def _replica(replica: Replica, trust: list[Trust], now: datetime) -> Report:
+def _replica(replica: Replica, trust: list[CaBundles], now: datetime) -> Report:
     """What one replica serves; trusted: whether what is published in every configuration verifies
     it now.
     """
@@ -125,7 +125,7 @@ def _replica(replica: Replica, trust: list[Trust], now: datetime) -> Report:
     return (
         row
         | _dates(authority.read_certificate(replica.leaf))
-        | {"renewAt": lifecycle.due(leaf, now).isoformat()}
+        | {"renewAt": lifecycle.renewal_time(leaf, now).isoformat()}
     )
 
 
@@ -153,16 +153,18 @@ def _dates(held: x509.Certificate) -> Report:
     }
 
 
-def _coming(trust: list[Trust], bundle: Bundle | None, now: datetime, lives: Lives) -> Report:
+def _coming(
+    trust: list[CaBundles], bundle: Bundle | None, now: datetime, lifetimes: Lifetimes
+) -> Report:
     """The next step about the authorities, why, and when."""
     settled = bundle is not None and all(each.holds(bundle.trusted()) for each in trust)
-    step, reason = lifecycle.next_step(bundle, now, lives, published=settled)
+    step, reason = lifecycle.next_step(bundle, now, lifetimes, published=settled)
     when = now
     if step == "keep" and bundle is not None:
         step, reason, when = (
             "prepare",
             "the CA will have used two thirds of its life",
-            lifecycle.due(bundle.current, now),
+            lifecycle.renewal_time(bundle.current, now),
         )
         if bundle.next is not None:
             step, reason, when = (

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .. import cluster_config, documents
 from ..cluster_config import MAX_BYTES
-from ..core.policy import ClusterLayer
+from ..core.policy import ClusterPolicy
 from ..errors import BadInput
 
 
@@ -27,7 +27,7 @@ def read(file: str) -> tuple[str, bytes]:
         raise BadInput(f"{file}: {problem}") from problem
 
 
-def parse(file: str, own_namespace: str) -> ClusterLayer:
+def parse(file: str, own_namespace: str) -> ClusterPolicy:
     """What a configuration file says.
 
     Raises: BadInput, with every fault, each naming the file

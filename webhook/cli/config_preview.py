@@ -18,8 +18,8 @@ from ..cluster.client import METADATA, ApiClient, decode
 from ..cluster.credentials import FromKubeconfig
 from ..cluster.watch import ObjectMeta, objects, pages
 from ..core import names, policy
-from ..core.levels import Demands
-from ..core.policy import ClusterLayer
+from ..core.levels import EnforcementPolicy
+from ..core.policy import ClusterPolicy
 from ..enforcement.preview import ListedPod, Preview
 from ..errors import ApiError
 from .config import parse
@@ -63,7 +63,7 @@ def preview(parsed: argparse.Namespace) -> int:
     return 1 if found["violates"] else 0
 
 
-async def _look(parsed: argparse.Namespace, layer: ClusterLayer) -> dict[str, Any]:
+async def _look(parsed: argparse.Namespace, layer: ClusterPolicy) -> dict[str, Any]:
     async with ApiClient(
         FromKubeconfig(parsed.kubeconfig, parsed.context), f"boundtoken/{__version__}"
     ) as client:
@@ -75,9 +75,9 @@ async def _look(parsed: argparse.Namespace, layer: ClusterLayer) -> dict[str, An
                 layer.own_namespace
             }:
                 continue
-            own = policy.resolve_namespace(layer, policy.steering(metadata.annotations))
+            own = policy.resolve_namespace(layer, policy.own_annotations(metadata.annotations))
             own = msgspec.structs.replace(
-                own, demands=Demands()
+                own, demands=EnforcementPolicy()
             )  # what the floor adds, and nothing that was asked for before
             previews[metadata.name] = Preview(metadata.name, layer, own, ("enforce",))
         seen = 0

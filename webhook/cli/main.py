@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .. import __version__
-from ..errors import BadInput, WebhookError
+from ..errors import BadInput, BoundtokenError
 from ..options import OPTIONS
 
 SUCCESS, PROBLEMS, USAGE_ERROR, FAILURE = range(4)
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for fault in problem.faults:
             print(f"boundtoken: {fault}", file=sys.stderr)
         return USAGE_ERROR
-    except WebhookError as problem:
+    except BoundtokenError as problem:
         print(f"boundtoken: {problem}", file=sys.stderr)
         return FAILURE
     except BrokenPipeError:

@@ -20,7 +20,7 @@ def serve(parsed: argparse.Namespace) -> int:
     _open_standard_descriptors()
     writer = Writer(log.STANDARD_ERROR, metrics.LOG_LINES_LOST.inc)
     said = Log(settled.log_level, writer)
-    said.takes_over_logging()
+    said.capture_stdlib_logging()
 
     async def run() -> None:
         await Service(settled, dict(os.environ), said).run()

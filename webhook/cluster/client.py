@@ -18,7 +18,7 @@ from typing import Self, TypeVar
 import aiohttp
 import msgspec
 
-from ..errors import ApiError, Conflict, Gone, NotFound, TooLarge, WebhookError
+from ..errors import ApiError, BoundtokenError, Conflict, Gone, NotFound, TooLarge
 from .credentials import Credentials
 
 CONNECT_SECONDS = 5.0
@@ -93,7 +93,7 @@ class ApiClient:
             seconds=time.clock_gettime(time.CLOCK_BOOTTIME) - self._known[1]
         )
 
-    def _hear_the_time(self, date: str | None) -> None:
+    def _follow_server_clock(self, date: str | None) -> None:
         with contextlib.suppress(TypeError, ValueError, IndexError, OverflowError):
             told = parsedate_to_datetime(date or "").astimezone(UTC)
             if abs(told - self.now()) > CLOCK_TOLERANCE and told.year < LAST_YEAR:
@@ -105,7 +105,7 @@ class ApiClient:
 
     async def __aexit__(
         self,
-        kind: type[BaseException] | None,
+        content_type: type[BaseException] | None,
         problem: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
@@ -136,7 +136,7 @@ class ApiClient:
         path: str,
         body: object,
         *,
-        kind: str = JSON,
+        content_type: str = JSON,
         query: Mapping[str, str] | None = None,
         seconds: float = 30,
     ) -> bytes:
@@ -145,12 +145,18 @@ class ApiClient:
         """
         encoded = msgspec.json.encode(body)
         async with self._call(
-            verb, path, accept=JSON, query=query, total=seconds, body=encoded, kind=kind
+            verb,
+            path,
+            accept=JSON,
+            query=query,
+            total=seconds,
+            body=encoded,
+            content_type=content_type,
         ) as answer:
             return await _body(answer, MAX_OBJECT_BYTES)
 
     @asynccontextmanager
-    async def lines(
+    async def stream_lines(
         self, path: str, *, accept: str, query: Mapping[str, str], silence_seconds: float
     ) -> AsyncIterator[AsyncIterator[bytes]]:
         """The lines of a watch, each whole, however long; a connection silent for `silence_seconds`
@@ -175,12 +181,12 @@ class ApiClient:
         total: float | None,
         silence: float | None = None,
         body: bytes | None = None,
-        kind: str = JSON,
+        content_type: str = JSON,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         assert self._session is not None, "use it as a context manager"  # noqa: S101
         headers = {"Accept": accept}
         if body is not None:
-            headers["Content-Type"] = kind
+            headers["Content-Type"] = content_type
         timeout = aiohttp.ClientTimeout(
             total=total, sock_connect=CONNECT_SECONDS, sock_read=silence
         )
@@ -198,11 +204,11 @@ class ApiClient:
                 allow_redirects=False,
                 read_bufsize=1 << 18,
             ) as answer:
-                self._hear_the_time(answer.headers.get("Date"))
+                self._follow_server_clock(answer.headers.get("Date"))
                 if answer.status >= 300:  # noqa: PLR2004
                     raise await _refusal(answer)
                 yield answer
-        except WebhookError:
+        except BoundtokenError:
             raise
         except Exception as problem:
             told = isinstance(

@@ -1,11 +1,11 @@
-"""The picture of the legacy token Secrets: their names by namespace, and nothing else of them is
+"""The cache of the legacy token Secrets: their names by namespace, and nothing else of them is
 ever asked for.
 """
 
 from collections import defaultdict
 
 from ..core import names
-from .watch import Alive, Changed, Deleted, Event, Listed, Lost, ObjectMeta
+from .watch import Bookmark, Changed, Deleted, Disconnected, Event, Listed, ObjectMeta
 
 PATH = "/api/v1/secrets"
 SELECTOR = f"type={names.LEGACY_TOKEN_TYPE}"
@@ -15,7 +15,7 @@ Name = tuple[str, str]
 """Namespace and name."""
 
 
-def kept(metadata: ObjectMeta) -> Name:
+def from_metadata(metadata: ObjectMeta) -> Name:
     """What we keep of a Secret."""
     return metadata.namespace, metadata.name
 
@@ -31,8 +31,8 @@ class LegacyTokens:
         """Their names in a namespace; None while nobody knows."""
         return frozenset(self._names.get(namespace, ())) if self.synced else None
 
-    def fold(self, event: Event[Name]) -> None:
-        """Let one event of the stream happen to the picture."""
+    def apply(self, event: Event[Name]) -> None:
+        """Let one event of the stream happen to the cache."""
         match event:
             case Listed(items=items):
                 self._names.clear()
@@ -43,5 +43,5 @@ class LegacyTokens:
                 self._names[namespace].add(name)
             case Deleted(item=(namespace, name)):
                 self._names[namespace].discard(name)
-            case Alive() | Lost():
+            case Bookmark() | Disconnected():
                 pass

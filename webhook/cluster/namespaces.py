@@ -1,8 +1,8 @@
-"""The picture of the namespaces: what steers in each, settled once for each change; it never blocks
+"""The cache of the namespaces: what steers in each, settled once for each change; it never blocks
 a reader.
 
 A namespace without annotations of ours costs its name and one reference. While the API server is
-away the picture goes on answering; a namespace that is not in it yet gets one live GET, because its
+away the cache goes on answering; a namespace that is not in it yet gets one live GET, because its
 pod may come before its watch event.
 """
 
@@ -15,10 +15,10 @@ import msgspec
 
 from .. import metrics
 from ..core import policy
-from ..core.policy import ClusterLayer, NamespaceLayer
+from ..core.policy import ClusterPolicy, NamespacePolicy
 from ..errors import ApiError, NotFound, Unauthenticated
 from . import client as api
-from .watch import Alive, Changed, Deleted, Event, Listed, Lost, ObjectMeta
+from .watch import Bookmark, Changed, Deleted, Disconnected, Event, Listed, ObjectMeta
 
 PATH = "/api/v1/namespaces"
 LOOKUP_SECONDS = 1.5
@@ -42,9 +42,9 @@ Namespace = tuple[str, dict[str, str]]
 Fetch = Callable[[str], Awaitable[Mapping[str, str] | None]]
 
 
-def kept(metadata: ObjectMeta) -> Namespace:
+def from_metadata(metadata: ObjectMeta) -> Namespace:
     """What we keep of a namespace."""
-    return metadata.name, policy.steering(metadata.annotations)
+    return metadata.name, policy.own_annotations(metadata.annotations)
 
 
 class Rate:
@@ -66,34 +66,34 @@ class Rate:
         return True
 
 
-class Namespaces:
+class NamespaceCache:
     """The namespaces as far as they steer. `fetch` gives the annotations of one that is not here,
     or None.
     """
 
     def __init__(
-        self, cluster: ClusterLayer, fetch: Fetch | None = None, rate: Rate | None = None
+        self, cluster: ClusterPolicy, fetch: Fetch | None = None, rate: Rate | None = None
     ) -> None:
         self.cluster = cluster
         self.synced = False
         self.fetch = fetch
-        self._picture: dict[str, NamespaceLayer] = {}
-        self._layers: WeakValueDictionary[tuple[tuple[str, str], ...], NamespaceLayer] = (
+        self._cache: dict[str, NamespacePolicy] = {}
+        self._layers: WeakValueDictionary[tuple[tuple[str, str], ...], NamespacePolicy] = (
             WeakValueDictionary()
         )
         self._rate = rate or Rate(LOOKUPS_PER_SECOND, LOOKUPS_AT_ONCE)
-        self._recent: dict[str, tuple[float, NamespaceLayer | None]] = {}
-        self._flights: dict[str, asyncio.Task[NamespaceLayer | None]] = {}
+        self._recent: dict[str, tuple[float, NamespacePolicy | None]] = {}
+        self._flights: dict[str, asyncio.Task[NamespacePolicy | None]] = {}
 
     def __len__(self) -> int:
-        return len(self._picture)
+        return len(self._cache)
 
-    def get(self, name: str) -> NamespaceLayer | None:
-        """What holds in the namespace as the picture has it."""
-        return self._picture.get(name)
+    def get(self, name: str) -> NamespacePolicy | None:
+        """What holds in the namespace as the cache has it."""
+        return self._cache.get(name)
 
-    async def find(self, name: str) -> NamespaceLayer | None:
-        """What holds in a namespace that is not in the picture, by one live GET for all who ask at
+    async def find(self, name: str) -> NamespacePolicy | None:
+        """What holds in a namespace that is not in the cache, by one live GET for all who ask at
         once.
 
         None where there is no such namespace, or where nobody knows: beyond the rate of live GETs
@@ -113,7 +113,7 @@ class Namespaces:
             flight = self._flights[name] = asyncio.create_task(self._look_up(name))
         return await asyncio.shield(flight)
 
-    async def _look_up(self, name: str) -> NamespaceLayer | None:
+    async def _look_up(self, name: str) -> NamespacePolicy | None:
         assert self.fetch is not None  # noqa: S101
         clock = asyncio.get_running_loop().time
         try:
@@ -128,32 +128,32 @@ class Namespaces:
         finally:
             del self._flights[name]
 
-    def fold(self, event: Event[Namespace]) -> None:
-        """Let one event of the stream happen to the picture."""
+    def apply(self, event: Event[Namespace]) -> None:
+        """Let one event of the stream happen to the cache."""
         match event:
             case Listed(items=items):
-                self.replace(items)
+                self.replace_all(items)
             case Changed(item=(name, annotations)):
-                self._picture[name] = self._layer(annotations)
+                self._cache[name] = self._layer(annotations)
             case Deleted(item=(name, _)):
-                self._picture.pop(name, None)
-            case Alive() | Lost():
+                self._cache.pop(name, None)
+            case Bookmark() | Disconnected():
                 pass
 
-    def replace(self, items: Iterable[Namespace]) -> None:
+    def replace_all(self, items: Iterable[Namespace]) -> None:
         """Take these namespaces for all there are."""
-        self._picture = {name: self._layer(annotations) for name, annotations in items}
+        self._cache = {name: self._layer(annotations) for name, annotations in items}
         self.synced = True
 
-    def resettle(self, cluster: ClusterLayer) -> None:
+    def reconfigure(self, cluster: ClusterPolicy) -> None:
         """Settle every namespace anew under another configuration of the cluster."""
         self.cluster = cluster
-        held = [(name, layer.annotations) for name, layer in self._picture.items()]
+        held = [(name, layer.annotations) for name, layer in self._cache.items()]
         self._layers.clear()
         self._recent.clear()
-        self._picture = {name: self._layer(annotations) for name, annotations in held}
+        self._cache = {name: self._layer(annotations) for name, annotations in held}
 
-    def _layer(self, annotations: Mapping[str, str]) -> NamespaceLayer:
+    def _layer(self, annotations: Mapping[str, str]) -> NamespacePolicy:
         """One layer for all namespaces with the same annotations."""
         key = tuple(annotations.items())
         layer = self._layers.get(key)
@@ -175,7 +175,7 @@ def fetch_from(client: api.ApiClient, on_problem: Callable[[str, str], None]) ->
     async def fetch(name: str) -> Mapping[str, str] | None:
         try:
             body = await client.get(f"{PATH}/{name}", accept=api.METADATA, seconds=LOOKUP_SECONDS)
-            return kept(api.decode(_OBJECT, body).metadata)[1]
+            return from_metadata(api.decode(_OBJECT, body).metadata)[1]
         except NotFound:
             return None
         except (ApiError, Unauthenticated) as problem:

@@ -1,5 +1,5 @@
-"""List, then watch, for ever: an endless stream of what there is and what changes; it never holds a
-picture itself.
+"""List, then watch, for ever: an endless stream of what there is and what changes; it keeps no
+cache itself.
 
 Facts it rests on (apimachinery/pkg/watch, kubernetes.io/docs/reference/using-api/api-concepts):
 - a list comes in pages; a page token that is too old answers 410, and the list begins again;
@@ -39,11 +39,11 @@ SILENCE_SECONDS = 150.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 8.0
 """Seconds between tries, doubled each time: quick for a restart, bearable for an API server that
 struggles."""
-PATIENCE = 5
+MAX_FAILURES_BEFORE_RELIST = 5
 """After so many refusals of a watch in a row the resource version may be the reason (a restored
 etcd): list again."""
 
-Kept = TypeVar("Kept")
+T = TypeVar("T")
 
 
 class ObjectMeta(msgspec.Struct, rename="camel"):
@@ -53,34 +53,34 @@ class ObjectMeta(msgspec.Struct, rename="camel"):
     annotations: dict[str, str] | None = None
 
 
-class Listed(msgspec.Struct, Generic[Kept], frozen=True):
+class Listed(msgspec.Struct, Generic[T], frozen=True):
     """Everything there is, at once; `reason` says why we listed: start, gone or error."""
 
-    items: list[Kept]
+    items: list[T]
     reason: str
 
 
-class Changed(msgspec.Struct, Generic[Kept], frozen=True):
-    item: Kept
+class Changed(msgspec.Struct, Generic[T], frozen=True):
+    item: T
 
 
-class Deleted(msgspec.Struct, Generic[Kept], frozen=True):
-    item: Kept
+class Deleted(msgspec.Struct, Generic[T], frozen=True):
+    item: T
 
 
-class Alive(msgspec.Struct, frozen=True):
+class Bookmark(msgspec.Struct, frozen=True):
     """Nothing changed, and we know it: a bookmark, or a watch that is there again after it was
     lost.
     """
 
 
-class Lost(msgspec.Struct, frozen=True):
+class Disconnected(msgspec.Struct, frozen=True):
     """The API server cannot be asked just now; the stream goes on trying."""
 
     problem: str
 
 
-Event = Listed[Kept] | Changed[Kept] | Deleted[Kept] | Alive | Lost
+Event = Listed[T] | Changed[T] | Deleted[T] | Bookmark | Disconnected
 
 
 class _Object(msgspec.Struct):
@@ -118,12 +118,12 @@ _LINE = msgspec.json.Decoder(_Line)
 async def stream(
     client: api.ApiClient,
     path: str,
-    keep: Callable[[ObjectMeta], Kept],
+    keep: Callable[[ObjectMeta], T],
     *,
     field_selector: str = "",
     silence_seconds: float = SILENCE_SECONDS,
     watch_seconds: int = WATCH_SECONDS,
-) -> AsyncIterator[Event[Kept]]:
+) -> AsyncIterator[Event[T]]:
     """What there is at `path` and what becomes of it; `keep` says what is kept of each object,
     before it is held.
 
@@ -151,23 +151,23 @@ async def stream(
                         0,
                     )
                 elif lost:
-                    event, lost = Alive(), False
+                    event, lost = Bookmark(), False
                 if event is not None:
                     yield event
         except (ApiError, Unauthenticated) as problem:
             lost = True
-            yield Lost(str(problem))
+            yield Disconnected(str(problem))
             asked = getattr(problem, "retry_after", 0.0)
             refusals += getattr(problem, "status", 0) > 0
-            if isinstance(problem, Gone) or (version and refusals >= PATIENCE):
+            if isinstance(problem, Gone) or (version and refusals >= MAX_FAILURES_BEFORE_RELIST):
                 version, reason, refusals = "", "gone" if isinstance(problem, Gone) else "error", 0
         await asyncio.sleep(max(asked, pause * random.uniform(0.5, 1)))  # noqa: S311  (spreads replicas, hides nothing)
         pause = min(pause * 2, LONGEST_PAUSE)
 
 
 async def _list(
-    client: api.ApiClient, path: str, keep: Callable[[ObjectMeta], Kept], only: dict[str, str]
-) -> tuple[list[Kept], str]:
+    client: api.ApiClient, path: str, keep: Callable[[ObjectMeta], T], only: dict[str, str]
+) -> tuple[list[T], str]:
     size = PAGE
     while True:
         try:
@@ -179,9 +179,9 @@ async def _list(
 
 
 async def _pages(
-    client: api.ApiClient, path: str, keep: Callable[[ObjectMeta], Kept], query: dict[str, str]
-) -> tuple[list[Kept], str]:
-    items: list[Kept] = []
+    client: api.ApiClient, path: str, keep: Callable[[ObjectMeta], T], query: dict[str, str]
+) -> tuple[list[T], str]:
+    items: list[T] = []
     version = ""
     async for page in pages(client, path, query):
         items += [keep(each) async for each in objects(page)]
@@ -236,7 +236,7 @@ async def _watch(
         "allowWatchBookmarks": "true",
         "timeoutSeconds": str(random.randint(watch_seconds, 2 * watch_seconds)),  # noqa: S311
     }
-    async with client.lines(
+    async with client.stream_lines(
         path, accept=api.METADATA, query=query, silence_seconds=silence_seconds
     ) as lines:
         yield _AGREED
@@ -244,14 +244,14 @@ async def _watch(
             yield api.decode(_LINE, text)
 
 
-def _event(line: _Line, keep: Callable[[ObjectMeta], Kept]) -> Event[Kept] | None:
+def _event(line: _Line, keep: Callable[[ObjectMeta], T]) -> Event[T] | None:
     match line.type:
         case "ADDED" | "MODIFIED":
             return Changed(keep(line.object.metadata))
         case "DELETED":
             return Deleted(keep(line.object.metadata))
         case "BOOKMARK":
-            return Alive()
+            return Bookmark()
         case "ERROR" if line.object.code == 410:  # noqa: PLR2004
             raise Gone(line.object.message[:200], 410)
         case "ERROR":

@@ -12,7 +12,7 @@ from typing import Any
 
 from . import names
 from .limits import Locks, Token
-from .text import quoted
+from .text import quote
 
 Parsed = tuple[Any, tuple[str, ...]]
 Parser = Callable[[str, Locks], Parsed]
@@ -99,7 +99,7 @@ def parse_tokens(text: str, locks: Locks) -> Parsed:
     for item in split_list(text):
         token, said = _token(item, locks)
         if token.file in found:
-            raise ValueError(f"must name each file once, and {quoted(token.file)} is duplicated")
+            raise ValueError(f"must name each file once, and {quote(token.file)} is duplicated")
         found[token.file] = token
         remarks += [f"{token.file}: {remark}" for remark in said]
     return tuple(found.values()), tuple(remarks)
@@ -146,7 +146,7 @@ def _token(item: str, locks: Locks) -> tuple[Token, tuple[str, ...]]:
     file, wanted_audience = file.strip(), wanted_audience.strip()
     if not equals or not wanted_audience:
         raise ValueError(
-            f"must be file=audience[;seconds], separated by commas, and {quoted(item)} is not"
+            f"must be file=audience[;seconds], separated by commas, and {quote(item)} is not"
         )
     if (
         not _FILE_NAME.fullmatch(file)
@@ -155,7 +155,7 @@ def _token(item: str, locks: Locks) -> tuple[Token, tuple[str, ...]]:
         or len(file) > names.MAX_FILE_NAME_CHARS
     ):
         raise ValueError(
-            f'must have file names of letters, digits, "." "_" "-", not beginning with ".."; {quoted(file)} is not'
+            f'must have file names of letters, digits, "." "_" "-", not beginning with ".."; {quote(file)} is not'
         )
     try:
         lifetime, remarks = (
@@ -180,4 +180,4 @@ def _listed(allowed: Iterable[str]) -> str:
     if not listed:
         return "none but the API server's own, which is asked for with an empty value"
     more = f" and {len(listed) - names.MAX_LISTED} more" if len(listed) > names.MAX_LISTED else ""
-    return ", ".join(map(quoted, listed[: names.MAX_LISTED])) + more
+    return ", ".join(map(quote, listed[: names.MAX_LISTED])) + more

@@ -5,7 +5,7 @@ exception.
 import msgspec
 
 from . import names
-from .text import cut, quoted
+from .text import quote, truncate
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -19,8 +19,8 @@ class Fault(msgspec.Struct, frozen=True):
     problem: str
 
     def __str__(self) -> str:
-        name = self.annotation if self.annotation.isprintable() else quoted(self.annotation)
-        return cut(f"{name}={quoted(self.value)} on the {self.layer}: {self.problem}")
+        name = self.annotation if self.annotation.isprintable() else quote(self.annotation)
+        return truncate(f"{name}={quote(self.value)} on the {self.layer}: {self.problem}")
 
 
 def more_faults(layer: str, found: int) -> list[Fault]:

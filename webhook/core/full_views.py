@@ -32,12 +32,12 @@ class SecretVolume(View, frozen=True):
     secret_name: str = ""
 
 
-class FinalSource(Source, frozen=True):
+class FullSource(Source, frozen=True):
     secret: SecretRef | None = None
 
 
-class FinalProjected(Projected, frozen=True):
-    sources: tuple[FinalSource, ...] | None = None
+class FullProjected(Projected, frozen=True):
+    sources: tuple[FullSource, ...] | None = None
 
 
 class SecretUser(View, frozen=True):
@@ -50,8 +50,8 @@ class SecretUser(View, frozen=True):
     node_publish_secret_ref: SecretRef | None = None
 
 
-class FinalVolume(Volume, frozen=True):
-    projected: FinalProjected | None = None
+class FullVolume(Volume, frozen=True):
+    projected: FullProjected | None = None
     secret: SecretVolume | None = None
     azure_file: SecretUser | None = None
     cephfs: SecretUser | None = None
@@ -64,7 +64,7 @@ class FinalVolume(Volume, frozen=True):
     storageos: SecretUser | None = None
 
     @property
-    def final_sources(self) -> tuple[FinalSource, ...]:
+    def full_sources(self) -> tuple[FullSource, ...]:
         return (self.projected.sources or ()) if self.projected is not None else ()
 
     @property
@@ -78,7 +78,7 @@ class FinalVolume(Volume, frozen=True):
             found.append(("spec.volumes.secret.secretName", self.secret.secret_name))
         if self.projected is not None:
             sources = [
-                source.secret.name for source in self.final_sources if source.secret is not None
+                source.secret.name for source in self.full_sources if source.secret is not None
             ]
             found += [("spec.volumes.projected.sources.secret.name", name) for name in sources]
         if self.azure_file is not None:
@@ -110,7 +110,7 @@ class FinalVolume(Volume, frozen=True):
         """The service account tokens in it."""
         return (
             source.service_account_token
-            for source in self.final_sources
+            for source in self.full_sources
             if source.service_account_token is not None
         )
 
@@ -121,28 +121,28 @@ _SECRET_REFS = tuple(f"spec.volumes.{kind}.secretRef.name" for kind in WITH_SECR
 _NO_USERS = (None,) * len(WITH_SECRET_REF)
 
 
-class FinalMount(Mount, frozen=True):
+class FullMount(Mount, frozen=True):
     read_only: bool | None = None
     sub_path: str | None = None
     sub_path_expr: str | None = None
 
 
-class FinalContainer(Container, frozen=True):
-    volume_mounts: tuple[FinalMount, ...] | None = None
+class FullContainer(Container, frozen=True):
+    volume_mounts: tuple[FullMount, ...] | None = None
     env: tuple[Env, ...] | None = None
     env_from: tuple[EnvFrom, ...] | None = None
 
 
-class FinalSpec(View, frozen=True):
+class FullSpec(View, frozen=True):
     automount_service_account_token: bool | None = None
     service_account_name: str | None = None
     runtime_class_name: str | None = None
-    volumes: tuple[FinalVolume, ...] | None = None
-    init_containers: tuple[FinalContainer, ...] | None = None
-    containers: tuple[FinalContainer, ...] | None = None
-    ephemeral_containers: tuple[FinalContainer, ...] | None = None
+    volumes: tuple[FullVolume, ...] | None = None
+    init_containers: tuple[FullContainer, ...] | None = None
+    containers: tuple[FullContainer, ...] | None = None
+    ephemeral_containers: tuple[FullContainer, ...] | None = None
 
-    def everyone(self) -> Iterator[tuple[str, FinalContainer]]:
+    def all_containers(self) -> Iterator[tuple[str, FullContainer]]:
         """Every container of every kind, with the field it stands in."""
         for container in self.init_containers or ():
             yield "initContainers", container
@@ -152,18 +152,18 @@ class FinalSpec(View, frozen=True):
             yield "ephemeralContainers", container
 
 
-class FinalPod(View, frozen=True):
+class FullPod(View, frozen=True):
     metadata: Metadata = Metadata()
-    spec: FinalSpec = FinalSpec()
+    spec: FullSpec = FullSpec()
 
 
-class FinalTemplate(View, frozen=True):
+class FullTemplate(View, frozen=True):
     metadata: Metadata | None = None
-    spec: FinalSpec = FinalSpec()
+    spec: FullSpec = FullSpec()
 
 
 class _WorkloadSpec(View, frozen=True):
-    template: FinalTemplate | None = None
+    template: FullTemplate | None = None
 
 
 class _JobTemplate(View, frozen=True):
@@ -171,18 +171,18 @@ class _JobTemplate(View, frozen=True):
 
 
 class _Spec(View, frozen=True):
-    template: FinalTemplate | None = None
+    template: FullTemplate | None = None
     job_template: _JobTemplate | None = None
 
 
-class FinalWorkload(View, frozen=True):
+class FullWorkload(View, frozen=True):
     """A Deployment, StatefulSet, DaemonSet, ReplicaSet, Job or CronJob."""
 
     metadata: Metadata = Metadata()
     spec: _Spec | None = None
 
     @property
-    def template(self) -> FinalTemplate | None:
+    def template(self) -> FullTemplate | None:
         if self.spec is None:
             return None
         job = self.spec.job_template
@@ -244,10 +244,10 @@ class UserInfo(View, frozen=True):
         return _strings(self.group_list, ())
 
 
-Judged = FinalPod | FinalWorkload | TokenRequest | Secret | Namespace
+Judged = FullPod | FullWorkload | TokenRequest | Secret | Namespace
 
 
-def brought_by(pod: FinalPod, old: FinalPod) -> FinalPod:
+def added_by_update(pod: FullPod, old: FullPod) -> FullPod:
     """What an update of `pods/ephemeralcontainers` adds: its new containers, and the volumes that
     they mount.
 

@@ -8,14 +8,14 @@ what is missing.
 from typing import NamedTuple
 
 from . import full_views
-from .full_views import FinalWorkload, Judged
+from .full_views import FullWorkload, Judged
 from .views import CronJob, Workload
 
 
 class WorkloadKind(NamedTuple):
     """A kind with a pod template.
 
-    `view` is how injection reads it, `final_view` how enforcement does; `is_owned` where another
+    `view` is how injection reads it, `full_view` how enforcement does; `is_owned` where another
     workload usually made it, so that its annotations are its owner's affair; `is_immutable` where
     the template cannot change once it is there.
     """
@@ -24,7 +24,7 @@ class WorkloadKind(NamedTuple):
     kind: str
     resource: str
     view: type[Workload | CronJob] = Workload
-    final_view: type[FinalWorkload] = FinalWorkload
+    full_view: type[FullWorkload] = FullWorkload
     is_owned: bool = False
     is_immutable: bool = False
 
@@ -38,7 +38,7 @@ WORKLOADS = (
     WorkloadKind("batch", "CronJob", "cronjobs", view=CronJob),
 )
 OTHERS: dict[tuple[str, str], tuple[str, type[Judged]]] = {
-    ("", "Pod"): ("pods", full_views.FinalPod),
+    ("", "Pod"): ("pods", full_views.FullPod),
     ("authentication.k8s.io", "TokenRequest"): ("serviceaccounts/token", full_views.TokenRequest),
     ("", "Secret"): ("secrets", full_views.Secret),
     ("", "Namespace"): ("namespaces", full_views.Namespace),
@@ -48,7 +48,7 @@ OTHERS: dict[tuple[str, str], tuple[str, type[Judged]]] = {
 MUTATED = {(each.group, each.kind): each.view for each in WORKLOADS}
 """How injection reads a workload; pods have a way of their own."""
 VIEWS: dict[tuple[str, str], type[Judged]] = {
-    **{(each.group, each.kind): each.final_view for each in WORKLOADS},
+    **{(each.group, each.kind): each.full_view for each in WORKLOADS},
     **{kind: view for kind, (_, view) in OTHERS.items()},
 }
 """How enforcement reads what it judges."""

@@ -34,7 +34,7 @@ LATEST = "v1"
 before it is anybody's."""
 
 
-class Demand(msgspec.Struct, frozen=True):
+class LevelVersion(msgspec.Struct, frozen=True):
     """A level in a version of its rules."""
 
     level: Level = "off"
@@ -44,22 +44,22 @@ class Demand(msgspec.Struct, frozen=True):
         return f"{self.level}:{self.version}"
 
 
-class Demands(msgspec.Struct, frozen=True):
+class EnforcementPolicy(msgspec.Struct, frozen=True):
     """One demand for each mode."""
 
-    enforce: Demand = Demand()
-    warn: Demand = Demand()
-    audit: Demand = Demand()
+    enforce: LevelVersion = LevelVersion()
+    warn: LevelVersion = LevelVersion()
+    audit: LevelVersion = LevelVersion()
 
-    def of(self, mode: Mode) -> Demand:
+    def of(self, mode: Mode) -> LevelVersion:
         return {"enforce": self.enforce, "warn": self.warn, "audit": self.audit}[mode]
 
 
-def read(annotations: Mapping[str, str]) -> tuple[Demands, list[Fault]]:
+def read(annotations: Mapping[str, str]) -> tuple[EnforcementPolicy, list[Fault]]:
     """What these annotations of a namespace demand, and what was wrong with them."""
     faults: list[Fault] = []
-    enforce, warn, audit = (_demand(mode, annotations, faults) for mode in MODES)
-    return Demands(enforce=enforce, warn=warn, audit=audit), faults
+    enforce, warn, audit = (_level_version(mode, annotations, faults) for mode in MODES)
+    return EnforcementPolicy(enforce=enforce, warn=warn, audit=audit), faults
 
 
 def stricter(one: Level, other: Level) -> Level:
@@ -67,7 +67,7 @@ def stricter(one: Level, other: Level) -> Level:
     return max(one, other, key=LEVELS.index)
 
 
-def _demand(mode: Mode, annotations: Mapping[str, str], faults: list[Fault]) -> Demand:
+def _level_version(mode: Mode, annotations: Mapping[str, str], faults: list[Fault]) -> LevelVersion:
     level, version = (
         annotations.get(LEVEL_OF[mode], "off"),
         annotations.get(VERSION_OF[mode], "latest"),
@@ -90,6 +90,6 @@ def _demand(mode: Mode, annotations: Mapping[str, str], faults: list[Fault]) -> 
             )
         )
         level = counts_as
-    return Demand(
+    return LevelVersion(
         next(each for each in LEVELS if each == level), LATEST if version == "latest" else version
     )

@@ -15,7 +15,7 @@ import msgspec
 
 from . import names
 from .levels import Level
-from .text import cut, displayed
+from .text import displayed, truncate
 
 DEFAULT_MAXIMUM: dict[Level, int] = {
     "off": names.MAX_EXPIRATION_SECONDS_LIMIT,
@@ -134,4 +134,4 @@ def floor_maximum(level: Level, lock: int, set_here: int | None, floor: int | No
 
 def allowed(audiences: Iterable[str]) -> str:
     """The audiences of a list as a sentence names them."""
-    return cut(", ".join(map(displayed, audiences)), MAX_ALLOWED_CHARS)
+    return truncate(", ".join(map(displayed, audiences)), MAX_ALLOWED_CHARS)

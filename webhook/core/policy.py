@@ -33,7 +33,7 @@ from .annotations import (
     split_list,
 )
 from .faults import Fault, more_faults
-from .levels import Demands, Level
+from .levels import EnforcementPolicy, Level
 from .limits import DEFAULT_MAXIMUM, Locks, Token
 
 
@@ -65,7 +65,7 @@ Govern = Literal["off", "warn", "enforce"]
 GOVERN_MODES: tuple[Govern, ...] = get_args(Govern)
 
 
-class ClusterLayer(msgspec.Struct, frozen=True):
+class ClusterPolicy(msgspec.Struct, frozen=True):
     """What holds for the whole cluster: the weakest layer and the strongest, and where we never
     look.
     """
@@ -95,7 +95,7 @@ class Resolution(msgspec.Struct, frozen=True):
     """8 hex digits that are the same for the same policy on every replica."""
 
 
-class NamespaceLayer(msgspec.Struct, frozen=True, weakref=True):
+class NamespacePolicy(msgspec.Struct, frozen=True, weakref=True):
     """Everything about a namespace that does not depend on the pod, resolved once."""
 
     annotations: Mapping[str, str]
@@ -103,14 +103,14 @@ class NamespaceLayer(msgspec.Struct, frozen=True, weakref=True):
     asked: Mapping[str, Any]
     locks: Locks
     resolution: Resolution
-    demands: Demands
+    demands: EnforcementPolicy
     max_expiration_seconds: int | None
     """What the namespace itself has set; None where it has not, or not well."""
     allowed_text: str
     """The allowed audiences for people, in the order in which they are written."""
 
 
-WISHES: tuple[tuple[str, str, Parser], ...] = (
+SETTINGS: tuple[tuple[str, str, Parser], ...] = (
     (
         "automount",
         names.AUTOMOUNT,
@@ -135,10 +135,10 @@ COUNTS_AS: dict[str, tuple[Any, str]] = {
     )
 }
 """What a bad value counts as where the next weaker layer would open what somebody wanted closed."""
-NAMESPACE_WISHES = tuple(row for row in WISHES if row[1] in names.FOR_NAMESPACES)
+NAMESPACE_SETTINGS = tuple(row for row in SETTINGS if row[1] in names.FOR_NAMESPACES)
 
 
-def steering(annotations: Mapping[str, str] | None) -> dict[str, str]:
+def own_annotations(annotations: Mapping[str, str] | None) -> dict[str, str]:
     """Only the annotations of our domain, sorted by name so that equal ones compare and hash
     alike.
     """
@@ -149,7 +149,7 @@ def steering(annotations: Mapping[str, str] | None) -> dict[str, str]:
     )
 
 
-def resolve_namespace(cluster: ClusterLayer, annotations: Mapping[str, str]) -> NamespaceLayer:
+def resolve_namespace(cluster: ClusterPolicy, annotations: Mapping[str, str]) -> NamespacePolicy:
     """What holds in a namespace with these annotations, for every pod that asks for nothing
     itself.
     """
@@ -158,7 +158,7 @@ def resolve_namespace(cluster: ClusterLayer, annotations: Mapping[str, str]) -> 
     locks = cluster.locks.with_stricter(Locks(**own_locks))
     demanded, level_faults = levels.read(annotations)
     faults += level_faults
-    asked = _read("namespace", NAMESPACE_WISHES, annotations, locks, faults)
+    asked = _read("namespace", NAMESPACE_SETTINGS, annotations, locks, faults)
     decided_by = dict.fromkeys(TokenPolicy.__struct_fields__, "defaults") | dict.fromkeys(
         asked, "namespace"
     )
@@ -168,10 +168,10 @@ def resolve_namespace(cluster: ClusterLayer, annotations: Mapping[str, str]) -> 
             problem = "is not one of the allowed audiences; the API server's own is used"
             faults.append(Fault("defaults", names.AUDIENCE, defaults.audience, problem))
         defaults = msgspec.structs.replace(defaults, audience="")
-    settled = _settle(defaults, asked, locks)
+    settled = _merge(defaults, asked, locks)
     resolution = Resolution(settled, tuple(faults), decided_by, _hash(settled))
     maximum = own_locks.get("max_expiration_seconds")
-    return NamespaceLayer(
+    return NamespacePolicy(
         annotations,
         asked,
         locks,
@@ -194,7 +194,7 @@ def _allowed_text(
 
 
 def resolve(
-    namespace: NamespaceLayer, annotations: Mapping[str, str] | None, layer: str = "pod"
+    namespace: NamespacePolicy, annotations: Mapping[str, str] | None, layer: str = "pod"
 ) -> Resolution:
     """What holds for a pod with these annotations in this namespace; `layer` names their author in
     faults.
@@ -210,10 +210,10 @@ def resolve(
     if (too_much := too_large(layer, ours)) is not None:
         return msgspec.structs.replace(base, faults=(*base.faults, too_much))
     faults = _misplaced(layer, ours, names.FOR_PODS)
-    asked = _read(layer, WISHES, annotations, namespace.locks, faults)
+    asked = _read(layer, SETTINGS, annotations, namespace.locks, faults)
     if not namespace.locks.pod_overrides:
-        asked = _tightening(layer, asked, namespace, annotations, faults)
-    settled = _settle(base.policy, {**namespace.asked, **asked}, namespace.locks)
+        asked = _keep_tightening(layer, asked, namespace, annotations, faults)
+    settled = _merge(base.policy, {**namespace.asked, **asked}, namespace.locks)
     decided_by = {**base.decided_by, **dict.fromkeys(asked, layer)}
     return Resolution(settled, (*base.faults, *faults), decided_by, _hash(settled))
 
@@ -242,17 +242,17 @@ def _read(
     return asked
 
 
-def _tightening(
+def _keep_tightening(
     layer: str,
     asked: dict[str, Any],
-    namespace: NamespaceLayer,
+    namespace: NamespacePolicy,
     annotations: Mapping[str, str],
     faults: list[Fault],
 ) -> dict[str, Any]:
     """Of what the pod asked, only what holds anyway or is tighter; all else becomes a fault."""
     base = namespace.resolution.policy
     kept: dict[str, Any] = {}
-    for attribute, annotation, _parse in WISHES:
+    for attribute, annotation, _parse in SETTINGS:
         if attribute not in asked:
             continue
         value = asked[attribute]
@@ -314,7 +314,7 @@ def _meant(name: str, guesses: Mapping[str, str]) -> str:
     return f"; did you mean {guesses[meant[0]]}?" if meant else ""
 
 
-def _settle(defaults: TokenPolicy, asked: Mapping[str, Any], locks: Locks) -> TokenPolicy:
+def _merge(defaults: TokenPolicy, asked: Mapping[str, Any], locks: Locks) -> TokenPolicy:
     chosen: dict[str, Any] = {**asked}
     lifetime = locks.capped(chosen.get("expiration_seconds", defaults.expiration_seconds))
     tokens: tuple[Token, ...] = chosen.get("tokens", ())

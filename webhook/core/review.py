@@ -17,7 +17,7 @@ import msgspec
 
 from ..errors import MalformedReview
 from . import stepwise
-from .full_views import FinalPod, Judged, UserInfo
+from .full_views import FullPod, Judged, UserInfo
 from .kinds import MUTATED, VIEWS
 from .patch import Operation
 from .views import CronJob, Pod, View, Workload
@@ -56,7 +56,7 @@ class Request(_Head, frozen=True):
     old_object: Workload | CronJob | None = None
 
 
-class FinalRequest(_Head, frozen=True):
+class ValidationRequest(_Head, frozen=True):
     """What the API server asks to be judged; both objects None where we have no view of the
     kind.
     """
@@ -104,10 +104,10 @@ class _PodRequest(Request, frozen=True):
     old_object: None = None
 
 
-class _FinalPodRequest(FinalRequest, frozen=True):
+class _FullPodRequest(ValidationRequest, frozen=True):
     """The same for a pod that shall be judged."""
 
-    object: FinalPod | None = None
+    object: FullPod | None = None
     old_object: None = None
 
 
@@ -136,7 +136,7 @@ _POD, HEAD_BYTES = b'"kind":"Pod"', 512
 """How Go writes the kind of a pod, in `request.kind` at the beginning of a review."""
 
 _POD_REVIEW = msgspec.json.Decoder(_Review[_PodRequest])
-_FINAL_POD_REVIEW = msgspec.json.Decoder(_Review[_FinalPodRequest])
+_FULL_POD_REVIEW = msgspec.json.Decoder(_Review[_FullPodRequest])
 _RAW_REVIEW = msgspec.json.Decoder(_Review[_RawRequest])
 _ENCODER = msgspec.json.Encoder()
 # 100,000 nested brackets raise RecursionError and not DecodeError; both only say that the bytes are
@@ -225,14 +225,14 @@ def _is_review(review: _Review[Any]) -> bool:
     return review.api_version == API_VERSION and review.kind == KIND
 
 
-def decode_final(body: bytes | bytearray) -> FinalRequest:
+def decode_full(body: bytes | bytearray) -> ValidationRequest:
     """The request in an AdmissionReview v1 that asks for a judgement, with views of everything that
     is judged.
 
     Raises: MalformedReview, as `decode`
     """
     many = len(body) > LARGE_BYTES and _has_many_things(body)
-    if not many and (quick := _decode_quickly(body, _FINAL_POD_REVIEW)) is not None:
+    if not many and (quick := _decode_quickly(body, _FULL_POD_REVIEW)) is not None:
         return quick
     decoded: Any = stepwise.decode if many else msgspec.json.decode
     try:
@@ -242,7 +242,7 @@ def decode_final(body: bytes | bytearray) -> FinalRequest:
             decoded(each, type=view | None) if view else None
             for each in (raw.object, raw.old_object)
         )
-        return FinalRequest(
+        return ValidationRequest(
             **_head_fields(raw), user_info=raw.user_info, object=held, old_object=old
         )
     except _BAD_BYTES as problem:

@@ -11,7 +11,7 @@ from . import names
 _DISPLAYED = re.compile(names.DISPLAYED_AUDIENCE)
 
 
-def quoted(text: str, most: int = 60) -> str:
+def quote(text: str, most: int = 60) -> str:
     """`text` in double quotes, unprintable characters escaped, cut after `most` characters.
 
     Why: one control character makes the API server drop the whole warning (net.NewWarningHeader).
@@ -27,24 +27,24 @@ def displayed(audience: str) -> str:
     return f'"{audience}"' if _DISPLAYED.fullmatch(audience) else "(not shown)"
 
 
-def cut(sentence: str, most: int = names.MAX_WARNING_CHARS) -> str:
+def truncate(sentence: str, most: int = names.MAX_WARNING_CHARS) -> str:
     """`sentence`, with an ellipsis where it was longer than `most` characters."""
     return sentence if len(sentence) <= most else sentence[: most - 1] + "…"
 
 
-def cut_bytes(text: str, most: int = names.MAX_AUDIT_BYTES) -> str:
+def truncate_bytes(text: str, most: int = names.MAX_AUDIT_BYTES) -> str:
     """`text`, with an ellipsis where it was longer than `most` bytes of UTF-8."""
     if len(text) * 4 <= most or len(encoded := text.encode(errors="replace")) <= most:
         return text
     return encoded[: most - 3].decode(errors="ignore") + "…"
 
 
-def limited(sentences: Iterable[str], where: str = "") -> tuple[str, ...]:
+def truncate_warnings(sentences: Iterable[str], where: str = "") -> tuple[str, ...]:
     """Warnings of a length and a number that reach their reader; the last says how many more there
     are, and where.
     """
     rest = iter(sentences)
-    said = tuple(cut(sentence) for sentence in islice(rest, names.MAX_WARNINGS))
+    said = tuple(truncate(sentence) for sentence in islice(rest, names.MAX_WARNINGS))
     more = sum(1 for _ in rest)
     return (*said, f"{names.DOMAIN}*: and {more} more{where}") if more else said
 

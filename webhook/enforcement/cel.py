@@ -51,7 +51,7 @@ def listed(items: Iterable[str]) -> str:
     return "[" + ", ".join(map(text, items)) + "]"
 
 
-def cut(expression: str, most: int) -> str:
+def truncate(expression: str, most: int) -> str:
     """As `text.cut`: the string, with an ellipsis where it was longer."""
     return f"({expression}.size() <= {most} ? {expression} : {expression}.substring(0, {most - 1}) + '…')"
 

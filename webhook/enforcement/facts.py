@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import cached_property
 
 from ..core import views
-from ..core.full_views import FinalContainer, FinalMount, FinalPod
+from ..core.full_views import FullContainer, FullMount, FullPod
 
 VOLUMES = "spec.volumes"
 KINDS = {
@@ -22,7 +22,7 @@ Place = tuple[str, str]
 class Facts:
     """A pod with what several checks look at, found once."""
 
-    def __init__(self, pod: FinalPod) -> None:
+    def __init__(self, pod: FullPod) -> None:
         self.pod = pod
         self.holding: list[tuple[str, bool, list[views.TokenSource]]] = []
         """The volumes that hold tokens: their names, whether they are automounted ones, their
@@ -32,12 +32,12 @@ class Facts:
                 self.holding.append((volume.name, views.is_automounted(volume), tokens))
 
     @cached_property
-    def token_mounts(self) -> list[tuple[str, FinalContainer, FinalMount]]:
+    def token_mounts(self) -> list[tuple[str, FullContainer, FullMount]]:
         """Every mount of such a volume, with its container and the field that one stands in."""
         holding = {name for name, _, _ in self.holding}
         return [
             (kind, container, mount)
-            for kind, container in (self.pod.spec.everyone() if holding else ())
+            for kind, container in (self.pod.spec.all_containers() if holding else ())
             for mount in container.volume_mounts or ()
             if mount.name in holding
         ]
@@ -48,11 +48,11 @@ class Facts:
         return list(_secrets(self.pod))
 
 
-def _secrets(pod: FinalPod) -> Iterator[tuple[str, Place, str]]:
+def _secrets(pod: FullPod) -> Iterator[tuple[str, Place, str]]:
     for volume in pod.spec.volumes or ():
         for field, secret in volume.secrets:
             yield field, ("volume", volume.name), secret
-    for kind, container in pod.spec.everyone():
+    for kind, container in pod.spec.all_containers():
         if not container.env and not container.env_from:
             continue
         place = KINDS[kind], container.name

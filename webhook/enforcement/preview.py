@@ -10,11 +10,11 @@ from collections.abc import Iterable
 import msgspec
 
 from ..core import names, policy, views
-from ..core.full_views import FinalPod, FinalSpec, Namespace
-from ..core.levels import Demand, Level, Mode
+from ..core.full_views import FullPod, FullSpec, Namespace
+from ..core.levels import Level, LevelVersion, Mode
 from ..core.limits import Limits
-from ..core.policy import ClusterLayer, NamespaceLayer
-from ..core.text import limited, quoted
+from ..core.policy import ClusterPolicy, NamespacePolicy
+from ..core.text import quote, truncate_warnings
 from ..core.views import Metadata, View, is_automounted
 from . import rules, templates, validate
 from .facts import Facts
@@ -37,7 +37,7 @@ class PodStatus(View, frozen=True):
     phase: str = ""
 
 
-class ListedSpec(FinalSpec, frozen=True):
+class ListedSpec(FullSpec, frozen=True):
     host_network: bool | None = None
     priority_class_name: str | None = None
 
@@ -90,30 +90,30 @@ class ListedPod(View, frozen=True):
 
 
 def changes(
-    old: Namespace, new: Namespace, cluster: ClusterLayer
-) -> tuple[NamespaceLayer, tuple[Mode, ...]]:
+    old: Namespace, new: Namespace, cluster: ClusterPolicy
+) -> tuple[NamespacePolicy, tuple[Mode, ...]]:
     """What will hold in the namespace, and which of `enforce` and `warn` demand something new, or
     measure it anew.
     """
     before, after = (
-        policy.resolve_namespace(cluster, policy.steering(each.metadata.annotations))
+        policy.resolve_namespace(cluster, policy.own_annotations(each.metadata.annotations))
         for each in (old, new)
     )
     found: dict[Mode, object] = {}
     for mode in ("enforce", "warn"):
-        demanded = _demanded(mode, after, cluster)
+        demanded = _requirement(mode, after, cluster)
         if (
             demanded is not None
-            and demanded != _demanded(mode, before, cluster)
+            and demanded != _requirement(mode, before, cluster)
             and demanded not in found.values()
         ):
             found[mode] = demanded
     return after, tuple(found)
 
 
-def _demanded(
-    mode: Mode, layer: NamespaceLayer, cluster: ClusterLayer
-) -> tuple[Demand, Level, Limits] | None:
+def _requirement(
+    mode: Mode, layer: NamespacePolicy, cluster: ClusterPolicy
+) -> tuple[LevelVersion, Level, Limits] | None:
     demand, floor = layer.demands.of(mode), cluster.enforce_floor if mode == "enforce" else "off"
     if (demand.level, floor) == ("off", "off"):
         return None
@@ -126,8 +126,8 @@ class Preview:
     def __init__(
         self,
         namespace: str,
-        cluster: ClusterLayer,
-        layer: NamespaceLayer,
+        cluster: ClusterPolicy,
+        layer: NamespacePolicy,
         modes: tuple[Mode, ...],
         legacy_tokens: frozenset[str] | None = None,
     ) -> None:
@@ -153,7 +153,7 @@ class Preview:
             exempt = validate.exempt_by_pod(pod.spec, self._namespace, self._cluster)
             if pod.status.phase in ("Succeeded", "Failed") or exempt:
                 continue
-            looked = Facts(FinalPod(pod.metadata, pod.spec))
+            looked = Facts(FullPod(pod.metadata, pod.spec))
             if "enforce" in self._found and pod.relies_on_injection:
                 relying = self._critical if pod.is_of_the_cluster else self._relying
                 relying[pod.owner] = relying.get(pod.owner, 0) + 1
@@ -171,7 +171,7 @@ class Preview:
         for mode, found in self._found.items():
             if found:
                 said.append(
-                    f"existing pods in namespace {quoted(self._namespace)} violate {self._demand(mode)}"
+                    f"existing pods in namespace {quote(self._namespace)} violate {self._level_version(mode)}"
                 )
             said += [f"{_owners(owners)}: {sentence}" for sentence, owners in found.items()]
         for relying in (self._critical, self._relying):
@@ -181,9 +181,9 @@ class Preview:
 
     def warnings(self, unseen: str = "") -> tuple[str, ...]:
         """The same as warnings; `unseen` says which pods nobody has looked at."""
-        return limited([*([unseen] if unseen else []), *self.lines()])
+        return truncate_warnings([*([unseen] if unseen else []), *self.lines()])
 
-    def _demand(self, mode: Mode) -> str:
+    def _level_version(self, mode: Mode) -> str:
         demand = self._layer.demands.of(mode)
         if demand.level == "off":
             return f'the cluster\'s enforceFloor "{self._cluster.enforce_floor}"'

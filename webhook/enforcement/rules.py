@@ -20,9 +20,9 @@ from typing import NamedTuple
 import msgspec
 
 from ..core import full_views, names
-from ..core.levels import LATEST, LEVELS, VERSIONS, Demand, Level
+from ..core.levels import LATEST, LEVELS, VERSIONS, Level, LevelVersion
 from ..core.limits import Limits
-from ..core.text import cut, displayed, quoted
+from ..core.text import displayed, quote, truncate
 from . import cel
 from .facts import KINDS, VOLUMES, Facts, Place
 
@@ -307,7 +307,7 @@ _OF: dict[tuple[Level, str], tuple[Rule, ...]] = {
 
 
 def evaluate(
-    pod: Facts, demand: Demand, limits: Limits, floor: Level = "off"
+    pod: Facts, demand: LevelVersion, limits: Limits, floor: Level = "off"
 ) -> tuple[Violation, ...]:
     """What about this pod violates the demand or the floor, rule by rule; of each thing as much as
     a sentence shows.
@@ -349,7 +349,7 @@ def sentences(violations: Iterable[Violation]) -> list[str]:
         places = groups.setdefault((each.rule, each.condition, each.problem, each.fix), {})
         places.setdefault(each.place, []).append(each.value)
     return [
-        f"[{rule}] {cut(', '.join(_place(*at) for at in places.items()), MAX_PLACES_CHARS)}{condition and f' ({condition})'}: "
+        f"[{rule}] {truncate(', '.join(_place(*at) for at in places.items()), MAX_PLACES_CHARS)}{condition and f' ({condition})'}: "
         f"{problem}; {fix}"
         for (rule, condition, problem, fix), places in groups.items()
     ]
@@ -357,4 +357,4 @@ def sentences(violations: Iterable[Violation]) -> list[str]:
 
 def _place(place: Place, values: list[str]) -> str:
     kind, name = place
-    return f"{kind} {quoted(name, 63)}" + (f" ({', '.join(values)})" if values[0] else "")
+    return f"{kind} {quote(name, 63)}" + (f" ({', '.join(values)})" if values[0] else "")

@@ -8,7 +8,7 @@ every pod fail.
 import msgspec
 
 from ..core import names, views
-from ..core.full_views import FinalProjected, FinalSource, FinalSpec, FinalTemplate, FinalVolume
+from ..core.full_views import FullProjected, FullSource, FullSpec, FullTemplate, FullVolume
 from ..core.policy import Resolution
 from ..core.views import ConfigMapSource, DownwardItem, DownwardSource, FieldRef, TokenSource
 
@@ -16,7 +16,7 @@ AUTOMOUNTED = names.AUTOMOUNTED_PREFIX + "*"
 """The name of the volume that the plugin will add: its last characters are random."""
 
 
-def pod_spec(template: FinalTemplate, settled: Resolution) -> tuple[FinalSpec, bool]:
+def pod_spec(template: FullTemplate, settled: Resolution) -> tuple[FullSpec, bool]:
     """The spec with the volumes that admission will add, and whether the service account's own
     setting, which we do not look up, could change that.
     """
@@ -32,7 +32,7 @@ def pod_spec(template: FinalTemplate, settled: Resolution) -> tuple[FinalSpec, b
     )
     lacking = {
         container.name
-        for _, container in spec.everyone()
+        for _, container in spec.all_containers()
         if not container.volume_mounts
         or all(mount.mount_path != names.DEFAULT_PATH for mount in container.volume_mounts)
     }
@@ -41,7 +41,7 @@ def pod_spec(template: FinalTemplate, settled: Resolution) -> tuple[FinalSpec, b
     kept = comes and not skip.isdisjoint(lacking)
     at_default = wanted.mount_path == names.DEFAULT_PATH
     rewritten = inject and wanted.automount and comes and not kept
-    added: list[FinalVolume] = []
+    added: list[FullVolume] = []
     if inject:
         if (rewritten and at_default) or _some_lack(wanted.mount_path, spec, skip):
             name = AUTOMOUNTED if rewritten and at_default else names.VOLUME
@@ -62,7 +62,7 @@ def pod_spec(template: FinalTemplate, settled: Resolution) -> tuple[FinalSpec, b
     return msgspec.structs.replace(spec, volumes=(*stays, *added)), comes and says is None
 
 
-def _some_lack(path: str, spec: FinalSpec, skip: frozenset[str]) -> bool:
+def _some_lack(path: str, spec: FullSpec, skip: frozenset[str]) -> bool:
     """Whether a container that is not skipped has nothing there, so that admission will mount
     it.
     """
@@ -71,22 +71,22 @@ def _some_lack(path: str, spec: FinalSpec, skip: frozenset[str]) -> bool:
             any(views.same_path(mount.mount_path, path) for mount in each.mounts)
             or each.has_device_at(path)
         )
-        for _, each in spec.everyone()
+        for _, each in spec.all_containers()
         if each.name not in skip
     )
 
 
-def _api_access(name: str, audience: str, seconds: int) -> FinalVolume:
+def _api_access(name: str, audience: str, seconds: int) -> FullVolume:
     namespace = DownwardItem("namespace", FieldRef("metadata.namespace"))
     sources = (
-        FinalSource(TokenSource(names.TOKEN_FILE, audience, seconds)),
-        FinalSource(config_map=ConfigMapSource(names.ROOT_CA_CONFIGMAP)),
-        FinalSource(downward_api=DownwardSource((namespace,))),
+        FullSource(TokenSource(names.TOKEN_FILE, audience, seconds)),
+        FullSource(config_map=ConfigMapSource(names.ROOT_CA_CONFIGMAP)),
+        FullSource(downward_api=DownwardSource((namespace,))),
     )
-    return FinalVolume(name, FinalProjected(sources))
+    return FullVolume(name, FullProjected(sources))
 
 
-def _further(file: str, audience: str, seconds: int | None) -> FinalVolume:
-    return FinalVolume(
-        names.TOKENS_VOLUME, FinalProjected((FinalSource(TokenSource(file, audience, seconds)),))
+def _further(file: str, audience: str, seconds: int | None) -> FullVolume:
+    return FullVolume(
+        names.TOKENS_VOLUME, FullProjected((FullSource(TokenSource(file, audience, seconds)),))
     )

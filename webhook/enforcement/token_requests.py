@@ -12,7 +12,7 @@ from itertools import islice
 from ..core import names
 from ..core.full_views import Secret, TokenRequest, UserInfo
 from ..core.limits import Limits
-from ..core.text import cut, displayed
+from ..core.text import displayed, truncate
 
 NODE_GROUP, NODE_PREFIX = "system:nodes", "system:node:"
 CONTROL_PLANE = (
@@ -83,7 +83,7 @@ def token_request(held: TokenRequest, limits: Limits) -> list[str]:
     if listed := list(islice(strange, MAX_LIST_CHARS)):  # more would not be shown
         problems.append(
             AUDIENCE.format(
-                audiences=cut(", ".join(map(displayed, listed)), MAX_LIST_CHARS), **fill
+                audiences=truncate(", ".join(map(displayed, listed)), MAX_LIST_CHARS), **fill
             )
         )
     return problems

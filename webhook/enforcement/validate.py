@@ -19,19 +19,19 @@ import msgspec
 from ..core import full_views, levels, limits, names, policy
 from ..core.faults import Fault
 from ..core.full_views import (
-    FinalPod,
-    FinalSpec,
-    FinalTemplate,
-    FinalWorkload,
+    FullPod,
+    FullSpec,
+    FullTemplate,
+    FullWorkload,
     Secret,
     TokenRequest,
 )
-from ..core.levels import MODES, Demand, Level, Mode
+from ..core.levels import MODES, Level, LevelVersion, Mode
 from ..core.limits import Limits
-from ..core.policy import ClusterLayer, NamespaceLayer
+from ..core.policy import ClusterPolicy, NamespacePolicy
 from ..core.reasons import Outcome, Reason
-from ..core.review import FinalRequest, Response, Status
-from ..core.text import cut, cut_bytes, limited, quoted
+from ..core.review import Response, Status, ValidationRequest
+from ..core.text import quote, truncate, truncate_bytes, truncate_warnings
 from . import rules, templates, token_requests
 from .facts import Facts
 from .rules import Violation
@@ -43,13 +43,13 @@ same."""
 ENFORCES, UNDER_FLOOR = ' enforces "{demand}"', ' under the cluster\'s enforceFloor "{floor}"'
 UNLESS = "unless the service account opts out"
 
-_DEMANDS = frozenset((*levels.LEVEL_OF.values(), *levels.VERSION_OF.values()))
+_LEVEL_ANNOTATIONS = frozenset((*levels.LEVEL_OF.values(), *levels.VERSION_OF.values()))
 _JUDGED: frozenset[tuple[type, str, str]] = frozenset(
     {
-        (FinalPod, "", "CREATE"),
-        (FinalPod, "ephemeralcontainers", "UPDATE"),
-        (FinalWorkload, "", "CREATE"),
-        (FinalWorkload, "", "UPDATE"),
+        (FullPod, "", "CREATE"),
+        (FullPod, "ephemeralcontainers", "UPDATE"),
+        (FullWorkload, "", "CREATE"),
+        (FullWorkload, "", "UPDATE"),
         (TokenRequest, "token", "CREATE"),
         (Secret, "", "CREATE"),
     }
@@ -71,15 +71,15 @@ class Judgement(msgspec.Struct, frozen=True):
     faults: tuple[Fault, ...] = ()
 
 
-def needs_namespace(request: FinalRequest, cluster: ClusterLayer) -> bool:
+def needs_namespace(request: ValidationRequest, cluster: ClusterPolicy) -> bool:
     """Whether `judge` will want to know the namespace's annotations."""
     return _unjudged(request, cluster) is None
 
 
 def judge(
-    request: FinalRequest,
-    cluster: ClusterLayer,
-    namespace: NamespaceLayer,
+    request: ValidationRequest,
+    cluster: ClusterPolicy,
+    namespace: NamespacePolicy,
     legacy_tokens: frozenset[str] | None = None,
 ) -> Judgement:
     """The judgement on one request; `legacy_tokens` are the names of such Secrets here, None where
@@ -90,10 +90,12 @@ def judge(
         return Judgement(unjudged)
     if isinstance(held, TokenRequest | Secret):
         return _govern(request, held, cluster, namespace)
-    faults = tuple(fault for fault in namespace.resolution.faults if fault.annotation in _DEMANDS)
+    faults = tuple(
+        fault for fault in namespace.resolution.faults if fault.annotation in _LEVEL_ANNOTATIONS
+    )
     audit = {"policy": policy_text(namespace, cluster)}
     if faults:
-        audit["error"] = cut_bytes("; ".join(map(str, faults)))
+        audit["error"] = truncate_bytes("; ".join(map(str, faults)))
     modes = _modes(request, cluster, namespace)
     if not modes:
         return Judgement("not-enforced", audit=audit if faults else {}, faults=faults)
@@ -125,8 +127,8 @@ def respond(uid: str, judgement: Judgement) -> Response:
 def violations(
     mode: Mode,
     pod: Facts,
-    cluster: ClusterLayer,
-    namespace: NamespaceLayer,
+    cluster: ClusterPolicy,
+    namespace: NamespacePolicy,
     legacy_tokens: frozenset[str] | None = None,
 ) -> tuple[Violation, ...]:
     """What about this pod violates what the namespace, or under `enforce` the cluster's floor,
@@ -141,12 +143,12 @@ def violations(
 def _found(
     modes: list[tuple[Mode, Level]],
     pod: Facts,
-    cluster: ClusterLayer,
-    namespace: NamespaceLayer,
+    cluster: ClusterPolicy,
+    namespace: NamespacePolicy,
     legacy_tokens: frozenset[str] | None,
 ) -> dict[Mode, tuple[Violation, ...]]:
     """The violations for each mode; modes that demand the same are measured once."""
-    measured: dict[tuple[Demand, Level], tuple[Violation, ...]] = {}
+    measured: dict[tuple[LevelVersion, Level], tuple[Violation, ...]] = {}
     found: dict[Mode, tuple[Violation, ...]] = {}
     for mode, _ in modes:
         demanded = namespace.demands.of(mode), cluster.enforce_floor if mode == "enforce" else "off"
@@ -157,8 +159,8 @@ def _found(
 
 
 def limits_of(
-    cluster: ClusterLayer,
-    namespace: NamespaceLayer,
+    cluster: ClusterPolicy,
+    namespace: NamespacePolicy,
     level: Level,
     floor: Level = "off",
     legacy: frozenset[str] | None = None,
@@ -179,15 +181,15 @@ def limits_of(
     return _limits(min(maxima), cluster, namespace, legacy)
 
 
-def demand_text(namespace: str, own: Demand, floor: Level) -> str:
+def enforced_by(namespace: str, own: LevelVersion, floor: Level) -> str:
     """Who demands what of the pods in a namespace, as a denial begins."""
-    name, under = f"namespace {quoted(namespace, 63)}", UNDER_FLOOR.format(floor=floor)
+    name, under = f"namespace {quote(namespace, 63)}", UNDER_FLOOR.format(floor=floor)
     if own.level == "off":
         return f"{name} is{under}"
     return name + ENFORCES.format(demand=own) + ("" if floor == "off" else under)
 
 
-def policy_text(namespace: NamespaceLayer, cluster: ClusterLayer) -> str:
+def policy_text(namespace: NamespacePolicy, cluster: ClusterPolicy) -> str:
     """What is demanded, for the audit log."""
     held = namespace.demands
     floor = "" if cluster.enforce_floor == "off" else f",floor={cluster.enforce_floor}"
@@ -195,7 +197,7 @@ def policy_text(namespace: NamespaceLayer, cluster: ClusterLayer) -> str:
 
 
 def _limits(
-    maximum: int, cluster: ClusterLayer, namespace: NamespaceLayer, legacy: frozenset[str] | None
+    maximum: int, cluster: ClusterPolicy, namespace: NamespacePolicy, legacy: frozenset[str] | None
 ) -> Limits:
     return Limits(
         maximum=maximum,
@@ -206,26 +208,26 @@ def _limits(
     )
 
 
-def _unjudged(request: FinalRequest, cluster: ClusterLayer) -> Reason | None:  # noqa: PLR0911  (one line for each reason)
+def _unjudged(request: ValidationRequest, cluster: ClusterPolicy) -> Reason | None:  # noqa: PLR0911  (one line for each reason)
     """The reason to judge nothing whatever the namespace says; None where it must be judged."""
     held = request.object
     if (type(held), request.sub_resource, request.operation) not in _JUDGED:
-        return "not-a-pod-create"
+        return "not-applicable"
     if isinstance(held, TokenRequest):
         return "not-enforced" if cluster.token_requests == "off" else None  # noqa: S105  (a mode)
     if isinstance(held, Secret):
         return "not-enforced" if cluster.legacy_secrets == "off" else None
     if request.namespace == cluster.own_namespace:
-        return "own-pod"
+        return "own-namespace"
     if request.namespace in cluster.excluded:
         return "excluded-namespace"
-    if isinstance(held, FinalWorkload) and held.metadata.controller is not None:
+    if isinstance(held, FullWorkload) and held.metadata.controller is not None:
         return "left-to-owner"
     return None
 
 
 def _modes(
-    request: FinalRequest, cluster: ClusterLayer, namespace: NamespaceLayer
+    request: ValidationRequest, cluster: ClusterPolicy, namespace: NamespacePolicy
 ) -> list[tuple[Mode, Level]]:
     """The modes that demand anything of this object, each with the strictest level that it
     names.
@@ -234,7 +236,7 @@ def _modes(
     for mode in MODES:
         level = namespace.demands.of(mode).level
         if mode == "enforce":
-            if isinstance(request.object, FinalWorkload):
+            if isinstance(request.object, FullWorkload):
                 continue
             level = levels.stricter(level, cluster.enforce_floor)
         if level != "off":
@@ -242,20 +244,20 @@ def _modes(
     return found
 
 
-def _exemption(request: FinalRequest, cluster: ClusterLayer) -> str:
+def _exemption(request: ValidationRequest, cluster: ClusterPolicy) -> str:
     """Which exemption of the cluster's configuration holds for a pod or a template, if any."""
     exempt, held = cluster.exemptions, request.object
     if request.namespace in exempt.namespaces:
         return "namespace"
     if request.user_info.username in exempt.usernames:
         return "user"
-    template: FinalPod | FinalTemplate | None = held if isinstance(held, FinalPod) else None
-    if isinstance(held, FinalWorkload):
+    template: FullPod | FullTemplate | None = held if isinstance(held, FullPod) else None
+    if isinstance(held, FullWorkload):
         template = held.template
     return exempt_by_pod(template.spec, request.namespace, cluster) if template is not None else ""
 
 
-def exempt_by_pod(spec: FinalSpec, namespace: str, cluster: ClusterLayer) -> str:
+def exempt_by_pod(spec: FullSpec, namespace: str, cluster: ClusterPolicy) -> str:
     """Which exemption holds for a pod by what it runs as, if any."""
     if (
         f"{namespace}/{spec.service_account_name or 'default'}"
@@ -265,7 +267,7 @@ def exempt_by_pod(spec: FinalSpec, namespace: str, cluster: ClusterLayer) -> str
     return "runtimeClass" if spec.runtime_class_name in cluster.exemptions.runtime_classes else ""
 
 
-def _exempt_requester(username: str, cluster: ClusterLayer) -> str:
+def _exempt_requester(username: str, cluster: ClusterPolicy) -> str:
     """Which exemption holds for who asks for a token: a user name, or a service account."""
     if username in cluster.exemptions.usernames:
         return "user"
@@ -277,23 +279,23 @@ def _exempt_requester(username: str, cluster: ClusterLayer) -> str:
     return "serviceAccount" if is_account else ""
 
 
-def _pod(request: FinalRequest, namespace: NamespaceLayer) -> tuple[FinalPod, bool]:
+def _pod(request: ValidationRequest, namespace: NamespacePolicy) -> tuple[FullPod, bool]:
     """The pod to measure, and whether its service account could make it another one."""
     held, old = request.object, request.old_object
-    if isinstance(held, FinalPod):
+    if isinstance(held, FullPod):
         return (
-            full_views.brought_by(held, old)
-            if request.sub_resource and isinstance(old, FinalPod)
+            full_views.added_by_update(held, old)
+            if request.sub_resource and isinstance(old, FullPod)
             else held
         ), False
-    template = held.template if isinstance(held, FinalWorkload) else None
+    template = held.template if isinstance(held, FullWorkload) else None
     if template is None:
-        return FinalPod(), False
+        return FullPod(), False
     annotations = template.metadata.annotations if template.metadata is not None else None
     spec, unless = templates.pod_spec(
         template, policy.resolve(namespace, annotations, layer="workload")
     )
-    return FinalPod(spec=spec), unless
+    return FullPod(spec=spec), unless
 
 
 def _conditional(violation: Violation) -> Violation:
@@ -305,8 +307,8 @@ def _conditional(violation: Violation) -> Violation:
 
 def _judged(
     name: str,
-    cluster: ClusterLayer,
-    namespace: NamespaceLayer,
+    cluster: ClusterPolicy,
+    namespace: NamespacePolicy,
     found: dict[Mode, tuple[Violation, ...]],
 ) -> Judgement:
     """What follows from what was found for each mode."""
@@ -318,35 +320,35 @@ def _judged(
     )
     audit: dict[str, str] = {}
     if "audit" in said:
-        audit["violations"] = cut_bytes(f"{own.audit}: " + ". ".join(said["audit"]))
+        audit["violations"] = truncate_bytes(f"{own.audit}: " + ". ".join(said["audit"]))
     reason: Reason = "violates" if said else "complies"
     if "enforce" in said:
-        message = denial(demand_text(name, own.enforce, cluster.enforce_floor), said["enforce"])
+        message = denial(enforced_by(name, own.enforce, cluster.enforce_floor), said["enforce"])
         return Judgement(reason, "denied", message, audit=audit, evaluations=evaluations)
     warnings: tuple[str, ...] = ()
     if "warn" in said:
-        warnings = limited(
+        warnings = truncate_warnings(
             f'would violate boundtoken "{own.warn}": {sentence}' for sentence in said["warn"]
         )
     outcome: Outcome = "warned" if warnings else "unchanged"
     return Judgement(reason, outcome, warnings=warnings, audit=audit, evaluations=evaluations)
 
 
-def _level(mode: Mode, cluster: ClusterLayer, namespace: NamespaceLayer) -> Level:
+def _level(mode: Mode, cluster: ClusterPolicy, namespace: NamespacePolicy) -> Level:
     level = namespace.demands.of(mode).level
     return levels.stricter(level, cluster.enforce_floor) if mode == "enforce" else level
 
 
 def denial(demand: str, sentences: list[str]) -> str:
     """Why a pod is denied: who demands what, then everything that is wrong."""
-    return cut(f"{demand}: " + ". ".join(sentences), MAX_MESSAGE_CHARS)
+    return truncate(f"{demand}: " + ". ".join(sentences), MAX_MESSAGE_CHARS)
 
 
 def _govern(
-    request: FinalRequest,
+    request: ValidationRequest,
     held: TokenRequest | Secret,
-    cluster: ClusterLayer,
-    namespace: NamespaceLayer,
+    cluster: ClusterPolicy,
+    namespace: NamespacePolicy,
 ) -> Judgement:
     user = request.user_info
     if isinstance(held, Secret):
@@ -372,5 +374,5 @@ def _govern(
     if exempt := _exempt_requester(user.username, cluster):
         return Judgement("exempt", audit={"exempt": exempt})
     if mode == "warn":
-        return Judgement("violates", "warned", warnings=(cut(f"would be denied: {message}"),))
+        return Judgement("violates", "warned", warnings=(truncate(f"would be denied: {message}"),))
     return Judgement("violates", "denied", message)

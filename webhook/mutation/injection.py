@@ -29,7 +29,7 @@ from ..core import names, patch, views
 from ..core.limits import Locks
 from ..core.patch import Operation
 from ..core.policy import TokenPolicy
-from ..core.text import quoted
+from ..core.text import quote
 from ..core.views import Container, Pod, PodSpec
 from . import volumes
 
@@ -72,7 +72,7 @@ def _where_they_stand(
     """What a pod gets whose containers would need too many changes: its tokens get our lifetime,
     and no mount changes.
     """
-    scene = _Scene(pod.spec, policy)
+    scene = _VolumeRoles(pod.spec, policy)
     operations: list[Operation] = []
     audience = policy.audience if policy.inject and scene.at_default else ""
     for at in scene.movable:
@@ -86,7 +86,7 @@ def _where_they_stand(
 def _planned(
     pod: Pod, policy: TokenPolicy, locks: Locks
 ) -> tuple[list[Operation], Result, tuple[str, ...]]:
-    scene = _Scene(pod.spec, policy)
+    scene = _VolumeRoles(pod.spec, policy)
     tokens = _further_tokens(scene)
     operations = scene.let_go(locks) if scene.our_tokens or not policy.inject else []
     operations += scene.kept_volumes()
@@ -134,7 +134,7 @@ def would_give(pod: Pod, policy: TokenPolicy) -> bool:
     return False
 
 
-class _Scene:
+class _VolumeRoles:
     """One pod seen through one policy: which volume is what, and what becomes of it.
 
     `moving` has, for each volume whose mounts may change, what a mount at our path names when we
@@ -170,7 +170,7 @@ class _Scene:
             self.carrier = (
                 names.VOLUME if name_is_free else volumes.free_name(names.VOLUME, self.volumes)
             )
-        self._settle_fates()
+        self._plan_mounts()
 
     def _sort_volumes(self) -> bool:
         """Find those that concern us; gives whether nobody has a name like ours."""
@@ -193,7 +193,7 @@ class _Scene:
                     self.our_tokens.append(at)
         return name_is_free
 
-    def _settle_fates(self) -> None:
+    def _plan_mounts(self) -> None:
         inject, automount, carrier = self.policy.inject, self.policy.automount, self.carrier
         self.moving: dict[str, tuple[str | None, str | None]] = {}
         for at in self.automounted:
@@ -283,7 +283,7 @@ class _Scene:
         for mount in container.mounts if lacks else ():
             at = mount.mount_path.rstrip("/") + "/"
             if path.startswith(at) or at.startswith(f"{path}/"):
-                where = f"mounts volume {quoted(mount.name)} at {quoted(mount.mount_path)}"
+                where = f"mounts volume {quote(mount.name)} at {quote(mount.mount_path)}"
                 self.remark(
                     container,
                     f"{where}; a runtime may fail to mount one of the two inside the other",
@@ -295,7 +295,7 @@ class _Scene:
     def remark(self, container: Container, text: str) -> None:
         """Note what will surprise about a container; no more than warnings can say."""
         if len(self.remarks) <= names.MAX_WARNINGS:
-            self.remarks = (*self.remarks, f"container {quoted(container.name)} {text}")
+            self.remarks = (*self.remarks, f"container {quote(container.name)} {text}")
 
     def superfluous(self) -> frozenset[_At]:
         """Which mounts of ours at our path must go, where a container has more than one thing
@@ -339,7 +339,7 @@ class _FurtherTokens(msgspec.Struct):
 _NO_TOKENS = _FurtherTokens()
 
 
-def _further_tokens(scene: _Scene) -> _FurtherTokens:
+def _further_tokens(scene: _VolumeRoles) -> _FurtherTokens:
     policy, held, there = scene.policy, scene.volumes, scene.our_tokens
     if not policy.inject or not policy.tokens:
         return _NO_TOKENS
@@ -352,7 +352,7 @@ def _further_tokens(scene: _Scene) -> _FurtherTokens:
 
 
 def _mounts(  # noqa: C901, PLR0912  (one loop, as most of the time goes here)
-    scene: _Scene,
+    scene: _VolumeRoles,
     tokens: _FurtherTokens,
     operations: list[Operation],
     superfluous: frozenset[_At] | None = None,
@@ -415,7 +415,7 @@ def _mounts(  # noqa: C901, PLR0912  (one loop, as most of the time goes here)
                     lacks = False
                     if name != carrier and name not in moving and inject:
                         scene.remark(
-                            container, f"mounts volume {quoted(name)} there, and no token of ours"
+                            container, f"mounts volume {quote(name)} there, and no token of ours"
                         )
                 elif lacks_tokens and views.same_path(at, names.TOKENS_PATH):
                     lacks_tokens = False
@@ -437,7 +437,10 @@ def _mounts(  # noqa: C901, PLR0912  (one loop, as most of the time goes here)
 
 def _mounted_by(spec: PodSpec, container_names: frozenset[str]) -> frozenset[str]:
     """The volumes that the containers of these names mount."""
-    everyone = (*(spec.init_containers or ()), *(spec.containers or ()))
+    all_containers = (*(spec.init_containers or ()), *(spec.containers or ()))
     return frozenset(
-        mount.name for each in everyone if each.name in container_names for mount in each.mounts
+        mount.name
+        for each in all_containers
+        if each.name in container_names
+        for mount in each.mounts
     )

@@ -22,10 +22,10 @@ from ..core import names, patch, policy
 from ..core.faults import Fault, more_faults
 from ..core.kinds import IMMUTABLE, OWNED
 from ..core.patch import Operation
-from ..core.policy import ClusterLayer, NamespaceLayer, Resolution
+from ..core.policy import ClusterPolicy, NamespacePolicy, Resolution
 from ..core.reasons import Outcome, Reason
 from ..core.review import Request, Response, encode_patch
-from ..core.text import cut_bytes, limited, quoted
+from ..core.text import quote, truncate_bytes, truncate_warnings
 from ..core.views import CronJob, Pod, Workload
 from . import injection, volumes, workloads
 
@@ -46,12 +46,12 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
     """The hash of the policy; empty where none was needed."""
 
 
-def needs_namespace(request: Request, cluster: ClusterLayer) -> bool:
+def needs_namespace(request: Request, cluster: ClusterPolicy) -> bool:
     """Whether `judge` will want to know the namespace's annotations."""
     return _untouched(request, cluster) is None
 
 
-def judge(request: Request, cluster: ClusterLayer, namespace: NamespaceLayer | None) -> Verdict:
+def judge(request: Request, cluster: ClusterPolicy, namespace: NamespacePolicy | None) -> Verdict:
     """The decision on one request; `namespace` is None where nobody knows it."""
     untouched = _untouched(request, cluster)
     if untouched is not None:
@@ -70,29 +70,29 @@ def respond(uid: str, verdict: Verdict) -> Response:
     if verdict.policy:
         audit["policy"] = verdict.policy
     if verdict.faults:
-        audit["faults"] = cut_bytes("; ".join(map(str, verdict.faults)))
+        audit["faults"] = truncate_bytes("; ".join(map(str, verdict.faults)))
     warnings = verdict.warnings or msgspec.UNSET
     if not verdict.operations:
         return Response(uid, True, warnings, audit)
     return Response(uid, True, warnings, audit, encode_patch(verdict.operations), "JSONPatch")
 
 
-def _untouched(request: Request, cluster: ClusterLayer) -> Reason | None:  # noqa: PLR0911  (one line for each reason)
+def _untouched(request: Request, cluster: ClusterPolicy) -> Reason | None:  # noqa: PLR0911  (one line for each reason)
     """The reason to leave a request alone whatever its namespace says; None where it must be
     judged.
     """
     held = request.object
     if held is None or request.sub_resource or request.operation not in ("CREATE", "UPDATE"):
-        return "not-a-pod-create"
+        return "not-applicable"
     is_pod = isinstance(held, Pod)
     if request.operation == "UPDATE" and (
         is_pod or (request.kind.group, request.kind.kind) in IMMUTABLE
     ):  # both are immutable where it matters
-        return "not-a-pod-create"
+        return "not-applicable"
     if is_pod and names.MIRROR_POD in (held.metadata.annotations or ()):
         return "mirror-pod"
     if request.namespace == cluster.own_namespace:
-        return "own-pod"
+        return "own-namespace"
     if request.namespace in cluster.excluded:
         return "excluded-namespace"
     if is_pod:
@@ -102,7 +102,7 @@ def _untouched(request: Request, cluster: ClusterLayer) -> Reason | None:  # noq
     return None
 
 
-def _judge_pod(pod: Pod, cluster: ClusterLayer, namespace: NamespaceLayer) -> Verdict:
+def _judge_pod(pod: Pod, cluster: ClusterPolicy, namespace: NamespacePolicy) -> Verdict:
     settled = policy.resolve(namespace, pod.metadata.annotations)
     wanted = _wanted(pod, settled)
     faults = settled.faults
@@ -185,7 +185,7 @@ def _wanted(pod: Pod, settled: Resolution) -> policy.TokenPolicy:
 
 
 def _judge_workload(
-    workload: Workload | CronJob, old: Workload | CronJob | None, namespace: NamespaceLayer
+    workload: Workload | CronJob, old: Workload | CronJob | None, namespace: NamespacePolicy
 ) -> Verdict:
     ours = {
         name: value
@@ -221,7 +221,7 @@ def _judge_workload(
 
 
 def _on_jobs(workload: CronJob) -> Iterator[Fault]:
-    for name, value in list(policy.steering(workload.job_annotations).items())[
+    for name, value in list(policy.own_annotations(workload.job_annotations).items())[
         : names.MAX_WARNINGS
     ]:
         yield Fault(
@@ -239,24 +239,26 @@ def _unknown_containers(
     unknown = [name for name in wanted.skip_containers if name not in there]
     text = annotations.get(names.SKIP_CONTAINERS, "")
     return [
-        Fault(layer, names.SKIP_CONTAINERS, text, f"there is no container {quoted(name)}")
+        Fault(layer, names.SKIP_CONTAINERS, text, f"there is no container {quote(name)}")
         for name in unknown[: names.MAX_FAULTS]
     ] + more_faults(layer, len(unknown))
 
 
 def _advice(
-    settled: Resolution, reason: Reason, cluster: ClusterLayer, remarks: Iterable[str]
+    settled: Resolution, reason: Reason, cluster: ClusterPolicy, remarks: Iterable[str]
 ) -> Iterator[str]:
     """What is allowed and will surprise."""
     wanted = settled.policy
-    yield from (f"{names.MOUNT_PATH}={quoted(wanted.mount_path)}: {remark}" for remark in remarks)
+    yield from (f"{names.MOUNT_PATH}={quote(wanted.mount_path)}: {remark}" for remark in remarks)
     foreign = wanted.audience and wanted.audience not in cluster.api_audiences
     if foreign and reason in _TOKEN_GIVEN and wanted.mount_path == names.DEFAULT_PATH:
         yield (
-            f"{names.AUDIENCE}={quoted(wanted.audience)}: replaces the Kubernetes API token, so API clients in the pod will "
+            f"{names.AUDIENCE}={quote(wanted.audience)}: replaces the Kubernetes API token, so API clients in the pod will "
             f"get 401; to keep both, use {names.TOKENS} instead, with file=audience"
         )
 
 
 def _warnings(faults: tuple[Fault, ...], advice: Iterable[str] = ()) -> tuple[str, ...]:
-    return limited((*map(str, faults), *advice), "; the audit annotation faults has them all")
+    return truncate_warnings(
+        (*map(str, faults), *advice), "; the audit annotation faults has them all"
+    )

@@ -24,7 +24,7 @@ RENEW_AT = 2 / 3
 """Share of a life; the last third is left for retries."""
 
 
-class Lives(msgspec.Struct, frozen=True):
+class Lifetimes(msgspec.Struct, frozen=True):
     """How long things live. A CA must live longer than three times its leaves."""
 
     ca: timedelta = timedelta(days=365)
@@ -32,7 +32,7 @@ class Lives(msgspec.Struct, frozen=True):
 
 
 def next_step(  # noqa: PLR0911  (one line for each rule)
-    bundle: Bundle | None, now: datetime, lives: Lives, *, published: bool
+    bundle: Bundle | None, now: datetime, lifetimes: Lifetimes, *, published: bool
 ) -> tuple[Step, str]:
     """The one thing to do about the authorities now, and why.
 
@@ -47,24 +47,22 @@ def next_step(  # noqa: PLR0911  (one line for each rule)
     if now < current.not_valid_before_utc:
         return "create", f"the CA is not valid before {current.not_valid_before_utc.isoformat()}"
     if bundle.next is not None:
-        return _step_of_a_hand_over(
+        return _rotation_step(
             authority.read_certificate(bundle.next.certificate), now, published=published
         )
     if bundle.retire_at is not None and now >= bundle.retire_at:
         return "retire", "no leaf of the old CA can be alive"
-    if spent(current, now) >= RENEW_AT:
-        return "prepare", f"the CA has used {spent(current, now):.0%} of its life"
-    if current.not_valid_after_utc - now < 2 * lives.leaf:
+    if elapsed_fraction(current, now) >= RENEW_AT:
+        return "prepare", f"the CA has used {elapsed_fraction(current, now):.0%} of its life"
+    if current.not_valid_after_utc - now < 2 * lifetimes.leaf:
         return "prepare", "the CA would cut leaves short"
     return "keep", "the CA is fresh"
 
 
-def _step_of_a_hand_over(
-    coming: x509.Certificate, now: datetime, *, published: bool
-) -> tuple[Step, str]:
+def _rotation_step(coming: x509.Certificate, now: datetime, *, published: bool) -> tuple[Step, str]:
     if (
         not coming.not_valid_before_utc <= now < coming.not_valid_after_utc
-        or spent(coming, now) >= RENEW_AT
+        or elapsed_fraction(coming, now) >= RENEW_AT
     ):
         return "prepare", "the next CA has aged before it was used"
     if published:
@@ -72,14 +70,16 @@ def _step_of_a_hand_over(
     return "keep", "the next CA is not seen everywhere yet"
 
 
-def take(
-    step: Step, bundle: Bundle | None, now: datetime, lives: Lives, seen: bytes = b""
+def apply_step(
+    step: Step, bundle: Bundle | None, now: datetime, lifetimes: Lifetimes, seen: bytes = b""
 ) -> Bundle:
     """The bundle after a step. `seen` are the certificates that callers trust now: nothing they
     need is dropped at once.
     """
-    until = now + lives.leaf + authority.CLOCK_SKEW
-    made = authority.make_authority(NAME, now, lives.ca) if step in ("create", "prepare") else None
+    until = now + lifetimes.leaf + authority.CLOCK_SKEW
+    made = (
+        authority.make_authority(NAME, now, lifetimes.ca) if step in ("create", "prepare") else None
+    )
     if step == "create":
         assert made is not None  # noqa: S101
         before = bundle.trusted() if bundle is not None else b""
@@ -97,11 +97,11 @@ def take(
     return bundle
 
 
-def trusting(bundle: Bundle, pem: bytes, now: datetime, lives: Lives) -> Bundle:
+def with_trusted(bundle: Bundle, pem: bytes, now: datetime, lifetimes: Lifetimes) -> Bundle:
     """The bundle that trusts these certificates as well, for as long as a leaf of theirs may
     live.
     """
-    until = now + lives.leaf + authority.CLOCK_SKEW
+    until = now + lifetimes.leaf + authority.CLOCK_SKEW
     return msgspec.structs.replace(
         bundle, old=joined(bundle.old, pem), retire_at=max(until, bundle.retire_at or until)
     )
@@ -113,14 +113,14 @@ def is_valid(pair: KeyPair, now: datetime) -> bool:
     return held.not_valid_before_utc <= now < held.not_valid_after_utc
 
 
-def due(pair: KeyPair, now: datetime) -> datetime:
+def renewal_time(pair: KeyPair, now: datetime) -> datetime:
     """When this certificate has used the share of its life after which it is renewed."""
     held = authority.read_certificate(pair.certificate)
     born = held.not_valid_before_utc + authority.CLOCK_SKEW
     return max(now, born + (held.not_valid_after_utc - born) * RENEW_AT)
 
 
-def why_a_new_leaf(leaf: KeyPair | None, current: KeyPair, hosts: list[str], now: datetime) -> str:
+def renewal_reason(leaf: KeyPair | None, current: KeyPair, hosts: list[str], now: datetime) -> str:
     """Why our leaf must be issued anew, in words; empty where it is good."""
     if leaf is None:
         return "there is no leaf yet"
@@ -129,14 +129,14 @@ def why_a_new_leaf(leaf: KeyPair | None, current: KeyPair, hosts: list[str], now
         return "it is of another CA"
     if not held.not_valid_before_utc <= now < held.not_valid_after_utc:
         return "it is not valid now"
-    if spent(held, now) >= RENEW_AT:
-        return f"it has used {spent(held, now):.0%} of its life"
+    if elapsed_fraction(held, now) >= RENEW_AT:
+        return f"it has used {elapsed_fraction(held, now):.0%} of its life"
     if set(hosts) - set(authority.hosts_of(held)):
         return "it lacks a name"
     return ""
 
 
-def spent(certificate: x509.Certificate, now: datetime) -> float:
+def elapsed_fraction(certificate: x509.Certificate, now: datetime) -> float:
     """The share of its life that a certificate has used; the skew before its making is no life."""
     born = certificate.not_valid_before_utc + authority.CLOCK_SKEW
     return (now - born) / max(certificate.not_valid_after_utc - born, timedelta(microseconds=1))

@@ -17,10 +17,10 @@ from . import authority, lifecycle
 from . import bundle as bundles
 from .authority import KeyPair
 from .bundle import Bundle
-from .lifecycle import Lives
-from .store import Store, Trust
+from .lifecycle import Lifetimes
+from .store import CaBundles, Store
 
-SETTLE = timedelta(seconds=2)
+PROPAGATION_DELAY = timedelta(seconds=2)
 """API servers learn of a new caBundle by a watch: what we have seen so long ago holds for their
 calls."""
 LONGEST_SLEEP = 30.0
@@ -32,7 +32,7 @@ CONFLICT_PAUSE = 0.1
 """Seconds until we look again after somebody else wrote first; not none, or two writers would keep
 the API server busy."""
 
-Say = Callable[..., None]
+OnEvent = Callable[..., None]
 
 
 class Rotation:
@@ -45,12 +45,12 @@ class Rotation:
         store: Store,
         hosts: list[str],
         use: Callable[[KeyPair], None],
-        say: Say,
+        say: OnEvent,
         *,
-        lives: Lives | None = None,
+        lifetimes: Lifetimes | None = None,
     ) -> None:
         self.store = store
-        self.lives = lives or Lives()
+        self.lifetimes = lifetimes or Lifetimes()
         self.verified = False
         """Whether the leaf that we serve can be verified by what is published."""
         self.in_sync = False
@@ -78,7 +78,7 @@ class Rotation:
         while True:
             self._woken.clear()
             try:
-                sleep = await self.turn(clock())
+                sleep = await self.reconcile(clock())
                 problem, pause = "", FIRST_PAUSE
             except Exception as failure:  # noqa: BLE001  (an edge: whatever a turn meets, the process serves on)
                 problem = self._failed(failure, problem, clock())
@@ -89,7 +89,7 @@ class Rotation:
                 await asyncio.wait_for(self._woken.wait(), sleep * random.uniform(0.75, 1))  # noqa: S311  (spreads replicas)
 
     def _failed(self, failure: Exception, told: str, now: datetime) -> str:
-        """Say what failed, once, and renew our leaf from memory where that is due; gives what is
+        """Tell what failed, once, and renew our leaf from memory where that is due; gives what is
         told by now.
         """
         problem = described(failure)
@@ -101,21 +101,21 @@ class Rotation:
             self._say("bundle", "failed", reason=problem)
         return problem
 
-    async def turn(self, now: datetime) -> float:
+    async def reconcile(self, now: datetime) -> float:
         """Look, and do what is due; gives after how many seconds to look again at the latest.
 
         Raises: ApiError, Unauthenticated, where the API server cannot be asked or refuses;
         BadCertificate
         """
         trust = (
-            await self.store.trust()
+            await self.store.read_ca_bundles()
         )  # before the Secret: what we publish is never older than what we overwrite
-        held = await self.store.held()
+        held = await self.store.read_secret()
         try:
             bundle, trouble = bundles.from_data(held.data), ""
         except BadCertificate as problem:
             bundle, trouble = None, str(problem)
-        wanted, what, reason = self._wanted(bundle, trust, now)
+        wanted, what, reason = self._desired_bundle(bundle, trust, now)
         if wanted != bundle:
             try:
                 await self.store.write(wanted, held.version)
@@ -123,7 +123,7 @@ class Rotation:
                 return CONFLICT_PAUSE
             self._say("ca", what, reason=trouble or reason)
         self.bundle = wanted
-        self._note(trust, now)
+        self._observe(trust, now)
         if self._leaf is None:
             self._issue(now, "there is no leaf yet")
         self.in_sync = False
@@ -135,8 +135,8 @@ class Rotation:
         self.renew_leaf(now)
         return self._seconds_to_sleep(wanted, now)
 
-    def _wanted(
-        self, bundle: Bundle | None, trust: list[Trust], now: datetime
+    def _desired_bundle(
+        self, bundle: Bundle | None, trust: list[CaBundles], now: datetime
     ) -> tuple[Bundle, str, str]:
         """The bundle as it must be, what was done for it, and why.
 
@@ -147,25 +147,25 @@ class Rotation:
         if bundle is None and kept is not None and lifecycle.is_valid(kept.current, now):
             return kept, "restore", "the Secret held nothing of use"
         published = bundle is not None and self._has_settled(bundle.trusted(), trust, now)
-        step, reason = lifecycle.next_step(bundle, now, self.lives, published=published)
+        step, reason = lifecycle.next_step(bundle, now, self.lifetimes, published=published)
         seen = bundles.joined(*(pem for each in trust for pem in each.entries.values()))
-        wanted = lifecycle.take(step, bundle or kept, now, self.lives, bundles.ours(seen))
+        wanted = lifecycle.apply_step(step, bundle or kept, now, self.lifetimes, bundles.ours(seen))
         if self._leaf_ca and not bundles.holds(wanted.trusted(), self._leaf_ca):
             return (
-                lifecycle.trusting(wanted, self._leaf_ca, now, self.lives),
+                lifecycle.with_trusted(wanted, self._leaf_ca, now, self.lifetimes),
                 "trust",
                 "our leaf is of a CA that was left out",
             )
         return wanted, step, reason
 
-    def _has_settled(self, pem: bytes, trust: list[Trust], now: datetime) -> bool:
+    def _has_settled(self, pem: bytes, trust: list[CaBundles], now: datetime) -> bool:
         """Whether everybody has trusted these certificates for so long that API servers know it."""
         if not all(each.holds(pem) for each in trust):
             self._seen_since.pop(pem, None)
             return False
-        return now - self._seen_since.setdefault(pem, now) >= SETTLE
+        return now - self._seen_since.setdefault(pem, now) >= PROPAGATION_DELAY
 
-    def _note(self, trust: list[Trust], now: datetime) -> None:
+    def _observe(self, trust: list[CaBundles], now: datetime) -> None:
         """Remember what is published of that which matters: our leaf's CA, and the CA that
         signs.
         """
@@ -180,10 +180,10 @@ class Rotation:
         if self._leaf_ca:
             self.verified = bool(trust) and all(each.holds(self._leaf_ca) for each in trust)
 
-    async def _publish(self, wanted: Bundle, trust: list[Trust]) -> None:
+    async def _publish(self, wanted: Bundle, trust: list[CaBundles]) -> None:
         for each in trust:
             if any(pem != wanted.trusted() for pem in each.entries.values()):
-                await self.store.publish(each, wanted.trusted())
+                await self.store.apply_ca_bundle(each, wanted.trusted())
                 self._say(
                     "bundle",
                     "published",
@@ -195,7 +195,7 @@ class Rotation:
         """Sign a new leaf with what we hold, where one is due; needs no API server."""
         if self.bundle is None or not lifecycle.is_valid(self.bundle.current, now):
             return
-        reason = lifecycle.why_a_new_leaf(self._leaf, self.bundle.current, self._hosts, now)
+        reason = lifecycle.renewal_reason(self._leaf, self.bundle.current, self._hosts, now)
         if reason and (
             self._can_use_current or self._leaf is None or not lifecycle.is_valid(self._leaf, now)
         ):
@@ -203,7 +203,7 @@ class Rotation:
 
     def _issue(self, now: datetime, reason: str) -> None:
         assert self.bundle is not None  # noqa: S101
-        leaf = authority.issue(self.bundle.current, self._hosts, now, self.lives.leaf)
+        leaf = authority.issue(self.bundle.current, self._hosts, now, self.lifetimes.leaf)
         self._use(leaf)
         self._leaf, self._leaf_ca = leaf, self.bundle.current.certificate
         self._say("leaf", "issued", reason=reason)
@@ -211,7 +211,10 @@ class Rotation:
     def _seconds_to_sleep(self, bundle: Bundle, now: datetime) -> float:
         if bundle.next is not None or not self._can_use_current or not self.verified:
             return FIRST_PAUSE
-        due = [lifecycle.due(bundle.current, now), bundle.retire_at or now + timedelta(days=1)]
+        due = [
+            lifecycle.renewal_time(bundle.current, now),
+            bundle.retire_at or now + timedelta(days=1),
+        ]
         if self._leaf is not None:
-            due.append(lifecycle.due(self._leaf, now))
+            due.append(lifecycle.renewal_time(self._leaf, now))
         return max(0.1, min(LONGEST_SLEEP, *((each - now).total_seconds() for each in due)))

@@ -27,14 +27,14 @@ KINDS = {
 GROUP = "/apis/admissionregistration.k8s.io/v1"
 
 
-class Held(msgspec.Struct, frozen=True):
+class CaSecret(msgspec.Struct, frozen=True):
     """What the Secret says: its data, and its resource version, empty where there is none."""
 
     data: dict[str, str]
     version: str = ""
 
 
-class Trust(msgspec.Struct, frozen=True):
+class CaBundles(msgspec.Struct, frozen=True):
     """What one webhook configuration trusts: the caBundle, in PEM, of each entry that calls our
     Service.
     """
@@ -94,13 +94,13 @@ class Store:
         self.configurations = configurations
         self.secrets = f"/api/v1/namespaces/{namespace}/secrets"
 
-    async def held(self) -> Held:
+    async def read_secret(self) -> CaSecret:
         """Raises: ApiError."""
         try:
             secret = decode(_SECRET, await self.client.get(f"{self.secrets}/{SECRET}"))
         except NotFound:
-            return Held({})
-        return Held(
+            return CaSecret({})
+        return CaSecret(
             {name: text or "" for name, text in (secret.data or {}).items()},
             secret.metadata.resource_version,
         )
@@ -129,7 +129,7 @@ class Store:
         else:
             await self.client.send("POST", self.secrets, secret, query=query)
 
-    async def trust(self) -> list[Trust]:
+    async def read_ca_bundles(self) -> list[CaBundles]:
         """Every configuration of ours that is there. Raises: ApiError."""
         found = []
         for resource in KINDS:
@@ -141,11 +141,13 @@ class Store:
                 except NotFound:
                     continue
                 found.append(
-                    Trust(resource, name, held.metadata.resource_version, dict(self._entries(held)))
+                    CaBundles(
+                        resource, name, held.metadata.resource_version, dict(self._entries(held))
+                    )
                 )
         return found
 
-    async def publish(self, trust: Trust, pem: bytes, *, dry_run: bool = False) -> None:
+    async def apply_ca_bundle(self, trust: CaBundles, pem: bytes, *, dry_run: bool = False) -> None:
         """Make every entry trust exactly this, and touch nothing else.
 
         Raises: Conflict, where the configuration is not the one that was looked at any more;
@@ -166,7 +168,11 @@ class Store:
             **({"dryRun": "All"} if dry_run else {}),
         }
         await self.client.send(
-            "PATCH", f"{GROUP}/{trust.resource}/{trust.name}", body, kind=APPLY_PATCH, query=query
+            "PATCH",
+            f"{GROUP}/{trust.resource}/{trust.name}",
+            body,
+            content_type=APPLY_PATCH,
+            query=query,
         )
 
     def _entries(self, configuration: _Configuration) -> Iterator[tuple[str, bytes]]:

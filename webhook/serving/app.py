@@ -14,10 +14,10 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from .. import metrics
-from ..cluster.namespaces import Namespaces
+from ..cluster.namespaces import NamespaceCache
 from ..core import review
-from ..core.policy import ClusterLayer, NamespaceLayer
-from ..core.review import FinalRequest, Request
+from ..core.policy import ClusterPolicy, NamespacePolicy
+from ..core.review import Request, ValidationRequest
 from ..enforcement import validate
 from ..enforcement.validate import Judgement
 from ..errors import MalformedReview
@@ -27,9 +27,9 @@ from ..mutation.mutate import Verdict
 from ..pki.replicas import CERTIFICATE_PATH
 from .bodies import Body, TooLarge, TooSlow, read_body
 from .reply import Reply
-from .reporting import Announcer, count
-from .validation import Judge
-from .worker import BIG_BYTES, Aside, Run, here
+from .reporting import Reporter, count
+from .validation import Validator
+from .worker import BIG_BYTES, Run, Worker, here
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -44,27 +44,27 @@ class Unjudged(Exception):
     """What was asked for could not be judged."""
 
 
-class Door:
+class AdmissionHandler:
     """The TLS port: `/mutate`, `/validate`, and for people the certificate that is served: the PEM
     that `certificate` gives.
     """
 
     def __init__(
         self,
-        namespaces: Namespaces,
-        judge: Judge,
+        namespaces: NamespaceCache,
+        judge: Validator,
         said: Log,
-        announcer: Announcer,
+        reporter: Reporter,
         *,
-        aside: Aside,
+        worker: Worker,
         certificate: Callable[[], bytes],
     ) -> None:
         self.namespaces = namespaces
         self._judge = judge
         self._certificate = certificate
         self._log = said
-        self._announcer = announcer
-        self._aside = aside
+        self._reporter = reporter
+        self._worker = worker
         self._in_flight = 0
         self._bytes_here = 0
         """Of bodies that were worked on in the event loop itself, since it looked for others."""
@@ -101,7 +101,7 @@ class Door:
         """
         client = cast("Connection", http.protocol)
         if size > BIG_BYTES:
-            return self._aside.runner(client, size)
+            return self._worker.runner(client, size)
         while self._bytes_here + size > BIG_BYTES:  # noqa: ASYNC110  (what is waited for is one turn of the loop)
             await asyncio.sleep(0)
         if self._bytes_here == 0:
@@ -145,7 +145,7 @@ class Door:
                 namespace = await self.namespaces.find(request.namespace)
             if run is not here:
                 verdict, reply = await run(decide, request, self.namespaces.cluster, namespace)
-                self._announcer.tell(request, verdict, perf_counter() - start)
+                self._reporter.record(request, verdict, perf_counter() - start)
                 return reply
         except ConnectionError:
             raise
@@ -161,7 +161,7 @@ class Door:
         called compliant.
         """
         start = perf_counter()
-        request = await run(review.decode_final, body)
+        request = await run(review.decode_full, body)
         try:
             judgement = await self._judge.judge(request, run)
         except ConnectionError:
@@ -169,12 +169,12 @@ class Door:
         except Exception as problem:  # noqa: BLE001  (the outermost edge of a request)
             self._say_internal_error(request, problem)
             judgement = Judgement("internal-error", "failed")
-        self._announcer.tell_judgement(request, judgement, perf_counter() - start)
+        self._reporter.record_validation(request, judgement, perf_counter() - start)
         if judgement.outcome == "failed":
             raise Unjudged(f"boundtoken could not judge this: {judgement.reason}")
         return review.encode(validate.respond(request.uid, judgement))
 
-    def answer(self, request: Request, namespace: NamespaceLayer | None, start: float) -> bytes:
+    def answer(self, request: Request, namespace: NamespacePolicy | None, start: float) -> bytes:
         """The reply, announced.
 
         Units: `start` in seconds of perf_counter
@@ -183,17 +183,17 @@ class Door:
             verdict, reply = decide(request, self.namespaces.cluster, namespace)
         except Exception as problem:  # noqa: BLE001  (the outermost edge of a request)
             return self._allowed(request, problem, start)
-        self._announcer.tell(request, verdict, perf_counter() - start)
+        self._reporter.record(request, verdict, perf_counter() - start)
         return reply
 
     def _allowed(self, request: Request, problem: Exception, start: float) -> bytes:
         """Our own bug never stops a pod: it is allowed unchanged, counted and logged."""
         self._say_internal_error(request, problem)
         verdict = Verdict("internal-error", "failed")
-        self._announcer.tell(request, verdict, perf_counter() - start)
+        self._reporter.record(request, verdict, perf_counter() - start)
         return review.encode(mutate.respond(request.uid, verdict))
 
-    def _say_internal_error(self, request: Request | FinalRequest, problem: Exception) -> None:
+    def _say_internal_error(self, request: Request | ValidationRequest, problem: Exception) -> None:
         """The log gets frames and the type only, because an exception's text may quote the pod."""
         frames = "".join(traceback.format_tb(problem.__traceback__))
         self._log.error(
@@ -202,27 +202,27 @@ class Door:
 
 
 def decide(
-    request: Request, cluster: ClusterLayer, namespace: NamespaceLayer | None
+    request: Request, cluster: ClusterPolicy, namespace: NamespacePolicy | None
 ) -> tuple[Verdict, bytes]:
     """The verdict and the reply that carries it."""
     verdict = mutate.judge(request, cluster, namespace)
     return verdict, review.encode(mutate.respond(request.uid, verdict))
 
 
-def plain(
-    missing: Callable[[], list[str]], remarks: Callable[[], list[str]], announcer: Announcer
+def health_and_metrics(
+    unready_reasons: Callable[[], list[str]], remarks: Callable[[], list[str]], reporter: Reporter
 ) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:
     """The plain port: `/livez`, `/readyz`, `/metrics`.
 
-    `missing` names what readiness still waits for, `remarks` what it does not wait for and people
-    should know.
+    `unready_reasons` says what readiness still waits for, `remarks` what it does not wait for and
+    people should know.
     """
     made = (0.0, b"")
 
     def page() -> bytes:
         nonlocal made
         if monotonic() - made[0] >= KEEP_METRICS_SECONDS:
-            announcer.flush()
+            reporter.flush()
             made = monotonic(), generate_latest(metrics.REGISTRY)
         return made[1]
 
@@ -233,7 +233,7 @@ def plain(
             case "/livez":
                 return _ok("ok")
             case "/readyz":
-                waiting = missing()
+                waiting = unready_reasons()
                 return (
                     _sentence(503, "not ready: " + "; ".join(waiting))
                     if waiting

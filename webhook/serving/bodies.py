@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, cast
 from aiohttp import web
 
 from .. import metrics
-from ..errors import WebhookError
+from ..errors import BoundtokenError
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -25,11 +25,11 @@ BODY_SECONDS = 10.0
 Body = bytes | bytearray
 
 
-class TooLarge(WebhookError):
+class TooLarge(BoundtokenError):
     """The body is longer than the limit: 413."""
 
 
-class TooSlow(WebhookError):
+class TooSlow(BoundtokenError):
     """The body did not arrive in time: 408."""
 
 
@@ -53,11 +53,11 @@ async def read_body(
     held = bytearray()
     try:
         async with asyncio.timeout(seconds):
-            await connection.held.take(connection, BESIDE_BYTES)
+            await connection.budget.take(connection, BESIDE_BYTES)
             while chunk := await content.readany():
                 if connection.transport is None:
                     raise ConnectionResetError("the client has gone away")
-                await connection.held.take(connection, len(chunk))
+                await connection.budget.take(connection, len(chunk))
                 held += chunk
                 if len(held) > most:
                     raise TooLarge(f"the body must have at most {most} bytes")
@@ -66,5 +66,5 @@ async def read_body(
         raise TooSlow(f"the body must arrive within {seconds:.0f} seconds") from problem
     finally:
         connection.is_reading = False
-    connection.held.completed(connection, BESIDE_BYTES)
+    connection.budget.completed(connection, BESIDE_BYTES)
     return held

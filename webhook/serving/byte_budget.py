@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Generic, Protocol, TypeVar
 
-MAX_HELD_BYTES = 32 << 20
+MAX_BYTES = 32 << 20
 """One body of the greatest length and then some; the Deployment's memory limit has room for it
 (docs/performance.md)."""
 PATIENCE_SECONDS = 1.0
@@ -58,10 +58,10 @@ class _Share:
 Of = TypeVar("Of", bound=Client)
 
 
-class Held(Generic[Of]):
+class ByteBudget(Generic[Of]):
     """Who holds how many bytes; `cut` ends one that must go, and releases what it holds."""
 
-    def __init__(self, cut: Callable[[Of], None], most: int = MAX_HELD_BYTES) -> None:
+    def __init__(self, cut: Callable[[Of], None], most: int = MAX_BYTES) -> None:
         self.most = most
         self.total = 0
         self._cut = cut

@@ -15,10 +15,10 @@ from . import files
 from .files import Unreadable
 from .tls import LiveCertificate
 
-SHOUT_BEFORE = timedelta(days=1)
+EXPIRY_WARNING = timedelta(days=1)
 """What is left of a leaf that should have been renewed long ago: both we and cert-manager renew
 after two thirds."""
-SHOUT_SECONDS = 3600.0
+EXPIRY_WARNING_SECONDS = 3600.0
 
 
 class Certificates:
@@ -77,18 +77,18 @@ class Certificates:
             f"certificate refused, {said}", certificate=str(certificate), problem=problem
         )
 
-    async def shout_before_the_end(self) -> None:
+    async def warn_before_expiry(self) -> None:
         """A certificate that nobody renews goes on serving; so that somebody hears of it, once an
         hour.
         """
         while True:
             not_after = self.live.not_after
-            left = not_after - self.now() if not_after is not None else SHOUT_BEFORE
-            if not_after is not None and left < min(SHOUT_BEFORE, self.live.life / 4):
+            left = not_after - self.now() if not_after is not None else EXPIRY_WARNING
+            if not_after is not None and left < min(EXPIRY_WARNING, self.live.life / 4):
                 metrics.CERTIFICATE_ROTATIONS.labels("leaf", "overdue").inc()
                 self._log.error(
                     "certificate is about to expire and was not renewed",
                     not_after=not_after.isoformat(),
                 )
-                await asyncio.sleep(SHOUT_SECONDS)
+                await asyncio.sleep(EXPIRY_WARNING_SECONDS)
             await asyncio.sleep(1)

@@ -21,7 +21,7 @@ from aiohttp.web_protocol import RequestHandler
 
 from .. import metrics
 from ..log import Log
-from .byte_budget import Held
+from .byte_budget import ByteBudget
 
 MAX_CONNECTIONS = 512
 """On the TLS port. An API server keeps 25 idle ones for each host; the rest is for many API servers
@@ -94,9 +94,9 @@ class Connection(RequestHandler):
         self._turn: asyncio.Future[None] | None = None
 
     @property
-    def held(self) -> Held["Connection"]:
+    def budget(self) -> ByteBudget["Connection"]:
         """The bytes that all connections keep in memory."""
-        return self._owner.held
+        return self._owner.budget
 
     @property
     def is_busy(self) -> bool:
@@ -128,7 +128,7 @@ class Connection(RequestHandler):
     def served(self) -> None:
         """Its body is worked on now."""
         self._turn = None
-        self.held.begun(self)
+        self.budget.begun(self)
 
     def _wait_no_more(self) -> None:
         if self._turn is not None and not self._turn.done():
@@ -192,7 +192,9 @@ class Connections:
         """While true every answer carries `Connection: close`, so that clients find another
         replica."""
         self.server = web.Server(self._serve, access_log=None)
-        self.held: Held[Connection] = Held(lambda connection: self.cut(connection, "memory"))
+        self.budget: ByteBudget[Connection] = ByteBudget(
+            lambda connection: self.cut(connection, "memory")
+        )
         self._log = log
         self._port = port
         self._open: OrderedDict[Connection, None] = OrderedDict()
@@ -262,7 +264,7 @@ class Connections:
         """Forget a connection that has ended, or that is about to; what it holds may have grown in
         between.
         """
-        self.held.release(connection)
+        self.budget.release(connection)
         if connection not in self._open:
             return
         del self._open[connection]
@@ -325,8 +327,8 @@ class Connections:
         try:
             answer = await self.answer(http)
         finally:
-            if self.held.total:
-                self.held.release(connection)
+            if self.budget.total:
+                self.budget.release(connection)
         if self.draining:
             answer.force_close()
         return answer

@@ -8,23 +8,26 @@ from ..log import Log
 
 
 async def follow(client: ApiClient, tokens: LegacyTokens, log: Log) -> None:
-    """Keep the picture; a change of its state is told once."""
+    """Keep the cache up to date; a change of its state is told once."""
     lost = ""
     async for event in watch.stream(
-        client, legacy_tokens.PATH, legacy_tokens.kept, field_selector=legacy_tokens.SELECTOR
+        client,
+        legacy_tokens.PATH,
+        legacy_tokens.from_metadata,
+        field_selector=legacy_tokens.SELECTOR,
     ):
-        if isinstance(event, watch.Lost):
+        if isinstance(event, watch.Disconnected):
             if not lost:
-                cure = (
+                hint = (
                     ""
                     if tokens.synced
                     else "the component manifests/optional/legacy-tokens gives the right to list them"
                 )
-                log.warning("legacy tokens: watch lost", problem=event.problem, cure=cure)
+                log.warning("legacy token watch interrupted", problem=event.problem, hint=hint)
             lost = event.problem
             continue
         lost = ""
-        tokens.fold(event)
+        tokens.apply(event)
         if isinstance(event, watch.Listed):
             log.info("legacy tokens listed", secrets=len(event.items), reason=event.reason)
         metrics.LEGACY_TOKENS_SYNCED.set(tokens.synced)

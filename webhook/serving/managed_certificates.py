@@ -14,12 +14,12 @@ from ..log import Level, Log
 from ..options import Config
 from ..pki import authority
 from ..pki.authority import KeyPair
-from ..pki.lifecycle import Lives
+from ..pki.lifecycle import Lifetimes
 from ..pki.rotation import Rotation
 from ..pki.store import GROUP, KINDS, SECRET, Store
 
 
-class SelfMade:
+class ManagedCertificates:
     """Mode `self`: no files, no cert-manager. `use` is given each new leaf."""
 
     def __init__(
@@ -30,7 +30,11 @@ class SelfMade:
         store = Store(client, config.namespace, config.webhook_configurations)
         hosts = authority.service_hosts(names.APP, config.namespace)
         self.rotation = Rotation(
-            store, hosts, use, self._say, lives=Lives(config.ca_life, config.leaf_life)
+            store,
+            hosts,
+            use,
+            self._say,
+            lifetimes=Lifetimes(config.ca_duration, config.leaf_duration),
         )
         metrics.CABUNDLE_IN_SYNC.set_function(lambda: self.rotation.in_sync)
 
@@ -51,7 +55,9 @@ class SelfMade:
         async for event in watch.stream(
             self._client, path, lambda metadata: metadata.name, field_selector=only
         ):
-            if not isinstance(event, watch.Lost):  # that nobody can be asked is no reason to ask
+            if not isinstance(
+                event, watch.Disconnected
+            ):  # that nobody can be asked is no reason to ask
                 self.rotation.wake()
 
     def _say(self, kind: str, result: str, reason: str) -> None:

@@ -17,9 +17,9 @@ from typing import Any
 from .. import metrics
 from ..cluster import watch
 from ..cluster.client import MERGE_PATCH, METADATA_LIST, ApiClient, decode
-from ..cluster.watch import PAGES, Alive, Changed, Deleted, Listed, Lost, objects
+from ..cluster.watch import PAGES, Bookmark, Changed, Deleted, Disconnected, Listed, objects
 from ..core import names, policy
-from ..core.policy import ClusterLayer
+from ..core.policy import ClusterPolicy
 from ..enforcement.policies import bindings
 from ..errors import ApiError, Unauthenticated, described
 from ..log import Log
@@ -52,7 +52,7 @@ class _Binding:
         self.problem = ""
 
 
-class PolicyKeeper:
+class BindingReconciler:
     """One replica's part. `cluster` gives the configuration that holds.
 
     For a replica that was given a configuration, and for nobody else: a process that somebody runs
@@ -62,7 +62,7 @@ class PolicyKeeper:
     def __init__(
         self,
         client: ApiClient,
-        cluster: Callable[[], ClusterLayer],
+        cluster: Callable[[], ClusterPolicy],
         log: Log,
         *,
         anothers_seconds: float = ANOTHERS_SECONDS,
@@ -98,7 +98,7 @@ class PolicyKeeper:
         async for event in watch.stream(
             self._client,
             PATH,
-            lambda metadata: policy.steering(metadata.annotations),
+            lambda metadata: policy.own_annotations(metadata.annotations),
             field_selector=f"metadata.name={name}",
         ):
             match event:
@@ -108,10 +108,10 @@ class PolicyKeeper:
                     binding.annotations = annotations
                 case Deleted():
                     binding.annotations = None
-                case Lost(problem=problem):
+                case Disconnected(problem=problem):
                     self._tell_lost(name, binding, problem)
                     continue
-                case Alive():
+                case Bookmark():
                     binding.is_lost = False
                     continue
             binding.is_lost = False
@@ -161,7 +161,7 @@ class PolicyKeeper:
                 return
         reason = "our configuration is new" if binding.is_new else f"its annotations are {state}"
         body = {"metadata": {"annotations": bindings.changes(there, wanted)}}
-        await self._client.send("PATCH", f"{PATH}/{name}", body, kind=MERGE_PATCH)
+        await self._client.send("PATCH", f"{PATH}/{name}", body, content_type=MERGE_PATCH)
         binding.annotations, binding.is_new, binding.anothers_since = wanted, False, None
         metrics.POLICY_UPDATES.labels("updated").inc()
         self._log.info("policy binding updated", binding=name, reason=reason)

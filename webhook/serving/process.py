@@ -18,7 +18,7 @@ seen."""
 LAG_SECONDS = 0.1
 
 
-def settle_memory() -> None:
+def freeze_garbage_collector() -> None:
     """What lives now lives long: keep the collector from walking it again and again."""
     gc.collect()
     gc.freeze()

@@ -47,9 +47,9 @@ class Reply(web.StreamResponse):
         transport.write(_HEAD % (_date(int(time.time())), len(body), connection, body))
         client = request.protocol
         if client.writing_paused and isinstance(client, Connection):
-            client.held.answer(client, len(body))
+            client.budget.answer(client, len(body))
             await client._drain_helper()  # noqa: SLF001  (aiohttp's own writer waits by it)
-            client.held.release(client)
+            client.budget.release(client)
 
     async def write_eof(self, data: bytes = b"") -> None:
         """Nothing is left to write."""

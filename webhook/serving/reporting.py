@@ -11,11 +11,11 @@ from collections.abc import Callable
 from typing import get_args
 
 from .. import log, metrics
-from ..core.full_views import FinalWorkload
+from ..core.full_views import FullWorkload
 from ..core.kinds import RESOURCES
 from ..core.levels import LEVELS, MODES
 from ..core.reasons import Outcome, Reason
-from ..core.review import FinalRequest, Request
+from ..core.review import Request, ValidationRequest
 from ..core.views import Metadata
 from ..enforcement.validate import Decision, Judgement
 from ..mutation.mutate import Verdict
@@ -57,7 +57,7 @@ class ReviewLine(log.Line, gc=False):
     faults: int
 
 
-class Announcer:
+class Reporter:
     """Gathers verdicts for 20 ms. A process that is killed loses what it gathered; any other log
     line comes behind it.
     """
@@ -67,10 +67,10 @@ class Announcer:
         self._later = later
         self._gathered: list[ReviewLine] = []
         self._is_due = False
-        said.before_others = self.flush
+        said.flush_pending = self.flush
 
-    def tell(
-        self, request: Request | FinalRequest, verdict: Verdict | Judgement, seconds: float
+    def record(
+        self, request: Request | ValidationRequest, verdict: Verdict | Judgement, seconds: float
     ) -> None:
         """One review and what became of it.
 
@@ -85,16 +85,18 @@ class Announcer:
         elif len(self._gathered) >= GATHER_REVIEWS:
             self.flush()
 
-    def tell_judgement(self, request: FinalRequest, judgement: Judgement, seconds: float) -> None:
+    def record_validation(
+        self, request: ValidationRequest, judgement: Judgement, seconds: float
+    ) -> None:
         """The same for a judgement, and its evaluations."""
         resource = "pods/ephemeralcontainers" if request.sub_resource else "pods"
-        if isinstance(request.object, FinalWorkload):
+        if isinstance(request.object, FullWorkload):
             resource = "workloads"
         for decision, mode, level in judgement.evaluations:
             metrics.POLICY_EVALUATIONS.labels(
                 decision, mode, level, request.operation, resource
             ).inc()
-        self.tell(request, judgement, seconds)
+        self.record(request, judgement, seconds)
 
     def _on_time(self) -> None:
         self._is_due = False
@@ -110,7 +112,7 @@ class Announcer:
         for key, number in counts.items():
             count(*key, number)
         metrics.ADMISSION_DURATION.observe(line.duration_us / 1e6 for line in lines)
-        if lines and self._log.tells("info"):
+        if lines and self._log.is_enabled_for("info"):
             self._log.lines(lines)
 
 
@@ -127,7 +129,7 @@ def count(operation: str, resource: str, outcome: Outcome, reason: Reason, numbe
 
 
 def _line(
-    request: Request | FinalRequest, verdict: Verdict | Judgement, seconds: float
+    request: Request | ValidationRequest, verdict: Verdict | Judgement, seconds: float
 ) -> ReviewLine:
     held = request.object.metadata if request.object is not None else _NO_METADATA
     owner = held.controller if held.owner_references else None

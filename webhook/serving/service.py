@@ -17,29 +17,29 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__, cluster_config, metrics
-from ..cluster import namespaces as picture
+from ..cluster import namespaces as namespace_cache
 from ..cluster import watch
 from ..cluster.client import ApiClient
 from ..cluster.credentials import SERVICE_ACCOUNT, Credentials, FromKubeconfig, InCluster
 from ..cluster.legacy_tokens import LegacyTokens
-from ..cluster.namespaces import Namespaces
+from ..cluster.namespaces import NamespaceCache
 from ..cluster_config import ClusterConfiguration
-from ..core.policy import ClusterLayer
+from ..core.policy import ClusterPolicy
 from ..errors import BadInput, Unauthenticated
 from ..log import Log
 from ..options import Config
 from ..pki import authority
 from . import files, follow, standalone
-from .app import Door, plain
+from .app import AdmissionHandler, health_and_metrics
 from .certificates import Certificates
 from .connection import MAX_PLAIN_CONNECTIONS, Connections
 from .listener import Listener
-from .managed_certificates import SelfMade
-from .policy_bindings import PolicyKeeper, tell_leftover_labels
-from .process import fit_descriptors, measure_lag, settle_memory
-from .reporting import Announcer
-from .validation import Judge
-from .worker import Aside
+from .managed_certificates import ManagedCertificates
+from .policy_bindings import BindingReconciler, tell_leftover_labels
+from .process import fit_descriptors, freeze_garbage_collector, measure_lag
+from .reporting import Reporter
+from .validation import Validator
+from .worker import Worker
 
 STANDALONE_HOSTS = ("localhost", "127.0.0.1", "::1")
 STANDALONE_LIFE = timedelta(days=30)
@@ -65,25 +65,25 @@ class Service:
         self._draining = False
         self._credentials = self._find_credentials(environ, account)
         self._api_audiences = self._own_audiences()
-        self.namespaces = Namespaces(
-            ClusterLayer(own_namespace=config.namespace, api_audiences=self._api_audiences)
+        self.namespaces = NamespaceCache(
+            ClusterPolicy(own_namespace=config.namespace, api_audiences=self._api_audiences)
         )
-        self._self_made: SelfMade | None = None
-        self._policies: PolicyKeeper | None = None
+        self._managed: ManagedCertificates | None = None
+        self._policies: BindingReconciler | None = None
         self._legacy_tokens = LegacyTokens()
-        self._announcer = Announcer(log, asyncio.get_running_loop().call_later)
-        aside = Aside()
-        self._judge = Judge(self.namespaces, self._legacy_tokens, aside)
-        door = Door(
+        self._reporter = Reporter(log, asyncio.get_running_loop().call_later)
+        worker = Worker()
+        self._judge = Validator(self.namespaces, self._legacy_tokens, worker)
+        door = AdmissionHandler(
             self.namespaces,
             self._judge,
             log,
-            self._announcer,
-            aside=aside,
+            self._reporter,
+            worker=worker,
             certificate=lambda: self._certificates.live.pem,
         )
         self.connections = Connections(door, log)
-        front = plain(self.missing, self._remarks, self._announcer)
+        front = health_and_metrics(self.unready_reasons, self._remarks, self._reporter)
         self._plain_connections = Connections(front, log, port="plain", most=MAX_PLAIN_CONNECTIONS)
 
     async def run(self) -> None:
@@ -110,14 +110,14 @@ class Service:
             self._hurry.set()
         self._stop.set()
 
-    def missing(self) -> list[str]:
+    def unready_reasons(self) -> list[str]:
         """What readiness still waits for, in words."""
         waiting = []
         if self._draining:
             waiting.append("draining")
         if not self._certificates.live.loaded:
             waiting.append("no certificate is loaded")
-        elif self._self_made is not None and not self._self_made.rotation.verified:
+        elif self._managed is not None and not self._managed.rotation.verified:
             waiting.append("the webhook configuration does not trust our certificate yet")
         if not self.namespaces.synced:
             waiting.append("the namespaces are not listed")
@@ -152,7 +152,7 @@ class Service:
             measure_lag,
             self.connections.sweep,
             self._plain_connections.sweep,
-            self._certificates.shout_before_the_end,
+            self._certificates.warn_before_expiry,
         ]
         if (path := self._config.config) is not None:
             contents = files.read([path], cluster_config.MAX_BYTES)
@@ -160,26 +160,28 @@ class Service:
             loops.append(partial(self._follow_configuration, path, contents))
         if self._config.standalone:
             contents = files.read(standalone.files(self._config.standalone), standalone.MAX_BYTES)
-            self.namespaces.replace(standalone.namespaces(contents))
+            self.namespaces.replace_all(standalone.namespaces(contents))
             self._count_namespaces()
-            self._make_certificate()
-            settle_memory()
+            self._ephemeral_certificate()
+            freeze_garbage_collector()
             loops.append(partial(self._follow_files, contents))
         else:
             client = await self._client(stack)
             if self._config.config is not None and isinstance(self._credentials, InCluster):
-                self._policies = PolicyKeeper(client, lambda: self.namespaces.cluster, self._log)
+                self._policies = BindingReconciler(
+                    client, lambda: self.namespaces.cluster, self._log
+                )
                 loops += self._policies.loops()
             loops.append(partial(tell_leftover_labels, client, self._log))
             loops.append(partial(self._follow_namespaces, client))
             if self._config.legacy_tokens:
                 loops.append(partial(follow.follow, client, self._legacy_tokens, self._log))
             else:
-                self._log.info("legacy token detection is off", cure="--legacy-tokens on")
+                self._log.info("legacy token detection is off", hint="--legacy-tokens on")
             if (cert := self._config.tls_cert) and (key := self._config.tls_key):
                 loops.append(partial(self._certificates.follow, cert, key))
             else:
-                loops += self._make_certificates(client)
+                loops += self._manage_certificates(client)
         return loops
 
     def _parse_configuration(self, path: Path, contents: files.Contents) -> ClusterConfiguration:
@@ -194,7 +196,7 @@ class Service:
             raise BadInput(*(f"{path}: {fault}" for fault in problem.faults)) from problem
 
     def _settle(self, settled: ClusterConfiguration) -> None:
-        self.namespaces.resettle(settled.layer)
+        self.namespaces.reconfigure(settled.layer)
         if self._policies is not None:
             self._policies.configuration_changed()
         metrics.CONFIG_RELOAD_OK.set(1)
@@ -218,21 +220,23 @@ class Service:
             ApiClient(self._credentials, f"boundtoken/{__version__}")
         )
         self._judge.client = client
-        self.namespaces.fetch = picture.fetch_from(client, self._say_lookup_problem)
+        self.namespaces.fetch = namespace_cache.fetch_from(client, self._say_lookup_problem)
         return client
 
-    def _make_certificates(self, client: ApiClient) -> list[Loop]:
+    def _manage_certificates(self, client: ApiClient) -> list[Loop]:
         self._certificates.now = client.now
-        self._self_made = SelfMade(client, self._config, self._certificates.use, self._log)
-        return self._self_made.loops()
+        self._managed = ManagedCertificates(client, self._config, self._certificates.use, self._log)
+        return self._managed.loops()
 
     def _say_lookup_problem(self, name: str, problem: str) -> None:
         self._log.warning("namespace lookup failed", namespace=name, problem=problem)
 
     async def _follow_namespaces(self, client: ApiClient) -> None:
         lost = False
-        async for event in watch.stream(client, picture.PATH, picture.kept):
-            if isinstance(event, watch.Lost):
+        async for event in watch.stream(
+            client, namespace_cache.PATH, namespace_cache.from_metadata
+        ):
+            if isinstance(event, watch.Disconnected):
                 if not lost:
                     self._log.warning(
                         "namespace watch interrupted, serving from cache", problem=event.problem
@@ -243,7 +247,7 @@ class Service:
                 self._log.info("namespace watch resumed")
                 lost = False
             first = not self.namespaces.synced
-            self.namespaces.fold(event)
+            self.namespaces.apply(event)
             self._count_namespaces()
             if isinstance(event, watch.Listed):
                 metrics.NAMESPACE_RELISTS.labels(event.reason).inc()
@@ -251,7 +255,7 @@ class Service:
                     "namespaces listed", namespaces=len(self.namespaces), reason=event.reason
                 )
             if first:
-                settle_memory()
+                freeze_garbage_collector()
 
     def _count_namespaces(self) -> None:
         metrics.NAMESPACES.set(len(self.namespaces))
@@ -263,13 +267,15 @@ class Service:
             lambda: standalone.files(self._config.standalone), first, standalone.MAX_BYTES
         ):
             try:
-                self.namespaces.replace(await asyncio.to_thread(standalone.namespaces, contents))
+                self.namespaces.replace_all(
+                    await asyncio.to_thread(standalone.namespaces, contents)
+                )
                 self._count_namespaces()
                 self._log.info("namespaces read again", namespaces=len(self.namespaces))
             except BadInput as problem:
                 self._log.error("namespaces refused, the old ones stay", faults=problem.faults)
 
-    def _make_certificate(self) -> None:
+    def _ephemeral_certificate(self) -> None:
         now = datetime.now(UTC)
         root = authority.make_authority("boundtoken standalone", now, STANDALONE_LIFE)
         hosts = [*dict.fromkeys([*STANDALONE_HOSTS, self._config.listen.host])]

@@ -1,4 +1,4 @@
-"""Namespaces from YAML files, where there is no cluster: the same picture from another spring."""
+"""Namespaces from YAML files, where there is no cluster."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 from .. import documents
 from ..cluster.namespaces import Namespace
 from ..core import policy
-from ..core.text import quoted
+from ..core.text import quote
 from ..errors import BadInput
 from .files import Contents, Unreadable
 
@@ -77,6 +77,6 @@ def _namespace(path: Path, document: dict[str, Any]) -> Namespace:
         isinstance(each, str) for pair in annotations.items() for each in pair
     ):
         raise BadInput(
-            f"{path}: Namespace {quoted(name)}: metadata.annotations must map strings to strings (quote numbers and true)"
+            f"{path}: Namespace {quote(name)}: metadata.annotations must map strings to strings (quote numbers and true)"
         )
-    return name, policy.steering(annotations)
+    return name, policy.own_annotations(annotations)

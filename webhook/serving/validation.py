@@ -11,15 +11,15 @@ import msgspec
 
 from ..cluster.client import ApiClient, decode
 from ..cluster.legacy_tokens import LegacyTokens
-from ..cluster.namespaces import Namespaces
+from ..cluster.namespaces import NamespaceCache
 from ..core import full_views, policy
-from ..core.policy import ClusterLayer
-from ..core.review import FinalRequest
+from ..core.policy import ClusterPolicy
+from ..core.review import ValidationRequest
 from ..enforcement import preview, validate
 from ..enforcement.preview import ListedPod, Preview
 from ..enforcement.validate import Judgement
 from ..errors import ApiError, Unauthenticated
-from .worker import Aside, Run, here
+from .worker import Run, Worker, here
 
 PAGE = 100
 MAX_PODS = 3000
@@ -53,23 +53,25 @@ def _shown(body: bytes, looked: Preview) -> _Pods:
     return page
 
 
-NOWHERE = policy.resolve_namespace(ClusterLayer(), {})
+NOWHERE = policy.resolve_namespace(ClusterPolicy(), {})
 """The namespace of what is not judged by any."""
 
 
-class Judge:
+class Validator:
     """Judges requests. Without a client (standalone) there are no pods that a preview could look
     at.
     """
 
-    def __init__(self, namespaces: Namespaces, legacy_tokens: LegacyTokens, aside: Aside) -> None:
+    def __init__(
+        self, namespaces: NamespaceCache, legacy_tokens: LegacyTokens, worker: Worker
+    ) -> None:
         self.client: ApiClient | None = None
-        self._aside = aside
+        self._worker = worker
         self._previews = asyncio.Lock()
         self._namespaces = namespaces
         self._legacy_tokens = legacy_tokens
 
-    async def judge(self, request: FinalRequest, run: Run = here) -> Judgement:
+    async def judge(self, request: ValidationRequest, run: Run = here) -> Judgement:
         """The judgement, worked out by `run`; outcome `failed` where nobody knows the namespace."""
         cluster = self._namespaces.cluster
         if isinstance(request.object, full_views.Namespace):
@@ -85,7 +87,7 @@ class Judge:
             validate.judge, request, cluster, namespace, self._legacy_tokens.of(request.namespace)
         )
 
-    async def _preview(self, request: FinalRequest, cluster: ClusterLayer) -> Judgement:
+    async def _preview(self, request: ValidationRequest, cluster: ClusterPolicy) -> Judgement:
         """Warnings for what would fail now; never a denial."""
         new, old, name = request.object, request.old_object, request.name
         if (
@@ -93,7 +95,7 @@ class Judge:
             or not isinstance(old, full_views.Namespace)
             or self.client is None
         ):
-            return Judgement("not-a-pod-create")
+            return Judgement("not-applicable")
         if (
             name in cluster.excluded
             or name == cluster.own_namespace
@@ -129,7 +131,7 @@ class Judge:
                     body = await client.get(
                         path, query=query, seconds=SECONDS, limit=MAX_PAGE_BYTES
                     )
-                    page = await self._aside.run(_shown, body, looked)
+                    page = await self._worker.run(_shown, body, looked)
                     seen += len(page.items or ())
                     rest, query = (
                         str(page.metadata.remaining_item_count or "some"),

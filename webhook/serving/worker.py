@@ -68,7 +68,7 @@ async def here(work: Callable[Given, Made], *given: Given.args, **named: Given.k
     return work(*given, **named)
 
 
-class Aside:
+class Worker:
     """The thread, and who waits for it."""
 
     def __init__(self) -> None:

@@ -13,13 +13,13 @@ from typing import Literal
 import msgspec
 
 from ...core import names
-from ...core.policy import ClusterLayer
+from ...core.policy import ClusterPolicy
 
 State = Literal["in-sync", "of-another", "changed"]
 """What the annotations are: ours, those of another configuration whole, or no configuration's."""
 
 
-def annotations(cluster: ClusterLayer) -> dict[str, str]:
+def annotations(cluster: ClusterPolicy) -> dict[str, str]:
     """What the bindings must say; what is missing in it must not be there."""
     locks, exempt = cluster.locks, cluster.exemptions
     lock, floor_maximum = locks.max_expiration_seconds, cluster.enforce_floor_max_expiration_seconds

@@ -41,7 +41,7 @@ def _pods() -> Json:
     }
     validation = {
         "expression": "variables.rules == [] || variables.exempt || variables.violations == []",
-        "messageExpression": cel.cut("variables.message", validate.MAX_MESSAGE_CHARS),
+        "messageExpression": cel.truncate("variables.message", validate.MAX_MESSAGE_CHARS),
         "message": "violates what boundtoken demands of pods in this namespace: see its annotation boundtoken.dev/enforce",
     }
     rules = [_rule("pods", "CREATE"), _rule("pods/ephemeralcontainers", "UPDATE")]
@@ -52,7 +52,7 @@ def _pods() -> Json:
 def _token_requests() -> Json:
     validation = {
         "expression": "variables.mode != 'enforce' || variables.exempt || variables.violations == []",
-        "messageExpression": cel.cut("variables.message", validate.MAX_MESSAGE_CHARS),
+        "messageExpression": cel.truncate("variables.message", validate.MAX_MESSAGE_CHARS),
         "message": "asks for a longer life or another audience than boundtoken allows in this namespace",
     }
     constraints = {"resourceRules": [_rule("serviceaccounts/token", "CREATE")]}

@@ -207,7 +207,7 @@ def _table(rows: dict[str, tuple[str, ...]]) -> str:
 
 
 def _sentence(rule: rules.Rule, check: rules.Check) -> str:
-    places = cel.cut(f"variables.{check.name}", rules.MAX_PLACES_CHARS)
+    places = cel.truncate(f"variables.{check.name}", rules.MAX_PLACES_CHARS)
     said = cel.concat(f": {check.problem}; {check.fix}", **TEXTS)
     return cel.fill(SENTENCE, slug=rule.slug, name=check.name, places=places, text=said)
 

@@ -112,7 +112,7 @@ def token_request_variables() -> list[Variable]:
     seconds = cel.fill(
         NULLABLE, field="expirationSeconds", missing=names.API_DEFAULT_EXPIRATION_SECONDS
     )
-    foreign = cel.cut("variables.foreignAudiences", token_requests.MAX_LIST_CHARS)
+    foreign = cel.truncate("variables.foreignAudiences", token_requests.MAX_LIST_CHARS)
     texts = {**TEXTS, "asked": "string(variables.seconds)", "audiences": foreign}
     violations = cel.fill(
         VIOLATIONS,

@@ -99,7 +99,7 @@ MEASURES: list[Variable] = [
         "The same for people.",
         f"variables.allowedAudiences.map(a, {cel.displayed('a')}).join(', ')",
     ),
-    ("allowedText", "And short.", cel.cut("variables.allowedNames", MAX_ALLOWED_CHARS)),
+    ("allowedText", "And short.", cel.truncate("variables.allowedNames", MAX_ALLOWED_CHARS)),
 ]
 
 
