@@ -1,8 +1,7 @@
 """`make run` and `make cluster`: boundtoken on your own machine, and what to type next.
 
 python -m tests.demo standalone    no cluster: the examples as namespaces, a curl line that works
-python -m tests.demo cluster       a real control plane with boundtoken in it; a year turns into an
-hour
+python -m tests.demo cluster       a real control plane with boundtoken in it
 """
 
 import base64

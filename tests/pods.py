@@ -5,16 +5,18 @@ applier that is not ours.
 import base64
 import copy
 import hashlib
+import json
 from typing import Any
 
 import jsonpatch
 import msgspec
 
 from webhook.core import names, policy, review
+from webhook.core.decision import Decision
 from webhook.core.policy import ClusterPolicy, NamespacePolicy
-from webhook.core.review import Request
+from webhook.core.review import Request, ValidationRequest
+from webhook.enforcement import validate
 from webhook.mutation import mutate
-from webhook.mutation.mutate import Verdict
 
 Json = dict[str, Any]
 AUTOMOUNTED = names.AUTOMOUNTED_PREFIX + "x7k2p"
@@ -143,18 +145,43 @@ def a_namespace(cluster: ClusterPolicy | None = None, /, **annotations: str) -> 
     return policy.resolve_namespace(cluster or ClusterPolicy(), given)
 
 
-def judged(pod: Json, cluster: ClusterPolicy | None = None, /, **annotations: str) -> Verdict:
+def mutation_of(request: Request, cluster: ClusterPolicy, namespace: NamespacePolicy) -> Decision:
+    """The decision of the mutating webhook."""
+    reason = mutate.skip_reason(request, cluster)
+    return mutate.decide(request, cluster, namespace) if reason is None else Decision(reason)
+
+
+def validation_of(
+    request: ValidationRequest,
+    cluster: ClusterPolicy,
+    namespace: NamespacePolicy,
+    legacy_tokens: frozenset[str] | None = None,
+) -> Decision:
+    """The decision of the validating webhook."""
+    reason = validate.skip_reason(request, cluster)
+    if reason is not None:
+        return Decision(reason)
+    return validate.decide(request, cluster, namespace, legacy_tokens)
+
+
+def response_to(decision: Decision) -> Json:
+    """The response that carries a decision."""
+    answer: Json = json.loads(review.respond("1", decision))["response"]
+    return answer
+
+
+def judged(pod: Json, cluster: ClusterPolicy | None = None, /, **annotations: str) -> Decision:
     """The verdict on creating this pod in a namespace with these annotations."""
     cluster = cluster or ClusterPolicy()
-    return mutate.judge(a_request(pod), cluster, a_namespace(cluster, **annotations))
+    return mutation_of(a_request(pod), cluster, a_namespace(cluster, **annotations))
 
 
-def applied(held: Json, verdict: Verdict) -> Json:
+def applied(held: Json, verdict: Decision) -> Json:
     """What an applier that is not ours makes of the object."""
     return dict(jsonpatch.apply_patch(held, patch_of(verdict)))
 
 
-def patch_of(verdict: Verdict) -> list[Json]:
+def patch_of(verdict: Decision) -> list[Json]:
     """The operations as the API server reads them."""
     return list(msgspec.json.decode(base64.b64decode(review.encode_patch(verdict.operations))))
 

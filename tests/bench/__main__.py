@@ -29,13 +29,13 @@ from tests.bench.load import load, request, resident_mb
 from webhook.cluster import watch
 from webhook.cluster.legacy_tokens import LegacyTokens
 from webhook.cluster.namespaces import NamespaceCache, from_metadata
-from webhook.core import names, review
+from webhook.core import names
 from webhook.core.policy import ClusterPolicy
 from webhook.log import Log
-from webhook.serving.app import AdmissionHandler
+from webhook.serving.app import MUTATING, AdmissionHandler
+from webhook.serving.previews import Previews
 from webhook.serving.process import freeze_garbage_collector
 from webhook.serving.reporting import Reporter
-from webhook.serving.validation import Validator
 from webhook.serving.worker import Worker
 
 BODIES = 64
@@ -84,7 +84,7 @@ def seconds_for(work: Callable[[bytes], object], bodies: list[bytes], repeat: in
 
 
 def a_handler() -> Callable[[bytes], object]:
-    """Bytes in, bytes out, with metrics and log line, as the door does it; the line goes to
+    """Bytes in, bytes out, with metrics and log line, as the handler does it; the line goes to
     /dev/null.
     """
     cache = NamespaceCache(ClusterPolicy())
@@ -94,9 +94,11 @@ def a_handler() -> Callable[[bytes], object]:
     null = os.open(os.devnull, os.O_WRONLY)
     log = Log("info", lambda line: os.write(null, line))
     worker = Worker()
-    door = AdmissionHandler(
+    legacy_tokens = LegacyTokens()
+    handler = AdmissionHandler(
         cache,
-        Validator(cache, LegacyTokens(), worker),
+        legacy_tokens,
+        Previews(None, cache, legacy_tokens, worker),
         log,
         Reporter(log, lambda _, flush: due.append(flush)),
         worker=worker,
@@ -106,9 +108,13 @@ def a_handler() -> Callable[[bytes], object]:
     turn = itertools.count(1)
 
     def handle(body: bytes) -> object:
-        start = time.perf_counter()
-        decoded = review.decode(body)
-        reply = door.answer(decoded, cache.get(decoded.namespace), start)
+        work = handler.review(MUTATING, body)
+        try:
+            work.send(None)
+        except StopIteration as stopped:
+            reply = stopped.value
+        else:
+            raise AssertionError("it waits for something")
         if next(turn) % LINES_FOR_A_WRITE == 0:
             due.pop()()
         return reply

@@ -26,9 +26,9 @@ from webhook.core import names
 from webhook.core.policy import ClusterPolicy
 from webhook.errors import MalformedReview
 from webhook.log import Log
-from webhook.serving.app import AdmissionHandler
+from webhook.serving.app import WEBHOOKS, AdmissionHandler
+from webhook.serving.previews import Previews
 from webhook.serving.reporting import Reporter
-from webhook.serving.validation import Validator
 from webhook.serving.worker import Worker
 
 MOST_CPU, SPARED_SECONDS = 4.0, 0.002
@@ -455,8 +455,8 @@ def _seconds(work: Callable[[], Any]) -> float:
 
 
 def a_handler() -> Callable[[str, bytes], int]:
-    """What the door does with a body of each route, its log line included; gives the length of the
-    answer.
+    """What the handler does with a body of each route, its log line included; gives the length of
+    the answer.
     """
     cluster = ClusterPolicy(
         token_requests="enforce", enforce_floor="bound", api_audiences=("https://api",)
@@ -470,9 +470,10 @@ def a_handler() -> Callable[[str, bytes], int]:
     due: list[Callable[[], None]] = []
     log = Log("info", lambda line: os.write(null, line))
     worker = Worker()
-    door = AdmissionHandler(
+    handler = AdmissionHandler(
         cache,
-        Validator(cache, legacy, worker),
+        legacy,
+        Previews(None, cache, legacy, worker),
         log,
         Reporter(log, lambda _, flush: due.append(flush)),
         worker=worker,
@@ -481,7 +482,7 @@ def a_handler() -> Callable[[str, bytes], int]:
     loop = asyncio.new_event_loop()
 
     def handle(route: str, body: bytes) -> int:
-        work = door.mutate(body) if route == "/mutate" else door.validate(body)
+        work = handler.review(WEBHOOKS[route], body)
         try:
             answer = loop.run_until_complete(work)
         except MalformedReview:

@@ -37,11 +37,10 @@ from tests.conftest import ROOT, boundtoken
 from tests.controlplane.cluster import ControlPlane, KubectlError, Refused, wait_for
 from tests.controlplane.kubelet import Kubelet
 from tests.enforcement.test_validate import MAXIMA
-from tests.pods import Json, a_container, a_review
+from tests.pods import Json, a_container, a_review, validation_of
 from webhook.core import names, policy, review
 from webhook.core.limits import Locks
 from webhook.core.policy import ClusterPolicy, Exemptions
-from webhook.enforcement import validate
 from webhook.enforcement.policies import bindings
 
 YEAR = {"expirationSeconds": 3607}
@@ -98,7 +97,7 @@ def expected(pod: Json, cluster: ClusterPolicy, namespace: str, annotations: dic
     """What the rules here say of creating this pod; empty where it may be."""
     request = review.decode_full(msgspec.json.encode(a_review(pod, namespace=namespace)))
     given = {names.DOMAIN + name: value for name, value in annotations.items()}
-    return validate.judge(request, cluster, policy.resolve_namespace(cluster, given)).message
+    return validation_of(request, cluster, policy.resolve_namespace(cluster, given)).denial
 
 
 class Creator:
@@ -215,7 +214,7 @@ def test_two_judges_say_the_same_of_every_fixture(away: Cluster, settings: Any, 
         given = {names.DOMAIN + name: value for name, value in annotations.items()}
         decoded = review.decode_full(msgspec.json.encode(request))
         assert (
-            said == validate.judge(decoded, PLAIN, policy.resolve_namespace(PLAIN, given)).message
+            said == validation_of(decoded, PLAIN, policy.resolve_namespace(PLAIN, given)).denial
         ), path
     assert seen > 10
 

@@ -2,8 +2,8 @@
 conformance` writes them.
 
     <version>/<level>/pass/<rule>-N.yaml    a pod that holds to the level
-    <version>/<level>/fail/<rule>-N.yaml    one that does not, with its findings in <rule>-N.txt:
-    rule, field, place
+    <version>/<level>/fail/<rule>-N.yaml    one that does not
+    <version>/<level>/fail/<rule>-N.txt     its violations: rule, field, place
 
 They hold in the namespace of `namespace.yaml`, with the Secrets of `secrets.yaml`, where the API
 server's own audience is https://kubernetes.default.svc.cluster.local. The findings are written by

@@ -21,7 +21,7 @@ from tests.conformance.generate import FIXTURES as FIXTURES_OF
 from tests.conftest import ROOT
 from tests.controlplane.cluster import ControlPlane, Refused, wait_for
 from tests.controlplane.kubelet import Kubelet
-from tests.pods import Json, a_namespace, a_review
+from tests.pods import Json, a_namespace, a_review, validation_of
 from tests.serving.service import running
 from webhook.core import full_views, review
 from webhook.core.levels import LEVELS, VERSIONS
@@ -133,7 +133,7 @@ def test_the_core_finds_exactly_this(path: Path) -> None:
     namespace = a_namespace(
         cluster, allowed_audiences=ALLOWED, enforce=fixture.level, enforce_version=fixture.version
     )
-    found = validate.violations("enforce", Facts(pod), cluster, namespace, LEGACY)
+    found = validate.violations_of("enforce", Facts(pod), cluster, namespace, LEGACY)
     assert [
         f'{each.rule} {each.field} {each.place[0]} "{each.place[1]}"' for each in found
     ] == fixture.expected
@@ -146,11 +146,11 @@ def test_a_request_is_judged_so(path: Path) -> None:
     namespace = a_namespace(
         cluster, allowed_audiences=ALLOWED, enforce=fixture.level, enforce_version=fixture.version
     )
-    judgement = validate.judge(
+    judgement = validation_of(
         review.decode_full(msgspec.json.encode(fixture.review())), cluster, namespace, LEGACY
     )
     assert (judgement.outcome == "denied") is fixture.fails, judgement
-    assert all(f"[{line.split()[0]}]" in judgement.message for line in fixture.expected)
+    assert all(f"[{line.split()[0]}]" in judgement.denial for line in fixture.expected)
 
 
 async def test_the_tls_port_judges_every_fixture_so(tmp_path: Path) -> None:

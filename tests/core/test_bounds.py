@@ -19,35 +19,34 @@ from tests.pods import (
     a_request,
     a_review,
     automounted,
+    mutation_of,
     patch_of,
+    response_to,
+    validation_of,
 )
 from webhook.core import names, patch, policy, review, text
+from webhook.core.decision import Decision
 from webhook.core.policy import ClusterPolicy
-from webhook.enforcement import validate
-from webhook.enforcement.validate import Judgement
 from webhook.errors import MalformedReview
-from webhook.mutation import mutate
-from webhook.mutation.mutate import Verdict
 
 UNKNOWN = {f"{names.DOMAIN}x{number}": "y" for number in range(9_000)}
 
 
-def admitted(annotations: dict[str, str], **namespace: str) -> Verdict:
-    return mutate.judge(
+def admitted(annotations: dict[str, str], **namespace: str) -> Decision:
+    return mutation_of(
         a_request(a_pod(annotations=annotations)), ClusterPolicy(), a_namespace(**namespace)
     )
 
 
-def judged(pod: Json, cluster: ClusterPolicy | None = None, **namespace: str) -> Judgement:
+def judged(pod: Json, cluster: ClusterPolicy | None = None, **namespace: str) -> Decision:
     cluster = cluster or ClusterPolicy(api_audiences=("api",))
     request = review.decode_full(json.dumps(a_review(pod)).encode())
-    return validate.judge(request, cluster, a_namespace(cluster, **namespace))
+    return validation_of(request, cluster, a_namespace(cluster, **namespace))
 
 
-def audit(verdict: Verdict) -> dict[str, str]:
-    found = mutate.respond("1", verdict).audit_annotations
-    assert isinstance(found, dict)
-    return found
+def audit(verdict: Decision) -> dict[str, str]:
+    annotations: dict[str, str] = response_to(verdict)["auditAnnotations"]
+    return annotations
 
 
 @pytest.mark.parametrize(
@@ -137,8 +136,8 @@ def test_what_is_found_in_a_pod_is_told_up_to_what_a_sentence_shows() -> None:
         pod, enforce="bound", warn="strict", audit="bound", allowed_audiences=allowed
     )
     assert time.process_time() - start < 1  # it was 3 s and more
-    assert len(judgement.message) < 1_000
-    assert "…" in judgement.message
+    assert len(judgement.denial) < 1_000
+    assert "…" in judgement.denial
     assert len(judgement.audit["violations"].encode()) <= names.MAX_AUDIT_BYTES
 
 
@@ -146,7 +145,7 @@ def test_one_volume_full_of_equal_violations_hides_no_other() -> None:
     """A place that is found again and again is told once, and the search goes on."""
     year = {"serviceAccountToken": {"path": "t", "expirationSeconds": 3607}}
     volumes = [{"name": name, "projected": {"sources": [year] * 5_000}} for name in ("a", "b")]
-    message = judged(a_pod(volumes=volumes), enforce="bound").message
+    message = judged(a_pod(volumes=volumes), enforce="bound").denial
     assert 'volume "a", volume "b": 3607 makes' in message
 
 
@@ -160,9 +159,9 @@ def test_the_audiences_of_a_token_request_are_told_up_to_what_a_sentence_shows()
     )
     cluster = ClusterPolicy(token_requests="enforce")
     decoded = review.decode_full(json.dumps(request).encode())
-    judgement = validate.judge(decoded, cluster, a_namespace(cluster, allowed_audiences="vault"))
+    judgement = validation_of(decoded, cluster, a_namespace(cluster, allowed_audiences="vault"))
     assert judgement.outcome == "denied"
-    assert len(judgement.message) < 1_000  # it had 3.5 MB
+    assert len(judgement.denial) < 1_000  # it had 3.5 MB
 
 
 @pytest.mark.parametrize("decode", [review.decode, review.decode_full])
@@ -266,7 +265,7 @@ def test_a_pod_of_very_many_containers_gets_our_lifetime_where_its_token_stands(
     automount: str,
 ) -> None:
     pod = automounted(a_pod(*(a_container(f"c{number}") for number in range(2_000))))
-    verdict = mutate.judge(
+    verdict = mutation_of(
         a_request(pod), ClusterPolicy(), a_namespace(inject="enabled", automount=automount)
     )
     if automount == "enabled":  # nothing of the containers changes anyway
@@ -281,7 +280,7 @@ def test_a_pod_of_very_many_containers_gets_our_lifetime_where_its_token_stands(
         if "serviceAccountToken" in each
     ]
     assert source["serviceAccountToken"]["expirationSeconds"] == 3600
-    again = mutate.judge(
+    again = mutation_of(
         a_request(after), ClusterPolicy(), a_namespace(inject="enabled", automount=automount)
     )
     assert (again.reason, again.operations) == ("rewritten", ())
@@ -292,14 +291,14 @@ def test_a_second_call_finds_as_many_changes_as_the_first(containers: int) -> No
     """Whatever the first did to the volumes."""
     pod = automounted(a_pod(*(a_container(f"c{number}") for number in range(containers))))
     namespace = a_namespace(inject="enabled", automount="disabled", audience="vault")
-    first = mutate.judge(a_request(pod), ClusterPolicy(), namespace)
+    first = mutation_of(a_request(pod), ClusterPolicy(), namespace)
     once = jsonpatch.apply_patch(pod, patch_of(first))
-    assert mutate.judge(a_request(once), ClusterPolicy(), namespace).operations == ()
+    assert mutation_of(a_request(once), ClusterPolicy(), namespace).operations == ()
 
 
 def test_a_pod_of_250_containers_is_injected_whole() -> None:
     pod = a_pod(*(a_container(f"c{number}") for number in range(250)))
-    verdict = mutate.judge(
+    verdict = mutation_of(
         a_request(pod), ClusterPolicy(), a_namespace(inject="enabled", automount="disabled")
     )
     after = jsonpatch.apply_patch(pod, patch_of(verdict))
@@ -313,7 +312,7 @@ def test_a_list_of_names_to_skip_is_not_searched_for_each_container() -> None:
     pod["metadata"]["annotations"] = {names.INJECT: "enabled", names.SKIP_CONTAINERS: skip}
     request = a_request(pod)
     start = time.process_time()
-    mutate.judge(request, ClusterPolicy(), a_namespace())
+    mutation_of(request, ClusterPolicy(), a_namespace())
     assert time.process_time() - start < 0.2  # each name beside each container takes half a second
 
 
@@ -338,7 +337,7 @@ def test_nothing_of_a_workload_is_copied_whose_annotations_are_too_long() -> Non
         "spec": {"template": {"spec": {"containers": []}}},
     }
     request = a_request(workload, kind="Deployment", group="apps")
-    verdict = mutate.judge(request, ClusterPolicy(), a_namespace())
+    verdict = mutation_of(request, ClusterPolicy(), a_namespace())
     assert verdict.operations == ()
     assert "together they must have at most 262144 characters" in verdict.warnings[0]
 
@@ -353,7 +352,7 @@ def test_a_path_that_is_longer_than_the_kernel_takes_is_not_looked_at(place: str
     )
     request = a_request(a_pod(a_container(**container)))
     start = time.process_time()
-    mutate.judge(request, ClusterPolicy(), a_namespace(inject="enabled"))
+    mutation_of(request, ClusterPolicy(), a_namespace(inject="enabled"))
     assert time.process_time() - start < 0.01
 
 
@@ -371,7 +370,7 @@ def test_a_long_manifest_in_last_applied_is_not_read() -> None:
     }
     request = a_request(workload, kind="Deployment", group="apps")
     start = time.process_time()
-    mutate.judge(request, ClusterPolicy(), a_namespace())
+    mutation_of(request, ClusterPolicy(), a_namespace())
     assert time.process_time() - start < 0.01
 
 
@@ -387,7 +386,7 @@ def test_one_container_of_very_many_mounts_is_no_way_around_it() -> None:
     pod["spec"]["containers"][0]["volumeMounts"] += [
         {"name": name, "mountPath": f"/m{number}"} for number in range(600)
     ]
-    verdict = mutate.judge(
+    verdict = mutation_of(
         a_request(pod), ClusterPolicy(), a_namespace(inject="enabled", automount="disabled")
     )
     assert verdict.reason == "rewritten"
@@ -401,11 +400,11 @@ def test_names_of_ours_that_are_taken_one_after_the_other_cost_nothing() -> None
     ]
     request = a_request(a_pod(volumes=[{"name": name, "emptyDir": {}} for name in taken]))
     start = time.process_time()
-    verdict = mutate.judge(
+    verdict = mutation_of(
         request, ClusterPolicy(), a_namespace(inject="enabled", automount="disabled")
     )
     assert time.process_time() - start < 0.06  # trying each of them takes 0.1 s
-    again = mutate.judge(
+    again = mutation_of(
         request, ClusterPolicy(), a_namespace(inject="enabled", automount="disabled")
     )
     assert again.operations == verdict.operations
@@ -423,7 +422,7 @@ def test_what_volumes_take_from_secrets_is_found_fast(kind: str) -> None:
     body = worst.Shape("/validate", volumes=10_000, volume=kind).body()
     namespace, legacy = a_namespace(enforce="strict"), frozenset({"other"})
     ours = fastest(
-        lambda: validate.judge(review.decode_full(body), ClusterPolicy(), namespace, legacy)
+        lambda: validation_of(review.decode_full(body), ClusterPolicy(), namespace, legacy)
     )
     assert ours < 4 * fastest(lambda: json.loads(body))  # it was up to 5.8 times
 

@@ -1,13 +1,14 @@
 """Bytes to request and response to bytes."""
 
+import base64
 from typing import Any
 
 import msgspec
 import pytest
 
 from tests.pods import a_pod, a_request, a_review
-from webhook.core import review
-from webhook.core.review import Response
+from webhook.core import patch, review
+from webhook.core.decision import Decision
 from webhook.core.views import CronJob, Pod, Workload
 from webhook.errors import MalformedReview
 
@@ -109,20 +110,39 @@ def test_numbers_that_no_type_holds_do_not_matter() -> None:
 
 
 def test_a_reply_without_a_patch_has_neither_patch_nor_type() -> None:
-    assert msgspec.json.decode(review.encode(Response(uid="1"))) == {
+    assert msgspec.json.decode(review.respond("1", Decision("not-requested"))) == {
         "apiVersion": "admission.k8s.io/v1",
         "kind": "AdmissionReview",
-        "response": {"uid": "1", "allowed": True},
+        "response": {
+            "uid": "1",
+            "allowed": True,
+            "auditAnnotations": {"reason": "not-requested"},
+        },
     }
 
 
 def test_a_reply_with_a_patch_has_both() -> None:
+    operations = (patch.add("/a", 1),)
     reply = msgspec.json.decode(
-        review.encode(Response(uid="1", patch=review.encode_patch(()), patch_type="JSONPatch"))
+        review.respond("1", Decision("injected", "patched", operations, ("w",)))
     )
     assert reply["response"] == {
         "uid": "1",
         "allowed": True,
-        "patch": "W10=",
+        "warnings": ["w"],
+        "auditAnnotations": {"reason": "injected"},
+        "patch": base64.b64encode(b'[{"op":"add","path":"/a","value":1}]').decode(),
         "patchType": "JSONPatch",
+    }
+
+
+def test_a_reply_with_a_denial_has_its_text() -> None:
+    reply = msgspec.json.decode(
+        review.respond("1", Decision("violates", "denied", denial="why", audit={"policy": "p"}))
+    )
+    assert reply["response"] == {
+        "uid": "1",
+        "allowed": False,
+        "auditAnnotations": {"reason": "violates", "policy": "p"},
+        "status": {"message": "why", "code": 403, "reason": "Forbidden"},
     }

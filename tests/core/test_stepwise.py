@@ -10,13 +10,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.pods import Json, a_container, a_namespace, a_pod, a_request, a_review
+from tests.pods import Json, a_container, a_namespace, a_pod, a_request, a_review, mutation_of
 from tests.properties.generated import Generator
 from webhook.core import names, review, stepwise
 from webhook.core.full_views import FullPod, FullWorkload, Namespace, Secret, TokenRequest
 from webhook.core.policy import ClusterPolicy
 from webhook.core.views import CronJob, Pod, Workload
-from webhook.mutation import mutate
 
 VIEWS: tuple[Any, ...] = (
     Pod,
@@ -219,7 +218,7 @@ def test_a_pod_with_very_many_annotations_is_injected_as_it_asks() -> None:
     request = a_request(pod)
     assert isinstance(request.object, Pod)
     assert len(request.object.annotations) == 3
-    verdict = mutate.judge(request, ClusterPolicy(), a_namespace())
+    verdict = mutation_of(request, ClusterPolicy(), a_namespace())
     assert verdict.reason == "injected"
     assert [fault.annotation for fault in verdict.faults] == [f"{names.DOMAIN}injct"]
     assert [each.path for each in verdict.operations if "annotations" in each.path] == [

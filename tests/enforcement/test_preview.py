@@ -74,7 +74,7 @@ def test_which_changes_are_looked_at(
     before: dict[str, str], after: dict[str, str], changed: list[tuple[str, str]]
 ) -> None:
     layer, found = preview.changes(a_namespace(**before), a_namespace(**after), ClusterPolicy())
-    assert [(mode, layer.demands.of(mode).level) for mode in found] == changed
+    assert [(mode, layer.enforcement.of(mode).level) for mode in found] == changed
 
 
 def test_each_thing_is_said_once_with_all_its_owners() -> None:

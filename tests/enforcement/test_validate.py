@@ -7,14 +7,24 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.pods import Json, a_container, a_namespace, a_pod, a_review, api_access, automounted
+from tests.pods import (
+    Json,
+    a_container,
+    a_namespace,
+    a_pod,
+    a_review,
+    api_access,
+    automounted,
+    response_to,
+    validation_of,
+)
 from webhook.core import levels, names, review
+from webhook.core.decision import Decision
 from webhook.core.faults import Fault
 from webhook.core.levels import EnforcementPolicy, LevelVersion
 from webhook.core.limits import Locks
 from webhook.core.policy import ClusterPolicy, Exemptions
 from webhook.enforcement import validate
-from webhook.enforcement.validate import Judgement
 
 YEAR = automounted(a_pod())
 
@@ -26,10 +36,10 @@ def judged(
     *,
     request: Json | None = None,
     **annotations: str,
-) -> Judgement:
+) -> Decision:
     cluster = cluster or ClusterPolicy(api_audiences=("api",))
     asked = review.decode_full(msgspec.json.encode(a_review(held, **(request or {}))))
-    return validate.judge(asked, cluster, a_namespace(cluster, **annotations))
+    return validation_of(asked, cluster, a_namespace(cluster, **annotations))
 
 
 def a_deployment(
@@ -58,17 +68,15 @@ def test_a_denial_says_all_at_once_who_demands_it_first_the_fix_last() -> None:
         container["volumeMounts"][0]["readOnly"] = False
     said = judged(pod, enforce="strict")
     assert said.outcome == "denied"
-    assert said.message == (
+    assert said.denial == (
         'namespace "shop" enforces "strict:v1": [token-lifetime] volume "t": 3607 makes a token valid for one year, not 3600 s; '
         "set expirationSeconds to 3600 or less. "
         '[token-mount] container "a" (volume t), container "b" (volume t): a token must be mounted read-only; set readOnly: true'
     )
-    response = validate.respond("u", said)
-    assert (response.allowed, response.status, response.warnings) == (
-        False,
-        review.Status(said.message, 403, "Forbidden"),
-        msgspec.UNSET,
-    )
+    response = response_to(said)
+    assert response["status"] == {"message": said.denial, "code": 403, "reason": "Forbidden"}
+    assert response["allowed"] is False
+    assert "warnings" not in response
 
 
 def test_each_mode_does_its_own_and_a_denial_has_no_warnings() -> None:
@@ -76,7 +84,7 @@ def test_each_mode_does_its_own_and_a_denial_has_no_warnings() -> None:
     assert (both.outcome, both.warnings) == ("denied", ())
     assert both.audit["violations"].startswith("strict:v1: [token-lifetime] volume")
     warned = judged(YEAR, warn="bound")
-    assert (warned.outcome, warned.message, len(warned.warnings)) == ("warned", "", 1)
+    assert (warned.outcome, warned.denial, len(warned.warnings)) == ("warned", "", 1)
     assert warned.warnings[0].startswith('would violate boundtoken "bound:v1": [token-lifetime]')
     assert len(warned.warnings[0]) <= names.MAX_WARNING_CHARS
     audited = judged(YEAR, audit="bound")
@@ -223,18 +231,18 @@ def test_a_fault_in_allowed_audiences_allows_the_api_servers_own_only() -> None:
             a_pod(volumes=[api_access("t", seconds=3600, audience="é")]),
             enforce="bound",
             allowed_audiences="é",
-        ).message
+        ).denial
         == ""
     )
 
 
 def test_a_denial_under_the_floor_names_the_floor() -> None:
     floor = ClusterPolicy(enforce_floor="bound", api_audiences=("api",))
-    assert judged(YEAR, floor, enforce="off").message.startswith(
+    assert judged(YEAR, floor, enforce="off").denial.startswith(
         'namespace "shop" is under the cluster\'s enforceFloor "bound": ['
     )
     both = judged(YEAR, floor, enforce="strict")
-    assert both.message.startswith(
+    assert both.denial.startswith(
         'namespace "shop" enforces "strict:v1" under the cluster\'s enforceFloor "bound": ['
     )
     assert both.evaluations == (("deny", "enforce", "strict"),)
@@ -329,13 +337,13 @@ def test_a_template_is_judged_with_what_admission_will_add(
         enforce="strict",
         **annotations,
     )
-    assert said.message == ""
+    assert said.denial == ""
     assert said.outcome == ("warned" if rules else "unchanged")
     assert [warning.split("[")[1].split("]")[0] for warning in said.warnings] == rules
     expected = judged(
         a_deployment(annotations=own, **spec), request=DEPLOYMENT, audit="strict", **annotations
     )
-    assert (validate.UNLESS in expected.audit.get("violations", "")) is (bool(rules) and unless)
+    assert (validate.CONDITION in expected.audit.get("violations", "")) is (bool(rules) and unless)
 
 
 def test_the_template_of_another_workload_is_left_to_its_owner() -> None:
@@ -426,7 +434,7 @@ def test_token_requests_are_held_to_the_namespace(spec: Json, user: Json, *, den
     request = {**TOKEN_REQUEST, "userInfo": {"username": "alice", "groups": ["people"], **user}}
     for dry_run in (False, True):
         assert (
-            bool(judged({"spec": spec}, cluster, request={**request, "dryRun": dry_run}).message)
+            bool(judged({"spec": spec}, cluster, request={**request, "dryRun": dry_run}).denial)
             is denied
         )
 
@@ -439,7 +447,7 @@ def test_token_requests_and_legacy_secrets_are_judged_only_where_it_is_switched_
     for mode, outcome in (("warn", "warned"), ("enforce", "denied")):
         governing = ClusterPolicy(token_requests=mode, legacy_secrets=mode)  # type: ignore[arg-type]
         said = judged(secret, governing, request={"kind": "Secret"})
-        assert (said.outcome, "kubectl create token" in (*said.warnings, said.message)[0]) == (
+        assert (said.outcome, "kubectl create token" in (*said.warnings, said.denial)[0]) == (
             outcome,
             True,
         )
@@ -462,7 +470,7 @@ def test_a_token_request_is_told_all_that_is_wrong_and_the_flags_that_help() -> 
     said = judged(
         held, cluster, request={**TOKEN_REQUEST, "name": "ci"}, allowed_audiences="vault, aws"
     )
-    assert said.message == (
+    assert said.denial == (
         'token of service account "ci" in namespace "shop": [token-lifetime] 9000 s are asked for, and at most 7200 s are allowed; '
         'use --duration=7200s or less. [token-audience] audience "elsewhere" is not allowed; leave --audience out, or use one of '
         '"vault", "aws"'

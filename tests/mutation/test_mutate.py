@@ -16,18 +16,19 @@ from tests.pods import (
     automounted,
     judged,
     mutated,
+    mutation_of,
+    response_to,
 )
 from webhook.core import names, review
+from webhook.core.decision import Decision, Reason
 from webhook.core.policy import ClusterPolicy
-from webhook.core.reasons import Reason
 from webhook.mutation import mutate
-from webhook.mutation.mutate import Verdict
 
 CLUSTER = ClusterPolicy(excluded=names.NEVER_TOUCHED | {"legacy"})
 
 
-def verdict_of(held: Json | None, **request: Any) -> Verdict:
-    return mutate.judge(
+def verdict_of(held: Json | None, **request: Any) -> Decision:
+    return mutation_of(
         a_request(held, **request), CLUSTER, a_namespace(inject="enabled", automount="disabled")
     )
 
@@ -73,7 +74,7 @@ def verdict_of(held: Json | None, **request: Any) -> Verdict:
 def test_these_are_never_touched(
     held: Json | None, request_: dict[str, Any], reason: Reason
 ) -> None:
-    assert verdict_of(held, **request_) == Verdict(reason)
+    assert verdict_of(held, **request_) == Decision(reason)
 
 
 def test_the_kind_is_judged_and_not_what_was_asked_for() -> None:
@@ -81,14 +82,10 @@ def test_the_kind_is_judged_and_not_what_was_asked_for() -> None:
     assert verdict_of(a_pod(), requestKind=request_kind).reason == "injected"
 
 
-def test_a_namespace_that_nobody_knows_lets_the_pod_through() -> None:
-    assert mutate.judge(a_request(a_pod()), CLUSTER, None) == Verdict("namespace-unknown")
-
-
 @pytest.mark.parametrize("namespace", ["kube-public", "boundtoken-system"])
 def test_the_namespace_is_not_looked_up_where_it_cannot_matter(namespace: str) -> None:
-    assert not mutate.needs_namespace(a_request(a_pod(), namespace=namespace), CLUSTER)
-    assert mutate.needs_namespace(a_request(a_pod()), CLUSTER)
+    assert mutate.skip_reason(a_request(a_pod(), namespace=namespace), CLUSTER) is not None
+    assert mutate.skip_reason(a_request(a_pod()), CLUSTER) is None
 
 
 def test_a_pod_that_says_no_is_left_alone() -> None:
@@ -142,7 +139,11 @@ def test_our_own_output_gives_no_patch_and_the_same_reason(
     first = judged(pod, **annotations)
     second = judged(applied(pod, first), **annotations)
     assert (first.outcome, second.outcome) == ("patched", "unchanged")
-    assert (second.reason, second.operations, second.policy) == (first.reason, (), first.policy)
+    assert (second.reason, second.operations, second.audit["policy"]) == (
+        first.reason,
+        (),
+        first.audit["policy"],
+    )
 
 
 OWN_MOUNTS = a_pod(
@@ -239,7 +240,9 @@ def test_a_status_goes_where_no_token_is_given(wanted: dict[str, str]) -> None:
 def test_an_injected_pod_carries_reason_and_policy() -> None:
     verdict = judged(a_pod(annotations={}), inject="enabled")
     pod = applied(a_pod(annotations={}), verdict)
-    assert pod["metadata"]["annotations"] == {names.STATUS: f"injected policy={verdict.policy}"}
+    assert pod["metadata"]["annotations"] == {
+        names.STATUS: f"injected policy={verdict.audit['policy']}"
+    }
 
 
 def test_a_status_that_somebody_made_up_is_overwritten() -> None:
@@ -253,19 +256,19 @@ def test_a_status_that_somebody_made_up_is_overwritten() -> None:
 
 def test_the_response_tells_reason_policy_and_faults_to_the_audit_log() -> None:
     verdict = judged(a_pod(annotations={names.AUDIENCE: "a b"}), inject="enabled")
-    response = mutate.respond("1", verdict)
+    response = response_to(verdict)
     fault = 'boundtoken.dev/audience="a b" on the pod: ignored, must be one audience of at most 512 printable characters, no whitespace'
-    assert response.audit_annotations == {
+    assert response["auditAnnotations"] == {
         "reason": "injected",
-        "policy": verdict.policy,
+        "policy": verdict.audit["policy"],
         "faults": fault,
     }
-    assert response.warnings == (fault,)
-    assert response.patch_type == "JSONPatch"
+    assert response["warnings"] == [fault]
+    assert response["patchType"] == "JSONPatch"
 
 
 def test_an_untouched_pod_is_answered_without_a_patch() -> None:
-    reply = msgspec.json.decode(review.encode(mutate.respond("1", judged(a_pod()))))
+    reply = msgspec.json.decode(review.respond("1", judged(a_pod())))
     assert sorted(reply["response"]) == ["allowed", "auditAnnotations", "uid"]
     assert (reply["response"]["uid"], reply["response"]["allowed"]) == ("1", True)
 

@@ -7,11 +7,10 @@ from typing import Any
 import jsonpatch
 import pytest
 
-from tests.pods import Json, a_namespace, a_request, memory, patch_of, with_memory
+from tests.pods import Json, a_namespace, a_request, memory, mutation_of, patch_of, with_memory
 from webhook.core import names
+from webhook.core.decision import Decision
 from webhook.core.policy import ClusterPolicy
-from webhook.mutation import mutate
-from webhook.mutation.mutate import Verdict
 
 AUDIENCE, SECONDS, FROM = names.AUDIENCE, names.EXPIRATION_SECONDS, names.FROM_WORKLOAD
 
@@ -41,10 +40,10 @@ def a_workload(
 
 def judged(
     held: Json, old: Json | None = None, kind: str = "Deployment", group: str = "apps"
-) -> Verdict:
+) -> Decision:
     operation = "CREATE" if old is None else "UPDATE"
     request = a_request(held, kind=kind, group=group, operation=operation, oldObject=old)
-    return mutate.judge(request, ClusterPolicy(), a_namespace(inject="enabled"))
+    return mutation_of(request, ClusterPolicy(), a_namespace(inject="enabled"))
 
 
 def after(held: Json, old: Json | None = None, **kind: str) -> Json:
@@ -312,4 +311,4 @@ def test_the_developer_hears_what_is_wrong_where_they_can_see_it() -> None:
 
 def test_the_namespaces_own_faults_are_not_told_to_developers() -> None:
     request = a_request(a_workload({AUDIENCE: "vault"}), kind="Deployment", group="apps")
-    assert mutate.judge(request, ClusterPolicy(), a_namespace(audience="a b")).warnings == ()
+    assert mutation_of(request, ClusterPolicy(), a_namespace(audience="a b")).warnings == ()

@@ -4,13 +4,12 @@ do.
 
 import os
 
-from tests.pods import Json, a_request, applied, automounted, mounts, volume_names
+from tests.pods import Json, a_request, applied, automounted, mounts, mutation_of, volume_names
 from tests.properties.generated import Generator
 from tests.properties.test_laws import directory
 from webhook.core import names, policy
+from webhook.core.decision import Decision
 from webhook.core.policy import ClusterPolicy, NamespacePolicy
-from webhook.mutation import mutate
-from webhook.mutation.mutate import Verdict
 
 PODS = int(os.environ.get("BOUNDTOKEN_PODS", "300"))
 """How many; `make long` asks for 80,000."""
@@ -45,8 +44,8 @@ def comes_to_rest(pod: Json, namespace: NamespacePolicy) -> None:
     is_sound(arrived, twice)
 
 
-def judged(pod: Json, namespace: NamespacePolicy) -> tuple[Verdict, Json]:
-    verdict = mutate.judge(a_request(pod), CLUSTER, namespace)
+def judged(pod: Json, namespace: NamespacePolicy) -> tuple[Decision, Json]:
+    verdict = mutation_of(a_request(pod), CLUSTER, namespace)
     return verdict, applied(pod, verdict)
 
 

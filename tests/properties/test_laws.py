@@ -19,20 +19,23 @@ from tests.pods import (
     applied,
     automounted,
     mounts,
+    mutation_of,
+    response_to,
+    validation_of,
     volume_names,
 )
 from tests.properties.strategies import annotations, anything, pods, wanted
 from webhook.core import full_views, names, policy, review, views
+from webhook.core.decision import Decision
 from webhook.core.full_views import FullPod
 from webhook.core.levels import LevelVersion
 from webhook.core.limits import Limits
 from webhook.core.policy import ClusterPolicy, NamespacePolicy, TokenPolicy
 from webhook.core.views import is_automounted, same_path
-from webhook.enforcement import rules, templates, validate
+from webhook.enforcement import rules, templates
 from webhook.enforcement.facts import Facts
 from webhook.errors import MalformedReview
-from webhook.mutation import injection, mutate
-from webhook.mutation.mutate import Verdict
+from webhook.mutation import injection
 
 settings.register_profile("laws", deadline=None, max_examples=100)
 settings.load_profile("laws")
@@ -42,8 +45,8 @@ pytestmark = pytest.mark.filterwarnings(
 )  # a big pod that fails has a long repr
 
 
-def judged(pod: Json, namespace: NamespacePolicy) -> Verdict:
-    return mutate.judge(a_request(pod), CLUSTER, namespace)
+def judged(pod: Json, namespace: NamespacePolicy) -> Decision:
+    return mutation_of(a_request(pod), CLUSTER, namespace)
 
 
 def settled(given_: dict[str, str]) -> NamespacePolicy:
@@ -285,7 +288,7 @@ def test_any_object_at_all_is_judged_or_refused_with_words(held: Any, kind: str)
     except MalformedReview as problem:
         assert str(problem)
         return
-    mutate.judge(request, CLUSTER, settled({names.INJECT: "enabled", names.AUTOMOUNT: "disabled"}))
+    mutation_of(request, CLUSTER, settled({names.INJECT: "enabled", names.AUTOMOUNT: "disabled"}))
 
 
 @given(pods(), annotations)
@@ -294,8 +297,7 @@ def test_no_fault_is_lost_between_policy_and_reply(pod: Json, given_: dict[str, 
     expected = policy.resolve(namespace, pod["metadata"].get("annotations") or {}).faults
     verdict = judged(pod, namespace)
     assert verdict.faults[: len(expected)] == expected
-    said = mutate.respond("1", verdict).audit_annotations
-    assert isinstance(said, dict)
+    said = response_to(verdict)["auditAnnotations"]
     for fault in expected:
         assert str(fault) in said["faults"]
     for warning in verdict.warnings:
@@ -335,7 +337,7 @@ def test_a_template_is_expected_to_become_what_its_pods_become(
     assume(not is_too_big(automounted(pod), namespace))
     template = msgspec.convert(pod, full_views.FullTemplate)
     own = pod["metadata"].get("annotations") or {}
-    spec, _ = templates.pod_spec(template, policy.resolve(namespace, own, layer="workload"))
+    spec, _ = templates.as_admitted(template, policy.resolve(namespace, own, layer="workload"))
     became = msgspec.convert(after(automounted(pod), namespace), FullPod)
     assert _findings(spec) == _findings(became.spec)
 
@@ -388,4 +390,4 @@ def test_a_judgement_of_any_object_is_given_or_the_review_is_malformed(
         except MalformedReview:
             continue
         if not isinstance(request.object, full_views.Namespace):
-            validate.judge(request, CLUSTER, namespace)
+            validation_of(request, CLUSTER, namespace)

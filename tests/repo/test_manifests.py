@@ -15,9 +15,9 @@ from webhook import __version__, cluster_config, metrics, options
 from webhook.cli import export
 from webhook.cli.main import parser
 from webhook.core import names
+from webhook.core.decision import REASONS
 from webhook.core.kinds import RESOURCES, WORKLOADS
 from webhook.core.policy import ClusterPolicy
-from webhook.core.reasons import REASONS
 from webhook.enforcement import rules
 from webhook.enforcement.policies import manifests, requests
 from webhook.pki.store import KINDS, SECRET

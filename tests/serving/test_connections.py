@@ -538,11 +538,11 @@ async def test_many_reviews_at_once_do_not_stop_the_loop(
     """
     decode = review.decode
 
-    def slow(body: bytes) -> object:
+    def slow(body: bytes | bytearray) -> object:
         time.sleep(0.01)
         return decode(body)
 
-    monkeypatch.setattr(review, "decode", slow)
+    monkeypatch.setitem(app.WEBHOOKS, "/mutate", app.MUTATING._replace(decode=slow))
     request = a_request(a_review(a_pod(annotations={"x": "y" * 250_000})))
     async with running(tmp_path) as service:
         ends = [await from_address(service, f"127.0.1.{number + 1}") for number in range(40)]
@@ -618,11 +618,11 @@ async def test_what_is_beside_a_body_is_free_once_it_is_complete(
 ) -> None:
     decode = review.decode
 
-    def slow(body: bytes) -> object:
+    def slow(body: bytes | bytearray) -> object:
         time.sleep(0.3)
         return decode(body)
 
-    monkeypatch.setattr(review, "decode", slow)
+    monkeypatch.setitem(app.WEBHOOKS, "/mutate", app.MUTATING._replace(decode=slow))
     async with running(tmp_path) as service:
         _, writer = await from_address(service, "127.0.0.2")
         writer.write(a_request(a_review(a_pod(annotations={"x": "y" * 300_000}))))

@@ -233,6 +233,16 @@ async def test_strangers_words_do_not_become_labels(tmp_path: Path) -> None:
         assert "evil" not in text
 
 
+async def test_a_namespace_that_nobody_knows_lets_the_pod_through(tmp_path: Path) -> None:
+    review = {**REVIEW, "request": {**REVIEW["request"], "namespace": "nowhere"}}
+    async with running(tmp_path) as service:
+        status, text = await service.post(review)
+    response = json.loads(text)["response"]
+    assert (status, response["allowed"]) == (200, True)
+    assert response["auditAnnotations"] == {"reason": "namespace-unknown"}
+    assert "patch" not in response
+
+
 async def test_our_own_bug_lets_the_pod_through_and_is_told_without_the_pod(tmp_path: Path) -> None:
     class Broken:
         cluster = ClusterPolicy()
@@ -255,7 +265,7 @@ async def test_our_own_bug_lets_the_pod_through_and_is_told_without_the_pod(tmp_
         assert "patch" not in response
         (line,) = service.said("internal error")
         assert (line["uid"], line["error"]) == (REVIEW["request"]["uid"], "KeyError")
-        assert "in mutate" in line["traceback"]
+        assert "in review" in line["traceback"]
         assert "hunter2" not in json.dumps(service.lines).replace(
             'raise KeyError(\\"hunter2\\")', ""
         )

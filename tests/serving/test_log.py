@@ -16,9 +16,9 @@ import pytest
 from tests.pods import Json
 from tests.serving.service import REVIEW
 from webhook.core import review
+from webhook.core.decision import Decision
 from webhook.log import MAX_EVENTS, MAX_LINE_BYTES, STRANGERS_LINES, Level, Log
 from webhook.log_writer import MAX_WAITING_BYTES, Writer
-from webhook.mutation.mutate import Verdict
 from webhook.serving.reporting import Reporter
 
 LINE = b'{"event":"review"}' + b" " * 1000 + b"\n"
@@ -182,7 +182,7 @@ def test_the_level_holds_for_reviews_as_well(level: Level, told: int) -> None:
     lines: list[bytes] = []
     reporter = Reporter(Log(level, lines.append), lambda _, __: None)
     reporter.record(
-        review.decode(json.dumps(REVIEW).encode()), Verdict("not-requested", "unchanged"), 0.001
+        review.decode(json.dumps(REVIEW).encode()), Decision("not-requested", "unchanged"), 0.001
     )
     reporter.flush()
     assert len(lines) == told

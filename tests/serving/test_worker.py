@@ -15,6 +15,7 @@ from tests.pods import a_container, a_pod, a_review
 from tests.serving.service import REVIEW, Running, eventually, running
 from tests.serving.test_connections import a_request, from_address
 from webhook.core import review
+from webhook.serving import app
 from webhook.serving.worker import Worker
 
 BIG = a_review(
@@ -69,12 +70,12 @@ async def test_nobody_works_for_a_client_that_has_gone(
     worked: list[int] = []
     decode = review.decode
 
-    def slow(body: bytes) -> object:
+    def slow(body: bytes | bytearray) -> object:
         time.sleep(0.3)
         worked.append(len(body))
         return decode(body)
 
-    monkeypatch.setattr(review, "decode", slow)
+    monkeypatch.setitem(app.WEBHOOKS, "/mutate", app.MUTATING._replace(decode=slow))
     request = a_request(a_review(a_pod(annotations={"x": "y" * 300_000})))
     async with running(tmp_path) as service:
         ends = [await from_address(service, f"127.0.0.{number + 2}") for number in range(5)]
@@ -186,12 +187,12 @@ async def test_bodies_that_wait_are_cut_for_others_and_let_go_at_once(
     """
     decode = review.decode
 
-    def slow(body: bytes) -> object:
+    def slow(body: bytes | bytearray) -> object:
         if len(body) > 900_000:
             time.sleep(0.2)
         return decode(body)
 
-    monkeypatch.setattr(review, "decode", slow)
+    monkeypatch.setitem(app.WEBHOOKS, "/mutate", app.MUTATING._replace(decode=slow))
     many, one = (
         a_request(a_review(a_pod(annotations={"x": "y" * size}))) for size in (1_000_000, 300_000)
     )

@@ -100,10 +100,11 @@ class NamespacePolicy(msgspec.Struct, frozen=True, weakref=True):
 
     annotations: Mapping[str, str]
     """Only those of our domain."""
-    asked: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    """What the namespace itself sets, by field of `TokenPolicy`."""
     locks: Locks
     resolution: Resolution
-    demands: EnforcementPolicy
+    enforcement: EnforcementPolicy
     max_expiration_seconds: int | None
     """What the namespace itself has set; None where it has not, or not well."""
     allowed_text: str
@@ -213,7 +214,7 @@ def resolve(
     asked = _read(layer, SETTINGS, annotations, namespace.locks, faults)
     if not namespace.locks.pod_overrides:
         asked = _keep_tightening(layer, asked, namespace, annotations, faults)
-    settled = _merge(base.policy, {**namespace.asked, **asked}, namespace.locks)
+    settled = _merge(base.policy, {**namespace.settings, **asked}, namespace.locks)
     decided_by = {**base.decided_by, **dict.fromkeys(asked, layer)}
     return Resolution(settled, (*base.faults, *faults), decided_by, _hash(settled))
 
@@ -257,7 +258,9 @@ def _keep_tightening(
             continue
         value = asked[attribute]
         held = (
-            namespace.asked.get("tokens", ()) if attribute == "tokens" else getattr(base, attribute)
+            namespace.settings.get("tokens", ())
+            if attribute == "tokens"
+            else getattr(base, attribute)
         )
         automount = kept.get("automount", base.automount)
         tighter = (

@@ -17,6 +17,7 @@ import msgspec
 
 from ..errors import MalformedReview
 from . import stepwise
+from .decision import Decision
 from .full_views import FullPod, Judged, UserInfo
 from .kinds import MUTATED, VIEWS
 from .patch import Operation
@@ -184,8 +185,18 @@ def _decode_quickly(
     return request
 
 
-def encode(response: Response) -> bytes:
-    """The AdmissionReview v1 that carries this response."""
+def respond(uid: str, decision: Decision) -> bytes:
+    """The AdmissionReview v1 that carries a decision, as JSON."""
+    audit = {"reason": decision.reason, **decision.audit}
+    if decision.denial:
+        status = Status(decision.denial)
+        response = Response(uid, allowed=False, audit_annotations=audit, status=status)
+    elif decision.operations:
+        warnings = decision.warnings or msgspec.UNSET
+        patch = encode_patch(decision.operations)
+        response = Response(uid, True, warnings, audit, patch, "JSONPatch")
+    else:
+        response = Response(uid, True, decision.warnings or msgspec.UNSET, audit)
     return _ENCODER.encode(_Reply(response))
 
 

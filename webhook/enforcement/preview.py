@@ -114,7 +114,10 @@ def changes(
 def _requirement(
     mode: Mode, layer: NamespacePolicy, cluster: ClusterPolicy
 ) -> tuple[LevelVersion, Level, Limits] | None:
-    demand, floor = layer.demands.of(mode), cluster.enforce_floor if mode == "enforce" else "off"
+    demand, floor = (
+        layer.enforcement.of(mode),
+        cluster.enforce_floor if mode == "enforce" else "off",
+    )
     if (demand.level, floor) == ("off", "off"):
         return None
     return demand, floor, validate.limits_of(cluster, layer, demand.level, floor)
@@ -158,7 +161,7 @@ class Preview:
                 relying = self._critical if pod.is_of_the_cluster else self._relying
                 relying[pod.owner] = relying.get(pod.owner, 0) + 1
             for mode, found in self._found.items():
-                violations = validate.violations(
+                violations = validate.violations_of(
                     mode, looked, self._cluster, self._layer, self._legacy_tokens
                 )
                 for sentence in rules.sentences(map(_unnumbered, violations)):
@@ -184,7 +187,7 @@ class Preview:
         return truncate_warnings([*([unseen] if unseen else []), *self.lines()])
 
     def _level_version(self, mode: Mode) -> str:
-        demand = self._layer.demands.of(mode)
+        demand = self._layer.enforcement.of(mode)
         if demand.level == "off":
             return f'the cluster\'s enforceFloor "{self._cluster.enforce_floor}"'
         return f'the boundtoken {mode} level "{demand}"'

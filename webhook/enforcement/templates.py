@@ -16,7 +16,7 @@ AUTOMOUNTED = names.AUTOMOUNTED_PREFIX + "*"
 """The name of the volume that the plugin will add: its last characters are random."""
 
 
-def pod_spec(template: FullTemplate, settled: Resolution) -> tuple[FullSpec, bool]:
+def as_admitted(template: FullTemplate, settled: Resolution) -> tuple[FullSpec, bool]:
     """The spec with the volumes that admission will add, and whether the service account's own
     setting, which we do not look up, could change that.
     """

@@ -1,16 +1,11 @@
-"""The whole decision, in reading order: a request and a namespace in, one verdict with one reason
-out.
+"""Mutation in reading order: `skip_reason` without the namespace, then `decide` with it.
 
-Which way each thing fails, always towards a running pod:
+What becomes of a pod where something is wrong, always towards a running pod:
 
-    malformed review                    400 and a sentence; the API server's failurePolicy decides
-    (Ignore) namespace that nobody knows         allowed, unchanged, reason namespace-unknown bad
-    annotation                      the next weaker layer decides, warning, audit annotation our own
-    bug                         allowed, unchanged, reason internal-error (the door catches it)
-
-Why a reason says what the pod *is* and not what we just did: with `reinvocationPolicy: IfNeeded`
-the same pod may be judged twice, and the API server refuses to overwrite an audit annotation with
-another value. The outcome tells the two calls apart: `patched`, then `unchanged`.
+    malformed review           400 and a sentence; the API server's failurePolicy decides (Ignore)
+    unknown namespace          allowed, unchanged, reason namespace-unknown
+    bad annotation             the next weaker layer decides, warning, audit annotation
+    our own bug                allowed, unchanged, reason internal-error (the handler catches it)
 """
 
 from collections.abc import Iterable, Iterator
@@ -19,12 +14,12 @@ from functools import lru_cache
 import msgspec
 
 from ..core import names, patch, policy
+from ..core.decision import Decision, Outcome, Reason
 from ..core.faults import Fault, more_faults
 from ..core.kinds import IMMUTABLE, OWNED
 from ..core.patch import Operation
-from ..core.policy import ClusterPolicy, NamespacePolicy, Resolution
-from ..core.reasons import Outcome, Reason
-from ..core.review import Request, Response, encode_patch
+from ..core.policy import ClusterPolicy, NamespacePolicy, Resolution, TokenPolicy
+from ..core.review import Request
 from ..core.text import quote, truncate_bytes, truncate_warnings
 from ..core.views import CronJob, Pod, Workload
 from . import injection, volumes, workloads
@@ -32,109 +27,64 @@ from . import injection, volumes, workloads
 _TOKEN_GIVEN = ("injected", "rewritten")
 
 
-class Verdict(msgspec.Struct, frozen=True, gc=False):
-    """What was decided; the reply, the log line and the metrics are made of this and of the request
-    alone.
-    """
-
-    reason: Reason
-    outcome: Outcome = "unchanged"
-    operations: tuple[Operation, ...] = ()
-    warnings: tuple[str, ...] = ()
-    faults: tuple[Fault, ...] = ()
-    policy: str = ""
-    """The hash of the policy; empty where none was needed."""
-
-
-def needs_namespace(request: Request, cluster: ClusterPolicy) -> bool:
-    """Whether `judge` will want to know the namespace's annotations."""
-    return _untouched(request, cluster) is None
-
-
-def judge(request: Request, cluster: ClusterPolicy, namespace: NamespacePolicy | None) -> Verdict:
-    """The decision on one request; `namespace` is None where nobody knows it."""
-    untouched = _untouched(request, cluster)
-    if untouched is not None:
-        return Verdict(untouched)
-    if namespace is None:
-        return Verdict("namespace-unknown")
-    if isinstance(request.object, Pod):
-        return _judge_pod(request.object, cluster, namespace)
-    assert isinstance(request.object, Workload | CronJob)  # noqa: S101  (_untouched has seen to it)
-    return _judge_workload(request.object, request.old_object, namespace)
-
-
-def respond(uid: str, verdict: Verdict) -> Response:
-    """The response that carries a verdict: always allowed, because mutation denies nothing."""
-    audit: dict[str, str] = {"reason": verdict.reason}
-    if verdict.policy:
-        audit["policy"] = verdict.policy
-    if verdict.faults:
-        audit["faults"] = truncate_bytes("; ".join(map(str, verdict.faults)))
-    warnings = verdict.warnings or msgspec.UNSET
-    if not verdict.operations:
-        return Response(uid, True, warnings, audit)
-    return Response(uid, True, warnings, audit, encode_patch(verdict.operations), "JSONPatch")
-
-
-def _untouched(request: Request, cluster: ClusterPolicy) -> Reason | None:  # noqa: PLR0911  (one line for each reason)
-    """The reason to leave a request alone whatever its namespace says; None where it must be
-    judged.
-    """
-    held = request.object
-    if held is None or request.sub_resource or request.operation not in ("CREATE", "UPDATE"):
+def skip_reason(request: Request, cluster: ClusterPolicy) -> Reason | None:  # noqa: PLR0911  (one line for each reason)
+    """Why a request is left alone whatever its namespace says; None where the namespace decides."""
+    resource = request.object
+    if resource is None or request.sub_resource or request.operation not in ("CREATE", "UPDATE"):
         return "not-applicable"
-    is_pod = isinstance(held, Pod)
-    if request.operation == "UPDATE" and (
-        is_pod or (request.kind.group, request.kind.kind) in IMMUTABLE
-    ):  # both are immutable where it matters
-        return "not-applicable"
-    if is_pod and names.MIRROR_POD in (held.metadata.annotations or ()):
+    is_pod, kind = isinstance(resource, Pod), (request.kind.group, request.kind.kind)
+    if request.operation == "UPDATE" and (is_pod or kind in IMMUTABLE):
+        return "not-applicable"  # volumes and mounts cannot change any more
+    if is_pod and names.MIRROR_POD in (resource.metadata.annotations or ()):
         return "mirror-pod"
     if request.namespace == cluster.own_namespace:
         return "own-namespace"
     if request.namespace in cluster.excluded:
         return "excluded-namespace"
-    if is_pod:
-        return None
-    if (request.kind.group, request.kind.kind) in OWNED and held.metadata.controller is not None:
+    if not is_pod and kind in OWNED and resource.metadata.controller is not None:
         return "left-to-owner"
     return None
 
 
-def _judge_pod(pod: Pod, cluster: ClusterPolicy, namespace: NamespacePolicy) -> Verdict:
-    settled = policy.resolve(namespace, pod.metadata.annotations)
-    wanted = _wanted(pod, settled)
-    faults = settled.faults
-    if wanted.skip_containers:
-        faults = (
-            *faults,
-            *_unknown_containers(
-                "pod", pod.annotations, wanted, (each.name for _, each in pod.containers())
-            ),
-        )
-    operations, result, remarks = injection.plan(pod, wanted, namespace.locks)
-    is_plain = wanted is settled.policy and (wanted.inject or not wanted.automount)
-    reason: Reason = result if is_plain else _declined(result, pod, settled, wanted)
-    held = pod.metadata.annotations
+def decide(request: Request, cluster: ClusterPolicy, namespace: NamespacePolicy) -> Decision:
+    """The decision on a request that `skip_reason` does not skip."""
+    resource = request.object
+    if isinstance(resource, Pod):
+        return _decide_pod(resource, cluster, namespace)
+    if resource is None:
+        return Decision("not-applicable")
+    return _decide_workload(resource, request.old_object, namespace)
+
+
+def _decide_pod(pod: Pod, cluster: ClusterPolicy, namespace: NamespacePolicy) -> Decision:
+    annotations = pod.metadata.annotations
+    resolution = policy.resolve(namespace, annotations)
+    effective = _effective_policy(pod, resolution)
+    faults = resolution.faults
+    if effective.skip_containers:
+        known = (container.name for _, container in pod.containers())
+        faults += _unknown_containers("pod", pod.annotations, effective, known)
+    operations, result, remarks = injection.plan(pod, effective, namespace.locks)
+    is_plain = effective is resolution.policy and (effective.inject or not effective.automount)
+    reason = result if is_plain else _reason_without(result, pod, resolution, effective)
     if reason in _TOKEN_GIVEN:
-        status = f"{result} policy={settled.hash}"
-        if held is None or held.get(names.STATUS) != status:
-            operations.append(_status(status, has_annotations=held is not None))
-    elif (
-        held is not None and names.STATUS in held
-    ):  # of a pod that was copied, or made up: it would mislead
-        operations.append(_NO_STATUS)
-    return Verdict(
-        reason,
-        "patched" if operations else "unchanged",
-        tuple(operations),
-        _warnings(faults, _advice(settled, reason, cluster, remarks))
-        if faults or wanted.audience or remarks
-        else (),
-        faults,
-        settled.hash,
-    )
+        status = f"{result} policy={resolution.hash}"
+        if annotations is None or annotations.get(names.STATUS) != status:
+            operations.append(_status(status, has_annotations=annotations is not None))
+    elif annotations is not None and names.STATUS in annotations:
+        operations.append(_NO_STATUS)  # it came with a copy of another pod, and is not true here
+    warnings: tuple[str, ...] = ()
+    if faults or effective.audience or remarks:
+        warnings = _warnings(faults, _advice(resolution.policy, reason, cluster, remarks))
+    outcome: Outcome = "patched" if operations else "unchanged"
+    audit = _audit(resolution.hash, faults)
+    return Decision(reason, outcome, tuple(operations), warnings, "", audit, faults)
+
+
+def _audit(policy_hash: str, faults: tuple[Fault, ...]) -> dict[str, str]:
+    if not faults:
+        return {"policy": policy_hash}
+    return {"policy": policy_hash, "faults": truncate_bytes("; ".join(map(str, faults)))}
 
 
 @lru_cache(maxsize=256)
@@ -150,115 +100,100 @@ def _status(text: str, *, has_annotations: bool) -> Operation:
 _NO_STATUS = patch.remove(patch.member("/metadata/annotations", names.STATUS))
 
 
-def _declined(
-    result: injection.Result, pod: Pod, settled: Resolution, wanted: policy.TokenPolicy
+def _reason_without(
+    result: injection.Result, pod: Pod, resolution: Resolution, effective: TokenPolicy
 ) -> Reason:
-    """What a pod is that is not injected, the same in a second call: by then the field may be false
-    because we set it.
+    """The reason of a pod that is not injected. A second call gives the same one, although the pod
+    may say `automountServiceAccountToken: false` by then because we set it.
     """
-    opted_out = wanted is not settled.policy
-    if wanted.automount:
-        return (
-            "pod-opted-out"
-            if opted_out or settled.decided_by["inject"] == "pod"
-            else "not-requested"
-        )
-    return "pod-opted-out" if opted_out and injection.would_give(pod, settled.policy) else result
+    opted_out = effective is not resolution.policy
+    if effective.automount:
+        by_pod = opted_out or resolution.decided_by["inject"] == "pod"
+        return "pod-opted-out" if by_pod else "not-requested"
+    return "pod-opted-out" if opted_out and injection.would_give(pod, resolution.policy) else result
 
 
-def _wanted(pod: Pod, settled: Resolution) -> policy.TokenPolicy:
-    """The policy for this very pod: the settled one, or another without injection where the pod's
-    spec asks for no token.
+def _effective_policy(pod: Pod, resolution: Resolution) -> TokenPolicy:
+    """The policy for this pod, without injection where its spec asks for no token.
 
-    `automountServiceAccountToken: false` asks for none, unless our volume tells that we have set
-    it.
+    `automountServiceAccountToken: false` asks for none, unless a volume of ours shows that we have
+    set it.
     """
-    asked = settled.policy
+    resolved = resolution.policy
     says_no = (
-        asked.inject
+        resolved.inject
         and pod.spec.automount_service_account_token is False
-        and settled.decided_by["inject"] != "pod"
+        and resolution.decided_by["inject"] != "pod"
     )
-    if says_no and not volumes.carries_ours(pod, tokens=bool(asked.tokens)):
-        return msgspec.structs.replace(asked, inject=False)
-    return asked
+    if says_no and not volumes.carries_ours(pod, tokens=bool(resolved.tokens)):
+        return msgspec.structs.replace(resolved, inject=False)
+    return resolved
 
 
-def _judge_workload(
+def _decide_workload(
     workload: Workload | CronJob, old: Workload | CronJob | None, namespace: NamespacePolicy
-) -> Verdict:
-    ours = {
+) -> Decision:
+    own = {
         name: value
         for name, value in (workload.metadata.annotations or {}).items()
         if name.startswith(names.DOMAIN)
     }
-    if (too_much := policy.too_large("workload", ours)) is not None:
-        return Verdict(
-            "not-requested",
-            warnings=_warnings((too_much,)),
-            faults=(too_much,),
-            policy=namespace.resolution.hash,
-        )
+    if (fault := policy.too_large("workload", own)) is not None:
+        audit = _audit(namespace.resolution.hash, (fault,))
+        return Decision("not-requested", warnings=_warnings((fault,)), audit=audit, faults=(fault,))
     copying = workloads.copy(workload, old)
-    strangers = {name: value for name, value in ours.items() if name not in names.FOR_PODS}
-    settled = policy.resolve(namespace, {**strangers, **copying.annotations}, layer="workload")
+    misplaced = {name: value for name, value in own.items() if name not in names.FOR_PODS}
+    resolution = policy.resolve(namespace, {**misplaced, **copying.annotations}, layer="workload")
     known = workloads.container_names(workload)
+    # The faults of the namespace itself are told to whoever creates pods.
     faults = (
-        *settled.faults[
-            len(namespace.resolution.faults) :
-        ],  # the namespace's own are told to who creates pods
-        *_unknown_containers("workload", copying.annotations, settled.policy, known),
-        *(_on_jobs(workload) if isinstance(workload, CronJob) else ()),
+        *resolution.faults[len(namespace.resolution.faults) :],
+        *_unknown_containers("workload", copying.annotations, resolution.policy, known),
+        *(_on_job_template(workload) if isinstance(workload, CronJob) else ()),
     )
-    return Verdict(
+    return Decision(
         "copied" if copying.copied else "not-requested",
         outcome="patched" if copying.operations else "unchanged",
         operations=copying.operations,
         warnings=_warnings(faults),
+        audit=_audit(resolution.hash, faults),
         faults=faults,
-        policy=settled.hash,
     )
 
 
-def _on_jobs(workload: CronJob) -> Iterator[Fault]:
-    for name, value in list(policy.own_annotations(workload.job_annotations).items())[
-        : names.MAX_WARNINGS
-    ]:
-        yield Fault(
-            "job template",
-            name,
-            value,
-            "ignored, it belongs on the CronJob itself or on the template of its pods",
-        )
+def _on_job_template(workload: CronJob) -> Iterator[Fault]:
+    problem = "ignored, it belongs on the CronJob itself or on the template of its pods"
+    annotations = policy.own_annotations(workload.job_annotations)
+    for name, value in list(annotations.items())[: names.MAX_WARNINGS]:
+        yield Fault("job template", name, value, problem)
 
 
 def _unknown_containers(
-    layer: str, annotations: dict[str, str], wanted: policy.TokenPolicy, known: Iterable[str]
-) -> list[Fault]:
-    there = set(known)
-    unknown = [name for name in wanted.skip_containers if name not in there]
+    layer: str, annotations: dict[str, str], effective: TokenPolicy, known: Iterable[str]
+) -> tuple[Fault, ...]:
+    container_names = set(known)
+    unknown = [name for name in effective.skip_containers if name not in container_names]
     text = annotations.get(names.SKIP_CONTAINERS, "")
-    return [
+    faults = [
         Fault(layer, names.SKIP_CONTAINERS, text, f"there is no container {quote(name)}")
         for name in unknown[: names.MAX_FAULTS]
-    ] + more_faults(layer, len(unknown))
+    ]
+    return (*faults, *more_faults(layer, len(unknown)))
 
 
 def _advice(
-    settled: Resolution, reason: Reason, cluster: ClusterPolicy, remarks: Iterable[str]
+    resolved: TokenPolicy, reason: Reason, cluster: ClusterPolicy, remarks: Iterable[str]
 ) -> Iterator[str]:
     """What is allowed and will surprise."""
-    wanted = settled.policy
-    yield from (f"{names.MOUNT_PATH}={quote(wanted.mount_path)}: {remark}" for remark in remarks)
-    foreign = wanted.audience and wanted.audience not in cluster.api_audiences
-    if foreign and reason in _TOKEN_GIVEN and wanted.mount_path == names.DEFAULT_PATH:
+    yield from (f"{names.MOUNT_PATH}={quote(resolved.mount_path)}: {remark}" for remark in remarks)
+    foreign = resolved.audience and resolved.audience not in cluster.api_audiences
+    if foreign and reason in _TOKEN_GIVEN and resolved.mount_path == names.DEFAULT_PATH:
         yield (
-            f"{names.AUDIENCE}={quote(wanted.audience)}: replaces the Kubernetes API token, so API clients in the pod will "
+            f"{names.AUDIENCE}={quote(resolved.audience)}: replaces the Kubernetes API token, so API clients in the pod will "
             f"get 401; to keep both, use {names.TOKENS} instead, with file=audience"
         )
 
 
 def _warnings(faults: tuple[Fault, ...], advice: Iterable[str] = ()) -> tuple[str, ...]:
-    return truncate_warnings(
-        (*map(str, faults), *advice), "; the audit annotation faults has them all"
-    )
+    where = "; the audit annotation faults has them all"
+    return truncate_warnings((*map(str, faults), *advice), where)

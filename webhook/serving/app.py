@@ -1,4 +1,4 @@
-"""The routes: read a review, ask core, announce; and what the kubelet and the scraper ask. No
+"""The routes: read a review, decide, reply, record; and what the kubelet and the scraper ask. No
 decision is made here.
 
 Why no aiohttp Application: so few paths need no router, and every review would pay for one.
@@ -8,27 +8,28 @@ import asyncio
 import traceback
 from collections.abc import Awaitable, Callable
 from time import monotonic, perf_counter
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from .. import metrics
+from ..cluster.legacy_tokens import LegacyTokens
 from ..cluster.namespaces import NamespaceCache
 from ..core import review
-from ..core.policy import ClusterPolicy, NamespacePolicy
+from ..core.decision import Decision, Outcome, Reason
+from ..core.full_views import Namespace
+from ..core.policy import ClusterPolicy
 from ..core.review import Request, ValidationRequest
 from ..enforcement import validate
-from ..enforcement.validate import Judgement
 from ..errors import MalformedReview
 from ..log import Log
 from ..mutation import mutate
-from ..mutation.mutate import Verdict
 from ..pki.replicas import CERTIFICATE_PATH
 from .bodies import Body, TooLarge, TooSlow, read_body
+from .previews import Previews
 from .reply import Reply
 from .reporting import Reporter, count
-from .validation import Validator
 from .worker import BIG_BYTES, Run, Worker, here
 
 if TYPE_CHECKING:
@@ -40,29 +41,48 @@ KEEP_METRICS_SECONDS = 1.0
 last one."""
 
 
-class Unjudged(Exception):
-    """What was asked for could not be judged."""
+class Webhook(NamedTuple):
+    """The steps of one webhook, which are the same for both: decode the review, skip it or find its
+    namespace, decide.
+    """
+
+    decode: Callable[[Body], Any]
+    skip_reason: Callable[[Any, ClusterPolicy], Reason | None]
+    decide: Callable[..., Decision]
+    without_decision: Outcome
+    """Of a review that nobody can decide: `unchanged` is allowed, `failed` is answered with 500, so
+    that the failurePolicy of the webhook's entry decides."""
+
+
+MUTATING = Webhook(review.decode, mutate.skip_reason, mutate.decide, "unchanged")
+VALIDATING = Webhook(review.decode_full, validate.skip_reason, validate.decide, "failed")
+
+
+class Undecided(Exception):
+    """There is no decision on a review."""
 
 
 class AdmissionHandler:
-    """The TLS port: `/mutate`, `/validate`, and for people the certificate that is served: the PEM
-    that `certificate` gives.
+    """The TLS port: `/mutate`, `/validate`, and for people `/certificate`, the PEM that
+    `certificate` gives.
     """
 
     def __init__(
         self,
         namespaces: NamespaceCache,
-        judge: Validator,
-        said: Log,
+        legacy_tokens: LegacyTokens,
+        previews: Previews,
+        log: Log,
         reporter: Reporter,
         *,
         worker: Worker,
         certificate: Callable[[], bytes],
     ) -> None:
         self.namespaces = namespaces
-        self._judge = judge
+        self._legacy_tokens = legacy_tokens
+        self._previews = previews
         self._certificate = certificate
-        self._log = said
+        self._log = log
         self._reporter = reporter
         self._worker = worker
         self._in_flight = 0
@@ -72,7 +92,8 @@ class AdmissionHandler:
 
     async def __call__(self, http: web.BaseRequest) -> web.StreamResponse:
         path = http.raw_path.partition("?")[0]
-        if path not in ("/mutate", "/validate"):
+        webhook = WEBHOOKS.get(path)
+        if webhook is None:
             return self._other(http.method, path)
         if (answer := _not_a_review(http)) is not None:
             return answer
@@ -81,10 +102,8 @@ class AdmissionHandler:
         try:
             body = await read_body(http)
             run = await self._run_for(http, len(body))
-            return Reply(
-                await (self.mutate(body, run) if path == "/mutate" else self.validate(body, run))
-            )
-        except Unjudged as problem:
+            return Reply(await self.review(webhook, body, run))
+        except Undecided as problem:
             return _sentence(500, str(problem))
         except MalformedReview as problem:
             count("other", "other", "failed", "malformed-review")
@@ -132,81 +151,68 @@ class AdmissionHandler:
             return _sentence(405, "must be a GET", {"Allow": "GET"})
         return web.Response(body=self._certificate(), content_type="application/x-pem-file")
 
-    async def mutate(self, body: Body, run: Run = here) -> bytes:
-        """The reply to a review, worked out by `run` and announced.
+    async def review(self, webhook: Webhook, body: Body, run: Run = here) -> bytes:
+        """The reply to a review, worked out by `run` and recorded.
 
-        Raises: MalformedReview
+        Raises: MalformedReview; Undecided, so that the failurePolicy of the webhook's entry decides
         """
         start = perf_counter()
-        request = review.decode(body) if run is here else await run(review.decode, body)
-        namespace = self.namespaces.get(request.namespace)
+        request = webhook.decode(body) if run is here else await run(webhook.decode, body)
         try:
-            if namespace is None and mutate.needs_namespace(request, self.namespaces.cluster):
-                namespace = await self.namespaces.find(request.namespace)
-            if run is not here:
-                verdict, reply = await run(decide, request, self.namespaces.cluster, namespace)
-                self._reporter.record(request, verdict, perf_counter() - start)
-                return reply
+            decision, reply = await self._decide(webhook, request, run)
         except ConnectionError:
             raise
         except Exception as problem:  # noqa: BLE001  (the outermost edge of a request)
-            return self._allowed(request, problem, start)
-        return self.answer(request, namespace, start)
-
-    async def validate(self, body: Body, run: Run = here) -> bytes:
-        """The judgement, worked out by `run` and announced.
-
-        Raises: MalformedReview; Unjudged, so that the failurePolicy of the entry decides: Fail
-        where enforcement was asked for, Ignore elsewhere. A pod that we could not judge is not
-        called compliant.
-        """
-        start = perf_counter()
-        request = await run(review.decode_full, body)
-        try:
-            judgement = await self._judge.judge(request, run)
-        except ConnectionError:
-            raise
-        except Exception as problem:  # noqa: BLE001  (the outermost edge of a request)
-            self._say_internal_error(request, problem)
-            judgement = Judgement("internal-error", "failed")
-        self._reporter.record_validation(request, judgement, perf_counter() - start)
-        if judgement.outcome == "failed":
-            raise Unjudged(f"boundtoken could not judge this: {judgement.reason}")
-        return review.encode(validate.respond(request.uid, judgement))
-
-    def answer(self, request: Request, namespace: NamespacePolicy | None, start: float) -> bytes:
-        """The reply, announced.
-
-        Units: `start` in seconds of perf_counter
-        """
-        try:
-            verdict, reply = decide(request, self.namespaces.cluster, namespace)
-        except Exception as problem:  # noqa: BLE001  (the outermost edge of a request)
-            return self._allowed(request, problem, start)
-        self._reporter.record(request, verdict, perf_counter() - start)
+            # A bug of ours: mutation allows the object unchanged. Validation does not call an
+            # object compliant that it has not evaluated.
+            self._log_internal_error(request, problem)
+            decision, reply = _replied(request, Decision("internal-error", "failed"))
+        self._reporter.record(request, decision, perf_counter() - start)
+        if decision.outcome == "failed" and webhook.without_decision == "failed":
+            raise Undecided(f"boundtoken could not decide on this: {decision.reason}")
         return reply
 
-    def _allowed(self, request: Request, problem: Exception, start: float) -> bytes:
-        """Our own bug never stops a pod: it is allowed unchanged, counted and logged."""
-        self._say_internal_error(request, problem)
-        verdict = Verdict("internal-error", "failed")
-        self._reporter.record(request, verdict, perf_counter() - start)
-        return review.encode(mutate.respond(request.uid, verdict))
+    async def _decide(
+        self, webhook: Webhook, request: Request | ValidationRequest, run: Run
+    ) -> tuple[Decision, bytes]:
+        reason = webhook.skip_reason(request, self.namespaces.cluster)
+        if reason is not None:
+            return _replied(request, Decision(reason))
+        if isinstance(request.object, Namespace):
+            return _replied(request, await self._previews.decide(request))
+        name = request.namespace
+        namespace = self.namespaces.get(name) or await self.namespaces.find(name)
+        if namespace is None:
+            return _replied(request, Decision("namespace-unknown", webhook.without_decision))
+        context: tuple[object, ...] = (self.namespaces.cluster, namespace)
+        if isinstance(request, ValidationRequest):
+            context = (*context, self._legacy_tokens.of(name))
+        if run is here:
+            return decide(webhook, request, *context)
+        return await run(decide, webhook, request, *context)
 
-    def _say_internal_error(self, request: Request | ValidationRequest, problem: Exception) -> None:
+    def _log_internal_error(self, request: Request | ValidationRequest, problem: Exception) -> None:
         """The log gets frames and the type only, because an exception's text may quote the pod."""
         frames = "".join(traceback.format_tb(problem.__traceback__))
-        self._log.error(
-            "internal error", uid=request.uid, error=type(problem).__name__, traceback=frames
-        )
+        error = type(problem).__name__
+        self._log.error("internal error", uid=request.uid, error=error, traceback=frames)
+
+
+WEBHOOKS = {"/mutate": MUTATING, "/validate": VALIDATING}
 
 
 def decide(
-    request: Request, cluster: ClusterPolicy, namespace: NamespacePolicy | None
-) -> tuple[Verdict, bytes]:
-    """The verdict and the reply that carries it."""
-    verdict = mutate.judge(request, cluster, namespace)
-    return verdict, review.encode(mutate.respond(request.uid, verdict))
+    webhook: Webhook, request: Request | ValidationRequest, *context: object
+) -> tuple[Decision, bytes]:
+    """The decision on a request and the reply that carries it.
+
+    `context` is what `decide` of the webhook takes beside the request.
+    """
+    return _replied(request, webhook.decide(request, *context))
+
+
+def _replied(request: Request | ValidationRequest, decision: Decision) -> tuple[Decision, bytes]:
+    return decision, review.respond(request.uid, decision)
 
 
 def health_and_metrics(

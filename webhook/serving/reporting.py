@@ -8,31 +8,28 @@ cost half of what they cost in between; one write serves many.
 import itertools
 import time
 from collections.abc import Callable
-from typing import get_args
 
 from .. import log, metrics
+from ..core.decision import EVALUATIONS, Decision, Outcome, Reason
 from ..core.full_views import FullWorkload
 from ..core.kinds import RESOURCES
 from ..core.levels import LEVELS, MODES
-from ..core.reasons import Outcome, Reason
 from ..core.review import Request, ValidationRequest
 from ..core.views import Metadata
-from ..enforcement.validate import Decision, Judgement
-from ..mutation.mutate import Verdict
 
 GATHER_SECONDS = 0.02
 """A matter of taste: short for who follows the log, long enough for many lines under load."""
 GATHER_REVIEWS = 64
 """At most so many wait: telling them takes a tenth of a millisecond."""
 OPERATIONS = frozenset({"CREATE", "UPDATE", "DELETE", "CONNECT"})
-JUDGED = {
+EVALUATED = {
     ("CREATE", "pods"),
     ("UPDATE", "pods/ephemeralcontainers"),
     ("CREATE", "workloads"),
     ("UPDATE", "workloads"),
 }
-for _operation, _resource in JUDGED:
-    for _decision, _mode, _level in itertools.product(get_args(Decision), MODES, LEVELS[1:]):
+for _operation, _resource in EVALUATED:
+    for _decision, _mode, _level in itertools.product(EVALUATIONS, MODES, LEVELS[1:]):
         metrics.POLICY_EVALUATIONS.labels(_decision, _mode, _level, _operation, _resource)
 
 _NO_METADATA = Metadata()
@@ -58,7 +55,7 @@ class ReviewLine(log.Line, gc=False):
 
 
 class Reporter:
-    """Gathers verdicts for 20 ms. A process that is killed loses what it gathered; any other log
+    """Gathers decisions for 20 ms. A process that is killed loses what it gathered; any other log
     line comes behind it.
     """
 
@@ -70,33 +67,23 @@ class Reporter:
         said.flush_pending = self.flush
 
     def record(
-        self, request: Request | ValidationRequest, verdict: Verdict | Judgement, seconds: float
+        self, request: Request | ValidationRequest, decision: Decision, seconds: float
     ) -> None:
-        """One review and what became of it.
+        """Count and log one review and the decision on it.
 
         Units: `seconds` from the last byte of the review to its answer
         """
-        for fault in verdict.faults:
+        for fault in decision.faults:
             metrics.POLICY_FAULTS.labels(fault.layer).inc()
-        self._gathered.append(_line(request, verdict, seconds))
+        for evaluation in decision.evaluations:
+            resource = _evaluated(request)
+            metrics.POLICY_EVALUATIONS.labels(*evaluation, request.operation, resource).inc()
+        self._gathered.append(_line(request, decision, seconds))
         if not self._is_due:
             self._is_due = True
             self._later(GATHER_SECONDS, self._on_time)
         elif len(self._gathered) >= GATHER_REVIEWS:
             self.flush()
-
-    def record_validation(
-        self, request: ValidationRequest, judgement: Judgement, seconds: float
-    ) -> None:
-        """The same for a judgement, and its evaluations."""
-        resource = "pods/ephemeralcontainers" if request.sub_resource else "pods"
-        if isinstance(request.object, FullWorkload):
-            resource = "workloads"
-        for decision, mode, level in judgement.evaluations:
-            metrics.POLICY_EVALUATIONS.labels(
-                decision, mode, level, request.operation, resource
-            ).inc()
-        self.record(request, judgement, seconds)
 
     def _on_time(self) -> None:
         self._is_due = False
@@ -128,11 +115,16 @@ def count(operation: str, resource: str, outcome: Outcome, reason: Reason, numbe
     ).inc(number)
 
 
-def _line(
-    request: Request | ValidationRequest, verdict: Verdict | Judgement, seconds: float
-) -> ReviewLine:
-    held = request.object.metadata if request.object is not None else _NO_METADATA
-    owner = held.controller if held.owner_references else None
+def _evaluated(request: Request | ValidationRequest) -> str:
+    """The resource as the metric of evaluations names it, as Pod Security admission does."""
+    if isinstance(request.object, FullWorkload):
+        return "workloads"
+    return "pods/ephemeralcontainers" if request.sub_resource else "pods"
+
+
+def _line(request: Request | ValidationRequest, decision: Decision, seconds: float) -> ReviewLine:
+    metadata = request.object.metadata if request.object is not None else _NO_METADATA
+    owner = metadata.controller if metadata.owner_references else None
     resource = request.resource.resource
     return ReviewLine(
         log.stamp(int(time.time() * 1000)),
@@ -140,13 +132,13 @@ def _line(
         "review",
         request.uid,
         request.namespace,
-        request.name or held.name or held.generate_name,
+        request.name or metadata.name or metadata.generate_name,
         f"{owner.kind}/{owner.name}" if owner is not None else "",
         request.operation,
         f"{resource}/{request.sub_resource}" if request.sub_resource else resource,
-        verdict.outcome,
-        verdict.reason,
+        decision.outcome,
+        decision.reason,
         int(seconds * 1e6),
         bool(request.dry_run),
-        len(verdict.faults),
+        len(decision.faults),
     )

@@ -36,9 +36,9 @@ from .connection import MAX_PLAIN_CONNECTIONS, Connections
 from .listener import Listener
 from .managed_certificates import ManagedCertificates
 from .policy_bindings import BindingReconciler, tell_leftover_labels
+from .previews import Previews
 from .process import fit_descriptors, freeze_garbage_collector, measure_lag
 from .reporting import Reporter
-from .validation import Validator
 from .worker import Worker
 
 STANDALONE_HOSTS = ("localhost", "127.0.0.1", "::1")
@@ -73,16 +73,17 @@ class Service:
         self._legacy_tokens = LegacyTokens()
         self._reporter = Reporter(log, asyncio.get_running_loop().call_later)
         worker = Worker()
-        self._judge = Validator(self.namespaces, self._legacy_tokens, worker)
-        door = AdmissionHandler(
+        self._previews = Previews(None, self.namespaces, self._legacy_tokens, worker)
+        handler = AdmissionHandler(
             self.namespaces,
-            self._judge,
+            self._legacy_tokens,
+            self._previews,
             log,
             self._reporter,
             worker=worker,
             certificate=lambda: self._certificates.live.pem,
         )
-        self.connections = Connections(door, log)
+        self.connections = Connections(handler, log)
         front = health_and_metrics(self.unready_reasons, self._remarks, self._reporter)
         self._plain_connections = Connections(front, log, port="plain", most=MAX_PLAIN_CONNECTIONS)
 
@@ -219,7 +220,7 @@ class Service:
         client = await stack.enter_async_context(
             ApiClient(self._credentials, f"boundtoken/{__version__}")
         )
-        self._judge.client = client
+        self._previews.client = client
         self.namespaces.fetch = namespace_cache.fetch_from(client, self._say_lookup_problem)
         return client
 

@@ -18,10 +18,10 @@ from webhook.cluster.legacy_tokens import LegacyTokens
 from webhook.cluster.namespaces import NamespaceCache
 from webhook.cluster.watch import Changed, Deleted, Listed
 from webhook.core import review
+from webhook.core.decision import Decision
 from webhook.core.policy import ClusterPolicy, Exemptions
-from webhook.enforcement import validate
-from webhook.serving import validation
-from webhook.serving.validation import Validator
+from webhook.serving import app, previews
+from webhook.serving.previews import Previews
 from webhook.serving.worker import Worker
 
 YEAR = a_review(automounted(a_pod()))
@@ -64,17 +64,17 @@ async def test_what_cannot_be_judged_is_left_to_the_failure_policy(
         unknown = {**YEAR, "request": {**YEAR["request"], "namespace": "nowhere"}}
         assert await service.post(unknown, path="/validate") == (
             500,
-            "boundtoken could not judge this: namespace-unknown\n",
+            "boundtoken could not decide on this: namespace-unknown\n",
         )
         assert (await service.post(b"{", path="/validate"))[0] == 400
 
-        def bug(*_: object) -> None:
+        def bug(*_: object) -> Decision:
             raise KeyError(PASSWORD)
 
-        monkeypatch.setattr(validate, "judge", bug)
+        monkeypatch.setitem(app.WEBHOOKS, "/validate", app.VALIDATING._replace(decide=bug))
         assert await service.post(YEAR, path="/validate") == (
             500,
-            "boundtoken could not judge this: internal-error\n",
+            "boundtoken could not decide on this: internal-error\n",
         )
         assert PASSWORD not in json.dumps(service.lines)
         assert service.said("internal error")
@@ -145,16 +145,17 @@ async def looked_at(
     try:
         async with ApiClient(api, "test") as client:
             cluster = ClusterPolicy(api_audiences=("api",), exemptions=exemptions or Exemptions())
-            judge = Validator(NamespaceCache(cluster), LegacyTokens(), Worker())
-            judge.client = client
+            previewer = Previews(client, NamespaceCache(cluster), LegacyTokens(), Worker())
             if at_once == 1:
-                return (await judge.judge(a_change())).warnings, pages
-            judgements = await asyncio.gather(*(judge.judge(a_change()) for _ in range(at_once)))
+                return (await previewer.decide(a_change())).warnings, pages
+            judgements = await asyncio.gather(
+                *(previewer.decide(a_change()) for _ in range(at_once))
+            )
             return tuple(
                 warning
                 for each in judgements
                 for warning in each.warnings
-                if warning == validation.BUSY
+                if warning == previews.BUSY
             ), pages
     finally:
         await server.close()
@@ -169,7 +170,7 @@ async def test_a_preview_looks_at_all_pods_page_by_page() -> None:
 async def test_a_preview_stops_at_its_limits_and_says_what_it_did_not_see(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(validation, "SECONDS", 30.0)  # so that only the number of pods counts
+    monkeypatch.setattr(previews, "SECONDS", 30.0)  # so that only the number of pods counts
     (unseen, *_), pages = await looked_at(3500)
     assert unseen.startswith(
         "3000 existing pods were looked at, and 500 more were not: at most 3000 pods or"
@@ -192,7 +193,7 @@ async def test_one_preview_at_a_time_and_the_others_are_told() -> None:
 async def test_a_page_that_is_too_long_ends_the_preview_with_a_sentence(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(validation, "MAX_PAGE_BYTES", 1000)
+    monkeypatch.setattr(previews, "MAX_PAGE_BYTES", 1000)
     warnings, _ = await looked_at(250)
     assert warnings == ("existing pods were not all looked at: an answer of more than 1000 bytes",)
 

@@ -1,8 +1,7 @@
-"""What a judgement needs beside the request: the namespace, its legacy tokens, and for a preview
-its pods.
+"""The preview of a namespace's change: lists its pods and warns of those that would fail.
 
-A preview is no hot path: people change namespaces by hand. One at a time, page by page, beside the
-event loop.
+It is no hot path: people change namespaces by hand. One at a time, page by page, beside the event
+loop.
 """
 
 import asyncio
@@ -12,14 +11,13 @@ import msgspec
 from ..cluster.client import ApiClient, decode
 from ..cluster.legacy_tokens import LegacyTokens
 from ..cluster.namespaces import NamespaceCache
-from ..core import full_views, policy
-from ..core.policy import ClusterPolicy
+from ..core.decision import Decision
+from ..core.full_views import Namespace
 from ..core.review import ValidationRequest
-from ..enforcement import preview, validate
+from ..enforcement import preview
 from ..enforcement.preview import ListedPod, Preview
-from ..enforcement.validate import Judgement
 from ..errors import ApiError, Unauthenticated
-from .worker import Run, Worker, here
+from .worker import Worker
 
 PAGE = 100
 MAX_PODS = 3000
@@ -53,65 +51,42 @@ def _shown(body: bytes, looked: Preview) -> _Pods:
     return page
 
 
-NOWHERE = policy.resolve_namespace(ClusterPolicy(), {})
-"""The namespace of what is not judged by any."""
-
-
-class Validator:
-    """Judges requests. Without a client (standalone) there are no pods that a preview could look
-    at.
+class Previews:
+    """Decides on changes of namespaces. Without a client (standalone) there is no API server to
+    list pods from, and none that asks.
     """
 
     def __init__(
-        self, namespaces: NamespaceCache, legacy_tokens: LegacyTokens, worker: Worker
+        self,
+        client: ApiClient | None,
+        namespaces: NamespaceCache,
+        legacy_tokens: LegacyTokens,
+        worker: Worker,
     ) -> None:
-        self.client: ApiClient | None = None
-        self._worker = worker
-        self._previews = asyncio.Lock()
+        self.client = client
         self._namespaces = namespaces
         self._legacy_tokens = legacy_tokens
+        self._worker = worker
+        self._lock = asyncio.Lock()
 
-    async def judge(self, request: ValidationRequest, run: Run = here) -> Judgement:
-        """The judgement, worked out by `run`; outcome `failed` where nobody knows the namespace."""
-        cluster = self._namespaces.cluster
-        if isinstance(request.object, full_views.Namespace):
-            return await self._preview(request, cluster)
-        if not validate.needs_namespace(request, cluster):
-            return validate.judge(request, cluster, NOWHERE)
-        namespace = self._namespaces.get(request.namespace) or await self._namespaces.find(
-            request.namespace
-        )
-        if namespace is None:
-            return Judgement("namespace-unknown", "failed")
-        return await run(
-            validate.judge, request, cluster, namespace, self._legacy_tokens.of(request.namespace)
-        )
-
-    async def _preview(self, request: ValidationRequest, cluster: ClusterPolicy) -> Judgement:
-        """Warnings for what would fail now; never a denial."""
+    async def decide(self, request: ValidationRequest) -> Decision:
+        """Warnings about pods that would fail from now on; never a denial."""
         new, old, name = request.object, request.old_object, request.name
-        if (
-            not isinstance(new, full_views.Namespace)
-            or not isinstance(old, full_views.Namespace)
-            or self.client is None
-        ):
-            return Judgement("not-applicable")
-        if (
-            name in cluster.excluded
-            or name == cluster.own_namespace
-            or name in cluster.exemptions.namespaces
-        ):
-            return Judgement("excluded-namespace")
+        cluster = self._namespaces.cluster
+        if not isinstance(new, Namespace) or not isinstance(old, Namespace) or self.client is None:
+            return Decision("not-applicable")
+        if name in cluster.exemptions.namespaces:
+            return Decision("exempt")
         layer, changed = preview.changes(old, new, cluster)
         if not changed:
-            return Judgement("not-enforced")
+            return Decision("not-enforced")
         looked = Preview(name, cluster, layer, changed, self._legacy_tokens.of(name))
-        if self._previews.locked():
+        if self._lock.locked():
             warnings: tuple[str, ...] = (BUSY,)
         else:
-            async with self._previews:
+            async with self._lock:
                 warnings = looked.warnings(await self._look(self.client, name, looked))
-        return Judgement(
+        return Decision(
             "violates" if looked.finds_violations else "complies",
             "warned" if warnings else "unchanged",
             warnings=warnings,
