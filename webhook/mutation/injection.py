@@ -1,29 +1,23 @@
-"""The surgery: which operations give a pod what its policy says; never whether, and never why.
+"""The operations that give a pod what its policy says; never whether, and never why.
 
-The whole of docs/contract.md sections 1 and 2 in terms of four kinds of volumes, each judged by
-name and shape together:
+Volumes have roles, each told by name and shape together:
 
-    automounted   what the ServiceAccount plugin added (`kube-api-access-…`)
-    kept          automounted, but a skipped container mounts it: stays as it came
+    automounted   what the ServiceAccount plugin added (`kube-api-access-…`); the table in `fates`
+                  says what becomes of it
     ours          `boundtoken`, from an earlier call or from a pod that was copied
-    carrier       the one that holds the token when we are done: ours, or an automounted one that is
-                  rewritten where it stands (automount enabled) or becomes ours where it stands
-                  (automount disabled), or a new one
-
-    our path is the default path   every mount of an automounted volume follows to the carrier
-    another, automount enabled     automounted volumes stay, for the API server, with our expiration
-    another, automount disabled    automounted volumes go, with their mounts
+    our tokens    `boundtoken-tokens`, the further tokens, from the same sources
+    carrier       the volume that holds our token when we are done: ours, an automounted one that is
+                  rewritten or renamed where it stands, or a new one
 
 Why in place: the plugin runs again after us and adds a second, year-long token for every container
 without a mount at exactly the default path, unless `automountServiceAccountToken` is false
 (docs/kubernetes.md, section 2).
 
-Every operation needs only what the view holds. A pod that already is right gives none.
+Every operation needs only what the view holds. A pod that already is right gives none. Whatever
+finds operations appends them to one list, in the order in which they are applied.
 """
 
 from typing import Literal
-
-import msgspec
 
 from ..core import names, patch, views
 from ..core.limits import Locks
@@ -31,12 +25,12 @@ from ..core.patch import Operation
 from ..core.policy import TokenPolicy
 from ..core.text import quote
 from ..core.views import Container, Pod, PodSpec
-from . import volumes
+from . import fates, volumes
+from .fates import Target
 
 Result = Literal["injected", "rewritten", "stripped", "unchanged"]
 
-
-_At = tuple[str, int, int]
+_Place = tuple[str, int, int]
 """A mount: the field and the index of its container, and its own index."""
 _NO_NAMES: frozenset[str] = frozenset()
 LARGE = 64
@@ -46,18 +40,43 @@ LARGE = 64
 def plan(
     pod: Pod, policy: TokenPolicy, locks: Locks
 ) -> tuple[list[Operation], Result, tuple[str, ...]]:
-    """The operations in the order to apply them, in one word what the pod is when they are applied,
-    and what will surprise.
+    """The operations, in one word what the pod is when they are applied, and what will surprise.
 
-    Where neither question asks for anything they only hold down volumes of ours that came from
-    elsewhere. None where the pod is as `policy` says already.
+    There are no operations where the pod is as `policy` says already. Where the policy asks for
+    nothing, the operations only hold volumes of ours, which came with a copied pod, to the locks.
     """
     if not policy.inject and policy.automount:
-        return volumes.held_down(pod.spec.volumes or (), locks), "unchanged", ()
+        operations: list[Operation] = []
+        volumes.apply_locks_to_ours(operations, pod.spec.volumes or (), locks)
+        return operations, "unchanged", ()
     try:
-        return _planned(pod, policy, locks)
+        return _Plan(pod.spec, policy, locks).completed()
     except _TooManyChanges:
-        return _where_they_stand(pod, policy, locks)
+        return _Plan(pod.spec, policy, locks).of_volumes_only()
+
+
+def would_give(pod: Pod, policy: TokenPolicy) -> bool:
+    """Whether injection would mount anything of ours into a pod that has lost its automounted
+    token.
+    """
+    removed = {
+        volume.name
+        for volume in pod.spec.volumes or ()
+        if views.is_automounted(volume) or views.is_our_tokens(volume)
+    }
+    skip = frozenset(policy.skip_containers)
+    paths = (policy.mount_path, names.TOKENS_PATH) if policy.tokens else (policy.mount_path,)
+    for _, container in pod.containers():
+        if container.name in skip:
+            continue
+        own = [mount.mount_path for mount in container.mounts if mount.name not in removed]
+        if not all(
+            any(views.same_path(mount_path, path) for mount_path in own)
+            or container.has_device_at(path)
+            for path in paths
+        ):
+            return True
+    return False
 
 
 class _TooManyChanges(Exception):
@@ -66,114 +85,48 @@ class _TooManyChanges(Exception):
     """
 
 
-def _where_they_stand(
-    pod: Pod, policy: TokenPolicy, locks: Locks
-) -> tuple[list[Operation], Result, tuple[str, ...]]:
-    """What a pod gets whose containers would need too many changes: its tokens get our lifetime,
-    and no mount changes.
-    """
-    scene = _VolumeRoles(pod.spec, policy)
-    operations: list[Operation] = []
-    audience = policy.audience if policy.inject and scene.at_default else ""
-    for at in scene.movable:
-        volumes.settle(scene.volumes, at, audience, policy.expiration_seconds, operations)
-    for at in (*scene.ours, *scene.our_tokens):
-        operations += volumes.held_down_at(at, scene.volumes[at], locks)
-    remark = f"the pod would need more than {names.MAX_OPERATIONS} changes; its tokens get our lifetime where they stand"
-    return operations, "rewritten" if scene.movable else "unchanged", (remark,)
+class _Plan:
+    """One pod under one policy: the role of each volume, and the operations that were found.
 
-
-def _planned(
-    pod: Pod, policy: TokenPolicy, locks: Locks
-) -> tuple[list[Operation], Result, tuple[str, ...]]:
-    scene = _VolumeRoles(pod.spec, policy)
-    tokens = _further_tokens(scene)
-    operations = scene.let_go(locks) if scene.our_tokens or not policy.inject else []
-    operations += scene.kept_volumes()
-    operations += tokens.sources
-    mark = len(operations)
-    used, tokens_used = _mounts(scene, tokens, operations)
-    if len(operations) - mark > names.MAX_OPERATIONS:
-        raise _TooManyChanges
-    if scene.removed:
-        operations += [
-            patch.remove(f"/spec/volumes/{at}") for at in sorted(scene.removed, reverse=True)
-        ]
-    added = [volumes.volume(scene.carrier, policy)] if used and scene.is_new else []
-    if tokens_used and tokens.is_new:
-        added.append(volumes.tokens_volume(tokens.name, policy.tokens))
-    if added:
-        operations += patch.append("/spec/volumes", pod.spec.volumes, added)
-    held = pod.spec.automount_service_account_token
-    if not policy.automount and held is not False:
-        operations.append(volumes.AUTOMOUNT_ADDED if held is None else volumes.AUTOMOUNT_REPLACED)
-    return operations, scene.result(used=used or tokens_used), scene.remarks
-
-
-def would_give(pod: Pod, policy: TokenPolicy) -> bool:
-    """Whether injection would mount anything of ours into a pod that has lost its automounted
-    token.
-    """
-    held = pod.spec.volumes or ()
-    going = {
-        volume.name
-        for volume in held
-        if views.is_automounted(volume) or views.is_our_tokens(volume)
-    }
-    skip = frozenset(policy.skip_containers)
-    paths = (policy.mount_path, names.TOKENS_PATH) if policy.tokens else (policy.mount_path,)
-    for _, container in pod.containers():
-        if container.name in skip:
-            continue
-        own = [mount.mount_path for mount in container.mounts if mount.name not in going]
-        if not all(
-            any(views.same_path(each, path) for each in own) or container.has_device_at(path)
-            for path in paths
-        ):
-            return True
-    return False
-
-
-class _VolumeRoles:
-    """One pod seen through one policy: which volume is what, and what becomes of it.
-
-    `moving` has, for each volume whose mounts may change, what a mount at our path names when we
-    are done, and what one at any other path does; None where the mount goes.
+    `mount_targets` has, for each volume whose mounts may change, what a mount at our path names
+    when we are done, and what one at any other path does; None where the mount is removed.
     """
 
     __slots__ = (
-        "at_default", "automounted", "carrier", "in_place", "is_large", "is_new", "kept", "movable", "moving", "our_tokens",
-        "ours", "policy", "remarks", "removed", "renamed", "skip", "spec", "volumes",
+        "at_default", "automounted", "carrier", "further", "has_new_tokens", "is_large", "is_new",
+        "is_rewritten", "locks", "mount_targets", "movable", "operations", "our_tokens", "ours",
+        "policy", "remarks", "removed", "renamed", "skip", "skipped", "spec", "used", "used_tokens",
+        "volumes", "wants_tokens",
     )  # fmt: skip
 
-    def __init__(self, spec: PodSpec, policy: TokenPolicy) -> None:
-        self.spec, self.policy = spec, policy
+    def __init__(self, spec: PodSpec, policy: TokenPolicy, locks: Locks) -> None:
+        self.spec, self.policy, self.locks = spec, policy, locks
+        self.operations: list[Operation] = []
         self.remarks: tuple[str, ...] = ()
+        self.used = self.used_tokens = False
+        """Whether any container mounts the carrier, and our tokens, when we are done."""
         self.volumes = spec.volumes or ()
         self.is_large = len(spec.containers or ()) + len(spec.init_containers or ()) > LARGE
         self.at_default = policy.mount_path == names.DEFAULT_PATH
-        name_is_free = self._sort_volumes()
+        name_is_free = self._find_roles()
         self.skip = frozenset(policy.skip_containers) if policy.skip_containers else _NO_NAMES
-        self.kept = _mounted_by(spec, self.skip) if self.skip else _NO_NAMES
+        self.skipped = _mounted_by(spec, self.skip) if self.skip else _NO_NAMES
         self.movable = self.automounted
-        if self.kept:
-            self.movable = [at for at in self.automounted if self.volumes[at].name not in self.kept]
-        becomes_carrier = policy.inject and self.at_default and bool(self.movable) and not self.ours
-        self.in_place = becomes_carrier and policy.automount
-        self.renamed = self.movable[0] if becomes_carrier and not policy.automount else None
-        self.is_new = policy.inject and not self.ours and not becomes_carrier
-        if not policy.inject:
-            self.carrier = ""
-        elif self.ours or self.in_place:
-            self.carrier = self.volumes[self.ours[0] if self.ours else self.movable[0]].name
-        else:
-            self.carrier = (
-                names.VOLUME if name_is_free else volumes.free_name(names.VOLUME, self.volumes)
-            )
-        self._plan_mounts()
+        if self.skipped:
+            self.movable = [
+                at for at in self.automounted if self.volumes[at].name not in self.skipped
+            ]
+        self._decide_fates(name_is_free=name_is_free)
+        self.wants_tokens = policy.inject and bool(policy.tokens)
+        self.has_new_tokens = self.wants_tokens and not self.our_tokens
+        self.further = ""
+        if self.has_new_tokens:
+            self.further = volumes.free_name(names.TOKENS_VOLUME, self.volumes)
+        elif self.wants_tokens:
+            self.further = self.volumes[self.our_tokens[0]].name
 
-    def _sort_volumes(self) -> bool:
-        """Find those that concern us; gives whether nobody has a name like ours."""
+    def _find_roles(self) -> bool:
+        """Find the volumes that concern us; gives whether no volume has a name like ours."""
         self.ours: list[int] = []
         self.our_tokens: list[int] = []
         self.automounted: list[int] = []
@@ -193,254 +146,273 @@ class _VolumeRoles:
                     self.our_tokens.append(at)
         return name_is_free
 
-    def _plan_mounts(self) -> None:
-        inject, automount, carrier = self.policy.inject, self.policy.automount, self.carrier
-        self.moving: dict[str, tuple[str | None, str | None]] = {}
-        for at in self.automounted:
-            name = self.volumes[at].name
-            free = name not in self.kept
-            if not inject:
-                fates: tuple[str | None, str | None] = (None, None)
-            elif self.in_place:
-                fates = (name if free else carrier, name)
-            elif not self.at_default:
-                fates = (carrier, name if automount else None)
-            else:
-                fates = (carrier, carrier if free or not automount else name)
-            self.moving[name] = fates
+    def _decide_fates(self, *, name_is_free: bool) -> None:
+        """Look each automounted volume up in the table, and choose the carrier."""
+        inject, automount, at_default = self.policy.inject, self.policy.automount, self.at_default
+        fate = fates.of_automounted(
+            inject=inject, automount=automount, at_default=at_default, has_ours=bool(self.ours)
+        )
+        becomes = fate.becomes if self.movable else "unchanged"
+        self.is_rewritten = becomes == "rewritten"
+        self.renamed = self.movable[0] if becomes == "renamed" else None
+        self.is_new = inject and not self.ours and becomes not in ("rewritten", "renamed")
+        if not inject:
+            self.carrier = ""
+        elif self.ours or self.is_rewritten:
+            self.carrier = self.volumes[self.ours[0] if self.ours else self.movable[0]].name
+        elif name_is_free:
+            self.carrier = names.VOLUME
+        else:
+            self.carrier = volumes.free_name(names.VOLUME, self.volumes)
+        self.mount_targets: dict[str, tuple[str | None, str | None]] = {}
         self.removed: list[int] = []
-        if (
-            len(self.movable) > (self.renamed is not None)
-            and not self.in_place
-            and (self.at_default or not automount)
-        ):
-            self.removed = [at for at in self.movable if at != self.renamed]
+        for at in self.automounted:
+            name, own = self.volumes[at].name, fate
+            if name in self.skipped:
+                own = fates.of_skipped(inject=inject, automount=automount, at_default=at_default)
+            elif becomes == "removed" or (self.renamed is not None and at != self.renamed):
+                self.removed.append(at)
+            self.mount_targets[name] = (
+                self._target(own.at_our_path, name),
+                self._target(own.elsewhere, name),
+            )
 
-    def let_go(self, locks: Locks) -> list[Operation]:
-        """Volumes of ours that nobody asks for go; one that a skipped container mounts stays,
-        within the locks.
+    def _target(self, target: Target, name: str) -> str | None:
+        if target == "carrier":
+            return self.carrier
+        return name if target == "itself" else None
+
+    def completed(self) -> tuple[list[Operation], Result, tuple[str, ...]]:
+        """The whole plan. Raises: _TooManyChanges."""
+        if self.our_tokens or not self.policy.inject:
+            self._remove_ours()
+        self._settle_sources()
+        mark = len(self.operations)
+        self._plan_mounts(mark, None)
+        if len(self.operations) - mark > names.MAX_OPERATIONS:
+            raise _TooManyChanges
+        # From the last to the first, because each removal moves those behind it.
+        for at in sorted(self.removed, reverse=True):
+            self.operations.append(patch.remove(f"/spec/volumes/{at}"))
+        self._add_volumes()
+        automounts = self.spec.automount_service_account_token
+        if not self.policy.automount and automounts is not False:
+            # Otherwise the ServiceAccount plugin, which runs again after us, adds its volume again.
+            self.operations.append(
+                volumes.AUTOMOUNT_ADDED if automounts is None else volumes.AUTOMOUNT_REPLACED
+            )
+        return self.operations, self._result(), self.remarks
+
+    def of_volumes_only(self) -> tuple[list[Operation], Result, tuple[str, ...]]:
+        """What a pod gets whose containers would need too many changes: its tokens get our
+        lifetime, and no mount changes.
         """
-        unwanted = [] if self.policy.inject and self.policy.tokens else self.our_tokens
+        policy, operations = self.policy, self.operations
+        audience = policy.audience if policy.inject and self.at_default else ""
+        for at in self.movable:
+            volumes.settle(operations, self.volumes[at], at, audience, policy.expiration_seconds)
+        for at in (*self.ours, *self.our_tokens):
+            volumes.apply_locks(operations, self.volumes[at], at, self.locks)
+        remark = f"the pod would need more than {names.MAX_OPERATIONS} changes; its tokens get our lifetime where they stand"
+        return operations, "rewritten" if self.movable else "unchanged", (remark,)
+
+    def _remove_ours(self) -> None:
+        """Remove volumes of ours that nobody asks for any more. One that a skipped container mounts
+        stays, within the locks.
+        """
+        unwanted = [] if self.wants_tokens else self.our_tokens
         if not self.policy.inject:
             unwanted, self.ours = self.ours + self.our_tokens, []
-        operations: list[Operation] = []
         for at in unwanted:
             name = self.volumes[at].name
-            self.moving[name] = (self.carrier or None, None)
-            if name in self.kept:
-                operations += volumes.held_down_at(at, self.volumes[at], locks)
+            self.mount_targets[name] = (self.carrier or None, None)
+            if name in self.skipped:
+                volumes.apply_locks(self.operations, self.volumes[at], at, self.locks)
             else:
                 self.removed.append(at)
-        return operations
 
-    def kept_volumes(self) -> list[Operation]:
-        """Volumes that stay: their token sources brought to the policy that holds now, and the name
-        of the carrier.
-        """
-        policy = self.policy
-        operations: list[Operation] = []
+    def _settle_sources(self) -> None:
+        """Bring the tokens in the volumes that stay to the policy, and rename the carrier."""
+        policy, operations = self.policy, self.operations
+        seconds = policy.expiration_seconds
         if self.renamed is not None:
-            volumes.settle(
-                self.volumes, self.renamed, policy.audience, policy.expiration_seconds, operations
-            )
+            volume = self.volumes[self.renamed]
+            volumes.settle(operations, volume, self.renamed, policy.audience, seconds)
             operations.append(volumes.renamed_volume(self.renamed, self.carrier))
-            return operations
         for at in self.ours:
-            volumes.settle(self.volumes, at, policy.audience, policy.expiration_seconds, operations)
-        if self.in_place or (policy.inject and policy.automount and not self.at_default):
-            audience = policy.audience if self.in_place else ""
+            volumes.settle(operations, self.volumes[at], at, policy.audience, seconds)
+        if self.is_rewritten or (policy.inject and policy.automount and not self.at_default):
+            audience = policy.audience if self.is_rewritten else ""
             for at in self.movable:
-                volumes.settle(self.volumes, at, audience, policy.expiration_seconds, operations)
-        return operations
+                volumes.settle(operations, self.volumes[at], at, audience, seconds)
+        if self.wants_tokens:
+            for at in self.our_tokens:
+                volumes.settle_tokens(operations, self.volumes[at], at, policy.tokens)
 
-    def result(self, *, used: bool) -> Result:
-        if self.in_place:
-            return "rewritten"
-        if self.ours or self.renamed is not None or used:
-            return "injected"
-        if not self.policy.automount:
-            return "stripped"
-        return "rewritten" if not self.at_default and self.movable else "unchanged"
+    def _plan_mounts(self, mark: int, superfluous: frozenset[_Place] | None) -> None:
+        """For each container: mounts that change their volume, mounts that are removed (last
+        first), mounts that are added.
 
-    def lacking(self, container: Container, *, wanted: bool) -> tuple[bool, bool]:
-        """Whether our mount and, where `wanted`, the one of further tokens can come: the paths of
-        devices are taken.
+        `superfluous` are the mounts of ours that must not stay; None while nobody has looked for
+        them, which is done only where a container turns out to have two things at our path.
         """
-        taken = container.has_device_at(self.policy.mount_path)
-        if taken and self.policy.inject:
-            self.remark(container, "has a block device there, and no token of ours")
-        return self.policy.inject and not taken, wanted and not container.has_device_at(
-            names.TOKENS_PATH
+        spec, skip = self.spec, self.skip
+        for kind, containers in (
+            ("initContainers", spec.init_containers),
+            ("containers", spec.containers),
+        ):
+            for index, container in enumerate(containers or ()):
+                if skip and container.name in skip:
+                    continue
+                if not self._plan_container(kind, index, container, superfluous):
+                    del self.operations[mark:]
+                    self.used = self.used_tokens = False
+                    self._plan_mounts(mark, self._superfluous())
+                    return
+                if self.is_large and len(self.operations) - mark > names.MAX_OPERATIONS:
+                    raise _TooManyChanges
+
+    def _plan_container(  # noqa: C901  (one loop over the mounts, where most of the time goes)
+        self, kind: str, index: int, container: Container, superfluous: frozenset[_Place] | None
+    ) -> bool:
+        """The mounts of one container. Gives False, and half of the operations, where two things
+        are at our path and nobody has decided which of them stays.
+        """
+        policy, targets, operations = self.policy, self.mount_targets, self.operations
+        path, inject, carrier, further = (
+            policy.mount_path,
+            policy.inject,
+            self.carrier,
+            self.further,
+        )
+        lacks, lacks_tokens = inject, self.wants_tokens
+        if container.volume_devices:
+            lacks, lacks_tokens = self._lacks(container)
+        shortest = len(path) - 1
+        removed: list[int] = []
+        for number, mount in enumerate(container.volume_mounts or ()):
+            name, at = mount.name, mount.mount_path
+            # Another spelling of our path is longer, or lacks the first slash only.
+            here = at == path or (len(at) >= shortest and views.same_path(at, path))
+            if here and not lacks and superfluous is None and inject:
+                return False
+            if name in targets:
+                at_our_path, elsewhere = targets[name]
+                target = at_our_path if here else elsewhere
+                if target is None or (superfluous and (kind, index, number) in superfluous):
+                    removed.append(number)
+                    continue
+                if target != name:
+                    operations.append(volumes.renamed_mount(kind, index, number, target))
+                name = target
+            if here:
+                lacks = False
+                # It is the container's own, which nothing replaces.
+                if inject and name != carrier and name not in targets:
+                    self._remark(
+                        container, f"mounts volume {quote(name)} there, and no token of ours"
+                    )
+            elif lacks_tokens and views.same_path(at, names.TOKENS_PATH):
+                lacks_tokens = False
+            self.used = self.used or name == carrier
+            self.used_tokens = self.used_tokens or name == further
+        if removed:
+            pointer = volumes.mounts_pointer(kind, index)
+            operations += [patch.remove(f"{pointer}/{number}") for number in reversed(removed)]
+        if lacks or lacks_tokens:
+            self._add_mounts(kind, index, container, lacks=lacks, lacks_tokens=lacks_tokens)
+        return True
+
+    def _lacks(self, container: Container) -> tuple[bool, bool]:
+        """Whether our mount and the one of further tokens can come: a block device takes its path,
+        and the API server accepts no mount there.
+        """
+        has_device = container.has_device_at(self.policy.mount_path)
+        if has_device and self.policy.inject:
+            self._remark(container, "has a block device there, and no token of ours")
+        return (
+            self.policy.inject and not has_device,
+            self.wants_tokens and not container.has_device_at(names.TOKENS_PATH),
         )
 
-    def new_mounts(
-        self, kind: str, index: int, container: Container, further: str, *, lacks: bool
-    ) -> list[Operation]:
-        """What adds the mounts that come; `further` is the volume of further tokens, empty where
-        its mount does not come.
-        """
-        path = self.policy.mount_path
-        for mount in container.mounts if lacks else ():
-            at = mount.mount_path.rstrip("/") + "/"
-            if path.startswith(at) or at.startswith(f"{path}/"):
-                where = f"mounts volume {quote(mount.name)} at {quote(mount.mount_path)}"
-                self.remark(
-                    container,
-                    f"{where}; a runtime may fail to mount one of the two inside the other",
-                )
-        new = [volumes.mount(self.carrier, path)] if lacks else []
-        new += [volumes.mount(further, names.TOKENS_PATH)] if further else []
-        return patch.append(volumes.mounts_pointer(kind, index), container.volume_mounts, new)
+    def _add_mounts(
+        self, kind: str, index: int, container: Container, *, lacks: bool, lacks_tokens: bool
+    ) -> None:
+        path, added = self.policy.mount_path, []
+        if lacks:
+            self.used = True
+            added.append(volumes.mount(self.carrier, path))
+            for mount in container.mounts:
+                at = mount.mount_path.rstrip("/") + "/"
+                if path.startswith(at) or at.startswith(f"{path}/"):
+                    where = f"mounts volume {quote(mount.name)} at {quote(mount.mount_path)}"
+                    self._remark(
+                        container,
+                        f"{where}; a runtime may fail to mount one of the two inside the other",
+                    )
+        if lacks_tokens:
+            self.used_tokens = True
+            added.append(volumes.mount(self.further, names.TOKENS_PATH))
+        pointer = volumes.mounts_pointer(kind, index)
+        self.operations += patch.append(pointer, container.volume_mounts, added)
 
-    def remark(self, container: Container, text: str) -> None:
-        """Note what will surprise about a container; no more than warnings can say."""
-        if len(self.remarks) <= names.MAX_WARNINGS:
-            self.remarks = (*self.remarks, f"container {quote(container.name)} {text}")
+    def _add_volumes(self) -> None:
+        added = []
+        if self.used and self.is_new:
+            added.append(volumes.volume(self.carrier, self.policy))
+        if self.used_tokens and self.has_new_tokens:
+            added.append(volumes.tokens_volume(self.further, self.policy.tokens))
+        self.operations += patch.append("/spec/volumes", self.spec.volumes, added)
 
-    def superfluous(self) -> frozenset[_At]:
-        """Which mounts of ours at our path must go, where a container has more than one thing
-        there.
+    def _superfluous(self) -> frozenset[_Place]:
+        """Which mounts of ours at our path must go, where a container has two things there.
 
-        What is its own there stays. But what the ServiceAccount plugin put there it would put there
-        again, because it compares paths exactly: under automount the mount at exactly the default
-        path stays, whatever else is there.
+        What is the container's own there stays. But what the ServiceAccount plugin put there it
+        would put there again, because it compares paths exactly: under automount the mount at
+        exactly the default path stays, whatever else is there.
         """
         path, put_back = self.policy.mount_path, self.policy.automount and self.at_default
-        self.moving.setdefault(self.carrier, (self.carrier, self.carrier))
+        self.mount_targets.setdefault(self.carrier, (self.carrier, self.carrier))
         self.remarks = ()
-        found: set[_At] = set()
+        superfluous: set[_Place] = set()
         for kind, containers in (
             ("initContainers", self.spec.init_containers),
             ("containers", self.spec.containers),
         ):
             for index, container in enumerate(containers or ()):
                 here = [
-                    (at, each)
-                    for at, each in enumerate(container.mounts)
-                    if views.same_path(each.mount_path, path)
+                    (at, mount)
+                    for at, mount in enumerate(container.mounts)
+                    if views.same_path(mount.mount_path, path)
                 ]
-                ours = {at: each for at, each in here if each.name in self.moving}
-                exact = [at for at, each in ours.items() if each.mount_path == path]
+                ours = {at: mount for at, mount in here if mount.name in self.mount_targets}
+                exact = [at for at, mount in ours.items() if mount.mount_path == path]
                 has_own = len(ours) < len(here) or container.has_device_at(path)
                 stays = (exact if put_back else []) if has_own else (exact or list(ours))
-                found.update((kind, index, at) for at in ours if at not in stays[:1])
-        return frozenset(found)
+                superfluous.update((kind, index, at) for at in ours if at not in stays[:1])
+        return frozenset(superfluous)
 
+    def _remark(self, container: Container, text: str) -> None:
+        """Note what will surprise about a container; no more than warnings can tell."""
+        if len(self.remarks) <= names.MAX_WARNINGS:
+            self.remarks = (*self.remarks, f"container {quote(container.name)} {text}")
 
-class _FurtherTokens(msgspec.Struct):
-    """What becomes of the second volume; no name where there is none and none is wanted."""
-
-    name: str = ""
-    wanted: bool = False
-    is_new: bool = False
-    sources: list[Operation] = []
-
-
-_NO_TOKENS = _FurtherTokens()
-
-
-def _further_tokens(scene: _VolumeRoles) -> _FurtherTokens:
-    policy, held, there = scene.policy, scene.volumes, scene.our_tokens
-    if not policy.inject or not policy.tokens:
-        return _NO_TOKENS
-    if not there:
-        return _FurtherTokens(
-            volumes.free_name(names.TOKENS_VOLUME, held), wanted=True, is_new=True
-        )
-    sources = [each for at in there for each in volumes.settle_tokens(at, held[at], policy.tokens)]
-    return _FurtherTokens(held[there[0]].name, wanted=True, sources=sources)
-
-
-def _mounts(  # noqa: C901, PLR0912  (one loop, as most of the time goes here)
-    scene: _VolumeRoles,
-    tokens: _FurtherTokens,
-    operations: list[Operation],
-    superfluous: frozenset[_At] | None = None,
-) -> tuple[bool, bool]:
-    """Append what becomes of the mounts; gives whether any container mounts the carrier and the
-    further tokens then.
-
-    For each container: mounts that change their volume, mounts that go (last first), mounts that
-    come. Which are `superfluous` is looked for only where two things are found at our path, and
-    then all is gone through again.
-    """
-    policy, spec, moving, carrier, mark = (
-        scene.policy,
-        scene.spec,
-        scene.moving,
-        scene.carrier,
-        len(operations),
-    )
-    path, skip, inject, used, tokens_used = (
-        policy.mount_path,
-        scene.skip,
-        policy.inject,
-        False,
-        False,
-    )
-    shortest, further, wanted = (
-        len(path) - 1,
-        tokens.name,
-        tokens.wanted,
-    )  # a path may lack its first slash
-    for kind, containers in (
-        ("initContainers", spec.init_containers),
-        ("containers", spec.containers),
-    ):
-        for index, container in enumerate(containers or ()):
-            if skip and container.name in skip:
-                continue
-            lacks, lacks_tokens = (
-                scene.lacking(container, wanted=wanted)
-                if container.volume_devices
-                else (inject, wanted)
-            )
-            gone: list[int] | None = None
-            for number, mount in enumerate(container.volume_mounts or ()):
-                name, at = mount.name, mount.mount_path
-                here = at == path or (len(at) >= shortest and views.same_path(at, path))
-                if here and not lacks and superfluous is None and inject:
-                    del operations[mark:]
-                    return _mounts(scene, tokens, operations, scene.superfluous())
-                if name in moving:
-                    at_our_path, elsewhere = moving[name]
-                    fate = at_our_path if here else elsewhere
-                    if fate is None or (superfluous and (kind, index, number) in superfluous):
-                        (gone := gone or []).append(number)
-                        continue
-                    if fate != name:
-                        operations.append(volumes.renamed_mount(kind, index, number, fate))
-                    name = fate
-                if here:
-                    lacks = False
-                    if name != carrier and name not in moving and inject:
-                        scene.remark(
-                            container, f"mounts volume {quote(name)} there, and no token of ours"
-                        )
-                elif lacks_tokens and views.same_path(at, names.TOKENS_PATH):
-                    lacks_tokens = False
-                used, tokens_used = used or name == carrier, tokens_used or name == further
-            if gone:
-                operations += [
-                    patch.remove(f"{volumes.mounts_pointer(kind, index)}/{number}")
-                    for number in reversed(gone)
-                ]
-            if lacks or lacks_tokens:
-                operations += scene.new_mounts(
-                    kind, index, container, further if lacks_tokens else "", lacks=lacks
-                )
-                used, tokens_used = used or lacks, tokens_used or lacks_tokens
-            if scene.is_large and len(operations) - mark > names.MAX_OPERATIONS:
-                raise _TooManyChanges
-    return used, tokens_used
+    def _result(self) -> Result:
+        if self.is_rewritten:
+            return "rewritten"
+        if self.ours or self.renamed is not None or self.used or self.used_tokens:
+            return "injected"
+        if not self.policy.automount:
+            return "stripped"
+        return "rewritten" if not self.at_default and self.movable else "unchanged"
 
 
 def _mounted_by(spec: PodSpec, container_names: frozenset[str]) -> frozenset[str]:
     """The volumes that the containers of these names mount."""
-    all_containers = (*(spec.init_containers or ()), *(spec.containers or ()))
+    containers = (*(spec.init_containers or ()), *(spec.containers or ()))
     return frozenset(
         mount.name
-        for each in all_containers
-        if each.name in container_names
-        for mount in each.mounts
+        for container in containers
+        if container.name in container_names
+        for mount in container.mounts
     )

@@ -5,9 +5,10 @@ A volume that somebody else calls `boundtoken` is never ours, and never touched.
 """
 
 import hashlib
-from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, Final, Literal
+
+import msgspec
 
 from ..core import names, patch, views
 from ..core.limits import Locks, Token
@@ -50,86 +51,79 @@ def free_name(base: str, volumes: tuple[Volume, ...]) -> str:
 
 
 def settle(
-    volumes: tuple[Volume, ...], at: int, audience: str, seconds: int, operations: list[Operation]
+    operations: list[Operation], volume: Volume, at: int, audience: str, seconds: int
 ) -> None:
     """Append what gives the API access token of the volume at index `at` this audience and
     lifetime.
     """
-    projected = volumes[at].projected
+    projected = volume.projected
     for number, source in enumerate((projected.sources or ()) if projected is not None else ()):
         token = source.service_account_token
         if token is None or token.path != names.TOKEN_FILE:
             continue
-        held = token.expiration_seconds
-        if held != seconds:
-            operations.append(lifetime("add" if held is None else "replace", at, number, seconds))
+        now = token.expiration_seconds
+        if now != seconds:
+            operations.append(lifetime("add" if now is None else "replace", at, number, seconds))
         if (token.audience or "") != audience:
             pointer = f"{token_pointer(at, number)}/audience"
             verb = patch.add if token.audience is None else patch.replace
             operations.append(verb(pointer, audience) if audience else patch.remove(pointer))
 
 
-def settle_tokens(at: int, volume: Volume, tokens: tuple[Token, ...]) -> Iterator[Operation]:
-    """What gives our second volume, at index `at`, these further tokens and no others."""
-    there, pointer = volume.sources, f"/spec/volumes/{at}/projected/sources"
+def settle_tokens(
+    operations: list[Operation], volume: Volume, at: int, tokens: tuple[Token, ...]
+) -> None:
+    """Append what gives our second volume, at index `at`, these further tokens and no others."""
+    sources, pointer = volume.sources, f"/spec/volumes/{at}/projected/sources"
     for number, token in enumerate(tokens):
-        held = there[number].service_account_token if number < len(there) else None
-        if held is None:
-            yield patch.add(f"{pointer}/-", {"serviceAccountToken": token_source(token)})
-        elif (held.path, held.audience, held.expiration_seconds) != (
-            token.file,
-            token.audience,
-            token.expiration_seconds,
-        ):
-            yield patch.replace(f"{pointer}/{number}/serviceAccountToken", token_source(token))
-    yield from (
-        patch.remove(f"{pointer}/{number}") for number in range(len(there) - 1, len(tokens) - 1, -1)
-    )
+        now = sources[number].service_account_token if number < len(sources) else None
+        value = token_source(token)
+        if now is None:
+            operations.append(patch.add(f"{pointer}/-", {"serviceAccountToken": value}))
+        elif (now.path, now.audience, now.expiration_seconds) != msgspec.structs.astuple(token):
+            operations.append(patch.replace(f"{pointer}/{number}/serviceAccountToken", value))
+    superfluous = range(len(sources) - 1, len(tokens) - 1, -1)
+    operations += [patch.remove(f"{pointer}/{number}") for number in superfluous]
 
 
-def held_down(volumes: tuple[Volume, ...], locks: Locks) -> list[Operation]:
-    """What keeps the tokens within the locks in volumes of ours that came from elsewhere into a pod
-    that is not injected.
+def apply_locks_to_ours(
+    operations: list[Operation], volumes: tuple[Volume, ...], locks: Locks
+) -> None:
+    """Append what holds volumes of ours to the locks in a pod that is not injected; they came with
+    a copy of another pod.
     """
-    operations: list[Operation] = []
     for at, volume in enumerate(volumes):
         if volume.name.startswith(names.VOLUME) and (
             views.is_ours(volume) or views.is_our_tokens(volume)
         ):
-            operations += held_down_at(at, volume, locks)
-    return operations
+            apply_locks(operations, volume, at, locks)
 
 
-def held_down_at(at: int, volume: Volume, locks: Locks) -> Iterator[Operation]:
-    """The same for the volume at index `at`: lifetimes capped, and no audience that is not allowed.
+def apply_locks(operations: list[Operation], volume: Volume, at: int, locks: Locks) -> None:
+    """Append what holds the volume at index `at` to the locks: lifetimes capped, and no audience
+    that is not allowed.
 
-    The API access token falls back to the API server's own audience. Any other token goes: whoever
-    reads it wants that audience and no other, and must not be handed a token for the API server
-    instead.
+    The API access token falls back to the API server's own audience. Any other token is removed:
+    whoever reads it wants that audience and no other, and must not be handed a token for the API
+    server instead.
     """
-    gone = []
+    removed = []
     for number, source in enumerate(volume.sources):
         token = source.service_account_token
         if token is None:
             continue
         if not locks.allows(token.audience or ""):
             if token.path != names.TOKEN_FILE or not views.is_ours(volume):
-                gone.append(number)
+                removed.append(number)
                 continue
-            yield patch.remove(f"{token_pointer(at, number)}/audience")
-        held = (
-            names.API_DEFAULT_EXPIRATION_SECONDS
-            if token.expiration_seconds is None
-            else token.expiration_seconds
-        )
-        if locks.capped(held) != held:
-            verb: Literal["add", "replace"] = (
-                "add" if token.expiration_seconds is None else "replace"
-            )
-            yield lifetime(verb, at, number, locks.capped(held))
-    yield from (
-        patch.remove(f"/spec/volumes/{at}/projected/sources/{number}") for number in reversed(gone)
-    )
+            operations.append(patch.remove(f"{token_pointer(at, number)}/audience"))
+        now = token.expiration_seconds
+        seconds = names.API_DEFAULT_EXPIRATION_SECONDS if now is None else now
+        if locks.capped(seconds) != seconds:
+            verb: Literal["add", "replace"] = "add" if now is None else "replace"
+            operations.append(lifetime(verb, at, number, locks.capped(seconds)))
+    pointer = f"/spec/volumes/{at}/projected/sources"
+    operations += [patch.remove(f"{pointer}/{number}") for number in reversed(removed)]
 
 
 AUTOMOUNT_ADDED: Final = patch.add("/spec/automountServiceAccountToken", False)
