@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import uvloop
 
-from tests.bench.worst import KNOWN
+from tests.bench.worst import KNOWN, Shape
 from tests.pods import a_container, a_pod, a_review
 from tests.serving.service import REVIEW
 
@@ -44,6 +44,10 @@ class Target(NamedTuple):
             ssl=self.trust,
             server_hostname="localhost",
         )
+
+
+def _one_of(addresses: int) -> str:
+    return f"127.9.9.{next(_NUMBERS) % addresses + 1}"
 
 
 def a_request(body: bytes, path: bytes = b"/mutate") -> bytes:
@@ -136,6 +140,49 @@ async def pipelines(target: Target) -> None:
             reading.cancel()
 
 
+async def pipelines_reviews(target: Target) -> None:
+    """Reviews of 60 KB without waiting for answers, from eight addresses."""
+    async with connected(target, address=_one_of(8)) as (reader, writer):
+
+        async def read() -> None:
+            while await reader.read(1 << 16):
+                pass
+
+        reading = asyncio.ensure_future(read())
+        try:
+            while not reading.done():
+                writer.write(SMALLER * 8)
+                await writer.drain()
+        finally:
+            reading.cancel()
+
+
+async def drips(target: Target, size: int = 1 << 20) -> None:
+    """Most of a body at once, then a byte at a time, so that it never counts as stalled."""
+    async with connected(target) as (reader, writer):
+        writer.write(HEAD % b"/mutate" + b"Content-Length: %d\r\n\r\n" % size)
+        writer.write(b" " * (size * 2 // 3))
+        closed = asyncio.ensure_future(reader.read())
+        try:
+            while not closed.done():
+                writer.write(b" ")
+                await writer.drain()
+                await asyncio.sleep(0.05)
+        finally:
+            closed.cancel()
+
+
+async def sends_just_less_than_half(target: Target) -> None:
+    """Bodies of 15 MB, which no rule for one source counts as too much, from four addresses."""
+    if not _HALF:
+        shape = Shape("/validate", volumes=500_000, volume="secret", letter="wide")
+        _HALF.append(a_request(shape.body(), shape.route.encode()))
+    async with connected(target, address=_one_of(4)) as (reader, writer):
+        writer.write(_HALF[0])
+        await writer.drain()
+        await reader.readuntil(b"\r\n\r\n")
+
+
 async def half_a_header(target: Target) -> None:
     """As many and as long as are taken."""
     async with connected(target) as (reader, writer):
@@ -169,7 +216,7 @@ async def sends_medium_reviews(target: Target, address: str = "127.9.9.9") -> No
 
 
 async def sends_medium_reviews_from_eight(target: Target) -> None:
-    await sends_medium_reviews(target, f"127.9.9.{next(_NUMBERS) % 8 + 1}")
+    await sends_medium_reviews(target, _one_of(8))
 
 
 async def sends_the_worst(target: Target) -> None:
@@ -184,6 +231,11 @@ async def sends_the_worst(target: Target) -> None:
         await writer.drain()
         head = await reader.readuntil(b"\r\n\r\n")
         await reader.readexactly(int(head.lower().partition(b"content-length: ")[2].split()[0]))
+
+
+async def half_a_header_or_the_worst(target: Target) -> None:
+    """Of fifty clients one sends the worst reviews."""
+    await (sends_the_worst(target) if next(_NUMBERS) % 50 == 0 else half_a_header(target))
 
 
 async def half_a_header_on_the_plain_port(target: Target) -> None:
@@ -206,7 +258,8 @@ async def scrapes(target: Target) -> None:
     writer.close()
 
 
-MEDIUM = a_review_of(290_000)
+MEDIUM, SMALLER = a_review_of(290_000), a_review_of(60_000)
+_HALF: list[bytes] = []
 _BODIES: list[Iterator[bytes]] = []
 Attack = Callable[[Target], Awaitable[None]]
 
@@ -219,7 +272,11 @@ ATTACKS: list[tuple[Attack, int]] = [
     (chunks_without_end, 20),
     (never_reads, 200),
     (pipelines, 200),
+    (pipelines_reviews, 200),
+    (drips, 60),
+    (sends_just_less_than_half, 4),
     (half_a_header, 400),
+    (half_a_header_or_the_worst, 400),
     (sends_big_reviews, 8),
     (sends_medium_reviews, 150),
     (sends_medium_reviews_from_eight, 150),
@@ -232,10 +289,12 @@ ATTACKS: list[tuple[Attack, int]] = [
 PEAKS: dict[Callable[..., object], int] = {
     holds_back_the_end: 160 << 20,
     sends_big_reviews: 160 << 20,
+    pipelines_reviews: 224 << 20,
+    half_a_header: 224 << 20,
 }
-"""What a process may need at most: where the body of who is cut stays until the garbage is
-collected, it is 200 to 300 MiB."""
-STORMS = (holds_back_a_little, half_a_header)
+"""What a process may need at most. Where the body of who is cut stays until the garbage is
+collected, or 32 requests of a client wait in no budget, it is more."""
+STORMS = (holds_back_a_little, half_a_header, half_a_header_or_the_worst)
 """Hundreds of addresses that come again as soon as they are cut: their handshakes and first bytes
 take the whole CPU. Reviews that arrive in one piece get through; one of 300 KB is read in ten
 pieces, between those of all others, and may be cut."""

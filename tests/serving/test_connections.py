@@ -304,28 +304,50 @@ async def test_an_honest_body_waits_a_little_for_room(monkeypatch: pytest.Monkey
         await asyncio.wait_for(waiting, 1)
         assert cut == []
         assert budget.total == 80
-        await budget.take(Client("b"), 90)
+        await budget.take(Client("b"), 65)
+        await budget.take(Client("c"), 20)
         assert cut == [second]  # far beyond the budget there is no patience
+
+
+async def test_one_big_body_cuts_no_smaller_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no source has too much and none is slow, whoever holds most goes; among bodies of one
+    size a small one that arrives is not cut.
+    """
+    monkeypatch.setattr(byte_budget, "SLACK_BYTES", 0)
+    with a_budget(100) as (budget, cut):
+        complete, other, big = Client("a"), Client("b"), Client("c")
+        await budget.take(complete, 30)
+        budget.completed(complete, 0)
+        await budget.take(other, 35)
+        await budget.take(big, 30)
+        with pytest.raises(ConnectionResetError):
+            await budget.take(big, 10)
+        assert cut == [big]
+        assert budget.total == 65
+        await budget.take(Client("d"), 32)
+        await budget.take(Client("e"), 6)
+        assert cut == [big, other]
 
 
 async def test_who_waited_for_room_is_not_stalled_when_it_has_room(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Nothing was read from it meanwhile. Somebody else, from whom less has come of late, goes for
-    a newcomer.
-    """
+    """Nothing was read from it meanwhile."""
     monkeypatch.setattr(byte_budget, "SLACK_BYTES", 20)
     with a_budget(100) as (budget, cut):
-        first, waiter, other = Client("a"), Client("b"), Client("c")
-        await budget.take(first, 45)
-        await budget.take(other, 35)
-        waiting = asyncio.create_task(budget.take(waiter, 25))
+        worked_on, first, waiter, other = (Client(source) for source in "abcd")
+        await budget.take(worked_on, 30)
+        budget.begun(worked_on)
+        await budget.take(first, 30)
+        await budget.take(other, 24)
+        waiting = asyncio.create_task(budget.take(waiter, 20))
         await asyncio.sleep(byte_budget.STALLED_SECONDS - 0.05)
-        await budget.take(other, 10)
+        await budget.take(other, 1)
         await asyncio.sleep(0.1)
         assert not waiting.done()
         budget.release(first)
-        await budget.take(Client("d"), 51)
+        await budget.take(Client("e"), 24)
+        await budget.take(Client("f"), 24)
         assert cut == [other]
         await asyncio.wait_for(waiting, 1)
 
@@ -526,8 +548,8 @@ async def test_a_complete_body_of_another_goes_before_a_newcomer_whose_source_ho
         for each in others:
             await budget.take(each, 10)
             budget.completed(each, 0)
-        await budget.take(Client("honest"), 15)
-        assert cut == others[:2]
+        await budget.take(Client("honest"), 6)
+        assert cut == others[:1]
 
 
 async def test_many_reviews_at_once_do_not_stop_the_loop(
@@ -585,13 +607,15 @@ async def test_who_has_room_and_sends_nothing_goes_before_a_complete_body_and_wh
     monkeypatch.setattr(byte_budget, "STALLED_SECONDS", 0.1)
     with a_budget(100) as (budget, cut):
         sends, stalled, *complete = (Client(str(number)) for number in range(10))
-        for each in (sends, stalled, *complete):
+        await budget.take(sends, 8)
+        for each in (stalled, *complete):
             await budget.take(each, 9)
         for each in complete:
             budget.completed(each, 0)
         await asyncio.sleep(0.2)
         await budget.take(sends, 1)
-        await budget.take(Client("newcomer"), 25)
+        for number in range(4):
+            await budget.take(Client(f"newcomer {number}"), 6)
         assert cut == [stalled, complete[0]]
 
 

@@ -168,7 +168,18 @@ class ByteBudget(Generic[Of]):
             for each in others
             if self._shares[each].stage is Stage.COMPLETE and each.source != newcomer.source
         ]
-        return self._without_progress(hogs or stalled or complete or going_on) or newcomer
+        if hogs or stalled:
+            return self._without_progress(hogs or stalled)
+        # Whoever holds most goes: else one big body that arrives would cut many small ones. A small
+        # newcomer goes on, because bodies that are complete wait for us in any number.
+        own = self._shares[newcomer].number
+        largest = max((*complete, *going_on), key=self._number, default=newcomer)
+        if self._number(largest) > own or own > self.most // SMALL_SHARE:
+            return largest if self._number(largest) > own else newcomer
+        return self._without_progress(complete or going_on) or newcomer
+
+    def _number(self, client: Of) -> int:
+        return self._shares[client].number
 
     def _under_way(self, newcomer: Of) -> tuple[list[Of], list[Of], list[Of]]:
         """Whose body is under way: who takes too long, and of those that have room who sends

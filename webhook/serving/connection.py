@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any, Protocol, runtime_checkable
 
-from aiohttp import web
+from aiohttp import web, web_protocol
 from aiohttp.web_protocol import RequestHandler
 
 from .. import metrics
@@ -62,6 +62,12 @@ class _HasLimits(Protocol):
     def set_read_buffer_limits(self, high: int) -> None: ...
 
     def set_write_buffer_limits(self, high: int) -> None: ...
+
+
+web_protocol.MAX_MSG_QUEUE_SIZE = 1
+"""Requests that a client has sent before it has an answer. aiohttp reads on and keeps 32 of them,
+each with up to 64 KiB of a body that is in no budget. An API server sends one; from anybody else
+nothing more is read until the first is answered."""
 
 
 class Connection(RequestHandler):
