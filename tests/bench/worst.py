@@ -342,6 +342,12 @@ KNOWN = {
         volume="tokens",
         sources=1,
     ),
+    "900,000 sources that are nothing": Shape(
+        volumes=1, volume="automounted", sources=900_000, source="empty"
+    ),
+    "600,000 sources that are nothing, evaluated": Shape(
+        "/validate", volumes=1, volume="tokens", sources=600_000, source="empty"
+    ),
     "100,000 empty containers": Shape(containers=100_000, container="empty"),
     "100,000 empty containers, judged": Shape("/validate", containers=100_000, container="empty"),
     "300,000 empty mounts": Shape("/validate", mounts=300_000, mount="empty"),

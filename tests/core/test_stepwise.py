@@ -1,6 +1,7 @@
 """What is long is decoded in steps: to the same, in short calls, and in little memory."""
 
 import json
+import random
 import threading
 import time
 import tracemalloc
@@ -16,6 +17,7 @@ from webhook.core import names, review, stepwise
 from webhook.core.full_views import FullPod, FullWorkload, Namespace, Secret, TokenRequest
 from webhook.core.policy import ClusterPolicy
 from webhook.core.views import CronJob, Pod, Workload
+from webhook.errors import MalformedReview
 
 VIEWS: tuple[Any, ...] = (
     Pod,
@@ -78,6 +80,42 @@ def test_steps_give_what_one_call_gives(kind: Any, monkeypatch: pytest.MonkeyPat
                 stepwise.decode(text, type=kind | None)
         else:
             assert stepwise.decode(text, type=kind | None) == expected
+
+
+SOURCES: tuple[Json, ...] = (
+    {},
+    {},
+    {},
+    {"downwardAPI": {}},
+    {"configMap": {"name": "a,{},{}]\\"}},
+    {"serviceAccountToken": {"path": '"[{},'}},
+    {"downwardAPI": {"items": [{}, {}, {"path": "{},{}"}]}},
+    {"secret": {}},
+)
+
+
+@pytest.mark.parametrize("kind", [Pod, FullPod], ids=lambda kind: kind.__name__)
+def test_empty_items_are_what_one_call_gives(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many there are, wherever they stand, and whatever strings are beside them."""
+    monkeypatch.setattr(stepwise, "SPARED_OBJECTS", 0)
+    random_ = random.Random(5)
+    for number in range(400):
+        monkeypatch.setattr(stepwise, "PIECE_BYTES", random_.choice((0, 60, 400, 1 << 18)))
+        lists = [random_.choices(SOURCES, k=random_.randrange(12)) for _ in range(3)]
+        volumes = [
+            {"name": f"v{at}", "projected": {"sources": sources}}
+            for at, sources in enumerate(lists)
+        ]
+        pod = {"metadata": {"ownerReferences": [{}] * (number % 5)}, "spec": {"volumes": volumes}}
+        text = json.dumps(pod, separators=(",", ":")).encode()
+        assert stepwise.decode(text, type=kind) == msgspec.json.decode(text, type=kind)
+
+
+def test_a_number_is_no_item(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stepwise, "SPARED_OBJECTS", 0)
+    text = b'{"spec":{"volumes":[{"name":"v","projected":{"sources":[{},{},{},{},5]}}]}}'
+    with pytest.raises((MalformedReview, msgspec.DecodeError)):
+        stepwise.decode(text, type=Pod)
 
 
 TRICKY = {
@@ -150,6 +188,10 @@ LONG: dict[str, Callable[[], bytes]] = {
         lambda number: b'{"name":"%x","env":[{"name":""}]}' % number,
         MANY // 2,
     ),
+    "sources that are nothing": lambda: body("sources", b"[%s]", lambda _: b"{}", 4 * MANY),
+    "some sources": lambda: body(
+        "sources", b"[%s]", lambda _: b'{},{},{},{"configMap":{"name":"a"}}', MANY // 2
+    ),
     "braces in strings": lambda: body("args", b"[%s]", lambda _: b'"{{{{"', 3 * MANY),
     "braces beside escapes": lambda: body("args", b'["%s"]', lambda _: b"\\u003c{[", 3 * MANY),
 }
@@ -159,10 +201,13 @@ def body(place: str, around: bytes, item: Callable[[int], bytes], number: int = 
     """A review of a pod with very many things in one place."""
     pod = a_pod(a_container(args="ARGS"), annotations={"ANNOTATIONS": ""}, volumes=[])
     text = json.dumps(a_review(pod), separators=(",", ":")).encode()
+    if place == "sources":
+        around = b'[{"name":"v","projected":{"sources":%s}}]' % around
     held = around % b",".join(map(item, range(number)))
     spelled = {
         "annotations": b'{"ANNOTATIONS":""}',
         "volumes": b"[]",
+        "sources": b"[]",
         "args": b'"ARGS"',
         "containers": json.dumps(pod["spec"]["containers"], separators=(",", ":")).encode(),
     }
