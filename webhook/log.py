@@ -10,7 +10,7 @@ import re
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -56,8 +56,7 @@ class Line(msgspec.Struct, gc=False):
 class Log:
     """Writes lines of `level` and above; `write` takes whole lines and never blocks.
 
-    `flush_pending` is called before any line of `line`: whoever gathers lines has them written
-    first, so the order holds.
+    `defer` gathers lines, which are written before any later line: their order is kept.
     """
 
     def __init__(self, level: Level, write: Callable[[bytes], object]) -> None:
@@ -66,7 +65,7 @@ class Log:
         self._second = 0
         self._in_this_second: Counter[str] = Counter()
         self._suppressed: Counter[str] = Counter()
-        self.flush_pending: Callable[[], None] = lambda: None
+        self._deferred: list[Line] = []
 
     def debug(self, event: str, **fields: Any) -> None:
         self.line("debug", event, fields)
@@ -84,7 +83,7 @@ class Log:
         """One line: time (UTC, milliseconds), level, event, then the fields in their order."""
         if not self.is_enabled_for(level):
             return
-        self.flush_pending()
+        self.flush()
         self._write(encoded(level, event, fields))
 
     def stranger(self, level: Level, event: str, *, budget: str = "", **fields: Any) -> None:
@@ -111,8 +110,17 @@ class Log:
         """Whether lines of this level are written at all."""
         return LEVELS.index(level) >= self._level
 
-    def lines(self, lines: Sequence[Line]) -> None:
-        """Many lines in one write; a text in them that is longer than any name is cut."""
+    def defer(self, line: Line) -> None:
+        """Write this line with the next `flush`, or before the next line of another kind."""
+        self._deferred.append(line)
+
+    def flush(self) -> None:
+        """Write the deferred lines in one piece; truncate texts in them that are longer than any
+        name.
+        """
+        if not self._deferred:
+            return
+        lines, self._deferred = self._deferred, []
         text = _ENCODER.encode_lines(lines)
         if len(text) > len(lines) * SUSPICIOUS_BYTES:
             text = _ENCODER.encode_lines([_with_short_names(line) for line in lines])

@@ -95,7 +95,7 @@ async def test_one_address_cannot_keep_others_out(tmp_path: Path, tls: bool) -> 
     idle for longer.
     """
     async with running(tmp_path) as service:
-        service.service.connections.most = 20
+        service.service.connections.limit = 20
         first = await from_address(service, "127.0.0.2")
         assert await asks(first)
         await many(20, "127.0.0.66", service, tls=tls)
@@ -117,7 +117,7 @@ async def test_a_source_that_holds_too_many_waits_for_its_next_handshake_and_no_
 ) -> None:
     async with running(tmp_path) as service:
         connections = service.service.connections
-        connections.most = 4
+        connections.limit = 4
         held = [connections.accepted("127.0.0.66") for _ in range(4)]
         assert [each.delay for each in held] == [0.0] * 4
         assert connections.accepted("127.0.0.66").delay > 0
@@ -128,7 +128,7 @@ async def test_a_source_that_holds_too_many_waits_for_its_next_handshake_and_no_
 
 async def test_the_longest_idle_goes_and_never_the_newcomer(tmp_path: Path) -> None:
     async with running(tmp_path) as service:
-        service.service.connections.most = 4
+        service.service.connections.limit = 4
         ends = [await from_address(service, f"127.0.0.{number}") for number in range(2, 6)]
         for number in (0, 2, 3, 1):
             assert await asks(ends[number])
@@ -141,7 +141,7 @@ async def test_the_longest_idle_goes_and_never_the_newcomer(tmp_path: Path) -> N
 
 async def test_a_full_port_is_told_and_takes_no_replica_away(tmp_path: Path) -> None:
     async with running(tmp_path) as service:
-        service.service.connections.most = 3
+        service.service.connections.limit = 3
         await many(6, "127.0.0.66", service)
         await eventually(lambda: service.service.connections.is_full)
         status, text = await service.get("/readyz")
@@ -162,7 +162,7 @@ async def test_who_is_being_answered_is_not_cut(
             return await door(http)
 
         monkeypatch.setattr(service.service.connections, "answer", slow)
-        service.service.connections.most = 2
+        service.service.connections.limit = 2
         reader, writer = await from_address(service, "127.0.0.2")
         writer.write(a_request())
         await asyncio.sleep(0.1)
@@ -176,7 +176,7 @@ async def test_where_all_others_are_being_answered_the_newcomer_still_comes_in(
 ) -> None:
     async with running(tmp_path) as service:
         connections = service.service.connections
-        connections.most = 3
+        connections.limit = 3
         held = [connections.accepted(f"127.0.0.{number}") for number in range(2, 5)]
         for each in held:
             each._request_in_progress = True
@@ -369,7 +369,7 @@ async def test_bodies_that_are_held_back_stay_within_the_budget(
     """
     async with running(tmp_path) as service:
         budget = service.service.connections.budget
-        budget.most = 8 << 20
+        budget.limit = 8 << 20
         body = b" " * (1 << 20)
         worst = 0
         for number in range(40):
@@ -381,7 +381,7 @@ async def test_bodies_that_are_held_back_stay_within_the_budget(
             await from_address(service, "127.0.0.99"),
             a_review(a_pod(annotations={"x": "y" * (1 << 20)})),
         )
-        assert max(worst, budget.total) <= budget.most + byte_budget.SLACK_BYTES + (1 << 18)
+        assert max(worst, budget.total) <= budget.limit + byte_budget.SLACK_BYTES + (1 << 18)
         assert (
             await service.metric('boundtoken_connections_cut_total{port="tls",reason="memory"}')
             >= 10
@@ -393,8 +393,8 @@ async def test_bodies_that_are_held_back_stay_within_the_budget(
 
 async def test_the_plain_port_has_the_same_limits(tmp_path: Path) -> None:
     async with running(tmp_path) as service:
-        plain: Connections = service.service._plain_connections
-        plain.most = 5
+        plain: Connections = service.service._metrics_connections
+        plain.limit = 5
         port = int(service.plain.rsplit(":", 1)[1])
         ends = [
             await asyncio.open_connection("127.0.0.1", port, local_addr=("127.0.0.66", 0))

@@ -302,7 +302,7 @@ def test_a_folder_stands_for_itself_where_it_cannot_be_listed(tmp_path: Path) ->
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
-        assert standalone.files([tmp_path]) == [tmp_path]
+        assert standalone.yaml_files([tmp_path]) == [tmp_path]
         assert files.read([tmp_path], 1)[tmp_path] == files.Unreadable(
             "must be a readable file: Too many open files"
         )

@@ -137,12 +137,15 @@ async def test_without_a_configuration_the_audiences_of_our_own_token_hold(tmp_p
     flags = {
         "tls_cert": "a",
         "tls_key": "b",
-        "listen": "127.0.0.1:1",
-        "plain_listen": "127.0.0.1:1",
+        "listen": "127.0.0.1:0",
+        "plain_listen": "127.0.0.1:0",
+        "drain_seconds": "0",
     }
     environ = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": "1"}
     service = Service(options.resolve(flags, {}), environ, Log("error", lambda _: None), account)
     assert service.namespaces.cluster.api_audiences == ("https://api",)
+    service.stop()
+    await service.run()
 
 
 async def test_the_configuration_is_read_again_and_a_bad_one_is_refused_whole(

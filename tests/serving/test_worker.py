@@ -198,7 +198,7 @@ async def test_bodies_that_wait_are_cut_for_others_and_let_go_at_once(
     )
     async with running(tmp_path) as service:
         budget = service.service.connections.budget
-        budget.most = 8 << 20
+        budget.limit = 8 << 20
         ends = [await from_address(service, "127.0.0.66") for _ in range(20)]
         for _, writer in ends:
             writer.write(many)

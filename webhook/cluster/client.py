@@ -72,14 +72,13 @@ def decode(decoder: msgspec.json.Decoder[T], body: bytes | msgspec.Raw) -> T:
 
 
 class ApiClient:
-    """Calls the API server with the given credentials; use it as an asynchronous context
-    manager.
+    """Calls the API server with the given credentials. It is made in a running event loop, and is
+    an asynchronous context manager, which closes its connections at the end.
     """
 
     def __init__(self, credentials: Credentials, user_agent: str) -> None:
         self._credentials = credentials
-        self._agent = user_agent
-        self._session: aiohttp.ClientSession | None = None
+        self._session = aiohttp.ClientSession(headers={"User-Agent": user_agent}, trust_env=False)
         self._known = (datetime.now(UTC), time.clock_gettime(time.CLOCK_BOOTTIME))
 
     def now(self) -> datetime:
@@ -100,7 +99,6 @@ class ApiClient:
                 self._known = (told, time.clock_gettime(time.CLOCK_BOOTTIME))
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(headers={"User-Agent": self._agent}, trust_env=False)
         return self
 
     async def __aexit__(
@@ -109,8 +107,7 @@ class ApiClient:
         problem: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._session is not None:
-            await self._session.close()
+        await self._session.close()
 
     async def get(
         self,
@@ -183,7 +180,6 @@ class ApiClient:
         body: bytes | None = None,
         content_type: str = JSON,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        assert self._session is not None, "use it as a context manager"  # noqa: S101
         headers = {"Accept": accept}
         if body is not None:
             headers["Content-Type"] = content_type

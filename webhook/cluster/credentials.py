@@ -19,6 +19,7 @@ import msgspec
 import yaml
 
 from ..errors import Unauthenticated
+from ..log import Log
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 MAX_FILE_BYTES = 1 << 20
@@ -152,6 +153,29 @@ class FromKubeconfig:
             self._configuration.get_api_key_with_prefix, "BearerToken", "authorization"
         )
         return str(value) if value else None
+
+
+def credentials_for(
+    kubeconfig: Path | None, context: str | None, environ: Mapping[str, str], account: Path
+) -> Credentials:
+    """The credentials of a kubeconfig, or without one those of the pod.
+
+    Raises: Unauthenticated
+    """
+    if kubeconfig is not None:
+        return FromKubeconfig(str(kubeconfig), context)
+    return InCluster(environ, account)
+
+
+def own_audiences(credentials: Credentials | None, log: Log) -> tuple[str, ...]:
+    """The audiences of a pod's own token; none without such a token, or where it cannot be read,
+    which is logged.
+    """
+    try:
+        return credentials.audiences() if isinstance(credentials, InCluster) else ()
+    except Unauthenticated as problem:
+        log.warning("cannot read own service account token", problem=str(problem))
+        return ()
 
 
 def audiences_of(token: str) -> tuple[str, ...]:

@@ -76,7 +76,7 @@ class NamespaceCache:
     ) -> None:
         self.cluster = cluster
         self.synced = False
-        self.fetch = fetch
+        self._fetch = fetch
         self._cache: dict[str, NamespacePolicy] = {}
         self._layers: WeakValueDictionary[tuple[tuple[str, str], ...], NamespacePolicy] = (
             WeakValueDictionary()
@@ -99,7 +99,7 @@ class NamespaceCache:
         None where there is no such namespace, or where nobody knows: beyond the rate of live GETs
         as well.
         """
-        if self.fetch is None or not _NAME.fullmatch(name):
+        if self._fetch is None or not _NAME.fullmatch(name):
             return None
         now = asyncio.get_running_loop().time()
         remembered = self._recent.get(name)
@@ -110,14 +110,13 @@ class NamespaceCache:
             if len(self._flights) >= MAX_LOOKUPS_IN_FLIGHT or not self._rate.allows(now):
                 metrics.NAMESPACE_LOOKUPS.labels("over-rate").inc()
                 return None
-            flight = self._flights[name] = asyncio.create_task(self._look_up(name))
+            flight = self._flights[name] = asyncio.create_task(self._look_up(name, self._fetch))
         return await asyncio.shield(flight)
 
-    async def _look_up(self, name: str) -> NamespacePolicy | None:
-        assert self.fetch is not None  # noqa: S101
+    async def _look_up(self, name: str, fetch: Fetch) -> NamespacePolicy | None:
         clock = asyncio.get_running_loop().time
         try:
-            annotations = await self.fetch(name)
+            annotations = await fetch(name)
             found = None if annotations is None else self._layer(annotations)
             self._recent.pop(name, None)  # so that the oldest stands first
             if len(self._recent) >= MAX_REMEMBERED:

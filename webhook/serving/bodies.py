@@ -34,16 +34,16 @@ class TooSlow(BoundtokenError):
 
 
 async def read_body(
-    http: web.BaseRequest, most: int = MAX_BODY_BYTES, seconds: float = BODY_SECONDS
+    http: web.BaseRequest, limit: int = MAX_BODY_BYTES, seconds: float = BODY_SECONDS
 ) -> Body:
     """The whole body.
 
-    Units:   `most` in bytes, `seconds` for all of it
+    Units:   `limit` in bytes, `seconds` for all of it
     Raises:  TooLarge, before a byte is read where the header says so; TooSlow; ConnectionResetError
     """
-    if (http.content_length or 0) > most:
+    if (http.content_length or 0) > limit:
         raise TooLarge(
-            f"the body must have at most {most} bytes, and its header says {http.content_length}"
+            f"the body must have at most {limit} bytes, and its header says {http.content_length}"
         )
     content = http.content
     if content.is_eof():
@@ -59,8 +59,8 @@ async def read_body(
                     raise ConnectionResetError("the client has gone away")
                 await connection.budget.take(connection, len(chunk))
                 held += chunk
-                if len(held) > most:
-                    raise TooLarge(f"the body must have at most {most} bytes")
+                if len(held) > limit:
+                    raise TooLarge(f"the body must have at most {limit} bytes")
     except TimeoutError as problem:
         metrics.CONNECTIONS_CUT.labels("tls", "body").inc()
         raise TooSlow(f"the body must arrive within {seconds:.0f} seconds") from problem

@@ -61,8 +61,8 @@ Of = TypeVar("Of", bound=Client)
 class ByteBudget(Generic[Of]):
     """Who holds how many bytes; `cut` ends one that must go, and releases what it holds."""
 
-    def __init__(self, cut: Callable[[Of], None], most: int = MAX_BYTES) -> None:
-        self.most = most
+    def __init__(self, cut: Callable[[Of], None], limit: int = MAX_BYTES) -> None:
+        self.limit = limit
         self.total = 0
         self._cut = cut
         self._shares: dict[Of, _Share] = {}
@@ -76,8 +76,8 @@ class ByteBudget(Generic[Of]):
         Raises: ConnectionResetError, where this client is the one that had to go
         """
         self._add(client, number)
-        while self.total > self.most:
-            if self.total <= self.most + SLACK_BYTES and self._has_room(client):
+        while self.total > self.limit:
+            if self.total <= self.limit + SLACK_BYTES and self._has_room(client):
                 return
             if (chosen := self._to_cut_for(client)) is not None:
                 self._cut(chosen)
@@ -104,7 +104,7 @@ class ByteBudget(Generic[Of]):
         for the longest goes.
         """
         self._add(client, number).stage = Stage.UNDER_WAY
-        while self.total > self.most:
+        while self.total > self.limit:
             chosen = self._without_progress(
                 each for each, share in self._shares.items() if share.stage is not Stage.WORKED_ON
             )
@@ -143,7 +143,7 @@ class ByteBudget(Generic[Of]):
             number += share.number
             if each is client:
                 break
-        return number <= self.most
+        return number <= self.limit
 
     def _to_cut_for(self, newcomer: Of) -> Of | None:
         """Whose bytes must go so that a newcomer finds room; None where a little patience may be
@@ -156,12 +156,12 @@ class ByteBudget(Generic[Of]):
             if each is not newcomer and share.stage is not Stage.WORKED_ON
         ]
         hogs = [each for each in others if each.source == source]
-        if hogs and number > self.most // SHARE and source != newcomer.source:
+        if hogs and number > self.limit // SHARE and source != newcomer.source:
             return self._without_progress(hogs)
         slow, stalled, going_on = self._under_way(newcomer)
-        if slow or self.total <= self.most + SLACK_BYTES:
+        if slow or self.total <= self.limit + SLACK_BYTES:
             return self._without_progress(slow)
-        if number <= self.most // SMALL_SHARE:
+        if number <= self.limit // SMALL_SHARE:
             hogs = []
         complete = [
             each
@@ -198,7 +198,7 @@ class ByteBudget(Generic[Of]):
                 continue
             if share.since <= now - PATIENCE_SECONDS:
                 slow.append(client)
-            if before <= self.most:
+            if before <= self.limit:
                 (stalled if share.touched <= now - STALLED_SECONDS else going_on).append(client)
         return slow, stalled, going_on
 
@@ -213,7 +213,7 @@ class ByteBudget(Generic[Of]):
                 numbers[client.source] += share.number
                 clients[client.source] += 1
         found = [
-            each for each in numbers.items() if clients[each[0]] > 1 or each[1] > self.most // 2
+            each for each in numbers.items() if clients[each[0]] > 1 or each[1] > self.limit // 2
         ]
         return max(found, key=lambda each: each[1], default=(None, 0))
 

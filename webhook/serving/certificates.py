@@ -1,30 +1,33 @@
-"""The certificate that is served: put in use, followed in its files, and shouted about before it
-ends.
-"""
+"""The certificate that is served, and what every source of certificates offers."""
 
-import asyncio
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import datetime
+from typing import Protocol
 
 from .. import metrics
-from ..errors import BadCertificate
 from ..log import Log
-from ..pki.authority import MAX_PEM_BYTES, KeyPair
-from . import files
-from .files import Unreadable
+from ..pki.authority import KeyPair
+from .process import Loop
 from .tls import LiveCertificate
 
-EXPIRY_WARNING = timedelta(days=1)
-"""What is left of a leaf that should have been renewed long ago: both we and cert-manager renew
-after two thirds."""
-EXPIRY_WARNING_SECONDS = 3600.0
+
+class CertificateSource(Protocol):
+    """Makes or reads certificates, and hands each to `Certificates.use`."""
+
+    @property
+    def is_trusted(self) -> bool:
+        """Whether callers trust the certificate, as far as the source can know."""
+        ...
+
+    def loops(self) -> list[Loop]:
+        """The loops that the service must run."""
+        ...
 
 
 class Certificates:
-    """Looks after one live certificate. `now` gives the time by which certificates are judged."""
+    """Puts certificates in use. `now` gives the time by which they are valid or not."""
 
-    def __init__(self, log: Log, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(self, now: Callable[[], datetime], log: Log) -> None:
         self.live = LiveCertificate()
         self.now = now
         self._log = log
@@ -32,7 +35,7 @@ class Certificates:
     def use(self, pair: KeyPair) -> None:
         """Serve this pair from the next handshake on.
 
-        Raises: BadCertificate; the old pair then goes on serving
+        Raises: BadCertificate; the previous pair then stays in use
         """
         not_after, objection = self.live.replace(pair, self.now())
         metrics.CERTIFICATE_NOT_AFTER.labels("leaf").set(not_after.timestamp())
@@ -45,50 +48,3 @@ class Certificates:
             )
         else:
             self._log.info("certificate in use", not_after=not_after.isoformat())
-
-    async def follow(self, certificate: Path, key: Path) -> None:
-        """Serve what these files hold, for ever. What is refused is told once, and tried again: a
-        clock may make it good.
-        """
-        used, refused = None, None
-        while True:
-            contents = await asyncio.to_thread(files.read, [certificate, key], MAX_PEM_BYTES)
-            if contents != used:
-                problem = self._try(contents[certificate], contents[key])
-                if problem and refused != (contents, problem):
-                    self._tell_refused(certificate, problem)
-                used, refused = (None, (contents, problem)) if problem else (contents, None)
-            await asyncio.sleep(files.EVERY_SECONDS)
-
-    def _try(self, certificate: bytes | Unreadable, key: bytes | Unreadable) -> str:
-        """Why the pair is not used, empty where it is."""
-        if isinstance(certificate, Unreadable) or isinstance(key, Unreadable):
-            return "the files must be readable, and one is not"
-        try:
-            self.use(KeyPair(certificate, key))
-        except BadCertificate as problem:
-            return str(problem)
-        return ""
-
-    def _tell_refused(self, certificate: Path, problem: str) -> None:
-        metrics.CERTIFICATE_ROTATIONS.labels("leaf", "refused").inc()
-        said = "the old one goes on serving" if self.live.loaded else "nothing can be served yet"
-        self._log.error(
-            f"certificate refused, {said}", certificate=str(certificate), problem=problem
-        )
-
-    async def warn_before_expiry(self) -> None:
-        """A certificate that nobody renews goes on serving; so that somebody hears of it, once an
-        hour.
-        """
-        while True:
-            not_after = self.live.not_after
-            left = not_after - self.now() if not_after is not None else EXPIRY_WARNING
-            if not_after is not None and left < min(EXPIRY_WARNING, self.live.life / 4):
-                metrics.CERTIFICATE_ROTATIONS.labels("leaf", "overdue").inc()
-                self._log.error(
-                    "certificate is about to expire and was not renewed",
-                    not_after=not_after.isoformat(),
-                )
-                await asyncio.sleep(EXPIRY_WARNING_SECONDS)
-            await asyncio.sleep(1)

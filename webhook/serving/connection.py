@@ -14,7 +14,7 @@ import traceback
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 from aiohttp import web, web_protocol
 from aiohttp.web_protocol import RequestHandler
@@ -26,8 +26,8 @@ from .byte_budget import ByteBudget
 MAX_CONNECTIONS = 512
 """On the TLS port. An API server keeps 25 idle ones for each host; the rest is for many API servers
 and for storms."""
-MAX_PLAIN_CONNECTIONS = 64
-"""On the plain port, for kubelets and scrapers."""
+MAX_METRICS_CONNECTIONS = 64
+"""On the metrics port, for kubelets and scrapers."""
 SHARE = 4
 """One source may hold a quarter of them while others want more; alone it may hold all."""
 HOG_SECONDS = 1.0
@@ -191,7 +191,7 @@ class Connections:
         log: Log,
         *,
         port: str = "tls",
-        most: int = MAX_CONNECTIONS,
+        limit: int = MAX_CONNECTIONS,
     ) -> None:
         self.answer = answer
         self.draining = False
@@ -206,9 +206,9 @@ class Connections:
         self._open: OrderedDict[Connection, None] = OrderedDict()
         self._sources: Counter[str] = Counter()
         self._full_at = self._told_at = -TELL_SECONDS
-        self.most = most
+        self.limit = limit
         metrics.CONNECTIONS.labels(port).set_function(lambda: len(self._open))
-        metrics.CONNECTIONS_LIMIT.labels(port).set_function(lambda: self.most)
+        metrics.CONNECTIONS_LIMIT.labels(port).set_function(lambda: self.limit)
 
     def __len__(self) -> int:
         return len(self._open)
@@ -234,7 +234,7 @@ class Connections:
         )
         self._open[connection] = None
         self._sources[source] += 1
-        if len(self._open) > self.most and self.make_room(connection) == source:
+        if len(self._open) > self.limit and self.make_room(connection) == source:
             connection.delay = HOG_SECONDS
         return connection
 
@@ -257,7 +257,7 @@ class Connections:
                 most_from=source,
                 held=number,
             )
-        only = source if number > self.most // SHARE else None
+        only = source if number > self.limit // SHARE else None
         others = [each for each in self._open if each is not newcomer]
         if others:
             self.cut(
@@ -324,8 +324,7 @@ class Connections:
             )
 
     async def _serve(self, http: web.BaseRequest) -> web.StreamResponse:
-        connection = http.protocol
-        assert isinstance(connection, Connection)  # noqa: S101
+        connection = cast("Connection", http.protocol)
         if connection not in self._open:
             raise ConnectionResetError("it was cut")
         connection.since, connection.busy_since = None, connection._loop.time()  # noqa: SLF001

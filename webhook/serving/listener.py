@@ -12,6 +12,7 @@ import ssl
 from functools import partial
 
 from .. import metrics
+from ..errors import BadInput
 from ..log import Log
 from ..options import Address
 from .connection import HANDSHAKE_SECONDS, TELL_SECONDS, Connection, Connections
@@ -113,6 +114,20 @@ class Listener:
             connection.handshake = None
             self._connections.left(connection)
             accepted.close()
+
+
+def listen(
+    option: str, where: Address, connections: Connections, context: ssl.SSLContext | None, log: Log
+) -> Listener:
+    """A listener at the address that `option` gives.
+
+    Raises: BadInput, where the address cannot be used
+    """
+    try:
+        return Listener(where, connections, context, log)
+    except OSError as problem:
+        reason = problem.strerror or problem
+        raise BadInput(f"{option} {where}: {reason}; choose another address") from problem
 
 
 def _resolved(where: Address) -> list[tuple[int, tuple[str, int]]]:

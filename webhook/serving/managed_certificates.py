@@ -1,10 +1,9 @@
-"""Certificates that this process makes itself: the loop that keeps them, the watches that wake it,
-and what is told.
+"""Certificates that the replicas make themselves: the loop that keeps them valid, the watches that
+wake this loop, and what is logged.
 """
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 from .. import metrics
 from ..cluster import watch
@@ -17,10 +16,13 @@ from ..pki.authority import KeyPair
 from ..pki.lifecycle import Lifetimes
 from ..pki.rotation import Rotation
 from ..pki.store import GROUP, KINDS, SECRET, Store
+from .process import Loop
 
 
 class ManagedCertificates:
-    """Mode `self`: no files, no cert-manager. `use` is given each new leaf."""
+    """Self-managed certificates, without files and without cert-manager. `use` is given each new
+    leaf.
+    """
 
     def __init__(
         self, client: ApiClient, config: Config, use: Callable[[KeyPair], None], log: Log
@@ -29,41 +31,44 @@ class ManagedCertificates:
         self._log = log
         store = Store(client, config.namespace, config.webhook_configurations)
         hosts = authority.service_hosts(names.APP, config.namespace)
-        self.rotation = Rotation(
+        self._rotation = Rotation(
             store,
             hosts,
             use,
-            self._say,
+            self._log_event,
             lifetimes=Lifetimes(config.ca_duration, config.leaf_duration),
         )
-        metrics.CABUNDLE_IN_SYNC.set_function(lambda: self.rotation.in_sync)
+        metrics.CABUNDLE_IN_SYNC.set_function(lambda: self._rotation.in_sync)
 
-    def loops(self) -> list[Callable[[], Coroutine[Any, Any, None]]]:
-        """What must run."""
-        store = self.rotation.store
+    @property
+    def is_trusted(self) -> bool:
+        return self._rotation.verified
+
+    def loops(self) -> list[Loop]:
+        store = self._rotation.store
         watched = [
             (f"{GROUP}/{resource}", name) for resource in KINDS for name in store.configurations
         ]
         watched.append((store.secrets, SECRET))
         return [
-            partial(self.rotation.run, self._client.now),
+            partial(self._rotation.run, self._client.now),
             *(partial(self._wake_on_changes, path, name) for path, name in watched),
         ]
 
     async def _wake_on_changes(self, path: str, name: str) -> None:
-        only = f"metadata.name={name}"
+        selector = f"metadata.name={name}"
         async for event in watch.stream(
-            self._client, path, lambda metadata: metadata.name, field_selector=only
+            self._client, path, lambda metadata: metadata.name, field_selector=selector
         ):
-            if not isinstance(
-                event, watch.Disconnected
-            ):  # that nobody can be asked is no reason to ask
-                self.rotation.wake()
+            # While the API server is away there is nothing to reconcile with.
+            if not isinstance(event, watch.Disconnected):
+                self._rotation.wake()
 
-    def _say(self, kind: str, result: str, reason: str) -> None:
-        metrics.CERTIFICATE_ROTATIONS.labels(kind, result).inc()
-        level: Level = "error" if result == "failed" else "info"
-        self._log.line(level, "certificates", {"kind": kind, "did": result, "reason": reason})
-        if (bundle := self.rotation.bundle) is not None:
+    def _log_event(self, kind: str, action: str, reason: str) -> None:
+        metrics.CERTIFICATE_ROTATIONS.labels(kind, action).inc()
+        level: Level = "error" if action == "failed" else "info"
+        fields = {"kind": kind, "action": action, "reason": reason}
+        self._log.line(level, "certificate rotation", fields)
+        if (bundle := self._rotation.bundle) is not None:
             not_after = authority.read_certificate(bundle.current.certificate).not_valid_after_utc
             metrics.CERTIFICATE_NOT_AFTER.labels("ca").set(not_after.timestamp())

@@ -183,7 +183,7 @@ class BindingReconciler:
             )
 
 
-async def tell_leftover_labels(client: ApiClient, log: Log) -> None:
+async def log_leftover_labels(client: ApiClient, log: Log) -> None:
     """Name the namespaces that carry the label of older releases; it does nothing, and nobody else
     would say so.
     """

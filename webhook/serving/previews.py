@@ -63,7 +63,7 @@ class Previews:
         legacy_tokens: LegacyTokens,
         worker: Worker,
     ) -> None:
-        self.client = client
+        self._client = client
         self._namespaces = namespaces
         self._legacy_tokens = legacy_tokens
         self._worker = worker
@@ -73,7 +73,7 @@ class Previews:
         """Warnings about pods that would fail from now on; never a denial."""
         new, old, name = request.object, request.old_object, request.name
         cluster = self._namespaces.cluster
-        if not isinstance(new, Namespace) or not isinstance(old, Namespace) or self.client is None:
+        if not isinstance(new, Namespace) or not isinstance(old, Namespace) or self._client is None:
             return Decision("not-applicable")
         if name in cluster.exemptions.namespaces:
             return Decision("exempt")
@@ -85,7 +85,7 @@ class Previews:
             warnings: tuple[str, ...] = (BUSY,)
         else:
             async with self._lock:
-                warnings = looked.warnings(await self._look(self.client, name, looked))
+                warnings = looked.warnings(await self._look(self._client, name, looked))
         return Decision(
             "violates" if looked.finds_violations else "complies",
             "warned" if warnings else "unchanged",

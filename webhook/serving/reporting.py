@@ -64,7 +64,7 @@ class Reporter:
         self._later = later
         self._gathered: list[ReviewLine] = []
         self._is_due = False
-        said.flush_pending = self.flush
+        self._writes_lines = said.is_enabled_for("info")
 
     def record(
         self, request: Request | ValidationRequest, decision: Decision, seconds: float
@@ -78,7 +78,10 @@ class Reporter:
         for evaluation in decision.evaluations:
             resource = _evaluated(request)
             metrics.POLICY_EVALUATIONS.labels(*evaluation, request.operation, resource).inc()
-        self._gathered.append(_line(request, decision, seconds))
+        line = _line(request, decision, seconds)
+        self._gathered.append(line)
+        if self._writes_lines:
+            self._log.defer(line)
         if not self._is_due:
             self._is_due = True
             self._later(GATHER_SECONDS, self._on_time)
@@ -99,8 +102,7 @@ class Reporter:
         for key, number in counts.items():
             count(*key, number)
         metrics.ADMISSION_DURATION.observe(line.duration_us / 1e6 for line in lines)
-        if lines and self._log.is_enabled_for("info"):
-            self._log.lines(lines)
+        self._log.flush()
 
 
 def count(operation: str, resource: str, outcome: Outcome, reason: Reason, number: int = 1) -> None:

@@ -29,7 +29,7 @@ class LiveCertificate:
         self._current: ssl.SSLContext | None = None
         self._chain: tuple[x509.Certificate, ...] = ()
         self.not_after: datetime | None = None
-        self.life = timedelta()
+        self.lifetime = timedelta()
         self.pem = b""
         self.context = _context()
         self.context.sni_callback = self._choose
@@ -56,7 +56,7 @@ class LiveCertificate:
         self.pem = b"".join(
             authority.pem(each) for each in chain
         )  # a file may hold a key beside it
-        self.not_after, self.life = (
+        self.not_after, self.lifetime = (
             chain[0].not_valid_after_utc,
             chain[0].not_valid_after_utc - chain[0].not_valid_before_utc,
         )
