@@ -100,7 +100,7 @@ async def test_what_is_no_token_is_named_and_not_shown(tmp_path: Path, token: by
             await ask()
         assert (
             str(caught.value)
-            == f"{tmp_path}/token: must hold a token, which is printable ASCII without blanks"
+            == f"{tmp_path}/token: must hold a token, which is printable ASCII without whitespace"
         )
 
 

@@ -313,3 +313,27 @@ async def test_the_time_is_the_api_servers() -> None:
         api.date = "never"
         await client.get("/api/v1/namespaces/shop")
         assert told <= client.now() < told + timedelta(seconds=5)
+
+
+async def test_pages_of_any_kind_say_how_much_is_left_where_they_stop() -> None:
+    """As a preview reads pods: a decoder of its own, and a limit that is no failure."""
+
+    async def decode(body: bytes) -> watch.Page:
+        return watch.PAGES.decode(body)
+
+    async with api_server() as (api, client):
+        page = b'{"metadata": {"continue": "x", "remainingItemCount": 7}, "items": [{}]}'
+        api.raw = [page, page, page]
+        read = [
+            (page.metadata.continue_, page.metadata.remaining_item_count)
+            async for page in watch.read_pages(
+                client, "/api/v1/namespaces", {"limit": "1"}, decode, page_limit=2
+            )
+        ]
+        assert read == [("x", 7), ("x", 7)]
+        assert [request.query.get("continue") for request in api.lists] == [None, "x"]
+        with pytest.raises(TooLarge):
+            async for _ in watch.read_pages(
+                client, "/api/v1/namespaces", {"limit": "1"}, decode, page_limit=1, byte_limit=10
+            ):
+                pass

@@ -1,3 +1,3 @@
-"""The API server as we see it: who we are, how to call it, and the cache of namespaces. Uses
-core, nothing above.
+"""The API server: our credentials, the client, the watches and the caches. It imports no room but
+core.
 """

@@ -1,9 +1,8 @@
-"""One call to the API server: a verb, a path, a typed value back; it never retries and never waits
-longer than it was told.
+"""One call to the API server. It never retries, and never waits longer than it is told to.
 
-Status objects become exceptions of `errors`, with their message cut; a response body is never shown
-otherwise. Whatever else goes wrong with a call or its answer is an ApiError too: a proxy in between
-may send anything, and no loop ends of it.
+A Status object becomes an exception of `errors` with its truncated message; nothing else of a
+response body is ever shown. Any other failure of a call or of its answer is an ApiError too: a
+proxy in between may send anything, and no loop may end because of it.
 """
 
 import contextlib
@@ -22,22 +21,21 @@ from ..errors import ApiError, BoundtokenError, Conflict, Gone, NotFound, TooLar
 from .credentials import Credentials
 
 CONNECT_SECONDS = 5.0
-"""To a server in the same cluster; a lost packet costs one second or three."""
+"""To a server in the same cluster; a lost packet costs one second, or three."""
 CLOCK_TOLERANCE = timedelta(seconds=2)
 MAX_LINE_BYTES = 16 << 20
-"""One watch event: etcd holds at most 1.5 MiB for an object; far above that the stream is
-broken."""
+"""One watch event: an object in etcd has at most 1.5 MiB. A longer line is no event."""
 MAX_OBJECT_BYTES = 10 << 20
 """One object: etcd's 1.5 MiB, six times that where JSON escapes every character."""
 MAX_LIST_BYTES = 16 << 20
-"""One page of a list: 500 objects of 32 KiB. A replica may have 448 MiB, and a body is held twice
-for a moment."""
+"""One page of a list: 500 objects of 32 KiB. A replica may use 448 MiB, and a body is in memory
+twice for a moment."""
 MAX_STATUS_BYTES = 64 << 10
-"""What a refusal says: one sentence; more of it is not read."""
+"""Of the body of a refusal: one sentence. The rest is not read."""
 MAX_RETRY_AFTER = 30.0
-"""Seconds that we wait at most because the API server asks for it: it asks for one, in practice."""
+"""Seconds that we wait at most when the API server asks for it; in practice it asks for one."""
 LAST_YEAR = 9000
-"""Beyond it a Date is nonsense, and adding a life to it would overflow."""
+"""A later Date is an error, and adding a lifetime to it would overflow."""
 
 JSON = "application/json"
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io,application/json"
@@ -57,23 +55,24 @@ _STATUS = msgspec.json.Decoder(_Status)
 
 
 def decode(decoder: msgspec.json.Decoder[T], body: bytes | msgspec.Raw) -> T:
-    """What an answer says.
+    """The decoded answer.
 
-    Raises: ApiError, whatever is wrong with it: no JSON, no UTF-8, nested without end, a field
-    missing or of another type
+    Raises: ApiError, whatever is wrong with the body: no JSON, no UTF-8, nested too deeply, a
+    missing field, a field of another type
     """
     try:
         return decoder.decode(body)
     except Exception as problem:
-        said = (
-            f": {str(problem)[:200]}" if isinstance(problem, msgspec.DecodeError) else ""
-        )  # a path and types, no value
-        raise ApiError(f"the answer cannot be read: {type(problem).__name__}{said}") from problem
+        # Only the text of a DecodeError is safe to show: it has a path and types, and no value.
+        detail = f": {str(problem)[:200]}" if isinstance(problem, msgspec.DecodeError) else ""
+        raise ApiError(f"the answer cannot be read: {type(problem).__name__}{detail}") from problem
 
 
 class ApiClient:
-    """Calls the API server with the given credentials. It is made in a running event loop, and is
-    an asynchronous context manager, which closes its connections at the end.
+    """Calls the API server with the given credentials.
+
+    Construct it in a running event loop, and use it as an asynchronous context manager, which
+    closes the connections.
     """
 
     def __init__(self, credentials: Credentials, user_agent: str) -> None:
@@ -82,11 +81,11 @@ class ApiClient:
         self._known = (datetime.now(UTC), time.clock_gettime(time.CLOCK_BOOTTIME))
 
     def now(self) -> datetime:
-        """The time as the API server has it; our own clock's before it said any.
+        """The time by the API server's clock; by our own clock before its first answer.
 
-        Why: the API server is who verifies certificates, and all replicas shall agree, whatever
-        their machines believe. What it says is in whole seconds, so a clock that differs by less
-        than two is followed as it runs.
+        Why: the API server verifies our certificates, and all replicas must agree on the time even
+        if their machines do not. Its Date has whole seconds, so a difference of less than two
+        seconds is not corrected.
         """
         return self._known[0] + timedelta(
             seconds=time.clock_gettime(time.CLOCK_BOOTTIME) - self._known[1]
@@ -94,9 +93,10 @@ class ApiClient:
 
     def _follow_server_clock(self, date: str | None) -> None:
         with contextlib.suppress(TypeError, ValueError, IndexError, OverflowError):
-            told = parsedate_to_datetime(date or "").astimezone(UTC)
-            if abs(told - self.now()) > CLOCK_TOLERANCE and told.year < LAST_YEAR:
-                self._known = (told, time.clock_gettime(time.CLOCK_BOOTTIME))
+            server_time = parsedate_to_datetime(date or "").astimezone(UTC)
+            difference = abs(server_time - self.now())
+            if difference > CLOCK_TOLERANCE and server_time.year < LAST_YEAR:
+                self._known = (server_time, time.clock_gettime(time.CLOCK_BOOTTIME))
 
     async def __aenter__(self) -> Self:
         return self
@@ -118,9 +118,9 @@ class ApiClient:
         seconds: float = 30,
         limit: int = MAX_OBJECT_BYTES,
     ) -> bytes:
-        """The body of a GET.
+        """The body of the answer to a GET.
 
-        Units:   seconds for the whole call, limit in bytes
+        Units:   `seconds` for the whole call, `limit` in bytes
         Raises:  NotFound, Gone, TooLarge, ApiError; Unauthenticated where our own credential
                  cannot be read
         """
@@ -137,8 +137,9 @@ class ApiClient:
         query: Mapping[str, str] | None = None,
         seconds: float = 30,
     ) -> bytes:
-        """The body of the answer to a POST, PUT or PATCH of `body`, any JSON value; raises as `get`
-        does, and Conflict.
+        """The body of the answer to a POST, PUT or PATCH of `body`, which is any JSON value.
+
+        Raises: as `get` does, and Conflict
         """
         encoded = msgspec.json.encode(body)
         async with self._call(
@@ -156,11 +157,12 @@ class ApiClient:
     async def stream_lines(
         self, path: str, *, accept: str, query: Mapping[str, str], silence_seconds: float
     ) -> AsyncIterator[AsyncIterator[bytes]]:
-        """The lines of a watch, each whole, however long; a connection silent for `silence_seconds`
-        raises ApiError.
+        """The complete lines of a watch.
 
-        Why not `readline`: aiohttp's refuses a line of more than 128 KiB, and annotations alone may
+        Why not `readline`: aiohttp refuses a line of more than 128 KiB, and annotations alone may
         have 256.
+
+        Raises: ApiError, also where nothing is received for `silence_seconds`
         """
         async with self._call(
             "GET", path, accept=accept, query=query, total=None, silence=silence_seconds
@@ -207,51 +209,51 @@ class ApiClient:
         except BoundtokenError:
             raise
         except Exception as problem:
-            told = isinstance(
-                problem, aiohttp.ClientError | OSError
-            )  # another's text may quote the header with our token
-            said = f": {str(problem)[:200]}" if told else ""
-            raise ApiError(f"{verb} {path}: {type(problem).__name__}{said}") from problem
+            # Only the text of these is safe to show: that of another exception may quote the header
+            # with our token.
+            is_safe = isinstance(problem, aiohttp.ClientError | OSError)
+            detail = f": {str(problem)[:200]}" if is_safe else ""
+            raise ApiError(f"{verb} {path}: {type(problem).__name__}{detail}") from problem
 
 
 async def _refusal(answer: aiohttp.ClientResponse) -> ApiError:
-    said = ""
+    message = ""
     with contextlib.suppress(ApiError):
-        said = decode(_STATUS, await _body(answer, MAX_STATUS_BYTES)).message
+        message = decode(_STATUS, await _body(answer, MAX_STATUS_BYTES)).message
     kinds: dict[int, type[ApiError]] = {404: NotFound, 409: Conflict, 410: Gone}
-    text = f"{answer.status} {said[:300]}".strip()
+    text = f"{answer.status} {message[:300]}".strip()
     return kinds.get(answer.status, ApiError)(
         text, answer.status, _retry_after(answer.headers.get("Retry-After", ""))
     )
 
 
 def _retry_after(text: str) -> float:
-    """Of its two forms the API server uses seconds
-    (apiserver/pkg/server/filters/maxinflight.go).
+    """The seconds of a Retry-After header, 0 for its other form, a date. The API server sends
+    seconds (apiserver/pkg/server/filters/maxinflight.go).
     """
     return min(float(text), MAX_RETRY_AFTER) if text.isascii() and text.isdigit() else 0.0
 
 
 async def _body(answer: aiohttp.ClientResponse, limit: int) -> bytes:
-    held, size = [], 0
+    chunks, size = [], 0
     async for chunk in answer.content.iter_any():
-        held.append(chunk)
+        chunks.append(chunk)
         size += len(chunk)
         if size > limit:
             raise TooLarge(f"an answer of more than {limit} bytes")
-    return b"".join(held)
+    return b"".join(chunks)
 
 
 async def _split(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    held: list[bytes] = []
+    parts: list[bytes] = []  # of a line that is not complete yet
     size = 0
     async for chunk in chunks:
         first, *rest = chunk.split(b"\n")
-        held.append(first)
+        parts.append(first)
         size += len(first)
         for part in rest:
-            if line := b"".join(held):
+            if line := b"".join(parts):
                 yield line
-            held, size = [part], len(part)
+            parts, size = [part], len(part)
         if size > MAX_LINE_BYTES:
             raise ApiError(f"a watch event of more than {MAX_LINE_BYTES} bytes")

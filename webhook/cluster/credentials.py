@@ -1,9 +1,9 @@
-"""Where the API server is and how we prove who we are, from a pod's files or from a kubeconfig;
-never makes a call.
+"""The address of the API server and our credentials, from a pod's files or from a kubeconfig. It
+makes no call.
 
 Files are read again for each request, because the kubelet rotates the token. The `kubernetes`
-package is imported only where a kubeconfig is read: with it the process would start in twice the
-time and hold 20 MB more.
+package is imported only to read a kubeconfig: with it the process takes twice as long to start and
+20 MB more.
 """
 
 import asyncio
@@ -23,8 +23,8 @@ from ..log import Log
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 MAX_FILE_BYTES = 1 << 20
-"""Of a token or a bundle of CAs: what a ConfigMap can hold; what comes after it is not read."""
-_TOKEN = re.compile(rb"[!-~]+")  # anything else would break the header that it stands in
+"""Of a token or a bundle of CAs: as much as a ConfigMap can hold. The rest is not read."""
+_TOKEN = re.compile(rb"[!-~]+")  # other bytes would break the header
 
 
 class Credentials(Protocol):
@@ -33,20 +33,18 @@ class Credentials(Protocol):
     server: str
 
     def tls(self) -> ssl.SSLContext | bool:
-        """What the connection is verified by; True for the system's authorities."""
+        """The context that verifies the server; True for the system's authorities."""
         ...
 
     async def authorization(self) -> str | None:
-        """The value of the Authorization header for the next request; None where a client
-        certificate speaks.
-        """
+        """The Authorization header of the next request; None with a client certificate."""
         ...
 
 
 class InCluster:
-    """The pod's own token and the cluster's CA, from the files that the kubelet keeps fresh.
+    """The pod's own token and the cluster's CA, from files that the kubelet keeps up to date.
 
-    Raises: Unauthenticated, where the variables or files of a pod are missing
+    Raises: Unauthenticated, where a pod's variables or files are missing
     """
 
     def __init__(self, environ: Mapping[str, str], directory: Path = SERVICE_ACCOUNT) -> None:
@@ -61,16 +59,13 @@ class InCluster:
         self._trusted: tuple[bytes, ssl.SSLContext] | None = None
 
     def tls(self) -> ssl.SSLContext:
-        """A context that trusts `ca.crt` as it is now; the same one until the file's content
-        changes.
-        """
+        """A context that trusts the present `ca.crt`; a new one only when its content changes."""
         pem = self._read(self._ca)
         if self._trusted is None or self._trusted[0] != pem:
             context = ssl.create_default_context()
             try:
-                context.load_verify_locations(
-                    cadata=pem.decode("ascii", "ignore")
-                )  # comments may be in any language
+                # Comments between the certificates may be in any language.
+                context.load_verify_locations(cadata=pem.decode("ascii", "ignore"))
             except (ssl.SSLError, ValueError) as problem:
                 raise Unauthenticated(f"{self._ca}: must hold PEM certificates") from problem
             self._trusted = (pem, context)
@@ -80,18 +75,18 @@ class InCluster:
         return f"Bearer {self._text()}"
 
     def audiences(self) -> tuple[str, ...]:
-        """The `aud` claim of our own token: the API server's own audiences, where our volume names
-        no other.
+        """The `aud` claim of our own token: the API server's own audiences, if our volume names no
+        other.
         """
         return audiences_of(self._text())
 
     def _text(self) -> str:
-        held = self._read(self._token).strip()
-        if not _TOKEN.fullmatch(held):
+        token = self._read(self._token).strip()
+        if not _TOKEN.fullmatch(token):
             raise Unauthenticated(
-                f"{self._token}: must hold a token, which is printable ASCII without blanks"
+                f"{self._token}: must hold a token, which is printable ASCII without whitespace"
             )
-        return held.decode("ascii")
+        return token.decode("ascii")
 
     def _read(self, path: Path) -> bytes:
         try:
@@ -104,8 +99,8 @@ class InCluster:
 
 
 class FromKubeconfig:
-    """A context of a kubeconfig, read by the `kubernetes` package: client certificates, tokens,
-    exec plugins.
+    """A context of a kubeconfig, read by the `kubernetes` package: client certificate, token or
+    exec plugin.
 
     Raises: Unauthenticated, where the file or the context cannot be used
     """
@@ -135,19 +130,19 @@ class FromKubeconfig:
         self.server = str(self._configuration.host).rstrip("/")
 
     def tls(self) -> ssl.SSLContext:
-        """One context for all requests, so that connections are used again."""
+        """The same context for all requests, so that connections are reused."""
         if self._context is None:
-            held = self._configuration
-            self._context = ssl.create_default_context(cafile=held.ssl_ca_cert)
-            if not held.verify_ssl:
+            configuration = self._configuration
+            self._context = ssl.create_default_context(cafile=configuration.ssl_ca_cert)
+            if not configuration.verify_ssl:
                 self._context.check_hostname, self._context.verify_mode = False, ssl.CERT_NONE
-            if held.cert_file:
-                self._context.load_cert_chain(held.cert_file, held.key_file)
+            if configuration.cert_file:
+                self._context.load_cert_chain(configuration.cert_file, configuration.key_file)
         return self._context
 
     async def authorization(self) -> str | None:
-        """In a thread, because an exec plugin may take its time. The key's name changed with
-        kubernetes 36.
+        """The token of the context, read in a thread because an exec plugin may be slow. The name
+        of the key changed in version 36 of the package.
         """
         value = await asyncio.to_thread(
             self._configuration.get_api_key_with_prefix, "BearerToken", "authorization"
@@ -168,8 +163,8 @@ def credentials_for(
 
 
 def own_audiences(credentials: Credentials | None, log: Log) -> tuple[str, ...]:
-    """The audiences of a pod's own token; none without such a token, or where it cannot be read,
-    which is logged.
+    """The audiences of a pod's own token; empty for other credentials, and for a token that cannot
+    be read, which is logged.
     """
     try:
         return credentials.audiences() if isinstance(credentials, InCluster) else ()
@@ -179,13 +174,13 @@ def own_audiences(credentials: Credentials | None, log: Log) -> tuple[str, ...]:
 
 
 def audiences_of(token: str) -> tuple[str, ...]:
-    """The `aud` claim of a JWT that is ours; nothing where it cannot be read. The signature is not
-    our business.
+    """The `aud` claim of our own JWT, empty where it cannot be read. The signature is not
+    verified.
     """
     with contextlib.suppress(ValueError, IndexError, RecursionError):
         payload = token.split(".")[1]
-        said = _CLAIMS.decode(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4))).aud
-        return (said,) if isinstance(said, str) else said
+        claims = _CLAIMS.decode(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        return (claims.aud,) if isinstance(claims.aud, str) else claims.aud
     return ()
 
 

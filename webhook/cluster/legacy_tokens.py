@@ -1,5 +1,5 @@
-"""The cache of the legacy token Secrets: their names by namespace, and nothing else of them is
-ever asked for.
+"""The cache of legacy token Secrets: only their names, by namespace. Nothing else of a Secret is
+ever requested.
 """
 
 from collections import defaultdict
@@ -9,30 +9,31 @@ from .watch import Bookmark, Changed, Deleted, Disconnected, Event, Listed, Obje
 
 PATH = "/api/v1/secrets"
 SELECTOR = f"type={names.LEGACY_TOKEN_TYPE}"
-"""A field that the API server can select by (pkg/registry/core/secret SelectableFields)."""
+"""The API server can select Secrets by this field (pkg/registry/core/secret,
+SelectableFields)."""
 
 Name = tuple[str, str]
 """Namespace and name."""
 
 
 def from_metadata(metadata: ObjectMeta) -> Name:
-    """What we keep of a Secret."""
+    """The part of a Secret that is kept."""
     return metadata.namespace, metadata.name
 
 
 class LegacyTokens:
-    """Which Secrets hold legacy tokens. `synced` is false until they have been listed once."""
+    """The Secrets that hold legacy tokens. `synced` is False until they have been listed."""
 
     def __init__(self) -> None:
         self.synced = False
         self._names: defaultdict[str, set[str]] = defaultdict(set)
 
     def of(self, namespace: str) -> frozenset[str] | None:
-        """Their names in a namespace; None while nobody knows."""
+        """Their names in a namespace; None before the first list."""
         return frozenset(self._names.get(namespace, ())) if self.synced else None
 
     def apply(self, event: Event[Name]) -> None:
-        """Let one event of the stream happen to the cache."""
+        """Apply one event of the stream."""
         match event:
             case Listed(items=items):
                 self._names.clear()

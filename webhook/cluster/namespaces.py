@@ -1,9 +1,8 @@
-"""The cache of the namespaces: what steers in each, settled once for each change; it never blocks
-a reader.
+"""The cache of namespaces: the policy of each, resolved once per change. Reading never waits.
 
 A namespace without annotations of ours costs its name and one reference. While the API server is
-away the cache goes on answering; a namespace that is not in it yet gets one live GET, because its
-pod may come before its watch event.
+away the cache goes on answering. A namespace that is not in the cache yet gets one live GET,
+because a review of its first pod may come before its watch event.
 """
 
 import asyncio
@@ -24,41 +23,42 @@ PATH = "/api/v1/namespaces"
 LOOKUP_SECONDS = 1.5
 """Half of what the API server gives a review (timeoutSeconds: 3)."""
 REMEMBER_SECONDS = 1.0
-"""How long the answer of a live GET is used, be it yes or no; afterwards the watch has it, or we
-ask again."""
-LOOKUPS_PER_SECOND, LOOKUPS_AT_ONCE = 50.0, 25
-"""Live GETs, and how many of them without a pause. The API server sends reviews of namespaces that
-exist, so all but the few of the last second come from somebody else who reaches our port, and shall
-not make us load the API server."""
+"""How long the answer of a live GET is used, also a negative one. After that the watch has
+delivered the namespace, or a new GET is made."""
+LOOKUPS_PER_SECOND, LOOKUP_BURST = 50.0, 25
+"""The rate of live GETs, and its burst. Reviews from the API server are about namespaces that
+exist, so nearly all that are not in the cache come from somebody else who reaches our port. These
+must not cause load on the API server."""
 MAX_LOOKUPS_IN_FLIGHT = 32
-"""Each holds about 80 KB and a connection while the API server hangs."""
+"""While the API server hangs, each needs about 80 KB and a connection."""
 MAX_REMEMBERED = 100
-"""Answers that are kept: as many as the rate allows in a second, and the burst."""
+"""Answers that are kept: more than the rate and the burst allow in a second."""
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 Namespace = tuple[str, dict[str, str]]
 """A name, and the annotations of our domain."""
 Fetch = Callable[[str], Awaitable[Mapping[str, str] | None]]
+"""Returns the annotations of the namespace of this name, or None."""
 
 
 def from_metadata(metadata: ObjectMeta) -> Namespace:
-    """What we keep of a namespace."""
+    """The part of a namespace that is kept."""
     return metadata.name, policy.own_annotations(metadata.annotations)
 
 
 class Rate:
-    """So many a second, and at most `at_once` of them without a pause."""
+    """A token bucket: `per_second` on average, `burst` at once."""
 
-    def __init__(self, per_second: float, at_once: int) -> None:
-        self._per_second, self._at_once = per_second, float(at_once)
-        self._left, self._since = float(at_once), 0.0
+    def __init__(self, per_second: float, burst: int) -> None:
+        self._per_second, self._burst = per_second, float(burst)
+        self._left, self._since = float(burst), 0.0
 
     def allows(self, now: float) -> bool:
-        """Whether one more may happen at `now` (seconds of a clock that never goes back); it then
-        counts.
+        """Whether one more is allowed at `now` (seconds of a monotonic clock), and if so, count
+        it.
         """
-        self._left = min(self._at_once, self._left + (now - self._since) * self._per_second)
+        self._left = min(self._burst, self._left + (now - self._since) * self._per_second)
         self._since = now
         if self._left < 1:
             return False
@@ -67,8 +67,10 @@ class Rate:
 
 
 class NamespaceCache:
-    """The namespaces as far as they steer. `fetch` gives the annotations of one that is not here,
-    or None.
+    """The policies of all namespaces under the configuration `cluster`.
+
+    `fetch` reads the annotations of a namespace that is not in the cache. `synced` is False until
+    the namespaces have been listed.
     """
 
     def __init__(
@@ -81,7 +83,7 @@ class NamespaceCache:
         self._layers: WeakValueDictionary[tuple[tuple[str, str], ...], NamespacePolicy] = (
             WeakValueDictionary()
         )
-        self._rate = rate or Rate(LOOKUPS_PER_SECOND, LOOKUPS_AT_ONCE)
+        self._rate = rate or Rate(LOOKUPS_PER_SECOND, LOOKUP_BURST)
         self._recent: dict[str, tuple[float, NamespacePolicy | None]] = {}
         self._flights: dict[str, asyncio.Task[NamespacePolicy | None]] = {}
 
@@ -89,15 +91,14 @@ class NamespaceCache:
         return len(self._cache)
 
     def get(self, name: str) -> NamespacePolicy | None:
-        """What holds in the namespace as the cache has it."""
+        """The policy of a namespace in the cache, else None."""
         return self._cache.get(name)
 
     async def find(self, name: str) -> NamespacePolicy | None:
-        """What holds in a namespace that is not in the cache, by one live GET for all who ask at
-        once.
+        """The policy of a namespace that is not in the cache, by one live GET for all concurrent
+        callers.
 
-        None where there is no such namespace, or where nobody knows: beyond the rate of live GETs
-        as well.
+        None where the namespace does not exist or cannot be read, or beyond the rate of live GETs.
         """
         if self._fetch is None or not _NAME.fullmatch(name):
             return None
@@ -118,7 +119,7 @@ class NamespaceCache:
         try:
             annotations = await fetch(name)
             found = None if annotations is None else self._layer(annotations)
-            self._recent.pop(name, None)  # so that the oldest stands first
+            self._recent.pop(name, None)  # keeps the order by age: the oldest is first
             if len(self._recent) >= MAX_REMEMBERED:
                 del self._recent[next(iter(self._recent))]
             self._recent[name] = (clock() + REMEMBER_SECONDS, found)
@@ -128,7 +129,7 @@ class NamespaceCache:
             del self._flights[name]
 
     def apply(self, event: Event[Namespace]) -> None:
-        """Let one event of the stream happen to the cache."""
+        """Apply one event of the stream."""
         match event:
             case Listed(items=items):
                 self.replace_all(items)
@@ -140,20 +141,20 @@ class NamespaceCache:
                 pass
 
     def replace_all(self, items: Iterable[Namespace]) -> None:
-        """Take these namespaces for all there are."""
+        """Replace the content of the cache by these namespaces."""
         self._cache = {name: self._layer(annotations) for name, annotations in items}
         self.synced = True
 
     def reconfigure(self, cluster: ClusterPolicy) -> None:
-        """Settle every namespace anew under another configuration of the cluster."""
+        """Resolve the policy of every namespace again, under another configuration."""
         self.cluster = cluster
-        held = [(name, layer.annotations) for name, layer in self._cache.items()]
+        annotated = [(name, layer.annotations) for name, layer in self._cache.items()]
         self._layers.clear()
         self._recent.clear()
-        self._cache = {name: self._layer(annotations) for name, annotations in held}
+        self._cache = {name: self._layer(annotations) for name, annotations in annotated}
 
     def _layer(self, annotations: Mapping[str, str]) -> NamespacePolicy:
-        """One layer for all namespaces with the same annotations."""
+        """The policy of these annotations, shared by all namespaces that have the same."""
         key = tuple(annotations.items())
         layer = self._layers.get(key)
         if layer is None:
@@ -169,7 +170,7 @@ _OBJECT = msgspec.json.Decoder(_Object)
 
 
 def fetch_from(client: api.ApiClient, on_problem: Callable[[str, str], None]) -> Fetch:
-    """The live GET; a problem is told and counts as "nobody knows"."""
+    """The live GET. A failure is passed to `on_problem`, and the result is None."""
 
     async def fetch(name: str) -> Mapping[str, str] | None:
         try:

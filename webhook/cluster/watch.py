@@ -1,21 +1,21 @@
-"""List, then watch, for ever: an endless stream of what there is and what changes; it keeps no
-cache itself.
+"""List, then watch, for ever: an endless stream of what exists and what changes. It keeps no cache.
 
-Facts it rests on (apimachinery/pkg/watch, kubernetes.io/docs/reference/using-api/api-concepts):
-- a list comes in pages; a page token that is too old answers 410, and the list begins again;
-- a page is as long as its objects; one that is too long for us is asked for again with fewer
-objects;
-- a watch goes on from a resource version; 410, as a status or as an ERROR event, means that it is
-too old: list again;
-- bookmarks carry a fresh resource version about once a minute, so a connection that is silent for
-longer is dead;
-- the API server ends every watch after `timeoutSeconds`; that is no failure.
+Facts (apimachinery/pkg/watch, kubernetes.io/docs/reference/using-api/api-concepts):
+- A list comes in pages. A continue token that has expired is answered with 410; the list then
+  starts again.
+- A page is as long as its objects. A page that is too long for us is requested again with fewer
+  objects.
+- A watch continues from a resource version. 410, as a status or in an ERROR event, means that the
+  version is too old: list again.
+- Bookmarks bring a new resource version about once a minute, so a connection that is silent for
+  longer is dead.
+- The API server ends every watch after `timeoutSeconds`. This is no failure.
 """
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
-from typing import Generic, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Generic, Protocol, TypeVar
 
 import msgspec
 
@@ -24,21 +24,21 @@ from . import client as api
 
 PAGE = 500
 """As kubectl and client-go do."""
-FEWER = 8
-"""How much shorter pages become where one was too long: 500 objects, then 62, 7, 1."""
+SHRINK_FACTOR = 8
+"""By which pages become shorter after one that was too long: 500 objects, then 62, 7, 1."""
 MAX_OBJECTS = 100_000
-"""Of one list: ten times what Kubernetes promises to carry, so that pages without an end end."""
-BREATH_BYTES = 1 << 20
-"""Of objects in one go: annotations that are keys alone make 20 ms of it, and other requests come
-next."""
+"""Of one list: ten times the number that Kubernetes supports. It ends a list without an end."""
+YIELD_BYTES = 1 << 20
+"""Of objects decoded without a pause. With annotations that are nothing but keys this takes 20 ms;
+then other requests get their turn."""
 WATCH_SECONDS = 300
-"""client-go's informers choose 5 to 10 minutes; ours end between this and twice this, so that
-replicas spread."""
+"""client-go's informers choose 5 to 10 minutes. Ours end after 5 to 10 minutes as well, chosen at
+random, so that replicas do not list together."""
 SILENCE_SECONDS = 150.0
 """Bookmarks come once a minute: two may be lost."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 8.0
-"""Seconds between tries, doubled each time: quick for a restart, bearable for an API server that
-struggles."""
+"""Seconds between tries, doubled each time: short for a restart of the API server, and little load
+for one that struggles."""
 MAX_FAILURES_BEFORE_RELIST = 5
 """After so many refusals of a watch in a row the resource version may be the reason (a restored
 etcd): list again."""
@@ -54,7 +54,7 @@ class ObjectMeta(msgspec.Struct, rename="camel"):
 
 
 class Listed(msgspec.Struct, Generic[T], frozen=True):
-    """Everything there is, at once; `reason` says why we listed: start, gone or error."""
+    """All objects. `reason` is why they were listed: start, gone or error."""
 
     items: list[T]
     reason: str
@@ -69,13 +69,11 @@ class Deleted(msgspec.Struct, Generic[T], frozen=True):
 
 
 class Bookmark(msgspec.Struct, frozen=True):
-    """Nothing changed, and we know it: a bookmark, or a watch that is there again after it was
-    lost.
-    """
+    """Nothing changed: a bookmark, or a watch that works again after an interruption."""
 
 
 class Disconnected(msgspec.Struct, frozen=True):
-    """The API server cannot be asked just now; the stream goes on trying."""
+    """The API server cannot be reached, or refuses; the stream goes on trying."""
 
     problem: str
 
@@ -94,19 +92,32 @@ class _Line(msgspec.Struct):
     object: _Object
 
 
-_AGREED = _Line("AGREED", _Object())
-"""Said by no API server: our own first line of a watch."""
+_ACCEPTED = _Line("ACCEPTED", _Object())
+"""Our own first line of a watch, once the API server has accepted it."""
 
 
-class _ListMeta(msgspec.Struct, rename="camel"):
+class ListMeta(msgspec.Struct, rename="camel"):
+    """The metadata of one page. `continue_` is empty on the last one."""
+
     resource_version: str = ""
     continue_: str = msgspec.field(name="continue", default="")
+    remaining_item_count: int | None = None
+
+
+class HasListMeta(Protocol):
+    """A decoded page of any kind."""
+
+    @property
+    def metadata(self) -> ListMeta: ...
+
+
+P = TypeVar("P", bound=HasListMeta)
 
 
 class Page(msgspec.Struct):
-    """One page of a list; what is in it is decoded object by object."""
+    """One page of metadata; its items are decoded one by one (`objects`)."""
 
-    metadata: _ListMeta
+    metadata: ListMeta
     items: list[msgspec.Raw] | None = None
 
 
@@ -124,92 +135,146 @@ async def stream(
     silence_seconds: float = SILENCE_SECONDS,
     watch_seconds: int = WATCH_SECONDS,
 ) -> AsyncIterator[Event[T]]:
-    """What there is at `path` and what becomes of it; `keep` says what is kept of each object,
-    before it is held.
+    """Everything at `path`, then every change, for ever. `keep` reduces each object to what is
+    kept in memory.
 
-    `field_selector` narrows it down, such as `metadata.name=x` for those whose RBAC names one
-    object.
+    `field_selector` selects objects, such as `metadata.name=x` where RBAC names one object.
     """
-    only = {"fieldSelector": field_selector} if field_selector else {}
-    version, reason, pause, refusals, lost = "", "start", FIRST_PAUSE, 0, False
+    selector = {"fieldSelector": field_selector} if field_selector else {}
+    version = ""  # from which the next watch starts; empty: list first
+    reason = "start"  # of the next list
+    pause = FIRST_PAUSE  # before the next try
+    refusals = 0  # answers with an error status since the last event
+    interrupted = False  # from a failure until a watch is accepted
     while True:
-        asked = 0.0
+        retry_after = 0.0
         try:
             if not version:
-                items, version = await _list(client, path, keep, only)
+                items, version = await _list(client, path, keep, selector)
                 yield Listed(items, reason)
-            async for line in _watch(
-                client, path, {**only, "resourceVersion": version}, silence_seconds, watch_seconds
-            ):
-                event = _event(
-                    line, keep
-                )  # an ERROR raises here: only what is none begins the pauses anew
-                if line is not _AGREED:
-                    version, pause, refusals = (
-                        line.object.metadata.resource_version or version,
-                        FIRST_PAUSE,
-                        0,
-                    )
-                elif lost:
-                    event, lost = Bookmark(), False
+            query = {**selector, "resourceVersion": version}
+            async for line in _watch(client, path, query, silence_seconds, watch_seconds):
+                # An ERROR event raises here, so it resets neither the pause nor the refusals: a
+                # server that accepts each watch and then sends an error is not asked without pause.
+                event = _event(line, keep)
+                if line is not _ACCEPTED:
+                    # A real event: the version is good, and the server works. A line without a
+                    # version leaves the one that we have.
+                    version = line.object.metadata.resource_version or version
+                    pause, refusals = FIRST_PAUSE, 0
+                elif interrupted:
+                    # The first event may be a minute away, so that the watch is back is told now.
+                    # The pause stays: the watch may still fail at its first line.
+                    event, interrupted = Bookmark(), False
                 if event is not None:
                     yield event
+            # The server ended the watch after its time: the next one continues from `version`.
         except (ApiError, Unauthenticated) as problem:
-            lost = True
+            interrupted = True
             yield Disconnected(str(problem))
-            asked = getattr(problem, "retry_after", 0.0)
+            retry_after = getattr(problem, "retry_after", 0.0)
+            # Only an answer can mean that the version is bad; a server that cannot be reached
+            # (status 0) says nothing about it, and listing again would load it when it returns.
             refusals += getattr(problem, "status", 0) > 0
-            if isinstance(problem, Gone) or (version and refusals >= MAX_FAILURES_BEFORE_RELIST):
-                version, reason, refusals = "", "gone" if isinstance(problem, Gone) else "error", 0
-        await asyncio.sleep(max(asked, pause * random.uniform(0.5, 1)))  # noqa: S311  (spreads replicas, hides nothing)
+            if isinstance(problem, Gone):
+                version, reason, refusals = "", "gone", 0
+            elif version and refusals >= MAX_FAILURES_BEFORE_RELIST:
+                version, reason, refusals = "", "error", 0
+        await asyncio.sleep(max(retry_after, pause * random.uniform(0.5, 1)))  # noqa: S311  (spreads replicas, hides nothing)
         pause = min(pause * 2, LONGEST_PAUSE)
 
 
 async def _list(
-    client: api.ApiClient, path: str, keep: Callable[[ObjectMeta], T], only: dict[str, str]
+    client: api.ApiClient, path: str, keep: Callable[[ObjectMeta], T], selector: dict[str, str]
 ) -> tuple[list[T], str]:
+    """All objects and their resource version; pages become shorter while one is too long."""
     size = PAGE
     while True:
         try:
-            return await _pages(client, path, keep, {"limit": str(size), **only})
+            return await _list_by(client, path, keep, {"limit": str(size), **selector})
         except TooLarge:
             if size == 1:
                 raise
-            size = max(1, size // FEWER)
+            size = max(1, size // SHRINK_FACTOR)
 
 
-async def _pages(
+async def _list_by(
     client: api.ApiClient, path: str, keep: Callable[[ObjectMeta], T], query: dict[str, str]
 ) -> tuple[list[T], str]:
     items: list[T] = []
     version = ""
     async for page in pages(client, path, query):
-        items += [keep(each) async for each in objects(page)]
+        items += [keep(metadata) async for metadata in objects(page)]
         version = page.metadata.resource_version
     return items, version
 
 
 async def pages(
-    client: api.ApiClient, path: str, query: dict[str, str], limit: int = api.MAX_LIST_BYTES
+    client: api.ApiClient,
+    path: str,
+    query: Mapping[str, str],
+    byte_limit: int = api.MAX_LIST_BYTES,
 ) -> AsyncIterator[Page]:
-    """A list, page by page; `query` has the `limit` of each, `limit` is in bytes.
+    """The metadata of all objects at `path`, page by page; `query` has the `limit` of a page.
 
-    Raises: ApiError, also where it has no end; TooLarge; Unauthenticated
+    Units:  `byte_limit` in bytes, for each page
+    Raises: ApiError, also for more than MAX_OBJECTS objects; TooLarge; Unauthenticated
+    """
+
+    async def decode(body: bytes) -> Page:
+        return api.decode(PAGES, body)
+
+    more = ""
+    async for page in read_pages(
+        client,
+        path,
+        query,
+        decode,
+        accept=api.METADATA_LIST,
+        byte_limit=byte_limit,
+        page_limit=MAX_OBJECTS // int(query["limit"]),
+    ):
+        yield page
+        more = page.metadata.continue_
+    if more:
+        raise ApiError(f"the list of {path} has no end: more than {MAX_OBJECTS} objects")
+
+
+async def read_pages(
+    client: api.ApiClient,
+    path: str,
+    query: Mapping[str, str],
+    decode: Callable[[bytes], Awaitable[P]],
+    *,
+    accept: str = api.JSON,
+    seconds: float = 30,
+    byte_limit: int = api.MAX_OBJECT_BYTES,
+    page_limit: int,
+) -> AsyncIterator[P]:
+    """The list at `path`, page by page, as `decode` returns them; `query` has the `limit` of a
+    page.
+
+    There are at most `page_limit` pages. If the list is longer, the last one has a
+    `metadata.continue_`, and `metadata.remaining_item_count` is how many objects follow, where the
+    API server knows it.
+
+    Units:  `seconds` and `byte_limit` for each page
+    Raises: as `ApiClient.get` and `decode` do
     """
     query = dict(query)
-    for _ in range(MAX_OBJECTS // int(query["limit"])):
-        page = api.decode(
-            PAGES, await client.get(path, accept=api.METADATA_LIST, query=query, limit=limit)
+    for _ in range(page_limit):
+        page = await decode(
+            await client.get(path, accept=accept, query=query, seconds=seconds, limit=byte_limit)
         )
         yield page
         if not page.metadata.continue_:
             return
         query["continue"] = page.metadata.continue_
-    raise ApiError(f"the list of {path} has no end: more than {MAX_OBJECTS} objects")
 
 
 async def objects(page: Page) -> AsyncIterator[ObjectMeta]:
-    """What is in a page, decoded one by one, so that a long page does not stop the loop.
+    """The metadata in a page, decoded one by one, so that a long page does not block the event
+    loop.
 
     Raises: ApiError
     """
@@ -217,7 +282,7 @@ async def objects(page: Page) -> AsyncIterator[ObjectMeta]:
     for item in page.items or ():
         yield api.decode(OBJECTS, item).metadata
         length += len(memoryview(item))
-        if length > BREATH_BYTES:
+        if length > YIELD_BYTES:
             length = 0
             await asyncio.sleep(0)
 
@@ -225,13 +290,13 @@ async def objects(page: Page) -> AsyncIterator[ObjectMeta]:
 async def _watch(
     client: api.ApiClient,
     path: str,
-    only: dict[str, str],
+    query: dict[str, str],
     silence_seconds: float,
     watch_seconds: int,
 ) -> AsyncIterator[_Line]:
-    """_AGREED once the API server has, then what it says."""
+    """_ACCEPTED once the API server accepts the watch, then its lines until it ends the watch."""
     query = {
-        **only,
+        **query,
         "watch": "1",
         "allowWatchBookmarks": "true",
         "timeoutSeconds": str(random.randint(watch_seconds, 2 * watch_seconds)),  # noqa: S311
@@ -239,12 +304,16 @@ async def _watch(
     async with client.stream_lines(
         path, accept=api.METADATA, query=query, silence_seconds=silence_seconds
     ) as lines:
-        yield _AGREED
+        yield _ACCEPTED
         async for text in lines:
             yield api.decode(_LINE, text)
 
 
 def _event(line: _Line, keep: Callable[[ObjectMeta], T]) -> Event[T] | None:
+    """The event of a line; None for a type that we do not know.
+
+    Raises: Gone, ApiError for an ERROR
+    """
     match line.type:
         case "ADDED" | "MODIFIED":
             return Changed(keep(line.object.metadata))

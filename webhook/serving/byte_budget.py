@@ -174,7 +174,7 @@ class ByteBudget(Generic[Of]):
         # newcomer goes on, because bodies that are complete wait for us in any number.
         own = self._shares[newcomer].number
         largest = max((*complete, *going_on), key=self._number, default=newcomer)
-        if self._number(largest) > own or own > self.most // SMALL_SHARE:
+        if self._number(largest) > own or own > self.limit // SMALL_SHARE:
             return largest if self._number(largest) > own else newcomer
         return self._without_progress(complete or going_on) or newcomer
 
