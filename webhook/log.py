@@ -1,8 +1,7 @@
-"""JSON lines for machines and people: one line for each thing that happened. Never imported by
-core.
+"""JSON lines for machines and people, one for each event. Core never imports this.
 
-Only what the caller names is written; nothing here ever sees a pod. The standard library's logging
-(aiohttp, asyncio) ends in the same lines.
+Only the fields that the caller names are written, and no caller passes a pod. The standard
+library's logging (aiohttp, asyncio) is written as the same kind of lines.
 """
 
 import logging
@@ -19,20 +18,19 @@ import msgspec
 Level = Literal["debug", "info", "warning", "error"]
 STANDARD_ERROR = 2
 MAX_LINE_BYTES = 16 << 10
-"""Container runtimes cut a longer line into pieces (containerd's default), and then it is no JSON
-any more."""
+"""Container runtimes split a longer line (containerd's default), and then it is no JSON any
+more."""
 MAX_FIELD_CHARS, MAX_ITEMS = 500, 20
 """Of each text and each list in a line that would be longer."""
 MAX_NAME_CHARS = 253
-"""Of one name: Kubernetes allows no longer one, but reviews come before it looks."""
+"""Of one name. Kubernetes allows no longer one, but it sends reviews before it validates names."""
 SUSPICIOUS_BYTES = 1 << 10
-"""Of a line about a review, on average; usual ones have 350, so only what is longer is looked at
-name by name."""
-STRANGERS_LINES = 10
-"""A second of one event that anybody can cause who reaches a port: enough to see what goes on."""
+"""Average length of review lines from which each name is checked; the usual length is 350."""
+UNTRUSTED_LINES = 10
+"""In a second, of one event that untrusted input can cause: enough to see what is going on."""
 MAX_EVENTS = 20
-"""Whose lines are counted by themselves in a second; ours are fewer, and libraries have a logger
-each."""
+"""Events with a counter of their own in one second. We have fewer, and each library has a logger
+of its own."""
 LEVELS: tuple[Level, ...] = ("debug", "info", "warning", "error")
 
 _ENCODER = msgspec.json.Encoder()
@@ -40,12 +38,12 @@ _MISLEADING = re.compile(
     b"\xc2[\x80-\x9f]|\xd8\x9c"  # U+0080 to 009F, 061C
     b"|\xe2\x80[\x8e\x8f\xa8-\xae]|\xe2\x81[\xa6-\xa9]|\xef\xbb\xbf"  # U+200E, 200F, 2028 to 202E, 2066 to 2069, FEFF
 )
-"""In UTF-8, what moves a terminal's cursor or turns the direction of its text."""
+"""In UTF-8, characters that move a terminal's cursor or change the direction of its text."""
 
 
 class Line(msgspec.Struct, gc=False):
-    """The head of a line whose fields are always the same: a struct costs less than a
-    dictionary.
+    """The first fields of a line whose fields are always the same. A struct is encoded faster than
+    a dictionary.
     """
 
     time: str
@@ -54,9 +52,9 @@ class Line(msgspec.Struct, gc=False):
 
 
 class Log:
-    """Writes lines of `level` and above; `write` takes whole lines and never blocks.
+    """Writes lines of `level` and above. `write` is given complete lines, and must not block.
 
-    `defer` gathers lines, which are written before any later line: their order is kept.
+    Lines may wait (`defer`). They are written before any later line, so the order is kept.
     """
 
     def __init__(self, level: Level, write: Callable[[bytes], object]) -> None:
@@ -80,17 +78,17 @@ class Log:
         self.line("error", event, fields)
 
     def line(self, level: Level, event: str, fields: dict[str, Any]) -> None:
-        """One line: time (UTC, milliseconds), level, event, then the fields in their order."""
+        """Write one line: time (UTC, milliseconds), level, event, then the fields in this order."""
         if not self.is_enabled_for(level):
             return
         self.flush()
         self._write(encoded(level, event, fields))
 
-    def stranger(self, level: Level, event: str, *, budget: str = "", **fields: Any) -> None:
-        """One line about what anybody can cause who reaches a port; beyond ten a second of this
-        event they are only counted.
+    def untrusted(self, level: Level, event: str, *, budget: str = "", **fields: Any) -> None:
+        """Write a line about an event that untrusted input can cause, at most UNTRUSTED_LINES in a
+        second. Further ones are counted, and the next line has their number.
 
-        `budget` where the event's text may vary.
+        `budget` is the name to count by, where the text of the event varies.
         """
         now = int(time.monotonic())
         if now != self._second:
@@ -100,24 +98,22 @@ class Log:
         if name not in self._in_this_second and len(self._in_this_second) >= MAX_EVENTS:
             name = "other"
         self._in_this_second[name] += 1
-        if self._in_this_second[name] > STRANGERS_LINES:
+        if self._in_this_second[name] > UNTRUSTED_LINES:
             self._suppressed[name] += 1
             return
         suppressed = self._suppressed.pop(name, 0)
         self.line(level, event, {**fields, **({"suppressed": suppressed} if suppressed else {})})
 
     def is_enabled_for(self, level: Level) -> bool:
-        """Whether lines of this level are written at all."""
+        """Whether lines of this level are written."""
         return LEVELS.index(level) >= self._level
 
     def defer(self, line: Line) -> None:
-        """Write this line with the next `flush`, or before the next line of another kind."""
+        """Write this line at the next `flush`, or before the next other line."""
         self._deferred.append(line)
 
     def flush(self) -> None:
-        """Write the deferred lines in one piece; truncate texts in them that are longer than any
-        name.
-        """
+        """Write the deferred lines in one call. Names in them that are too long are truncated."""
         if not self._deferred:
             return
         lines, self._deferred = self._deferred, []
@@ -127,7 +123,7 @@ class Log:
         self._write(_escaped(text))
 
     def capture_stdlib_logging(self) -> None:
-        """Send what libraries log through here, from warnings on."""
+        """Write what libraries log, warnings and errors, to this log."""
         root = logging.getLogger()
         root.handlers[:] = [_Handler(self)]
         root.setLevel(logging.WARNING)
@@ -140,17 +136,16 @@ class _Handler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         fields: dict[str, Any] = {"logger": record.name}
-        if (
-            record.exc_info and record.exc_info[0] is not None
-        ):  # frames and type only: its text may quote what came in
+        # Frames and type only: the text of the exception may quote a request.
+        if record.exc_info and record.exc_info[0] is not None:
             fields["error"] = record.exc_info[0].__name__
             fields["traceback"] = "".join(traceback.format_tb(record.exc_info[2]))
         level: Level = "error" if record.levelno >= logging.ERROR else "warning"
-        self._log.stranger(level, record.getMessage(), budget=record.name, **fields)
+        self._log.untrusted(level, record.getMessage(), budget=record.name, **fields)
 
 
 def encoded(level: Level, event: str, fields: dict[str, Any]) -> bytes:
-    """One line: time (UTC, milliseconds), level, event, then the fields; of a bounded length."""
+    """One line of a bounded length: time (UTC, milliseconds), level, event, then the fields."""
     head = {
         "time": stamp(int(time.time() * 1000)),
         "level": level,
@@ -190,7 +185,7 @@ def _shortened(value: Any) -> Any:
 
 
 def _escaped(lines: bytes) -> bytes:
-    """The same JSON; what would mislead a terminal is spelled as an escape."""
+    """The same JSON, with escapes for characters that would mislead a terminal."""
     if lines.isascii():
         return lines
     return _MISLEADING.sub(lambda found: b"\\u%04x" % ord(found[0].decode()), lines)
@@ -198,7 +193,9 @@ def _escaped(lines: bytes) -> bytes:
 
 @lru_cache(maxsize=1)
 def stamp(milliseconds: int) -> str:
-    """A time since 1970, in UTC with milliseconds; many lines share one."""
+    """The text of a time in milliseconds since 1970, in UTC. It is cached, because many lines have
+    the same.
+    """
     seconds, rest = divmod(milliseconds, 1000)
     return f"{_second(seconds)}.{rest:03d}Z"
 

@@ -1,8 +1,7 @@
-"""Lines to a file descriptor from a thread of their own: whoever logs never waits, whatever becomes
-of the reader.
+"""Writes lines to a file descriptor in a thread of its own, so that logging never blocks.
 
-A container runtime that stalls, a full disk or a pipe that nobody reads costs lines, which are
-counted, and no answer.
+If the container runtime stalls, the disk is full or nobody reads the pipe, lines are dropped and
+counted. No answer is delayed.
 """
 
 import os
@@ -14,19 +13,17 @@ from collections.abc import Callable
 from .log import encoded
 
 MAX_WAITING_BYTES = 1 << 20
-"""About 3,000 reviews: more than a second of the busiest cluster, and nothing beside the memory
+"""About 3,000 reviews: more than a second of the busiest cluster, and little beside the memory
 limit."""
 MAX_WRITE_BYTES = 1 << 16
-"""At once: the size of a pipe, so that a slow reader is noticed before many lines are in our
-hands."""
+"""In one write: the size of a pipe, so that a slow reader is noticed early."""
 RETRY_SECONDS = 0.2
-"""How long a descriptor that takes nothing is waited for before the end of the process is looked at
-again."""
+"""How long to wait for a blocked descriptor before checking whether the process ends."""
 
 
 class Writer:
-    """Takes whole lines and never blocks; `count` is told how many lines were given up, from either
-    thread.
+    """Takes complete lines and never blocks. `count` is called with the number of dropped lines,
+    from either thread.
     """
 
     def __init__(self, descriptor: int, count: Callable[[int], object]) -> None:
@@ -42,7 +39,7 @@ class Writer:
         self._thread.start()
 
     def __call__(self, lines: bytes) -> None:
-        """Write these lines soon, or give them up where too many wait."""
+        """Write these lines soon, or drop them if too many wait."""
         with self._changed:
             if self._bytes + len(lines) > MAX_WAITING_BYTES:
                 self._lose(lines)
@@ -52,7 +49,7 @@ class Writer:
             self._changed.notify()
 
     def close(self, seconds: float = 1.0) -> None:
-        """Write what waits, for at most so many seconds."""
+        """Write the waiting lines, for at most so many seconds, and end the thread."""
         with self._changed:
             self._changed.wait_for(lambda: not self._waiting and not self._is_writing, seconds)
             self._ends = True
@@ -68,7 +65,7 @@ class Writer:
                 self._changed.notify_all()
 
     def _next(self) -> bytes | None:
-        """What to write next; None at the end."""
+        """The next lines to write; None when the writer is closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._ends)
             if not self._waiting:
@@ -90,7 +87,7 @@ class Writer:
         self._count(number)
 
     def _write(self, lines: bytes) -> bytes:
-        """What could not be written: nothing where all is well."""
+        """Write lines; returns the rest that could not be written."""
         while lines and not self._ends:
             try:
                 lines = lines[os.write(self._descriptor, lines) :]

@@ -109,7 +109,7 @@ async def test_one_address_cannot_keep_others_out(tmp_path: Path, tls: bool) -> 
             await service.metric('boundtoken_connections_cut_total{port="tls",reason="full"}') >= 11
         )
         (told,) = service.said("connections are full")
-        assert told["most_from"] == "127.0.0.66"
+        assert told["busiest_source"] == "127.0.0.66"
 
 
 async def test_a_source_that_holds_too_many_waits_for_its_next_handshake_and_no_other_does(
@@ -391,7 +391,7 @@ async def test_bodies_that_are_held_back_stay_within_the_budget(
         await eventually(lambda: budget.total == 0)
 
 
-async def test_the_plain_port_has_the_same_limits(tmp_path: Path) -> None:
+async def test_the_metrics_port_has_the_same_limits(tmp_path: Path) -> None:
     async with running(tmp_path) as service:
         plain: Connections = service.service._metrics_connections
         plain.limit = 5
@@ -585,19 +585,19 @@ async def test_many_reviews_at_once_do_not_stop_the_loop(
 async def test_a_source_with_little_loses_nothing_because_its_bodies_are_two(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """An API server has several bodies under way, and strangers one each: all together the
-    strangers have nearly everything.
+    """An API server has several bodies under way, and other clients one each: all together the
+    others have nearly everything.
     """
     monkeypatch.setattr(byte_budget, "SLACK_BYTES", 0)
     with a_budget(160) as (budget, cut):
-        strangers = [Client(str(number)) for number in range(19)]
-        for each in strangers:
+        others = [Client(str(number)) for number in range(19)]
+        for each in others:
             await budget.take(each, 8)
             budget.completed(each, 0)
         for _ in range(2):
             await budget.take(Client("api"), 4)
         await budget.take(Client("other"), 5)
-        assert cut == strangers[:1]
+        assert cut == others[:1]
 
 
 async def test_who_has_room_and_sends_nothing_goes_before_a_complete_body_and_who_sends_goes_after(

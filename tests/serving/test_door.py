@@ -222,7 +222,7 @@ async def test_one_line_for_each_review_with_nothing_of_the_pod(tmp_path: Path) 
     assert "hunter2" not in json.dumps(service.lines)
 
 
-async def test_strangers_words_do_not_become_labels(tmp_path: Path) -> None:
+async def test_untrusted_words_do_not_become_labels(tmp_path: Path) -> None:
     async with running(tmp_path) as service:
         review = a_review(
             None, operation="EVIL", resource={"resource": "evil"}, subResource="x" * 50
@@ -285,7 +285,7 @@ async def test_a_client_that_leaves_in_the_middle_makes_no_noise(tmp_path: Path)
         assert [line for line in service.lines if line["level"] in ("warning", "error")] == []
 
 
-async def test_the_plain_port_answers_the_kubelet_and_the_scraper(tmp_path: Path) -> None:
+async def test_the_metrics_port_answers_the_kubelet_and_the_scraper(tmp_path: Path) -> None:
     async with running(tmp_path) as service:
         assert await service.get("/livez") == (200, "ok\n")
         assert await service.get("/readyz") == (200, "ok\n")

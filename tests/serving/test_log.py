@@ -17,7 +17,7 @@ from tests.pods import Json
 from tests.serving.service import REVIEW
 from webhook.core import review
 from webhook.core.decision import Decision
-from webhook.log import MAX_EVENTS, MAX_LINE_BYTES, STRANGERS_LINES, Level, Log
+from webhook.log import MAX_EVENTS, MAX_LINE_BYTES, UNTRUSTED_LINES, Level, Log
 from webhook.log_writer import MAX_WAITING_BYTES, Writer
 from webhook.serving.reporting import Reporter
 
@@ -120,7 +120,7 @@ def test_nothing_in_a_line_moves_a_terminal() -> None:
     assert not [char for char in text if char in bad and char not in "[2J31m"]
 
 
-def test_strangers_get_ten_lines_a_second_and_the_rest_is_counted(
+def test_untrusted_input_gets_ten_lines_a_second_and_the_rest_is_counted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = [5.0]
@@ -128,11 +128,11 @@ def test_strangers_get_ten_lines_a_second_and_the_rest_is_counted(
     lines: list[bytes] = []
     log = Log("info", lines.append)
     for _ in range(500):
-        log.stranger("warning", "bad HTTP")
-    assert len(lines) == STRANGERS_LINES
+        log.untrusted("warning", "bad HTTP")
+    assert len(lines) == UNTRUSTED_LINES
     now[0] = 6.0
-    log.stranger("warning", "bad HTTP")
-    assert json.loads(lines[-1])["suppressed"] == 500 - STRANGERS_LINES
+    log.untrusted("warning", "bad HTTP")
+    assert json.loads(lines[-1])["suppressed"] == 500 - UNTRUSTED_LINES
     log.info("serving")
     assert json.loads(lines[-1])["event"] == "serving"
 
@@ -152,20 +152,20 @@ def test_closed_descriptors_never_become_the_log(tmp_path: Path) -> None:
 
 
 def test_each_event_has_lines_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bad HTTP of strangers hides no bug of ours, and one library no other."""
+    """Untrusted bad HTTP hides no bug of ours, and one library no other."""
     lines: list[bytes] = []
     log = Log("info", lines.append)
     monkeypatch.setattr(logging.getLogger(), "handlers", [])
     log.capture_stdlib_logging()
     monkeypatch.setattr(time, "monotonic", lambda: 7.0)
     for _ in range(50):
-        log.stranger("warning", "bad HTTP")
+        log.untrusted("warning", "bad HTTP")
         logging.getLogger("noisy").warning("text %s", len(lines))
-    log.stranger("error", "internal error")
+    log.untrusted("error", "internal error")
     logging.getLogger("quiet").error("seen")
     events = [json.loads(line)["event"] for line in lines]
     assert events[-2:] == ["internal error", "seen"]
-    assert len(events) == 2 * STRANGERS_LINES + 2
+    assert len(events) == 2 * UNTRUSTED_LINES + 2
 
 
 def test_many_events_are_no_way_around_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,8 +173,8 @@ def test_many_events_are_no_way_around_the_bound(monkeypatch: pytest.MonkeyPatch
     log = Log("info", lines.append)
     monkeypatch.setattr(time, "monotonic", lambda: 7.0)
     for number in range(1000):
-        log.stranger("warning", f"event {number}")
-    assert len(lines) == MAX_EVENTS + STRANGERS_LINES
+        log.untrusted("warning", f"event {number}")
+    assert len(lines) == MAX_EVENTS + UNTRUSTED_LINES
 
 
 @pytest.mark.parametrize(("level", "told"), [("info", 1), ("warning", 0)])

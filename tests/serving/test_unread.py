@@ -1,5 +1,5 @@
-"""What strangers make the process hold, as it is run: uvloop and TLS in a process of its own,
-looked at from outside.
+"""The memory that untrusted clients can occupy, measured from outside: uvloop and TLS in a process
+of its own.
 """
 
 import contextlib

@@ -1,3 +1,3 @@
-"""The front door: TLS and HTTP, the loops that keep it fresh, and all wiring. Uses core, cluster
-and pki; the CLI uses it.
+"""The server: TLS and HTTP, the loops that keep its data up to date, and the wiring. It may import
+every room but cli.
 """

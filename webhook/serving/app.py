@@ -107,7 +107,9 @@ class AdmissionHandler:
             return _sentence(500, str(problem))
         except MalformedReview as problem:
             count("other", "other", "failed", "malformed-review")
-            self._log.stranger("warning", "malformed review", problem=str(problem), bytes=len(body))
+            self._log.untrusted(
+                "warning", "malformed review", problem=str(problem), bytes=len(body)
+            )
             return _sentence(400, str(problem))
         except (TooLarge, TooSlow) as problem:
             return self._too_much(http, problem)
@@ -136,7 +138,7 @@ class AdmissionHandler:
         """The size is told, because whoever created the object got it without us."""
         answer = _sentence(413 if isinstance(problem, TooLarge) else 408, str(problem))
         answer.force_close()
-        self._log.stranger(
+        self._log.untrusted(
             "warning", "body refused", problem=str(problem), bytes=http.content_length
         )
         return answer

@@ -1,4 +1,4 @@
-"""Reading the body of a request, within a length, a time and a budget."""
+"""Reading the body of a request, within limits of length, time and memory."""
 
 import asyncio
 from typing import TYPE_CHECKING, cast
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from .connection import Connection
 
 MAX_BODY_BYTES = 20 << 20
-"""No review of a JSON request reaches it: a request has at most 3 MiB, `<`, `>` and `&` become six
-bytes each (encoding/json), which makes 18 MiB, and the second object of an update has been in etcd,
-which takes 1.5 MiB."""
+"""Longer than any review: a JSON request has at most 3 MiB, `<`, `>` and `&` become six bytes each
+(encoding/json), which makes 18 MiB, and the old object of an update comes from etcd, which stores
+at most 1.5 MiB."""
 BESIDE_BYTES = 256 << 10
-"""What a connection whose body is under way holds beside it, in TLS and in aiohttp's buffers; 200
+"""What a connection needs besides the body that it receives, in TLS and in aiohttp's buffers; 200
 KiB were measured."""
 BODY_SECONDS = 10.0
-"""For the whole body: the API server's own patience is shorter (timeoutSeconds: 3)."""
+"""For the whole body: the API server itself waits for less (timeoutSeconds: 3)."""
 
 
 Body = bytes | bytearray
@@ -38,8 +38,8 @@ async def read_body(
 ) -> Body:
     """The whole body.
 
-    Units:   `limit` in bytes, `seconds` for all of it
-    Raises:  TooLarge, before a byte is read where the header says so; TooSlow; ConnectionResetError
+    Units:   `limit` in bytes, `seconds` for the whole body
+    Raises:  TooLarge, before a byte is read if the header says so; TooSlow; ConnectionResetError
     """
     if (http.content_length or 0) > limit:
         raise TooLarge(
@@ -50,7 +50,7 @@ async def read_body(
         return content.read_nowait()
     connection = cast("Connection", http.protocol)
     connection.is_reading = True
-    held = bytearray()
+    body = bytearray()
     try:
         async with asyncio.timeout(seconds):
             await connection.budget.take(connection, BESIDE_BYTES)
@@ -58,8 +58,8 @@ async def read_body(
                 if connection.transport is None:
                     raise ConnectionResetError("the client has gone away")
                 await connection.budget.take(connection, len(chunk))
-                held += chunk
-                if len(held) > limit:
+                body += chunk
+                if len(body) > limit:
                     raise TooLarge(f"the body must have at most {limit} bytes")
     except TimeoutError as problem:
         metrics.CONNECTIONS_CUT.labels("tls", "body").inc()
@@ -67,4 +67,4 @@ async def read_body(
     finally:
         connection.is_reading = False
     connection.budget.completed(connection, BESIDE_BYTES)
-    return held
+    return body

@@ -1,7 +1,8 @@
-"""A budget for the bytes that strangers make us hold: bodies that are not complete, and answers
-that nobody takes.
+"""A budget for the memory that untrusted input can occupy: bodies that are not complete, and
+answers that a client does not read.
 
-Whoever holds bytes for long is cut for who needs room; whoever is quick never notices.
+A client that occupies memory for long is disconnected when others need it. A quick client never
+notices the budget.
 """
 
 import asyncio
@@ -12,29 +13,31 @@ from enum import IntEnum
 from typing import Generic, Protocol, TypeVar
 
 MAX_BYTES = 32 << 20
-"""One body of the greatest length and then some; the Deployment's memory limit has room for it
+"""More than one body of the greatest length. The Deployment's memory limit has room for it
 (docs/performance.md)."""
 PATIENCE_SECONDS = 1.0
-"""A third of what the API server gives a review: an honest body is there in a fraction of it."""
+"""How long a body may take while others need memory. A third of what the API server gives a review:
+its own bodies arrive in a fraction of it."""
 STALLED_SECONDS = 0.2
-"""After which one that has room and sends nothing goes before those whose bodies are complete."""
+"""A client that may send and has not sent for so long is cut before clients whose bodies are
+complete."""
 WAIT_SECONDS = 0.05
 SHARE, SMALL_SHARE = 4, 16
-"""One source may hold a quarter of it in several bodies while others want more, or half of it in
-one. Where all is full it loses one of its own before others do as soon as it has a sixteenth: an
-API server has less under way but in a storm."""
+"""While others need memory, one source may have a quarter of the budget in several bodies, or half
+of it in one. When budget and slack are used up, a source that has more than a sixteenth is cut
+before others: an API server has less under way, except in a storm."""
 SLACK_BYTES = 4 << 20
-"""What may wait beyond the budget: there is no patience when even this is used."""
+"""What may wait beyond the budget. When this is used up too, a client is cut at once."""
 
 
 class Client(Protocol):
-    """Who holds bytes; `source` is its address."""
+    """A connection whose bytes are counted; `source` is its address."""
 
     source: str
 
 
 class Stage(IntEnum):
-    """Of a body; who is further goes later."""
+    """Of a body. A client at an earlier stage is cut first."""
 
     UNDER_WAY = 0
     COMPLETE = 1
@@ -43,10 +46,10 @@ class Stage(IntEnum):
 
 @dataclass(slots=True)
 class _Share:
-    """What one client holds: how many bytes, when it began, when bytes came last, and how far its
-    body is.
+    """The bytes of one client: their `number`, when the first came (`since`), when the last came
+    (`touched`), and the stage of the body.
 
-    `since` does not count the time for which we let it wait.
+    `since` is moved by the time for which the client waited for us.
     """
 
     since: float
@@ -59,61 +62,62 @@ Of = TypeVar("Of", bound=Client)
 
 
 class ByteBudget(Generic[Of]):
-    """Who holds how many bytes; `cut` ends one that must go, and releases what it holds."""
+    """Counts the bytes of every client. `cut` must disconnect a client and release its bytes."""
 
     def __init__(self, cut: Callable[[Of], None], limit: int = MAX_BYTES) -> None:
         self.limit = limit
         self.total = 0
         self._cut = cut
         self._shares: dict[Of, _Share] = {}
-        """In the order in which they began."""
+        """Ordered by the time of their first byte."""
 
     async def take(self, client: Of, number: int) -> None:
-        """So many bytes more of a body; where they are too many, room is made, or waited for.
+        """Count `number` more bytes of a body. Beyond the limit, cut another client or wait.
 
-        Whoever began first goes on first: if all waited for each other, nobody would ever be
-        complete.
-        Raises: ConnectionResetError, where this client is the one that had to go
+        The client that began first continues first: if all waited for each other, no body would
+        ever be complete.
+
+        Raises: ConnectionResetError, where this client itself was cut
         """
         self._add(client, number)
         while self.total > self.limit:
             if self.total <= self.limit + SLACK_BYTES and self._has_room(client):
                 return
-            if (chosen := self._to_cut_for(client)) is not None:
-                self._cut(chosen)
+            if (victim := self._to_cut_for(client)) is not None:
+                self._cut(victim)
             else:
                 await self._wait(self._shares[client])
             if client not in self._shares:
                 raise ConnectionResetError("others need the memory")
 
     def completed(self, client: Of, number: int) -> None:
-        """Its body is complete, and so many bytes beside it are free: it waits for us and not we
-        for it.
+        """The client's body is complete, and `number` bytes of buffers are free. From now on it
+        waits for us.
         """
         if client in self._shares:
             self._add(client, -number)
             self._shares[client].stage = Stage.COMPLETE
 
     def begun(self, client: Of) -> None:
-        """Its body is not cut any more."""
+        """The client's body is being worked on; it is not cut any more."""
         if client in self._shares:
             self._shares[client].stage = Stage.WORKED_ON
 
     def answer(self, client: Of, number: int) -> None:
-        """So many bytes of an answer that the client does not take yet; who has not taken theirs
-        for the longest goes.
+        """Count `number` bytes of an answer that the client has not read. Beyond the limit, cut
+        the client without progress for the longest time.
         """
         self._add(client, number).stage = Stage.UNDER_WAY
         while self.total > self.limit:
-            chosen = self._without_progress(
-                each for each, share in self._shares.items() if share.stage is not Stage.WORKED_ON
+            victim = self._without_progress(
+                other for other, share in self._shares.items() if share.stage is not Stage.WORKED_ON
             )
-            if chosen is None:
+            if victim is None:
                 return
-            self._cut(chosen)
+            self._cut(victim)
 
     def release(self, client: Of) -> None:
-        """It holds nothing any more."""
+        """Forget the client and its bytes."""
         if (share := self._shares.pop(client, None)) is not None:
             self.total -= share.number
 
@@ -127,8 +131,8 @@ class ByteBudget(Generic[Of]):
         return share
 
     async def _wait(self, share: _Share) -> None:
-        """While it waits we do not read from it: no time of that is its own, and it is not stalled
-        when its turn comes.
+        """Let a client wait, without reading from it. The time is not counted against it, and it
+        does not count as stalled afterwards.
         """
         clock = asyncio.get_running_loop().time
         start = clock()
@@ -137,25 +141,23 @@ class ByteBudget(Generic[Of]):
         share.touched = clock()
 
     def _has_room(self, client: Of) -> bool:
-        """Whether it has room among those that began before it."""
+        """Whether its bytes and those of all that began before it are within the limit."""
         number = 0
-        for each, share in self._shares.items():
+        for other, share in self._shares.items():
             number += share.number
-            if each is client:
+            if other is client:
                 break
         return number <= self.limit
 
     def _to_cut_for(self, newcomer: Of) -> Of | None:
-        """Whose bytes must go so that a newcomer finds room; None where a little patience may be
-        enough.
-        """
+        """The client to cut so that the newcomer finds room; None where waiting may be enough."""
         source, number = self._holds_most()
         others = [
-            each
-            for each, share in self._shares.items()
-            if each is not newcomer and share.stage is not Stage.WORKED_ON
+            client
+            for client, share in self._shares.items()
+            if client is not newcomer and share.stage is not Stage.WORKED_ON
         ]
-        hogs = [each for each in others if each.source == source]
+        hogs = [client for client in others if client.source == source]
         if hogs and number > self.limit // SHARE and source != newcomer.source:
             return self._without_progress(hogs)
         slow, stalled, going_on = self._under_way(newcomer)
@@ -164,9 +166,9 @@ class ByteBudget(Generic[Of]):
         if number <= self.limit // SMALL_SHARE:
             hogs = []
         complete = [
-            each
-            for each in others
-            if self._shares[each].stage is Stage.COMPLETE and each.source != newcomer.source
+            client
+            for client in others
+            if self._shares[client].stage is Stage.COMPLETE and client.source != newcomer.source
         ]
         if hogs or stalled:
             return self._without_progress(hogs or stalled)
@@ -182,10 +184,11 @@ class ByteBudget(Generic[Of]):
         return self._shares[client].number
 
     def _under_way(self, newcomer: Of) -> tuple[list[Of], list[Of], list[Of]]:
-        """Whose body is under way: who takes too long, and of those that have room who sends
-        nothing just now, and who does.
+        """The clients whose bodies are incomplete: the slow ones, and of those that may send the
+        stalled ones and the ones that make progress.
 
-        One pass over all: it is asked for each piece of a body while the budget is used up.
+        One pass over all, because this is called for each piece of a body while the budget is used
+        up.
         """
         now = asyncio.get_running_loop().time()
         slow: list[Of] = []
@@ -203,8 +206,8 @@ class ByteBudget(Generic[Of]):
         return slow, stalled, going_on
 
     def _holds_most(self) -> tuple[str | None, int]:
-        """The source that holds most bytes that may go, and how many; one body alone counts only
-        when it has half of all.
+        """The source with the most bytes that may be cut, and how many. A source with one body
+        counts only if that is more than half of the limit.
         """
         numbers: Counter[str] = Counter()
         clients: Counter[str] = Counter()
@@ -212,17 +215,17 @@ class ByteBudget(Generic[Of]):
             if share.stage is not Stage.WORKED_ON:
                 numbers[client.source] += share.number
                 clients[client.source] += 1
-        found = [
-            each for each in numbers.items() if clients[each[0]] > 1 or each[1] > self.limit // 2
+        large = [
+            (source, number)
+            for source, number in numbers.items()
+            if clients[source] > 1 or number > self.limit // 2
         ]
-        return max(found, key=lambda each: each[1], default=(None, 0))
+        return max(large, key=lambda entry: entry[1], default=(None, 0))
 
     def _without_progress(self, clients: Iterable[Of]) -> Of | None:
-        """Of which nothing has come for the longest; one whose body is complete only where no other
-        is left.
-        """
+        """The client without progress for the longest time, of those at the earliest stage."""
         return min(
             clients,
-            key=lambda each: (self._shares[each].stage, self._shares[each].touched),
+            key=lambda client: (self._shares[client].stage, self._shares[client].touched),
             default=None,
         )

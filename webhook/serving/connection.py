@@ -1,12 +1,12 @@
-"""Connections with limits: how many, from whom, how long a request and its answer may take; nothing
-of HTTP else.
+"""Connections and their limits: their number, the share of one source, and the time that a request
+and its answer may take.
 
-Who goes where there are too many: never the newcomer, because that is how an attacker keeps
-everybody else out. Where one source address holds more than its share, one of its own goes; else
-the one that has been idle for the longest.
+Beyond the limit a connection is cut, but never the newest: else an attacker could keep all others
+out. If one source address has more than its share, one of its own is cut; else the one that has
+been idle for the longest time.
 
-aiohttp has a timer for idle connections and none for a client that sends or reads byte by byte. One
-sweep a second looks at all connections; that is cheaper than a timer for each request.
+aiohttp has a timer for idle connections, and none for a client that sends or reads byte by byte.
+One sweep a second checks all connections, which is cheaper than a timer for each request.
 """
 
 import asyncio
@@ -24,39 +24,41 @@ from ..log import Log
 from .byte_budget import ByteBudget
 
 MAX_CONNECTIONS = 512
-"""On the TLS port. An API server keeps 25 idle ones for each host; the rest is for many API servers
-and for storms."""
+"""On the TLS port. An API server keeps at most 25 idle ones to a host; the rest is for several API
+servers and for storms."""
 MAX_METRICS_CONNECTIONS = 64
 """On the metrics port, for kubelets and scrapers."""
 SHARE = 4
-"""One source may hold a quarter of them while others want more; alone it may hold all."""
+"""One source may have a quarter of the connections while others need some; alone it may have
+all."""
 HOG_SECONDS = 1.0
-"""How long a newcomer of such a source waits for its handshake, which costs us half a millisecond:
-else who is cut and comes again at once takes the whole CPU."""
+"""Delay of the next handshake of a source with more than its share. A handshake costs half a
+millisecond, so a client that reconnects at once would take the whole CPU."""
 KEEPALIVE_SECONDS = 120.0
-"""Longer than the 90 s after which the API server's client lets go: who closes first makes a
-request fail."""
+"""Longer than the 90 s after which the API server's client closes an idle connection: if we close
+first, a request may fail."""
 HANDSHAKE_SECONDS = 10.0
 HEADER_SECONDS = 10.0
 ANSWER_SECONDS = 30.0
 """From a header to the last byte of its answer: the API server itself gives up after
 timeoutSeconds, at most 30."""
 MAX_HEADERS, MAX_HEADER_BYTES = 32, 2048
-"""An API server sends eight short ones; what is unfinished of them is held and in no budget."""
+"""An API server sends eight short ones. Incomplete headers are in memory and in no budget."""
 WRITE_BYTES = 1 << 15
-"""Of answers that a client does not take, before we notice; TLS would hold half a MiB."""
+"""Of an unread answer, before we stop writing; by default TLS would buffer half a MiB."""
 READ_BYTES = 1 << 15
-"""Of a body that wait for us, before the client is told to wait."""
+"""Of a body that we have not read, before the client must wait."""
 FULL_SECONDS = 5.0
-"""How long a port counts as full after a connection had to go: longer than two looks of the
+"""How long a port counts as full after a connection was cut: longer than two probes of the
 kubelet."""
-TELL_SECONDS = 60.0
+REPEAT_SECONDS = 60.0
+"""Between two log lines about the same lack."""
 
 
 @runtime_checkable
 class _HasLimits(Protocol):
-    """uvloop's transport of TLS: what it holds while we do not read, or the client does not; 256
-    and 512 KiB unless told.
+    """uvloop's TLS transport. Its buffers have 256 KiB for reading and 512 KiB for writing by
+    default.
     """
 
     def set_read_buffer_limits(self, high: int) -> None: ...
@@ -71,7 +73,7 @@ nothing more is read until the first is answered."""
 
 
 class Connection(RequestHandler):
-    """One connection, from the moment it is accepted; TLS may still be under way."""
+    """One connection, from the moment when it is accepted, before its TLS handshake."""
 
     __slots__ = (
         "_owner",
@@ -92,16 +94,16 @@ class Connection(RequestHandler):
         """Seconds before its handshake."""
         self.handshake: asyncio.Task[None] | None = None
         self.since: float | None = None
-        """When it began to owe us a request; None while it owes nothing."""
+        """When we began to wait for a request's header; None while we do not."""
         self.busy_since = 0.0
-        """When the request that is being answered was there."""
+        """When the header of the request under way was complete."""
         self.is_reading = False
-        """Whether the body of that request is still under way."""
+        """Whether the body of that request is incomplete."""
         self._turn: asyncio.Future[None] | None = None
 
     @property
     def budget(self) -> ByteBudget["Connection"]:
-        """The bytes that all connections keep in memory."""
+        """The memory budget of all connections of the port."""
         return self._owner.budget
 
     @property
@@ -111,7 +113,9 @@ class Connection(RequestHandler):
 
     @property
     def is_answered(self) -> bool:
-        """Whether we work for it, and do not wait for it: then it is not cut for a newcomer."""
+        """Whether we work on its request and do not wait for the client. Then it is not cut for a
+        newcomer, unless there is no other.
+        """
         return (
             self._request_in_progress
             and not self.is_reading
@@ -128,11 +132,11 @@ class Connection(RequestHandler):
         self.since = self._loop.time()
 
     def waits(self, turn: asyncio.Future[None]) -> None:
-        """Its body is complete and waits to be worked on: until then it may be cut."""
+        """The body is complete and waits for its `turn`; until then the connection may be cut."""
         self._turn = turn
 
     def served(self) -> None:
-        """Its body is worked on now."""
+        """The body is being worked on."""
         self._turn = None
         self.budget.begun(self)
 
@@ -152,7 +156,7 @@ class Connection(RequestHandler):
         super().data_received(data)
 
     def abort(self) -> None:
-        """End it at once, whatever it is doing."""
+        """Close it at once, in any state."""
         self._wait_no_more()
         if self.handshake is not None:
             self.handshake.cancel()
@@ -166,16 +170,15 @@ class Connection(RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,  # noqa: ARG002
     ) -> web.StreamResponse:
-        """The answer to bad HTTP, or to a bug of ours: it repeats nothing of what came, and neither
-        does the log.
+        """The answer to bad HTTP, or to a bug of ours. Neither the answer nor the log quotes the
+        request.
         """
-        if not isinstance(
-            exc, ConnectionError
-        ):  # it has gone away, or was cut: that is counted already
-            self._owner.tell_error(status, exc)
+        # A connection that the client closed, or that was cut, is counted already.
+        if not isinstance(exc, ConnectionError):
+            self._owner.log_error(status, exc)
         if exc is not None:
             # aiohttp keeps the exception, the exception its frames, and these the body, until the
-            # garbage is collected.
+            # next garbage collection.
             exc.__traceback__ = exc.__context__ = exc.__cause__ = None
         answer = web.Response(status=status, text=f"{HTTPStatus(status).phrase}\n")
         answer.force_close()
@@ -183,7 +186,7 @@ class Connection(RequestHandler):
 
 
 class Connections:
-    """All connections of one port, and what becomes of each request on them."""
+    """All connections of one port. `answer` answers each request; `port` names them in metrics."""
 
     def __init__(
         self,
@@ -195,7 +198,7 @@ class Connections:
     ) -> None:
         self.answer = answer
         self.draining = False
-        """While true every answer carries `Connection: close`, so that clients find another
+        """While True, every answer has `Connection: close`, so that clients go to another
         replica."""
         self.server = web.Server(self._serve, access_log=None)
         self.budget: ByteBudget[Connection] = ByteBudget(
@@ -205,7 +208,7 @@ class Connections:
         self._port = port
         self._open: OrderedDict[Connection, None] = OrderedDict()
         self._sources: Counter[str] = Counter()
-        self._full_at = self._told_at = -TELL_SECONDS
+        self._full_at = self._logged_at = -REPEAT_SECONDS
         self.limit = limit
         metrics.CONNECTIONS.labels(port).set_function(lambda: len(self._open))
         metrics.CONNECTIONS_LIMIT.labels(port).set_function(lambda: self.limit)
@@ -215,11 +218,11 @@ class Connections:
 
     @property
     def is_full(self) -> bool:
-        """Whether a connection had to go for another one just now."""
+        """Whether a connection was cut for another one within the last FULL_SECONDS."""
         return asyncio.get_running_loop().time() - self._full_at < FULL_SECONDS
 
     def accepted(self, source: str) -> Connection:
-        """A new connection from this address; where that is one too many, another one goes."""
+        """A new connection from this address. Beyond the limit another one is cut."""
         connection = Connection(
             self,
             source,
@@ -239,36 +242,38 @@ class Connections:
         return connection
 
     def make_room(self, newcomer: Connection | None = None) -> str | None:
-        """Cut the connection that must go: the longest idle one of who holds too many, or of all;
-        never the newcomer.
+        """Cut the connection that has been idle for the longest time, of the source that has too
+        many, if there is one; never the newcomer.
 
-        Where none is idle the one goes that has been answered for the longest.
-        Gives the address that holds too many, None where nobody does.
+        Where none is idle, cut the one whose request has been under way for the longest time.
+        Returns the source that has too many connections, or None.
         """
         now = asyncio.get_running_loop().time()
         self._full_at = now
-        source, number = max(self._sources.items(), key=lambda each: each[1], default=("", 0))
-        if now - self._told_at >= TELL_SECONDS:
-            self._told_at = now
+        source, number = max(self._sources.items(), key=lambda entry: entry[1], default=("", 0))
+        if now - self._logged_at >= REPEAT_SECONDS:
+            self._logged_at = now
             self._log.warning(
                 "connections are full, the longest idle goes",
                 port=self._port,
                 connections=len(self),
-                most_from=source,
-                held=number,
+                busiest_source=source,
+                of_this_source=number,
             )
         only = source if number > self.limit // SHARE else None
-        others = [each for each in self._open if each is not newcomer]
+        others = [other for other in self._open if other is not newcomer]
         if others:
-            self.cut(
-                min(others, key=lambda each: (each.is_answered, only not in (None, each.source))),
-                "full",
+            # `_open` is ordered by the last request, so of equal ones `min` takes the first: the
+            # longest idle.
+            victim = min(
+                others, key=lambda other: (other.is_answered, only not in (None, other.source))
             )
+            self.cut(victim, "full")
         return only
 
     def left(self, connection: Connection) -> None:
-        """Forget a connection that has ended, or that is about to; what it holds may have grown in
-        between.
+        """Forget a connection that has ended, or is about to end. Bytes are released at every call,
+        because more may have been counted since the last.
         """
         self.budget.release(connection)
         if connection not in self._open:
@@ -279,13 +284,13 @@ class Connections:
             del self._sources[connection.source]
 
     def cut(self, connection: Connection, reason: str) -> None:
-        """End a connection, and count it."""
+        """Close a connection, and count it."""
         metrics.CONNECTIONS_CUT.labels(self._port, reason).inc()
         self.left(connection)
         connection.abort()
 
     async def sweep(self, header_seconds: float = HEADER_SECONDS, every: float = 1.0) -> None:
-        """Cut, for ever, the connections whose request or whose answer takes too long."""
+        """Cut connections whose header or whose answer takes too long, for ever."""
         clock = asyncio.get_running_loop().time
         while True:
             await asyncio.sleep(every)
@@ -299,27 +304,27 @@ class Connections:
     @property
     def busy(self) -> int:
         """How many requests are under way."""
-        return sum(each.is_busy for each in self._open)
+        return sum(connection.is_busy for connection in self._open)
 
     def close_idle(self) -> None:
-        """Close the connections that no request is on."""
+        """Close the connections without a request."""
         for connection in list(self._open):
             if connection.handshake is not None:
                 connection.abort()
             elif connection._current_request is None:  # noqa: SLF001
                 connection.close()
 
-    def tell_error(self, status: int, problem: BaseException | None) -> None:
-        """One line and one count for what is no HTTP, and for a bug of ours."""
+    def log_error(self, status: int, problem: BaseException | None) -> None:
+        """Log and count bad HTTP, or a bug of ours."""
         metrics.HTTP_REFUSALS.labels(str(status)).inc()
         error = type(problem).__name__
         if status < HTTPStatus.INTERNAL_SERVER_ERROR:
-            self._log.stranger("warning", "bad HTTP", port=self._port, error=error)
+            self._log.untrusted("warning", "bad HTTP", port=self._port, error=error)
         else:
             frames = (
                 "".join(traceback.format_tb(problem.__traceback__)) if problem is not None else ""
             )
-            self._log.stranger(
+            self._log.untrusted(
                 "error", "internal error", port=self._port, error=error, traceback=frames
             )
 

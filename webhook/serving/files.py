@@ -1,8 +1,7 @@
-"""Files that change under us: read again every second and told of when their content differs; never
-by time stamps.
+"""Files that change while we run: read again every second, and compared by their content.
 
-Why content: the kubelet swaps a symlink, editors rename, and a mount may keep the time stamp. The
-files are small. They are read in a thread, because a disk of a network may keep its reader waiting.
+Why not by time stamps: the kubelet swaps a symlink, editors rename, and a mount may keep the time
+stamp. The files are small. They are read in a thread, because a network disk may block.
 """
 
 import asyncio
@@ -18,7 +17,7 @@ EVERY_SECONDS = 1.0
 
 
 class Unreadable(msgspec.Struct, frozen=True):
-    """A file that cannot be read; `reason` says what it must be."""
+    """A file that cannot be read; `reason` is a sentence without the path."""
 
     reason: str
 
@@ -27,8 +26,8 @@ Contents = Mapping[Path, bytes | Unreadable]
 
 
 def read(paths: list[Path], limit: int) -> Contents:
-    """The content of each file, at most one byte more than `limit`, by which a longer one is
-    known.
+    """The content of each file, at most `limit` + 1 bytes: one more than allowed shows that a file
+    is too long.
     """
     return {path: _content(path, limit) for path in paths}
 
@@ -36,8 +35,8 @@ def read(paths: list[Path], limit: int) -> Contents:
 async def changes(
     paths: Callable[[], list[Path]], first: Contents, limit: int
 ) -> AsyncIterator[Contents]:
-    """The contents each time they differ from the last; `paths` is asked anew, as a folder may gain
-    files.
+    """The contents of the files whenever they differ from the last, for ever. `paths` is called
+    each time, because a folder may have new files.
     """
     last = first
     while True:

@@ -1,8 +1,7 @@
-"""A listening address: it accepts, and shakes hands where TLS is spoken. What it accepts belongs to
-`Connections`.
+"""A listening address: accepts connections for `Connections`, and does their TLS handshakes.
 
-Why not `create_server`: it tells of a connection only when the handshake is over, and until then it
-could not be counted.
+Why not `create_server`: it reports a connection only after the handshake, and until then we could
+not count it.
 """
 
 import asyncio
@@ -15,25 +14,25 @@ from .. import metrics
 from ..errors import BadInput
 from ..log import Log
 from ..options import Address
-from .connection import HANDSHAKE_SECONDS, TELL_SECONDS, Connection, Connections
+from .connection import HANDSHAKE_SECONDS, REPEAT_SECONDS, Connection, Connections
 
 BACKLOG = 1024
-"""In the kernel; more wait in their own."""
+"""Connections that wait in our kernel; further ones wait in the client's."""
 ACCEPTS = 16
-"""At most at once, so that a storm does not keep the loop from who is there already."""
+"""At once, so that a storm does not delay the connections that are open already."""
 RECEIVE_BYTES = 1 << 15
-"""Of one connection in the kernel, which doubles it. What is read at once is held several times in
-TLS: with 32 KiB a connection that sends a body holds 200 KiB beside it, with 64 KiB 370. At 2 ms to
-the API server 8 MB take half a second."""
+"""The kernel's buffer of a connection; the kernel doubles it. TLS copies what is read several
+times: with 32 KiB a connection needs 200 KiB besides a body, with 64 KiB 370 KiB. At 2 ms to the
+API server 8 MB take half a second."""
 NO_DESCRIPTOR_SECONDS = 0.1
 CLOSE_SECONDS = 2.0
-"""How long a client may take to say goodbye in TLS."""
+"""How long a client may take for the closing handshake of TLS."""
 
 
 class Listener:
-    """Accepts connections at one address; `context` is None where no TLS is spoken.
+    """Accepts connections at one address; without TLS, `context` is None.
 
-    Raises: OSError, where the address cannot be had
+    Raises: OSError, where the address cannot be used
     """
 
     def __init__(
@@ -42,18 +41,18 @@ class Listener:
         self._connections = connections
         self._context = context
         self._log = log
-        self._told_at = -TELL_SECONDS
+        self._logged_at = -REPEAT_SECONDS
         self._handshakes: set[asyncio.Task[None]] = set()
         self._sockets = [_bound(family, address) for family, address in _resolved(where)]
         self._loop = asyncio.get_running_loop()
-        for each in self._sockets:
-            self._loop.add_reader(each, self._accept, each)
+        for listening in self._sockets:
+            self._loop.add_reader(listening, self._accept, listening)
 
     def close(self) -> None:
-        """Accept no more; what is accepted goes on."""
-        for each in self._sockets:
-            self._loop.remove_reader(each)
-            each.close()
+        """Accept no further connections; the accepted ones stay open."""
+        for listening in self._sockets:
+            self._loop.remove_reader(listening)
+            listening.close()
         self._sockets.clear()
 
     def _accept(self, listening: socket.socket) -> None:
@@ -67,17 +66,19 @@ class Listener:
                 return
             accepted.setblocking(False)
             connection = self._connections.accepted(str(address[0]))
-            task = connection.handshake = self._loop.create_task(self._greet(accepted, connection))
+            task = connection.handshake = self._loop.create_task(
+                self._shake_hands(accepted, connection)
+            )
             self._handshakes.add(task)
-            task.add_done_callback(partial(self._greeted, accepted, connection))
+            task.add_done_callback(partial(self._handshake_done, accepted, connection))
 
     def _pause(self, listening: socket.socket, problem: OSError) -> None:
-        """No descriptor or no memory is left: the longest idle connection goes, and soon we try
-        again.
+        """Cut the longest idle connection, and accept again in a moment: there is no descriptor or
+        no memory left.
         """
         metrics.ACCEPT_ERRORS.inc()
-        if (now := self._loop.time()) - self._told_at >= TELL_SECONDS:
-            self._told_at = now
+        if (now := self._loop.time()) - self._logged_at >= REPEAT_SECONDS:
+            self._logged_at = now
             self._log.error(
                 "a connection cannot be accepted, the longest idle goes", problem=problem.strerror
             )
@@ -89,7 +90,7 @@ class Listener:
         if listening in self._sockets:
             self._loop.add_reader(listening, self._accept, listening)
 
-    async def _greet(self, accepted: socket.socket, connection: Connection) -> None:
+    async def _shake_hands(self, accepted: socket.socket, connection: Connection) -> None:
         tls = self._context
         try:
             if connection.delay:
@@ -105,10 +106,12 @@ class Listener:
             if isinstance(problem, ConnectionAbortedError):
                 self._connections.cut(connection, "handshake")
 
-    def _greeted(
+    def _handshake_done(
         self, accepted: socket.socket, connection: Connection, task: asyncio.Task[None]
     ) -> None:
-        """Forget who did not come through, a task that was cancelled before it began included."""
+        """Forget a connection whose handshake failed, or whose task was cancelled before its
+        start.
+        """
         self._handshakes.discard(task)
         if connection.handshake is task:
             connection.handshake = None
@@ -131,11 +134,11 @@ def listen(
 
 
 def _resolved(where: Address) -> list[tuple[int, tuple[str, int]]]:
-    found = socket.getaddrinfo(
+    infos = socket.getaddrinfo(
         where.host or None, where.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )
     return list(
-        dict.fromkeys((family, (str(address[0]), where.port)) for family, _, _, _, address in found)
+        dict.fromkeys((family, (str(address[0]), where.port)) for family, _, _, _, address in infos)
     )
 
 

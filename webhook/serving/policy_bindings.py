@@ -1,18 +1,17 @@
-"""Keeping the configuration's part of the API server's policies in step: annotations of their
-bindings, and nothing else.
+"""Writes the configuration's settings into the bindings of the API server's policies: annotations,
+and nothing else.
 
-Every replica does the same; there is no leader. What somebody has changed is put back at once. What
-another replica has written whole, from a configuration that is not ours, is left alone for as long
-as a kubelet may take to show all replicas the same ConfigMap: two that correct each other would
-flap for a minute with each change.
+Every replica does the same; there is no leader. A change by somebody else is reverted at once. The
+complete settings of another configuration come from another replica: they are left alone for as
+long as kubelets may take to show all replicas the same ConfigMap. Otherwise two replicas would
+overwrite each other for a minute after each change.
 """
 
 import asyncio
 import contextlib
 import random
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
 
 from .. import metrics
 from ..cluster import watch
@@ -23,40 +22,41 @@ from ..core.policy import ClusterPolicy
 from ..enforcement.policies import bindings
 from ..errors import ApiError, Unauthenticated, described
 from ..log import Log
+from .process import Loop
 
 PATH = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings"
 ANOTHERS_SECONDS = 150.0
-"""How long another configuration may stand: the kubelet shows a changed ConfigMap within about a
-minute, or two."""
+"""How long another configuration's settings are left alone: the kubelet shows a changed ConfigMap
+within one or two minutes."""
 MISSING_SECONDS = 60.0
-"""How often a binding that is not there is told."""
+"""Between two log lines about a missing binding."""
 LONGEST_SLEEP = 30.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 8.0
-"""Seconds between two tries, doubled where the API server fails, so that who changes without pause
-costs little."""
+"""Seconds between two writes, doubled while the API server fails. They limit the load if somebody
+changes a binding all the time."""
 MAX_LEFTOVERS = 20
 
 
 class _Binding:
-    """What is known of one binding."""
+    """The known state of one binding."""
 
     def __init__(self) -> None:
         self.listed = False
         self.annotations: Mapping[str, str] | None = None
         """Those of our domain; None where the binding is missing."""
         self.is_new = True
-        """Whether our configuration has changed since we last wrote it or saw it there."""
+        """Whether our configuration has changed since we last wrote it or found it there."""
         self.anothers_since: float | None = None
-        self.missing_told = float("-inf")
-        self.is_lost = False
+        self.missing_logged = float("-inf")
+        self.is_interrupted = False
         self.problem = ""
 
 
 class BindingReconciler:
-    """One replica's part. `cluster` gives the configuration that holds.
+    """Reconciles the bindings with the configuration that `cluster` returns.
 
-    For a replica that was given a configuration, and for nobody else: a process that somebody runs
-    beside them, outside of the cluster or without a file, must not write its defaults.
+    Only for a replica that was given a configuration: a process outside of the cluster, or without
+    a configuration file, must not write its defaults.
     """
 
     def __init__(
@@ -77,19 +77,19 @@ class BindingReconciler:
 
     @property
     def in_sync(self) -> bool:
-        """Whether every binding says what our configuration says."""
-        wanted = bindings.annotations(self._cluster())
-        return all(binding.annotations == wanted for binding in self._bindings.values())
+        """Whether every binding has the settings of our configuration."""
+        settings = bindings.annotations(self._cluster())
+        return all(binding.annotations == settings for binding in self._bindings.values())
 
-    def loops(self) -> list[Callable[[], Coroutine[Any, Any, None]]]:
-        """What must run."""
+    def loops(self) -> list[Loop]:
+        """The loops that the service must run."""
         return [
             self._run,
             *(partial(self._follow, name, binding) for name, binding in self._bindings.items()),
         ]
 
     def configuration_changed(self) -> None:
-        """Write it at once."""
+        """Write the new settings at once."""
         for binding in self._bindings.values():
             binding.is_new = True
         self._woken.set()
@@ -109,12 +109,12 @@ class BindingReconciler:
                 case Deleted():
                     binding.annotations = None
                 case Disconnected(problem=problem):
-                    self._tell_lost(name, binding, problem)
+                    self._log_interruption(name, binding, problem)
                     continue
                 case Bookmark():
-                    binding.is_lost = False
+                    binding.is_interrupted = False
                     continue
-            binding.is_lost = False
+            binding.is_interrupted = False
             self._woken.set()
 
     async def _run(self) -> None:
@@ -123,35 +123,35 @@ class BindingReconciler:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._woken.wait(), LONGEST_SLEEP)
             self._woken.clear()
-            kept = [
-                await self._try_to_keep(name, binding, clock())
+            done = [
+                await self._try_to_reconcile(name, binding, clock())
                 for name, binding in self._bindings.items()
             ]
-            pause = FIRST_PAUSE if all(kept) else min(pause * 2, LONGEST_PAUSE)
-            if not all(kept):
+            pause = FIRST_PAUSE if all(done) else min(pause * 2, LONGEST_PAUSE)
+            if not all(done):
                 self._woken.set()
             await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311  (spreads replicas, hides nothing)
 
-    async def _try_to_keep(self, name: str, binding: _Binding, now: float) -> bool:
-        """Whether it could be done; one that fails keeps no other waiting."""
+    async def _try_to_reconcile(self, name: str, binding: _Binding, now: float) -> bool:
+        """Whether the binding could be reconciled. A failure is logged, and the others go on."""
         try:
-            await self._keep(name, binding, now)
+            await self._reconcile(name, binding, now)
         except Exception as problem:  # noqa: BLE001  (an edge: whatever a turn meets, the process serves on)
             metrics.POLICY_UPDATES.labels("failed").inc()
-            if (said := described(problem)) != binding.problem:
-                binding.problem = said
-                self._log.error("policy binding cannot be updated", binding=name, problem=said)
+            if (text := described(problem)) != binding.problem:
+                binding.problem = text
+                self._log.error("policy binding cannot be updated", binding=name, problem=text)
             await asyncio.sleep(getattr(problem, "retry_after", 0.0))
             return False
         binding.problem = ""
         return True
 
-    async def _keep(self, name: str, binding: _Binding, now: float) -> None:
-        there, wanted = binding.annotations, bindings.annotations(self._cluster())
-        if there is None:
-            self._tell_missing(name, binding, now)
+    async def _reconcile(self, name: str, binding: _Binding, now: float) -> None:
+        current, desired = binding.annotations, bindings.annotations(self._cluster())
+        if current is None:
+            self._log_missing(name, binding, now)
             return
-        state = bindings.state(there, wanted)
+        state = bindings.state(current, desired)
         if state == "in-sync":
             binding.is_new, binding.anothers_since = False, None
             return
@@ -160,20 +160,20 @@ class BindingReconciler:
             if now - binding.anothers_since < self._anothers_seconds:
                 return
         reason = "our configuration is new" if binding.is_new else f"its annotations are {state}"
-        body = {"metadata": {"annotations": bindings.changes(there, wanted)}}
+        body = {"metadata": {"annotations": bindings.changes(current, desired)}}
         await self._client.send("PATCH", f"{PATH}/{name}", body, content_type=MERGE_PATCH)
-        binding.annotations, binding.is_new, binding.anothers_since = wanted, False, None
+        binding.annotations, binding.is_new, binding.anothers_since = desired, False, None
         metrics.POLICY_UPDATES.labels("updated").inc()
         self._log.info("policy binding updated", binding=name, reason=reason)
 
-    def _tell_lost(self, name: str, binding: _Binding, problem: str) -> None:
-        if not binding.is_lost:
+    def _log_interruption(self, name: str, binding: _Binding, problem: str) -> None:
+        if not binding.is_interrupted:
             self._log.warning("policy binding watch interrupted", binding=name, problem=problem)
-        binding.is_lost = True
+        binding.is_interrupted = True
 
-    def _tell_missing(self, name: str, binding: _Binding, now: float) -> None:
-        if binding.listed and now - binding.missing_told >= MISSING_SECONDS:
-            binding.missing_told = now
+    def _log_missing(self, name: str, binding: _Binding, now: float) -> None:
+        if binding.listed and now - binding.missing_logged >= MISSING_SECONDS:
+            binding.missing_logged = now
             metrics.POLICY_UPDATES.labels("missing").inc()
             hint = "kubectl apply -f manifests/85-enforcement.yaml makes it again"
             self._log.error(
@@ -184,22 +184,20 @@ class BindingReconciler:
 
 
 async def log_leftover_labels(client: ApiClient, log: Log) -> None:
-    """Name the namespaces that carry the label of older releases; it does nothing, and nobody else
-    would say so.
-    """
+    """Log the namespaces that have the label of older releases, which does nothing any more."""
     query = {"labelSelector": names.LEFTOVER_LABEL, "limit": str(MAX_LEFTOVERS)}
     try:
         page = decode(
             PAGES, await client.get("/api/v1/namespaces", accept=METADATA_LIST, query=query)
         )
-        found = [each.name async for each in objects(page)]
+        labelled = [metadata.name async for metadata in objects(page)]
     except (ApiError, Unauthenticated):
-        return  # the next start tells
-    if found:
+        return  # the next start logs it
+    if labelled:
         hint = f"kubectl label namespaces -l {names.LEFTOVER_LABEL} {names.LEFTOVER_LABEL}-"
         log.info(
             "leftover label does nothing any more",
             label=names.LEFTOVER_LABEL,
-            namespaces=found,
+            namespaces=labelled,
             hint=hint,
         )

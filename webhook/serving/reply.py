@@ -1,5 +1,5 @@
-"""The answer to a review, written in one piece: its head is always the same, and building it anew
-costs a fifth of all.
+"""The answer to a review, written in one piece. Its head is always the same; aiohttp would build it
+each time, which costs a fifth of the time of a review.
 """
 
 import time
@@ -12,11 +12,12 @@ from .connection import Connection
 
 
 class Reply(web.StreamResponse):
-    """200 with a JSON body. Only what `web.Server` asks of a response is there: no headers to set,
+    """200 with a JSON body. It has only what `web.Server` needs of a response: no further headers,
     no cookies, no chunks.
     """
 
-    def __init__(self, body: bytes) -> None:  # without the base's: it prepares what is never used
+    # The base's __init__ is not called: it prepares what is never used here.
+    def __init__(self, body: bytes) -> None:
         self._content = body
         self._goes_on = True
 
@@ -25,14 +26,14 @@ class Reply(web.StreamResponse):
         return self._goes_on
 
     def force_close(self) -> None:
-        """Say `Connection: close`, and do it."""
+        """Send `Connection: close`, and close the connection after the answer."""
         self._goes_on = False
 
     async def prepare(self, request: web.BaseRequest) -> None:
-        """Write the answer, and wait for who does not take it: no further request of theirs is
-        begun meanwhile.
+        """Write the answer. If the client does not read it, wait, and begin no further request of
+        this client.
 
-        Raises: ConnectionResetError, where the client has gone away
+        Raises: ConnectionResetError, where the client has closed the connection
         """
         transport = request.transport
         if transport is None or transport.is_closing():
@@ -52,7 +53,7 @@ class Reply(web.StreamResponse):
             client.budget.release(client)
 
     async def write_eof(self, data: bytes = b"") -> None:
-        """Nothing is left to write."""
+        """Do nothing: `prepare` has written everything."""
 
 
 _HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nDate: %b\r\nContent-Length: %d\r\n%b\r\n%b"

@@ -1,9 +1,9 @@
-"""A TLS context whose certificate is replaced whole or not at all; it never looks at a file or a
-clock.
+"""A TLS context whose certificate can be replaced, completely or not at all. It reads neither files
+nor the clock.
 
-Why a fresh context behind an SNI callback: `load_cert_chain` on a context in use loses the old
-certificate when the new one is bad, and the running server cannot shake hands any more (measured on
-Python 3.11 with OpenSSL 3.0).
+Why an SNI callback that chooses a new context: if `load_cert_chain` on a context in use is given a
+bad certificate, the old one is lost, and every handshake fails (measured on Python 3.11 with
+OpenSSL 3.0).
 """
 
 import os
@@ -18,12 +18,12 @@ from ..pki import authority
 from ..pki.authority import KeyPair
 
 MAX_CHAIN = 10
-"""Certificates in what we serve, the leaf among them: one or two intermediates are usual, OpenSSL
-verifies 100, and a chain of 2,000 that somebody put there by mistake breaks every handshake."""
+"""Certificates that we serve, including the leaf. One or two intermediates are usual, OpenSSL
+verifies 100, and a chain of 2,000, put there by mistake, breaks every handshake."""
 
 
 class LiveCertificate:
-    """Serves whatever pair was replaced last; connections that are open keep theirs."""
+    """The certificate that new connections get; open connections keep the one that they have."""
 
     def __init__(self) -> None:
         self._current: ssl.SSLContext | None = None
@@ -39,12 +39,13 @@ class LiveCertificate:
         return self._current is not None
 
     def replace(self, pair: KeyPair, now: datetime) -> tuple[datetime, str]:
-        """Serve this pair from the next handshake on; gives the end of its life, and what callers
-        will refuse in it.
+        """Serve this pair from the next handshake on. Returns its end, and why callers will refuse
+        it, or an empty string.
 
-        What callers will refuse is taken only where they refuse what is in use as well: serving
-        something beats nothing, because the caller's clock may be right where ours is wrong.
-        Raises: BadCertificate; the old pair then goes on serving
+        A pair that callers will refuse is taken only if they refuse the present one too, or if
+        there is none: our clock may be wrong, and then the callers accept it after all.
+
+        Raises: BadCertificate; the previous pair then stays in use
         """
         chain = authority.read_certificates(pair.certificate)
         objection = refused_by_callers(chain, now)
@@ -53,9 +54,8 @@ class LiveCertificate:
         fresh = _context()
         _load(fresh, pair)
         self._current, self._chain = fresh, chain
-        self.pem = b"".join(
-            authority.pem(each) for each in chain
-        )  # a file may hold a key beside it
+        # From the parsed chain: the file may contain a key as well.
+        self.pem = b"".join(authority.pem(certificate) for certificate in chain)
         self.not_after, self.lifetime = (
             chain[0].not_valid_after_utc,
             chain[0].not_valid_after_utc - chain[0].not_valid_before_utc,
@@ -72,8 +72,8 @@ class LiveCertificate:
 
 
 def refused_by_callers(chain: tuple[x509.Certificate, ...], now: datetime) -> str:
-    """Why Go's TLS, with which the API server calls us, would refuse this chain, in words; empty
-    where it would not.
+    """Why the API server's TLS client (Go's) would refuse this chain; empty if it would accept
+    it.
     """
     leaf = chain[0]
     if now >= leaf.not_valid_after_utc:
@@ -92,24 +92,24 @@ def _context() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])  # the API server's webhook client speaks nothing else
-    context.num_tickets = 0  # nor does it resume sessions: a ticket is work for nobody
+    context.num_tickets = 0  # nor does it resume sessions, so tickets would never be used
     context.options |= ssl.OP_NO_TICKET
     return context
 
 
 def _load(context: ssl.SSLContext, pair: KeyPair) -> None:
-    """Through anonymous memory, because OpenSSL's loader wants a path and a key shall not touch a
-    disk.
+    """Load the pair into the context through anonymous memory: OpenSSL's loader needs a path, and a
+    key must not be written to a disk.
     """
 
     def no_password(*_: Any) -> str:
         raise BadCertificate("the key must not be encrypted")
 
     try:
-        held = os.memfd_create("pair", os.MFD_CLOEXEC)
-        with open(held, "wb", buffering=0) as file:  # noqa: PTH123
+        descriptor = os.memfd_create("pair", os.MFD_CLOEXEC)
+        with open(descriptor, "wb", buffering=0) as file:  # noqa: PTH123
             file.write(pair.certificate.rstrip() + b"\n" + pair.key)
-            context.load_cert_chain(f"/proc/self/fd/{held}", password=no_password)
+            context.load_cert_chain(f"/proc/self/fd/{descriptor}", password=no_password)
     except ssl.SSLError as problem:
         raise BadCertificate(
             f"the certificate and the key must belong together: {problem.reason}"

@@ -1,9 +1,8 @@
-"""Work that is too long for the event loop: in a thread, one at a time, and the loop goes on
-answering meanwhile.
+"""Work that would block the event loop for too long: done in one thread, one job at a time.
 
-One at a time, because what a big review needs of memory must not be needed many times at once. Who
-waits is taken by source address in turn, of each the shortest first: many long ones of one source
-keep no other out.
+One at a time, because the memory for a big review must be needed only once. Source addresses take
+turns, and of one source the smallest body is first, so many big bodies of one source do not keep
+others waiting.
 """
 
 import asyncio
@@ -13,15 +12,15 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar
 
 BIG_BYTES = 1 << 18
-"""Of a body, or of all that come at once: at four times what json.loads needs, a quarter of a MiB
-takes the loop for 10 ms."""
+"""Of a body, or of all bodies at once. A quarter of a MiB blocks the loop for 10 ms: a review takes
+four times as long as json.loads."""
 
 Given = ParamSpec("Given")
 Made = TypeVar("Made")
 
 
 class Run(Protocol):
-    """Runs a function, here or elsewhere."""
+    """Runs a function, in this thread or in another, and returns its result."""
 
     def __call__(
         self, work: Callable[Given, Made], *given: Given.args, **named: Given.kwargs
@@ -29,24 +28,26 @@ class Run(Protocol):
 
 
 class Client(Protocol):
-    """Who waits; `source` is its address."""
+    """A connection that waits for the worker; `source` is its address."""
 
     source: str
 
     def waits(self, turn: asyncio.Future[None]) -> None:
-        """It waits for this; where it goes away or is cut, it gives it a ConnectionResetError."""
+        """The client waits for `turn`. When its connection ends, it must set a ConnectionResetError
+        there.
+        """
 
     def served(self) -> None:
-        """It waits no more, and is not cut for others."""
+        """The client does not wait any more, and must not be cut for others."""
 
 
 FIRST = ""
-"""In place of a source: what is half done, because it holds the most memory, and the work of the
-process itself."""
+"""The source of work that comes before all others: of a review that is half done, because it uses
+the most memory, and of the process itself."""
 
 
 class _Own:
-    """The process itself, which never goes away."""
+    """The process itself as a client."""
 
     source = FIRST
 
@@ -56,7 +57,7 @@ class _Own:
 
 
 class _Waiting(NamedTuple):
-    """In the order in which those of one source are taken."""
+    """One waiting job. Those of one source are ordered by size, then by `number`."""
 
     size: int
     number: int
@@ -64,30 +65,29 @@ class _Waiting(NamedTuple):
 
 
 async def here(work: Callable[Given, Made], *given: Given.args, **named: Given.kwargs) -> Made:
-    """Runs it at once."""
+    """Run `work` at once, in this thread."""
     return work(*given, **named)
 
 
 class Worker:
-    """The thread, and who waits for it."""
+    """The thread, and the queue for it."""
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, "review")
         self._is_taken = False
         self._waiting: dict[str, list[_Waiting]] = {}
-        """By source; the one whose turn is next stands in front."""
+        """By source; the source that is next comes first."""
         self._numbers = itertools.count()
 
     async def run(
         self, work: Callable[Given, Made], *given: Given.args, **named: Given.kwargs
     ) -> Made:
-        """What `work` gives, when it is its turn."""
+        """Run work of the process itself in the thread, before any waiting client."""
         return await self.runner(_Own(), 0)(work, *given, **named)
 
     def runner(self, client: Client, size: int) -> Run:
-        """Runs what belongs to one client, whose body has `size` bytes.
-
-        Raises: ConnectionResetError, once the client has gone
+        """Returns a function that runs work of this client, whose body has `size` bytes, in the
+        thread. It raises ConnectionResetError when the connection has ended.
         """
         source = client.source
 
@@ -102,7 +102,7 @@ class Worker:
                     self._thread, lambda: work(*given, **named)
                 )
             finally:
-                self._pass_on()
+                self._next()
 
         return run
 
@@ -121,8 +121,8 @@ class Worker:
         self._is_taken = True
         client.served()
 
-    def _pass_on(self) -> None:
-        """The turn goes to the next, if there is one."""
+    def _next(self) -> None:
+        """Give the turn to the next job, if there is one."""
         self._is_taken = False
         while self._waiting:
             source = FIRST if FIRST in self._waiting else next(iter(self._waiting))
@@ -134,7 +134,7 @@ class Worker:
                 return
 
     def _forget(self, source: str, waiting: _Waiting) -> None:
-        """It has gone: while it waited, or when it had just been given its turn."""
+        """Remove a job whose connection ended while it waited, or just after it got its turn."""
         if waiting in self._waiting.get(source, ()):
             self._take_out(source, waiting)
         elif (
@@ -142,10 +142,10 @@ class Worker:
             and not waiting.turn.cancelled()
             and waiting.turn.exception() is None
         ):
-            self._pass_on()
+            self._next()
 
     def _take_out(self, source: str, waiting: _Waiting) -> None:
-        """Out of the list of its source, which goes to the end."""
+        """Remove a job from the queue, and move its source to the end."""
         others = self._waiting.pop(source)
         others.remove(waiting)
         if others:
