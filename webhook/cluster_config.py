@@ -1,9 +1,8 @@
-"""The cluster's configuration file: YAML text in, a `ClusterConfiguration` out, or every fault with
-its path at once.
+"""The cluster's configuration file: parses YAML into a `ClusterConfiguration`, or reports every
+fault with its path.
 
-One table says what the file may hold; reading, refusing and the JSON Schema are all made of it.
-Values follow the same rules as the annotations of the same meaning, because the same functions read
-them.
+One table, FIELDS, defines the keys; the parser, the faults and the JSON Schema use it. Values
+follow the same rules as the annotations of the same meaning, because the same functions parse them.
 """
 
 import difflib
@@ -33,23 +32,22 @@ from .errors import BadInput
 API_VERSION = "boundtoken.dev/v1alpha1"
 KIND = "Configuration"
 MAX_BYTES = 64 << 10
-"""Of the file. Its lists become annotations of one object (`policies.bindings`): Kubernetes allows
-256 KiB for all."""
+"""Of the file. Its lists become annotations of one object (`policies.bindings`), for which
+Kubernetes allows 256 KiB in all."""
 _KEY = re.compile(r"[\w.-]{1,60}", re.ASCII)
 
 
 class ClusterConfiguration(msgspec.Struct, frozen=True):
-    """What the file says, settled; `hash` names its content (8 hex digits, empty without a
-    file).
-    """
+    """The parsed file. `hash` identifies its content (8 hex digits; empty without a file)."""
 
     layer: ClusterPolicy = ClusterPolicy()
     hash: str = ""
 
 
 class Field(NamedTuple):
-    """One key: its schema, how its value is read (ValueError says what it must be), and what it is
-    when absent.
+    """One key: its JSON Schema, the function that parses its value, and the default.
+
+    `read` raises a ValueError that says what the value must be.
     """
 
     schema: dict[str, Any]
@@ -68,11 +66,11 @@ def _text(parse: Parser) -> Callable[[Any], Any]:
 
 def _lifetime(value: Any) -> int:
     low, high = names.MIN_EXPIRATION_SECONDS, names.MAX_EXPIRATION_SECONDS_LIMIT
-    if not _is_whole(value) or not low <= value <= high:
+    if not _is_integer(value) or not low <= value <= high:
         raise ValueError(f"must be an integer number of seconds from {low} to {high}")
     if value == names.YEAR_TRAP_SECONDS:
         raise ValueError(
-            f"must not be {value}, which the API server makes a year; {names.YEAR_TRAP_REPLACEMENT} is right"
+            f"must not be {value}: the API server would issue tokens valid for one year; use {names.YEAR_TRAP_REPLACEMENT}"
         )
     return int(value)
 
@@ -80,7 +78,7 @@ def _lifetime(value: Any) -> int:
 def _maximum(value: Any) -> int:
     if value is None:
         return names.MAX_EXPIRATION_SECONDS_LIMIT
-    if not _is_whole(value) or value < names.MIN_EXPIRATION_SECONDS:
+    if not _is_integer(value) or value < names.MIN_EXPIRATION_SECONDS:
         raise ValueError(
             f"must be null or an integer number of seconds, {names.MIN_EXPIRATION_SECONDS} or more"
         )
@@ -88,18 +86,18 @@ def _maximum(value: Any) -> int:
 
 
 def _strings(value: Any) -> tuple[str, ...]:
-    """Items without blanks, because the API server's policies get them in a list that is separated
-    by blanks.
+    """Strings without whitespace, because they are separated by blanks in the annotations for the
+    API server's policies.
     """
-    if not isinstance(value, list) or not all(isinstance(each, str) and each for each in value):
+    if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
         raise ValueError("must be a list of strings, none of them empty")
-    for each in value:
+    for item in value:
         try:
-            parse_audience(each, Locks())
+            parse_audience(item, Locks())
         except ValueError:
-            most = names.MAX_AUDIENCE_CHARS
+            limit = names.MAX_AUDIENCE_CHARS
             raise ValueError(
-                f"must hold printable characters, no whitespace, at most {most}; {quote(each)} does not"
+                f"items must have printable characters, no whitespace, at most {limit}; {quote(item)} does not"
             ) from None
     return tuple(value)
 
@@ -129,10 +127,11 @@ def _names(value: Any) -> frozenset[str]:
 
 
 def _accounts(value: Any) -> frozenset[str]:
-    for each in (held := _names(value)):
-        if each.count("/") != 1 or not all(each.split("/")):
-            raise ValueError(f"must be a list of namespace/name, and {quote(each)} is not")
-    return held
+    accounts = _names(value)
+    for account in accounts:
+        if account.count("/") != 1 or not all(account.split("/")):
+            raise ValueError(f"must be a list of namespace/name, and {quote(account)} is not")
+    return accounts
 
 
 _SWITCH = {"enum": ["enabled", "disabled"]}
@@ -189,10 +188,9 @@ FIELDS: dict[str, dict[str, Field] | Field] = {
 def parse(
     text: str | bytes, *, own_namespace: str = names.NAMESPACE, api_audiences: tuple[str, ...] = ()
 ) -> ClusterConfiguration:
-    """The configuration in this YAML text; `api_audiences` are those that we know of, beside those
-    that the file names.
+    """The configuration in this YAML text. `api_audiences` are added to those that the file names.
 
-    Raises: BadInput, with every fault, each naming its path
+    Raises: BadInput, with every fault and its path
     """
     content = text.encode() if isinstance(text, str) else text
     document = _load(content)
@@ -247,15 +245,15 @@ def _layer(
 
 
 def _conflicts(layer: ClusterPolicy) -> Iterator[str]:
-    """What no key alone has wrong."""
+    """Faults of keys in combination."""
     injected, floor = layer.locks.capped(layer.defaults.expiration_seconds), layer.enforce_floor
     if floor != "off":
         own, lock = layer.enforce_floor_max_expiration_seconds, layer.locks.max_expiration_seconds
         maximum = limits.floor_maximum(floor, lock, None, own)
         if injected > maximum:
             yield (
-                f"defaults.expirationSeconds: must be at most {maximum}, which locks.enforceFloor allows, or every pod that is "
-                f"injected would be refused; it is {injected}"
+                f"defaults.expirationSeconds: must be at most {maximum}, the maximum of locks.enforceFloor, or every injected "
+                f"pod would be refused; it is {injected}"
             )
 
 
@@ -271,16 +269,16 @@ def schema() -> dict[str, Any]:
 
 
 def _load(content: bytes) -> dict[str, Any]:
-    found = documents.load(content, MAX_BYTES)
-    if len(found) != 1 or not isinstance(found[0], dict):
+    loaded = documents.load(content, MAX_BYTES)
+    if len(loaded) != 1 or not isinstance(loaded[0], dict):
         raise BadInput(f"must be a mapping with apiVersion: {API_VERSION} and kind: {KIND}")
-    return found[0]
+    return loaded[0]
 
 
 def _head_faults(document: Mapping[str, Any]) -> Iterator[str]:
     for key, must in (("apiVersion", API_VERSION), ("kind", KIND)):
         if document.get(key) != must:
-            yield f"{key}: must be {must}, and is {shown(document[key]) if key in document else 'not there'}"
+            yield f"{key}: must be {must}, and is {shown(document[key]) if key in document else 'missing'}"
 
 
 def _read(value: Any, fields: Mapping[str, Any], where: str, faults: list[str]) -> dict[str, Any]:
@@ -291,12 +289,11 @@ def _read(value: Any, fields: Mapping[str, Any], where: str, faults: list[str]) 
         value = {}
     for key in value:
         if key not in fields:
-            told = (
-                len(faults) < documents.MAX_FAULTS
-            )  # the rest is only counted, and not worth the search
-            meant = difflib.get_close_matches(key[:100], list(fields), n=1) if told else []
-            hint = f"did you mean {meant[0]}?" if meant else f"there are {', '.join(fields)}"
-            faults.append(f"{where}{_named(key)}: is unknown; {hint}")
+            # Further faults are only counted, so a search for similar keys would be wasted.
+            is_shown = len(faults) < documents.MAX_FAULTS
+            similar = difflib.get_close_matches(key[:100], list(fields), n=1) if is_shown else []
+            hint = f"did you mean {similar[0]}?" if similar else f"known are {', '.join(fields)}"
+            faults.append(f"{where}{_named(key)}: unknown field; {hint}")
     read: dict[str, Any] = {}
     for key, field in fields.items():
         if not isinstance(field, Field):
@@ -323,7 +320,7 @@ def _allowed(audience: str, allowed: frozenset[str] | None) -> bool:
     return Locks(allowed_audiences=allowed).allows(audience)
 
 
-def _is_whole(value: Any) -> bool:
+def _is_integer(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 

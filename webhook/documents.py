@@ -1,10 +1,10 @@
-"""Files that people write: read within a limit, YAML in, plain values out, or the fault with its
-place; never runs a tag.
+"""YAML files that people write: parsed within limits into plain values, or refused with the place
+of the fault.
 
-Only what a configuration needs is read: no aliases (nine lines of them make a billion items), no
-tags beside YAML's plain ones, no key twice (YAML takes the last one silently), no depth that would
-exhaust the stack. The parser is libyaml where PyYAML has it, about eight times as fast; it keeps
-places and is handed checked text only, because its composer recurses without a limit.
+Not allowed: aliases (nine lines of them can make a billion items), tags other than YAML's own,
+duplicate keys (YAML silently takes the last one), and a depth that would exhaust the stack. The
+parser is libyaml where PyYAML has it, which is about eight times as fast. Its events are checked
+before the text is composed, because the composer recurses without a limit.
 """
 
 import os
@@ -21,22 +21,23 @@ from .core.text import quote, truncate
 from .errors import BadInput
 
 MAX_DEPTH = 20
-"""Mappings and lists inside each other: the configuration has 3, a Namespace 4."""
+"""Of nested mappings and lists: the configuration has 3, a Namespace 4."""
 MAX_FAULTS, MAX_FAULT_CHARS = 30, 400
-"""What is told of one file: more than a person mends at once, and a log line of 12 KB."""
+"""Shown of one file: more than a person corrects at once, and a log line of at most 12 KB."""
 MAX_SHOWN_DIGITS = 40
 _PLAIN = {
     f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "null", "seq", "map")
 }
-_HALVES = re.compile("[\ud800-\udfff]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def read(path: Path, limit: int) -> bytes:
-    """The content of a regular file, at most one byte more than `limit`, by which a longer one is
-    known.
+    """The content of a regular file, at most `limit` + 1 bytes: one more than allowed shows that it
+    is too long.
 
-    Why regular only: a pipe keeps its reader waiting for ever.
+    Why a regular one: reading a pipe may block for ever.
+
     Raises: BadInput, without the path
     """
     try:
@@ -47,7 +48,7 @@ def read(path: Path, limit: int) -> bytes:
     except OSError as problem:
         raise BadInput(f"must be a readable file: {problem.strerror}") from problem
     except ValueError as problem:
-        raise BadInput("must be a readable file: there is a NUL in its name") from problem
+        raise BadInput("must be a readable file: its name contains NUL") from problem
 
 
 def _without_waiting(path: str, flags: int) -> int:
@@ -57,7 +58,7 @@ def _without_waiting(path: str, flags: int) -> int:
 def load(content: bytes, limit: int) -> list[Any]:
     """The YAML documents in a file's content.
 
-    Raises: BadInput, with what is wrong and where, by line and column
+    Raises: BadInput, with the fault and its line and column
     """
     if len(content) > limit:
         raise BadInput(f"must have at most {limit} bytes")
@@ -77,14 +78,14 @@ def load(content: bytes, limit: int) -> list[Any]:
 
 
 def refusal(faults: Iterable[str]) -> BadInput:
-    """These faults, as many and as long as somebody can read."""
-    told = [truncate(fault, MAX_FAULT_CHARS) for fault in faults]
-    more = len(told) - MAX_FAULTS
-    return BadInput(*told[:MAX_FAULTS], *([f"and {more} more"] if more > 0 else []))
+    """An exception with these faults, of which the first MAX_FAULTS are shown."""
+    texts = [truncate(fault, MAX_FAULT_CHARS) for fault in faults]
+    more = len(texts) - MAX_FAULTS
+    return BadInput(*texts[:MAX_FAULTS], *([f"and {more} more"] if more > 0 else []))
 
 
 def shown(value: Any) -> str:
-    """A value as a fault shows it: short, whatever it is."""
+    """A short text of any value, for a fault."""
     return quote(value) if isinstance(value, str) else _Short().repr(value)[:60]
 
 
@@ -100,21 +101,20 @@ def _check(events: Iterator[yaml.Event]) -> None:
             event, yaml.CollectionEndEvent
         )
         if depth > MAX_DEPTH:
-            raise _Refused(f"at most {MAX_DEPTH} levels are read", event.start_mark)
+            raise _Refused(f"at most {MAX_DEPTH} levels are allowed", event.start_mark)
         if getattr(event, "anchor", None) is not None:
-            raise _Refused("anchors and aliases (& and *) are not read", event.start_mark)
+            raise _Refused("anchors and aliases (& and *) are not allowed", event.start_mark)
         if (tag := getattr(event, "tag", None)) not in (None, "!", *_PLAIN):
-            raise _Refused(f"tag {quote(str(tag))} is not read", event.start_mark)
-        if _HALVES.search(
-            getattr(event, "value", "")
-        ):  # libyaml refuses it by itself; nothing could write it down again
-            raise _Refused("half a character (surrogate)", event.start_mark)
+            raise _Refused(f"tag {quote(str(tag))} is not allowed", event.start_mark)
+        # libyaml refuses it by itself; PyYAML's own parser does not, and no text could show it.
+        if _SURROGATE.search(getattr(event, "value", "")):
+            raise _Refused("surrogates are not allowed", event.start_mark)
 
 
 class _Loader(_LOADER):  # type: ignore[misc]
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:  # noqa: FBT001, FBT002
-        """Raises: YAMLError, also where a value is none of its kind, which PyYAML meets with nearly
-        any exception.
+        """Raises: YAMLError, also for a value that does not fit its tag, for which PyYAML raises
+        nearly any exception.
         """
         try:
             return super().construct_object(node, deep)
@@ -122,7 +122,7 @@ class _Loader(_LOADER):  # type: ignore[misc]
             raise
         except Exception as problem:
             kind = node.tag.rpartition(":")[2]
-            raise _Refused(f"a value is no {kind}", node.start_mark) from problem
+            raise _Refused(f"a value is not a valid {kind}", node.start_mark) from problem
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002
         seen: set[str] = set()
@@ -133,13 +133,13 @@ class _Loader(_LOADER):  # type: ignore[misc]
             if key in seen:
                 raise _Refused(f"key {shown(key)} is duplicated", key_node.start_mark)
             seen.add(key)
-        found: dict[Any, Any] = super().construct_mapping(node, deep)
-        return found
+        mapping: dict[Any, Any] = super().construct_mapping(node, deep)
+        return mapping
 
 
 class _Short(reprlib.Repr):
     def repr_int(self, x: int, level: int) -> str:  # noqa: ARG002
-        """Python refuses to write a number of more than 4,300 digits, which YAML can hold."""
+        """YAML can have numbers of more than 4,300 digits, which Python refuses to format."""
         return (
             repr(x)
             if abs(x) < 10**MAX_SHOWN_DIGITS

@@ -1,28 +1,29 @@
-"""What can break, as exceptions; never what users wrote wrong, which is a value
+"""The exceptions. A bad value that a user wrote is no exception but a value
 (`core.faults.Fault`).
 
 BoundtokenError
 ├── MalformedReview     the bytes are no AdmissionReview v1: the route answers 400
-├── BadInput            a file or flag that a person gave is wrong: exit code 2
+├── BadInput            a given file or flag is wrong: exit code 2
 ├── BadCertificate      a certificate and key that cannot be served
 ├── Unauthenticated     no credential for the API server can be found or read
-└── ApiError            the API server refused, cannot be reached, or answered what cannot be read
+├── bodies.TooLarge     a request with too long a body: 413
+├── bodies.TooSlow      a request whose body does not arrive in time: 408
+└── ApiError            the API server refused, cannot be reached, or sent an unreadable answer
     ├── Gone            410: the resource version is too old, list again
     ├── NotFound        404
     ├── Conflict        409: somebody else wrote in between
-    └── TooLarge        an answer that is longer than it may be
+    └── TooLarge        an answer above its limit of bytes
 """
 
 import traceback
 from pathlib import Path
 
 DESCRIBED_FRAMES = 3
-"""Of a failure that nobody foresaw: where it arose and who asked; more is noise in a line that
-repeats."""
+"""Of an unexpected exception: where it was raised, and by whose call."""
 
 
 class BoundtokenError(Exception):
-    """The family; the text is one line for people."""
+    """The base of all; the text is one line for people."""
 
 
 class MalformedReview(BoundtokenError):
@@ -30,7 +31,7 @@ class MalformedReview(BoundtokenError):
 
 
 class BadInput(BoundtokenError):
-    """What a person gave is wrong; `faults` holds every fault, each naming its place."""
+    """A given file or flag is wrong; `faults` has every fault, each with its place."""
 
     def __init__(self, *faults: str) -> None:
         super().__init__("\n".join(faults))
@@ -46,10 +47,10 @@ class Unauthenticated(BoundtokenError):
 
 
 class ApiError(BoundtokenError):
-    """The API server refused (`status` is its HTTP code), cannot be reached or answered nonsense
-    (`status` is 0).
+    """The API server refused (`status` is its HTTP code), cannot be reached or sent an unreadable
+    answer (`status` is 0).
 
-    `retry_after` is how many seconds it asked us to wait, 0 where it did not.
+    `retry_after` is the number of seconds that it asks us to wait, or 0.
     """
 
     def __init__(self, text: str, status: int = 0, retry_after: float = 0.0) -> None:
@@ -71,18 +72,17 @@ class Conflict(ApiError):
 
 
 class TooLarge(ApiError):
-    """An answer that is longer than it may be; a list is asked for in smaller pages then."""
+    """An answer above its limit of bytes; a list is then requested in smaller pages."""
 
 
 def described(problem: Exception) -> str:
-    """What a loop says of its failure: the text of an error of ours; of any other its type and its
-    last frames.
+    """The text of an exception of ours; of any other its type and its last frames.
 
-    Why not its text: it may quote what came in, such as a key.
+    Why not its text: it may quote data, such as a key.
     """
     if isinstance(problem, BoundtokenError):
         return str(problem)
     frames = traceback.extract_tb(problem.__traceback__)[-DESCRIBED_FRAMES:]
     return f"{type(problem).__name__} at " + ", ".join(
-        f"{Path(each.filename).name}:{each.lineno} {each.name}" for each in frames
+        f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames
     )

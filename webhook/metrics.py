@@ -1,5 +1,5 @@
-"""Every instrument, declared once: name, unit, labels. No label is one that a user can fill. Never
-imported by core.
+"""All metrics: name, unit, labels. No label has text that a user chooses. Core never imports
+this.
 """
 
 import platform
@@ -35,8 +35,8 @@ ADMISSION_REQUESTS = Counter(
 
 
 class Durations(Collector):
-    """A histogram of seconds. Cheaper than the library's own: one loop writes it, so it needs no
-    lock.
+    """A histogram of seconds. It is faster than the library's, because only one thread writes it
+    and it needs no lock.
     """
 
     BOUNDS = (50e-6, 100e-6, 200e-6, 500e-6, 1e-3, 2e-3, 5e-3, 10e-3, 50e-3, 0.2, 1.0, 3.0)
@@ -47,9 +47,9 @@ class Durations(Collector):
         self._sum = 0.0
         registry.register(self)
 
-    def observe(self, several: Iterable[float]) -> None:
+    def observe(self, durations: Iterable[float]) -> None:
         counts, bounds = self._counts, self.BOUNDS
-        for seconds in several:
+        for seconds in durations:
             counts[bisect_left(bounds, seconds)] += 1
             self._sum += seconds
 
@@ -69,19 +69,19 @@ ADMISSION_IN_FLIGHT = Gauge(
 )
 POLICY_FAULTS = Counter(
     "boundtoken_policy_faults_total",
-    "Annotations that could not be followed as they stand, once for each review they came up in.",
+    "Bad values of annotations, once for each review.",
     ("layer",),
     registry=REGISTRY,
 )
 POLICY_EVALUATIONS = Counter(
     "boundtoken_policy_evaluations_total",
-    "Judgements of pods and templates, once for each mode that demands anything.",
+    "Evaluations of pods and templates, once for each mode that is not off.",
     ("decision", "mode", "level", "operation", "resource"),
     registry=REGISTRY,
 )
 LEGACY_TOKENS_SYNCED = Gauge(
     "boundtoken_legacy_token_cache_synced",
-    "1 once the legacy token Secrets have been listed; 0 where nobody looks for them.",
+    "1 once the legacy token Secrets have been listed; 0 without --legacy-tokens on.",
     registry=REGISTRY,
 )
 CONNECTIONS = Gauge(
@@ -89,7 +89,7 @@ CONNECTIONS = Gauge(
 )
 CONNECTIONS_LIMIT = Gauge(
     "boundtoken_connections_limit",
-    "Connections that may be open; beyond it the longest idle goes.",
+    "Connections that may be open; beyond it the longest idle is closed.",
     ("port",),
     registry=REGISTRY,
 )
@@ -104,7 +104,7 @@ for _port in ("tls", "plain"):
         CONNECTIONS_CUT.labels(_port, _reason)
 ACCEPT_ERRORS = Counter(
     "boundtoken_accept_errors_total",
-    "Times that no connection could be accepted, for want of descriptors or memory.",
+    "Connections that could not be accepted, for want of descriptors or memory.",
     registry=REGISTRY,
 )
 HTTP_REFUSALS = Counter(
@@ -115,29 +115,29 @@ HTTP_REFUSALS = Counter(
 )
 CERTIFICATE_NOT_AFTER = Gauge(
     "boundtoken_certificate_not_after_timestamp_seconds",
-    "When the certificate ends, in seconds since 1970.",
+    "When the certificate expires, in seconds since 1970.",
     ("kind",),
     registry=REGISTRY,
 )
 CERTIFICATE_ROTATIONS = Counter(
     "boundtoken_certificate_rotations_total",
-    "What was done about certificates: leaf issued, used or refused; ca and bundle by what became of them.",
+    "Actions on certificates: leaf issued, used, refused or overdue; ca and bundle by action.",
     ("kind", "result"),
     registry=REGISTRY,
 )
 CABUNDLE_IN_SYNC = Gauge(
     "boundtoken_cabundle_in_sync",
-    "1 while every webhook configuration trusts exactly our authorities; only where certificates are made here.",
+    "1 while every caBundle has exactly boundtoken's CAs; only with self-managed certificates.",
     registry=REGISTRY,
 )
 POLICY_IN_SYNC = Gauge(
     "boundtoken_policy_in_sync",
-    "1 while every policy binding of the API server says what our configuration says; 0 where one is missing.",
+    "1 while every policy binding has this configuration's settings; 0 if one is missing.",
     registry=REGISTRY,
 )
 POLICY_UPDATES = Counter(
     "boundtoken_policy_updates_total",
-    "What was done about the policy bindings: updated, failed, and missing once a minute for each that is not there.",
+    "Policy bindings updated, failed, and missing: once a minute for each missing binding.",
     ("result",),
     registry=REGISTRY,
 )
@@ -151,23 +151,23 @@ NAMESPACE_CACHE_SYNCED = Gauge(
 )
 NAMESPACE_LAST_EVENT = Gauge(
     "boundtoken_namespace_last_event_timestamp_seconds",
-    "When the watch last said anything, bookmarks included, in seconds since 1970.",
+    "When the watch last received anything, bookmarks included, in seconds since 1970.",
     registry=REGISTRY,
 )
 NAMESPACE_RELISTS = Counter(
     "boundtoken_namespace_relists_total",
-    "Lists of all namespaces, by why.",
+    "Lists of all namespaces, by reason.",
     ("reason",),
     registry=REGISTRY,
 )
 LOG_LINES_LOST = Counter(
     "boundtoken_log_lines_lost_total",
-    "Log lines given up because standard error took nothing, or too little.",
+    "Log lines dropped because standard error was not read, or too slowly.",
     registry=REGISTRY,
 )
 NAMESPACE_LOOKUPS = Counter(
     "boundtoken_namespace_lookups_total",
-    "Namespaces that were not in the cache: found, unknown, or over-rate where the API server was not asked for one more.",
+    "Namespaces that were not in the cache: found, unknown, or over-rate without a GET.",
     ("result",),
     registry=REGISTRY,
 )
@@ -175,7 +175,7 @@ for _result in ("found", "unknown", "over-rate"):
     NAMESPACE_LOOKUPS.labels(_result)
 CONFIG_RELOAD_OK = Gauge(
     "boundtoken_config_last_reload_successful",
-    "0 while the configuration file is refused.",
+    "0 while the configuration file is rejected.",
     registry=REGISTRY,
 )
 CONFIG_RELOAD_OK.set(1)
@@ -184,12 +184,12 @@ CONFIG_INFO = Gauge(
 )
 EVENT_LOOP_LAG = Gauge(
     "boundtoken_event_loop_lag_seconds",
-    "How late the event loop was, at worst, since the last scrape.",
+    "Greatest delay of the event loop since the last scrape.",
     registry=REGISTRY,
 )
 BUILD_INFO = Gauge(
     "boundtoken_build_info",
-    "Which release, on which Python.",
+    "Release and Python version.",
     ("version", "python"),
     registry=REGISTRY,
 )

@@ -1,8 +1,8 @@
-"""What belongs to one process: addresses, paths, log level; from flags, then `BOUNDTOKEN_*`
-variables, then defaults.
+"""The options of one process: addresses, paths, log level. A flag wins over its `BOUNDTOKEN_*`
+variable, and this over the default.
 
-What belongs to the cluster stands in its configuration file (`cluster_config.py`). Unknown
-`BOUNDTOKEN_*` variables are no fault: the kubelet makes some for every Service called boundtoken.
+The settings of the cluster are in its configuration file (`cluster_config.py`). Unknown
+`BOUNDTOKEN_*` variables are no fault: the kubelet sets some for every Service called boundtoken.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +21,7 @@ MAX_PORT = 65535
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
-    """Where to listen."""
+    """An address to listen at."""
 
     host: str
     port: int
@@ -32,7 +32,7 @@ class Address:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """Everything a serving process is told from outside."""
+    """The options of a serving process."""
 
     listen: Address
     plain_listen: Address
@@ -88,10 +88,10 @@ def _seconds(text: str) -> float:
 
 
 def _names(text: str) -> tuple[str, ...]:
-    found = tuple(part.strip() for part in text.split(",") if part.strip())
-    if not found:
+    items = tuple(part.strip() for part in text.split(",") if part.strip())
+    if not items:
         raise ValueError("must be names, separated by commas")
-    return found
+    return items
 
 
 def _duration(text: str) -> timedelta:
@@ -102,7 +102,7 @@ def _duration(text: str) -> timedelta:
         or unit not in _UNITS
         or not 0 < int(number) < 10**6
     ):
-        raise ValueError("must be a whole number of s, m, h or d, such as 7d or 12h")
+        raise ValueError("must be an integer with a unit s, m, h or d, such as 7d or 12h")
     return int(number) * _UNITS[unit]
 
 
@@ -152,54 +152,58 @@ OPTIONS = (
         "tls-cert",
         "FILE",
         None,
-        "certificate chain in PEM, watched (default: certificates are made here)",
+        "certificate chain in PEM, read again when it changes (default: self-managed certificates)",
         Path,
     ),
-    Option("tls-key", "FILE", None, "its key in PEM, watched", Path),
+    Option("tls-key", "FILE", None, "its key in PEM, read again when it changes", Path),
     Option(
         "kubeconfig",
         "FILE",
         None,
-        "reach the API server as this file says; without it as the pod that we are",
+        "credentials for the API server (default: those of the pod)",
         Path,
     ),
     Option("context", "NAME", None, "context of the kubeconfig (default its current one)", str),
     Option(
-        "namespace", "NAME", names.NAMESPACE, "our own namespace, whose pods are never touched", str
+        "namespace",
+        "NAME",
+        names.NAMESPACE,
+        "boundtoken's own namespace, whose pods are never changed",
+        str,
     ),
     Option(
         "webhook-configurations",
         "NAME,…",
         names.APP,
-        "whose caBundle is kept where certificates are made here, that is without --tls-cert",
+        "webhook configurations whose caBundle is written, without --tls-cert",
         _names,
     ),
     Option(
         "ca-duration",
         "DURATION",
         "365d",
-        "how long a CA lives that is made here; renewed after two thirds",
+        "lifetime of a self-managed CA; renewed after two thirds",
         _duration,
     ),
     Option(
         "leaf-duration",
         "DURATION",
         "7d",
-        "how long a leaf lives that is made here; at most a third of its CA",
+        "lifetime of a self-managed leaf; at most a third of its CA's",
         _duration,
     ),
     Option(
         "legacy-tokens",
         "on|off",
         "off",
-        "look for legacy token Secrets, to judge pods that use them; needs RBAC",
+        "find legacy token Secrets, for the rule legacy-token; needs RBAC",
         _switch,
     ),
     Option(
         "drain-seconds",
         "N",
         "8",
-        "how long to go on serving after SIGTERM, for endpoints to follow",
+        "how long to serve after SIGTERM, until endpoints have followed",
         _seconds,
     ),
     Option("log-level", "LEVEL", "info", "debug, info, warning or error", _level),
@@ -207,9 +211,9 @@ OPTIONS = (
 
 
 def resolve(flags: Mapping[str, Any], environ: Mapping[str, str]) -> Config:
-    """The Config of these flags (by field name, None where not given) and variables.
+    """The Config of these flags (by field name; None if not given) and variables.
 
-    Raises: BadInput, with every fault at once
+    Raises: BadInput, with every fault
     """
     chosen: dict[str, Any] = {
         "standalone": tuple(flags.get("standalone") or ()),
@@ -241,16 +245,16 @@ def resolve(flags: Mapping[str, Any], environ: Mapping[str, str]) -> Config:
 
 
 def given(arguments: Sequence[str]) -> dict[str, str]:
-    """What a command line gives: `--name=value` or `--name value`, by field; what is no option of
-    ours is left out.
+    """The options in a command line, `--name=value` or `--name value`, by field; unknown ones are
+    left out.
     """
     options = {"--" + option.name: option.field for option in OPTIONS}
-    found: dict[str, str] = {}
+    values: dict[str, str] = {}
     for number, argument in enumerate(arguments):
         name, equals, value = argument.partition("=")
         if name in options and (equals or number + 1 < len(arguments)):
-            found[options[name]] = value if equals else arguments[number + 1]
-    return found
+            values[options[name]] = value if equals else arguments[number + 1]
+    return values
 
 
 def _conflicts(chosen: Mapping[str, Any]) -> list[str]:
@@ -266,10 +270,10 @@ def _conflicts(chosen: Mapping[str, Any]) -> list[str]:
         "ca_duration"
     ]:
         faults.append(
-            "--leaf-duration must be at most a third of --ca-duration, so that no leaf is cut short by its CA"
+            "--leaf-duration must be at most a third of --ca-duration, so that no CA expires before its leaves"
         )
     if chosen["standalone"] and chosen.get("legacy_tokens"):
         faults.append("--standalone has no Secrets: leave out --legacy-tokens")
     if chosen["ca_out"] and not chosen["standalone"]:
-        faults.append("--ca-out goes with --standalone")
+        faults.append("--ca-out needs --standalone")
     return faults

@@ -147,11 +147,11 @@ def test_standalone_listens_on_loopback() -> None:
             {"standalone": ["x"], "legacy_tokens": "on"},
             "--standalone has no Secrets: leave out --legacy-tokens",
         ),
-        ({**TLS, "ca_out": "c"}, "--ca-out goes with --standalone"),
+        ({**TLS, "ca_out": "c"}, "--ca-out needs --standalone"),
         ({"tls_cert": "a"}, "--tls-cert and --tls-key must be given together"),
         ({"webhook_configurations": ","}, "must be names, separated by commas"),
         ({"leaf_duration": "200d"}, "--leaf-duration must be at most a third of --ca-duration"),
-        ({"ca_duration": "1y"}, "must be a whole number of s, m, h or d"),
+        ({"ca_duration": "1y"}, "must be an integer with a unit s, m, h or d"),
     ],
 )
 def test_flags_that_exclude_each_other_are_refused(flags: dict[str, object], fault: str) -> None:
@@ -173,13 +173,13 @@ def test_a_good_configuration_is_fine_and_a_bad_one_shows_every_fault(tmp_path: 
     said = boundtoken("config", "check", str(bad))
     assert (said.returncode, said.stderr) == (1, "")
     assert [line.removeprefix(f"{bad}: ") for line in said.stdout.splitlines()] == [
-        "extra: is unknown; there are defaults, locks, namespaces, exemptions, tokenRequests, legacySecrets, "
+        "extra: unknown field; known are defaults, locks, namespaces, exemptions, tokenRequests, legacySecrets, "
         "apiAudiences",
         "defaults.inject: must be a string (YAML reads an unquoted on, off, yes or no as true or false: quote it); it is True",
         'defaults.audience: must be one audience of at most 512 printable characters, no whitespace; it is "a b"',
         "defaults.expirationSeconds: must be an integer number of seconds from 600 to 4294967296; it is 5",
         'defaults.mountPath: must be an absolute path of at most 4095 bytes without "//", ".", ".." and ":", and not "/"; it is "x"',
-        "locks.podOverride: is unknown; did you mean podOverrides?",
+        "locks.podOverride: unknown field; did you mean podOverrides?",
         'locks.maxExpirationSeconds: must be null or an integer number of seconds, 600 or more; it is "1h"',
         'locks.allowedAudiences: must be a list of strings, none of them empty; it is "vault"',
         "locks.enforceFloor: must be off, bound or strict (YAML reads an unquoted on, off, yes or no as true or false: quote "
@@ -187,7 +187,7 @@ def test_a_good_configuration_is_fine_and_a_bad_one_shows_every_fault(tmp_path: 
         "namespaces: must be a mapping of excluded",
         'exemptions.serviceAccounts: must be a list of namespace/name, and "ci" is not; it is [\'ci\']',
         'tokenRequests.mode: must be off, warn or enforce; it is "yes"',
-        "tokenRequests.maxExpirationSeconds: must not be 3607, which the API server makes a year; 3600 is right; it is 3607",
+        "tokenRequests.maxExpirationSeconds: must not be 3607: the API server would issue tokens valid for one year; use 3600; it is 3607",
         "legacySecrets.mode: must be off, warn or enforce (YAML reads an unquoted on, off, yes or no as true or false: quote "
         "it); it is False",
     ]  # fmt: skip
@@ -198,12 +198,12 @@ def test_a_good_configuration_is_fine_and_a_bad_one_shows_every_fault(tmp_path: 
     [
         (
             HEAD + "locks: {enforceFloor: bound, enforceFloorMaxExpirationSeconds: 1800}\n",
-            "defaults.expirationSeconds: must be at most 1800, which locks.enforceFloor allows, or every pod that is injected would "
+            "defaults.expirationSeconds: must be at most 1800, the maximum of locks.enforceFloor, or every injected pod would "
             "be refused; it is 3600",
         ),
         (
             HEAD + "locks: {enforceFloor: strict}\ndefaults: {expirationSeconds: 7200}\n",
-            "defaults.expirationSeconds: must be at most 3600, which locks.enforceFloor allows, or every pod that is injected would "
+            "defaults.expirationSeconds: must be at most 3600, the maximum of locks.enforceFloor, or every injected pod would "
             "be refused; it is 7200",
         ),
         (
@@ -212,7 +212,7 @@ def test_a_good_configuration_is_fine_and_a_bad_one_shows_every_fault(tmp_path: 
         ),
         (
             HEAD + "exemptions: {usernames: [alice smith]}\n",
-            'exemptions.usernames: must hold printable characters, no whitespace, at most 512; "alice smith" does not; it is',
+            'exemptions.usernames: items must have printable characters, no whitespace, at most 512; "alice smith" does not; it is',
         ),
         ("", "must be a mapping with apiVersion: boundtoken.dev/v1alpha1 and kind: Configuration"),
         ("a: [", "line 2, column 1: must be YAML: did not find expected node content"),
@@ -227,7 +227,7 @@ def test_a_good_configuration_is_fine_and_a_bad_one_shows_every_fault(tmp_path: 
         ),
         (
             HEAD + "defaults: {expirationSeconds: 3607}\n",
-            "defaults.expirationSeconds: must not be 3607, which the API server makes a year; 3600 is right; it is 3607",
+            "defaults.expirationSeconds: must not be 3607: the API server would issue tokens valid for one year; use 3600; it is 3607",
         ),
     ],
 )
@@ -431,6 +431,6 @@ async def test_lifetimes_that_no_replica_takes_are_told_with_their_place() -> No
     )
     with pytest.raises(
         BadInput,
-        match=r"deployment/boundtoken: --ca-duration='1y': must be a whole number of s, m, h or d",
+        match=r"deployment/boundtoken: --ca-duration='1y': must be an integer with a unit s, m, h or d",
     ):
         await certs.read_lifetimes(Store(client, "boundtoken-system", ()))

@@ -269,7 +269,7 @@ def _aliases(folder: Path) -> None:
         (_huge, "a.yaml: must have at most 1048576 bytes"),
         (
             _aliases,
-            "a.yaml: line 7, column 11: must be YAML: anchors and aliases (& and *) are not read",
+            "a.yaml: line 7, column 11: must be YAML: anchors and aliases (& and *) are not allowed",
         ),
     ],
 )

@@ -179,7 +179,7 @@ async def test_a_bad_configuration_at_start_is_told_with_every_fault(tmp_path: P
             pass
     assert caught.value.faults == (
         f'{file}: apiVersion: must be boundtoken.dev/v1alpha1, and is "v1"',
-        f"{file}: defualts: is unknown; did you mean defaults?",
+        f"{file}: defualts: unknown field; did you mean defaults?",
     )
 
 
@@ -279,7 +279,9 @@ async def test_what_is_served_is_shown_and_a_key_in_the_same_file_is_not(tmp_pat
         assert (await service.post(b"", path="/certificate"))[0] == 405
 
 
-async def test_an_expired_certificate_is_still_served_and_shouted_about(tmp_path: Path) -> None:
+async def test_an_expired_certificate_is_still_served_and_an_error_is_logged(
+    tmp_path: Path,
+) -> None:
     root = an_authority(tmp_path)
     write_pair(tmp_path, a_leaf(root, life=timedelta(seconds=-60)))
     async with (
@@ -313,7 +315,7 @@ async def test_both_versions_of_tls_are_spoken(tmp_path: Path, version: ssl.TLSV
         writer.close()
 
 
-def test_openssl_verifies_the_throw_away_certificate(tmp_path: Path) -> None:
+def test_openssl_verifies_the_ephemeral_certificate(tmp_path: Path) -> None:
     with process(tmp_path) as (running_, port, _):
         command = [
             "openssl",
