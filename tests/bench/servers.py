@@ -24,6 +24,7 @@ from webhook.core import names
 from webhook.log import Log
 from webhook.options import Address
 from webhook.pki import authority
+from webhook.pki.pem import read_key_pair
 from webhook.serving.bodies import read_body
 from webhook.serving.connection import Connections
 from webhook.serving.listener import Listener
@@ -142,8 +143,8 @@ def write_pair(folder: Path) -> None:
     root = authority.make_authority("bench", now, life)
     pair = authority.issue(root, ["localhost", "127.0.0.1"], now, life)
     for name, content in {
-        "ca.crt": root.certificate,
-        "tls.crt": pair.certificate,
+        "ca.crt": root.certificate.pem,
+        "tls.crt": pair.certificate.pem,
         "tls.key": pair.key,
     }.items():
         (folder / name).write_bytes(content)
@@ -193,9 +194,7 @@ def _api(folder: Path, port: int, namespaces: int) -> Iterator[None]:
 
     async def serve() -> None:
         certificate = LiveCertificate()
-        pair = authority.KeyPair(
-            (folder / "tls.crt").read_bytes(), (folder / "tls.key").read_bytes()
-        )
+        pair = read_key_pair((folder / "tls.crt").read_bytes(), (folder / "tls.key").read_bytes())
         certificate.replace(pair, datetime.now(UTC))
         server = web.Server(answer, access_log=None)
         await loop.create_server(server, "127.0.0.1", port, ssl=certificate.context)
@@ -214,7 +213,7 @@ async def _serve_echo(port: int, folder: Path) -> None:
         return web.Response(body=ANSWER, content_type="application/json")
 
     certificate = LiveCertificate()
-    pair = authority.KeyPair((folder / "tls.crt").read_bytes(), (folder / "tls.key").read_bytes())
+    pair = read_key_pair((folder / "tls.crt").read_bytes(), (folder / "tls.key").read_bytes())
     certificate.replace(pair, datetime.now(UTC))
     log = Log("error", lambda _: None)
     connections = Connections(answer, log)

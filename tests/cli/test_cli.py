@@ -23,8 +23,8 @@ from webhook.core.policy import Exemptions
 from webhook.errors import BadInput, NotFound
 from webhook.options import Address
 from webhook.pki import authority
-from webhook.pki.authority import KeyPair
 from webhook.pki.lifecycle import Lifetimes
+from webhook.pki.pem import KeyPair, read_certificates
 from webhook.pki.store import Store
 
 CONFIGURATION = ROOT / "manifests/35-configmap.yaml"
@@ -326,10 +326,9 @@ def test_certs_init_writes_a_pair_that_only_its_owner_can_read(tmp_path: Path) -
         f"{folder}/{name} created" for name in ("ca.crt", "tls.crt", "tls.key")
     ]
     assert (folder / "tls.key").stat().st_mode & 0o777 == 0o600
-    leaf = authority.read_certificate((folder / "tls.crt").read_bytes())
-    assert {"example.test", "localhost", "127.0.0.1", "boundtoken.boundtoken-system.svc"} <= set(
-        authority.hosts_of(leaf)
-    )
+    (leaf,) = read_certificates((folder / "tls.crt").read_bytes())
+    hosts = {"example.test", "localhost", "127.0.0.1", "boundtoken.boundtoken-system.svc"}
+    assert hosts <= set(leaf.hosts)
     kept = (folder / "tls.crt").read_bytes()
     assert "kept" in boundtoken("certs", "init", "--out", str(folder)).stdout
     assert (folder / "tls.crt").read_bytes() == kept
@@ -361,14 +360,38 @@ HOSTS = ["a.svc"]
 def test_what_is_good_enough_to_keep(age: int, hosts: list[str], want: bool) -> None:
     root = authority.make_authority("x", NOW, timedelta(days=92))
     leaf = authority.issue(root, HOSTS, NOW, timedelta(days=92))
-    assert certs.good(Files(root.certificate, leaf), hosts, NOW + timedelta(days=age)) is want
+    now = NOW + timedelta(days=age)
+    assert certs.is_reusable(Files(root.certificate, leaf), hosts, now) is want
 
 
 def test_a_leaf_of_another_authority_is_not_kept() -> None:
     root, other = (authority.make_authority("x", NOW, timedelta(days=9)) for _ in range(2))
     leaf = authority.issue(root, HOSTS, NOW, timedelta(days=9))
-    assert not certs.good(Files(other.certificate, leaf), HOSTS, NOW)
-    assert not certs.good(Files(b"", KeyPair(b"", b"")), HOSTS, NOW)
+    assert not certs.is_reusable(Files(other.certificate, leaf), HOSTS, NOW)
+
+
+CA = authority.make_authority("x", NOW, timedelta(days=9))
+LEAF, OTHER_LEAF = (authority.issue(CA, HOSTS, NOW, timedelta(days=9)) for _ in range(2))
+
+
+@pytest.mark.parametrize(
+    ("contents", "leaf"),
+    [
+        pytest.param((CA.certificate.pem, LEAF.certificate.pem, LEAF.key), LEAF, id="good"),
+        pytest.param((CA.certificate.pem, LEAF.certificate.pem, OTHER_LEAF.key), None, id="key"),
+        pytest.param((CA.certificate.pem, b"", LEAF.key), None, id="an empty certificate"),
+        pytest.param((b"garbage", LEAF.certificate.pem, LEAF.key), None, id="garbage for a CA"),
+        pytest.param((CA.certificate.pem, LEAF.certificate.pem), None, id="a missing key"),
+    ],
+)
+def test_files_that_cannot_be_read_are_as_none(
+    tmp_path: Path, contents: tuple[bytes, ...], leaf: KeyPair | None
+) -> None:
+    for name, content in zip(certs.FILES, contents, strict=False):
+        (tmp_path / name).write_bytes(content)
+    wanted = None if leaf is None else Files(CA.certificate, leaf)
+    assert certs.read_files(tmp_path) == wanted
+    assert certs.read_files(tmp_path / "tls.crt") is None
 
 
 def test_serving_imports_nothing_of_kubernetes() -> None:

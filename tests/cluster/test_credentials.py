@@ -64,7 +64,8 @@ def test_an_ipv6_api_server_stands_in_brackets(tmp_path: Path) -> None:
 def test_a_ca_that_changes_gives_a_new_context_and_the_same_one_does_not(tmp_path: Path) -> None:
     credentials = InCluster(ENVIRON, tmp_path)
     first, second = (
-        authority.make_authority(name, NOW, timedelta(days=1)).certificate for name in ("a", "b")
+        authority.make_authority(name, NOW, timedelta(days=1)).certificate.pem
+        for name in ("a", "b")
     )
     (tmp_path / "ca.crt").write_bytes(first)
     context = credentials.tls()
@@ -105,7 +106,7 @@ async def test_what_is_no_token_is_named_and_not_shown(tmp_path: Path, token: by
 
 
 def test_a_bundle_of_authorities_may_have_comments_in_any_language(tmp_path: Path) -> None:
-    pem = authority.make_authority("a", NOW, timedelta(days=1)).certificate
+    pem = authority.make_authority("a", NOW, timedelta(days=1)).certificate.pem
     (tmp_path / "ca.crt").write_bytes("# Prüfstelle\n".encode() + pem)
     assert len(InCluster(ENVIRON, tmp_path).tls().get_ca_certs()) >= 1
 
@@ -160,7 +161,7 @@ async def test_a_kubeconfigs_exec_plugin_is_run(tmp_path: Path) -> None:
 def test_a_kubeconfigs_client_certificate_is_loaded(tmp_path: Path) -> None:
     root = authority.make_authority("ca", NOW, timedelta(days=1))
     leaf = authority.issue(root, ["me"], NOW, timedelta(days=1))
-    pem = {"client-certificate-data": leaf.certificate, "client-key-data": leaf.key}
+    pem = {"client-certificate-data": leaf.certificate.pem, "client-key-data": leaf.key}
     user = {name: base64.b64encode(value).decode() for name, value in pem.items()}
     credentials = FromKubeconfig(str(a_kubeconfig(tmp_path / "config", dict(user))))
     assert credentials.tls().verify_mode.name == "CERT_REQUIRED"
@@ -180,7 +181,7 @@ async def test_the_client_sends_what_the_credential_says_now(tmp_path: Path) -> 
     async with api_server() as (api, _):
         credentials = InCluster(ENVIRON, tmp_path)
         root = authority.make_authority("ca", NOW, timedelta(days=1))
-        (tmp_path / "ca.crt").write_bytes(root.certificate)
+        (tmp_path / "ca.crt").write_bytes(root.certificate.pem)
         credentials.server = api.server
         async with ApiClient(credentials, "boundtoken/test") as client:
             for text in ("one", "two"):

@@ -87,7 +87,7 @@ def other_webhook(
     leaf = authority.issue(root, ["127.0.0.1"], now, timedelta(days=1))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     with tempfile.NamedTemporaryFile() as file:
-        file.write(leaf.certificate + leaf.key)
+        file.write(leaf.certificate.pem + leaf.key)
         file.flush()
         context.load_cert_chain(file.name)
     server = ThreadingHTTPServer(
@@ -103,7 +103,7 @@ def other_webhook(
         "name": f"{name}.example.com",
         "clientConfig": {
             "url": f"https://127.0.0.1:{server.server_address[1]}/",
-            "caBundle": base64.b64encode(root.certificate).decode(),
+            "caBundle": base64.b64encode(root.certificate.pem).decode(),
         },
         "rules": [
             {

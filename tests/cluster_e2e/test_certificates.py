@@ -27,9 +27,9 @@ from tests.controlplane.cluster import ControlPlane, wait_for
 from tests.pods import Json
 from webhook.cluster.client import ApiClient
 from webhook.cluster.credentials import FromKubeconfig
-from webhook.pki import authority, bundle, lifecycle
-from webhook.pki.authority import KeyPair
+from webhook.pki import authority, bundle
 from webhook.pki.bundle import Bundle
+from webhook.pki.pem import Certificate, KeyPair, read_certificates
 from webhook.pki.rotation import PROPAGATION_DELAY, Rotation
 from webhook.pki.store import Store
 
@@ -56,7 +56,7 @@ def published(cluster: Cluster) -> set[bytes]:
 
 def in_sync(cluster: Cluster) -> bool:
     try:
-        return published(cluster) == {held(cluster).trusted()}
+        return published(cluster) == {held(cluster).ca_bundle()}
     except Exception:  # noqa: BLE001  (a Secret that is gone or spoilt is not in sync)
         return False
 
@@ -73,9 +73,7 @@ def rotated(cluster: Cluster) -> None:
     assert said.returncode == 0, said.stderr
     assert said.stdout.splitlines()[-1] == "every replica serves a leaf of the new CA"
     signs = held(cluster).current.certificate
-    assert all(
-        authority.signed_by(served_by(pod.ip).encode(), signs) for pod in cluster.kubelet.pods
-    )
+    assert all(served_leaf(pod.ip).is_signed_by(signs) for pod in cluster.kubelet.pods)
 
 
 @pytest.fixture
@@ -122,6 +120,11 @@ def swaps(cluster: Cluster) -> int:
 def served_by(ip: str) -> str:
     """The leaf, in PEM, that a new connection to this address meets."""
     return ssl.get_server_certificate((ip, 10250))
+
+
+def served_leaf(ip: str) -> Certificate:
+    (leaf,) = read_certificates(served_by(ip).encode())
+    return leaf
 
 
 def serves(ip: str) -> bool:
@@ -214,9 +217,9 @@ def test_replicas_killed_at_every_step_of_a_hand_over_end_in_one_state(
     ):
         time.sleep(3)
     assert len(authorities) == 10
-    current = authority.read_certificate(held(cluster).current.certificate)
+    current = held(cluster).current.certificate
     assert (
-        89 <= (current.not_valid_after_utc - current.not_valid_before_utc).days <= 91
+        89 <= (current.not_after - current.not_before).days <= 91
     )  # as the Deployment tells the replicas
     assert (results.count(False), handshakes.count(False)) == (0, 0)
 
@@ -228,8 +231,7 @@ def test_a_machine_that_was_suspended_serves_a_fresh_leaf_at_once(three_replicas
     time.sleep(14)  # longer than a leaf of theirs lives
     os.kill(pod.pid, signal.SIGCONT)
     wait_for(lambda: served_by(pod.ip) != before, 2)
-    leaf = authority.read_certificate(served_by(pod.ip).encode())
-    assert leaf.not_valid_after_utc > datetime.now(UTC)
+    assert served_leaf(pod.ip).not_after > datetime.now(UTC)
     wait_for(lambda: three_replicas.kubelet.proxy.ready("boundtoken") == 3, 30)
 
 
@@ -262,12 +264,9 @@ async def test_clock_jumps_of_a_year_forwards_and_a_day_backwards(plane: Control
                 await rotation.reconcile(NOW + jump + timedelta(seconds=step))
             assert (rotation.verified, rotation.in_sync) == (True, True), jump
             (trust,) = await store.read_ca_bundles()
-            (pem,) = trust.entries.values()
-            assert lifecycle.is_valid(leaves[-1], NOW + jump), jump
-            assert any(
-                authority.signed_by(leaves[-1].certificate, authority.pem(root))
-                for root in bundle.certificates(pem)
-            )
+            leaf = leaves[-1].certificate
+            assert leaf.is_valid(NOW + jump), jump
+            assert any(leaf.is_signed_by(ca) for ca in trust.certificates())
 
 
 def test_the_api_server_away_in_the_middle_of_a_hand_over(cluster: Cluster) -> None:

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from webhook.pki import authority, bundle
-from webhook.pki.authority import KeyPair
 from webhook.pki.bundle import Bundle
+from webhook.pki.pem import KeyPair, joined
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 MAX_BYTES = 200_000
@@ -138,9 +138,9 @@ def a_configuration(rng: random.Random) -> bytes:
 
 def a_pair(rng: random.Random) -> bytes:
     """Certificates and a key, a NUL between them."""
-    pair = rng.choice((CA, LEAF, KeyPair(LEAF.certificate + CA.certificate, LEAF.key)))
+    pair = rng.choice((CA, LEAF, KeyPair(LEAF.certificate, LEAF.key, (CA.certificate,))))
     return (
-        _spoilt_pem(rng, pair.certificate)
+        _spoilt_pem(rng, joined(pair.chain))
         + b"\0"
         + (pair.key if rng.random() < 0.7 else _spoilt_pem(rng, pair.key))
     )
@@ -150,7 +150,7 @@ def a_secret(rng: random.Random) -> bytes:
     """The data of a Secret, as JSON."""
     data = {
         name: base64.b64decode(text)
-        for name, text in bundle.to_data(Bundle(CA, NEXT, NEXT.certificate, NOW)).items()
+        for name, text in bundle.to_data(Bundle(CA, NEXT, (NEXT.certificate,), NOW)).items()
     }
     for name in rng.sample(sorted(data), rng.randint(1, 3)):
         data[name] = (

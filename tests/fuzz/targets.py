@@ -23,8 +23,8 @@ from webhook.core.policy import ClusterPolicy
 from webhook.enforcement.policies import bindings
 from webhook.errors import ApiError, BadCertificate, BadInput
 from webhook.pki import authority, bundle, lifecycle, replicas
-from webhook.pki.authority import KeyPair
 from webhook.pki.lifecycle import Lifetimes
+from webhook.pki.pem import read_key_pair, read_private_key, unique
 from webhook.pki.store import Store
 from webhook.serving import standalone
 from webhook.serving.tls import LiveCertificate
@@ -72,20 +72,24 @@ def pairs() -> Iterator[Check]:
     live = LiveCertificate()
 
     def check(given: bytes) -> None:
-        certificate, _, key = given.partition(b"\0")
-        pair, before = KeyPair(certificate, key), live.pem
+        certificates, _, key = given.partition(b"\0")
+        try:
+            pair = read_key_pair(certificates, key)
+        except BadCertificate:
+            return
         for use in (
-            authority.read,
-            lambda held: authority.issue(held, ["a"], inputs.NOW, timedelta(days=1)),
+            read_private_key,
+            lambda ca: authority.issue(ca, ["a"], inputs.NOW, timedelta(days=1)),
         ):
             with contextlib.suppress(BadCertificate):
                 use(pair)
+        before = live.pem
         try:
             live.replace(pair, inputs.NOW)
         except BadCertificate:
             assert live.pem == before
-        authority.signed_by(certificate, inputs.CA.certificate)
-        bundle.joined(bundle.ours(certificate), certificate)
+        pair.certificate.is_signed_by(inputs.CA.certificate)
+        unique((*bundle.ours(pair.chain), *pair.chain))
 
     yield check
 
@@ -108,11 +112,11 @@ def secrets() -> Iterator[Check]:
             lifecycle.with_trusted(then, inputs.CA.certificate, now, Lifetimes())
             leaf = (
                 authority.issue(then.current, ["a"], now, timedelta(days=7))
-                if lifecycle.is_valid(then.current, now)
+                if then.current.certificate.is_valid(now)
                 else None
             )
             lifecycle.renewal_reason(leaf, held.current, ["a"], now)
-            lifecycle.renewal_time(then.current, now)
+            lifecycle.renewal_time(then.current.certificate, now)
 
     yield check
 

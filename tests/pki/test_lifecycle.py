@@ -11,6 +11,7 @@ from webhook.errors import BadCertificate
 from webhook.pki import authority, bundle, lifecycle
 from webhook.pki.bundle import Bundle
 from webhook.pki.lifecycle import Lifetimes
+from webhook.pki.pem import CLOCK_SKEW, KeyPair
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -19,7 +20,7 @@ LIVES = Lifetimes()
 
 def a_ca(
     age: timedelta = timedelta(), life: timedelta = LIVES.ca, name: str = bundle.NAME
-) -> authority.KeyPair:
+) -> KeyPair:
     return authority.make_authority(name, NOW - age, life)
 
 
@@ -37,19 +38,22 @@ def a_ca(
         pytest.param(Bundle(a_ca(), a_ca()), True, "promote", id="the next one seen"),
         pytest.param(Bundle(a_ca(), a_ca(300 * DAY)), True, "prepare", id="the next one aged"),
         pytest.param(
-            Bundle(a_ca(), old=a_ca().certificate, retire_at=NOW),
+            Bundle(a_ca(), old=(a_ca().certificate,), retire_at=NOW),
             True,
             "retire",
             id="the old one is over",
         ),
         pytest.param(
-            Bundle(a_ca(), old=a_ca().certificate, retire_at=NOW + DAY),
+            Bundle(a_ca(), old=(a_ca().certificate,), retire_at=NOW + DAY),
             True,
             "keep",
             id="the old one is needed",
         ),
         pytest.param(
-            Bundle(a_ca(), a_ca(), a_ca().certificate, NOW), True, "promote", id="a rotation first"
+            Bundle(a_ca(), a_ca(), (a_ca().certificate,), NOW),
+            True,
+            "promote",
+            id="a rotation first",
         ),
     ],
 )
@@ -61,24 +65,21 @@ def test_a_hand_over_trusts_both_until_no_leaf_of_the_old_one_can_be_alive() -> 
     before = Bundle(a_ca(244 * DAY))
     prepared = lifecycle.apply_step("prepare", before, NOW, LIVES)
     assert prepared.current == before.current
-    assert len(bundle.certificates(prepared.trusted())) == 2
+    assert len(prepared.trusted()) == 2
     promoted = lifecycle.apply_step("promote", prepared, NOW, LIVES)
     assert promoted.current == prepared.next
-    assert bundle.holds(promoted.trusted(), before.current.certificate)
+    assert before.current.certificate in promoted.trusted()
     assert lifecycle.next_step(promoted, NOW + LIVES.leaf, LIVES, published=True)[0] == "keep"
-    over = NOW + LIVES.leaf + authority.CLOCK_SKEW
+    over = NOW + LIVES.leaf + CLOCK_SKEW
     assert lifecycle.next_step(promoted, over, LIVES, published=True)[0] == "retire"
     retired = lifecycle.apply_step("retire", promoted, over, LIVES)
-    assert bundle.certificates(retired.trusted()) == bundle.certificates(
-        promoted.current.certificate
-    )
+    assert retired.trusted() == (promoted.current.certificate,)
 
 
 def test_a_new_beginning_keeps_trusting_what_is_published_and_alive() -> None:
-    alive, expired = a_ca(), a_ca(400 * DAY)
-    made = lifecycle.apply_step("create", None, NOW, LIVES, alive.certificate + expired.certificate)
-    assert bundle.holds(made.trusted(), alive.certificate)
-    assert not bundle.holds(made.trusted(), expired.certificate)
+    valid, expired = a_ca().certificate, a_ca(400 * DAY).certificate
+    created = lifecycle.apply_step("create", None, NOW, LIVES, (valid, expired))
+    assert created.trusted() == (created.current.certificate, valid)
 
 
 def test_every_leaf_ends_before_its_ca_and_is_renewed_at_two_thirds() -> None:
@@ -94,7 +95,7 @@ def test_every_leaf_ends_before_its_ca_and_is_renewed_at_two_thirds() -> None:
 
 
 def test_a_bundle_survives_the_secret() -> None:
-    held = Bundle(a_ca(), a_ca(), a_ca().certificate, NOW)
+    held = Bundle(a_ca(), a_ca(), (a_ca().certificate,), NOW)
     assert bundle.from_data(bundle.to_data(held)) == held
     assert bundle.from_data(bundle.to_data(Bundle(held.current))) == Bundle(held.current)
 
@@ -102,23 +103,23 @@ def test_a_bundle_survives_the_secret() -> None:
 MINE, OTHER = a_ca(), a_ca()
 
 
-def altered(pem: bytes, *, old: bytes, new: bytes) -> bytes:
-    """The certificate with bytes of its DER replaced, once."""
-    der = authority.read_certificate(pem).public_bytes(serialization.Encoding.DER)
-    assert old in der
-    return ssl.DER_cert_to_PEM_cert(der.replace(old, new, 1)).encode()
+def secret_data(certificate: bytes, key: bytes) -> dict[str, str]:
+    return {
+        name: base64.b64encode(text).decode()
+        for name, text in (("ca.crt", certificate), ("ca.key", key))
+    }
 
 
 def spoilt_ca(old: bytes, new: bytes) -> dict[str, str]:
-    return bundle.to_data(
-        Bundle(authority.KeyPair(altered(MINE.certificate, old=old, new=new), MINE.key))
-    )
+    """A CA with bytes of its DER replaced, once."""
+    der = MINE.certificate.x509_certificate.public_bytes(serialization.Encoding.DER)
+    assert old in der
+    pem = ssl.DER_cert_to_PEM_cert(der.replace(old, new, 1)).encode()
+    return secret_data(pem, MINE.key)
 
 
-POINT = (
-    authority.read_certificate(MINE.certificate)
-    .public_key()
-    .public_bytes(serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint)
+POINT = MINE.certificate.x509_certificate.public_key().public_bytes(
+    serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint
 )
 VERSION = b"\xa0\x03\x02\x01\x02"
 SUBJECT_KEY_IDENTIFIER, KEY_USAGE = b"\x06\x03\x55\x1d\x0e", b"\x06\x03\x55\x1d\x0f"
@@ -129,9 +130,9 @@ SUBJECT_KEY_IDENTIFIER, KEY_USAGE = b"\x06\x03\x55\x1d\x0e", b"\x06\x03\x55\x1d\
     [
         pytest.param({}, "no CA yet", id="empty"),
         pytest.param({"ca.crt": "!!"}, "base64", id="garbage"),
-        pytest.param(bundle.to_data(Bundle(authority.KeyPair(b"x", b"y"))), "PEM", id="no PEM"),
+        pytest.param(secret_data(b"x", b"y"), "PEM", id="no PEM"),
         pytest.param(
-            bundle.to_data(Bundle(authority.KeyPair(MINE.certificate, OTHER.key))),
+            secret_data(MINE.certificate.pem, OTHER.key),
             "another's",
             id="another key",
         ),
@@ -204,7 +205,7 @@ def test_a_next_ca_that_cannot_be_read_is_left_out() -> None:
     ],
 )
 def test_a_time_that_cannot_be_read_leaves_the_old_ca_out_and_no_more(retire_at: str) -> None:
-    data = bundle.to_data(Bundle(MINE, OTHER, OTHER.certificate, NOW))
+    data = bundle.to_data(Bundle(MINE, OTHER, (OTHER.certificate,), NOW))
     spoilt = {**data, "retire-at": base64.b64encode(retire_at.encode()).decode()}
     assert bundle.from_data(spoilt) == Bundle(MINE, OTHER)
 

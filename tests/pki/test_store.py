@@ -11,7 +11,7 @@ from tests.cluster.api import Api
 from webhook.cluster.client import ApiClient
 from webhook.errors import ApiError
 from webhook.pki import replicas
-from webhook.pki.store import CaBundles, CaSecret, Store
+from webhook.pki.store import CaBundle, CaBundles, CaSecret, Store
 
 
 @asynccontextmanager
@@ -82,6 +82,10 @@ async def test_only_entries_of_our_service_count_and_a_ca_bundle_that_is_no_base
         {{"name": "d", "clientConfig": {{"url": "https://example.test", "caBundle": "eA=="}}}}]}}"""
     async with answering(body.encode()) as store:
         found = await store.read_ca_bundles()
+        empty = CaBundle(b"", ())
         assert found[0] == CaBundles(
-            "mutatingwebhookconfigurations", "boundtoken", "7", {"a": b"x", "b": b"", "c": b""}
+            "mutatingwebhookconfigurations",
+            "boundtoken",
+            "7",
+            {"a": CaBundle(b"x", ()), "b": empty, "c": empty},
         )

@@ -20,7 +20,7 @@ from tests.pods import Json, a_pod, a_review
 from webhook import options
 from webhook.log import Log
 from webhook.pki import authority
-from webhook.pki.authority import KeyPair
+from webhook.pki.pem import KeyPair, joined
 from webhook.serving import app, files
 from webhook.serving.service import Service
 
@@ -102,15 +102,20 @@ current-context: x
 
 
 def write_pair(folder: Path, pair: KeyPair) -> None:
-    """Certificate and key in the folder `tls`, swapped as the kubelet swaps a Secret."""
+    """Certificates and key in the folder `tls`, swapped as the kubelet swaps a Secret."""
+    write_texts(folder, joined(pair.chain), pair.key)
+
+
+def write_texts(folder: Path, certificates: bytes, key: bytes) -> None:
+    """The same of what may not be a pair at all."""
     (folder / "tls").mkdir(exist_ok=True)
-    show(folder / "tls", {"tls.crt": pair.certificate, "tls.key": pair.key})
+    show(folder / "tls", {"tls.crt": certificates, "tls.key": key})
 
 
 def an_authority(folder: Path) -> KeyPair:
     """A CA whose certificate stands in `ca.crt`."""
     root = authority.make_authority("test", datetime.now(UTC), timedelta(days=1))
-    (folder / "ca.crt").write_bytes(root.certificate)
+    (folder / "ca.crt").write_bytes(root.certificate.pem)
     return root
 
 

@@ -27,7 +27,7 @@ from tests.serving.service import (
 )
 from webhook.errors import BadInput
 from webhook.pki import authority
-from webhook.pki.authority import KeyPair
+from webhook.pki.pem import CLOCK_SKEW, KeyPair
 from webhook.serving import files, standalone
 from webhook.serving.tls import MAX_CHAIN, refused_by_callers
 
@@ -38,7 +38,7 @@ REFUSED = 'boundtoken_certificate_rotations_total{kind="leaf",result="refused"}'
 
 
 def serial(pair: KeyPair) -> int:
-    return authority.read_certificate(pair.certificate).serial_number
+    return pair.certificate.x509_certificate.serial_number
 
 
 def an_expired(root: KeyPair) -> KeyPair:
@@ -47,10 +47,10 @@ def an_expired(root: KeyPair) -> KeyPair:
 
 def a_chain(root: KeyPair, length: int) -> KeyPair:
     leaf = a_leaf(root)
-    return KeyPair(leaf.certificate + root.certificate * (length - 1), leaf.key)
+    return KeyPair(leaf.certificate, leaf.key, (root.certificate,) * (length - 1))
 
 
-NOT_YET = authority.CLOCK_SKEW + HOUR
+NOT_YET = CLOCK_SKEW + HOUR
 UNWANTED = [
     pytest.param(an_expired, "the certificate must be valid now, and expired at ", id="expired"),
     pytest.param(
@@ -135,7 +135,7 @@ async def test_a_certificate_that_begins_later_is_taken_when_it_begins(tmp_path:
         running(tmp_path, **files_flags(tmp_path, api.server)) as service,
     ):
         later = authority.issue(
-            root, HOSTS, datetime.now(UTC) + authority.CLOCK_SKEW + timedelta(seconds=3), HOUR
+            root, HOSTS, datetime.now(UTC) + CLOCK_SKEW + timedelta(seconds=3), HOUR
         )
         write_pair(tmp_path, later)
         await eventually(lambda: len(service.said("certificate refused")) == 1)
@@ -177,7 +177,7 @@ async def test_certificates_that_are_swapped_under_load_fail_no_call(tmp_path: P
 def test_what_callers_refuse_is_a_matter_of_the_clock_that_is_given() -> None:
     now = datetime(2026, 1, 1, tzinfo=UTC)
     root = authority.make_authority("test", now, 9 * HOUR)
-    chain = authority.read_certificates(authority.issue(root, HOSTS, now, HOUR).certificate)
+    chain = authority.issue(root, HOSTS, now, HOUR).chain
     assert refused_by_callers(chain, now) == ""
     assert "expired at 2026-01-01T01:00:00+00:00" in refused_by_callers(chain, now + HOUR)
     assert "is not before 2025-12-31T23:55:00+00:00" in refused_by_callers(chain, now - HOUR)

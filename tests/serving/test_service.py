@@ -30,12 +30,12 @@ from tests.serving.service import (
     running,
     served,
     write_pair,
+    write_texts,
 )
 from webhook import options
 from webhook.errors import BadInput
 from webhook.log import Log
-from webhook.pki import authority
-from webhook.pki.authority import KeyPair
+from webhook.pki.pem import KeyPair
 from webhook.serving.service import Service
 from webhook.serving.tls import LiveCertificate
 
@@ -198,14 +198,14 @@ async def test_a_certificate_is_swapped_under_open_connections(tmp_path: Path) -
         api_server() as (api, _),
         running(tmp_path, **files_flags(tmp_path, api.server)) as service,
     ):
-        assert await served(service) == authority.read_certificate(first.certificate).serial_number
+        assert await served(service) == first.certificate.x509_certificate.serial_number
         async with aiohttp.ClientSession() as session:
             await service.post(REVIEW, session=session)
             write_pair(tmp_path, second)
             await eventually(lambda: len(service.said("certificate in use")) == 2)
             assert (await service.post(REVIEW, session=session))[0] == 200
-        assert await served(service) == authority.read_certificate(second.certificate).serial_number
-        end = authority.read_certificate(second.certificate).not_valid_after_utc.timestamp()
+        assert await served(service) == second.certificate.x509_certificate.serial_number
+        end = second.certificate.not_after.timestamp()
         assert (
             await service.metric('boundtoken_certificate_not_after_timestamp_seconds{kind="leaf"}')
             == end
@@ -215,14 +215,12 @@ async def test_a_certificate_is_swapped_under_open_connections(tmp_path: Path) -
 @pytest.mark.parametrize(
     "broken",
     [
+        pytest.param(lambda good, other: (good.certificate.pem, other.key), id="a key of another"),
         pytest.param(
-            lambda good, other: KeyPair(good.certificate, other.key), id="a key of another"
+            lambda good, _: (good.certificate.pem[:100], good.key), id="half a certificate"
         ),
-        pytest.param(
-            lambda good, _: KeyPair(good.certificate[:100], good.key), id="half a certificate"
-        ),
-        pytest.param(lambda good, _: KeyPair(good.certificate, b""), id="an empty key"),
-        pytest.param(lambda _, __: KeyPair(b"garbage", b"garbage"), id="garbage"),
+        pytest.param(lambda good, _: (good.certificate.pem, b""), id="an empty key"),
+        pytest.param(lambda _, __: (b"garbage", b"garbage"), id="garbage"),
     ],
 )
 async def test_a_broken_pair_leaves_the_old_one_serving(tmp_path: Path, broken: object) -> None:
@@ -236,9 +234,9 @@ async def test_a_broken_pair_leaves_the_old_one_serving(tmp_path: Path, broken: 
         refused = await service.metric(
             'boundtoken_certificate_rotations_total{kind="leaf",result="refused"}'
         )
-        write_pair(tmp_path, broken(good, other))  # type: ignore[operator]
+        write_texts(tmp_path, *broken(good, other))  # type: ignore[operator]
         await eventually(lambda: service.said("certificate refused, the old one goes on serving"))
-        assert await served(service) == authority.read_certificate(good.certificate).serial_number
+        assert await served(service) == good.certificate.x509_certificate.serial_number
         assert (await service.post(REVIEW))[0] == 200
         assert (
             await service.metric(
@@ -252,7 +250,7 @@ async def test_a_broken_pair_leaves_the_old_one_serving(tmp_path: Path, broken: 
 async def test_a_chain_as_cert_manager_writes_it_is_served_and_swapped(tmp_path: Path) -> None:
     root = an_authority(tmp_path)
     first, second = (
-        KeyPair(leaf.certificate + root.certificate, leaf.key)
+        KeyPair(leaf.certificate, leaf.key, (root.certificate,))
         for leaf in (a_leaf(root), a_leaf(root))
     )
     write_pair(tmp_path, first)
@@ -260,22 +258,22 @@ async def test_a_chain_as_cert_manager_writes_it_is_served_and_swapped(tmp_path:
         api_server() as (api, _),
         running(tmp_path, **files_flags(tmp_path, api.server)) as service,
     ):
-        assert await served(service) == authority.read_certificate(first.certificate).serial_number
+        assert await served(service) == first.certificate.x509_certificate.serial_number
         write_pair(tmp_path, second)
         await eventually(lambda: len(service.said("certificate in use")) == 2)
-        assert await served(service) == authority.read_certificate(second.certificate).serial_number
+        assert await served(service) == second.certificate.x509_certificate.serial_number
 
 
 async def test_what_is_served_is_shown_and_a_key_in_the_same_file_is_not(tmp_path: Path) -> None:
     leaf = a_leaf(an_authority(tmp_path))
-    write_pair(tmp_path, KeyPair(leaf.key + leaf.certificate, leaf.key))
+    write_texts(tmp_path, leaf.key + leaf.certificate.pem, leaf.key)
     async with (
         api_server() as (api, _),
         running(tmp_path, **files_flags(tmp_path, api.server)) as service,
         aiohttp.ClientSession() as session,
     ):
         async with session.get(service.url + "/certificate", ssl=service.trust()) as answer:
-            assert (answer.status, await answer.read()) == (200, leaf.certificate)
+            assert (answer.status, await answer.read()) == (200, leaf.certificate.pem)
         assert (await service.post(b"", path="/certificate"))[0] == 405
 
 

@@ -23,9 +23,9 @@ from ..core import names
 from ..errors import ApiError, BadCertificate, BadInput, Conflict, NotFound
 from ..pki import authority, lifecycle, replicas
 from ..pki import bundle as bundles
-from ..pki.authority import KeyPair
 from ..pki.bundle import Bundle
 from ..pki.lifecycle import Lifetimes
+from ..pki.pem import Certificate, KeyPair, read_certificates, read_key_pair, read_private_key
 from ..pki.store import KINDS, SECRET, CaBundles, CaSecret, Store
 
 FILES = ("ca.crt", "tls.crt", "tls.key")
@@ -67,7 +67,7 @@ _DEPLOYMENT = msgspec.json.Decoder(_Deployment)
 class Files(msgspec.Struct, frozen=True):
     """A CA's certificate and a leaf with its key."""
 
-    ca: bytes
+    ca: Certificate
     leaf: KeyPair
 
 
@@ -93,48 +93,52 @@ def init(parsed: argparse.Namespace) -> int:
     return asyncio.run(with_store(parsed, work))
 
 
-def good(bundle: Files, hosts: list[str], now: datetime) -> bool:
-    """Whether the leaf is signed by the CA, carries all hosts, and has a third of its life before
-    it.
+def is_reusable(files: Files, hosts: list[str], now: datetime) -> bool:
+    """Whether the CA has signed the leaf, it names all hosts, and a third of its lifetime is
+    left.
     """
-    try:
-        leaf, _ = authority.read(bundle.leaf)
-    except BadCertificate:
-        return False
-    life = leaf.not_valid_after_utc - leaf.not_valid_before_utc
-    enough = leaf.not_valid_after_utc - now > life / 3
-    signed = authority.signed_by(bundle.leaf.certificate, bundle.ca)
+    leaf = files.leaf.certificate
     return (
-        signed
-        and enough
-        and leaf.not_valid_before_utc <= now
-        and set(hosts) <= set(authority.hosts_of(leaf))
+        leaf.is_signed_by(files.ca)
+        and leaf.not_before <= now
+        and leaf.not_after - now > (leaf.not_after - leaf.not_before) / 3
+        and set(hosts) <= set(leaf.hosts)
     )
 
 
 def _make(hosts: list[str], days: int, now: datetime) -> Files:
-    life = timedelta(days=days)
-    root = authority.make_authority("boundtoken", now, life)
-    return Files(root.certificate, authority.issue(root, hosts, now, life))
+    lifetime = timedelta(days=days)
+    ca = authority.make_authority("boundtoken", now, lifetime)
+    return Files(ca.certificate, authority.issue(ca, hosts, now, lifetime))
 
 
 def _into_files(parsed: argparse.Namespace, hosts: list[str], now: datetime) -> None:
     folder: Path = parsed.out
     paths = [folder / name for name in FILES]
     try:
-        held = [path.read_bytes() if path.exists() else b"" for path in paths]
-        keep = good(Files(held[0], KeyPair(held[1], held[2])), hosts, now) and not parsed.renew
+        files = read_files(folder)
+        keep = files is not None and is_reusable(files, hosts, now) and not parsed.renew
         if not keep and not parsed.dry_run:
-            made = _make(hosts, parsed.days, now)
+            files = _make(hosts, parsed.days, now)
             folder.mkdir(parents=True, exist_ok=True)
-            for path, content in zip(
-                paths, (made.ca, made.leaf.certificate, made.leaf.key), strict=True
-            ):
+            contents = (files.ca.pem, files.leaf.certificate.pem, files.leaf.key)
+            for path, content in zip(paths, contents, strict=True):
                 _write_file(path, content)
     except OSError as problem:
         raise BadInput(f"{problem.filename}: {problem.strerror}") from problem
     for path in paths:
         print(f"{path} {_did(keep=keep, new=True, dry_run=parsed.dry_run)}")
+
+
+def read_files(folder: Path) -> Files | None:
+    """What is in this folder; None if a file is missing or cannot be read as what it should be."""
+    ca, certificate, key = (folder / name for name in FILES)
+    try:
+        leaf = read_key_pair(certificate.read_bytes(), key.read_bytes())
+        read_private_key(leaf)
+        return Files(read_certificates(ca.read_bytes())[0], leaf)
+    except (BadCertificate, FileNotFoundError, NotADirectoryError):
+        return None
 
 
 def _write_file(path: Path, content: bytes) -> None:
@@ -151,14 +155,14 @@ async def _into_cluster(store: Store, parsed: argparse.Namespace, now: datetime)
     """What the first replica would do: nothing that is good is replaced."""
     trust, held, bundle = await look(store)
     lives = await read_lifetimes(store)
-    keep = bundle is not None and lifecycle.is_valid(bundle.current, now)
+    keep = bundle is not None and bundle.current.certificate.is_valid(now)
     if bundle is None or not keep:
-        seen = bundles.joined(*(pem for each in trust for pem in each.entries.values()))
+        seen = [certificate for each in trust for certificate in each.certificates()]
         bundle = lifecycle.apply_step("create", bundle, now, lives, bundles.ours(seen))
         await _write(store, bundle, held, dry_run=parsed.dry_run)
     print(f"secret/{SECRET} {_did(keep=keep, new=not held.version, dry_run=parsed.dry_run)}")
     for each in trust:
-        await store.apply_ca_bundle(each, bundle.trusted(), dry_run=parsed.dry_run)
+        await store.apply_ca_bundle(each, bundle.ca_bundle(), dry_run=parsed.dry_run)
         entries = ", ".join(each.entries)
         print(
             f"{KINDS[each.resource].lower()}/{each.name} caBundle set on {entries}"
@@ -200,7 +204,7 @@ async def _rotate(store: Store, parsed: argparse.Namespace) -> int:
     raise ApiError(f"secret/{SECRET} is written without pause by others; try again")
 
 
-async def _wait(store: Store, coming: bytes, seconds: float) -> int:
+async def _wait(store: Store, coming: Certificate, seconds: float) -> int:
     """Until the new CA signs, every configuration trusts it, and every replica that is ready serves
     a leaf of it.
     """
@@ -219,14 +223,14 @@ async def _wait(store: Store, coming: bytes, seconds: float) -> int:
     )
 
 
-async def _progress(store: Store, coming: bytes) -> str:
+async def _progress(store: Store, coming: Certificate) -> str:
     trust, _, bundle = await look(store)
-    if not trust or not all(each.holds(coming) for each in trust):
+    if not trust or not all(each.trusts((coming,)) for each in trust):
         return "publishing the new CA"
     if bundle is None or bundle.current.certificate != coming:
         return "every configuration trusts the new CA"
     serving = [each for each in await replicas.ask(store.client, store.namespace) if each.ready]
-    late = [each for each in serving if not each.is_of(coming)]
+    late = [each for each in serving if not each.is_signed_by(coming)]
     if not serving:
         return "the new CA signs, and no replica is ready"
     if late:

@@ -10,15 +10,12 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-
 from ..errors import ApiError, BadCertificate
-from ..pki import authority, lifecycle, replicas
 from ..pki import bundle as bundles
-from ..pki.authority import KeyPair
+from ..pki import lifecycle, replicas
 from ..pki.bundle import Bundle
 from ..pki.lifecycle import Lifetimes
+from ..pki.pem import Certificate, Certificates
 from ..pki.replicas import Replica
 from ..pki.store import KINDS, SECRET, CaBundles, CaSecret, Store
 from .certs import look, read_lifetimes, with_store
@@ -68,7 +65,7 @@ def _report(
     followed = bool(trust) and runs and all(leaf["trusted"] for leaf in leaves)
     by_us = (
         bundle is not None
-        and lifecycle.is_valid(bundle.current, now)
+        and bundle.current.certificate.is_valid(now)
         and all(each["inSync"] for each in configurations)
     )
     by_others = not held.version and bool(leaves)
@@ -98,10 +95,8 @@ def _configuration(trust: CaBundles, bundle: Bundle | None) -> Report:
         "name": f"{KINDS[trust.resource].lower()}/{trust.name}",
         "webhooks": list(trust.entries),
         "inSync": bundle is not None
-        and all(pem == bundle.trusted() for pem in trust.entries.values()),
-        "authorities": len(
-            {one for pem in trust.entries.values() for one in bundles.certificates(pem)}
-        ),
+        and all(ca_bundle.pem == bundle.ca_bundle() for ca_bundle in trust.entries.values()),
+        "authorities": len(trust.certificates()),
     }
 
 
@@ -115,41 +110,33 @@ def _replica(replica: Replica, trust: list[CaBundles], now: datetime) -> Report:
         "trusted": False,
         "problem": replica.problem,
     }
-    if not replica.leaf:
+    if not replica.chain:
         return row
-    leaf = KeyPair(replica.leaf, b"")
-    published = [pem for each in trust for pem in each.entries.values()]
-    row["trusted"] = lifecycle.is_valid(leaf, now) and all(
-        _verifies(pem, replica.leaf) for pem in published
+    leaf = replica.chain[0]
+    row["trusted"] = leaf.is_valid(now) and all(
+        _verifies(ca_bundle.certificates, replica.chain)
+        for each in trust
+        for ca_bundle in each.entries.values()
     )
-    return (
-        row
-        | _dates(authority.read_certificate(replica.leaf))
-        | {"renewAt": lifecycle.renewal_time(leaf, now).isoformat()}
-    )
+    return row | _dates(leaf) | {"renewAt": lifecycle.renewal_time(leaf, now).isoformat()}
 
 
-def _verifies(published: bytes, chain: bytes) -> bool:
-    links = [authority.pem(each) for each in bundles.certificates(chain)]
-    return any(
-        authority.signed_by(link, authority.pem(root))
-        for root in bundles.certificates(published)
-        for link in links
-    )
+def _verifies(authorities: Certificates, chain: Certificates) -> bool:
+    return any(link.is_signed_by(ca) for ca in authorities for link in chain)
 
 
 def _authorities(bundle: Bundle) -> list[Report]:
     rows = [("signs", bundle.current.certificate)]
     rows += [("next", bundle.next.certificate)] if bundle.next is not None else []
-    rows += [("old", authority.pem(each)) for each in bundles.certificates(bundle.old)]
-    return [{"role": role} | _dates(authority.read_certificate(pem)) for role, pem in rows]
+    rows += [("old", certificate) for certificate in bundle.old]
+    return [{"role": role} | _dates(certificate) for role, certificate in rows]
 
 
-def _dates(held: x509.Certificate) -> Report:
+def _dates(certificate: Certificate) -> Report:
     return {
-        "fingerprint": held.fingerprint(hashes.SHA256()).hex()[:16],
-        "notBefore": held.not_valid_before_utc.isoformat(),
-        "notAfter": held.not_valid_after_utc.isoformat(),
+        "fingerprint": certificate.fingerprint[:16],
+        "notBefore": certificate.not_before.isoformat(),
+        "notAfter": certificate.not_after.isoformat(),
     }
 
 
@@ -157,14 +144,14 @@ def _coming(
     trust: list[CaBundles], bundle: Bundle | None, now: datetime, lifetimes: Lifetimes
 ) -> Report:
     """The next step about the authorities, why, and when."""
-    settled = bundle is not None and all(each.holds(bundle.trusted()) for each in trust)
+    settled = bundle is not None and all(each.trusts(bundle.trusted()) for each in trust)
     step, reason = lifecycle.next_step(bundle, now, lifetimes, published=settled)
     when = now
     if step == "keep" and bundle is not None:
         step, reason, when = (
             "prepare",
             "the CA will have used two thirds of its life",
-            lifecycle.renewal_time(bundle.current, now),
+            lifecycle.renewal_time(bundle.current.certificate, now),
         )
         if bundle.next is not None:
             step, reason, when = (

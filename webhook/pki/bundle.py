@@ -8,72 +8,65 @@ old.crt, retire-at   signed once; trusted until no leaf of theirs can be alive
 
 import base64
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
 import msgspec
 from cryptography import x509
 
 from ..errors import BadCertificate
-from . import authority
-from .authority import KeyPair
+from .pem import (
+    MAX_PEM_BYTES,
+    Certificate,
+    Certificates,
+    KeyPair,
+    joined,
+    read_certificates,
+    read_key_pair,
+    read_private_key,
+    readable,
+    unique,
+)
 
 NAME = "boundtoken"
 """The common name of every CA that we make: a CA of another name is somebody else's."""
 
-
-MAX_FIELD_CHARS = authority.MAX_PEM_BYTES * 4 // 3
+MAX_FIELD_CHARS = MAX_PEM_BYTES * 4 // 3
 """Of one field of the Secret, in base64."""
 
 
 class Bundle(msgspec.Struct, frozen=True):
-    """The authorities. `old` is PEM certificates without keys; `retire_at` is when they may go."""
+    """The authorities. `old` are certificates without keys; `retire_at` is when they may go."""
 
     current: KeyPair
     next: KeyPair | None = None
-    old: bytes = b""
+    old: Certificates = ()
     retire_at: datetime | None = None
 
-    def trusted(self) -> bytes:
-        """What callers must trust, in PEM, each certificate once."""
-        return joined(
-            self.current.certificate, self.next.certificate if self.next else b"", self.old
-        )
+    def trusted(self) -> Certificates:
+        """What callers must trust, each certificate once."""
+        return unique((*self.current.chain, *(self.next.chain if self.next else ()), *self.old))
+
+    def ca_bundle(self) -> bytes:
+        """What callers must trust, as the PEM of a caBundle."""
+        return joined(self.trusted())
 
 
-def certificates(pem: bytes) -> tuple[x509.Certificate, ...]:
-    """All certificates in PEM; none where there are none or where one of them cannot be read."""
-    try:
-        return authority.read_certificates(pem)
-    except BadCertificate:
-        return ()
-
-
-def joined(*pems: bytes) -> bytes:
-    """All certificates of these PEM texts in their order, each once."""
-    found = {authority.pem(each): None for pem in pems for each in certificates(pem)}
-    return b"".join(found)
-
-
-def holds(pem: bytes, wanted: bytes) -> bool:
-    """Whether every certificate of `wanted` is in `pem`."""
-    there = set(certificates(pem))
-    return bool(pem) and all(each in there for each in certificates(wanted))
-
-
-def ours(pem: bytes) -> bytes:
+def ours(certificates: Iterable[Certificate]) -> Certificates:
     """Those of these certificates that carry our name."""
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, NAME)])
-    return b"".join(authority.pem(each) for each in certificates(pem) if each.subject == name)
+    return tuple(
+        certificate for certificate in certificates if certificate.x509_certificate.subject == name
+    )
 
 
 def to_data(bundle: Bundle) -> dict[str, str]:
     """The `data` of a Secret."""
-    data = {"ca.crt": bundle.current.certificate, "ca.key": bundle.current.key}
+    data = {"ca.crt": joined(bundle.current.chain), "ca.key": bundle.current.key}
     if bundle.next is not None:
-        data |= {"next.crt": bundle.next.certificate, "next.key": bundle.next.key}
+        data |= {"next.crt": joined(bundle.next.chain), "next.key": bundle.next.key}
     if bundle.old and bundle.retire_at is not None:
-        data |= {"old.crt": bundle.old, "retire-at": bundle.retire_at.isoformat().encode()}
+        data |= {"old.crt": joined(bundle.old), "retire-at": bundle.retire_at.isoformat().encode()}
     return {name: base64.b64encode(content).decode() for name, content in data.items()}
 
 
@@ -87,12 +80,14 @@ def from_data(data: Mapping[str, str]) -> Bundle:
     if not data.get("ca.crt"):
         raise BadCertificate("there is no CA yet")
     current = _pair(data, "ca")
-    following, old, retire_at = None, b"", None
+    following: KeyPair | None = None
+    old: Certificates = ()
+    retire_at: datetime | None = None
     with contextlib.suppress(BadCertificate):
         following = _pair(data, "next")
-    with contextlib.suppress(BadCertificate), authority.readable("retire-at must be a time"):
+    with contextlib.suppress(BadCertificate), readable("retire-at must be a time"):
         retire_at = datetime.fromisoformat(_field(data, "retire-at").decode()).astimezone(UTC)
-        old = joined(_field(data, "old.crt"))
+        old = unique(read_certificates(_field(data, "old.crt")))
     return Bundle(current, following, old, retire_at if old else None)
 
 
@@ -102,22 +97,26 @@ def _field(data: Mapping[str, str], name: str) -> bytes:
         raise BadCertificate(
             f"{name} must have at most {MAX_FIELD_CHARS} characters of base64; it has {len(text)}"
         )
-    with authority.readable(f"{name} must be base64"):
+    with readable(f"{name} must be base64"):
         return base64.b64decode(text, validate=True)
 
 
 def _pair(data: Mapping[str, str], name: str) -> KeyPair:
     """Raises: BadCertificate, where this is no CA of ours with its key."""
-    pair = KeyPair(_field(data, f"{name}.crt"), _field(data, f"{name}.key"))
-    certificate, _ = authority.read(pair)
-    common = [
-        each.value for each in certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
+    pair = read_key_pair(_field(data, f"{name}.crt"), _field(data, f"{name}.key"))
+    read_private_key(pair)
+    certificate = pair.certificate
+    subject = certificate.x509_certificate.subject
+    common_names = [
+        attribute.value for attribute in subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
     ]
-    if common != [NAME]:
-        raise BadCertificate(f"the CA must be one of ours, and its name is {str(common)[:60]}")
-    if not authority.is_authority(certificate):
+    if common_names != [NAME]:
+        raise BadCertificate(
+            f"the CA must be one of ours, and its name is {str(common_names)[:60]}"
+        )
+    if not certificate.is_ca:
         raise BadCertificate("the CA must be a CA, and its certificate says nothing of the kind")
-    if not authority.signed_by(pair.certificate, pair.certificate):
+    if not certificate.is_signed_by(certificate):
         raise BadCertificate(
             "the CA must be signed by itself, and its certificate was changed since"
         )

@@ -13,11 +13,10 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 import msgspec
-from cryptography import x509
 
 from . import authority
-from .authority import KeyPair
-from .bundle import NAME, Bundle, certificates, joined
+from .bundle import NAME, Bundle
+from .pem import CLOCK_SKEW, Certificate, Certificates, KeyPair, unique
 
 Step = Literal["create", "prepare", "promote", "retire", "keep"]
 RENEW_AT = 2 / 3
@@ -41,29 +40,24 @@ def next_step(  # noqa: PLR0911  (one line for each rule)
     """
     if bundle is None:
         return "create", "there is no CA that can sign"
-    current = authority.read_certificate(bundle.current.certificate)
-    if now >= current.not_valid_after_utc:
-        return "create", f"the CA expired at {current.not_valid_after_utc.isoformat()}"
-    if now < current.not_valid_before_utc:
-        return "create", f"the CA is not valid before {current.not_valid_before_utc.isoformat()}"
+    current = bundle.current.certificate
+    if now >= current.not_after:
+        return "create", f"the CA expired at {current.not_after.isoformat()}"
+    if now < current.not_before:
+        return "create", f"the CA is not valid before {current.not_before.isoformat()}"
     if bundle.next is not None:
-        return _rotation_step(
-            authority.read_certificate(bundle.next.certificate), now, published=published
-        )
+        return _rotation_step(bundle.next.certificate, now, published=published)
     if bundle.retire_at is not None and now >= bundle.retire_at:
         return "retire", "no leaf of the old CA can be alive"
     if elapsed_fraction(current, now) >= RENEW_AT:
         return "prepare", f"the CA has used {elapsed_fraction(current, now):.0%} of its life"
-    if current.not_valid_after_utc - now < 2 * lifetimes.leaf:
+    if current.not_after - now < 2 * lifetimes.leaf:
         return "prepare", "the CA would cut leaves short"
     return "keep", "the CA is fresh"
 
 
-def _rotation_step(coming: x509.Certificate, now: datetime, *, published: bool) -> tuple[Step, str]:
-    if (
-        not coming.not_valid_before_utc <= now < coming.not_valid_after_utc
-        or elapsed_fraction(coming, now) >= RENEW_AT
-    ):
+def _rotation_step(next_ca: Certificate, now: datetime, *, published: bool) -> tuple[Step, str]:
+    if not next_ca.is_valid(now) or elapsed_fraction(next_ca, now) >= RENEW_AT:
         return "prepare", "the next CA has aged before it was used"
     if published:
         return "promote", "every caller trusts the next CA"
@@ -71,78 +65,73 @@ def _rotation_step(coming: x509.Certificate, now: datetime, *, published: bool) 
 
 
 def apply_step(
-    step: Step, bundle: Bundle | None, now: datetime, lifetimes: Lifetimes, seen: bytes = b""
+    step: Step,
+    bundle: Bundle | None,
+    now: datetime,
+    lifetimes: Lifetimes,
+    seen: Certificates = (),
 ) -> Bundle:
     """The bundle after a step. `seen` are the certificates that callers trust now: nothing they
     need is dropped at once.
     """
-    until = now + lifetimes.leaf + authority.CLOCK_SKEW
+    until = now + lifetimes.leaf + CLOCK_SKEW
     made = (
         authority.make_authority(NAME, now, lifetimes.ca) if step in ("create", "prepare") else None
     )
     if step == "create":
         assert made is not None  # noqa: S101
-        before = bundle.trusted() if bundle is not None else b""
-        old = _alive(joined(before, seen), now)
+        before = bundle.trusted() if bundle is not None else ()
+        old = _unexpired((*before, *seen), now)
         return Bundle(made, None, old, until if old else None)
     assert bundle is not None  # noqa: S101  (only a create begins with nothing)
     if step == "prepare":
         return msgspec.structs.replace(bundle, next=made)
     if step == "promote":
         assert bundle.next is not None  # noqa: S101
-        old = _alive(joined(bundle.current.certificate, bundle.old), now)
+        old = _unexpired((*bundle.current.chain, *bundle.old), now)
         return Bundle(bundle.next, None, old, until if old else None)
     if step == "retire":
-        return msgspec.structs.replace(bundle, old=b"", retire_at=None)
+        return msgspec.structs.replace(bundle, old=(), retire_at=None)
     return bundle
 
 
-def with_trusted(bundle: Bundle, pem: bytes, now: datetime, lifetimes: Lifetimes) -> Bundle:
-    """The bundle that trusts these certificates as well, for as long as a leaf of theirs may
-    live.
-    """
-    until = now + lifetimes.leaf + authority.CLOCK_SKEW
+def with_trusted(bundle: Bundle, ca: Certificate, now: datetime, lifetimes: Lifetimes) -> Bundle:
+    """The bundle that trusts this CA as well, for as long as a leaf of it may be valid."""
+    until = now + lifetimes.leaf + CLOCK_SKEW
     return msgspec.structs.replace(
-        bundle, old=joined(bundle.old, pem), retire_at=max(until, bundle.retire_at or until)
+        bundle, old=unique((*bundle.old, ca)), retire_at=max(until, bundle.retire_at or until)
     )
 
 
-def is_valid(pair: KeyPair, now: datetime) -> bool:
-    """Whether its certificate has begun and has not ended."""
-    held = authority.read_certificate(pair.certificate)
-    return held.not_valid_before_utc <= now < held.not_valid_after_utc
-
-
-def renewal_time(pair: KeyPair, now: datetime) -> datetime:
-    """When this certificate has used the share of its life after which it is renewed."""
-    held = authority.read_certificate(pair.certificate)
-    born = held.not_valid_before_utc + authority.CLOCK_SKEW
-    return max(now, born + (held.not_valid_after_utc - born) * RENEW_AT)
+def renewal_time(certificate: Certificate, now: datetime) -> datetime:
+    """When this certificate has used the share of its lifetime after which it is renewed."""
+    made = certificate.not_before + CLOCK_SKEW
+    return max(now, made + (certificate.not_after - made) * RENEW_AT)
 
 
 def renewal_reason(leaf: KeyPair | None, current: KeyPair, hosts: list[str], now: datetime) -> str:
     """Why our leaf must be issued anew, in words; empty where it is good."""
     if leaf is None:
         return "there is no leaf yet"
-    held = authority.read_certificate(leaf.certificate)
-    if not authority.signed_by(leaf.certificate, current.certificate):
+    certificate = leaf.certificate
+    if not certificate.is_signed_by(current.certificate):
         return "it is of another CA"
-    if not held.not_valid_before_utc <= now < held.not_valid_after_utc:
+    if not certificate.is_valid(now):
         return "it is not valid now"
-    if elapsed_fraction(held, now) >= RENEW_AT:
-        return f"it has used {elapsed_fraction(held, now):.0%} of its life"
-    if set(hosts) - set(authority.hosts_of(held)):
+    if elapsed_fraction(certificate, now) >= RENEW_AT:
+        return f"it has used {elapsed_fraction(certificate, now):.0%} of its life"
+    if set(hosts) - set(certificate.hosts):
         return "it lacks a name"
     return ""
 
 
-def elapsed_fraction(certificate: x509.Certificate, now: datetime) -> float:
-    """The share of its life that a certificate has used; the skew before its making is no life."""
-    born = certificate.not_valid_before_utc + authority.CLOCK_SKEW
-    return (now - born) / max(certificate.not_valid_after_utc - born, timedelta(microseconds=1))
+def elapsed_fraction(certificate: Certificate, now: datetime) -> float:
+    """The share of its lifetime that a certificate has used, which begins when it was made: after
+    the skew.
+    """
+    made = certificate.not_before + CLOCK_SKEW
+    return (now - made) / max(certificate.not_after - made, timedelta(microseconds=1))
 
 
-def _alive(pem: bytes, now: datetime) -> bytes:
-    return joined(
-        *(authority.pem(each) for each in certificates(pem) if each.not_valid_after_utc > now)
-    )
+def _unexpired(certificates: Certificates, now: datetime) -> Certificates:
+    return unique(certificate for certificate in certificates if certificate.not_after > now)

@@ -12,9 +12,8 @@ import msgspec
 
 from ..cluster.client import MAX_LIST_BYTES, ApiClient, decode
 from ..core import names
-from ..errors import ApiError
-from . import authority, bundle
-from .authority import MAX_PEM_BYTES
+from ..errors import ApiError, BadCertificate
+from .pem import MAX_PEM_BYTES, Certificate, Certificates, read_certificates
 
 CERTIFICATE_PATH = "/certificate"
 PORT = "tls"
@@ -22,18 +21,18 @@ SECONDS = 5.0
 
 
 class Replica(msgspec.Struct, frozen=True):
-    """A pod of ours. `leaf` is the PEM of what it serves, empty where `problem` says why it could
-    not be asked.
+    """A pod of ours. `chain` is what it serves, the leaf first; it is empty if the pod could not be
+    asked, and `problem` says why.
     """
 
     name: str
     ready: bool
-    leaf: bytes = b""
+    chain: Certificates = ()
     problem: str = ""
 
-    def is_of(self, root: bytes) -> bool:
-        """Whether it answered, with a leaf that this CA, in PEM, has signed."""
-        return authority.signed_by(self.leaf, root)
+    def is_signed_by(self, ca: Certificate) -> bool:
+        """Whether it answered, with a leaf that this CA has signed."""
+        return bool(self.chain) and self.chain[0].is_signed_by(ca)
 
 
 class _Port(msgspec.Struct, rename="camel"):
@@ -115,9 +114,9 @@ async def _ask_one(client: ApiClient, path: str, pod: _Pod) -> Replica:
         return Replica(name, ready, problem=f"it has no port named {PORT}")
     proxied = f"{path}/https:{name}:{ports[0]}/proxy{CERTIFICATE_PATH}"
     try:
-        leaf = await client.get(proxied, accept="*/*", seconds=SECONDS, limit=MAX_PEM_BYTES)
+        pem = await client.get(proxied, accept="*/*", seconds=SECONDS, limit=MAX_PEM_BYTES)
+        return Replica(name, ready, read_certificates(pem))
     except ApiError as problem:
         return Replica(name, ready, problem=str(problem))
-    if not bundle.certificates(leaf):
+    except BadCertificate:
         return Replica(name, ready, problem="what it answered is no certificate")
-    return Replica(name, ready, leaf)

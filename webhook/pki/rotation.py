@@ -15,9 +15,9 @@ from datetime import datetime, timedelta
 from ..errors import BadCertificate, Conflict, described
 from . import authority, lifecycle
 from . import bundle as bundles
-from .authority import KeyPair
 from .bundle import Bundle
 from .lifecycle import Lifetimes
+from .pem import Certificate, Certificates, KeyPair
 from .store import CaBundles, Store
 
 PROPAGATION_DELAY = timedelta(seconds=2)
@@ -62,8 +62,8 @@ class Rotation:
         self._say = say
         self._woken = asyncio.Event()
         self._leaf: KeyPair | None = None
-        self._leaf_ca = b""
-        self._seen_since: dict[bytes, datetime] = {}
+        self._leaf_ca: Certificate | None = None
+        self._seen_since: dict[Certificates, datetime] = {}
         self._can_use_current = False
 
     def wake(self) -> None:
@@ -144,13 +144,13 @@ class Rotation:
         change. The CA of the leaf that we serve stays trusted, whoever wrote the Secret.
         """
         kept = self.bundle
-        if bundle is None and kept is not None and lifecycle.is_valid(kept.current, now):
+        if bundle is None and kept is not None and kept.current.certificate.is_valid(now):
             return kept, "restore", "the Secret held nothing of use"
         published = bundle is not None and self._has_settled(bundle.trusted(), trust, now)
         step, reason = lifecycle.next_step(bundle, now, self.lifetimes, published=published)
-        seen = bundles.joined(*(pem for each in trust for pem in each.entries.values()))
+        seen = [certificate for each in trust for certificate in each.certificates()]
         wanted = lifecycle.apply_step(step, bundle or kept, now, self.lifetimes, bundles.ours(seen))
-        if self._leaf_ca and not bundles.holds(wanted.trusted(), self._leaf_ca):
+        if self._leaf_ca is not None and self._leaf_ca not in wanted.trusted():
             return (
                 lifecycle.with_trusted(wanted, self._leaf_ca, now, self.lifetimes),
                 "trust",
@@ -158,32 +158,35 @@ class Rotation:
             )
         return wanted, step, reason
 
-    def _has_settled(self, pem: bytes, trust: list[CaBundles], now: datetime) -> bool:
+    def _has_settled(
+        self, certificates: Certificates, trust: list[CaBundles], now: datetime
+    ) -> bool:
         """Whether everybody has trusted these certificates for so long that API servers know it."""
-        if not all(each.holds(pem) for each in trust):
-            self._seen_since.pop(pem, None)
+        if not all(each.trusts(certificates) for each in trust):
+            self._seen_since.pop(certificates, None)
             return False
-        return now - self._seen_since.setdefault(pem, now) >= PROPAGATION_DELAY
+        return now - self._seen_since.setdefault(certificates, now) >= PROPAGATION_DELAY
 
     def _observe(self, trust: list[CaBundles], now: datetime) -> None:
         """Remember what is published of that which matters: our leaf's CA, and the CA that
         signs.
         """
         assert self.bundle is not None  # noqa: S101
-        current = self.bundle.current.certificate
+        current = (self.bundle.current.certificate,)
         self._can_use_current = self._has_settled(current, trust, now)
         self._seen_since = {
-            pem: since
-            for pem, since in self._seen_since.items()
-            if pem in (current, self.bundle.trusted())
+            certificates: since
+            for certificates, since in self._seen_since.items()
+            if certificates in (current, self.bundle.trusted())
         }
-        if self._leaf_ca:
-            self.verified = bool(trust) and all(each.holds(self._leaf_ca) for each in trust)
+        if self._leaf_ca is not None:
+            self.verified = bool(trust) and all(each.trusts((self._leaf_ca,)) for each in trust)
 
     async def _publish(self, wanted: Bundle, trust: list[CaBundles]) -> None:
+        pem = wanted.ca_bundle()
         for each in trust:
-            if any(pem != wanted.trusted() for pem in each.entries.values()):
-                await self.store.apply_ca_bundle(each, wanted.trusted())
+            if any(ca_bundle.pem != pem for ca_bundle in each.entries.values()):
+                await self.store.apply_ca_bundle(each, pem)
                 self._say(
                     "bundle",
                     "published",
@@ -193,11 +196,11 @@ class Rotation:
 
     def renew_leaf(self, now: datetime) -> None:
         """Sign a new leaf with what we hold, where one is due; needs no API server."""
-        if self.bundle is None or not lifecycle.is_valid(self.bundle.current, now):
+        if self.bundle is None or not self.bundle.current.certificate.is_valid(now):
             return
         reason = lifecycle.renewal_reason(self._leaf, self.bundle.current, self._hosts, now)
         if reason and (
-            self._can_use_current or self._leaf is None or not lifecycle.is_valid(self._leaf, now)
+            self._can_use_current or self._leaf is None or not self._leaf.certificate.is_valid(now)
         ):
             self._issue(now, reason)
 
@@ -212,9 +215,9 @@ class Rotation:
         if bundle.next is not None or not self._can_use_current or not self.verified:
             return FIRST_PAUSE
         due = [
-            lifecycle.renewal_time(bundle.current, now),
+            lifecycle.renewal_time(bundle.current.certificate, now),
             bundle.retire_at or now + timedelta(days=1),
         ]
         if self._leaf is not None:
-            due.append(lifecycle.renewal_time(self._leaf, now))
+            due.append(lifecycle.renewal_time(self._leaf.certificate, now))
         return max(0.1, min(LONGEST_SLEEP, *((each - now).total_seconds() for each in due)))

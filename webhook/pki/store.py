@@ -7,16 +7,17 @@ anything to fight about.
 """
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Annotated, Any
 
 import msgspec
 
 from ..cluster.client import APPLY_PATCH, ApiClient, decode
 from ..core import names
-from ..errors import NotFound
+from ..errors import BadCertificate, NotFound
 from . import bundle as bundles
 from .bundle import Bundle
+from .pem import Certificate, Certificates, read_certificates, unique
 
 SECRET = names.APP + "-ca"
 FIELD_MANAGER = names.APP + "-certs"
@@ -34,19 +35,41 @@ class CaSecret(msgspec.Struct, frozen=True):
     version: str = ""
 
 
+class CaBundle(msgspec.Struct, frozen=True):
+    """The PEM of one caBundle, and the certificates in it; none if one of them cannot be read."""
+
+    pem: bytes
+    certificates: Certificates
+
+    @classmethod
+    def read(cls, pem: bytes) -> "CaBundle":
+        try:
+            return cls(pem, read_certificates(pem))
+        except BadCertificate:
+            return cls(pem, ())
+
+
 class CaBundles(msgspec.Struct, frozen=True):
-    """What one webhook configuration trusts: the caBundle, in PEM, of each entry that calls our
-    Service.
-    """
+    """What one webhook configuration trusts: the caBundle of each entry that calls our Service."""
 
     resource: str
     name: str
     version: str
-    entries: dict[str, bytes]
+    entries: dict[str, CaBundle]
 
-    def holds(self, wanted: bytes) -> bool:
-        """Whether every entry trusts every certificate of `wanted`."""
-        return all(bundles.holds(held, wanted) for held in self.entries.values())
+    def certificates(self) -> Certificates:
+        """The certificates in all entries, each once."""
+        return unique(
+            certificate
+            for ca_bundle in self.entries.values()
+            for certificate in ca_bundle.certificates
+        )
+
+    def trusts(self, certificates: Collection[Certificate]) -> bool:
+        """Whether every entry trusts every one of these certificates."""
+        return all(
+            set(certificates) <= set(ca_bundle.certificates) for ca_bundle in self.entries.values()
+        )
 
 
 class _Metadata(msgspec.Struct, rename="camel"):
@@ -175,10 +198,11 @@ class Store:
             query=query,
         )
 
-    def _entries(self, configuration: _Configuration) -> Iterator[tuple[str, bytes]]:
+    def _entries(self, configuration: _Configuration) -> Iterator[tuple[str, CaBundle]]:
         for entry in configuration.webhooks or ():
             if entry.client_config.service == _Service(names.APP, self.namespace):
                 try:
-                    yield entry.name, base64.b64decode(entry.client_config.ca_bundle or "")
+                    pem = base64.b64decode(entry.client_config.ca_bundle or "")
                 except ValueError:
-                    yield entry.name, b""
+                    pem = b""
+                yield entry.name, CaBundle.read(pem)

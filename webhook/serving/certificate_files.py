@@ -8,7 +8,7 @@ from pathlib import Path
 from .. import metrics
 from ..errors import BadCertificate
 from ..log import Log
-from ..pki.authority import MAX_PEM_BYTES, KeyPair
+from ..pki.pem import MAX_PEM_BYTES, read_key_pair
 from . import files
 from .certificates import Certificates
 from .files import Unreadable
@@ -48,7 +48,7 @@ class CertificateFiles:
         if isinstance(certificate, Unreadable) or isinstance(key, Unreadable):
             return "the files must be readable, and one is not"
         try:
-            self._certificates.use(KeyPair(certificate, key))
+            self._certificates.use(read_key_pair(certificate, key))
         except BadCertificate as problem:
             return str(problem)
         return ""

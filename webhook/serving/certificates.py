@@ -6,7 +6,7 @@ from typing import Protocol
 
 from .. import metrics
 from ..log import Log
-from ..pki.authority import KeyPair
+from ..pki.pem import KeyPair
 from .process import Loop
 from .tls import LiveCertificate
 

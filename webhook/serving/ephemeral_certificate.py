@@ -27,7 +27,7 @@ class EphemeralCertificate:
         certificates.use(authority.issue(root, hosts, now, LIFETIME))
         if ca_out is not None:
             try:
-                ca_out.write_bytes(root.certificate)
+                ca_out.write_bytes(root.certificate.pem)
             except OSError as problem:
                 raise BadInput(f"--ca-out {ca_out}: {problem.strerror}") from problem
 

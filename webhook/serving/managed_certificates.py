@@ -12,8 +12,8 @@ from ..core import names
 from ..log import Level, Log
 from ..options import Config
 from ..pki import authority
-from ..pki.authority import KeyPair
 from ..pki.lifecycle import Lifetimes
+from ..pki.pem import KeyPair
 from ..pki.rotation import Rotation
 from ..pki.store import GROUP, KINDS, SECRET, Store
 from .process import Loop
@@ -70,5 +70,5 @@ class ManagedCertificates:
         fields = {"kind": kind, "action": action, "reason": reason}
         self._log.line(level, "certificate rotation", fields)
         if (bundle := self._rotation.bundle) is not None:
-            not_after = authority.read_certificate(bundle.current.certificate).not_valid_after_utc
+            not_after = bundle.current.certificate.not_after
             metrics.CERTIFICATE_NOT_AFTER.labels("ca").set(not_after.timestamp())

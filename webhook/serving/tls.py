@@ -11,11 +11,8 @@ import ssl
 from datetime import datetime, timedelta
 from typing import Any
 
-from cryptography import x509
-
 from ..errors import BadCertificate
-from ..pki import authority
-from ..pki.authority import KeyPair
+from ..pki.pem import Certificates, KeyPair, joined
 
 MAX_CHAIN = 10
 """Certificates that we serve, including the leaf. One or two intermediates are usual, OpenSSL
@@ -27,7 +24,7 @@ class LiveCertificate:
 
     def __init__(self) -> None:
         self._current: ssl.SSLContext | None = None
-        self._chain: tuple[x509.Certificate, ...] = ()
+        self._chain: Certificates = ()
         self.not_after: datetime | None = None
         self.lifetime = timedelta()
         self.pem = b""
@@ -47,20 +44,17 @@ class LiveCertificate:
 
         Raises: BadCertificate; the previous pair then stays in use
         """
-        chain = authority.read_certificates(pair.certificate)
+        certificate, chain = pair.certificate, pair.chain
         objection = refused_by_callers(chain, now)
         if objection and self._current is not None and not refused_by_callers(self._chain, now):
             raise BadCertificate(objection)
         fresh = _context()
         _load(fresh, pair)
         self._current, self._chain = fresh, chain
-        # From the parsed chain: the file may contain a key as well.
-        self.pem = b"".join(authority.pem(certificate) for certificate in chain)
-        self.not_after, self.lifetime = (
-            chain[0].not_valid_after_utc,
-            chain[0].not_valid_after_utc - chain[0].not_valid_before_utc,
-        )
-        return self.not_after, objection
+        self.pem = joined(chain)
+        self.not_after = certificate.not_after
+        self.lifetime = certificate.not_after - certificate.not_before
+        return certificate.not_after, objection
 
     def _choose(
         self, connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext
@@ -71,17 +65,17 @@ class LiveCertificate:
         return None
 
 
-def refused_by_callers(chain: tuple[x509.Certificate, ...], now: datetime) -> str:
+def refused_by_callers(chain: Certificates, now: datetime) -> str:
     """Why the API server's TLS client (Go's) would refuse this chain; empty if it would accept
     it.
     """
     leaf = chain[0]
-    if now >= leaf.not_valid_after_utc:
-        return f"the certificate must be valid now, and expired at {leaf.not_valid_after_utc.isoformat()}"
-    if now < leaf.not_valid_before_utc:
-        return f"the certificate must be valid now, and is not before {leaf.not_valid_before_utc.isoformat()}"
-    if not authority.hosts_of(leaf):
-        kind = "a CA" if authority.is_authority(leaf) else "one"
+    if now >= leaf.not_after:
+        return f"the certificate must be valid now, and expired at {leaf.not_after.isoformat()}"
+    if now < leaf.not_before:
+        return f"the certificate must be valid now, and is not before {leaf.not_before.isoformat()}"
+    if not leaf.hosts:
+        kind = "a CA" if leaf.is_ca else "one"
         return f"the certificate must name a host (subject alternative name), and the first in the file is {kind} that names none"
     if len(chain) > MAX_CHAIN:
         return f"the chain must have at most {MAX_CHAIN} certificates, and has {len(chain)}"
@@ -108,7 +102,7 @@ def _load(context: ssl.SSLContext, pair: KeyPair) -> None:
     try:
         descriptor = os.memfd_create("pair", os.MFD_CLOEXEC)
         with open(descriptor, "wb", buffering=0) as file:  # noqa: PTH123
-            file.write(pair.certificate.rstrip() + b"\n" + pair.key)
+            file.write(joined(pair.chain) + pair.key)
             context.load_cert_chain(f"/proc/self/fd/{descriptor}", password=no_password)
     except ssl.SSLError as problem:
         raise BadCertificate(
