@@ -49,14 +49,14 @@ TLS = {"tls_cert": "a", "tls_key": "b"}
     ],
 )
 def test_every_command_explains_itself(command: list[str]) -> None:
-    said = boundtoken(*command, "--help")
-    assert (said.returncode, said.stderr) == (0, "")
-    assert "usage: boundtoken" in said.stdout
-    assert not command or "examples:" in said.stdout
+    result = boundtoken(*command, "--help")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "usage: boundtoken" in result.stdout
+    assert not command or "examples:" in result.stdout
     own = " ".join(["  boundtoken", *command])
     examples = [
         line
-        for line in said.stdout.partition("examples:")[2].splitlines()
+        for line in result.stdout.partition("examples:")[2].splitlines()
         if line.startswith("  boundtoken")
     ]
     assert [line for line in examples if not line.startswith(own)] == []
@@ -64,12 +64,12 @@ def test_every_command_explains_itself(command: list[str]) -> None:
 
 @pytest.mark.parametrize("command", [[], ["certs"], ["config"], ["export"]])
 def test_a_group_of_commands_alone_shows_its_help(command: list[str]) -> None:
-    said = boundtoken(*command)
-    assert (said.returncode, said.stderr) == (0, "")
-    assert said.stdout == boundtoken(*command, "--help").stdout
+    result = boundtoken(*command)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout == boundtoken(*command, "--help").stdout
 
 
-def test_the_version_is_said() -> None:
+def test_the_version_is_printed() -> None:
     assert (
         boundtoken("--version").stdout
         == boundtoken("version").stdout
@@ -83,11 +83,11 @@ def test_the_version_is_said() -> None:
 )
 def test_make_patch_says_what_it_needs(text: str) -> None:
     command = [sys.executable, "-m", "tests.demo", "patch"]
-    said = subprocess.run(
+    result = subprocess.run(
         command, input=text, capture_output=True, text=True, check=False, cwd=ROOT
     )
-    assert (said.returncode, said.stdout) == (2, "")
-    assert said.stderr.startswith(
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith(
         "make patch: standard input must be the answer of /mutate, and is "
     )
 
@@ -101,14 +101,14 @@ def test_wrong_use_is_2_and_goes_to_standard_error() -> None:
         ["certs", "init", "--renew"],
         ["config", "check", "/missing"],
     ):
-        said = boundtoken(*arguments)
-        assert (said.returncode, said.stdout) == (2, ""), arguments
-        assert said.stderr
+        result = boundtoken(*arguments)
+        assert (result.returncode, result.stdout) == (2, ""), arguments
+        assert result.stderr
 
 
-def test_every_fault_of_the_flags_is_told_at_once() -> None:
-    said = boundtoken("serve", "--listen", "here", "--drain-seconds", "-1", "--tls-cert", "a")
-    assert said.stderr.splitlines() == [
+def test_every_fault_of_the_flags_is_printed_at_once() -> None:
+    result = boundtoken("serve", "--listen", "here", "--drain-seconds", "-1", "--tls-cert", "a")
+    assert result.stderr.splitlines() == [
         "boundtoken: --listen='here': must be HOST:PORT, such as 127.0.0.1:10250",
         "boundtoken: --drain-seconds='-1': must be seconds from 0 to 3600",
         "boundtoken: --tls-cert and --tls-key must be given together",
@@ -116,9 +116,9 @@ def test_every_fault_of_the_flags_is_told_at_once() -> None:
 
 
 def test_outside_of_a_cluster_serve_says_what_to_do() -> None:
-    said = boundtoken("serve", "--tls-cert", "a", "--tls-key", "b")
-    assert said.returncode == 3
-    assert "not in a cluster; give --kubeconfig FILE" in said.stderr
+    result = boundtoken("serve", "--tls-cert", "a", "--tls-key", "b")
+    assert result.returncode == 3
+    assert "not in a cluster; give --kubeconfig FILE" in result.stderr
 
 
 def test_flags_beat_variables_and_variables_beat_defaults() -> None:
@@ -127,15 +127,15 @@ def test_flags_beat_variables_and_variables_beat_defaults() -> None:
         "BOUNDTOKEN_LOG_LEVEL": "debug",
         "BOUNDTOKEN_PORT": "tcp://10.0.0.1:443",
     }
-    settled = options.resolve({**TLS, "log_level": "error"}, environ)
-    assert (settled.listen, settled.log_level) == (Address(host="1.2.3.4", port=1), "error")
-    assert settled.plain_listen == Address(host="0.0.0.0", port=8080)
+    config = options.resolve({**TLS, "log_level": "error"}, environ)
+    assert (config.listen, config.log_level) == (Address(host="1.2.3.4", port=1), "error")
+    assert config.plain_listen == Address(host="0.0.0.0", port=8080)
     assert str(options.resolve({**TLS, "listen": "[::1]:5"}, {}).listen) == "[::1]:5"
 
 
 def test_standalone_listens_on_loopback() -> None:
-    settled = options.resolve({"standalone": [Path("x")]}, {})
-    assert (settled.listen.host, settled.plain_listen.host) == ("127.0.0.1", "127.0.0.1")
+    config = options.resolve({"standalone": [Path("x")]}, {})
+    assert (config.listen.host, config.plain_listen.host) == ("127.0.0.1", "127.0.0.1")
 
 
 @pytest.mark.parametrize(
@@ -170,9 +170,9 @@ def test_a_good_configuration_is_fine_and_a_bad_one_shows_every_fault(tmp_path: 
         "namespaces: [a]\ntokenRequests: {mode: 'yes', maxExpirationSeconds: 3607}\nlegacySecrets: {mode: off}\n"
         "exemptions: {serviceAccounts: [ci]}\nextra: 1\n"
     )
-    said = boundtoken("config", "check", str(bad))
-    assert (said.returncode, said.stderr) == (1, "")
-    assert [line.removeprefix(f"{bad}: ") for line in said.stdout.splitlines()] == [
+    result = boundtoken("config", "check", str(bad))
+    assert (result.returncode, result.stderr) == (1, "")
+    assert [line.removeprefix(f"{bad}: ") for line in result.stdout.splitlines()] == [
         "extra: unknown field; known are defaults, locks, namespaces, exemptions, tokenRequests, legacySecrets, "
         "apiAudiences",
         "defaults.inject: must be a string (YAML reads an unquoted on, off, yes or no as true or false: quote it); it is True",
@@ -237,7 +237,7 @@ def test_a_configuration_that_cannot_be_read_names_the_place(text: str, fault: s
     assert fault in caught.value.faults[-1]
 
 
-def test_the_configuration_settles_layers_and_locks() -> None:
+def test_the_configuration_sets_layers_and_locks() -> None:
     layer = cluster_config.parse(
         HEAD
         + "defaults: {inject: enabled, expirationSeconds: 1200}\nlocks: {maxExpirationSeconds: 900, podOverrides: denied}\n"
@@ -283,19 +283,19 @@ def test_every_key_of_locks_and_requests_lands_where_it_belongs() -> None:
 
 
 def test_export_prints_what_the_manifests_hold() -> None:
-    said = boundtoken("export", "policies", "--validating")
-    assert (said.returncode, said.stderr) == (0, "")
-    assert said.stdout == (ROOT / "manifests/85-enforcement.yaml").read_text()
+    result = boundtoken("export", "policies", "--validating")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout == (ROOT / "manifests/85-enforcement.yaml").read_text()
 
 
 def test_export_writes_the_settings_of_a_configuration_where_one_is_given(tmp_path: Path) -> None:
     file = tmp_path / "config.yaml"
     file.write_text(HEAD + "locks: {enforceFloor: bound}\nnamespaces: {excluded: [cni]}\n")
-    said = boundtoken("export", "policies", "--config", str(file), "--namespace", "elsewhere")
+    result = boundtoken("export", "policies", "--config", str(file), "--namespace", "elsewhere")
     bindings = [
-        each
-        for each in yaml.safe_load_all(said.stdout)
-        if each["kind"] == "ValidatingAdmissionPolicyBinding"
+        document
+        for document in yaml.safe_load_all(result.stdout)
+        if document["kind"] == "ValidatingAdmissionPolicyBinding"
     ]
     for binding in bindings:
         assert binding["metadata"]["annotations"]["boundtoken.dev/enforce-floor"] == "bound"
@@ -321,8 +321,8 @@ def test_the_schema_names_every_key_and_forbids_others() -> None:
 
 def test_certs_init_writes_a_pair_that_only_its_owner_can_read(tmp_path: Path) -> None:
     folder = tmp_path / "dev"
-    said = boundtoken("certs", "init", "--out", str(folder), "--host", "example.test")
-    assert said.stdout.splitlines() == [
+    result = boundtoken("certs", "init", "--out", str(folder), "--host", "example.test")
+    assert result.stdout.splitlines() == [
         f"{folder}/{name} created" for name in ("ca.crt", "tls.crt", "tls.key")
     ]
     assert (folder / "tls.key").stat().st_mode & 0o777 == 0o600
@@ -347,26 +347,26 @@ HOSTS = ["a.svc"]
 
 
 @pytest.mark.parametrize(
-    ("age", "hosts", "want"),
+    ("age", "hosts", "keep"),
     [
         pytest.param(0, HOSTS, True, id="fresh"),
         pytest.param(60, HOSTS, True, id="at two thirds less a bit"),
         pytest.param(62, HOSTS, False, id="in the last third"),
         pytest.param(100, HOSTS, False, id="expired"),
         pytest.param(-1, HOSTS, False, id="not yet valid"),
-        pytest.param(0, [*HOSTS, "b.svc"], False, id="another name is wanted"),
+        pytest.param(0, [*HOSTS, "b.svc"], False, id="another name is needed"),
     ],
 )
-def test_what_is_good_enough_to_keep(age: int, hosts: list[str], want: bool) -> None:
-    root = authority.make_authority("x", NOW, timedelta(days=92))
-    leaf = authority.issue(root, HOSTS, NOW, timedelta(days=92))
+def test_which_leaf_is_kept(age: int, hosts: list[str], keep: bool) -> None:
+    ca = authority.make_authority("x", NOW, timedelta(days=92))
+    leaf = authority.issue(ca, HOSTS, NOW, timedelta(days=92))
     now = NOW + timedelta(days=age)
-    assert certs.is_reusable(Files(root.certificate, leaf), hosts, now) is want
+    assert certs.is_reusable(Files(ca.certificate, leaf), hosts, now) is keep
 
 
 def test_a_leaf_of_another_authority_is_not_kept() -> None:
-    root, other = (authority.make_authority("x", NOW, timedelta(days=9)) for _ in range(2))
-    leaf = authority.issue(root, HOSTS, NOW, timedelta(days=9))
+    ca, other = (authority.make_authority("x", NOW, timedelta(days=9)) for _ in range(2))
+    leaf = authority.issue(ca, HOSTS, NOW, timedelta(days=9))
     assert not certs.is_reusable(Files(other.certificate, leaf), HOSTS, NOW)
 
 
@@ -389,15 +389,17 @@ def test_files_that_cannot_be_read_are_as_none(
 ) -> None:
     for name, content in zip(certs.FILES, contents, strict=False):
         (tmp_path / name).write_bytes(content)
-    wanted = None if leaf is None else Files(CA.certificate, leaf)
-    assert certs.read_files(tmp_path) == wanted
+    expected = None if leaf is None else Files(CA.certificate, leaf)
+    assert certs.read_files(tmp_path) == expected
     assert certs.read_files(tmp_path / "tls.crt") is None
 
 
 def test_serving_imports_nothing_of_kubernetes() -> None:
     code = "import sys, webhook.cli.serve; print([name for name in sys.modules if name.split('.')[0] == 'kubernetes'])"
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert said.stdout.strip() == "[]"
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "[]"
 
 
 class Answers:
@@ -447,7 +449,7 @@ async def test_certs_commands_take_the_lifetimes_of_the_deployment(
     assert await certs.read_lifetimes(Store(missing, "boundtoken-system", ())) == Lifetimes()
 
 
-async def test_lifetimes_that_no_replica_takes_are_told_with_their_place() -> None:
+async def test_lifetimes_that_every_replica_refuses_are_named_with_their_place() -> None:
     container = {"name": "boundtoken", "args": ["--ca-duration=1y"]}
     client: Any = Answers(
         json.dumps({"spec": {"template": {"spec": {"containers": [container]}}}}).encode()

@@ -107,7 +107,7 @@ def test_without_libyaml_the_same_is_refused() -> None:
                 cluster_config.parse(text)
             except cluster_config.BadInput as problem:
                 print(problem)"""
-    said = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,
@@ -115,7 +115,7 @@ def test_without_libyaml_the_same_is_refused() -> None:
         timeout=20,
         cwd=ROOT,
     )
-    assert (said.stderr, said.stdout.splitlines()) == (
+    assert (result.stderr, result.stdout.splitlines()) == (
         "",
         [
             "line 1, column 16: must be YAML: surrogates are not allowed",
@@ -140,10 +140,10 @@ def test_plain_tags_and_quoted_strings_are_fine() -> None:
 def test_config_check_says_it_and_exits_with_1(tmp_path: Path, text: bytes) -> None:
     file = tmp_path / "config.yaml"
     file.write_bytes(HEAD + text)
-    said = boundtoken("config", "check", str(file))
-    assert (said.returncode, said.stderr) == (1, "")
-    assert said.stdout.startswith(f"{file}: ")
-    assert len(said.stdout) < 1000
+    result = boundtoken("config", "check", str(file))
+    assert (result.returncode, result.stderr) == (1, "")
+    assert result.stdout.startswith(f"{file}: ")
+    assert len(result.stdout) < 1000
 
 
 def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
@@ -154,8 +154,8 @@ def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
         ("/dev/zero", "must be a regular file, and is a pipe or a device"),
         (tmp_path / "missing", "must be a readable file: No such file or directory"),
     ):
-        said = boundtoken("config", "check", str(path))
-        assert (said.returncode, said.stdout, said.stderr) == (
+        result = boundtoken("config", "check", str(path))
+        assert (result.returncode, result.stdout, result.stderr) == (
             2,
             "",
             f"boundtoken: {path}: {must}\n",
@@ -165,7 +165,10 @@ def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
 def test_standard_input_is_read_as_far_as_a_configuration_may_be_long() -> None:
     command = [str(BOUNDTOKEN), "config", "check", "-"]
     with Path("/dev/zero").open("rb") as endless:
-        said = subprocess.run(
+        result = subprocess.run(
             command, stdin=endless, capture_output=True, text=True, check=False, timeout=20
         )
-    assert (said.returncode, said.stdout) == (1, "standard input: must have at most 65536 bytes\n")
+    assert (result.returncode, result.stdout) == (
+        1,
+        "standard input: must have at most 65536 bytes\n",
+    )

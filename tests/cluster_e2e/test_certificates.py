@@ -27,8 +27,8 @@ from tests.controlplane.cluster import ControlPlane, wait_for
 from tests.pods import Json
 from webhook.cluster.client import ApiClient
 from webhook.cluster.credentials import FromKubeconfig
-from webhook.pki import authority, bundle
-from webhook.pki.bundle import Bundle
+from webhook.pki import authority, ca_secret
+from webhook.pki.ca_secret import CertificateAuthorities
 from webhook.pki.pem import Certificate, KeyPair, read_certificates
 from webhook.pki.rotation import PROPAGATION_DELAY, Rotation
 from webhook.pki.store import Store
@@ -42,11 +42,13 @@ MERGE = "application/merge-patch+json"
 
 NOW = datetime.now(UTC)
 OTHERS = authority.make_authority("evil", NOW, timedelta(days=1))
-EXPIRED = authority.make_authority(bundle.NAME, NOW - timedelta(days=3), timedelta(days=2))
+EXPIRED = authority.make_authority(
+    ca_secret.COMMON_NAME, NOW - timedelta(days=3), timedelta(days=2)
+)
 
 
-def held(cluster: Cluster) -> Bundle:
-    return bundle.from_data(cluster.plane.call("GET", SECRET)["data"])
+def held(cluster: Cluster) -> CertificateAuthorities:
+    return ca_secret.from_data(cluster.plane.call("GET", SECRET)["data"])
 
 
 def published(cluster: Cluster) -> set[bytes]:
@@ -359,9 +361,12 @@ def test_applying_on_the_server_again_is_no_conflict_and_keeps_the_bundle(cluste
         pytest.param({"data": None}, id="emptied"),
         pytest.param({"data": {"ca.crt": "Zm9v", "ca.key": "YmFy"}}, id="garbage"),
         pytest.param(
-            {"data": {"ca.key": bundle.to_data(Bundle(OTHERS))["ca.key"]}}, id="a key of another"
+            {"data": {"ca.key": ca_secret.to_data(CertificateAuthorities(OTHERS))["ca.key"]}},
+            id="a key of another",
         ),
-        pytest.param({"data": bundle.to_data(Bundle(OTHERS))}, id="somebody else's CA"),
+        pytest.param(
+            {"data": ca_secret.to_data(CertificateAuthorities(OTHERS))}, id="somebody else's CA"
+        ),
     ],
 )
 def test_a_spoilt_secret_is_healed_and_no_call_fails(cluster: Cluster, spoil: Json | None) -> None:
@@ -381,7 +386,12 @@ def test_a_spoilt_secret_is_healed_and_no_call_fails(cluster: Cluster, spoil: Js
 def test_an_expired_ca_is_replaced_and_no_call_fails(cluster: Cluster) -> None:
     namespace = cluster.namespace(inject="enabled", automount="disabled")
     with pods_without_pause(cluster, namespace) as results:
-        cluster.plane.call("PATCH", SECRET, {"data": bundle.to_data(Bundle(EXPIRED))}, kind=MERGE)
+        cluster.plane.call(
+            "PATCH",
+            SECRET,
+            {"data": ca_secret.to_data(CertificateAuthorities(EXPIRED))},
+            kind=MERGE,
+        )
         wait_for(lambda: held(cluster).current != EXPIRED and in_sync(cluster), 5)
         time.sleep(4)
     assert results.count(False) == 0

@@ -9,8 +9,8 @@ import ssl
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
-from webhook.pki import authority, bundle
-from webhook.pki.bundle import Bundle
+from webhook.pki import authority, ca_secret
+from webhook.pki.ca_secret import CertificateAuthorities
 from webhook.pki.pem import KeyPair, joined
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -94,7 +94,9 @@ ANSWERS = [
     {"kind": "Status", "message": "no", "reason": "Forbidden", "code": 403},
 ]
 
-CA, NEXT = (authority.make_authority(bundle.NAME, NOW, timedelta(days=365)) for _ in range(2))
+CA, NEXT = (
+    authority.make_authority(ca_secret.COMMON_NAME, NOW, timedelta(days=365)) for _ in range(2)
+)
 LEAF = authority.issue(CA, ["localhost", "127.0.0.1"], NOW, timedelta(days=7))
 
 
@@ -150,7 +152,9 @@ def a_secret(rng: random.Random) -> bytes:
     """The data of a Secret, as JSON."""
     data = {
         name: base64.b64decode(text)
-        for name, text in bundle.to_data(Bundle(CA, NEXT, (NEXT.certificate,), NOW)).items()
+        for name, text in ca_secret.to_data(
+            CertificateAuthorities(CA, NEXT, (NEXT.certificate,), NOW)
+        ).items()
     }
     for name in rng.sample(sorted(data), rng.randint(1, 3)):
         data[name] = (

@@ -22,7 +22,7 @@ from webhook.cluster.client import ApiClient
 from webhook.core.policy import ClusterPolicy
 from webhook.enforcement.policies import bindings
 from webhook.errors import ApiError, BadCertificate, BadInput
-from webhook.pki import authority, bundle, lifecycle, replicas
+from webhook.pki import authority, ca_secret, lifecycle, replicas
 from webhook.pki.lifecycle import Lifetimes
 from webhook.pki.pem import read_key_pair, read_private_key, unique
 from webhook.pki.store import Store
@@ -89,7 +89,7 @@ def pairs() -> Iterator[Check]:
         except BadCertificate:
             assert live.pem == before
         pair.certificate.is_signed_by(inputs.CA.certificate)
-        unique((*bundle.ours(pair.chain), *pair.chain))
+        unique((*ca_secret.made_by_us(pair.chain), *pair.chain))
 
     yield check
 
@@ -102,10 +102,10 @@ def secrets() -> Iterator[Check]:
 
     def check(given: bytes) -> None:
         try:
-            held = bundle.from_data(json.loads(given))
+            held = ca_secret.from_data(json.loads(given))
         except BadCertificate:
             return
-        assert bundle.from_data(bundle.to_data(held)) == held
+        assert ca_secret.from_data(ca_secret.to_data(held)) == held
         for now in MOMENTS:
             step, _ = lifecycle.next_step(held, now, Lifetimes(), published=True)
             then = lifecycle.apply_step(step, held, now, Lifetimes(), held.trusted())
@@ -184,7 +184,7 @@ CALLS: list[Callable[[ApiClient], Awaitable[object]]] = [
     lambda client: namespaces.fetch_from(client, lambda *_: None)("shop"),
     lambda client: _store(client).read_secret(),
     lambda client: _store(client).read_ca_bundles(),
-    lambda client: replicas.ask(client, "boundtoken-system"),
+    lambda client: replicas.fetch(client, "boundtoken-system"),
     lambda client: client.send("PATCH", "/x", {}),
 ]
 

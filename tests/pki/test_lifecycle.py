@@ -1,4 +1,4 @@
-"""The rules of certificates, with time as an argument, and the bundle that they are about."""
+"""The rules of certificates, with time as an argument, and the CAs in a Secret."""
 
 import base64
 import ssl
@@ -8,96 +8,123 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 from webhook.errors import BadCertificate
-from webhook.pki import authority, bundle, lifecycle
-from webhook.pki.bundle import Bundle
+from webhook.pki import authority, ca_secret, lifecycle
+from webhook.pki.ca_secret import CertificateAuthorities
 from webhook.pki.lifecycle import Lifetimes
 from webhook.pki.pem import CLOCK_SKEW, KeyPair
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
-LIVES = Lifetimes()
+LIFETIMES = Lifetimes()
 
 
 def a_ca(
-    age: timedelta = timedelta(), life: timedelta = LIVES.ca, name: str = bundle.NAME
+    age: timedelta = timedelta(),
+    lifetime: timedelta = LIFETIMES.ca,
+    name: str = ca_secret.COMMON_NAME,
 ) -> KeyPair:
-    return authority.make_authority(name, NOW - age, life)
+    return authority.make_authority(name, NOW - age, lifetime)
 
 
 @pytest.mark.parametrize(
-    ("held", "published", "step"),
+    ("authorities", "published", "step"),
     [
         pytest.param(None, True, "create", id="nothing"),
-        pytest.param(Bundle(a_ca()), True, "keep", id="fresh"),
-        pytest.param(Bundle(a_ca(243 * DAY)), True, "keep", id="before two thirds"),
-        pytest.param(Bundle(a_ca(244 * DAY)), True, "prepare", id="two thirds"),
-        pytest.param(Bundle(a_ca(366 * DAY)), True, "create", id="expired"),
-        pytest.param(Bundle(a_ca(-DAY)), True, "create", id="not yet valid"),
-        pytest.param(Bundle(a_ca(life=13 * DAY)), True, "prepare", id="too short for its leaves"),
-        pytest.param(Bundle(a_ca(), a_ca()), False, "keep", id="the next one not seen yet"),
-        pytest.param(Bundle(a_ca(), a_ca()), True, "promote", id="the next one seen"),
-        pytest.param(Bundle(a_ca(), a_ca(300 * DAY)), True, "prepare", id="the next one aged"),
+        pytest.param(CertificateAuthorities(a_ca()), True, "keep", id="fresh"),
+        pytest.param(CertificateAuthorities(a_ca(243 * DAY)), True, "keep", id="before two thirds"),
+        pytest.param(CertificateAuthorities(a_ca(244 * DAY)), True, "prepare", id="two thirds"),
+        pytest.param(CertificateAuthorities(a_ca(366 * DAY)), True, "create", id="expired"),
+        pytest.param(CertificateAuthorities(a_ca(-DAY)), True, "create", id="not yet valid"),
         pytest.param(
-            Bundle(a_ca(), old=(a_ca().certificate,), retire_at=NOW),
+            CertificateAuthorities(a_ca(lifetime=13 * DAY)),
+            True,
+            "prepare",
+            id="too short for its leaves",
+        ),
+        pytest.param(
+            CertificateAuthorities(a_ca(), a_ca()), False, "keep", id="the next one not seen yet"
+        ),
+        pytest.param(
+            CertificateAuthorities(a_ca(), a_ca()), True, "promote", id="the next one seen"
+        ),
+        pytest.param(
+            CertificateAuthorities(a_ca(), a_ca(300 * DAY)), True, "prepare", id="the next one aged"
+        ),
+        pytest.param(
+            CertificateAuthorities(a_ca(), old=(a_ca().certificate,), retire_at=NOW),
             True,
             "retire",
             id="the old one is over",
         ),
         pytest.param(
-            Bundle(a_ca(), old=(a_ca().certificate,), retire_at=NOW + DAY),
+            CertificateAuthorities(a_ca(), old=(a_ca().certificate,), retire_at=NOW + DAY),
             True,
             "keep",
             id="the old one is needed",
         ),
         pytest.param(
-            Bundle(a_ca(), a_ca(), (a_ca().certificate,), NOW),
+            CertificateAuthorities(a_ca(), a_ca(), (a_ca().certificate,), NOW),
             True,
             "promote",
             id="a rotation first",
         ),
     ],
 )
-def test_the_step_that_is_due(held: Bundle | None, published: bool, step: str) -> None:
-    assert lifecycle.next_step(held, NOW, LIVES, published=published)[0] == step
+def test_the_step_that_is_due(
+    authorities: CertificateAuthorities | None, published: bool, step: str
+) -> None:
+    assert lifecycle.next_step(authorities, NOW, LIFETIMES, published=published)[0] == step
 
 
-def test_a_hand_over_trusts_both_until_no_leaf_of_the_old_one_can_be_alive() -> None:
-    before = Bundle(a_ca(244 * DAY))
-    prepared = lifecycle.apply_step("prepare", before, NOW, LIVES)
+def test_a_rotation_trusts_both_until_every_leaf_of_the_old_one_has_expired() -> None:
+    before = CertificateAuthorities(a_ca(244 * DAY))
+    prepared = lifecycle.apply_step("prepare", before, NOW, LIFETIMES)
     assert prepared.current == before.current
     assert len(prepared.trusted()) == 2
-    promoted = lifecycle.apply_step("promote", prepared, NOW, LIVES)
+    promoted = lifecycle.apply_step("promote", prepared, NOW, LIFETIMES)
     assert promoted.current == prepared.next
     assert before.current.certificate in promoted.trusted()
-    assert lifecycle.next_step(promoted, NOW + LIVES.leaf, LIVES, published=True)[0] == "keep"
-    over = NOW + LIVES.leaf + CLOCK_SKEW
-    assert lifecycle.next_step(promoted, over, LIVES, published=True)[0] == "retire"
-    retired = lifecycle.apply_step("retire", promoted, over, LIVES)
+    assert (
+        lifecycle.next_step(promoted, NOW + LIFETIMES.leaf, LIFETIMES, published=True)[0] == "keep"
+    )
+    over = NOW + LIFETIMES.leaf + CLOCK_SKEW
+    assert lifecycle.next_step(promoted, over, LIFETIMES, published=True)[0] == "retire"
+    retired = lifecycle.apply_step("retire", promoted, over, LIFETIMES)
     assert retired.trusted() == (promoted.current.certificate,)
 
 
-def test_a_new_beginning_keeps_trusting_what_is_published_and_alive() -> None:
+def test_a_new_beginning_keeps_trusting_what_is_published_and_valid() -> None:
     valid, expired = a_ca().certificate, a_ca(400 * DAY).certificate
-    created = lifecycle.apply_step("create", None, NOW, LIVES, (valid, expired))
+    created = lifecycle.apply_step("create", None, NOW, LIFETIMES, (valid, expired))
     assert created.trusted() == (created.current.certificate, valid)
 
 
-def test_every_leaf_ends_before_its_ca_and_is_renewed_at_two_thirds() -> None:
-    held = Bundle(a_ca())
-    leaf = authority.issue(held.current, ["a"], NOW, LIVES.leaf)
-    assert lifecycle.renewal_reason(leaf, held.current, ["a"], NOW) == ""
-    assert lifecycle.renewal_reason(leaf, held.current, ["a"], NOW + LIVES.leaf * 0.66) == ""
-    assert "67%" in lifecycle.renewal_reason(leaf, held.current, ["a"], NOW + LIVES.leaf * 0.67)
-    assert lifecycle.renewal_reason(leaf, held.current, ["a", "b"], NOW) == "it lacks a name"
+def test_a_leaf_expires_before_its_ca_and_is_renewed_at_two_thirds() -> None:
+    authorities = CertificateAuthorities(a_ca())
+    leaf = authority.issue(authorities.current, ["a"], NOW, LIFETIMES.leaf)
+    assert lifecycle.renewal_reason(leaf, authorities.current, ["a"], NOW) == ""
+    assert (
+        lifecycle.renewal_reason(leaf, authorities.current, ["a"], NOW + LIFETIMES.leaf * 0.66)
+        == ""
+    )
+    assert "67%" in lifecycle.renewal_reason(
+        leaf, authorities.current, ["a"], NOW + LIFETIMES.leaf * 0.67
+    )
+    assert lifecycle.renewal_reason(leaf, authorities.current, ["a", "b"], NOW) == "it lacks a name"
     assert lifecycle.renewal_reason(leaf, a_ca(), ["a"], NOW) == "it is of another CA"
-    assert lifecycle.renewal_reason(leaf, held.current, ["a"], NOW - DAY) == "it is not valid now"
-    assert lifecycle.renewal_reason(None, held.current, ["a"], NOW) == "there is no leaf yet"
+    assert (
+        lifecycle.renewal_reason(leaf, authorities.current, ["a"], NOW - DAY)
+        == "it is not valid now"
+    )
+    assert lifecycle.renewal_reason(None, authorities.current, ["a"], NOW) == "there is no leaf yet"
 
 
-def test_a_bundle_survives_the_secret() -> None:
-    held = Bundle(a_ca(), a_ca(), (a_ca().certificate,), NOW)
-    assert bundle.from_data(bundle.to_data(held)) == held
-    assert bundle.from_data(bundle.to_data(Bundle(held.current))) == Bundle(held.current)
+def test_the_cas_survive_the_secret() -> None:
+    authorities = CertificateAuthorities(a_ca(), a_ca(), (a_ca().certificate,), NOW)
+    assert ca_secret.from_data(ca_secret.to_data(authorities)) == authorities
+    assert ca_secret.from_data(
+        ca_secret.to_data(CertificateAuthorities(authorities.current))
+    ) == CertificateAuthorities(authorities.current)
 
 
 MINE, OTHER = a_ca(), a_ca()
@@ -110,7 +137,7 @@ def secret_data(certificate: bytes, key: bytes) -> dict[str, str]:
     }
 
 
-def spoilt_ca(old: bytes, new: bytes) -> dict[str, str]:
+def corrupted_ca(old: bytes, new: bytes) -> dict[str, str]:
     """A CA with bytes of its DER replaced, once."""
     der = MINE.certificate.x509_certificate.public_bytes(serialization.Encoding.DER)
     assert old in der
@@ -126,7 +153,7 @@ SUBJECT_KEY_IDENTIFIER, KEY_USAGE = b"\x06\x03\x55\x1d\x0e", b"\x06\x03\x55\x1d\
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "problem"),
     [
         pytest.param({}, "no CA yet", id="empty"),
         pytest.param({"ca.crt": "!!"}, "base64", id="garbage"),
@@ -137,33 +164,37 @@ SUBJECT_KEY_IDENTIFIER, KEY_USAGE = b"\x06\x03\x55\x1d\x0e", b"\x06\x03\x55\x1d\
             id="another key",
         ),
         pytest.param(
-            bundle.to_data(Bundle(a_ca(name="evil"))), "one of ours", id="somebody else's CA"
+            ca_secret.to_data(CertificateAuthorities(a_ca(name="evil"))),
+            "one of ours",
+            id="somebody else's CA",
         ),
         pytest.param(
-            bundle.to_data(Bundle(authority.issue(MINE, [bundle.NAME], NOW, DAY))),
+            ca_secret.to_data(
+                CertificateAuthorities(authority.issue(MINE, [ca_secret.COMMON_NAME], NOW, DAY))
+            ),
             "CA must be",
             id="a leaf for a CA",
         ),
         pytest.param(
-            spoilt_ca(POINT, POINT[:-1] + bytes([POINT[-1] ^ 1])),
+            corrupted_ca(POINT, POINT[:-1] + bytes([POINT[-1] ^ 1])),
             "a part of it cannot",
             id="a bit of the public key",
         ),
         pytest.param(
-            spoilt_ca(VERSION, VERSION[:-1] + b"\x07"),
+            corrupted_ca(VERSION, VERSION[:-1] + b"\x07"),
             "certificate must be",
             id="a version that does not exist",
         ),
         pytest.param(
-            spoilt_ca(KEY_USAGE, SUBJECT_KEY_IDENTIFIER),
+            corrupted_ca(KEY_USAGE, SUBJECT_KEY_IDENTIFIER),
             "a part of it cannot",
             id="an extension twice",
         ),
         pytest.param(
-            spoilt_ca(b"boundtoken", b"boundtokem"), "was changed since", id="another issuer"
+            corrupted_ca(b"boundtoken", b"boundtokem"), "was changed since", id="another issuer"
         ),
         pytest.param(
-            spoilt_ca(b"\x03\x02\x01\x06", b"\x03\x02\x01\x02"),
+            corrupted_ca(b"\x03\x02\x01\x06", b"\x03\x02\x01\x02"),
             "was changed since",
             id="one that may not sign any more",
         ),
@@ -176,20 +207,22 @@ SUBJECT_KEY_IDENTIFIER, KEY_USAGE = b"\x06\x03\x55\x1d\x0e", b"\x06\x03\x55\x1d\
         ),
     ],
 )
-def test_what_cannot_sign_is_told_in_words_that_hold_no_key(
-    data: dict[str, str], said: str
+def test_what_cannot_sign_is_refused_in_words_that_hold_no_key(
+    data: dict[str, str], problem: str
 ) -> None:
-    with pytest.raises(BadCertificate, match=said) as problem:
-        bundle.from_data(data)
-    assert "PRIVATE" not in str(problem.value)
+    with pytest.raises(BadCertificate, match=problem) as caught:
+        ca_secret.from_data(data)
+    assert "PRIVATE" not in str(caught.value)
 
 
 def test_a_next_ca_that_cannot_be_read_is_left_out() -> None:
-    data = bundle.to_data(Bundle(MINE, OTHER))
-    assert bundle.from_data({**data, "next.key": bundle.to_data(Bundle(MINE))["ca.key"]}) == Bundle(
-        MINE
+    data = ca_secret.to_data(CertificateAuthorities(MINE, OTHER))
+    assert ca_secret.from_data(
+        {**data, "next.key": ca_secret.to_data(CertificateAuthorities(MINE))["ca.key"]}
+    ) == CertificateAuthorities(MINE)
+    assert ca_secret.from_data({**data, "old.crt": data["next.crt"]}) == CertificateAuthorities(
+        MINE, OTHER
     )
-    assert bundle.from_data({**data, "old.crt": data["next.crt"]}) == Bundle(MINE, OTHER)
 
 
 @pytest.mark.parametrize(
@@ -205,12 +238,12 @@ def test_a_next_ca_that_cannot_be_read_is_left_out() -> None:
     ],
 )
 def test_a_time_that_cannot_be_read_leaves_the_old_ca_out_and_no_more(retire_at: str) -> None:
-    data = bundle.to_data(Bundle(MINE, OTHER, (OTHER.certificate,), NOW))
-    spoilt = {**data, "retire-at": base64.b64encode(retire_at.encode()).decode()}
-    assert bundle.from_data(spoilt) == Bundle(MINE, OTHER)
+    data = ca_secret.to_data(CertificateAuthorities(MINE, OTHER, (OTHER.certificate,), NOW))
+    corrupted = {**data, "retire-at": base64.b64encode(retire_at.encode()).decode()}
+    assert ca_secret.from_data(corrupted) == CertificateAuthorities(MINE, OTHER)
 
 
-def test_what_somebody_put_beside_the_authorities_is_not_looked_at() -> None:
-    assert bundle.from_data(
-        {**bundle.to_data(Bundle(MINE)), "note": "!!", "next.crt": "!!"}
-    ) == Bundle(MINE)
+def test_what_somebody_put_beside_the_authorities_is_not_read() -> None:
+    assert ca_secret.from_data(
+        {**ca_secret.to_data(CertificateAuthorities(MINE)), "note": "!!", "next.crt": "!!"}
+    ) == CertificateAuthorities(MINE)

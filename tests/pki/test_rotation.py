@@ -1,5 +1,5 @@
-"""Replicas that look after one cluster's certificates: turns in any order, interrupted, with time
-as an argument.
+"""Replicas that keep one cluster's certificates: reconciliations in any order, interrupted, with
+time as an argument.
 """
 
 import asyncio
@@ -10,8 +10,8 @@ import pytest
 from cryptography import x509
 
 from webhook.errors import ApiError, BadCertificate, BoundtokenError, Conflict
-from webhook.pki import authority, bundle
-from webhook.pki.bundle import Bundle
+from webhook.pki import authority, ca_secret
+from webhook.pki.ca_secret import CertificateAuthorities
 from webhook.pki.lifecycle import Lifetimes
 from webhook.pki.pem import KeyPair, read_certificates
 from webhook.pki.rotation import PROPAGATION_DELAY, Rotation
@@ -19,12 +19,12 @@ from webhook.pki.store import CaBundle, CaBundles, CaSecret, Store
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
-LIVES = Lifetimes(ca=timedelta(days=365), leaf=timedelta(days=7))
+LIFETIMES = Lifetimes(ca=timedelta(days=365), leaf=timedelta(days=7))
 HOSTS = ["boundtoken.boundtoken-system.svc"]
 
 
 class Cluster(Store):
-    """What a cluster keeps, and a failure for the call that a test names."""
+    """What a cluster stores, and a failure of the call that a test names."""
 
     def __init__(self) -> None:
         self.data: dict[str, str] = {}
@@ -34,43 +34,55 @@ class Cluster(Store):
         self.away = False
         self.dies_before = ""
         self.refuses_to_publish = False
-        self.meets: list[Exception] = []
+        self.failures: list[Exception] = []
 
     async def read_secret(self) -> CaSecret:
-        self._may_fail("held")
+        self._may_fail("read_secret")
         return CaSecret(self.data, str(self.version) if self.data else "")
 
-    async def write(self, bundle_: Bundle, version: str, *, dry_run: bool = False) -> None:  # noqa: ARG002
+    async def write(
+        self,
+        authorities: CertificateAuthorities,
+        version: str,
+        *,
+        dry_run: bool = False,  # noqa: ARG002
+    ) -> None:
         self._may_fail("write")
         if version != (str(self.version) if self.data else ""):
             raise Conflict("somebody wrote in between", 409)
-        self.data, self.version = bundle.to_data(bundle_), self.version + 1
+        self.data, self.version = ca_secret.to_data(authorities), self.version + 1
 
     async def read_ca_bundles(self) -> list[CaBundles]:
-        self._may_fail("trust")
+        self._may_fail("read_ca_bundles")
         ca_bundle = CaBundle.read(self.published)
         entries = {"pods": ca_bundle, "workloads": ca_bundle}
         return [CaBundles("mutatingwebhookconfigurations", "boundtoken", str(self.edits), entries)]
 
-    async def apply_ca_bundle(self, trust: CaBundles, pem: bytes, *, dry_run: bool = False) -> None:  # noqa: ARG002
-        self._may_fail("publish")
+    async def apply_ca_bundle(
+        self,
+        configuration: CaBundles,
+        pem: bytes,
+        *,
+        dry_run: bool = False,  # noqa: ARG002
+    ) -> None:
+        self._may_fail("apply_ca_bundle")
         if self.refuses_to_publish:
             raise ApiError("403 no", 403)
-        if trust.version != str(self.edits):
+        if configuration.version != str(self.edits):
             raise Conflict("somebody wrote in between", 409)
         self.published, self.edits = pem, self.edits + 1
 
     def _may_fail(self, call: str) -> None:
-        if self.meets:
-            raise self.meets.pop()
+        if self.failures:
+            raise self.failures.pop()
         if self.away:
             raise ApiError("the API server is away")
         if call == self.dies_before:
             raise Killed(call)
 
     @property
-    def bundle(self) -> Bundle:
-        return bundle.from_data(self.data)
+    def authorities(self) -> CertificateAuthorities:
+        return ca_secret.from_data(self.data)
 
 
 class Killed(Exception):
@@ -78,18 +90,18 @@ class Killed(Exception):
 
 
 class Replica:
-    """One replica and what it serves; `callable_by` is what the API server would say."""
+    """One replica and the leaf that it serves."""
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
         self.leaf: KeyPair | None = None
-        self.said: list[tuple[str, str]] = []
+        self.events: list[tuple[str, str]] = []
         self.rotation = Rotation(
             cluster,
             HOSTS,
             self._use,
-            lambda kind, did, **_: self.said.append((kind, did)),
-            lifetimes=LIVES,
+            lambda kind, action, **_: self.events.append((kind, action)),
+            lifetimes=LIFETIMES,
         )
 
     def _use(self, leaf: KeyPair) -> None:
@@ -113,13 +125,13 @@ class Replica:
         return False
 
 
-async def settled(
-    replicas: list[Replica], now: datetime, turns: int = 12, *, jumped: bool = False
+async def reconciled(
+    replicas: list[Replica], now: datetime, rounds: int = 12, *, jumped: bool = False
 ) -> datetime:
-    """Turns of all, a second apart; after each, what serves must be verifiable once it was, unless
+    """Each replica reconciles `rounds` times, a second apart. What was verifiable stays so, unless
     the clock has jumped.
     """
-    for _ in range(turns):
+    for _ in range(rounds):
         for replica in replicas:
             was = replica.rotation.verified
             await replica.rotation.reconcile(now)
@@ -131,19 +143,19 @@ async def settled(
 async def test_the_first_replica_makes_everything() -> None:
     cluster = Cluster()
     replica = Replica(cluster)
-    now = await settled([replica], NOW, 4)
+    now = await reconciled([replica], NOW, 4)
     assert replica.verifies(now)
     assert (replica.rotation.verified, replica.rotation.in_sync) == (True, True)
-    assert replica.said == [("ca", "create"), ("leaf", "issued"), ("bundle", "published")]
-    assert cluster.published == cluster.bundle.current.certificate.pem
+    assert replica.events == [("ca", "create"), ("leaf", "issued"), ("bundle", "published")]
+    assert cluster.published == cluster.authorities.current.certificate.pem
 
 
 async def test_ten_replicas_end_in_one_state_and_change_nothing_more() -> None:
     cluster = Cluster()
     replicas = [Replica(cluster) for _ in range(10)]
-    now = await settled(replicas, NOW, 4)
+    now = await reconciled(replicas, NOW, 4)
     version, edits = cluster.version, cluster.edits
-    await settled(replicas, now, 4)
+    await reconciled(replicas, now, 4)
     assert (cluster.version, cluster.edits) == (version, edits) == (1, 1)
     assert len({replica.leaf.key for replica in replicas if replica.leaf}) == 10
     assert all(replica.verifies(now) for replica in replicas)
@@ -154,30 +166,30 @@ async def test_a_year_of_rotations_never_leaves_a_leaf_unverifiable() -> None:
     replicas = [Replica(cluster) for _ in range(3)]
     now, authorities = NOW, set()
     for _ in range(430):
-        now = await settled(replicas, now, 5)
+        now = await reconciled(replicas, now, 5)
         assert all(replica.verifies(now) for replica in replicas)
-        authorities.add(cluster.bundle.current.certificate)
+        authorities.add(cluster.authorities.current.certificate)
         now += timedelta(days=1)
     assert len(authorities) == 2
     assert len(read_certificates(cluster.published)) == 1
-    assert {each for replica in replicas for each in replica.said} >= {
+    assert {event for replica in replicas for event in replica.events} >= {
         ("ca", "prepare"),
         ("ca", "promote"),
         ("ca", "retire"),
     }
 
 
-@pytest.mark.parametrize("call", ["held", "write", "trust", "publish"])
-async def test_replicas_killed_at_any_call_of_a_hand_over_leave_nothing_half_done(
+@pytest.mark.parametrize("call", ["read_secret", "write", "read_ca_bundles", "apply_ca_bundle"])
+async def test_replicas_killed_at_any_call_of_a_rotation_leave_nothing_half_done(
     call: str,
 ) -> None:
     cluster = Cluster()
     replicas = [Replica(cluster) for _ in range(3)]
-    now = await settled(replicas, NOW)
+    now = await reconciled(replicas, NOW)
     now += timedelta(days=244)  # prepare is due
     choose = random.Random(call)
-    for turn in range(24):
-        cluster.dies_before = call if turn % 4 == 0 else ""
+    for number in range(24):
+        cluster.dies_before = call if number % 4 == 0 else ""
         victim = choose.randrange(3)
         try:
             await replicas[victim].rotation.reconcile(now)
@@ -186,15 +198,15 @@ async def test_replicas_killed_at_any_call_of_a_hand_over_leave_nothing_half_don
             replicas[victim] = Replica(cluster)
         now += SECOND
     cluster.dies_before = ""
-    now = await settled(replicas, now)
-    assert cluster.bundle.next is None
+    now = await reconciled(replicas, now)
+    assert cluster.authorities.next is None
     assert all(replica.verifies(now) for replica in replicas)
     assert (
         len(
             {
-                replica.rotation.bundle.current.certificate
+                replica.rotation.authorities.current.certificate
                 for replica in replicas
-                if replica.rotation.bundle
+                if replica.rotation.authorities
             }
         )
         == 1
@@ -204,10 +216,10 @@ async def test_replicas_killed_at_any_call_of_a_hand_over_leave_nothing_half_don
 async def test_no_leaf_of_a_new_ca_is_served_before_it_was_seen_for_long_enough() -> None:
     cluster = Cluster()
     replica = Replica(cluster)
-    now = await settled([replica], NOW) + timedelta(days=244)
-    await settled([replica], now, 1)
-    assert cluster.bundle.next is not None
-    before, leaf, served = cluster.bundle.current, replica.leaf, cluster.published
+    now = await reconciled([replica], NOW) + timedelta(days=244)
+    await reconciled([replica], now, 1)
+    assert cluster.authorities.next is not None
+    before, leaf, served = cluster.authorities.current, replica.leaf, cluster.published
     cluster.published, cluster.edits = (
         before.certificate.pem,
         cluster.edits + 1,
@@ -216,10 +228,10 @@ async def test_no_leaf_of_a_new_ca_is_served_before_it_was_seen_for_long_enough(
     for seconds in range(10):
         with pytest.raises(ApiError):
             await replica.rotation.reconcile(now + seconds * SECOND)
-    assert (cluster.bundle.current, replica.leaf) == (before, leaf)
+    assert (cluster.authorities.current, replica.leaf) == (before, leaf)
     cluster.refuses_to_publish, now = False, now + 10 * SECOND
     seen = None
-    while cluster.bundle.current == before:
+    while cluster.authorities.current == before:
         seen = seen or (now if cluster.published == served else None)
         await replica.rotation.reconcile(now)
         now += SECOND / 4
@@ -235,9 +247,12 @@ async def test_no_leaf_of_a_new_ca_is_served_before_it_was_seen_for_long_enough(
 async def test_a_leaf_waits_for_a_ca_that_somebody_put_in_without_publishing_it() -> None:
     cluster = Cluster()
     replica = Replica(cluster)
-    now = await settled([replica], NOW)
+    now = await reconciled([replica], NOW)
     leaf = replica.leaf
-    cluster.data, cluster.version = bundle.to_data(Bundle(STRANGERS)), cluster.version + 1
+    cluster.data, cluster.version = (
+        ca_secret.to_data(CertificateAuthorities(STRANGERS)),
+        cluster.version + 1,
+    )
     cluster.refuses_to_publish = True
     with pytest.raises(ApiError):
         await replica.rotation.reconcile(now)
@@ -246,39 +261,48 @@ async def test_a_leaf_waits_for_a_ca_that_somebody_put_in_without_publishing_it(
     assert replica.verifies(now)
 
 
-OTHERS = authority.make_authority("evil", NOW, LIVES.ca)
-STRANGERS = authority.make_authority(bundle.NAME, NOW, LIVES.ca)
+OTHERS = authority.make_authority("evil", NOW, LIFETIMES.ca)
+STRANGERS = authority.make_authority(ca_secret.COMMON_NAME, NOW, LIFETIMES.ca)
 
 
 @pytest.mark.parametrize(
-    "spoilt",
+    "corrupted",
     [
         pytest.param({}, id="deleted"),
         pytest.param({"ca.crt": "Zm9v"}, id="garbage"),
-        pytest.param({**bundle.to_data(Bundle(OTHERS))}, id="somebody else's CA"),
         pytest.param(
-            bundle.to_data(Bundle(KeyPair(STRANGERS.certificate, OTHERS.key))),
+            {**ca_secret.to_data(CertificateAuthorities(OTHERS))}, id="somebody else's CA"
+        ),
+        pytest.param(
+            ca_secret.to_data(CertificateAuthorities(KeyPair(STRANGERS.certificate, OTHERS.key))),
             id="a key of another",
         ),
         pytest.param(
-            bundle.to_data(
-                Bundle(authority.make_authority(bundle.NAME, NOW - 2 * LIVES.ca, LIVES.ca))
+            ca_secret.to_data(
+                CertificateAuthorities(
+                    authority.make_authority(
+                        ca_secret.COMMON_NAME, NOW - 2 * LIFETIMES.ca, LIFETIMES.ca
+                    )
+                )
             ),
             id="expired",
         ),
-        pytest.param(bundle.to_data(Bundle(STRANGERS)), id="a CA of ours that nobody knows"),
+        pytest.param(
+            ca_secret.to_data(CertificateAuthorities(STRANGERS)),
+            id="a CA of ours that nobody knows",
+        ),
     ],
 )
-async def test_a_spoilt_secret_is_healed_and_no_call_fails(spoilt: dict[str, str]) -> None:
+async def test_a_corrupted_secret_is_healed_and_no_call_fails(corrupted: dict[str, str]) -> None:
     cluster = Cluster()
     replicas = [Replica(cluster) for _ in range(2)]
-    now = await settled(replicas, NOW)
+    now = await reconciled(replicas, NOW)
     served = cluster.published
-    cluster.data, cluster.version = spoilt, cluster.version + 1
-    now = await settled([*replicas, Replica(cluster)], now)
+    cluster.data, cluster.version = corrupted, cluster.version + 1
+    now = await reconciled([*replicas, Replica(cluster)], now)
     assert served in cluster.published
     assert all(replica.verifies(now) for replica in replicas)
-    assert any(kind == "ca" for replica in replicas for kind, _ in replica.said[3:])
+    assert any(kind == "ca" for replica in replicas for kind, _ in replica.events[3:])
 
 
 @pytest.mark.parametrize(
@@ -286,17 +310,17 @@ async def test_a_spoilt_secret_is_healed_and_no_call_fails(spoilt: dict[str, str
     ["MDAwMS0wMS0wMVQwMDowMDowMCsxNDowMA==", "!!"],
     ids=["a time before all times", "no base64"],
 )
-async def test_a_field_that_is_spoilt_is_written_anew_and_keeps_the_ca(retire_at: str) -> None:
+async def test_a_field_that_is_corrupted_is_written_anew_and_keeps_the_ca(retire_at: str) -> None:
     cluster = Cluster()
     replica = Replica(cluster)
-    now = await settled([replica], NOW)
-    kept = cluster.bundle
+    now = await reconciled([replica], NOW)
+    before = cluster.authorities
     cluster.data, cluster.version = (
         {**cluster.data, "old.crt": cluster.data["ca.crt"], "retire-at": retire_at},
         cluster.version + 1,
     )
-    await settled([replica, Replica(cluster)], now)
-    assert cluster.bundle == kept
+    await reconciled([replica, Replica(cluster)], now)
+    assert cluster.authorities == before
 
 
 @pytest.mark.parametrize(
@@ -311,19 +335,19 @@ async def test_a_field_that_is_spoilt_is_written_anew_and_keeps_the_ca(retire_at
     ],
     ids=lambda failure: type(failure).__name__,
 )
-async def test_whatever_a_turn_meets_is_told_once_without_its_content_and_tried_again(
+async def test_a_failure_is_reported_once_without_its_content_and_tried_again(
     failure: Exception,
 ) -> None:
     cluster = Cluster()
-    told: list[tuple[str, str, str]] = []
+    events: list[tuple[str, str, str]] = []
     rotation = Rotation(
         cluster,
         HOSTS,
         lambda _: None,
-        lambda kind, did, reason: told.append((kind, did, reason)),
-        lifetimes=LIVES,
+        lambda kind, action, reason: events.append((kind, action, reason)),
+        lifetimes=LIFETIMES,
     )
-    cluster.meets = [failure, failure]
+    cluster.failures = [failure, failure]
     async with asyncio.timeout(10):
         running = asyncio.create_task(rotation.run(lambda: NOW))
         while not rotation.verified:
@@ -331,60 +355,64 @@ async def test_whatever_a_turn_meets_is_told_once_without_its_content_and_tried_
             await asyncio.sleep(0.01)
             rotation.wake()
     running.cancel()
-    assert [(kind, did) for kind, did, _ in told][:3] == [
+    assert [(kind, action) for kind, action, _ in events][:3] == [
         ("bundle", "failed"),
         ("ca", "create"),
         ("leaf", "issued"),
     ]
-    said = told[0][2]
-    assert said.startswith(
+    reason = events[0][2]
+    assert reason.startswith(
         str(failure) if isinstance(failure, BoundtokenError) else f"{type(failure).__name__} at "
     )
-    assert "hunter2" not in said
+    assert "hunter2" not in reason
 
 
-async def test_a_leaf_that_cannot_be_used_is_told_and_tried_again() -> None:
+async def test_a_leaf_that_cannot_be_used_is_reported_and_tried_again() -> None:
     refusals = [BadCertificate("no"), OSError(24, "Too many open files")]
-    told: list[str] = []
+    events: list[str] = []
 
     def use(_: KeyPair) -> None:
         if refusals:
             raise refusals.pop()
 
     rotation = Rotation(
-        Cluster(), HOSTS, use, lambda kind, did, **_: told.append(f"{kind} {did}"), lifetimes=LIVES
+        Cluster(),
+        HOSTS,
+        use,
+        lambda kind, action, **_: events.append(f"{kind} {action}"),
+        lifetimes=LIFETIMES,
     )
     async with asyncio.timeout(10):
         running = asyncio.create_task(rotation.run(lambda: NOW))
-        while "leaf issued" not in told:
+        while "leaf issued" not in events:
             assert not running.done()
             await asyncio.sleep(0.01)
             rotation.wake()
     running.cancel()
-    assert told[:3] == [
+    assert events[:3] == [
         "ca create",
         "bundle failed",
         "leaf issued",
-    ]  # both refusals in one turn: the second while it renews
+    ]  # both refusals in one reconciliation: the second while it renews
 
 
 @pytest.mark.parametrize(
     "pem", [b"", b"garbage", OTHERS.certificate.pem], ids=["emptied", "garbage", "replaced"]
 )
-async def test_a_spoilt_ca_bundle_is_repaired_in_one_turn(pem: bytes) -> None:
+async def test_a_corrupted_ca_bundle_is_repaired_at_once(pem: bytes) -> None:
     cluster = Cluster()
     replica = Replica(cluster)
-    now = await settled([replica], NOW)
+    now = await reconciled([replica], NOW)
     cluster.published, cluster.edits = pem, cluster.edits + 1
     await replica.rotation.reconcile(now)
-    assert cluster.published == cluster.bundle.ca_bundle()
+    assert cluster.published == cluster.authorities.ca_bundle()
     assert replica.verifies(now)
 
 
 async def test_while_the_api_server_is_away_leaves_are_renewed_from_memory() -> None:
     cluster = Cluster()
     replica = Replica(cluster)
-    now = await settled([replica], NOW)
+    now = await reconciled([replica], NOW)
     before, cluster.away = replica.leaf, True
     now += timedelta(days=5)
     with pytest.raises(ApiError):
@@ -397,10 +425,10 @@ async def test_while_the_api_server_is_away_leaves_are_renewed_from_memory() -> 
 async def test_a_clock_that_jumps_a_year_ahead_and_back_heals() -> None:
     cluster = Cluster()
     replicas = [Replica(cluster) for _ in range(2)]
-    now = await settled(replicas, NOW)
-    ahead = await settled(replicas, now + timedelta(days=366), jumped=True)
+    now = await reconciled(replicas, NOW)
+    ahead = await reconciled(replicas, now + timedelta(days=366), jumped=True)
     assert all(replica.verifies(ahead) for replica in replicas)
-    back = await settled(replicas, now, jumped=True)
+    back = await reconciled(replicas, now, jumped=True)
     assert all(replica.verifies(back) for replica in replicas)
-    day_before = await settled(replicas, now - timedelta(days=1), jumped=True)
+    day_before = await reconciled(replicas, now - timedelta(days=1), jumped=True)
     assert all(replica.verifies(day_before) for replica in replicas)

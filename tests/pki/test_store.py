@@ -1,4 +1,4 @@
-"""The Secret and the configurations as an API server shows them, bad manners included."""
+"""The Secret and the configurations as an API server answers them, broken answers included."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -53,13 +53,13 @@ async def answering(body: bytes) -> AsyncIterator[Store]:
 )
 async def test_whatever_cannot_be_read_is_an_api_error(body: bytes) -> None:
     async with answering(body) as store:
-        for ask in (
+        for read in (
             store.read_secret,
             store.read_ca_bundles,
-            lambda: replicas.ask(store.client, store.namespace),
+            lambda: replicas.fetch(store.client, store.namespace),
         ):
             with pytest.raises(ApiError, match="the answer cannot be read"):
-                await ask()
+                await read()
 
 
 async def test_a_secret_whose_field_is_null_is_one_whose_field_is_empty() -> None:
@@ -81,9 +81,9 @@ async def test_only_entries_of_our_service_count_and_a_ca_bundle_that_is_no_base
         {{"name": "c", "clientConfig": {{{service}}}}},
         {{"name": "d", "clientConfig": {{"url": "https://example.test", "caBundle": "eA=="}}}}]}}"""
     async with answering(body.encode()) as store:
-        found = await store.read_ca_bundles()
+        configurations = await store.read_ca_bundles()
         empty = CaBundle(b"", ())
-        assert found[0] == CaBundles(
+        assert configurations[0] == CaBundles(
             "mutatingwebhookconfigurations",
             "boundtoken",
             "7",

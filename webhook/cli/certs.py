@@ -1,8 +1,7 @@
-"""`boundtoken certs init | rotate`: authorities in a cluster, and certificates in files for work on
-one machine.
+"""`boundtoken certs init | rotate`: CAs in a cluster, and certificates in files for development.
 
-In a cluster the replicas look after everything; these commands begin it, or make the first CA by
-hand. In files the CA's key is thrown away: whoever wants a new leaf makes both anew.
+In a cluster the replicas keep the certificates; these commands create the first CA, or begin a
+rotation. In files the CA's key is not kept: a new leaf needs a new CA.
 """
 
 import argparse
@@ -21,9 +20,8 @@ from ..cluster.client import ApiClient, decode
 from ..cluster.credentials import FromKubeconfig
 from ..core import names
 from ..errors import ApiError, BadCertificate, BadInput, Conflict, NotFound
-from ..pki import authority, lifecycle, replicas
-from ..pki import bundle as bundles
-from ..pki.bundle import Bundle
+from ..pki import authority, ca_secret, lifecycle, replicas
+from ..pki.ca_secret import CertificateAuthorities
 from ..pki.lifecycle import Lifetimes
 from ..pki.pem import Certificate, KeyPair, read_certificates, read_key_pair, read_private_key
 from ..pki.store import KINDS, SECRET, CaBundles, CaSecret, Store
@@ -31,7 +29,7 @@ from ..pki.store import KINDS, SECRET, CaBundles, CaSecret, Store
 FILES = ("ca.crt", "tls.crt", "tls.key")
 DAYS, MAX_DAYS = 365, 3650
 ATTEMPTS = 5
-FOLLOWED = "every replica serves a leaf of the new CA"
+DONE = "every replica serves a leaf of the new CA"
 
 
 class _Variable(msgspec.Struct):
@@ -64,6 +62,17 @@ class _Deployment(msgspec.Struct):
 _DEPLOYMENT = msgspec.json.Decoder(_Deployment)
 
 
+class State(msgspec.Struct, frozen=True):
+    """What the cluster stores. `authorities` is None if the Secret holds no usable CA, and then
+    `problem` says why.
+    """
+
+    configurations: list[CaBundles]
+    secret: CaSecret
+    authorities: CertificateAuthorities | None
+    problem: str = ""
+
+
 class Files(msgspec.Struct, frozen=True):
     """A CA's certificate and a leaf with its key."""
 
@@ -72,7 +81,7 @@ class Files(msgspec.Struct, frozen=True):
 
 
 def init(parsed: argparse.Namespace) -> int:
-    """Make what is missing, and put it where it belongs."""
+    """Create what is missing, in files or in the cluster."""
     if not 1 <= parsed.days <= MAX_DAYS:
         raise BadInput(f"--days={parsed.days}: must be from 1 to {MAX_DAYS}")
     namespace = parsed.namespace or names.NAMESPACE
@@ -108,7 +117,7 @@ def is_reusable(files: Files, hosts: list[str], now: datetime) -> bool:
 
 def _make(hosts: list[str], days: int, now: datetime) -> Files:
     lifetime = timedelta(days=days)
-    ca = authority.make_authority("boundtoken", now, lifetime)
+    ca = authority.make_authority(ca_secret.COMMON_NAME, now, lifetime)
     return Files(ca.certificate, authority.issue(ca, hosts, now, lifetime))
 
 
@@ -127,11 +136,11 @@ def _into_files(parsed: argparse.Namespace, hosts: list[str], now: datetime) -> 
     except OSError as problem:
         raise BadInput(f"{problem.filename}: {problem.strerror}") from problem
     for path in paths:
-        print(f"{path} {_did(keep=keep, new=True, dry_run=parsed.dry_run)}")
+        print(f"{path} {_action(keep=keep, new=True, dry_run=parsed.dry_run)}")
 
 
 def read_files(folder: Path) -> Files | None:
-    """What is in this folder; None if a file is missing or cannot be read as what it should be."""
+    """The files in this folder, or None if one is missing or does not hold what it should."""
     ca, certificate, key = (folder / name for name in FILES)
     try:
         leaf = read_key_pair(certificate.read_bytes(), key.read_bytes())
@@ -142,149 +151,161 @@ def read_files(folder: Path) -> Files | None:
 
 
 def _write_file(path: Path, content: bytes) -> None:
-    """Whole or not at all, and the key for its owner only."""
-    beside = path.with_name(path.name + ".new")
-    with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+    """Write the whole file or nothing; only its owner can read a key."""
+    new = path.with_name(path.name + ".new")
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
         file.write(content)
     if path.suffix == ".crt":
-        beside.chmod(0o644)
-    beside.replace(path)
+        new.chmod(0o644)
+    new.replace(path)
 
 
 async def _into_cluster(store: Store, parsed: argparse.Namespace, now: datetime) -> None:
-    """What the first replica would do: nothing that is good is replaced."""
-    trust, held, bundle = await look(store)
-    lives = await read_lifetimes(store)
-    keep = bundle is not None and bundle.current.certificate.is_valid(now)
-    if bundle is None or not keep:
-        seen = [certificate for each in trust for certificate in each.certificates()]
-        bundle = lifecycle.apply_step("create", bundle, now, lives, bundles.ours(seen))
-        await _write(store, bundle, held, dry_run=parsed.dry_run)
-    print(f"secret/{SECRET} {_did(keep=keep, new=not held.version, dry_run=parsed.dry_run)}")
-    for each in trust:
-        await store.apply_ca_bundle(each, bundle.ca_bundle(), dry_run=parsed.dry_run)
-        entries = ", ".join(each.entries)
+    """Do what the first replica would do: a CA that is valid is not replaced."""
+    state = await read_state(store)
+    lifetimes = await read_lifetimes(store)
+    authorities = state.authorities
+    keep = authorities is not None and authorities.current.certificate.is_valid(now)
+    if authorities is None or not keep:
+        in_use = ca_secret.made_by_us(
+            certificate
+            for configuration in state.configurations
+            for certificate in configuration.certificates()
+        )
+        authorities = lifecycle.apply_step("create", authorities, now, lifetimes, in_use)
+        await _write(store, authorities, state.secret, dry_run=parsed.dry_run)
+    action = _action(keep=keep, new=not state.secret.version, dry_run=parsed.dry_run)
+    print(f"secret/{SECRET} {action}")
+    for configuration in state.configurations:
+        await store.apply_ca_bundle(configuration, authorities.ca_bundle(), dry_run=parsed.dry_run)
+        entries = ", ".join(configuration.entries)
         print(
-            f"{KINDS[each.resource].lower()}/{each.name} caBundle set on {entries}"
+            f"{KINDS[configuration.resource].lower()}/{configuration.name} caBundle set on {entries}"
             + " (dry run)" * parsed.dry_run
         )
 
 
 def rotate(parsed: argparse.Namespace) -> int:
-    """Begin the rotation to a new CA now; the replicas carry it through."""
+    """Begin a CA rotation now; the replicas carry it through."""
     return asyncio.run(with_store(parsed, partial(_rotate, parsed=parsed)))
 
 
 async def _rotate(store: Store, parsed: argparse.Namespace) -> int:
-    lives = await read_lifetimes(store)
+    lifetimes = await read_lifetimes(store)
     for _ in range(ATTEMPTS):
-        _, held, bundle = await look(store)
-        if bundle is None:
+        state = await read_state(store)
+        authorities = state.authorities
+        if authorities is None:
             raise BadInput(
                 f"secret/{SECRET}: there is no CA to rotate; boundtoken certs init makes one"
             )
-        if bundle.next is None:
-            wanted = lifecycle.apply_step("prepare", bundle, datetime.now(UTC), lives)
+        verb = "holds"
+        if authorities.next is None:
+            verb = "got"
+            authorities = lifecycle.apply_step("prepare", authorities, datetime.now(UTC), lifetimes)
             try:
-                await _write(store, wanted, held, dry_run=parsed.dry_run)
+                await _write(store, authorities, state.secret, dry_run=parsed.dry_run)
             except Conflict:
                 continue
-        else:
-            wanted = bundle
-        assert wanted.next is not None  # noqa: S101
-        print(
-            f"secret/{SECRET} {'holds' if bundle.next else 'got'} a next CA"
-            + " (dry run)" * parsed.dry_run
-        )
-        return (
-            await _wait(store, wanted.next.certificate, parsed.timeout)
-            if parsed.wait and not parsed.dry_run
-            else 0
-        )
+        assert authorities.next is not None  # noqa: S101
+        print(f"secret/{SECRET} {verb} a next CA" + " (dry run)" * parsed.dry_run)
+        if not parsed.wait or parsed.dry_run:
+            return 0
+        return await _wait(store, authorities.next.certificate, parsed.timeout)
     raise ApiError(f"secret/{SECRET} is written without pause by others; try again")
 
 
-async def _wait(store: Store, coming: Certificate, seconds: float) -> int:
-    """Until the new CA signs, every configuration trusts it, and every replica that is ready serves
-    a leaf of it.
+async def _wait(store: Store, new_ca: Certificate, seconds: float) -> int:
+    """Wait until the new CA signs, every configuration trusts it, and every replica that is ready
+    serves a leaf of it.
     """
     deadline = time.monotonic() + seconds
-    told = ""
+    printed = ""
     while time.monotonic() < deadline:
-        state = await _progress(store, coming)
-        if state != told:
-            print(state, flush=True)
-            told = state
-        if state == FOLLOWED:
+        progress = await _progress(store, new_ca)
+        if progress != printed:
+            print(progress, flush=True)
+            printed = progress
+        if progress == DONE:
             return 0
         await asyncio.sleep(0.3)
     raise ApiError(
-        f"not done after {seconds:.0f} seconds, {told or 'nothing was seen'}; look with: boundtoken certs show"
+        f"not done after {seconds:.0f} seconds, {printed or 'nothing was seen'}; look with: boundtoken certs show"
     )
 
 
-async def _progress(store: Store, coming: Certificate) -> str:
-    trust, _, bundle = await look(store)
-    if not trust or not all(each.trusts((coming,)) for each in trust):
+async def _progress(store: Store, new_ca: Certificate) -> str:
+    """How far the rotation to this CA is, in words."""
+    state = await read_state(store)
+    if not state.configurations or not all(
+        configuration.trusts((new_ca,)) for configuration in state.configurations
+    ):
         return "publishing the new CA"
-    if bundle is None or bundle.current.certificate != coming:
+    if state.authorities is None or state.authorities.current.certificate != new_ca:
         return "every configuration trusts the new CA"
-    serving = [each for each in await replicas.ask(store.client, store.namespace) if each.ready]
-    late = [each for each in serving if not each.is_signed_by(coming)]
-    if not serving:
+    pods = await replicas.fetch(store.client, store.namespace)
+    ready = [replica for replica in pods if replica.ready]
+    late = [replica for replica in ready if not replica.is_signed_by(new_ca)]
+    if not ready:
         return "the new CA signs, and no replica is ready"
     if late:
         why = f": {late[0].problem}" if late[0].problem else ""
-        return f"the new CA signs, waiting for {len(late)} of {len(serving)} replicas, first {late[0].name}{why}"
-    return FOLLOWED
+        return f"the new CA signs, waiting for {len(late)} of {len(ready)} replicas, first {late[0].name}{why}"
+    return DONE
 
 
 async def with_store(parsed: argparse.Namespace, work: Callable[[Store], Awaitable[int]]) -> int:
+    """What `work` gives for the store that the command line names."""
     credentials = FromKubeconfig(parsed.kubeconfig, parsed.context)
     async with ApiClient(credentials, f"boundtoken/{__version__}") as client:
         return await work(Store(client, parsed.namespace or names.NAMESPACE, (names.APP,)))
 
 
 async def read_lifetimes(store: Store) -> Lifetimes:
-    """How long a CA and a leaf live that the replicas make: what their Deployment tells them, else
-    the defaults.
+    """The lifetimes of the CAs and leaves that the replicas make: those in the flags and variables
+    of their Deployment, else the defaults.
 
-    Raises: ApiError, where it cannot be read; BadInput, where it says what no replica would take
+    Raises: ApiError, if it cannot be read; BadInput, if a replica would refuse its values
     """
     path = f"/apis/apps/v1/namespaces/{store.namespace}/deployments/{names.APP}"
     try:
         spec = decode(_DEPLOYMENT, await store.client.get(path)).spec.template.spec
     except NotFound:
         return Lifetimes()
-    found = [each for each in spec.containers if each.name == names.APP]
-    flags = options.given(found[0].args) if found else {}
-    environ = {each.name: each.value for each in found[0].env} if found else {}
+    containers = [container for container in spec.containers if container.name == names.APP]
+    flags = options.given(containers[0].args) if containers else {}
+    environ = (
+        {variable.name: variable.value for variable in containers[0].env} if containers else {}
+    )
     try:
-        told = options.resolve(
+        config = options.resolve(
             {name: flags.get(name) for name in ("ca_duration", "leaf_duration")}, environ
         )
     except BadInput as problem:
         raise BadInput(
             *(f"deployment/{names.APP}: {fault}" for fault in problem.faults)
         ) from problem
-    return Lifetimes(told.ca_duration, told.leaf_duration)
+    return Lifetimes(config.ca_duration, config.leaf_duration)
 
 
-async def look(store: Store) -> tuple[list[CaBundles], CaSecret, Bundle | None]:
-    trust, held = await store.read_ca_bundles(), await store.read_secret()
+async def read_state(store: Store) -> State:
+    """What the cluster stores now. Raises: ApiError."""
+    configurations, secret = await store.read_ca_bundles(), await store.read_secret()
     try:
-        return trust, held, bundles.from_data(held.data)
-    except BadCertificate:
-        return trust, held, None
+        return State(configurations, secret, ca_secret.from_data(secret.data))
+    except BadCertificate as problem:
+        return State(configurations, secret, None, str(problem))
 
 
-async def _write(store: Store, bundle: Bundle, held: CaSecret, *, dry_run: bool) -> None:
+async def _write(
+    store: Store, authorities: CertificateAuthorities, secret: CaSecret, *, dry_run: bool
+) -> None:
     try:
-        await store.write(bundle, held.version, dry_run=dry_run)
+        await store.write(authorities, secret.version, dry_run=dry_run)
     except NotFound as problem:
         text = f"namespace {store.namespace} is not there: install the manifests first, kubectl apply -k manifests"
         raise BadInput(text) from problem
 
 
-def _did(*, keep: bool, new: bool, dry_run: bool) -> str:
+def _action(*, keep: bool, new: bool, dry_run: bool) -> str:
     return ("kept" if keep else "created" if new else "replaced") + " (dry run)" * dry_run

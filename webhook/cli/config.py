@@ -1,5 +1,5 @@
-"""`boundtoken config check | schema`: the same table that the server reads its configuration
-with.
+"""`boundtoken config check | schema`, from the table with which the server reads its
+configuration.
 """
 
 import argparse
@@ -14,10 +14,10 @@ from ..errors import BadInput
 
 
 def read(file: str) -> tuple[str, bytes]:
-    """What to call a file, - for standard input, and its content, as far as a configuration may be
-    long.
+    """The name of a file for messages, and its content; - is standard input, which is read no
+    further than a configuration may be long.
 
-    Raises: BadInput, where it cannot be read
+    Raises: BadInput, if it cannot be read
     """
     if file == "-":
         return "standard input", sys.stdin.buffer.read(MAX_BYTES + 1)
@@ -28,9 +28,9 @@ def read(file: str) -> tuple[str, bytes]:
 
 
 def parse(file: str, own_namespace: str) -> ClusterPolicy:
-    """What a configuration file says.
+    """The cluster's policy in a configuration file.
 
-    Raises: BadInput, with every fault, each naming the file
+    Raises: BadInput, with every fault, each with the name of the file
     """
     name, content = read(file)
     try:
@@ -40,14 +40,14 @@ def parse(file: str, own_namespace: str) -> ClusterPolicy:
 
 
 def check(parsed: argparse.Namespace) -> int:
-    """Say every fault of a configuration file; exit 1 when there is one."""
+    """Print every fault of a configuration file; exit 1 if there is one."""
     name, content = read(parsed.file)
     try:
-        found = cluster_config.parse(content)
+        configuration = cluster_config.parse(content)
     except BadInput as problem:
         print("\n".join(f"{name}: {fault}" for fault in problem.faults))
         return 1
-    print(f"{name}: fine (hash {found.hash})")
+    print(f"{name}: fine (hash {configuration.hash})")
     return 0
 
 

@@ -1,7 +1,8 @@
 """`boundtoken config preview FILE`: which pods of the cluster the file's enforceFloor would refuse,
-and who depends on us.
+and which comply only by injection.
 
-It asks the API server with the rights of who runs it, page by page, and changes nothing.
+It reads from the API server page by page, with the rights of the person who runs it, and changes
+nothing.
 """
 
 import argparse
@@ -26,7 +27,7 @@ from .config import parse
 
 PAGE = 500
 MAX_BYTES = 256 << 20
-"""Of one page: 500 whole pods of 0.5 MB, for a person's machine has more memory than a replica."""
+"""Of one page: 500 whole pods of 0.5 MB. A person's machine has more memory than a replica."""
 BINDING = (
     f"/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings/{names.POD_POLICY}"
 )
@@ -50,20 +51,20 @@ _OBJECT = msgspec.json.Decoder(_Object)
 
 
 def preview(parsed: argparse.Namespace) -> int:
-    """Print it; exit 1 where a pod would be refused that is there now."""
+    """Print the preview; exit 1 if a pod that exists now would be refused."""
     layer = parse(parsed.file, parsed.namespace or names.NAMESPACE)
     if layer.enforce_floor == "off":
         print(f"{parsed.file}: locks.enforceFloor is off, so nothing would be refused")
         return 0
-    found = asyncio.run(_look(parsed, layer))
+    report = asyncio.run(_report(parsed, layer))
     if parsed.output == "json":
-        print(json.dumps(found, indent=2))
+        print(json.dumps(report, indent=2))
     else:
-        _print(found)
-    return 1 if found["violates"] else 0
+        _print(report)
+    return 1 if report["violates"] else 0
 
 
-async def _look(parsed: argparse.Namespace, layer: ClusterPolicy) -> dict[str, Any]:
+async def _report(parsed: argparse.Namespace, layer: ClusterPolicy) -> dict[str, Any]:
     async with ApiClient(
         FromKubeconfig(parsed.kubeconfig, parsed.context), f"boundtoken/{__version__}"
     ) as client:
@@ -76,9 +77,8 @@ async def _look(parsed: argparse.Namespace, layer: ClusterPolicy) -> dict[str, A
             }:
                 continue
             own = policy.resolve_namespace(layer, policy.own_annotations(metadata.annotations))
-            own = msgspec.structs.replace(
-                own, demands=EnforcementPolicy()
-            )  # what the floor adds, and nothing that was asked for before
+            # Without the namespace's own levels: the preview is of what the floor adds.
+            own = msgspec.structs.replace(own, demands=EnforcementPolicy())
             previews[metadata.name] = Preview(metadata.name, layer, own, ("enforce",))
         seen = 0
         async for pods in _pods(client):
@@ -86,23 +86,23 @@ async def _look(parsed: argparse.Namespace, layer: ClusterPolicy) -> dict[str, A
             if sys.stderr.isatty():
                 print(f"\r{seen} pods", end="", file=sys.stderr, flush=True)
             for pod in pods:
-                if (looked := previews.get(pod.metadata.namespace)) is not None:
-                    looked.add([pod])
+                if (preview := previews.get(pod.metadata.namespace)) is not None:
+                    preview.add([pod])
     if sys.stderr.isatty():
         print(file=sys.stderr)
-    lines = {name: looked.lines() for name, looked in previews.items()}
+    lines = {name: preview.lines() for name, preview in previews.items()}
     return {
         "floor": layer.enforce_floor,
         "podsSeen": seen,
         "namespacesSeen": len(previews),
-        "violates": any(looked.finds_violations for looked in previews.values()),
-        "namespaces": {name: said for name, said in lines.items() if said},
+        "violates": any(preview.finds_violations for preview in previews.values()),
+        "namespaces": {name: texts for name, texts in lines.items() if texts},
     }
 
 
 async def _api_audiences(client: ApiClient) -> tuple[str, ...]:
-    """What the replicas have found out; nothing where they have not, and then any audience may be
-    the API server's.
+    """The API server's audiences, as the replicas noted them on the binding; empty if they have
+    not, and then any audience may be one of them.
     """
     try:
         binding = decode(_OBJECT, await client.get(BINDING, accept=METADATA))
@@ -113,8 +113,8 @@ async def _api_audiences(client: ApiClient) -> tuple[str, ...]:
 
 async def _namespaces(client: ApiClient) -> AsyncIterator[ObjectMeta]:
     async for page in pages(client, "/api/v1/namespaces", {"limit": str(PAGE)}, MAX_BYTES):
-        async for each in objects(page):
-            yield each
+        async for metadata in objects(page):
+            yield metadata
 
 
 async def _pods(client: ApiClient) -> AsyncIterator[list[ListedPod]]:
@@ -127,12 +127,14 @@ async def _pods(client: ApiClient) -> AsyncIterator[list[ListedPod]]:
         query["continue"] = page.metadata.continue_
 
 
-def _print(found: dict[str, Any]) -> None:
-    for name, lines in found["namespaces"].items():
+def _print(report: dict[str, Any]) -> None:
+    for name, lines in report["namespaces"].items():
         print(f"namespace/{name}")
         for line in lines:
             print(f"  {line}")
-    seen = f"{found['podsSeen']} pods, {found['namespacesSeen']} namespaces that the floor is for"
+    scope = (
+        f"{report['podsSeen']} pods, {report['namespacesSeen']} namespaces that the floor is for"
+    )
     print(
-        f"floor {found['floor']}: {len(found['namespaces'])} namespaces with pods to look after ({seen})"
+        f"floor {report['floor']}: {len(report['namespaces'])} namespaces with pods to look after ({scope})"
     )

@@ -1,5 +1,5 @@
-"""`boundtoken export policies`: what the API server enforces by itself, made of the rule records,
-as YAML to apply.
+"""`boundtoken export policies`: the policies that the API server enforces by itself, generated from
+the rules, as YAML to apply.
 """
 
 import argparse
@@ -25,7 +25,7 @@ HEADER = """\
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes text of several lines as such, and lists as Kubernetes manifests have them."""
+    """Writes text of several lines as a block, and lists as Kubernetes manifests have them."""
 
 
 def _text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
@@ -38,7 +38,7 @@ _Dumper.add_representer(str, _text)
 
 
 def policies(parsed: argparse.Namespace) -> int:
-    """Print the policies and their bindings; with a configuration's settings where one is given."""
+    """Print the policies and their bindings, with a configuration's settings if one is given."""
     settings = None
     if parsed.config is not None:
         layer = parse(parsed.config, parsed.namespace or names.NAMESPACE)
@@ -50,7 +50,7 @@ def policies(parsed: argparse.Namespace) -> int:
 def render(documents: list[dict[str, Any]]) -> str:
     """A YAML file of these documents, with the header that says what it is."""
     texts = [
-        yaml.dump(each, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=4096)
-        for each in documents
+        yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=4096)
+        for document in documents
     ]
     return HEADER + "---\n".join(texts)

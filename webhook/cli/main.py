@@ -1,4 +1,4 @@
-"""The parser and the dispatch; turns what can break into one line and an exit code.
+"""The parser and the dispatch of commands; turns an error into one line and an exit code.
 
 Exit codes of all commands: 0 success, 1 problems found, 2 usage error, 3 failure. Each command
 imports what it needs when it runs, because `serve` must start fast and small.
@@ -19,8 +19,8 @@ SUCCESS, PROBLEMS, USAGE_ERROR, FAILURE = range(4)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; gives its exit code. Without a command, or with a group of commands alone, the
-    help is the result.
+    """Run a command; gives its exit code. Without a command, or with only a group of commands, it
+    prints the help.
     """
     parsed = parser().parse_args(arguments)
     try:
@@ -58,12 +58,12 @@ def parser() -> argparse.ArgumentParser:
     config = _group(_command(commands, "config", "the cluster's configuration file"))
     check = _command(config, "check", "check a configuration file")
     check.add_argument("file", metavar="FILE", help="the file, - for standard input")
-    check.set_defaults(run=_late("config", "check"))
+    check.set_defaults(run=_lazy("config", "check"))
     _config_preview(
         _command(config, "preview", "say which pods the file's enforceFloor would refuse")
     )
     schema = _command(config, "schema", "print the JSON Schema of the file")
-    schema.set_defaults(run=_late("config", "schema"))
+    schema.set_defaults(run=_lazy("config", "schema"))
     export = _group(_command(commands, "export", "objects for a cluster, made from the same rules"))
     _export_policies(
         _command(export, "policies", "print the admission policies that enforce in the API server")
@@ -106,7 +106,7 @@ EXAMPLES = {
     "version": """
   boundtoken version -o json                 for programs""",
 }
-"""For the help of each command; a group of commands shows those of all of its own."""
+"""For the help of each command; a group shows those of all its commands."""
 GROUPS = {
     "certs": ("show", "rotate", "init"),
     "config": ("check", "preview", "schema"),
@@ -117,7 +117,7 @@ GROUPS = {
 def _command(
     commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, what: str
 ) -> argparse.ArgumentParser:
-    examples = "".join(EXAMPLES[each] for each in GROUPS.get(name, (name,)))
+    examples = "".join(EXAMPLES[command] for command in GROUPS.get(name, (name,)))
     return commands.add_parser(
         name,
         help=what,
@@ -130,7 +130,7 @@ def _command(
 def _group(
     command: argparse.ArgumentParser,
 ) -> "argparse._SubParsersAction[argparse.ArgumentParser]":
-    """Its commands; without one of them its help is the result, as with kubectl."""
+    """Let this command have commands; without one of them it prints its help, as kubectl does."""
 
     def show_help(_: argparse.Namespace) -> int:
         command.print_help()
@@ -167,7 +167,7 @@ def _serve(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--ca-out", metavar="FILE", type=Path, help="where the ephemeral CA's certificate goes"
     )
-    command.set_defaults(run=_late("serve", "serve"))
+    command.set_defaults(run=_lazy("serve", "serve"))
 
 
 def _config_preview(command: argparse.ArgumentParser) -> None:
@@ -176,7 +176,7 @@ def _config_preview(command: argparse.ArgumentParser) -> None:
         "-o", "--output", choices=["text", "json"], default="text", help="text (default) or json"
     )
     _cluster(command)
-    command.set_defaults(run=_late("config_preview", "preview"))
+    command.set_defaults(run=_lazy("config_preview", "preview"))
 
 
 def _export_policies(command: argparse.ArgumentParser) -> None:
@@ -193,7 +193,7 @@ def _export_policies(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--namespace", metavar="NAME", help="namespace of the webhook (default boundtoken-system)"
     )
-    command.set_defaults(run=_late("export", "policies"))
+    command.set_defaults(run=_lazy("export", "policies"))
 
 
 def _certs_init(command: argparse.ArgumentParser) -> None:
@@ -220,7 +220,7 @@ def _certs_init(command: argparse.ArgumentParser) -> None:
     )
     _cluster(command)
     command.add_argument("--dry-run", action="store_true", help="server-side dry run")
-    command.set_defaults(run=_late("certs", "init"))
+    command.set_defaults(run=_lazy("certs", "init"))
 
 
 def _certs_show(command: argparse.ArgumentParser) -> None:
@@ -228,7 +228,7 @@ def _certs_show(command: argparse.ArgumentParser) -> None:
         "-o", "--output", choices=["text", "json"], default="text", help="text (default) or json"
     )
     _cluster(command)
-    command.set_defaults(run=_late("certs_show", "show"))
+    command.set_defaults(run=_lazy("certs_show", "show"))
 
 
 def _certs_rotate(command: argparse.ArgumentParser) -> None:
@@ -246,7 +246,7 @@ def _certs_rotate(command: argparse.ArgumentParser) -> None:
     )
     _cluster(command)
     command.add_argument("--dry-run", action="store_true", help="server-side dry run")
-    command.set_defaults(run=_late("certs", "rotate"))
+    command.set_defaults(run=_lazy("certs", "rotate"))
 
 
 def _cluster(command: argparse.ArgumentParser) -> None:
@@ -264,13 +264,13 @@ def _cluster(command: argparse.ArgumentParser) -> None:
     )
 
 
-def _late(module: str, function: str) -> object:
+def _lazy(module: str, function: str) -> object:
     def run(parsed: argparse.Namespace) -> int:
         import importlib  # noqa: PLC0415
 
-        if (
-            module == "serve"
-        ):  # the first process of a container ignores SIGTERM until somebody wants it, and imports take long
+        # The first process of a container ignores SIGTERM unless it has a handler, and the imports
+        # take long.
+        if module == "serve":
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
         return int(getattr(importlib.import_module(f".{module}", __package__), function)(parsed))
 

@@ -1,5 +1,5 @@
-"""`boundtoken serve`: settles flags and variables, chooses the event loop, runs the service until a
-signal.
+"""`boundtoken serve`: resolves flags and variables, chooses the event loop, and runs the service
+until a signal.
 """
 
 import argparse
@@ -16,14 +16,14 @@ from ..serving.service import Service
 
 def serve(parsed: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT."""
-    settled = options.resolve(vars(parsed), os.environ)
+    config = options.resolve(vars(parsed), os.environ)
     _open_standard_descriptors()
     writer = Writer(log.STANDARD_ERROR, metrics.LOG_LINES_LOST.inc)
-    said = Log(settled.log_level, writer)
-    said.capture_stdlib_logging()
+    server_log = Log(config.log_level, writer)
+    server_log.capture_stdlib_logging()
 
     async def run() -> None:
-        await Service(settled, dict(os.environ), said).run()
+        await Service(config, dict(os.environ), server_log).run()
 
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -34,8 +34,8 @@ def serve(parsed: argparse.Namespace) -> int:
 
 
 def _open_standard_descriptors() -> None:
-    """One that is closed would become a socket or a part of the event loop, and log lines would be
-    written there.
+    """Open those that are closed. Otherwise a socket or a part of the event loop would get the
+    number of standard error, and log lines would be written into it.
     """
     while (lowest := os.open(os.devnull, os.O_RDWR)) <= log.STANDARD_ERROR:
         pass

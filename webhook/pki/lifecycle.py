@@ -1,12 +1,12 @@
-"""The rules: what to do about the authorities now, and about our own leaf, and why; pure, time is
-an argument.
+"""The rules: which step is due for the CAs, when our leaf is renewed, and why. They are pure; time
+is an argument.
 
-A rotation of the CA, each step of which may be repeated, interrupted, or done by any replica:
+A rotation of the CA has three steps. Each may be repeated, interrupted, or done by any replica:
 
-    prepare   a new CA stands beside the one that signs; both go into the bundle that is published
-    promote   every caller trusts the new one (it was seen there): it signs from now on, the other
+    prepare   a new CA is made beside the one that signs; both go into the caBundle
+    promote   every caller was seen to trust the new CA: it signs from now on, and the other one
               becomes an old one
-    retire    no leaf of the old one can be alive: it leaves the bundle
+    retire    every leaf that the old CA signed has expired: it leaves the caBundle
 """
 
 from datetime import datetime, timedelta
@@ -15,39 +15,43 @@ from typing import Literal
 import msgspec
 
 from . import authority
-from .bundle import NAME, Bundle
+from .ca_secret import COMMON_NAME, CertificateAuthorities
 from .pem import CLOCK_SKEW, Certificate, Certificates, KeyPair, unique
 
 Step = Literal["create", "prepare", "promote", "retire", "keep"]
 RENEW_AT = 2 / 3
-"""Share of a life; the last third is left for retries."""
+"""Share of a lifetime; the last third is left for retries."""
 
 
 class Lifetimes(msgspec.Struct, frozen=True):
-    """How long things live. A CA must live longer than three times its leaves."""
+    """How long certificates are valid. A CA's lifetime must be at least three times a leaf's."""
 
     ca: timedelta = timedelta(days=365)
     leaf: timedelta = timedelta(days=7)
 
 
 def next_step(  # noqa: PLR0911  (one line for each rule)
-    bundle: Bundle | None, now: datetime, lifetimes: Lifetimes, *, published: bool
+    authorities: CertificateAuthorities | None,
+    now: datetime,
+    lifetimes: Lifetimes,
+    *,
+    published: bool,
 ) -> tuple[Step, str]:
-    """The one thing to do about the authorities now, and why.
+    """The step that is due for the CAs, and why.
 
-    `published`: whether every caller has been seen to trust the whole bundle, long enough ago to
-    act on it.
+    `published`: whether every caller has been seen to trust all of them, long enough ago to rely on
+    it.
     """
-    if bundle is None:
+    if authorities is None:
         return "create", "there is no CA that can sign"
-    current = bundle.current.certificate
+    current = authorities.current.certificate
     if now >= current.not_after:
         return "create", f"the CA expired at {current.not_after.isoformat()}"
     if now < current.not_before:
         return "create", f"the CA is not valid before {current.not_before.isoformat()}"
-    if bundle.next is not None:
-        return _rotation_step(bundle.next.certificate, now, published=published)
-    if bundle.retire_at is not None and now >= bundle.retire_at:
+    if authorities.next is not None:
+        return _rotation_step(authorities.next.certificate, now, published=published)
+    if authorities.retire_at is not None and now >= authorities.retire_at:
         return "retire", "no leaf of the old CA can be alive"
     if elapsed_fraction(current, now) >= RENEW_AT:
         return "prepare", f"the CA has used {elapsed_fraction(current, now):.0%} of its life"
@@ -66,51 +70,55 @@ def _rotation_step(next_ca: Certificate, now: datetime, *, published: bool) -> t
 
 def apply_step(
     step: Step,
-    bundle: Bundle | None,
+    authorities: CertificateAuthorities | None,
     now: datetime,
     lifetimes: Lifetimes,
     seen: Certificates = (),
-) -> Bundle:
-    """The bundle after a step. `seen` are the certificates that callers trust now: nothing they
-    need is dropped at once.
+) -> CertificateAuthorities:
+    """The CAs after a step. `seen` are the CAs in the caBundles: a new beginning keeps them trusted
+    as old ones, because leaves that they signed are in use.
     """
     until = now + lifetimes.leaf + CLOCK_SKEW
-    made = (
-        authority.make_authority(NAME, now, lifetimes.ca) if step in ("create", "prepare") else None
-    )
     if step == "create":
-        assert made is not None  # noqa: S101
-        before = bundle.trusted() if bundle is not None else ()
+        before = authorities.trusted() if authorities is not None else ()
         old = _unexpired((*before, *seen), now)
-        return Bundle(made, None, old, until if old else None)
-    assert bundle is not None  # noqa: S101  (only a create begins with nothing)
+        return CertificateAuthorities(_new_ca(now, lifetimes), None, old, until if old else None)
+    assert authorities is not None  # noqa: S101  (only a create begins with nothing)
     if step == "prepare":
-        return msgspec.structs.replace(bundle, next=made)
+        return msgspec.structs.replace(authorities, next=_new_ca(now, lifetimes))
     if step == "promote":
-        assert bundle.next is not None  # noqa: S101
-        old = _unexpired((*bundle.current.chain, *bundle.old), now)
-        return Bundle(bundle.next, None, old, until if old else None)
+        assert authorities.next is not None  # noqa: S101
+        old = _unexpired((*authorities.current.chain, *authorities.old), now)
+        return CertificateAuthorities(authorities.next, None, old, until if old else None)
     if step == "retire":
-        return msgspec.structs.replace(bundle, old=(), retire_at=None)
-    return bundle
+        return msgspec.structs.replace(authorities, old=(), retire_at=None)
+    return authorities
 
 
-def with_trusted(bundle: Bundle, ca: Certificate, now: datetime, lifetimes: Lifetimes) -> Bundle:
-    """The bundle that trusts this CA as well, for as long as a leaf of it may be valid."""
+def _new_ca(now: datetime, lifetimes: Lifetimes) -> KeyPair:
+    return authority.make_authority(COMMON_NAME, now, lifetimes.ca)
+
+
+def with_trusted(
+    authorities: CertificateAuthorities, ca: Certificate, now: datetime, lifetimes: Lifetimes
+) -> CertificateAuthorities:
+    """The CAs with this one as an old one, for as long as a leaf that it signed may be valid."""
     until = now + lifetimes.leaf + CLOCK_SKEW
     return msgspec.structs.replace(
-        bundle, old=unique((*bundle.old, ca)), retire_at=max(until, bundle.retire_at or until)
+        authorities,
+        old=unique((*authorities.old, ca)),
+        retire_at=max(until, authorities.retire_at or until),
     )
 
 
 def renewal_time(certificate: Certificate, now: datetime) -> datetime:
     """When this certificate has used the share of its lifetime after which it is renewed."""
-    made = certificate.not_before + CLOCK_SKEW
-    return max(now, made + (certificate.not_after - made) * RENEW_AT)
+    made_at = certificate.not_before + CLOCK_SKEW
+    return max(now, made_at + (certificate.not_after - made_at) * RENEW_AT)
 
 
 def renewal_reason(leaf: KeyPair | None, current: KeyPair, hosts: list[str], now: datetime) -> str:
-    """Why our leaf must be issued anew, in words; empty where it is good."""
+    """Why our leaf must be renewed, in words; empty if it need not."""
     if leaf is None:
         return "there is no leaf yet"
     certificate = leaf.certificate
@@ -126,11 +134,11 @@ def renewal_reason(leaf: KeyPair | None, current: KeyPair, hosts: list[str], now
 
 
 def elapsed_fraction(certificate: Certificate, now: datetime) -> float:
-    """The share of its lifetime that a certificate has used, which begins when it was made: after
-    the skew.
+    """The share of its lifetime that a certificate has used. The lifetime begins when it was made,
+    which is later than notBefore by the clock skew.
     """
-    made = certificate.not_before + CLOCK_SKEW
-    return (now - made) / max(certificate.not_after - made, timedelta(microseconds=1))
+    made_at = certificate.not_before + CLOCK_SKEW
+    return (now - made_at) / max(certificate.not_after - made_at, timedelta(microseconds=1))
 
 
 def _unexpired(certificates: Certificates, now: datetime) -> Certificates:

@@ -1,9 +1,8 @@
-"""What each replica serves, as it says itself: its certificate, asked for through the API server;
-no rule here.
+"""The certificate that each replica serves, requested through the API server's proxy.
 
 The API server reaches the TLS port of every replica, or no review would be answered; so its proxy
-does too. It does not verify what it reaches, and need not: a certificate is public, and proves by
-its signature who made it.
+does too. The proxy does not verify what it reaches, and need not: a certificate is public, and its
+signature proves who made it.
 """
 
 import asyncio
@@ -76,17 +75,17 @@ class _Pods(msgspec.Struct):
 _PODS = msgspec.json.Decoder(_Pods)
 
 
-async def ask(client: ApiClient, namespace: str) -> list[Replica]:
-    """Every pod of ours that is not on its way out, by name, with what it serves.
+async def fetch(client: ApiClient, namespace: str) -> list[Replica]:
+    """Every pod of ours that has not ended and is not being deleted, by name, with what it serves.
 
-    Raises: ApiError, where the pods may not or cannot be listed
+    Raises: ApiError, if the pods cannot be listed
     """
     path, query = (
         f"/api/v1/namespaces/{namespace}/pods",
         {"labelSelector": f"app.kubernetes.io/name={names.APP}"},
     )
     pods = decode(_PODS, await client.get(path, query=query, limit=MAX_LIST_BYTES)).items
-    alive = [
+    running = [
         pod
         for pod in pods
         if not pod.metadata.deletion_timestamp and pod.status.phase not in ("Succeeded", "Failed")
@@ -94,16 +93,19 @@ async def ask(client: ApiClient, namespace: str) -> list[Replica]:
     return list(
         await asyncio.gather(
             *(
-                _ask_one(client, path, pod)
-                for pod in sorted(alive, key=lambda pod: pod.metadata.name)
+                _fetch_one(client, path, pod)
+                for pod in sorted(running, key=lambda pod: pod.metadata.name)
             )
         )
     )
 
 
-async def _ask_one(client: ApiClient, path: str, pod: _Pod) -> Replica:
+async def _fetch_one(client: ApiClient, path: str, pod: _Pod) -> Replica:
     name = pod.metadata.name
-    ready = any((each.type, each.status) == ("Ready", "True") for each in pod.status.conditions)
+    ready = any(
+        (condition.type, condition.status) == ("Ready", "True")
+        for condition in pod.status.conditions
+    )
     ports = [
         port.container_port
         for container in pod.spec.containers

@@ -1,9 +1,9 @@
-"""Keeping certificates: one turn looks at the Secret and at the webhook configurations, and does
-what the rules say.
+"""The loop that keeps certificates: each reconciliation reads the Secret and the webhook
+configurations, and does what the rules of `lifecycle` say.
 
-Every replica does the same; there is no leader. Two that act at once are told apart by the Secret's
-resource version: the second is refused, and looks again. Whatever a turn cannot do now the next one
-does; what serves goes on serving.
+Every replica does the same; there is no leader. If two write at once, the Secret's resource version
+decides: the second one is refused, and reads again. What a reconciliation could not do, the next
+one does; meanwhile the current leaf stays in use.
 """
 
 import asyncio
@@ -13,31 +13,30 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from ..errors import BadCertificate, Conflict, described
-from . import authority, lifecycle
-from . import bundle as bundles
-from .bundle import Bundle
+from . import authority, ca_secret, lifecycle
+from .ca_secret import CertificateAuthorities
 from .lifecycle import Lifetimes
 from .pem import Certificate, Certificates, KeyPair
 from .store import CaBundles, Store
 
 PROPAGATION_DELAY = timedelta(seconds=2)
-"""API servers learn of a new caBundle by a watch: what we have seen so long ago holds for their
-calls."""
+"""API servers learn of a new caBundle by a watch: a caBundle that we read so long ago is used for
+their calls."""
 LONGEST_SLEEP = 30.0
-"""Seconds. The wall clock is looked at so often, because a suspended machine wakes with all timers
-late."""
+"""Seconds. The wall clock is read at least so often, because the timers of a machine that was
+suspended fire late."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 8.0
-"""Seconds between looks while something is going on, doubled where the API server fails."""
+"""Seconds between reconciliations during a rotation; doubled while they fail."""
 CONFLICT_PAUSE = 0.1
-"""Seconds until we look again after somebody else wrote first; not none, or two writers would keep
-the API server busy."""
+"""Seconds until the next reconciliation after somebody else wrote first. It is not zero, or two
+writers would keep the API server busy."""
 
 OnEvent = Callable[..., None]
 
 
 class Rotation:
-    """One replica's part. `use` is given each new leaf; `say` each thing that happened: kind, what,
-    and words.
+    """One replica's part. `use` receives each new leaf; `on_event` receives each event: its kind,
+    the action, and the reason in words.
     """
 
     def __init__(
@@ -45,21 +44,20 @@ class Rotation:
         store: Store,
         hosts: list[str],
         use: Callable[[KeyPair], None],
-        say: OnEvent,
+        on_event: OnEvent,
         *,
         lifetimes: Lifetimes | None = None,
     ) -> None:
         self.store = store
         self.lifetimes = lifetimes or Lifetimes()
         self.verified = False
-        """Whether the leaf that we serve can be verified by what is published."""
+        """Whether every caBundle trusts the CA of the leaf that we serve."""
         self.in_sync = False
-        """Whether every configuration trusted exactly the bundle when we last looked and had done
-        what was due."""
-        self.bundle: Bundle | None = None
+        """Whether every caBundle held exactly our CAs at the end of the last reconciliation."""
+        self.authorities: CertificateAuthorities | None = None
         self._hosts = hosts
         self._use = use
-        self._say = say
+        self._on_event = on_event
         self._woken = asyncio.Event()
         self._leaf: KeyPair | None = None
         self._leaf_ca: Certificate | None = None
@@ -67,157 +65,183 @@ class Rotation:
         self._can_use_current = False
 
     def wake(self) -> None:
-        """Look at once: something changed."""
+        """Reconcile at once: something changed."""
         self._woken.set()
 
     async def run(self, clock: Callable[[], datetime]) -> None:
-        """Turn for ever. A turn that fails is said once and tried again; our leaf goes on
-        serving.
-        """
+        """Reconcile for ever. A failure is reported once and retried; our leaf stays in use."""
         problem, pause = "", FIRST_PAUSE
         while True:
             self._woken.clear()
             try:
                 sleep = await self.reconcile(clock())
                 problem, pause = "", FIRST_PAUSE
-            except Exception as failure:  # noqa: BLE001  (an edge: whatever a turn meets, the process serves on)
+            except Exception as failure:  # noqa: BLE001  (an edge: whatever fails here, the process serves on)
                 problem = self._failed(failure, problem, clock())
                 sleep, pause = pause, min(pause * 2, LONGEST_PAUSE)
-                # The whole of it: a change of something is no reason to come sooner.
+                # All of it: a change of an object does not shorten what the API server asks for.
                 await asyncio.sleep(getattr(failure, "retry_after", 0.0))
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._woken.wait(), sleep * random.uniform(0.75, 1))  # noqa: S311  (spreads replicas)
 
-    def _failed(self, failure: Exception, told: str, now: datetime) -> str:
-        """Tell what failed, once, and renew our leaf from memory where that is due; gives what is
-        told by now.
+    def _failed(self, failure: Exception, reported: str, now: datetime) -> str:
+        """Report a failure if it is not the one that was reported last, and renew our leaf from
+        memory if that is due; gives what is reported now.
         """
         problem = described(failure)
         try:
             self.renew_leaf(now)
         except Exception as another:  # noqa: BLE001
             problem += f"; {described(another)}"
-        if problem != told:
-            self._say("bundle", "failed", reason=problem)
+        if problem != reported:
+            self._on_event("bundle", "failed", reason=problem)
         return problem
 
     async def reconcile(self, now: datetime) -> float:
-        """Look, and do what is due; gives after how many seconds to look again at the latest.
+        """Read the Secret and the caBundles, and do what is due; gives the seconds until the next
+        reconciliation at the latest.
 
-        Raises: ApiError, Unauthenticated, where the API server cannot be asked or refuses;
+        Raises: ApiError, Unauthenticated, if the API server cannot be asked or refuses;
         BadCertificate
         """
-        trust = (
-            await self.store.read_ca_bundles()
-        )  # before the Secret: what we publish is never older than what we overwrite
-        held = await self.store.read_secret()
+        # The caBundles are read first, so that we never overwrite one with CAs older than its own.
+        configurations = await self.store.read_ca_bundles()
+        secret = await self.store.read_secret()
         try:
-            bundle, trouble = bundles.from_data(held.data), ""
-        except BadCertificate as problem:
-            bundle, trouble = None, str(problem)
-        wanted, what, reason = self._desired_bundle(bundle, trust, now)
-        if wanted != bundle:
+            authorities, problem = ca_secret.from_data(secret.data), ""
+        except BadCertificate as unusable:
+            authorities, problem = None, str(unusable)
+        desired, action, reason = self._desired_authorities(authorities, configurations, now)
+        if desired != authorities:
             try:
-                await self.store.write(wanted, held.version)
+                await self.store.write(desired, secret.version)
             except Conflict:
                 return CONFLICT_PAUSE
-            self._say("ca", what, reason=trouble or reason)
-        self.bundle = wanted
-        self._observe(trust, now)
+            self._on_event("ca", action, reason=problem or reason)
+        self.authorities = desired
+        self._observe(configurations, now)
         if self._leaf is None:
             self._issue(now, "there is no leaf yet")
         self.in_sync = False
         try:
-            await self._publish(wanted, trust)
+            await self._publish(desired, configurations)
         except Conflict:
             return CONFLICT_PAUSE
-        self.in_sync = bool(trust)
+        self.in_sync = bool(configurations)
         self.renew_leaf(now)
-        return self._seconds_to_sleep(wanted, now)
+        return self._seconds_to_sleep(desired, now)
 
-    def _desired_bundle(
-        self, bundle: Bundle | None, trust: list[CaBundles], now: datetime
-    ) -> tuple[Bundle, str, str]:
-        """The bundle as it must be, what was done for it, and why.
+    def _desired_authorities(
+        self,
+        authorities: CertificateAuthorities | None,
+        configurations: list[CaBundles],
+        now: datetime,
+    ) -> tuple[CertificateAuthorities, str, str]:
+        """The CAs as the Secret must hold them, which action leads there, and why.
 
-        A Secret that was deleted or spoilt is given back what we hold, so that nothing else has to
-        change. The CA of the leaf that we serve stays trusted, whoever wrote the Secret.
+        `authorities` are those that the Secret holds, or None if it holds no usable CA.
         """
-        kept = self.bundle
-        if bundle is None and kept is not None and kept.current.certificate.is_valid(now):
-            return kept, "restore", "the Secret held nothing of use"
-        published = bundle is not None and self._has_settled(bundle.trusted(), trust, now)
-        step, reason = lifecycle.next_step(bundle, now, self.lifetimes, published=published)
-        seen = [certificate for each in trust for certificate in each.certificates()]
-        wanted = lifecycle.apply_step(step, bundle or kept, now, self.lifetimes, bundles.ours(seen))
-        if self._leaf_ca is not None and self._leaf_ca not in wanted.trusted():
+        remembered = self.authorities
+        # A Secret that was deleted or corrupted is written back from memory. A new CA would have to
+        # be published first, and replicas could not use it until every API server trusts it.
+        if (
+            authorities is None
+            and remembered is not None
+            and remembered.current.certificate.is_valid(now)
+        ):
+            return remembered, "restore", "the Secret held nothing of use"
+        published = authorities is not None and self._has_settled(
+            authorities.trusted(), configurations, now
+        )
+        step, reason = lifecycle.next_step(authorities, now, self.lifetimes, published=published)
+        # If a new CA must be created, those in the caBundles stay trusted: other replicas may still
+        # serve leaves of them. CAs of another name are not ours to keep.
+        in_use = ca_secret.made_by_us(
+            certificate
+            for configuration in configurations
+            for certificate in configuration.certificates()
+        )
+        desired = lifecycle.apply_step(step, authorities or remembered, now, self.lifetimes, in_use)
+        # Whoever wrote the Secret may have left out the CA of the leaf that we serve. It stays
+        # trusted, or every call would fail until we serve a leaf of the new CA.
+        if self._leaf_ca is not None and self._leaf_ca not in desired.trusted():
             return (
-                lifecycle.with_trusted(wanted, self._leaf_ca, now, self.lifetimes),
+                lifecycle.with_trusted(desired, self._leaf_ca, now, self.lifetimes),
                 "trust",
                 "our leaf is of a CA that was left out",
             )
-        return wanted, step, reason
+        return desired, step, reason
 
     def _has_settled(
-        self, certificates: Certificates, trust: list[CaBundles], now: datetime
+        self, certificates: Certificates, configurations: list[CaBundles], now: datetime
     ) -> bool:
-        """Whether everybody has trusted these certificates for so long that API servers know it."""
-        if not all(each.trusts(certificates) for each in trust):
+        """Whether every caBundle has trusted these certificates for so long that the API servers
+        know it.
+        """
+        if not _all_trust(configurations, certificates):
             self._seen_since.pop(certificates, None)
             return False
         return now - self._seen_since.setdefault(certificates, now) >= PROPAGATION_DELAY
 
-    def _observe(self, trust: list[CaBundles], now: datetime) -> None:
-        """Remember what is published of that which matters: our leaf's CA, and the CA that
-        signs.
+    def _observe(self, configurations: list[CaBundles], now: datetime) -> None:
+        """Note whether the caBundles trust the CA that signs and the CA of our leaf, and forget
+        since when they trust CAs that are not in question any more.
         """
-        assert self.bundle is not None  # noqa: S101
-        current = (self.bundle.current.certificate,)
-        self._can_use_current = self._has_settled(current, trust, now)
+        assert self.authorities is not None  # noqa: S101
+        current = (self.authorities.current.certificate,)
+        self._can_use_current = self._has_settled(current, configurations, now)
         self._seen_since = {
             certificates: since
             for certificates, since in self._seen_since.items()
-            if certificates in (current, self.bundle.trusted())
+            if certificates in (current, self.authorities.trusted())
         }
         if self._leaf_ca is not None:
-            self.verified = bool(trust) and all(each.trusts((self._leaf_ca,)) for each in trust)
+            self.verified = bool(configurations) and _all_trust(configurations, (self._leaf_ca,))
 
-    async def _publish(self, wanted: Bundle, trust: list[CaBundles]) -> None:
-        pem = wanted.ca_bundle()
-        for each in trust:
-            if any(ca_bundle.pem != pem for ca_bundle in each.entries.values()):
-                await self.store.apply_ca_bundle(each, pem)
-                self._say(
+    async def _publish(
+        self, authorities: CertificateAuthorities, configurations: list[CaBundles]
+    ) -> None:
+        pem = authorities.ca_bundle()
+        for configuration in configurations:
+            if any(ca_bundle.pem != pem for ca_bundle in configuration.entries.values()):
+                await self.store.apply_ca_bundle(configuration, pem)
+                self._on_event(
                     "bundle",
                     "published",
-                    reason=f"{each.name} did not trust exactly our authorities",
+                    reason=f"{configuration.name} did not trust exactly our authorities",
                 )
                 self._woken.set()
 
     def renew_leaf(self, now: datetime) -> None:
-        """Sign a new leaf with what we hold, where one is due; needs no API server."""
-        if self.bundle is None or not self.bundle.current.certificate.is_valid(now):
+        """Issue a new leaf from the CA in memory if one is due; needs no API server."""
+        if self.authorities is None or not self.authorities.current.certificate.is_valid(now):
             return
-        reason = lifecycle.renewal_reason(self._leaf, self.bundle.current, self._hosts, now)
+        reason = lifecycle.renewal_reason(self._leaf, self.authorities.current, self._hosts, now)
+        # A leaf of a CA that the API servers do not trust yet would fail every call, so the old
+        # leaf stays in use while it is valid.
         if reason and (
             self._can_use_current or self._leaf is None or not self._leaf.certificate.is_valid(now)
         ):
             self._issue(now, reason)
 
     def _issue(self, now: datetime, reason: str) -> None:
-        assert self.bundle is not None  # noqa: S101
-        leaf = authority.issue(self.bundle.current, self._hosts, now, self.lifetimes.leaf)
+        assert self.authorities is not None  # noqa: S101
+        leaf = authority.issue(self.authorities.current, self._hosts, now, self.lifetimes.leaf)
         self._use(leaf)
-        self._leaf, self._leaf_ca = leaf, self.bundle.current.certificate
-        self._say("leaf", "issued", reason=reason)
+        self._leaf, self._leaf_ca = leaf, self.authorities.current.certificate
+        self._on_event("leaf", "issued", reason=reason)
 
-    def _seconds_to_sleep(self, bundle: Bundle, now: datetime) -> float:
-        if bundle.next is not None or not self._can_use_current or not self.verified:
+    def _seconds_to_sleep(self, authorities: CertificateAuthorities, now: datetime) -> float:
+        if authorities.next is not None or not self._can_use_current or not self.verified:
             return FIRST_PAUSE
         due = [
-            lifecycle.renewal_time(bundle.current.certificate, now),
-            bundle.retire_at or now + timedelta(days=1),
+            lifecycle.renewal_time(authorities.current.certificate, now),
+            authorities.retire_at or now + timedelta(days=1),
         ]
         if self._leaf is not None:
             due.append(lifecycle.renewal_time(self._leaf.certificate, now))
-        return max(0.1, min(LONGEST_SLEEP, *((each - now).total_seconds() for each in due)))
+        return max(0.1, min(LONGEST_SLEEP, (min(due) - now).total_seconds()))
+
+
+def _all_trust(configurations: list[CaBundles], certificates: Certificates) -> bool:
+    return all(configuration.trusts(certificates) for configuration in configurations)

@@ -1,9 +1,9 @@
-"""Where authorities and trust stand in a cluster: one Secret, and the caBundle of the webhook
-configurations; no rule here.
+"""Reads and writes what a cluster stores: the Secret with the CAs, and the caBundles of the webhook
+configurations.
 
-Of a configuration we own exactly `webhooks[name].clientConfig.caBundle`, by server-side apply under
-a name of our own, so that neither `kubectl apply` nor Argo CD nor Helm, which never set it, has
-anything to fight about.
+Of a configuration we own exactly `webhooks[name].clientConfig.caBundle`, by server-side apply with
+a field manager of our own, so that there is no conflict with `kubectl apply`, Argo CD and Helm,
+which never set it.
 """
 
 import base64
@@ -15,8 +15,8 @@ import msgspec
 from ..cluster.client import APPLY_PATCH, ApiClient, decode
 from ..core import names
 from ..errors import BadCertificate, NotFound
-from . import bundle as bundles
-from .bundle import Bundle
+from . import ca_secret
+from .ca_secret import CertificateAuthorities
 from .pem import Certificate, Certificates, read_certificates, unique
 
 SECRET = names.APP + "-ca"
@@ -29,7 +29,7 @@ GROUP = "/apis/admissionregistration.k8s.io/v1"
 
 
 class CaSecret(msgspec.Struct, frozen=True):
-    """What the Secret says: its data, and its resource version, empty where there is none."""
+    """The Secret's data, and its resource version, which is empty if there is no Secret."""
 
     data: dict[str, str]
     version: str = ""
@@ -74,7 +74,7 @@ class CaBundles(msgspec.Struct, frozen=True):
 
 class _Metadata(msgspec.Struct, rename="camel"):
     resource_version: Annotated[str, msgspec.Meta(min_length=1)]
-    """Never empty: an empty one would let us write over what we have not seen."""
+    """Never empty: an empty one would let us overwrite what we have not seen."""
 
 
 class _Secret(msgspec.Struct):
@@ -107,14 +107,16 @@ _CONFIGURATION = msgspec.json.Decoder(_Configuration)
 
 
 class Store:
-    """The Secret and the configurations of one installation; `configurations` are names, of either
-    kind.
+    """The Secret and the webhook configurations of one installation. A configuration of each kind
+    may have one of `configuration_names`.
     """
 
-    def __init__(self, client: ApiClient, namespace: str, configurations: tuple[str, ...]) -> None:
+    def __init__(
+        self, client: ApiClient, namespace: str, configuration_names: tuple[str, ...]
+    ) -> None:
         self.client = client
         self.namespace = namespace
-        self.configurations = configurations
+        self.configuration_names = configuration_names
         self.secrets = f"/api/v1/namespaces/{namespace}/secrets"
 
     async def read_secret(self) -> CaSecret:
@@ -128,11 +130,13 @@ class Store:
             secret.metadata.resource_version,
         )
 
-    async def write(self, bundle: Bundle, version: str, *, dry_run: bool = False) -> None:
-        """Write the bundle where the Secret still has this version; a person's labels and other
-        data do not survive.
+    async def write(
+        self, authorities: CertificateAuthorities, version: str, *, dry_run: bool = False
+    ) -> None:
+        """Write the Secret if it still has this version, or create it if the version is empty.
+        Labels and data of others are lost.
 
-        Raises: Conflict, where somebody wrote in between; ApiError
+        Raises: Conflict, if somebody wrote in between; ApiError
         """
         metadata = {
             "name": SECRET,
@@ -142,7 +146,7 @@ class Store:
         secret: dict[str, Any] = {
             "apiVersion": "v1",
             "kind": "Secret",
-            "data": bundles.to_data(bundle),
+            "data": ca_secret.to_data(authorities),
             "metadata": metadata,
         }
         query = {"fieldManager": FIELD_MANAGER, **({"dryRun": "All"} if dry_run else {})}
@@ -153,36 +157,41 @@ class Store:
             await self.client.send("POST", self.secrets, secret, query=query)
 
     async def read_ca_bundles(self) -> list[CaBundles]:
-        """Every configuration of ours that is there. Raises: ApiError."""
+        """The caBundles of every configuration of ours that exists. Raises: ApiError."""
         found = []
         for resource in KINDS:
-            for name in self.configurations:
+            for name in self.configuration_names:
                 try:
-                    held = decode(
+                    configuration = decode(
                         _CONFIGURATION, await self.client.get(f"{GROUP}/{resource}/{name}")
                     )
                 except NotFound:
                     continue
                 found.append(
                     CaBundles(
-                        resource, name, held.metadata.resource_version, dict(self._entries(held))
+                        resource,
+                        name,
+                        configuration.metadata.resource_version,
+                        dict(self._entries(configuration)),
                     )
                 )
         return found
 
-    async def apply_ca_bundle(self, trust: CaBundles, pem: bytes, *, dry_run: bool = False) -> None:
-        """Make every entry trust exactly this, and touch nothing else.
+    async def apply_ca_bundle(
+        self, configuration: CaBundles, pem: bytes, *, dry_run: bool = False
+    ) -> None:
+        """Set the caBundle of every entry to this PEM, and change nothing else.
 
-        Raises: Conflict, where the configuration is not the one that was looked at any more;
-        ApiError
+        Raises: Conflict, if the configuration was changed since it was read; ApiError
         """
         ca_bundle = base64.b64encode(pem).decode()
         body = {
             "apiVersion": "admissionregistration.k8s.io/v1",
-            "kind": KINDS[trust.resource],
-            "metadata": {"name": trust.name, "resourceVersion": trust.version},
+            "kind": KINDS[configuration.resource],
+            "metadata": {"name": configuration.name, "resourceVersion": configuration.version},
             "webhooks": [
-                {"name": name, "clientConfig": {"caBundle": ca_bundle}} for name in trust.entries
+                {"name": name, "clientConfig": {"caBundle": ca_bundle}}
+                for name in configuration.entries
             ],
         }
         query = {
@@ -192,7 +201,7 @@ class Store:
         }
         await self.client.send(
             "PATCH",
-            f"{GROUP}/{trust.resource}/{trust.name}",
+            f"{GROUP}/{configuration.resource}/{configuration.name}",
             body,
             content_type=APPLY_PATCH,
             query=query,

@@ -47,7 +47,9 @@ class ManagedCertificates:
     def loops(self) -> list[Loop]:
         store = self._rotation.store
         watched = [
-            (f"{GROUP}/{resource}", name) for resource in KINDS for name in store.configurations
+            (f"{GROUP}/{resource}", name)
+            for resource in KINDS
+            for name in store.configuration_names
         ]
         watched.append((store.secrets, SECRET))
         return [
@@ -69,6 +71,6 @@ class ManagedCertificates:
         level: Level = "error" if action == "failed" else "info"
         fields = {"kind": kind, "action": action, "reason": reason}
         self._log.line(level, "certificate rotation", fields)
-        if (bundle := self._rotation.bundle) is not None:
-            not_after = bundle.current.certificate.not_after
+        if (authorities := self._rotation.authorities) is not None:
+            not_after = authorities.current.certificate.not_after
             metrics.CERTIFICATE_NOT_AFTER.labels("ca").set(not_after.timestamp())

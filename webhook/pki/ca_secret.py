@@ -1,9 +1,9 @@
-"""The authorities of a cluster as one value: which signs, which comes next, which are still
-trusted; to a Secret and back.
+"""The CAs of a cluster as one value, and as the data of a Secret: the one that signs, the next one,
+and those that are still trusted.
 
 ca.crt, ca.key       signs every leaf
 next.crt, next.key   will sign, once every caller trusts it
-old.crt, retire-at   signed once; trusted until no leaf of theirs can be alive
+old.crt, retire-at   signed before; trusted until every leaf that it signed has expired
 """
 
 import base64
@@ -28,15 +28,14 @@ from .pem import (
     unique,
 )
 
-NAME = "boundtoken"
-"""The common name of every CA that we make: a CA of another name is somebody else's."""
-
+COMMON_NAME = "boundtoken"
+"""Of every CA that boundtoken makes: a CA of another name is somebody else's."""
 MAX_FIELD_CHARS = MAX_PEM_BYTES * 4 // 3
 """Of one field of the Secret, in base64."""
 
 
-class Bundle(msgspec.Struct, frozen=True):
-    """The authorities. `old` are certificates without keys; `retire_at` is when they may go."""
+class CertificateAuthorities(msgspec.Struct, frozen=True):
+    """The CAs. `old` are certificates without keys; `retire_at` is when they may be removed."""
 
     current: KeyPair
     next: KeyPair | None = None
@@ -44,51 +43,54 @@ class Bundle(msgspec.Struct, frozen=True):
     retire_at: datetime | None = None
 
     def trusted(self) -> Certificates:
-        """What callers must trust, each certificate once."""
+        """The certificates that callers must trust, each once."""
         return unique((*self.current.chain, *(self.next.chain if self.next else ()), *self.old))
 
     def ca_bundle(self) -> bytes:
-        """What callers must trust, as the PEM of a caBundle."""
+        """The certificates that callers must trust, as the PEM of a caBundle."""
         return joined(self.trusted())
 
 
-def ours(certificates: Iterable[Certificate]) -> Certificates:
-    """Those of these certificates that carry our name."""
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, NAME)])
+def made_by_us(certificates: Iterable[Certificate]) -> Certificates:
+    """The certificates whose subject is the common name of our CAs."""
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, COMMON_NAME)])
     return tuple(
         certificate for certificate in certificates if certificate.x509_certificate.subject == name
     )
 
 
-def to_data(bundle: Bundle) -> dict[str, str]:
-    """The `data` of a Secret."""
-    data = {"ca.crt": joined(bundle.current.chain), "ca.key": bundle.current.key}
-    if bundle.next is not None:
-        data |= {"next.crt": joined(bundle.next.chain), "next.key": bundle.next.key}
-    if bundle.old and bundle.retire_at is not None:
-        data |= {"old.crt": joined(bundle.old), "retire-at": bundle.retire_at.isoformat().encode()}
+def to_data(authorities: CertificateAuthorities) -> dict[str, str]:
+    """The `data` of the Secret."""
+    data = {"ca.crt": joined(authorities.current.chain), "ca.key": authorities.current.key}
+    if authorities.next is not None:
+        data |= {"next.crt": joined(authorities.next.chain), "next.key": authorities.next.key}
+    if authorities.old and authorities.retire_at is not None:
+        retire_at = authorities.retire_at.isoformat().encode()
+        data |= {"old.crt": joined(authorities.old), "retire-at": retire_at}
     return {name: base64.b64encode(content).decode() for name, content in data.items()}
 
 
-def from_data(data: Mapping[str, str]) -> Bundle:
-    """The bundle in the `data` of a Secret. A `next` or `old` that cannot be read is left out: it
-    has signed nothing.
+def from_data(data: Mapping[str, str]) -> CertificateAuthorities:
+    """The CAs in the `data` of the Secret. A `next` or `old` that cannot be read is left out.
 
-    Raises: BadCertificate, where the CA that signs cannot be used; the text says why, and holds
+    Raises: BadCertificate, if the CA that signs cannot be used; the text says why, and holds
     nothing of the key
     """
     if not data.get("ca.crt"):
         raise BadCertificate("there is no CA yet")
-    current = _pair(data, "ca")
-    following: KeyPair | None = None
+    current = _read_ca(data, "ca")
+    next_ca: KeyPair | None = None
     old: Certificates = ()
     retire_at: datetime | None = None
+    # The next CA has signed nothing yet, so the rotation can begin again with another one.
     with contextlib.suppress(BadCertificate):
-        following = _pair(data, "next")
+        next_ca = _read_ca(data, "next")
+    # Old CAs without a time would be trusted for ever. A replica whose leaf is signed by one that
+    # is left out here puts it back (rotation.Rotation).
     with contextlib.suppress(BadCertificate), readable("retire-at must be a time"):
         retire_at = datetime.fromisoformat(_field(data, "retire-at").decode()).astimezone(UTC)
         old = unique(read_certificates(_field(data, "old.crt")))
-    return Bundle(current, following, old, retire_at if old else None)
+    return CertificateAuthorities(current, next_ca, old, retire_at if old else None)
 
 
 def _field(data: Mapping[str, str], name: str) -> bytes:
@@ -101,8 +103,8 @@ def _field(data: Mapping[str, str], name: str) -> bytes:
         return base64.b64decode(text, validate=True)
 
 
-def _pair(data: Mapping[str, str], name: str) -> KeyPair:
-    """Raises: BadCertificate, where this is no CA of ours with its key."""
+def _read_ca(data: Mapping[str, str], name: str) -> KeyPair:
+    """Raises: BadCertificate, if this is not a CA that boundtoken made, with its key."""
     pair = read_key_pair(_field(data, f"{name}.crt"), _field(data, f"{name}.key"))
     read_private_key(pair)
     certificate = pair.certificate
@@ -110,7 +112,7 @@ def _pair(data: Mapping[str, str], name: str) -> KeyPair:
     common_names = [
         attribute.value for attribute in subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
     ]
-    if common_names != [NAME]:
+    if common_names != [COMMON_NAME]:
         raise BadCertificate(
             f"the CA must be one of ours, and its name is {str(common_names)[:60]}"
         )
