@@ -110,8 +110,11 @@ def test_a_leaf_expires_before_its_ca_and_is_renewed_at_two_thirds() -> None:
     assert "67%" in lifecycle.renewal_reason(
         leaf, authorities.current, ["a"], NOW + LIFETIMES.leaf * 0.67
     )
-    assert lifecycle.renewal_reason(leaf, authorities.current, ["a", "b"], NOW) == "it lacks a name"
-    assert lifecycle.renewal_reason(leaf, a_ca(), ["a"], NOW) == "it is of another CA"
+    assert (
+        lifecycle.renewal_reason(leaf, authorities.current, ["a", "b"], NOW)
+        == "it lacks a host name"
+    )
+    assert lifecycle.renewal_reason(leaf, a_ca(), ["a"], NOW) == "it is signed by another CA"
     assert (
         lifecycle.renewal_reason(leaf, authorities.current, ["a"], NOW - DAY)
         == "it is not valid now"

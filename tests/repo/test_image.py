@@ -98,7 +98,7 @@ def test_it_holds_exactly_the_locked_wheels_and_no_build_tools(image: Path) -> N
 
 
 def test_its_bytecode_is_compiled(image: Path) -> None:
-    assert list(image.glob("lib/python3*/site-packages/webhook/core/__pycache__/admission.*.pyc"))
+    assert list(image.glob("lib/python3*/site-packages/webhook/mutation/__pycache__/mutate.*.pyc"))
 
 
 def test_the_entry_point_knows_the_flags_of_the_deployment(image: Path) -> None:

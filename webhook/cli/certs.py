@@ -92,7 +92,7 @@ def init(parsed: argparse.Namespace) -> int:
         return 0
     if parsed.renew or parsed.host or parsed.days != DAYS:
         raise BadInput(
-            "--renew, --host and --days go with --out; in a cluster boundtoken certs rotate makes a new CA"
+            "--renew, --host and --days go with --out; in a cluster boundtoken certs rotate creates a new CA"
         )
 
     async def work(store: Store) -> int:
@@ -197,7 +197,7 @@ async def _rotate(store: Store, parsed: argparse.Namespace) -> int:
         authorities = state.authorities
         if authorities is None:
             raise BadInput(
-                f"secret/{SECRET}: there is no CA to rotate; boundtoken certs init makes one"
+                f"secret/{SECRET}: there is no CA to rotate; boundtoken certs init creates one"
             )
         verb = "holds"
         if authorities.next is None:
@@ -212,7 +212,9 @@ async def _rotate(store: Store, parsed: argparse.Namespace) -> int:
         if not parsed.wait or parsed.dry_run:
             return 0
         return await _wait(store, authorities.next.certificate, parsed.timeout)
-    raise ApiError(f"secret/{SECRET} is written without pause by others; try again")
+    raise ApiError(
+        f"secret/{SECRET} was changed by others at each of {ATTEMPTS} attempts; try again"
+    )
 
 
 async def _wait(store: Store, new_ca: Certificate, seconds: float) -> int:
@@ -230,7 +232,7 @@ async def _wait(store: Store, new_ca: Certificate, seconds: float) -> int:
             return 0
         await asyncio.sleep(0.3)
     raise ApiError(
-        f"not done after {seconds:.0f} seconds, {printed or 'nothing was seen'}; look with: boundtoken certs show"
+        f"not done after {seconds:.0f} seconds, {printed or 'no progress was seen'}; see: boundtoken certs show"
     )
 
 
@@ -303,7 +305,7 @@ async def _write(
     try:
         await store.write(authorities, secret.version, dry_run=dry_run)
     except NotFound as problem:
-        text = f"namespace {store.namespace} is not there: install the manifests first, kubectl apply -k manifests"
+        text = f"namespace {store.namespace} not found: install the manifests first, kubectl apply -k manifests"
         raise BadInput(text) from problem
 
 

@@ -23,7 +23,9 @@ Report = dict[str, Any]
 
 
 def show(parsed: argparse.Namespace) -> int:
-    """Print the report. Exit 1 if something is wrong, 3 if only the replicas could not be asked."""
+    """Print the report. Exit 1 if something is wrong, 3 if only the replicas cannot be
+    queried.
+    """
     return asyncio.run(with_store(parsed, partial(_show, parsed=parsed)))
 
 
@@ -35,7 +37,7 @@ async def _show(store: Store, parsed: argparse.Namespace) -> int:
     try:
         pods = await replicas.fetch(store.client, store.namespace)
     except ApiError as problem:
-        print(f"boundtoken: the replicas could not be asked: {problem}", file=sys.stderr)
+        print(f"boundtoken: the replicas cannot be queried: {problem}", file=sys.stderr)
     report = _report(state, pods, lifetimes=lifetimes, now=now)
     if parsed.output == "json":
         print(json.dumps(report, indent=2))
@@ -49,7 +51,7 @@ async def _show(store: Store, parsed: argparse.Namespace) -> int:
 def _report(
     state: State, pods: list[Replica] | None, *, lifetimes: Lifetimes, now: datetime
 ) -> Report:
-    """The report as JSON; `pods` is None if the replicas could not be asked."""
+    """The report as JSON; `pods` is None if the replicas cannot be queried."""
     authorities = state.authorities
     configurations = [
         _configuration(configuration, authorities) for configuration in state.configurations
@@ -79,7 +81,7 @@ def _report(
 
 def _problem(state: State) -> str:
     if not state.secret.version:
-        return "is not there: no replica has made it yet, or others look after the certificates (--tls-cert)"
+        return "not found: no replica has created it yet, or the certificates are managed externally (--tls-cert)"
     return state.problem
 
 
@@ -144,19 +146,19 @@ def _next_step(state: State, now: datetime, lifetimes: Lifetimes) -> Report:
     if step == "keep" and authorities is not None:
         step, reason, when = (
             "prepare",
-            "the CA will have used two thirds of its life",
+            "the CA will have used two thirds of its lifetime",
             lifecycle.renewal_time(authorities.current.certificate, now),
         )
         if authorities.next is not None:
             step, reason, when = (
                 "promote",
-                "as soon as every configuration is seen to trust the next CA",
+                "as soon as every configuration trusts the next CA",
                 now,
             )
         elif authorities.retire_at is not None and authorities.retire_at < when:
             step, reason, when = (
                 "retire",
-                "no leaf of the old CA can be alive then",
+                "every leaf of the old CA will have expired",
                 authorities.retire_at,
             )
     return {"step": step, "reason": reason, "at": when.isoformat()}
@@ -171,7 +173,7 @@ def _print(report: Report, now: datetime, namespace: str) -> None:
         webhooks = ", ".join(configuration["webhooks"]) or "no webhook of this namespace"
         print(f"{configuration['name']}  {status}  ({webhooks})")
     if not report["configurations"]:
-        print("no webhook configuration is there: kubectl apply -k manifests")
+        print("no webhook configuration found: kubectl apply -k manifests")
     if report["replicas"] == []:
         print(
             f"no replica is running: kubectl get deployments,pods -n {namespace} -l app.kubernetes.io/name=boundtoken"
@@ -183,7 +185,7 @@ def _print(report: Report, now: datetime, namespace: str) -> None:
             + (f"  {replica['problem']}" * bool(replica["problem"]))
         )
         if not replica["problem"]:
-            status = "trusted" if replica["trusted"] else "NOT trusted by what is published"
+            status = "trusted" if replica["trusted"] else "NOT trusted by the caBundles"
             print(
                 f"  leaf {replica['fingerprint']}  {status}  {_until(replica, now)}, renewed at {replica['renewAt'][:16]}Z"
             )

@@ -47,7 +47,7 @@ def check(parsed: argparse.Namespace) -> int:
     except BadInput as problem:
         print("\n".join(f"{name}: {fault}" for fault in problem.faults))
         return 1
-    print(f"{name}: fine (hash {configuration.hash})")
+    print(f"{name}: valid (hash {configuration.hash})")
     return 0
 
 

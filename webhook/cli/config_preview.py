@@ -54,7 +54,7 @@ def preview(parsed: argparse.Namespace) -> int:
     """Print the preview; exit 1 if a pod that exists now would be refused."""
     layer = parse(parsed.file, parsed.namespace or names.NAMESPACE)
     if layer.enforce_floor == "off":
-        print(f"{parsed.file}: locks.enforceFloor is off, so nothing would be refused")
+        print(f"{parsed.file}: locks.enforceFloor is off, so no pod would be refused")
         return 0
     report = asyncio.run(_report(parsed, layer))
     if parsed.output == "json":
@@ -136,5 +136,5 @@ def _print(report: dict[str, Any]) -> None:
         f"{report['podsSeen']} pods, {report['namespacesSeen']} namespaces that the floor is for"
     )
     print(
-        f"floor {report['floor']}: {len(report['namespaces'])} namespaces with pods to look after ({scope})"
+        f"floor {report['floor']}: {len(report['namespaces'])} namespaces with affected pods ({scope})"
     )

@@ -51,22 +51,28 @@ def parser() -> argparse.ArgumentParser:
     _serve(_command(commands, "serve", "run the webhook server"))
     certs = _group(_command(commands, "certs", "certificates of the webhook"))
     _certs_init(
-        _command(certs, "init", "make the first CA in a cluster, or a CA and a leaf in files")
+        _command(
+            certs,
+            "init",
+            "create the first CA in a cluster, or a CA and a leaf certificate in files",
+        )
     )
-    _certs_show(_command(certs, "show", "show the CA, caBundles and leaves, and what happens next"))
-    _certs_rotate(_command(certs, "rotate", "begin a CA rotation now"))
+    _certs_show(
+        _command(certs, "show", "show CAs, caBundles and leaf certificates, and what happens next")
+    )
+    _certs_rotate(_command(certs, "rotate", "start a CA rotation now"))
     config = _group(_command(commands, "config", "the cluster's configuration file"))
     check = _command(config, "check", "check a configuration file")
     check.add_argument("file", metavar="FILE", help="the file, - for standard input")
     check.set_defaults(run=_lazy("config", "check"))
     _config_preview(
-        _command(config, "preview", "say which pods the file's enforceFloor would refuse")
+        _command(config, "preview", "list the pods that the file's enforceFloor would refuse")
     )
     schema = _command(config, "schema", "print the JSON Schema of the file")
     schema.set_defaults(run=_lazy("config", "schema"))
-    export = _group(_command(commands, "export", "objects for a cluster, made from the same rules"))
+    export = _group(_command(commands, "export", "objects for a cluster, generated from the rules"))
     _export_policies(
-        _command(export, "policies", "print the admission policies that enforce in the API server")
+        _command(export, "policies", "print the admission policies that the API server enforces")
     )
     version = _command(commands, "version", "print the version")
     version.add_argument(
@@ -83,28 +89,28 @@ EXAMPLES = {
   boundtoken serve --tls-cert tls.crt --tls-key tls.key              the same, with externally managed certificates
   boundtoken serve --kubeconfig ~/.kube/config                       outside a cluster""",
     "show": """
-  boundtoken certs show                      exit 1 when something is wrong
-  boundtoken certs show -o json              the same for programs""",
+  boundtoken certs show                      exit 1 if something is wrong
+  boundtoken certs show -o json              as JSON""",
     "rotate": """
-  boundtoken certs rotate --wait             a new CA, and wait until every configuration and replica has followed
+  boundtoken certs rotate --wait             a new CA; wait until every configuration and replica uses it
   boundtoken certs rotate --dry-run          server-side dry run""",
     "init": """
   boundtoken certs init --dry-run            what the first replica would do, as a server-side dry run
-  boundtoken certs init --out certs/dev      ca.crt, tls.crt and tls.key into a folder, for work on this machine""",
+  boundtoken certs init --out certs/dev      ca.crt, tls.crt and tls.key in a folder, for development""",
     "check": """
-  boundtoken config check config.yaml        every fault with its path; exit 1 when there is one
+  boundtoken config check config.yaml        every fault with its path; exit 1 if there is one
   boundtoken config check - < config.yaml    from standard input""",
     "preview": """
-  boundtoken config preview config.yaml      which pods its enforceFloor would refuse; exit 1 when there are any""",
+  boundtoken config preview config.yaml      the pods that its enforceFloor would refuse; exit 1 if there are any""",
     "schema": """
   boundtoken config schema > schema.json     for an editor that completes and checks""",
     "policies": """
   boundtoken export policies --validating                     the policies and bindings of manifests/85-enforcement.yaml
   boundtoken export policies --validating --config FILE | kubectl apply --server-side --force-conflicts -f -
-                                                              with the settings of a configuration, while no replica is there
-  boundtoken export policies --validating | kubectl diff -f - what another release has changed""",
+                                                              with the settings of a configuration, while no replica runs
+  boundtoken export policies --validating | kubectl diff -f - what this release would change""",
     "version": """
-  boundtoken version -o json                 for programs""",
+  boundtoken version -o json                 as JSON""",
 }
 """For the help of each command; a group shows those of all its commands."""
 GROUPS = {
@@ -165,7 +171,7 @@ def _serve(command: argparse.ArgumentParser) -> None:
         help="no cluster: Namespace objects from these YAML files, an ephemeral CA, on 127.0.0.1",
     )
     command.add_argument(
-        "--ca-out", metavar="FILE", type=Path, help="where the ephemeral CA's certificate goes"
+        "--ca-out", metavar="FILE", type=Path, help="file for the ephemeral CA's certificate"
     )
     command.set_defaults(run=_lazy("serve", "serve"))
 
@@ -198,13 +204,13 @@ def _export_policies(command: argparse.ArgumentParser) -> None:
 
 def _certs_init(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--out", metavar="DIR", type=Path, help="write files here, and touch no cluster"
+        "--out", metavar="DIR", type=Path, help="write files into this folder instead of a cluster"
     )
     command.add_argument(
         "--host",
         metavar="NAME",
         action="append",
-        help="with --out: further DNS name or address of the leaf",
+        help="with --out: additional DNS name or address of the leaf",
     )
     command.add_argument(
         "--days",
@@ -216,7 +222,7 @@ def _certs_init(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--renew",
         action="store_true",
-        help="with --out: make new ones even where good ones are there",
+        help="with --out: replace certificates that could be reused",
     )
     _cluster(command)
     command.add_argument("--dry-run", action="store_true", help="server-side dry run")
@@ -235,7 +241,7 @@ def _certs_rotate(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--wait",
         action="store_true",
-        help="until every configuration trusts the new CA and every replica serves a leaf of it",
+        help="wait until every configuration trusts the new CA and every replica serves a leaf of it",
     )
     command.add_argument(
         "--timeout",

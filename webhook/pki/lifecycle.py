@@ -52,20 +52,20 @@ def next_step(  # noqa: PLR0911  (one line for each rule)
     if authorities.next is not None:
         return _rotation_step(authorities.next.certificate, now, published=published)
     if authorities.retire_at is not None and now >= authorities.retire_at:
-        return "retire", "no leaf of the old CA can be alive"
+        return "retire", "every leaf of the old CA has expired"
     if elapsed_fraction(current, now) >= RENEW_AT:
-        return "prepare", f"the CA has used {elapsed_fraction(current, now):.0%} of its life"
+        return "prepare", f"the CA has used {elapsed_fraction(current, now):.0%} of its lifetime"
     if current.not_after - now < 2 * lifetimes.leaf:
-        return "prepare", "the CA would cut leaves short"
-    return "keep", "the CA is fresh"
+        return "prepare", "the CA expires too soon for new leaves"
+    return "keep", "the CA is not due for renewal"
 
 
 def _rotation_step(next_ca: Certificate, now: datetime, *, published: bool) -> tuple[Step, str]:
     if not next_ca.is_valid(now) or elapsed_fraction(next_ca, now) >= RENEW_AT:
-        return "prepare", "the next CA has aged before it was used"
+        return "prepare", "the next CA is too old to be used"
     if published:
         return "promote", "every caller trusts the next CA"
-    return "keep", "the next CA is not seen everywhere yet"
+    return "keep", "not every caller trusts the next CA yet"
 
 
 def apply_step(
@@ -123,13 +123,13 @@ def renewal_reason(leaf: KeyPair | None, current: KeyPair, hosts: list[str], now
         return "there is no leaf yet"
     certificate = leaf.certificate
     if not certificate.is_signed_by(current.certificate):
-        return "it is of another CA"
+        return "it is signed by another CA"
     if not certificate.is_valid(now):
         return "it is not valid now"
     if elapsed_fraction(certificate, now) >= RENEW_AT:
-        return f"it has used {elapsed_fraction(certificate, now):.0%} of its life"
+        return f"it has used {elapsed_fraction(certificate, now):.0%} of its lifetime"
     if set(hosts) - set(certificate.hosts):
-        return "it lacks a name"
+        return "it lacks a host name"
     return ""
 
 

@@ -121,4 +121,4 @@ async def _fetch_one(client: ApiClient, path: str, pod: _Pod) -> Replica:
     except ApiError as problem:
         return Replica(name, ready, problem=str(problem))
     except BadCertificate:
-        return Replica(name, ready, problem="what it answered is no certificate")
+        return Replica(name, ready, problem="its answer is not a certificate")

@@ -149,7 +149,7 @@ class Rotation:
             and remembered is not None
             and remembered.current.certificate.is_valid(now)
         ):
-            return remembered, "restore", "the Secret held nothing of use"
+            return remembered, "restore", "the Secret held no usable CA"
         published = authorities is not None and self._has_settled(
             authorities.trusted(), configurations, now
         )
@@ -168,7 +168,7 @@ class Rotation:
             return (
                 lifecycle.with_trusted(desired, self._leaf_ca, now, self.lifetimes),
                 "trust",
-                "our leaf is of a CA that was left out",
+                "the CA of our leaf was missing",
             )
         return desired, step, reason
 
@@ -208,7 +208,7 @@ class Rotation:
                 self._on_event(
                     "bundle",
                     "published",
-                    reason=f"{configuration.name} did not trust exactly our authorities",
+                    reason=f"{configuration.name} did not trust exactly our CAs",
                 )
                 self._woken.set()
 
