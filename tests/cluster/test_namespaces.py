@@ -3,6 +3,7 @@ grows.
 """
 
 import asyncio
+import time
 from collections.abc import Mapping
 
 import pytest
@@ -10,9 +11,10 @@ import pytest
 from tests.cluster.api import a_namespace, api_server
 from webhook import metrics
 from webhook.cluster import namespaces
-from webhook.cluster.namespaces import NamespaceCache, Rate, fetch_from
-from webhook.cluster.watch import Bookmark, Changed, Deleted, Disconnected, Listed
-from webhook.core import names
+from webhook.cluster.namespaces import NamespaceCache, Rate, fetch_from, from_metadata
+from webhook.cluster.watch import Bookmark, Changed, Deleted, Disconnected, Listed, ObjectMeta
+from webhook.core import names, policy
+from webhook.core.limits import Locks
 from webhook.core.policy import ClusterPolicy, TokenPolicy
 
 ON = {names.INJECT: "enabled"}
@@ -188,3 +190,57 @@ async def test_answers_are_remembered_and_the_oldest_goes_first() -> None:
     assert len(asked) == namespaces.MAX_REMEMBERED + 1
     await cache.find("n0")
     assert asked[-1] == "n0"
+
+
+def test_of_a_namespaces_annotations_only_what_can_be_valid_is_kept() -> None:
+    long = "x" * 250_000
+    for name in sorted(names.FOR_NAMESPACES):
+        _, annotations = from_metadata(ObjectMeta(name="a", annotations={name: long}))
+        assert len(annotations[name]) <= (1 << 16) + 1
+        faults = policy.resolve_namespace(ClusterPolicy(), annotations).resolution.faults
+        assert [fault.annotation for fault in faults] == [name]
+    many = {f"{names.DOMAIN}{number:x}": long for number in range(12_000)}
+    _, annotations = from_metadata(
+        ObjectMeta(name="a", annotations={**many, names.INJECT: "enabled"})
+    )
+    assert len(annotations) == policy.MAX_UNKNOWN + 1
+    assert sum(map(len, annotations.values())) < 20_000
+    resolution = policy.resolve_namespace(ClusterPolicy(), annotations).resolution
+    assert resolution.policy.inject
+    assert len(resolution.faults) == names.MAX_FAULTS + 1
+
+
+async def test_many_namespaces_do_not_stop_the_loop() -> None:
+    """1,000 lists of a thousand audiences, at a list of all namespaces and at a reconfiguration."""
+    audiences = ",".join(f"{number:x}" for number in range(1000))
+    items = [
+        (f"n{number}", {names.ALLOWED_AUDIENCES: f"z{number},{audiences}"})
+        for number in range(1000)
+    ]
+    cache = NamespaceCache(ClusterPolicy())
+    tighter = ClusterPolicy(locks=Locks(max_expiration_seconds=900))
+    longest = 0.0
+
+    async def measure() -> None:
+        nonlocal longest
+        while True:
+            start = time.perf_counter()
+            await asyncio.sleep(0)
+            longest = max(longest, time.perf_counter() - start)
+
+    measuring = asyncio.create_task(measure())
+    start = time.perf_counter()
+    await cache.prepare(items)
+    cache.replace_all(items)
+    await asyncio.sleep(0)
+    await cache.prepare(cluster=tighter)
+    cache.reconfigure(tighter)
+    await asyncio.sleep(0)
+    measuring.cancel()
+    assert time.perf_counter() - start > 0.5
+    assert longest < 0.1
+    first = cache.get("n0")
+    assert first is not None
+    assert first.locks.max_expiration_seconds == 900
+    assert first.locks.allows("z0")
+    assert not first.locks.allows("z1")

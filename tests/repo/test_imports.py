@@ -34,6 +34,7 @@ PURE_MAY = {
     "hashlib",
     "itertools",
     "msgspec",
+    "operator",
     "re",
     "string",
     "typing",

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import copy
 import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -231,6 +232,22 @@ async def test_untrusted_words_do_not_become_labels(tmp_path: Path) -> None:
         _, text = await service.get("/metrics")
         assert "EVIL" not in text
         assert "evil" not in text
+
+
+@pytest.mark.parametrize("padding", [0, 300_000], ids=["in the loop", "in the thread"])
+async def test_deep_managed_fields_are_no_reason_to_refuse_a_pod(
+    tmp_path: Path, padding: int
+) -> None:
+    """It would come in without injection. Go reads 10,000 levels."""
+    depth = 9_900
+    review = copy.deepcopy(REVIEW)
+    review["request"]["object"]["metadata"]["managedFields"] = [{"fieldsV1": "DEEP"}]
+    review["request"]["object"]["metadata"]["annotations"] = {"x": "y" * padding}
+    deep = b'{"f:a":' * depth + b"{}" + b"}" * depth
+    async with running(tmp_path) as service:
+        status, text = await service.post(json.dumps(review).encode().replace(b'"DEEP"', deep))
+    assert status == 200
+    assert json.loads(text)["response"]["auditAnnotations"]["reason"] == "injected"
 
 
 async def test_a_namespace_that_nobody_knows_lets_the_pod_through(tmp_path: Path) -> None:

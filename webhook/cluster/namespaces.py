@@ -8,6 +8,7 @@ because a review of its first pod may come before its watch event.
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from time import perf_counter
 from weakref import WeakValueDictionary
 
 import msgspec
@@ -34,9 +35,12 @@ MAX_LOOKUPS_IN_FLIGHT = 32
 MAX_REMEMBERED = 100
 """Answers that are kept: more than the rate and the burst allow in a second."""
 
+STEP_SECONDS = 0.01
+"""Of resolving policies in one go: 1,000 namespaces with long lists take more than a second."""
+
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
-Namespace = tuple[str, dict[str, str]]
+Namespace = tuple[str, Mapping[str, str]]
 """A name, and the annotations of our domain."""
 Fetch = Callable[[str], Awaitable[Mapping[str, str] | None]]
 """Returns the annotations of the namespace of this name, or None."""
@@ -44,7 +48,7 @@ Fetch = Callable[[str], Awaitable[Mapping[str, str] | None]]
 
 def from_metadata(metadata: ObjectMeta) -> Namespace:
     """The part of a namespace that is kept."""
-    return metadata.name, policy.own_annotations(metadata.annotations)
+    return metadata.name, policy.namespace_annotations(metadata.annotations)
 
 
 class Rate:
@@ -83,6 +87,9 @@ class NamespaceCache:
         self._layers: WeakValueDictionary[tuple[tuple[str, str], ...], NamespacePolicy] = (
             WeakValueDictionary()
         )
+        self._prepared: (
+            tuple[ClusterPolicy, dict[tuple[tuple[str, str], ...], NamespacePolicy]] | None
+        ) = None
         self._rate = rate or Rate(LOOKUPS_PER_SECOND, LOOKUP_BURST)
         self._recent: dict[str, tuple[float, NamespacePolicy | None]] = {}
         self._flights: dict[str, asyncio.Task[NamespacePolicy | None]] = {}
@@ -128,6 +135,28 @@ class NamespaceCache:
         finally:
             del self._flights[name]
 
+    async def prepare(
+        self, items: Iterable[Namespace] | None = None, cluster: ClusterPolicy | None = None
+    ) -> None:
+        """Resolve the policies of these namespaces, else of all in the cache, under a configuration
+        that may be new: in steps, so that other requests are answered in between.
+
+        `replace_all` or `reconfigure`, which come next, find them and need no time.
+        """
+        cluster = cluster or self.cluster
+        if items is None:
+            items = [(name, layer.annotations) for name, layer in self._cache.items()]
+        prepared: dict[tuple[tuple[str, str], ...], NamespacePolicy] = {}
+        since = perf_counter()
+        for _, annotations in items:
+            key = tuple(annotations.items())
+            if key not in prepared:
+                prepared[key] = policy.resolve_namespace(cluster, annotations)
+            if perf_counter() - since > STEP_SECONDS:
+                await asyncio.sleep(0)
+                since = perf_counter()
+        self._prepared = cluster, prepared
+
     def apply(self, event: Event[Namespace]) -> None:
         """Apply one event of the stream."""
         match event:
@@ -143,6 +172,7 @@ class NamespaceCache:
     def replace_all(self, items: Iterable[Namespace]) -> None:
         """Replace the content of the cache by these namespaces."""
         self._cache = {name: self._layer(annotations) for name, annotations in items}
+        self._prepared = None
         self.synced = True
 
     def reconfigure(self, cluster: ClusterPolicy) -> None:
@@ -152,13 +182,17 @@ class NamespaceCache:
         self._layers.clear()
         self._recent.clear()
         self._cache = {name: self._layer(annotations) for name, annotations in annotated}
+        self._prepared = None
 
     def _layer(self, annotations: Mapping[str, str]) -> NamespacePolicy:
         """The policy of these annotations, shared by all namespaces that have the same."""
         key = tuple(annotations.items())
         layer = self._layers.get(key)
+        if layer is None and self._prepared is not None and self._prepared[0] == self.cluster:
+            layer = self._prepared[1].get(key)
         if layer is None:
-            layer = self._layers[key] = policy.resolve_namespace(self.cluster, annotations)
+            layer = policy.resolve_namespace(self.cluster, annotations)
+        self._layers[key] = layer
         return layer
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from . import names
+from .audiences import Audiences
 from .limits import Locks, Token
 from .text import quote
 
@@ -126,7 +127,7 @@ def parse_audiences(text: str, _locks: Locks) -> Parsed:
     """A list of audiences; the empty text allows the API server's own only."""
     if len(text) > names.MAX_AUDIENCE_LIST_CHARS:
         raise ValueError(f"must be a list of at most {names.MAX_AUDIENCE_LIST_CHARS} characters")
-    return frozenset(parse_audience(item, Locks())[0] for item in split_list(text)), ()
+    return Audiences(parse_audience(item, Locks())[0] for item in split_list(text)), ()
 
 
 def parse_overrides(text: str, _locks: Locks) -> Parsed:

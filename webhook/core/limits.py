@@ -10,6 +10,9 @@ lock never loosens a level.
 """
 
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
+from functools import reduce
+from operator import and_
 
 import msgspec
 
@@ -43,7 +46,7 @@ class Locks(msgspec.Struct, frozen=True):
     """
 
     max_expiration_seconds: int = names.MAX_EXPIRATION_SECONDS_LIMIT
-    allowed_audiences: frozenset[str] | None = None
+    allowed_audiences: AbstractSet[str] | None = None
     """None allows every audience. The API server's own (the empty one) is always allowed."""
     pod_overrides: bool = True
 
@@ -66,7 +69,7 @@ class Locks(msgspec.Struct, frozen=True):
         ]
         return Locks(
             max_expiration_seconds=min(self.max_expiration_seconds, other.max_expiration_seconds),
-            allowed_audiences=frozenset.intersection(*lists) if lists else None,
+            allowed_audiences=reduce(and_, lists) if lists else None,
             pod_overrides=self.pod_overrides and other.pod_overrides,
         )
 
@@ -76,7 +79,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
     maximum: int = names.MAX_EXPIRATION_SECONDS_LIMIT
     """Seconds."""
-    allowed_audiences: frozenset[str] | None = None
+    allowed_audiences: AbstractSet[str] | None = None
     """None: every audience. The API server's own are always allowed."""
     allowed_text: str = ""
     """The same for people, as `allowed` gives it."""

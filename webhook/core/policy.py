@@ -150,6 +150,32 @@ def own_annotations(annotations: Mapping[str, str] | None) -> dict[str, str]:
     )
 
 
+_LONGEST = {names.ALLOWED_AUDIENCES: names.MAX_AUDIENCE_LIST_CHARS, names.TOKENS: 1 << 16}
+"""Characters of a value that can be valid; each of 64 tokens has a file name and an audience."""
+_LONGEST_OTHER = names.MAX_PATH_BYTES
+MAX_UNKNOWN = 2 * names.MAX_FAULTS
+"""Annotations of a namespace in our domain that are none of ours: more than faults are told."""
+
+
+def namespace_annotations(annotations: Mapping[str, str] | None) -> dict[str, str]:
+    """What is kept of a namespace's annotations: those of our domain, sorted by name. Of unknown
+    ones only some, and of each value no more than can be valid: there may be thousands of
+    namespaces, and each may have 256 KiB.
+    """
+    kept: dict[str, str] = {}
+    unknown = 0
+    for name, value in own_annotations(annotations).items():
+        limit = _LONGEST.get(name, _LONGEST_OTHER)
+        if name not in names.FOR_NAMESPACES:
+            unknown += 1
+            if unknown > MAX_UNKNOWN:
+                continue
+            limit = names.MAX_WARNING_CHARS
+        # A value that is cut stays one that no parser takes.
+        kept[name] = value if len(value) <= limit else value[:limit] + "\0"
+    return kept
+
+
 def resolve_namespace(cluster: ClusterPolicy, annotations: Mapping[str, str]) -> NamespacePolicy:
     """What holds in a namespace with these annotations, for every pod that asks for nothing
     itself.

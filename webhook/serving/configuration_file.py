@@ -3,7 +3,7 @@ content changes.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from .. import cluster_config, metrics
@@ -33,8 +33,8 @@ class ConfigurationFile:
         self.policy = configuration.layer
         self._log_applied(configuration)
 
-    async def follow(self, apply: Callable[[ClusterPolicy], None]) -> None:
-        """Call `apply` with each new policy, for ever; a file with faults changes nothing."""
+    async def follow(self, apply: Callable[[ClusterPolicy], Awaitable[None]]) -> None:
+        """Await `apply` with each new policy, for ever; a file with faults changes nothing."""
         async for contents in files.changes(
             lambda: [self._path], self._contents, cluster_config.MAX_BYTES
         ):
@@ -46,7 +46,7 @@ class ConfigurationFile:
                     "configuration rejected, keeping the previous one", faults=problem.faults
                 )
                 continue
-            apply(configuration.layer)
+            await apply(configuration.layer)
             self._log_applied(configuration)
 
     def _parse(self, contents: Contents) -> ClusterConfiguration:

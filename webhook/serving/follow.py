@@ -3,7 +3,7 @@ to date.
 """
 
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
 
 from .. import metrics
@@ -25,8 +25,11 @@ async def follow(
     what: str,
     *,
     hint: str = "",
+    prepare: Callable[[list[T]], Awaitable[None]] | None = None,
 ) -> None:
     """Call `apply` with every event, except that an interruption is only logged, once.
+
+    `prepare` is awaited with the objects of a list before it is applied.
 
     `what` is the object in log lines, as in "namespace watch interrupted". `hint` is logged with an
     interruption before the first list, which may mean that a permission is missing.
@@ -45,6 +48,8 @@ async def follow(
         if interrupted:
             log.line("info", f"{what} watch resumed", {})
             interrupted = False
+        if prepare is not None and isinstance(event, Listed):
+            await prepare(event.items)
         apply(event)
         if isinstance(event, Listed):
             listed = True
@@ -65,7 +70,7 @@ async def follow_namespaces(client: ApiClient, cache: NamespaceCache, log: Log) 
             freeze_garbage_collector()
 
     stream = watch.stream(client, namespaces.PATH, namespaces.from_metadata)
-    await follow(stream, apply, log, "namespace")
+    await follow(stream, apply, log, "namespace", prepare=cache.prepare)
 
 
 async def follow_legacy_tokens(client: ApiClient, tokens: LegacyTokens, log: Log) -> None:

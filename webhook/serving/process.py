@@ -5,6 +5,7 @@ loop.
 import asyncio
 import gc
 import resource
+import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -17,9 +18,18 @@ DESCRIPTORS = 4096
 OTHER_DESCRIPTORS = 32
 """For the event loop, followed files, and connections to the API server: about 20 were measured."""
 LAG_SECONDS = 0.1
+MAX_DEPTH = 12_000
+"""Go's encoding/json reads 10,000 levels (maxNestingDepth), around which a review has some."""
 
 Loop = Callable[[], Coroutine[Any, Any, None]]
 """Makes a coroutine that runs until the process ends."""
+
+
+def accept_deep_objects() -> None:
+    """Let the decoder skip objects as deep as an API server reads them; by default it gives up at
+    1,000 levels, and the review of a pod with deep `managedFields` would be refused.
+    """
+    sys.setrecursionlimit(max(sys.getrecursionlimit(), MAX_DEPTH))
 
 
 def freeze_garbage_collector() -> None:

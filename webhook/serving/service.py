@@ -33,7 +33,7 @@ from .managed_certificates import ManagedCertificates
 from .policy_bindings import BindingReconciler, log_leftover_labels
 from .ports import drain, open_ports
 from .previews import Previews
-from .process import Loop, measure_lag
+from .process import Loop, accept_deep_objects, measure_lag
 from .reporting import Reporter
 from .standalone import NamespaceFiles
 from .worker import Worker
@@ -49,6 +49,7 @@ class Service:
         self, config: Config, environ: Mapping[str, str], log: Log, account: Path = SERVICE_ACCOUNT
     ) -> None:
         self._config, self._log = config, log
+        accept_deep_objects()
         self._stop, self._hurry = asyncio.Event(), asyncio.Event()
         self._credentials = (
             None
@@ -189,7 +190,8 @@ class Service:
             self._log.info("legacy token detection is off", hint="--legacy-tokens on")
         return loops
 
-    def _reconfigure(self, policy: ClusterPolicy) -> None:
+    async def _reconfigure(self, policy: ClusterPolicy) -> None:
+        await self.namespaces.prepare(cluster=policy)
         self.namespaces.reconfigure(policy)
         if self._bindings is not None:
             self._bindings.configuration_changed()

@@ -112,4 +112,4 @@ def _namespace(path: Path, document: dict[str, Any]) -> Namespace:
         raise BadInput(
             f"{path}: Namespace {quote(name)}: metadata.annotations must map strings to strings (quote numbers and true)"
         )
-    return name, policy.own_annotations(annotations)
+    return name, policy.namespace_annotations(annotations)
