@@ -348,6 +348,9 @@ KNOWN = {
     "600,000 sources that are nothing, evaluated": Shape(
         "/validate", volumes=1, volume="tokens", sources=600_000, source="empty"
     ),
+    "3 MB of an annotation that names ours": Shape(
+        volume="rbd", skips=50_000, text=160_000, letter="ours", owners=1
+    ),
     "100,000 empty containers": Shape(containers=100_000, container="empty"),
     "100,000 empty containers, judged": Shape("/validate", containers=100_000, container="empty"),
     "300,000 empty mounts": Shape("/validate", mounts=300_000, mount="empty"),

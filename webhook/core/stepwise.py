@@ -45,12 +45,11 @@ MAX_OBJECTS = 750_000
 each (in the protobuf that it keeps), has 315,000."""
 
 _READ = tuple(
-    begin + b'"' + name.encode()
+    b',"' + name.encode()
     for name in (names.DOMAIN, f'{names.MIRROR_POD}"', f'{names.LAST_APPLIED}"')
-    for begin in (b"{", b",")
 )
-"""What a name of ours begins with: in a string its quote would be escaped. Go writes no blank in
-between."""
+"""What a name of ours begins with, behind another entry: in a string its quote would be escaped. Go
+writes no blank in between."""
 _OPEN = rb'"[^"\\]*+(?:\\.[^"\\]*+){0,%d}+' % names.MAX_ANNOTATIONS_CHARS
 _ENTRY = re.compile(rb'(%s)"\s*:\s*(%s)' % (_OPEN, _OPEN), re.DOTALL)
 """A name and a value without their last quotes. Of a value that has more escapes than all
@@ -189,6 +188,8 @@ def annotations(text: Text) -> dict[str, str] | None:
     found: dict[str, str] = {}
     for name in _READ:
         at, rest = body.find(name), names.MAX_ANNOTATIONS + 1
+        if body.startswith(name[1:], 1):
+            at = 0
         while at >= 0 and rest:
             if (entry := _ENTRY.match(body, at + 1)) is not None:
                 found[msgspec.json.decode(entry[1] + b'"', type=str)] = msgspec.json.decode(
