@@ -13,6 +13,7 @@ from tests.pods import (
     a_pod,
     api_access,
     applied,
+    automounted,
     judged,
     mounts,
     mutated,
@@ -144,3 +145,25 @@ def test_where_further_tokens_go_from_our_path_ours_comes_before_the_plugin_sees
     pod = a_pod(a_container("app", ("boundtoken-tokens", PATH)), volumes=[tokens])
     after = mutated(pod, inject="enabled")
     assert (volume_names(after), mounts(after)) == (["boundtoken"], {"app": [("boundtoken", PATH)]})
+
+
+def test_further_tokens_at_the_default_path_that_nobody_asks_for_leave_no_gap_for_the_plugin() -> (
+    None
+):
+    """Our path is another, and the automounted token stays: in the gap the plugin would mount its
+    own, and a second call would say something else than the first.
+    """
+    tokens = {
+        "name": "boundtoken-tokens",
+        "projected": {
+            "sources": [{"serviceAccountToken": {"path": "t", "expirationSeconds": 86400}}]
+        },
+    }
+    pod = a_pod(a_container("app", ("boundtoken-tokens", PATH)), volumes=[tokens])
+    asked = {"inject": "enabled", "mount_path": "/vault", "max_expiration_seconds": "1200"}
+    after = mutated(pod, **asked)
+    assert volume_names(after) == ["boundtoken-tokens", "boundtoken"]
+    assert mounts(after) == {"app": [("boundtoken-tokens", PATH), ("boundtoken", "/vault")]}
+    source = after["spec"]["volumes"][0]["projected"]["sources"][0]["serviceAccountToken"]
+    assert source["expirationSeconds"] == 1200
+    assert mutated(automounted(after), **asked) == after

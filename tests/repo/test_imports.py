@@ -107,7 +107,7 @@ def test_a_rooms_door_holds_its_rule_and_no_imports(path: Path) -> None:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_no_file_and_no_function_outgrows_its_budget(path: Path) -> None:
     text = path.read_text()
-    assert text.count("\n") <= 420
+    assert text.count("\n") <= 450
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             first = node.body[1] if ast.get_docstring(node) and len(node.body) > 1 else node.body[0]

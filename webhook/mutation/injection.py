@@ -225,11 +225,23 @@ class _Plan:
             unwanted, self.ours = self.ours + self.our_tokens, []
         for at in unwanted:
             name = self.volumes[at].name
-            self.mount_targets[name] = (self.carrier or None, None)
-            if name in self.skipped:
+            # Without its mount there the plugin, which runs again, would add its own, and a second
+            # call would find another pod.
+            keeps_place = self.policy.automount and self._is_at_default_path(name)
+            self.mount_targets[name] = (self.carrier or None, name if keeps_place else None)
+            if name in self.skipped or keeps_place:
                 volumes.apply_locks(self.operations, self.volumes[at], at, self.locks)
             else:
                 self.removed.append(at)
+
+    def _is_at_default_path(self, volume: str) -> bool:
+        """Whether a container mounts it at exactly the default path, where our path is another."""
+        return not self.at_default and any(
+            mount.name == volume and mount.mount_path == names.DEFAULT_PATH
+            for containers in (self.spec.init_containers, self.spec.containers)
+            for container in containers or ()
+            for mount in container.mounts
+        )
 
     def _settle_sources(self) -> None:
         """Bring the tokens in the volumes that stay to the policy, and rename the carrier."""
