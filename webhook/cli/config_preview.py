@@ -78,7 +78,7 @@ async def _report(parsed: argparse.Namespace, layer: ClusterPolicy) -> dict[str,
                 continue
             own = policy.resolve_namespace(layer, policy.own_annotations(metadata.annotations))
             # Without the namespace's own levels: the preview is of what the floor adds.
-            own = msgspec.structs.replace(own, demands=EnforcementPolicy())
+            own = msgspec.structs.replace(own, enforcement=EnforcementPolicy())
             previews[metadata.name] = Preview(metadata.name, layer, own, ("enforce",))
         seen = 0
         async for pods in _pods(client):
