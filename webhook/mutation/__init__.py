@@ -1,3 +1,3 @@
-"""What a pod is given, and what a pod template copies from its workload. Pure: no network, clock,
-disk or log.
+"""The mutating decisions: what a pod gets, and which annotations a pod template copies from its
+workload. Pure: no network, clock, disk or log.
 """

@@ -1,5 +1,5 @@
-"""The table of what becomes of automounted volumes; `injection` follows it for pods, and
-`enforcement.templates` predicts with it what a template's pods will carry.
+"""The table of what becomes of automounted volumes. `injection` applies it to pods, and
+`enforcement.templates` uses it to predict the volumes of the pods of a template.
 
 Source: docs/contract.md sections 1 and 2
 """
@@ -7,17 +7,17 @@ Source: docs/contract.md sections 1 and 2
 from typing import Literal, NamedTuple
 
 Target = Literal["carrier", "itself", "nothing"]
-"""What a mount names afterwards: the volume that holds our token, the volume that it names now, or
+"""What a mount refers to afterwards: the volume with our token, the same volume as before, or
 nothing, because the mount is removed."""
 
 
 class Fate(NamedTuple):
     """What becomes of an automounted volume, and of its mounts at our path and at others.
 
-    becomes   unchanged   it stays as it came, with a token of a year
+    becomes   unchanged   it stays as it came, with a token that is valid for a year
               shortened   it stays for API clients: the API server's audience and our lifetime
-              rewritten   it is the carrier where it stands: our audience and our lifetime
-              renamed     the same, and it is called like a volume of ours; a second one is removed
+              rewritten   it becomes the carrier in place: our audience and our lifetime
+              renamed     the same, with the name of a volume of ours; a second one is removed
               removed
     """
 
@@ -31,18 +31,24 @@ _GONE = Fate("removed", "nothing", "nothing")
 
 _FATES: dict[tuple[bool, bool, bool], Fate] = {
     # inject, automount, our path is the default path
+    #
+    # The plugin adds a second volume unless its own mounts stay, so the volume is rewritten in
+    # place.
     (True, True, True): Fate("rewritten", "itself", "itself"),
+    # API clients look at the default path only. Our path is another one, so they keep their token.
     (True, True, False): Fate("shortened", "carrier", "itself"),
+    # Without automount the plugin adds nothing, so the volume may have our name, which people know.
     (True, False, True): Fate("renamed", "carrier", "carrier"),
     (True, False, False): Fate("removed", "carrier", "nothing"),
+    # Nobody asked for a change: a pod with automount and without injection is never touched.
     (False, True, True): _UNCHANGED,
     (False, True, False): _UNCHANGED,
     (False, False, True): _GONE,
     (False, False, False): _GONE,
 }
 _WITH_OURS = Fate("removed", "carrier", "carrier")
-"""At the default path, where the pod has a volume of ours already: a second call, or a copied pod
-to which the ServiceAccount plugin has added its own again."""
+"""The pod already has a volume of ours at the default path. This is a second call, or a copied pod
+to which the ServiceAccount plugin has added its volume again."""
 _SKIPPED: dict[tuple[bool, bool, bool], Fate] = {
     (True, True, True): Fate("unchanged", "carrier", "itself"),
     (True, True, False): Fate("unchanged", "carrier", "itself"),
@@ -53,18 +59,19 @@ _SKIPPED: dict[tuple[bool, bool, bool], Fate] = {
     (False, False, True): Fate("unchanged", "nothing", "nothing"),
     (False, False, False): Fate("unchanged", "nothing", "nothing"),
 }
-"""Of a volume that a skipped container mounts. Its mounts are those of all other containers."""
+"""The fates of a volume that a skipped container mounts. The volume stays for that container; the
+mounts are those of all other containers."""
 
 
 def of_automounted(
     *, inject: bool, automount: bool, at_default: bool, has_ours: bool = False
 ) -> Fate:
-    """The fate of an automounted volume that no skipped container mounts."""
+    """Return the fate of an automounted volume that no skipped container mounts."""
     if has_ours and inject and at_default:
         return _WITH_OURS
     return _FATES[inject, automount, at_default]
 
 
 def of_skipped(*, inject: bool, automount: bool, at_default: bool) -> Fate:
-    """The fate of an automounted volume that a skipped container mounts."""
+    """Return the fate of an automounted volume that a skipped container mounts."""
     return _SKIPPED[inject, automount, at_default]

@@ -1,20 +1,21 @@
-"""The operations that give a pod what its policy says; never whether, and never why.
+"""Plan the operations that bring a pod to its policy. Whether a pod is injected, and the reason
+that is reported, are decided elsewhere.
 
-Volumes have roles, each told by name and shape together:
+Each volume has a role, recognized by name and shape together:
 
-    automounted   what the ServiceAccount plugin added (`kube-api-access-…`); the table in `fates`
+    automounted   the ServiceAccount plugin added it (`kube-api-access-…`); the table in `fates`
                   says what becomes of it
     ours          `boundtoken`, from an earlier call or from a pod that was copied
     our tokens    `boundtoken-tokens`, the further tokens, from the same sources
-    carrier       the volume that holds our token when we are done: ours, an automounted one that is
-                  rewritten or renamed where it stands, or a new one
+    carrier       the volume with our token in the end: ours, an automounted one that is rewritten
+                  or renamed in place, or a new one
 
-Why in place: the plugin runs again after us and adds a second, year-long token for every container
-without a mount at exactly the default path, unless `automountServiceAccountToken` is false
-(docs/kubernetes.md, section 2).
+Why in place: the plugin runs again after us and adds a second token, valid for a year, for every
+container without a mount at exactly the default path, unless `automountServiceAccountToken` is
+false (docs/kubernetes.md, section 2).
 
-Every operation needs only what the view holds. A pod that already is right gives none. Whatever
-finds operations appends them to one list, in the order in which they are applied.
+The operations depend on the fields of the view only. A pod that already complies with its policy
+gets none. All functions append operations to one list, in the order in which they are applied.
 """
 
 from typing import Literal
@@ -34,18 +35,20 @@ _Place = tuple[str, int, int]
 """A mount: the field and the index of its container, and its own index."""
 _NO_NAMES: frozenset[str] = frozenset()
 LARGE = 64
-"""Containers of a pod whose changes are counted on the way."""
+"""Above this number of containers the operations are counted after each container, so that a huge
+pod is given up early."""
 
 
 def plan(
     pod: Pod, policy: TokenPolicy, locks: Locks
 ) -> tuple[list[Operation], Result, tuple[str, ...]]:
-    """The operations, in one word what the pod is when they are applied, and what will surprise.
+    """Return the operations, the result in one word, and remarks about surprising effects.
 
-    There are no operations where the pod is as `policy` says already. Where the policy asks for
-    nothing, the operations only hold volumes of ours, which came with a copied pod, to the locks.
+    The list is empty if the pod already complies with `policy`. If the policy changes nothing, the
+    operations only apply the locks to volumes of ours that came with a copied pod.
     """
     if not policy.inject and policy.automount:
+        # A copied pod must not bring a token that the locks of this namespace forbid.
         operations: list[Operation] = []
         volumes.apply_locks_to_ours(operations, pod.spec.volumes or (), locks)
         return operations, "unchanged", ()
@@ -55,41 +58,18 @@ def plan(
         return _Plan(pod.spec, policy, locks).of_volumes_only()
 
 
-def would_give(pod: Pod, policy: TokenPolicy) -> bool:
-    """Whether injection would mount anything of ours into a pod that has lost its automounted
-    token.
-    """
-    removed = {
-        volume.name
-        for volume in pod.spec.volumes or ()
-        if views.is_automounted(volume) or views.is_our_tokens(volume)
-    }
-    skip = frozenset(policy.skip_containers)
-    paths = (policy.mount_path, names.TOKENS_PATH) if policy.tokens else (policy.mount_path,)
-    for _, container in pod.containers():
-        if container.name in skip:
-            continue
-        own = [mount.mount_path for mount in container.mounts if mount.name not in removed]
-        if not all(
-            any(views.same_path(mount_path, path) for mount_path in own)
-            or container.has_device_at(path)
-            for path in paths
-        ):
-            return True
-    return False
-
-
 class _TooManyChanges(Exception):
-    """More operations on mounts than a pod may need. Those on volumes do not count: what the first
-    call does to them, a second does not find any more, and must come to the same end.
+    """The mounts need more operations than allowed. Operations on volumes do not count: a second
+    call does not need them again, and must still decide as the first call did.
     """
 
 
 class _Plan:
-    """One pod under one policy: the role of each volume, and the operations that were found.
+    """One pod under one policy: the role of each volume, and the operations so far.
 
-    `mount_targets` has, for each volume whose mounts may change, what a mount at our path names
-    when we are done, and what one at any other path does; None where the mount is removed.
+    `mount_targets` has an entry for each volume whose mounts may change: the volume that a mount at
+    our path refers to in the end, and the volume for a mount at any other path. None means that the
+    mount is removed.
     """
 
     __slots__ = (
@@ -104,7 +84,7 @@ class _Plan:
         self.operations: list[Operation] = []
         self.remarks: tuple[str, ...] = ()
         self.used = self.used_tokens = False
-        """Whether any container mounts the carrier, and our tokens, when we are done."""
+        """Whether any container mounts the carrier, and the further tokens, in the end."""
         self.volumes = spec.volumes or ()
         self.is_large = len(spec.containers or ()) + len(spec.init_containers or ()) > LARGE
         self.at_default = policy.mount_path == names.DEFAULT_PATH
@@ -126,7 +106,7 @@ class _Plan:
             self.further = self.volumes[self.our_tokens[0]].name
 
     def _find_roles(self) -> bool:
-        """Find the volumes that concern us; gives whether no volume has a name like ours."""
+        """Find the role of each volume. Returns whether no volume has a name like ours."""
         self.ours: list[int] = []
         self.our_tokens: list[int] = []
         self.automounted: list[int] = []
@@ -137,6 +117,7 @@ class _Plan:
                 if views.is_automounted(volume):
                     self.automounted.append(at)
             elif name.startswith(names.VOLUME):
+                # The name alone decides here: a foreign volume takes the name as well.
                 name_is_free = False
                 if volume.projected is None:
                     continue
@@ -147,7 +128,7 @@ class _Plan:
         return name_is_free
 
     def _decide_fates(self, *, name_is_free: bool) -> None:
-        """Look each automounted volume up in the table, and choose the carrier."""
+        """Look up the fate of each automounted volume, and choose the carrier."""
         inject, automount, at_default = self.policy.inject, self.policy.automount, self.at_default
         fate = fates.of_automounted(
             inject=inject, automount=automount, at_default=at_default, has_ours=bool(self.ours)
@@ -156,6 +137,7 @@ class _Plan:
         self.is_rewritten = becomes == "rewritten"
         self.renamed = self.movable[0] if becomes == "renamed" else None
         self.is_new = inject and not self.ours and becomes not in ("rewritten", "renamed")
+        # An existing volume is preferred, so that a second call plans nothing.
         if not inject:
             self.carrier = ""
         elif self.ours or self.is_rewritten:
@@ -170,6 +152,7 @@ class _Plan:
             name, own = self.volumes[at].name, fate
             if name in self.skipped:
                 own = fates.of_skipped(inject=inject, automount=automount, at_default=at_default)
+            # Only one volume can have our name; the others would carry the same token.
             elif becomes == "removed" or (self.renamed is not None and at != self.renamed):
                 self.removed.append(at)
             self.mount_targets[name] = (
@@ -183,15 +166,15 @@ class _Plan:
         return name if target == "itself" else None
 
     def completed(self) -> tuple[list[Operation], Result, tuple[str, ...]]:
-        """The whole plan. Raises: _TooManyChanges."""
+        """Return the whole plan. Raises: _TooManyChanges."""
         if self.our_tokens or not self.policy.inject:
             self._remove_ours()
-        self._settle_sources()
+        self._update_sources()
         mark = len(self.operations)
         self._plan_mounts(mark, None)
         if len(self.operations) - mark > names.MAX_OPERATIONS:
             raise _TooManyChanges
-        # From the last to the first, because each removal moves those behind it.
+        # The last index first, because a removal shifts all later indexes.
         for at in sorted(self.removed, reverse=True):
             self.operations.append(patch.remove(f"/spec/volumes/{at}"))
         self._add_volumes()
@@ -204,21 +187,22 @@ class _Plan:
         return self.operations, self._result(), self.remarks
 
     def of_volumes_only(self) -> tuple[list[Operation], Result, tuple[str, ...]]:
-        """What a pod gets whose containers would need too many changes: its tokens get our
+        """Return the smaller plan for a pod that would need too many changes: its tokens get our
         lifetime, and no mount changes.
         """
         policy, operations = self.policy, self.operations
+        # No mount changes, so unless our path is the default path the volume serves API clients.
         audience = policy.audience if policy.inject and self.at_default else ""
         for at in self.movable:
-            volumes.settle(operations, self.volumes[at], at, audience, policy.expiration_seconds)
+            volumes.set_token(operations, self.volumes[at], at, audience, policy.expiration_seconds)
         for at in (*self.ours, *self.our_tokens):
             volumes.apply_locks(operations, self.volumes[at], at, self.locks)
         remark = f"the pod would need more than {names.MAX_OPERATIONS} changes; its tokens get our lifetime where they stand"
         return operations, "rewritten" if self.movable else "unchanged", (remark,)
 
     def _remove_ours(self) -> None:
-        """Remove volumes of ours that nobody asks for any more. One that a skipped container mounts
-        stays, within the locks.
+        """Remove volumes of ours that the policy does not ask for. A volume that a skipped
+        container mounts stays, within the locks.
         """
         unwanted = [] if self.wants_tokens else self.our_tokens
         if not self.policy.inject:
@@ -243,30 +227,32 @@ class _Plan:
             for mount in container.mounts
         )
 
-    def _settle_sources(self) -> None:
-        """Bring the tokens in the volumes that stay to the policy, and rename the carrier."""
+    def _update_sources(self) -> None:
+        """Bring the tokens in the remaining volumes to the policy, and rename the carrier."""
         policy, operations = self.policy, self.operations
         seconds = policy.expiration_seconds
         if self.renamed is not None:
             volume = self.volumes[self.renamed]
-            volumes.settle(operations, volume, self.renamed, policy.audience, seconds)
+            volumes.set_token(operations, volume, self.renamed, policy.audience, seconds)
             operations.append(volumes.renamed_volume(self.renamed, self.carrier))
         for at in self.ours:
-            volumes.settle(operations, self.volumes[at], at, policy.audience, seconds)
+            volumes.set_token(operations, self.volumes[at], at, policy.audience, seconds)
         if self.is_rewritten or (policy.inject and policy.automount and not self.at_default):
+            # A volume that is only shortened serves API clients, so it keeps the API audience.
             audience = policy.audience if self.is_rewritten else ""
             for at in self.movable:
-                volumes.settle(operations, self.volumes[at], at, audience, seconds)
+                volumes.set_token(operations, self.volumes[at], at, audience, seconds)
         if self.wants_tokens:
             for at in self.our_tokens:
-                volumes.settle_tokens(operations, self.volumes[at], at, policy.tokens)
+                volumes.set_tokens(operations, self.volumes[at], at, policy.tokens)
 
     def _plan_mounts(self, mark: int, superfluous: frozenset[_Place] | None) -> None:
-        """For each container: mounts that change their volume, mounts that are removed (last
-        first), mounts that are added.
+        """Append for each container: mounts that change their volume, mounts that are removed (the
+        last first), mounts that are added.
 
-        `superfluous` are the mounts of ours that must not stay; None while nobody has looked for
-        them, which is done only where a container turns out to have two things at our path.
+        `superfluous` are the mounts of ours that must be removed. It is None at first, because few
+        pods have any: they are looked for only after a container was found with two mounts or
+        devices at our path.
         """
         spec, skip = self.spec, self.skip
         for kind, containers in (
@@ -277,6 +263,7 @@ class _Plan:
                 if skip and container.name in skip:
                     continue
                 if not self._plan_container(kind, index, container, superfluous):
+                    # Plan all containers again: it is rare, and simpler than a plan in parts.
                     del self.operations[mark:]
                     self.used = self.used_tokens = False
                     self._plan_mounts(mark, self._superfluous())
@@ -287,8 +274,10 @@ class _Plan:
     def _plan_container(  # noqa: C901  (one loop over the mounts, where most of the time goes)
         self, kind: str, index: int, container: Container, superfluous: frozenset[_Place] | None
     ) -> bool:
-        """The mounts of one container. Gives False, and half of the operations, where two things
-        are at our path and nobody has decided which of them stays.
+        """Plan the mounts of one container.
+
+        Returns False, with the operations incomplete, if two mounts or devices are at our path and
+        `superfluous` is not known yet.
         """
         policy, targets, operations = self.policy, self.mount_targets, self.operations
         path, inject, carrier, further = (
@@ -304,7 +293,8 @@ class _Plan:
         removed: list[int] = []
         for number, mount in enumerate(container.volume_mounts or ()):
             name, at = mount.name, mount.mount_path
-            # Another spelling of our path is longer, or lacks the first slash only.
+            # The length is compared first, because normalizing every path would cost most of the
+            # time: another spelling of our path is longer, or lacks the first slash only.
             here = at == path or (len(at) >= shortest and views.same_path(at, path))
             if here and not lacks and superfluous is None and inject:
                 return False
@@ -319,7 +309,7 @@ class _Plan:
                 name = target
             if here:
                 lacks = False
-                # It is the container's own, which nothing replaces.
+                # The author's own mount at our path is never replaced; the author is only told.
                 if inject and name != carrier and name not in targets:
                     self._remark(
                         container, f"mounts volume {quote(name)} there, and no token of ours"
@@ -336,8 +326,8 @@ class _Plan:
         return True
 
     def _lacks(self, container: Container) -> tuple[bool, bool]:
-        """Whether our mount and the one of further tokens can come: a block device takes its path,
-        and the API server accepts no mount there.
+        """Whether our mount, and the mount of further tokens, can be added. The API server accepts
+        no mount at the path of a block device.
         """
         has_device = container.has_device_at(self.policy.mount_path)
         if has_device and self.policy.inject:
@@ -355,6 +345,7 @@ class _Plan:
             self.used = True
             added.append(volumes.mount(self.carrier, path))
             for mount in container.mounts:
+                # Slashes at both ends, so that /var/run is no parent of /var/running.
                 at = mount.mount_path.rstrip("/") + "/"
                 if path.startswith(at) or at.startswith(f"{path}/"):
                     where = f"mounts volume {quote(mount.name)} at {quote(mount.mount_path)}"
@@ -377,13 +368,15 @@ class _Plan:
         self.operations += patch.append("/spec/volumes", self.spec.volumes, added)
 
     def _superfluous(self) -> frozenset[_Place]:
-        """Which mounts of ours at our path must go, where a container has two things there.
+        """Return the mounts of ours to remove from containers with two mounts or devices at our
+        path.
 
-        What is the container's own there stays. But what the ServiceAccount plugin put there it
-        would put there again, because it compares paths exactly: under automount the mount at
-        exactly the default path stays, whatever else is there.
+        The container's own mount stays. There is one exception: the ServiceAccount plugin compares
+        paths exactly, and would add a mount again that we removed. So under automount the mount at
+        exactly the default path stays in any case.
         """
         path, put_back = self.policy.mount_path, self.policy.automount and self.at_default
+        # From here on the mounts of a volume of ours count too, not only the automounted ones.
         self.mount_targets.setdefault(self.carrier, (self.carrier, self.carrier))
         self.remarks = ()
         superfluous: set[_Place] = set()
@@ -405,7 +398,7 @@ class _Plan:
         return frozenset(superfluous)
 
     def _remark(self, container: Container, text: str) -> None:
-        """Note what will surprise about a container; no more than warnings can tell."""
+        """Note a surprising effect on a container, up to the number that warnings have room for."""
         if len(self.remarks) <= names.MAX_WARNINGS:
             self.remarks = (*self.remarks, f"container {quote(container.name)} {text}")
 
@@ -420,7 +413,7 @@ class _Plan:
 
 
 def _mounted_by(spec: PodSpec, container_names: frozenset[str]) -> frozenset[str]:
-    """The volumes that the containers of these names mount."""
+    """Return the volumes that the containers with these names mount."""
     containers = (*(spec.init_containers or ()), *(spec.containers or ()))
     return frozenset(
         mount.name

@@ -1,8 +1,8 @@
 """Mutation in reading order: `skip_reason` without the namespace, then `decide` with it.
 
-What becomes of a pod where something is wrong, always towards a running pod:
+A pod is never denied here. What happens when something is wrong:
 
-    malformed review           400 and a sentence; the API server's failurePolicy decides (Ignore)
+    malformed review           400 with a message; the API server's failurePolicy decides (Ignore)
     unknown namespace          allowed, unchanged, reason namespace-unknown
     bad annotation             the next weaker layer decides, warning, audit annotation
     our own bug                allowed, unchanged, reason internal-error (the handler catches it)
@@ -13,7 +13,7 @@ from functools import lru_cache
 
 import msgspec
 
-from ..core import names, patch, policy
+from ..core import names, patch, policy, views
 from ..core.decision import Decision, Outcome, Reason
 from ..core.faults import Fault, more_faults
 from ..core.kinds import IMMUTABLE, OWNED
@@ -28,7 +28,7 @@ _TOKEN_GIVEN = ("injected", "rewritten")
 
 
 def skip_reason(request: Request, cluster: ClusterPolicy) -> Reason | None:  # noqa: PLR0911  (one line for each reason)
-    """Why a request is left alone whatever its namespace says; None where the namespace decides."""
+    """Return why a request is skipped in any namespace, or None if the namespace decides."""
     resource = request.object
     if resource is None or request.sub_resource or request.operation not in ("CREATE", "UPDATE"):
         return "not-applicable"
@@ -47,7 +47,7 @@ def skip_reason(request: Request, cluster: ClusterPolicy) -> Reason | None:  # n
 
 
 def decide(request: Request, cluster: ClusterPolicy, namespace: NamespacePolicy) -> Decision:
-    """The decision on a request that `skip_reason` does not skip."""
+    """Decide on a request that `skip_reason` does not skip."""
     resource = request.object
     if isinstance(resource, Pod):
         return _decide_pod(resource, cluster, namespace)
@@ -65,6 +65,7 @@ def _decide_pod(pod: Pod, cluster: ClusterPolicy, namespace: NamespacePolicy) ->
         known = (container.name for _, container in pod.containers())
         faults += _unknown_containers("pod", pod.annotations, effective, known)
     operations, result, remarks = injection.plan(pod, effective, namespace.locks)
+    # The usual pod takes the short way: only for the others it matters who decided.
     is_plain = effective is resolution.policy and (effective.inject or not effective.automount)
     reason = result if is_plain else _reason_without(result, pod, resolution, effective)
     if reason in _TOKEN_GIVEN:
@@ -72,7 +73,7 @@ def _decide_pod(pod: Pod, cluster: ClusterPolicy, namespace: NamespacePolicy) ->
         if annotations is None or annotations.get(names.STATUS) != status:
             operations.append(_status(status, has_annotations=annotations is not None))
     elif annotations is not None and names.STATUS in annotations:
-        operations.append(_NO_STATUS)  # it came with a copy of another pod, and is not true here
+        operations.append(_NO_STATUS)  # it was copied from another pod, and is wrong here
     warnings: tuple[str, ...] = ()
     if faults or effective.audience or remarks:
         warnings = _warnings(faults, _advice(resolution.policy, reason, cluster, remarks))
@@ -89,8 +90,8 @@ def _audit(policy_hash: str, faults: tuple[Fault, ...]) -> dict[str, str]:
 
 @lru_cache(maxsize=256)
 def _status(text: str, *, has_annotations: bool) -> Operation:
-    """The annotation that tells people what was done; an `add` replaces one that is there (RFC 6902
-    section 4.1).
+    """Return the operation that sets the status annotation. `add` also replaces an existing one
+    (RFC 6902 section 4.1).
     """
     if not has_annotations:
         return patch.add("/metadata/annotations", {names.STATUS: text})
@@ -103,21 +104,45 @@ _NO_STATUS = patch.remove(patch.member("/metadata/annotations", names.STATUS))
 def _reason_without(
     result: injection.Result, pod: Pod, resolution: Resolution, effective: TokenPolicy
 ) -> Reason:
-    """The reason of a pod that is not injected. A second call gives the same one, although the pod
-    may say `automountServiceAccountToken: false` by then because we set it.
+    """Return the reason for a pod that is not injected. A second call returns the same reason,
+    although we may have set `automountServiceAccountToken: false` in between.
     """
     opted_out = effective is not resolution.policy
     if effective.automount:
         by_pod = opted_out or resolution.decided_by["inject"] == "pod"
         return "pod-opted-out" if by_pod else "not-requested"
-    return "pod-opted-out" if opted_out and injection.would_give(pod, resolution.policy) else result
+    return "pod-opted-out" if opted_out and _would_mount(pod, resolution.policy) else result
+
+
+def _would_mount(pod: Pod, resolved: TokenPolicy) -> bool:
+    """Whether injection would mount a volume of ours into this pod, once its automounted volume is
+    removed.
+    """
+    # Volumes that a second call does not find any more do not count.
+    removed = {
+        volume.name
+        for volume in pod.spec.volumes or ()
+        if views.is_automounted(volume) or views.is_our_tokens(volume)
+    }
+    skip = frozenset(resolved.skip_containers)
+    paths = (resolved.mount_path, names.TOKENS_PATH) if resolved.tokens else (resolved.mount_path,)
+    for _, container in pod.containers():
+        if container.name in skip:
+            continue
+        remaining = [mount.mount_path for mount in container.mounts if mount.name not in removed]
+        if not all(
+            any(views.same_path(mount_path, path) for mount_path in remaining)
+            or container.has_device_at(path)
+            for path in paths
+        ):
+            return True
+    return False
 
 
 def _effective_policy(pod: Pod, resolution: Resolution) -> TokenPolicy:
-    """The policy for this pod, without injection where its spec asks for no token.
+    """Return the policy for this pod, without injection if its spec opts out of tokens.
 
-    `automountServiceAccountToken: false` asks for none, unless a volume of ours shows that we have
-    set it.
+    `automountServiceAccountToken: false` opts out, unless a volume of ours shows that we set it.
     """
     resolved = resolution.policy
     says_no = (
@@ -138,6 +163,7 @@ def _decide_workload(
         for name, value in (workload.metadata.annotations or {}).items()
         if name.startswith(names.DOMAIN)
     }
+    # Too many annotations are not read at all, so none of them is copied either.
     if (fault := policy.too_large("workload", own)) is not None:
         audit = _audit(namespace.resolution.hash, (fault,))
         return Decision("not-requested", warnings=_warnings((fault,)), audit=audit, faults=(fault,))
@@ -145,7 +171,7 @@ def _decide_workload(
     misplaced = {name: value for name, value in own.items() if name not in names.FOR_PODS}
     resolution = policy.resolve(namespace, {**misplaced, **copying.annotations}, layer="workload")
     known = workloads.container_names(workload)
-    # The faults of the namespace itself are told to whoever creates pods.
+    # Without the faults of the namespace itself, which are reported to whoever creates pods.
     faults = (
         *resolution.faults[len(namespace.resolution.faults) :],
         *_unknown_containers("workload", copying.annotations, resolution.policy, known),
@@ -184,7 +210,7 @@ def _unknown_containers(
 def _advice(
     resolved: TokenPolicy, reason: Reason, cluster: ClusterPolicy, remarks: Iterable[str]
 ) -> Iterator[str]:
-    """What is allowed and will surprise."""
+    """Yield advice about settings that are allowed and may surprise."""
     yield from (f"{names.MOUNT_PATH}={quote(resolved.mount_path)}: {remark}" for remark in remarks)
     foreign = resolved.audience and resolved.audience not in cluster.api_audiences
     if foreign and reason in _TOKEN_GIVEN and resolved.mount_path == names.DEFAULT_PATH:

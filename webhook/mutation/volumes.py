@@ -1,7 +1,7 @@
-"""Our volumes: told from all others by name and shape together, and the tokens in them brought to a
-policy.
+"""Our volumes: recognize them, build them, and bring the tokens in them to a policy.
 
-A volume that somebody else calls `boundtoken` is never ours, and never touched.
+Our volumes are recognized by name and shape together. A foreign volume with the name `boundtoken`
+is never changed.
 """
 
 import hashlib
@@ -17,15 +17,14 @@ from ..core.policy import TokenPolicy
 from ..core.views import Pod, Volume
 
 FORESEEN = 8
-"""Names of a volume that depend on nothing but their number."""
+"""How many alternative names are predictable. Later ones also depend on the other names."""
 
 
 def carries_ours(pod: Pod, *, tokens: bool) -> bool:
-    """Whether the pod has a volume of ours already: a second call, or a pod that was copied from a
-    living one.
+    """Whether the pod already has a volume of ours, from an earlier call or from a copied pod.
 
-    One of further tokens counts only where `tokens` are wanted: elsewhere it goes, and a second
-    call would not find it.
+    A volume of further tokens counts only if the policy has `tokens`. Otherwise it is removed, and
+    a second call would not find it.
     """
     return any(
         views.is_ours(volume) or (tokens and views.is_our_tokens(volume))
@@ -34,11 +33,12 @@ def carries_ours(pod: Pod, *, tokens: bool) -> bool:
 
 
 def free_name(base: str, volumes: tuple[Volume, ...]) -> str:
-    """`base`, or `base-<8 hex digits>` where a foreign volume has that name; the same for the same
-    pod, always.
+    """Return `base`, or `base-<8 hex digits>` if a foreign volume has that name. The result is the
+    same for the same pod.
 
-    Why a hash and nothing random: a second call must find the name of the first. Where somebody has
-    taken one after the other, the hash is of all names, which nobody can foresee and take as well.
+    Why a hash and not a random suffix: a second call must find the name of the first. If the first
+    names are all taken, the hash covers the names of all volumes, so that an attacker cannot take
+    every alternative in advance.
     """
     taken = {volume.name for volume in volumes}
     name, attempt, more = base, 0, ""
@@ -50,11 +50,11 @@ def free_name(base: str, volumes: tuple[Volume, ...]) -> str:
     return name
 
 
-def settle(
+def set_token(
     operations: list[Operation], volume: Volume, at: int, audience: str, seconds: int
 ) -> None:
-    """Append what gives the API access token of the volume at index `at` this audience and
-    lifetime.
+    """Append the operations that set audience and lifetime of the API access token in the volume at
+    index `at`.
     """
     projected = volume.projected
     for number, source in enumerate((projected.sources or ()) if projected is not None else ()):
@@ -64,16 +64,17 @@ def settle(
         now = token.expiration_seconds
         if now != seconds:
             operations.append(lifetime("add" if now is None else "replace", at, number, seconds))
+        # Absent and empty mean the same, and an absent field cannot be replaced or removed.
         if (token.audience or "") != audience:
             pointer = f"{token_pointer(at, number)}/audience"
             verb = patch.add if token.audience is None else patch.replace
             operations.append(verb(pointer, audience) if audience else patch.remove(pointer))
 
 
-def settle_tokens(
+def set_tokens(
     operations: list[Operation], volume: Volume, at: int, tokens: tuple[Token, ...]
 ) -> None:
-    """Append what gives our second volume, at index `at`, these further tokens and no others."""
+    """Append the operations that give our second volume, at index `at`, exactly these tokens."""
     sources, pointer = volume.sources, f"/spec/volumes/{at}/projected/sources"
     for number, token in enumerate(tokens):
         now = sources[number].service_account_token if number < len(sources) else None
@@ -82,6 +83,7 @@ def settle_tokens(
             operations.append(patch.add(f"{pointer}/-", {"serviceAccountToken": value}))
         elif (now.path, now.audience, now.expiration_seconds) != msgspec.structs.astuple(token):
             operations.append(patch.replace(f"{pointer}/{number}/serviceAccountToken", value))
+    # The last index first, because a removal shifts all later indexes.
     superfluous = range(len(sources) - 1, len(tokens) - 1, -1)
     operations += [patch.remove(f"{pointer}/{number}") for number in superfluous]
 
@@ -89,8 +91,8 @@ def settle_tokens(
 def apply_locks_to_ours(
     operations: list[Operation], volumes: tuple[Volume, ...], locks: Locks
 ) -> None:
-    """Append what holds volumes of ours to the locks in a pod that is not injected; they came with
-    a copy of another pod.
+    """Append the operations that apply the locks to volumes of ours in a pod that is not injected.
+    Such volumes were copied from another pod.
     """
     for at, volume in enumerate(volumes):
         if volume.name.startswith(names.VOLUME) and (
@@ -100,12 +102,11 @@ def apply_locks_to_ours(
 
 
 def apply_locks(operations: list[Operation], volume: Volume, at: int, locks: Locks) -> None:
-    """Append what holds the volume at index `at` to the locks: lifetimes capped, and no audience
-    that is not allowed.
+    """Append the operations that apply the locks to the volume at index `at`: they cap lifetimes
+    and remove audiences that are not allowed.
 
     The API access token falls back to the API server's own audience. Any other token is removed:
-    whoever reads it wants that audience and no other, and must not be handed a token for the API
-    server instead.
+    its reader sends it to a third party, which must not receive a token for the API server instead.
     """
     removed = []
     for number, source in enumerate(volume.sources):
@@ -117,6 +118,7 @@ def apply_locks(operations: list[Operation], volume: Volume, at: int, locks: Loc
                 removed.append(number)
                 continue
             operations.append(patch.remove(f"{token_pointer(at, number)}/audience"))
+        # A missing value is 3600 s by the API server's default, which may exceed the lock.
         now = token.expiration_seconds
         seconds = names.API_DEFAULT_EXPIRATION_SECONDS if now is None else now
         if locks.capped(seconds) != seconds:
@@ -130,6 +132,8 @@ AUTOMOUNT_ADDED: Final = patch.add("/spec/automountServiceAccountToken", False)
 AUTOMOUNT_REPLACED: Final = patch.replace("/spec/automountServiceAccountToken", False)
 
 
+# These operations are frozen and equal for all pods of one shape, so building them once saves most
+# of their cost.
 @lru_cache(maxsize=2048)
 def renamed_mount(kind: str, container: int, mount: int, name: str) -> Operation:
     return patch.replace(f"{mounts_pointer(kind, container)}/{mount}/name", name)
