@@ -1,3 +1,3 @@
-"""What pods, templates and token requests must comply with, and what is wrong there. Pure: no
-network, clock, disk or log.
+"""The validating decisions: the rules for pods, templates and token requests, and their violations.
+Pure: no network, clock, disk or log.
 """

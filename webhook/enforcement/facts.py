@@ -1,5 +1,5 @@
-"""What several rules look at in one pod, found once: its tokens, their mounts, the Secrets that it
-takes something from.
+"""Facts about one pod that several rules need, collected once: its tokens, their mounts, and the
+Secrets that it uses.
 """
 
 from collections.abc import Iterator
@@ -20,31 +20,30 @@ Place = tuple[str, str]
 
 
 class Facts:
-    """A pod with what several checks look at, found once."""
+    """A pod, with the facts that several checks need."""
 
     def __init__(self, pod: FullPod) -> None:
         self.pod = pod
-        self.holding: list[tuple[str, bool, list[views.TokenSource]]] = []
-        """The volumes that hold tokens: their names, whether they are automounted ones, their
-        tokens."""
+        self.token_volumes: list[tuple[str, bool, list[views.TokenSource]]] = []
+        """The volumes with tokens: name, whether it is automounted, tokens."""
         for volume in pod.spec.volumes or ():
             if volume.projected is not None and (tokens := list(volume.tokens)):
-                self.holding.append((volume.name, views.is_automounted(volume), tokens))
+                self.token_volumes.append((volume.name, views.is_automounted(volume), tokens))
 
     @cached_property
     def token_mounts(self) -> list[tuple[str, FullContainer, FullMount]]:
-        """Every mount of such a volume, with its container and the field that one stands in."""
-        holding = {name for name, _, _ in self.holding}
+        """Every mount of such a volume, with the field of its container, and the container."""
+        with_token = {name for name, _, _ in self.token_volumes}
         return [
             (kind, container, mount)
-            for kind, container in (self.pod.spec.all_containers() if holding else ())
+            for kind, container in (self.pod.spec.all_containers() if with_token else ())
             for mount in container.volume_mounts or ()
-            if mount.name in holding
+            if mount.name in with_token
         ]
 
     @cached_property
     def secrets(self) -> list[tuple[str, Place, str]]:
-        """Every place from which it takes a Secret that may hold a token: field, place, name."""
+        """Every use of a Secret that may contain a token: field, place, name of the Secret."""
         return list(_secrets(self.pod))
 
 

@@ -1,8 +1,7 @@
-"""What a change of a namespace's demands would mean for the pods that are there: grouped, each
-thing said once.
+"""Preview what a change of a namespace's levels means for its existing pods, grouped by problem.
 
-In the manner of Pod Security admission, which answers a change of its labels with such warnings;
-nothing is denied.
+Pod Security admission answers a change of its labels with the same kind of warnings. Nothing is
+denied.
 """
 
 from collections.abc import Iterable
@@ -43,7 +42,7 @@ class ListedSpec(FullSpec, frozen=True):
 
 
 class ListedPod(View, frozen=True):
-    """A pod as a list shows it."""
+    """A pod as it is listed."""
 
     metadata: LabelledMetadata = LabelledMetadata()
     spec: ListedSpec = ListedSpec()
@@ -51,7 +50,7 @@ class ListedPod(View, frozen=True):
 
     @property
     def owner(self) -> str:
-        """Whom to talk to about it: its Deployment, the controller that made it, or itself."""
+        """The object that people would edit: its Deployment, its controller, or the pod itself."""
         controller = self.metadata.controller
         if controller is None:
             return f"pod/{self.metadata.name}"
@@ -62,9 +61,7 @@ class ListedPod(View, frozen=True):
 
     @property
     def is_of_the_cluster(self) -> bool:
-        """Whether the cluster may need it to start anything else: network and storage drivers,
-        meshes.
-        """
+        """Whether other pods may depend on it to start: network and storage drivers, meshes."""
         controller = self.metadata.controller
         return (
             bool(self.spec.host_network)
@@ -74,15 +71,15 @@ class ListedPod(View, frozen=True):
 
     @property
     def relies_on_injection(self) -> bool:
-        """Whether its token is one that we gave it, so that without us its successor would have
-        another.
+        """Whether its token comes from injection, so that a replacement pod would not comply if
+        boundtoken were down.
         """
         return any(
             views.is_ours(volume)
             or (
                 is_automounted(volume)
                 and all(
-                    each.expiration_seconds != names.YEAR_TRAP_SECONDS for each in volume.tokens
+                    token.expiration_seconds != names.YEAR_TRAP_SECONDS for token in volume.tokens
                 )
             )
             for volume in self.spec.volumes or ()
@@ -92,109 +89,113 @@ class ListedPod(View, frozen=True):
 def changes(
     old: Namespace, new: Namespace, cluster: ClusterPolicy
 ) -> tuple[NamespacePolicy, tuple[Mode, ...]]:
-    """What will hold in the namespace, and which of `enforce` and `warn` demand something new, or
-    measure it anew.
+    """Return the new policy of the namespace, and those of the modes `enforce` and `warn` whose
+    level or limits change.
     """
     before, after = (
-        policy.resolve_namespace(cluster, policy.own_annotations(each.metadata.annotations))
-        for each in (old, new)
+        policy.resolve_namespace(cluster, policy.own_annotations(namespace.metadata.annotations))
+        for namespace in (old, new)
     )
     found: dict[Mode, object] = {}
     for mode in ("enforce", "warn"):
-        demanded = _requirement(mode, after, cluster)
+        requirement = _requirement(mode, after, cluster)
+        # If both modes require the same, the preview for enforce says it all.
         if (
-            demanded is not None
-            and demanded != _requirement(mode, before, cluster)
-            and demanded not in found.values()
+            requirement is not None
+            and requirement != _requirement(mode, before, cluster)
+            and requirement not in found.values()
         ):
-            found[mode] = demanded
+            found[mode] = requirement
     return after, tuple(found)
 
 
 def _requirement(
-    mode: Mode, layer: NamespacePolicy, cluster: ClusterPolicy
+    mode: Mode, namespace: NamespacePolicy, cluster: ClusterPolicy
 ) -> tuple[LevelVersion, Level, Limits] | None:
-    demand, floor = (
-        layer.enforcement.of(mode),
+    """Return what a mode requires of pods, or None if it requires nothing."""
+    own, floor = (
+        namespace.enforcement.of(mode),
         cluster.enforce_floor if mode == "enforce" else "off",
     )
-    if (demand.level, floor) == ("off", "off"):
+    if (own.level, floor) == ("off", "off"):
         return None
-    return demand, floor, validate.limits_of(cluster, layer, demand.level, floor)
+    return own, floor, validate.limits_of(cluster, namespace, own.level, floor)
 
 
 class Preview:
-    """Takes the pods of one namespace as they come, and says what would fail under `modes`."""
+    """Collects the pods of one namespace, page by page, and what would violate `modes`."""
 
     def __init__(
         self,
-        namespace: str,
+        name: str,
         cluster: ClusterPolicy,
-        layer: NamespacePolicy,
+        namespace: NamespacePolicy,
         modes: tuple[Mode, ...],
         legacy_tokens: frozenset[str] | None = None,
     ) -> None:
-        self._namespace = namespace
+        self._name = name
         self._cluster = cluster
-        self._layer = layer
+        self._namespace = namespace
         self._legacy_tokens = legacy_tokens
         self._found: dict[Mode, dict[str, dict[str, int]]] = {mode: {} for mode in modes}
-        """For each mode, what is wrong, and how many pods of which owner it is wrong with."""
+        """For each mode and each violation: how many pods of which owner have it."""
         self._critical: dict[str, int] = {}
         self._relying: dict[str, int] = {}
-        """How many pods of which owner comply by injection only; those that the cluster surely
-        needs to start apart."""
+        """How many pods of which owner comply by injection only. The first have the pods that other
+        pods may depend on to start."""
 
     @property
     def finds_violations(self) -> bool:
-        """Whether any pod would fail."""
+        """Whether any pod has a violation."""
         return any(self._found.values())
 
     def add(self, pods: Iterable[ListedPod]) -> None:
-        """Judge these pods; those that have ended need no token any more."""
+        """Evaluate these pods. Pods that have ended use no token any more, and are skipped."""
         for pod in pods:
-            exempt = validate.exempt_by_pod(pod.spec, self._namespace, self._cluster)
+            exempt = validate.exempt_by_pod(pod.spec, self._name, self._cluster)
             if pod.status.phase in ("Succeeded", "Failed") or exempt:
                 continue
-            looked = Facts(FullPod(pod.metadata, pod.spec))
+            facts = Facts(FullPod(pod.metadata, pod.spec))
             if "enforce" in self._found and pod.relies_on_injection:
                 relying = self._critical if pod.is_of_the_cluster else self._relying
                 relying[pod.owner] = relying.get(pod.owner, 0) + 1
             for mode, found in self._found.items():
                 violations = validate.violations_of(
-                    mode, looked, self._cluster, self._layer, self._legacy_tokens
+                    mode, facts, self._cluster, self._namespace, self._legacy_tokens
                 )
                 for sentence in rules.sentences(map(_unnumbered, violations)):
                     owners = found.setdefault(sentence, {})
                     owners[pod.owner] = owners.get(pod.owner, 0) + 1
 
     def lines(self) -> list[str]:
-        """What would fail, one line for each thing that is wrong."""
-        said: list[str] = []
+        """Return one line for each violation."""
+        lines: list[str] = []
         for mode, found in self._found.items():
             if found:
-                said.append(
-                    f"existing pods in namespace {quote(self._namespace)} violate {self._level_version(mode)}"
+                lines.append(
+                    f"existing pods in namespace {quote(self._name)} violate {self._level_version(mode)}"
                 )
-            said += [f"{_owners(owners)}: {sentence}" for sentence, owners in found.items()]
+            lines += [f"{_owners(owners)}: {sentence}" for sentence, owners in found.items()]
         for relying in (self._critical, self._relying):
             if relying:
-                said.append(f"{_owners(relying)}: {RELYING}")
-        return said
+                lines.append(f"{_owners(relying)}: {RELYING}")
+        return lines
 
     def warnings(self, unseen: str = "") -> tuple[str, ...]:
-        """The same as warnings; `unseen` says which pods nobody has looked at."""
+        """Return the same as warnings. `unseen` says which pods were not evaluated."""
         return truncate_warnings([*([unseen] if unseen else []), *self.lines()])
 
     def _level_version(self, mode: Mode) -> str:
-        demand = self._layer.enforcement.of(mode)
-        if demand.level == "off":
+        own = self._namespace.enforcement.of(mode)
+        if own.level == "off":
             return f'the cluster\'s enforceFloor "{self._cluster.enforce_floor}"'
-        return f'the boundtoken {mode} level "{demand}"'
+        return f'the boundtoken {mode} level "{own}"'
 
 
 def _unnumbered(violation: Violation) -> Violation:
-    """The same for all pods of an owner: the plugin's volume has a name of its own in each."""
+    """Make a violation equal for all pods of an owner: the plugin's volume has another name in
+    each.
+    """
     kind, name = violation.place
     if not name.startswith(names.AUTOMOUNTED_PREFIX):
         return violation

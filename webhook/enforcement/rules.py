@@ -1,16 +1,16 @@
-"""The rules of enforcement as records: what each restricts, what it allows, since when, and how
-both judges look.
+"""The rules of enforcement as records: what a rule restricts, what it allows, its first version,
+and its checks in Python and in CEL.
 
-Two judges read these records. `evaluate` judges values here, for warnings, audit annotations,
-templates and previews. The API server judges by the CEL of the same records (`policies.manifests`
-makes policies of them), and is the one that denies. A test holds the two to the same sentences over
-thousands of pods.
+Every pod is evaluated twice by these records. `evaluate` runs in the webhook, for warnings, audit
+annotations, templates and previews. The API server runs the CEL of the same records
+(`policies.manifests` makes its policies), and is the one that denies. A test compares the messages
+of both over thousands of pods.
 
-Nothing that a pod's author writes lowers a level: no annotation is looked at, only what gives a
-token. (A volume is the automounted one by prefix and shape; under another name it is judged as any
-other token.) What admission at CREATE cannot see: tokens that a CSI driver asks for by itself
-(CSIDriver.spec.tokenRequests), Secrets that are made after the pod, a Secret that a container reads
-through the API, whatever a PersistentVolume refers to.
+A pod's author cannot lower a level: the rules read no annotations of the pod, only the fields that
+provide a token. (A volume counts as automounted by prefix and shape; under another name it is
+evaluated as any other token.) Admission at CREATE cannot see tokens that a CSI driver requests
+(CSIDriver.spec.tokenRequests), Secrets that are created after the pod, Secrets that a container
+reads through the API, and anything that a PersistentVolume refers to.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -29,16 +29,16 @@ from .facts import KINDS, VOLUMES, Facts, Place
 TOKEN = "spec.volumes.projected.sources.serviceAccountToken"  # noqa: S105  (a field path)
 ONE_YEAR = "3607 makes a token valid for one year, not {maximum} s"
 MAX_PLACES_CHARS = 300
-"""Of the places in one sentence: with seven sentences a message stays below the 5 KiB that the API
-server takes."""
+"""Of the places in one sentence. A message with all seven sentences stays below the 5 KiB that the
+API server accepts."""
 
 Found = tuple[str, Place, str]
-"""The field as `kubectl explain` spells it, where it is, and the value that is wrong there, for
-people; may be empty."""
+"""The field as `kubectl explain` spells it, its place, and the wrong value for people, which may be
+empty."""
 
 
 class Violation(msgspec.Struct, frozen=True):
-    """One thing that is wrong: which rule says so, where, what, and what to do."""
+    """One violation of a rule: where it is, what is wrong, and how to fix it."""
 
     rule: str
     field: str
@@ -47,22 +47,23 @@ class Violation(msgspec.Struct, frozen=True):
     problem: str
     fix: str
     condition: str = ""
-    """What it depends on, where that is not known."""
+    """A condition that boundtoken cannot check, if the violation depends on one."""
 
 
 class Check(NamedTuple):
-    """One thing that a rule looks for. The texts may name `{maximum}`, `{advised}` and `{allowed}`
-    of the limits.
+    """One check of a rule. The texts may contain `{maximum}`, `{advised}` and `{allowed}`, which
+    the limits fill in.
     """
 
     find: Callable[[Facts, Limits], Iterator[Found]]
     problem: str
     fix: str
     name: str = ""
-    """Of the variable in the API server's policy; empty where CEL cannot say it."""
+    """The name of the variable in the API server's policy; empty if CEL cannot express the
+    check."""
     cel: str = ""
-    """The same as `find`: the places with their values, each as `_place` spells it, in one text;
-    empty where there are none."""
+    """The same as `find`, as CEL: one text with all places and values in the form of `_place`;
+    empty if there are none."""
 
 
 class Rule(NamedTuple):
@@ -72,15 +73,16 @@ class Rule(NamedTuple):
     level: Level
     since: str
     fields: tuple[str, ...]
-    """What is restricted, as Pod Security names fields."""
+    """The restricted fields, in the notation of Pod Security."""
     allowed: tuple[str, ...]
-    """The values that are allowed there."""
+    """The allowed values of these fields."""
     checks: tuple[Check, ...]
 
 
 def _lasts_a_year(pod: Facts, limits: Limits, *, automounted: bool) -> Iterator[Found]:
+    # Two checks share this, because the fix differs: nobody can edit the automounted volume.
     for name, is_automounted, tokens in (
-        pod.holding if limits.is_too_long(names.YEAR_SECONDS) else ()
+        pod.token_volumes if limits.is_too_long(names.YEAR_SECONDS) else ()
     ):
         for token in tokens if is_automounted is automounted else ():
             if limits.is_extended(token.expiration_seconds, (token.audience or "",)):
@@ -89,24 +91,28 @@ def _lasts_a_year(pod: Facts, limits: Limits, *, automounted: bool) -> Iterator[
 
 def _lives_too_long(pod: Facts, limits: Limits) -> Iterator[Found]:
     maximum = limits.maximum
-    for name, _, tokens in pod.holding:
+    for name, _, tokens in pod.token_volumes:
         for token in tokens:
             seconds = token.expiration_seconds
             if seconds is None:
+                # Templates are evaluated before the API server has written its defaults.
                 seconds = names.API_DEFAULT_EXPIRATION_SECONDS
+            # A token of 3607 s that becomes valid for a year is _lasts_a_year's, and not told
+            # twice.
             if seconds > maximum and not limits.is_extended(seconds, (token.audience or "",)):
                 yield f"{TOKEN}.expirationSeconds", ("volume", name), f"{seconds} s"
 
 
 def _is_for_another(pod: Facts, limits: Limits) -> Iterator[Found]:
-    for name, _, tokens in pod.holding if limits.allowed_audiences is not None else ():
+    # An audience list that is not set allows all audiences; an empty one allows the API server's.
+    for name, _, tokens in pod.token_volumes if limits.allowed_audiences is not None else ():
         for token in tokens:
             if token.audience and not limits.allows(token.audience):
                 yield f"{TOKEN}.audience", ("volume", name), displayed(token.audience)
 
 
 def _is_automounted(pod: Facts, _limits: Limits) -> Iterator[Found]:
-    for name, is_automounted, _ in pod.holding:
+    for name, is_automounted, _ in pod.token_volumes:
         if is_automounted:
             yield f"{VOLUMES}.projected", ("volume", name), ""
 
@@ -123,6 +129,7 @@ def _is_writable(pod: Facts, _limits: Limits) -> Iterator[Found]:
 
 def _is_by_sub_path(pod: Facts, _limits: Limits) -> Iterator[Found]:
     for kind, container, mount in pod.token_mounts:
+        # The kubelet updates a volume by swapping a symlink, and a subPath is resolved only once.
         if mount.sub_path or mount.sub_path_expr:
             field = "subPath" if mount.sub_path else "subPathExpr"
             yield (
@@ -133,13 +140,14 @@ def _is_by_sub_path(pod: Facts, _limits: Limits) -> Iterator[Found]:
 
 
 def _is_legacy(pod: Facts, limits: Limits) -> Iterator[Found]:
+    # No Secrets are collected while none is known to be a legacy token, which is the usual case.
     for field, place, secret in pod.secrets if limits.legacy_tokens else ():
         if secret in (limits.legacy_tokens or ()):
             yield field, place, f"Secret {displayed(secret)}"
 
 
 def _volumes_with(token: str, value: str, volume: str = "") -> str:
-    """CEL: every such volume `v` with such a token `t`, and what is wrong with each."""
+    """Return CEL for the volumes `v` with a matching token `t`, and the wrong value of each."""
     values = (
         f" + ' (' + v.tokens.filter(t, {token}).map(t, {value}).join(', ') + ')'" if value else ""
     )
@@ -148,7 +156,7 @@ def _volumes_with(token: str, value: str, volume: str = "") -> str:
 
 
 def _containers_with(mount: str) -> str:
-    """CEL: every container with such a mount `m` of a token, and the volumes of these."""
+    """Return CEL for the containers with a matching mount `m` of a token, and their volumes."""
     return f"""variables.mountsByContainer.map(c, {{
     'place': dyn(c.place),
     'volumes': dyn(c.mounts.filter(m, {mount} && m.name in variables.tokenVolumeNames).map(m, 'volume ' + m.name))
@@ -292,7 +300,7 @@ RULES = (
 
 
 def of(level: Level, version: str) -> tuple[Rule, ...]:
-    """The rules of a level in a version."""
+    """Return the rules of a level in a version."""
     known = VERSIONS[: VERSIONS.index(version) + 1]
     return tuple(
         rule
@@ -307,13 +315,17 @@ _OF: dict[tuple[Level, str], tuple[Rule, ...]] = {
 
 
 def evaluate(
-    pod: Facts, demand: LevelVersion, limits: Limits, floor: Level = "off"
+    pod: Facts, own: LevelVersion, limits: Limits, floor: Level = "off"
 ) -> tuple[Violation, ...]:
-    """What about this pod violates the demand or the floor, rule by rule; of each thing as much as
-    a sentence shows.
+    """Return the violations of the namespace's own level and of the floor, rule by rule.
+
+    Of one check only as many are returned as a sentence has room for.
     """
-    asked, least = _OF[demand.level, demand.version], _OF[floor, LATEST]
-    rules = asked if floor == "off" else [rule for rule in RULES if rule in asked or rule in least]
+    rules = _OF[own.level, own.version]
+    if floor != "off":
+        # In the order of RULES, so that the webhook's message is the one of the API server.
+        floor_rules = _OF[floor, LATEST]
+        rules = tuple(rule for rule in RULES if rule in rules or rule in floor_rules)
     return tuple(
         violation
         for rule in rules
@@ -327,6 +339,7 @@ def _violations(rule: Rule, check: Check, pod: Facts, limits: Limits) -> Iterato
     last, told = None, 0
     for found in check.find(pod, limits):
         field, place, value = found
+        # Two tokens of one volume may have the same problem, and the sentence names volumes.
         if found == last and not value:
             continue
         last = found
@@ -335,19 +348,21 @@ def _violations(rule: Rule, check: Check, pod: Facts, limits: Limits) -> Iterato
             fill = {"maximum": limits.maximum, "advised": limits.advised, "allowed": others}
             texts = check.problem.format(**fill), check.fix.format(**fill)
         yield Violation(rule.slug, field, place, value, *texts)
+        # A pod can have thousands of violations, and nobody sees more than the sentence shows.
         told += len(value) + 2
         if told > 2 * MAX_PLACES_CHARS:
             return
 
 
 def sentences(violations: Iterable[Violation]) -> list[str]:
-    """One sentence for each group of violations that differ in their place only: the rule first,
-    the fix last.
+    """Return one sentence for each group of violations that differ only in their place.
+
+    A sentence begins with the rule and ends with the fix.
     """
     groups: dict[tuple[str, str, str, str], dict[Place, list[str]]] = {}
-    for each in violations:
-        places = groups.setdefault((each.rule, each.condition, each.problem, each.fix), {})
-        places.setdefault(each.place, []).append(each.value)
+    for found in violations:
+        places = groups.setdefault((found.rule, found.condition, found.problem, found.fix), {})
+        places.setdefault(found.place, []).append(found.value)
     return [
         f"[{rule}] {truncate(', '.join(_place(*at) for at in places.items()), MAX_PLACES_CHARS)}{condition and f' ({condition})'}: "
         f"{problem}; {fix}"

@@ -1,8 +1,8 @@
-"""What a template's pods will carry beyond what it says: what the ServiceAccount plugin adds, and
-what we make of it.
+"""Predict the volumes of a template's pods: the ServiceAccount plugin adds one, and mutation
+changes it.
 
-A template has not been through admission: evaluated as it stands, nearly every one would pass and
-nearly every pod fail.
+A template has not been through admission. Without this prediction nearly every template would
+comply, and nearly every pod of it would not.
 """
 
 import msgspec
@@ -15,23 +15,23 @@ from ..core.views import ConfigMapSource, DownwardItem, DownwardSource, FieldRef
 from ..mutation import fates
 
 AUTOMOUNTED = names.AUTOMOUNTED_PREFIX + "*"
-"""The name of the volume that the plugin will add: its last characters are random."""
+"""The name of the volume that the plugin will add. Its last characters are random."""
 
 
 def as_admitted(template: FullTemplate, resolution: Resolution) -> tuple[FullSpec, bool]:
-    """The spec with the volumes that admission will leave in its pods, and whether the service
-    account's own setting, which boundtoken does not look up, could change that.
+    """Return the spec with the volumes that its pods will have after admission, and whether the
+    setting of the service account, which boundtoken does not look up, could change that.
     """
     spec, policy = template.spec, resolution.policy
     volumes = spec.volumes or ()
     automounted = [volume for volume in volumes if views.is_automounted(volume)]
     ours = [volume for volume in volumes if views.is_ours(volume)]
     says = spec.automount_service_account_token
-    # `false` in the spec asks for no token, as mutation reads it: unless a volume of ours is there,
-    # or the template itself asks for injection.
+    # Mutation reads `false` in the spec as an opt-out, unless the pod has a volume of ours or the
+    # template itself asks for injection.
     by_author = resolution.decided_by["inject"] not in ("namespace", "defaults")
     inject = policy.inject and (says is not False or bool(ours) or by_author)
-    # The plugin mounts its volume where nothing is mounted at exactly the default path.
+    # The plugin adds its volume for containers without a mount at exactly the default path.
     lacking = {
         container.name
         for _, container in spec.all_containers()
@@ -49,6 +49,7 @@ def as_admitted(template: FullTemplate, resolution: Resolution) -> tuple[FullSpe
             at_default=policy.mount_path == names.DEFAULT_PATH,
             has_ours=bool(ours),
         ).becomes
+    # Removed and renamed volumes are missing here: what replaces them is ours, and follows below.
     added: list[FullVolume] = []
     match becomes:
         case "unchanged":
@@ -57,29 +58,29 @@ def as_admitted(template: FullTemplate, resolution: Resolution) -> tuple[FullSpe
             added.append(_api_access(AUTOMOUNTED, "", policy.expiration_seconds))
         case "rewritten":
             added.append(_api_access(AUTOMOUNTED, policy.audience, policy.expiration_seconds))
+    # A rewritten volume is the carrier itself, so no volume of ours is added beside it.
     comes_new = becomes != "rewritten" and (ours or _some_lack(policy.mount_path, spec, skip))
     if inject and (becomes == "renamed" or comes_new):
         added.append(_api_access(names.VOLUME, policy.audience, policy.expiration_seconds))
     if inject and policy.tokens and _some_lack(names.TOKENS_PATH, spec, skip):
         added += [_further_token(token) for token in policy.tokens]
-    # What mutation changes is in `added`; ours stays only where mutation has nothing to do.
+    # Volumes that mutation changes are in `added`. Ours stays only if mutation changes nothing.
     changed = [*automounted, *(ours if inject or not policy.automount else ())]
+    # By identity, because two volumes can be equal and only one of them changes.
     gone = {id(volume) for volume in changed}
     stays = [volume for volume in volumes if id(volume) not in gone]
     return msgspec.structs.replace(spec, volumes=(*stays, *added)), comes and says is None
 
 
 def _some_lack(path: str, spec: FullSpec, skip: frozenset[str]) -> bool:
-    """Whether a container that is not skipped has nothing there, so that admission will mount
-    it.
-    """
+    """Whether mutation adds a mount at `path` to any container, because nothing is there."""
     return any(
         not (
-            any(views.same_path(mount.mount_path, path) for mount in each.mounts)
-            or each.has_device_at(path)
+            any(views.same_path(mount.mount_path, path) for mount in container.mounts)
+            or container.has_device_at(path)
         )
-        for _, each in spec.all_containers()
-        if each.name not in skip
+        for _, container in spec.all_containers()
+        if container.name not in skip
     )
 
 

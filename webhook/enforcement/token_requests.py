@@ -1,10 +1,10 @@
-"""Tokens that people and automation ask for themselves: TokenRequests, and legacy token Secrets.
-Each rule says what is wrong.
+"""The rules for tokens that people and automation request themselves: TokenRequests and legacy
+token Secrets.
 
-Nobody's namespace is left out, because the accounts of kube-system are the strongest there are; it
-is the *requester* that may be exempt. The same under dryRun: the API server does not honour it for
-TokenRequests and really issues the token (pkg/registry/core/serviceaccount/storage/token.go; seen
-on 1.37).
+The rules apply in every namespace, because the service accounts of kube-system are the most
+powerful ones. Only the *requester* may be exempt. The rules also apply to dry runs: the API server
+ignores dryRun for TokenRequests and really issues the token
+(pkg/registry/core/serviceaccount/storage/token.go; seen on 1.37).
 """
 
 from itertools import islice
@@ -24,12 +24,12 @@ CONTROL_PLANE = (
 SYSTEM_ACCOUNTS = "system:serviceaccount:kube-system:"
 ACCOUNT_PREFIX = "system:serviceaccount:"
 ACCOUNT_ANNOTATIONS = ("kubernetes.io/service-account.name", "kubernetes.io/service-account.uid")
-"""What names the account of a legacy token Secret (core/v1 ServiceAccountNameKey,
+"""The annotations that name the account of a legacy token Secret (core/v1 ServiceAccountNameKey,
 ServiceAccountUIDKey)."""
 WEBHOOK_KINDS = ("ValidatingWebhookConfiguration", "MutatingWebhookConfiguration")
 MAX_LIST_CHARS = 300
 
-LIFETIME = "[token-lifetime] {asked} s are asked for, and at most {maximum} s are allowed; use --duration={advised}s or less"
+LIFETIME = "[token-lifetime] {seconds} s are asked for, and at most {maximum} s are allowed; use --duration={advised}s or less"
 ONE_YEAR = "[token-lifetime] 3607 makes a token of a pod valid for one year, not {maximum} s; use --duration={advised}s or less"
 AUDIENCE = "[token-audience] audience {audiences} is not allowed; leave --audience out{allowed}"
 DENIAL = 'token of service account "{account}" in namespace "{namespace}": '
@@ -40,25 +40,25 @@ LEGACY_SECRET = (
 
 
 def is_node(user: UserInfo) -> bool:
-    """Whether it is a node: by group and name, because NodeRestriction holds down only who has
-    both.
+    """Whether the user is a node. Both group and name must match, because NodeRestriction limits
+    only users with both.
     """
     return NODE_GROUP in user.groups and user.username.startswith(NODE_PREFIX)
 
 
 def is_control_plane(user: UserInfo) -> bool:
-    """Whether it is a part of the control plane, or a controller of kube-system."""
+    """Whether the user is a component of the control plane, or a service account of kube-system."""
     return user.username in CONTROL_PLANE or user.username.startswith(SYSTEM_ACCOUNTS)
 
 
-def may_ask_for_anything(held: TokenRequest, user: UserInfo) -> bool:
-    """Nodes are held to what pods declare, by NodeRestriction, and pods are judged; the control
-    plane needs its tokens.
+def may_ask_for_anything(request: TokenRequest, user: UserInfo) -> bool:
+    """Whether no rule applies to this TokenRequest.
 
-    So does an API server that proves itself to webhooks: who may ask for such a token needs a right
-    of its own (KEP-6060).
+    A node can only request the tokens that its pods declare (NodeRestriction), and those pods are
+    evaluated themselves. The control plane needs its tokens. So does an API server that
+    authenticates to webhooks; requesting such a token needs a permission of its own (KEP-6060).
     """
-    bound = held.spec.bound_object_ref
+    bound = request.spec.bound_object_ref
     return (
         is_node(user)
         or is_control_plane(user)
@@ -66,34 +66,40 @@ def may_ask_for_anything(held: TokenRequest, user: UserInfo) -> bool:
     )
 
 
-def token_request(held: TokenRequest, limits: Limits) -> list[str]:
-    """What is wrong with a TokenRequest."""
-    bound = held.spec.bound_object_ref
-    asked = held.spec.expiration_seconds
-    audiences = held.spec.audiences or ("",)
+def token_request(request: TokenRequest, limits: Limits) -> list[str]:
+    """Return the violations of a TokenRequest."""
+    bound = request.spec.bound_object_ref
+    seconds = request.spec.expiration_seconds
+    audiences = request.spec.audiences or ("",)
     others = f", or use one of {limits.allowed_text}" if limits.allowed_text else ""
-    fill = {"asked": asked, "maximum": limits.maximum, "advised": limits.advised, "allowed": others}
+    fill = {
+        "seconds": seconds,
+        "maximum": limits.maximum,
+        "advised": limits.advised,
+        "allowed": others,
+    }
     problems = []
-    if bound is not None and bound.kind == "Pod" and limits.is_extended(asked, audiences):
+    # The API server extends only tokens that are bound to a pod.
+    if bound is not None and bound.kind == "Pod" and limits.is_extended(seconds, audiences):
         if limits.is_too_long(names.YEAR_SECONDS):
             problems.append(ONE_YEAR.format(**fill))
-    elif limits.is_too_long(names.API_DEFAULT_EXPIRATION_SECONDS if asked is None else asked):
+    elif limits.is_too_long(names.API_DEFAULT_EXPIRATION_SECONDS if seconds is None else seconds):
         problems.append(LIFETIME.format(**fill))
-    strange = (audience for audience in audiences if not limits.allows(audience))
-    if listed := list(islice(strange, MAX_LIST_CHARS)):  # more would not be shown
+    foreign = (audience for audience in audiences if not limits.allows(audience))
+    if shown := list(islice(foreign, MAX_LIST_CHARS)):  # more would not be shown
         problems.append(
             AUDIENCE.format(
-                audiences=truncate(", ".join(map(displayed, listed)), MAX_LIST_CHARS), **fill
+                audiences=truncate(", ".join(map(displayed, shown)), MAX_LIST_CHARS), **fill
             )
         )
     return problems
 
 
 def token_request_denial(account: str, namespace: str, problems: list[str]) -> str:
-    """The sentence that a requester reads."""
+    """Return the message for the requester."""
     return DENIAL.format(account=account, namespace=namespace) + ". ".join(problems)
 
 
-def legacy_secret(held: Secret) -> list[str]:
-    """What is wrong with creating this Secret."""
-    return [LEGACY_SECRET] if held.type == names.LEGACY_TOKEN_TYPE else []
+def legacy_secret(secret: Secret) -> list[str]:
+    """Return the violations of a Secret that is created."""
+    return [LEGACY_SECRET] if secret.type == names.LEGACY_TOKEN_TYPE else []

@@ -3,14 +3,14 @@ evaluation of a pod serves all three modes.
 
     pods CREATE                        enforce denies, warn warns, audit annotates
     pods/ephemeralcontainers UPDATE    the same, for what the update adds
-    templates of workloads             warn and audit only: denying a Deployment late helps nobody
-    TokenRequests, legacy Secrets      denied or warned of, as the configuration says
+    templates of workloads             warn and audit only: enforce applies to their pods
+    TokenRequests, legacy Secrets      off, warn or enforce, as the configuration says
     namespaces UPDATE                  a preview (`preview.py`), which denies nothing
 
-The API server itself denies what violates `enforce`, by policies that are made of the same rules.
-This module evaluates `enforce` again because CEL cannot express one rule (legacy tokens), and for
-clusters that have lost the policies. A pod is evaluated by what it carries, never by what mutation
-decided: a fault in the one must not hide from the other.
+The API server itself denies pods that violate `enforce`, by policies that are made of the same
+rules. This module evaluates `enforce` again because CEL cannot express one rule (legacy tokens),
+and for clusters that have lost the policies. A pod is evaluated by its own fields, never by a
+decision of mutation, so that a bug in mutation is found here.
 """
 
 import msgspec
@@ -36,9 +36,9 @@ from .facts import Facts
 from .rules import Violation
 
 MAX_MESSAGE_CHARS = 5000
-"""Of a denial: the API server drops a policy's message above 5 KiB, and the policies and this
-module write the same text."""
-ENFORCES, UNDER_FLOOR = ' enforces "{demand}"', ' under the cluster\'s enforceFloor "{floor}"'
+"""Of a denial. The API server drops a policy's message above 5 KiB, and the webhook writes the same
+text as the policies."""
+ENFORCES, UNDER_FLOOR = ' enforces "{level}"', ' under the cluster\'s enforceFloor "{floor}"'
 CONDITION = "unless the service account opts out"
 
 _LEVEL_ANNOTATIONS = frozenset((*levels.LEVEL_OF.values(), *levels.VERSION_OF.values()))
@@ -56,7 +56,7 @@ _VALIDATED: frozenset[tuple[type, str, str]] = frozenset(
 
 
 def skip_reason(request: ValidationRequest, cluster: ClusterPolicy) -> Reason | None:  # noqa: PLR0911  (one line for each reason)
-    """Why nothing is validated whatever the namespace says; None where the namespace decides."""
+    """Return why a request is skipped in any namespace, or None if the namespace decides."""
     resource = request.object
     if (type(resource), request.sub_resource, request.operation) not in _VALIDATED:
         return "not-applicable"
@@ -80,14 +80,15 @@ def decide(
     namespace: NamespacePolicy,
     legacy_tokens: frozenset[str] | None = None,
 ) -> Decision:
-    """The decision on a request that `skip_reason` does not skip.
+    """Decide on a request that `skip_reason` does not skip.
 
-    `legacy_tokens` are the names of such Secrets in the namespace, None where boundtoken may not
+    `legacy_tokens` are the names of such Secrets in the namespace, or None if boundtoken may not
     list them.
     """
     resource = request.object
     if isinstance(resource, TokenRequest | Secret):
         return _govern(request, resource, cluster, namespace)
+    # Only faults in levels matter to this decision; mutation reports all faults.
     faults = tuple(
         fault for fault in namespace.resolution.faults if fault.annotation in _LEVEL_ANNOTATIONS
     )
@@ -116,10 +117,10 @@ def violations_of(
     namespace: NamespacePolicy,
     legacy_tokens: frozenset[str] | None = None,
 ) -> tuple[Violation, ...]:
-    """What in this pod violates the namespace's level, or under `enforce` the cluster's floor."""
+    """Return the violations of the namespace's level, and under `enforce` also of the floor."""
     own, floor = namespace.enforcement.of(mode), _floor(mode, cluster)
-    measure = limits_of(cluster, namespace, own.level, floor, legacy_tokens)
-    return rules.evaluate(pod, own, measure, floor)
+    token_limits = limits_of(cluster, namespace, own.level, floor, legacy_tokens)
+    return rules.evaluate(pod, own, token_limits, floor)
 
 
 def _violations_by_mode(
@@ -129,7 +130,7 @@ def _violations_by_mode(
     namespace: NamespacePolicy,
     legacy_tokens: frozenset[str] | None,
 ) -> dict[Mode, tuple[Violation, ...]]:
-    """The violations for each mode; modes that demand the same are evaluated once."""
+    """Return the violations for each mode. Modes with the same levels are evaluated once."""
     evaluated: dict[tuple[LevelVersion, Level], tuple[Violation, ...]] = {}
     by_mode: dict[Mode, tuple[Violation, ...]] = {}
     for mode, _ in modes:
@@ -147,8 +148,8 @@ def limits_of(
     floor: Level = "off",
     legacy_tokens: frozenset[str] | None = None,
 ) -> Limits:
-    """The limits for tokens in this namespace under a level and a floor. Both must hold, so the
-    smaller maximum does.
+    """Return the limits for tokens in this namespace under a level and a floor. Tokens must comply
+    with both, so the smaller maximum applies.
     """
     lock, own_maximum = cluster.locks.max_expiration_seconds, namespace.max_expiration_seconds
     maxima = [lock]
@@ -161,15 +162,15 @@ def limits_of(
 
 
 def enforced_by(namespace: str, own: LevelVersion, floor: Level) -> str:
-    """Who enforces what on the pods in a namespace, as a denial begins."""
+    """Return the beginning of a denial: the namespace, and the levels that it enforces."""
     name, under = f"namespace {quote(namespace, 63)}", UNDER_FLOOR.format(floor=floor)
     if own.level == "off":
         return f"{name} is{under}"
-    return name + ENFORCES.format(demand=own) + ("" if floor == "off" else under)
+    return name + ENFORCES.format(level=own) + ("" if floor == "off" else under)
 
 
 def policy_text(namespace: NamespacePolicy, cluster: ClusterPolicy) -> str:
-    """The levels that hold, for the audit log."""
+    """Return the levels of all modes, for the audit log."""
     own = namespace.enforcement
     floor = "" if cluster.enforce_floor == "off" else f",floor={cluster.enforce_floor}"
     return f"enforce={own.enforce},warn={own.warn},audit={own.audit}{floor}"
@@ -195,15 +196,15 @@ def _floor(mode: Mode, cluster: ClusterPolicy) -> Level:
 
 
 def _level(mode: Mode, cluster: ClusterPolicy, namespace: NamespacePolicy) -> Level:
-    """The stricter of the namespace's own level and the floor."""
+    """Return the stricter of the namespace's own level and the floor."""
     return levels.stricter(namespace.enforcement.of(mode).level, _floor(mode, cluster))
 
 
 def _modes(
     request: ValidationRequest, cluster: ClusterPolicy, namespace: NamespacePolicy
 ) -> list[tuple[Mode, Level]]:
-    """The modes that demand anything of this object, each with the strictest level that it
-    names.
+    """Return the modes that apply to this object, with their strictest level. Modes whose level is
+    `off` are left out.
     """
     modes: tuple[Mode, ...] = ("warn", "audit")
     if not isinstance(request.object, FullWorkload):
@@ -213,7 +214,7 @@ def _modes(
 
 
 def _exemption(request: ValidationRequest, cluster: ClusterPolicy) -> str:
-    """Which exemption of the cluster's configuration holds for a pod or a template, if any."""
+    """Return the configured exemption of a pod or a template; empty if none."""
     exemptions, resource = cluster.exemptions, request.object
     if request.namespace in exemptions.namespaces:
         return "namespace"
@@ -226,7 +227,7 @@ def _exemption(request: ValidationRequest, cluster: ClusterPolicy) -> str:
 
 
 def exempt_by_pod(spec: FullSpec, namespace: str, cluster: ClusterPolicy) -> str:
-    """Which exemption holds for a pod by what it runs as, if any."""
+    """Return the exemption of a pod by its service account or runtime class; empty if none."""
     account = f"{namespace}/{spec.service_account_name or 'default'}"
     if account in cluster.exemptions.service_accounts:
         return "serviceAccount"
@@ -234,7 +235,7 @@ def exempt_by_pod(spec: FullSpec, namespace: str, cluster: ClusterPolicy) -> str
 
 
 def _exempt_requester(username: str, cluster: ClusterPolicy) -> str:
-    """Which exemption holds for who asks for a token: a user name, or a service account."""
+    """Return the exemption of a user who requests a token; empty if none."""
     if username in cluster.exemptions.usernames:
         return "user"
     if not username.startswith(token_requests.ACCOUNT_PREFIX):
@@ -244,8 +245,8 @@ def _exempt_requester(username: str, cluster: ClusterPolicy) -> str:
 
 
 def _pod(request: ValidationRequest, namespace: NamespacePolicy) -> tuple[FullPod, bool]:
-    """The pod to evaluate, and whether it depends on the setting of its service account, which
-    boundtoken does not look up.
+    """Return the pod to evaluate, and whether the result depends on the setting of its service
+    account, which boundtoken does not look up.
     """
     resource, old = request.object, request.old_object
     if isinstance(resource, FullPod):
@@ -262,7 +263,7 @@ def _pod(request: ValidationRequest, namespace: NamespacePolicy) -> tuple[FullPo
 
 
 def _conditional(violation: Violation) -> Violation:
-    """The same, with the condition where it is about the volume that the plugin may add."""
+    """Add the condition to a violation of the volume that the plugin may or may not add."""
     if violation.place[1] != templates.AUTOMOUNTED:
         return violation
     return msgspec.structs.replace(violation, condition=CONDITION)
@@ -274,7 +275,7 @@ def _decision(
     namespace: NamespacePolicy,
     violations: dict[Mode, tuple[Violation, ...]],
 ) -> Decision:
-    """What follows from the violations of each mode."""
+    """Return the decision that follows from the violations of all modes."""
     own = namespace.enforcement
     sentences = {mode: rules.sentences(found) for mode, found in violations.items() if found}
     evaluations = tuple(
@@ -296,9 +297,9 @@ def _decision(
     return Decision(reason, outcome, warnings=warnings, audit=audit, evaluations=evaluations)
 
 
-def denial(demand: str, sentences: list[str]) -> str:
-    """Why a pod is denied: who enforces what, then everything that is wrong."""
-    return truncate(f"{demand}: " + ". ".join(sentences), MAX_MESSAGE_CHARS)
+def denial(enforced: str, sentences: list[str]) -> str:
+    """Return the message of a denial: who enforces which level, then all violations."""
+    return truncate(f"{enforced}: " + ". ".join(sentences), MAX_MESSAGE_CHARS)
 
 
 def _govern(
@@ -307,7 +308,7 @@ def _govern(
     cluster: ClusterPolicy,
     namespace: NamespacePolicy,
 ) -> Decision:
-    """The decision on a TokenRequest or a Secret; nobody's namespace is left out."""
+    """Decide on a TokenRequest or a Secret. No namespace is excluded."""
     user = request.user_info
     if isinstance(resource, Secret):
         mode = cluster.legacy_secrets
@@ -321,11 +322,12 @@ def _govern(
             cluster.locks.max_expiration_seconds,
             namespace.max_expiration_seconds or names.MAX_EXPIRATION_SECONDS_LIMIT,
         )
-        measure = _limits(maximum, cluster, namespace, None)
-        problems = token_requests.token_request(resource, measure)
+        token_limits = _limits(maximum, cluster, namespace, None)
+        problems = token_requests.token_request(resource, token_limits)
         text = ""
         if problems:
             text = token_requests.token_request_denial(request.name, request.namespace, problems)
+    # Exemptions come last, so that audit annotations name only those that were needed.
     if is_spared or not text:
         return Decision("complies")
     if exemption := _exempt_requester(user.username, cluster):

@@ -1,3 +1,3 @@
-"""The ValidatingAdmissionPolicies made of the rules, and the configuration that the API server
-reads with them. Pure.
+"""The ValidatingAdmissionPolicies that are generated from the rules, and the annotations through
+which they read the configuration. Pure: no network, clock, disk or log.
 """

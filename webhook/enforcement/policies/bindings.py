@@ -1,9 +1,8 @@
-"""The configuration's part of what the API server enforces, as annotations of the policy bindings;
-and what differs there.
+"""The settings of the configuration that the API server enforces, as annotations of the policy
+bindings.
 
-The policies read these (`policies.manifests`). A digest over all of them tells apart what somebody
-has changed by hand from what another replica has written, whose configuration is older or newer
-than ours.
+The policies read these annotations (`policies.manifests`). A digest over all of them shows whether
+they were edited by hand, or written by another replica with an older or newer configuration.
 """
 
 import hashlib
@@ -16,14 +15,15 @@ from ...core import names
 from ...core.policy import ClusterPolicy
 
 State = Literal["in-sync", "of-another", "changed"]
-"""What the annotations are: ours, those of another configuration whole, or no configuration's."""
+"""The state of the annotations: those of our configuration, those of another configuration, or
+edited."""
 
 
 def annotations(cluster: ClusterPolicy) -> dict[str, str]:
-    """What the bindings must say; what is missing in it must not be there."""
+    """Return the annotations of our domain that the bindings must have. No others may exist."""
     locks, exempt = cluster.locks, cluster.exemptions
     lock, floor_maximum = locks.max_expiration_seconds, cluster.enforce_floor_max_expiration_seconds
-    wanted = {
+    texts = {
         names.ENFORCE_FLOOR: cluster.enforce_floor,
         names.ENFORCE_FLOOR_MAX_EXPIRATION_SECONDS: None
         if floor_maximum is None
@@ -46,27 +46,27 @@ def annotations(cluster: ClusterPolicy) -> dict[str, str]:
         ),
         names.LEGACY_SECRETS: cluster.legacy_secrets,
     }
-    there = {name: text for name, text in wanted.items() if text is not None}
-    return {**there, names.CONFIG_DIGEST: digest(there)}
+    settings = {name: text for name, text in texts.items() if text is not None}
+    return {**settings, names.CONFIG_DIGEST: digest(settings)}
 
 
-def state(there: Mapping[str, str], wanted: Mapping[str, str]) -> State:
-    """What a binding's annotations of our domain are."""
-    if there == wanted:
+def state(present: Mapping[str, str], desired: Mapping[str, str]) -> State:
+    """Return the state of a binding's annotations of our domain."""
+    if present == desired:
         return "in-sync"
-    rest = {name: text for name, text in there.items() if name != names.CONFIG_DIGEST}
-    return "of-another" if there.get(names.CONFIG_DIGEST) == digest(rest) else "changed"
+    rest = {name: text for name, text in present.items() if name != names.CONFIG_DIGEST}
+    return "of-another" if present.get(names.CONFIG_DIGEST) == digest(rest) else "changed"
 
 
-def changes(there: Mapping[str, str], wanted: Mapping[str, str]) -> dict[str, str | None]:
-    """What makes them ours, as a merge patch of annotations; None takes one away."""
-    return {**dict.fromkeys(name for name in there if name not in wanted), **wanted}
+def changes(present: Mapping[str, str], desired: Mapping[str, str]) -> dict[str, str | None]:
+    """Return the merge patch that makes the annotations ours. None removes an annotation."""
+    return {**dict.fromkeys(name for name in present if name not in desired), **desired}
 
 
 def _listed(items: Iterable[str]) -> str:
     return " ".join(sorted(items))
 
 
-def digest(there: Mapping[str, str]) -> str:
-    """16 hex digits that are the same for the same annotations, the digest itself left out."""
-    return hashlib.sha256(msgspec.json.encode(sorted(there.items()))).hexdigest()[:16]
+def digest(settings: Mapping[str, str]) -> str:
+    """Return 16 hex digits that are the same for the same annotations without the digest."""
+    return hashlib.sha256(msgspec.json.encode(sorted(settings.items()))).hexdigest()[:16]

@@ -1,11 +1,10 @@
-"""The ValidatingAdmissionPolicies that deny inside the API server, made of the rule records; as the
-values of a YAML file.
+"""The ValidatingAdmissionPolicies that deny inside the API server, generated from the rule records.
 
-What the policies read: the object, the namespace's annotations, and the annotations of the binding,
-which names itself as its parameter, so that parameters are there wherever the binding is. The
-replicas keep those (`enforcement.policies.bindings`). Nothing makes an expression fail: each field
-is guarded, and each value passes a regular expression before it is converted. What is past CEL's
-cost budget is refused, because failurePolicy is Fail.
+The policies read the object, the annotations of its namespace, and the annotations of the binding.
+A binding names itself as its parameter, so that the parameter exists whenever the binding does. The
+replicas write its annotations (`enforcement.policies.bindings`). No input makes an expression fail:
+every field is guarded, and every value must match a regular expression before it is converted. An
+object that exceeds CEL's cost budget is denied, because failurePolicy is Fail.
 
 Every expression is one of Kubernetes 1.30: tests/controlplane compiles them for it.
 """
@@ -26,14 +25,15 @@ Json = dict[str, Any]
 
 
 def documents(settings: Mapping[str, str] | None = None) -> list[Json]:
-    """Each policy, followed by its binding; with `settings` (as `policy_settings.annotations` gives
-    them) if any.
+    """Return each policy, followed by its binding. `settings` are the annotations of the bindings,
+    as `bindings.annotations` returns them.
     """
     policies = (_pods(), _token_requests(), _legacy_secrets())
-    return [each for policy in policies for each in (policy, _binding(policy, settings))]
+    return [document for policy in policies for document in (policy, _binding(policy, settings))]
 
 
 def _pods() -> Json:
+    # Excluded before any CEL runs, so that no fault of a policy can stop the system's own pods.
     system = {
         "key": "kubernetes.io/metadata.name",
         "operator": "NotIn",
@@ -42,7 +42,7 @@ def _pods() -> Json:
     validation = {
         "expression": "variables.rules == [] || variables.exempt || variables.violations == []",
         "messageExpression": cel.truncate("variables.message", validate.MAX_MESSAGE_CHARS),
-        "message": "violates what boundtoken demands of pods in this namespace: see its annotation boundtoken.dev/enforce",
+        "message": f"violates what boundtoken demands of pods in this namespace: see its annotation {names.ENFORCE}",
     }
     rules = [_rule("pods", "CREATE"), _rule("pods/ephemeralcontainers", "UPDATE")]
     constraints = {"namespaceSelector": {"matchExpressions": [system]}, "resourceRules": rules}
@@ -101,7 +101,8 @@ def _policy(
     if conditions:
         spec["matchConditions"] = conditions
     spec["variables"] = [
-        {"name": each, "expression": f"// {said}\n{code}"} for each, said, code in variables
+        {"name": variable, "expression": f"// {comment}\n{code}"}
+        for variable, comment, code in variables
     ]
     spec["validations"] = [{**validation, "reason": "Forbidden"}]
     return {
@@ -113,11 +114,11 @@ def _policy(
 
 
 def _binding(policy: Json, settings: Mapping[str, str] | None) -> Json:
-    """The binding, its own parameter.
+    """Return the binding, which is its own parameter.
 
-    Why parameterNotFoundAction is Allow: for about a second after a binding was deleted or made the
-    API server may know it and not yet its parameter, and Deny would then refuse every pod of the
-    cluster, and nodes their tokens (seen on 1.37).
+    Why parameterNotFoundAction is Allow: for about a second after a binding was created or deleted,
+    the API server may know the binding but not its parameter. Deny would then deny every pod of the
+    cluster, and the tokens of nodes (seen on 1.37).
     """
     name = policy["metadata"]["name"]
     spec = {

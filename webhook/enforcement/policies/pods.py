@@ -1,5 +1,5 @@
-"""The variables of the policy that judges pods, in the order in which they are worked out; each is
-CEL with a comment.
+"""The variables of the policy for pods, in the order of their evaluation. Each is CEL with a
+comment.
 """
 
 from ...core import names
@@ -10,9 +10,9 @@ from .variables import ANNOTATIONS, MEASURES, TEXTS, USERNAME, Variable, advised
 
 CREATED = "request.operation == 'CREATE'"
 
-HOLDING = """
+RULES_OF_LEVELS = """
 @own[variables.level + ':' + variables.version]
-  + @least[variables.floor]
+  + @floor_rules[variables.floor]
 """
 MAXIMUM = """
 [
@@ -76,14 +76,12 @@ MESSAGE = """
 
 
 def variables() -> list[Variable]:
-    """All of them; the last are `violations`, one sentence for each thing that is wrong, and
-    `message`.
-    """
+    """Return all variables. The last two are `violations`, one sentence for each, and `message`."""
     checks = [(rule, check) for rule in rules.RULES for check in rule.checks if check.cel]
-    found = "\n  + ".join(_sentence(*each) for each in checks)
+    found = "\n  + ".join(_sentence(rule, check) for rule, check in checks)
     return [
         *ANNOTATIONS,
-        *_demands(),
+        *_levels(),
         *MEASURES,
         *_maximum(),
         *_parts(),
@@ -91,12 +89,12 @@ def variables() -> list[Variable]:
             (check.name, f"{rule.slug}: {check.problem.format(maximum='the maximum')}.", check.cel)
             for rule, check in checks
         ),
-        ("violations", "One sentence for each thing that is wrong.", found),
-        ("message", "Who demands what, and all of them.", _message()),
+        ("violations", "One sentence for each violation.", found),
+        ("message", "Who enforces which level, and all violations.", _message()),
     ]
 
 
-def _demands() -> list[Variable]:
+def _levels() -> list[Variable]:
     level = cel.choice("namespaceAnnotations", names.ENFORCE, LEVELS, missing="off", bad=STRICTEST)
     version = cel.choice(
         "namespaceAnnotations", names.ENFORCE_VERSION, VERSIONS, missing=LATEST, bad=LATEST
@@ -107,7 +105,7 @@ def _demands() -> list[Variable]:
     own = _table(
         {f"{level}:{version}": _slugs(level, version) for level in LEVELS for version in VERSIONS}
     )
-    least = _table({str(level): _slugs(level, LATEST) for level in LEVELS})
+    floor_rules = _table({str(level): _slugs(level, LATEST) for level in LEVELS})
     exempt = "\n  || ".join(
         (
             cel.is_in("request.namespace", names.EXCLUDED_NAMESPACES),
@@ -119,12 +117,16 @@ def _demands() -> list[Variable]:
     )
     account = "request.namespace + '/' + object.spec.?serviceAccountName.orValue('default')"
     return [
-        ("level", "The namespace's own level. A fault in it counts as the strictest.", level),
-        ("version", "Which release's meaning of it.", version),
-        ("floor", "The level that no namespace is below.", floor),
-        ("rules", "Which rules hold.", cel.fill(HOLDING, own=own, least=least)),
-        ("account", "As whom the pod runs.", account),
-        ("exempt", "Whom the configuration excludes or exempts.", exempt),
+        ("level", "The namespace's own level. An invalid one counts as the strictest.", level),
+        ("version", "The version of the level's rules.", version),
+        ("floor", "The lowest level of any namespace.", floor),
+        (
+            "rules",
+            "The rules of both levels.",
+            cel.fill(RULES_OF_LEVELS, own=own, floor_rules=floor_rules),
+        ),
+        ("account", "The pod's service account.", account),
+        ("exempt", "Whether the configuration excludes or exempts the pod.", exempt),
     ]
 
 
@@ -141,16 +143,20 @@ def _maximum() -> list[Variable]:
     return [
         (
             "floorMaximum",
-            "Seconds that the configuration has set for the floor, or its level's default.",
+            "The floor's maximum in seconds: the configuration's, or the default of its level.",
             floor,
         ),
-        ("maximum", "Own level and floor must both hold, so the smaller does.", own),
+        (
+            "maximum",
+            "Tokens must comply with own level and floor, so the smallest maximum applies.",
+            own,
+        ),
         advised(),
     ]
 
 
 def _default(level: str) -> str:
-    """CEL: the default maximum of a level, as text."""
+    """Return CEL for the default maximum of a level, as text."""
     return f"({level} == 'bound' ? '{DEFAULT_MAXIMUM['bound']}' : '{DEFAULT_MAXIMUM['strict']}')"
 
 
@@ -175,17 +181,17 @@ def _parts() -> list[Variable]:
     return [
         (
             "newEphemeralContainers",
-            "Of an update only what it adds is judged, so that kubectl debug works on an older pod.",
+            "Of an update only what it adds is validated, so that kubectl debug works on older pods.",
             cel.fill(NEW_EPHEMERAL_CONTAINERS, created=CREATED),
         ),
         (
             "mountsByContainer",
-            "All containers of a new pod; of an update those that it adds.",
+            "The mounts of all containers of a new pod, or of those that an update adds.",
             mounts,
         ),
         (
             "tokenVolumes",
-            "Every volume that holds tokens; of an update those that its new containers mount.",
+            "The volumes with tokens of a new pod, or those that new containers mount.",
             volumes,
         ),
         ("tokenVolumeNames", "Their names.", "variables.tokenVolumes.map(v, v.name)"),
@@ -208,8 +214,8 @@ def _table(rows: dict[str, tuple[str, ...]]) -> str:
 
 def _sentence(rule: rules.Rule, check: rules.Check) -> str:
     places = cel.truncate(f"variables.{check.name}", rules.MAX_PLACES_CHARS)
-    said = cel.concat(f": {check.problem}; {check.fix}", **TEXTS)
-    return cel.fill(SENTENCE, slug=rule.slug, name=check.name, places=places, text=said)
+    text = cel.concat(f": {check.problem}; {check.fix}", **TEXTS)
+    return cel.fill(SENTENCE, slug=rule.slug, name=check.name, places=places, text=text)
 
 
 def _message() -> str:
@@ -217,5 +223,5 @@ def _message() -> str:
     return cel.fill(
         MESSAGE,
         under=under,
-        enforces=cel.concat(validate.ENFORCES, demand="variables.level + ':' + variables.version"),
+        enforces=cel.concat(validate.ENFORCES, level="variables.level + ':' + variables.version"),
     )

@@ -1,6 +1,4 @@
-"""The variables and conditions of the policies that judge TokenRequests and legacy token
-Secrets.
-"""
+"""The variables and conditions of the policies for TokenRequests and legacy token Secrets."""
 
 from ...core import names
 from ...core.limits import BAD_MAXIMUM, DEFAULT_MAXIMUM
@@ -40,8 +38,9 @@ NULLABLE = "has(object.spec.@field) && object.spec.@field != null ? object.spec.
 
 
 def token_request_conditions() -> list[Condition]:
-    """Who is never held down, each named, because whoever is in a group need not be what the group
-    is for.
+    """Return the conditions that keep nodes and the control plane out.
+
+    Users are matched by name, not by group alone, because any user can be added to a group.
     """
     kinds = cel.listed(token_requests.WEBHOOK_KINDS)
     groups = "request.userInfo.?groups.orValue([])"
@@ -62,12 +61,13 @@ def not_the_control_plane() -> Condition:
 
 
 def asks_for_a_legacy_token() -> Condition:
-    """An update that names another account, or takes the token away, makes the token controller
-    issue a new one.
+    """Return the condition that a create or an update makes the token controller issue a token.
+
+    An update does so if it names another account, or removes the token.
     """
     annotations = [
-        f"object.metadata.?annotations[?'{each}'].orValue('')\n    != oldObject.metadata.?annotations[?'{each}'].orValue('')"
-        for each in token_requests.ACCOUNT_ANNOTATIONS
+        f"object.metadata.?annotations[?'{name}'].orValue('')\n    != oldObject.metadata.?annotations[?'{name}'].orValue('')"
+        for name in token_requests.ACCOUNT_ANNOTATIONS
     ]
     content = "object.?data[?'token'].orValue('') != oldObject.?data[?'token'].orValue('')"
     return {
@@ -77,7 +77,7 @@ def asks_for_a_legacy_token() -> Condition:
 
 
 def _gate(annotation: str) -> list[Variable]:
-    """Whether anything is denied at all, and whom the configuration exempts."""
+    """Return the variables that decide whether anything is denied: mode and exemptions."""
     mode = cel.choice("bindingAnnotations", annotation, GOVERN_MODES, missing="off", bad="enforce")
     prefix = token_requests.ACCOUNT_PREFIX
     by_name, by_account = (
@@ -86,22 +86,22 @@ def _gate(annotation: str) -> list[Variable]:
     )
     exempt = f"{by_name}\n  || {by_account}"
     return [
-        ("mode", "off, warn (which the webhook does) or enforce.", mode),
+        ("mode", "off, warn (which the webhook implements) or enforce.", mode),
         (
             "account",
-            "Which service account asks, if it is one.",
+            "The requester, if it is a service account.",
             cel.fill(ACCOUNT, username=USERNAME, prefix=prefix, length=len(prefix)),
         ),
         (
             "exempt",
-            "Whom the configuration exempts: who asks, not the account that is asked for.",
+            "Whether the configuration exempts the requester (not the account of the token).",
             exempt,
         ),
     ]
 
 
 def token_request_variables() -> list[Variable]:
-    """The last are `violations` and `message`, as for pods."""
+    """Return all variables. The last two are `violations` and `message`, as for pods."""
     default = cel.text(str(DEFAULT_MAXIMUM["bound"]))
     own = cel.seconds(
         "bindingAnnotations",
@@ -113,7 +113,7 @@ def token_request_variables() -> list[Variable]:
         NULLABLE, field="expirationSeconds", missing=names.API_DEFAULT_EXPIRATION_SECONDS
     )
     foreign = cel.truncate("variables.foreignAudiences", token_requests.MAX_LIST_CHARS)
-    texts = {**TEXTS, "asked": "string(variables.seconds)", "audiences": foreign}
+    texts = {**TEXTS, "seconds": "string(variables.seconds)", "audiences": foreign}
     violations = cel.fill(
         VIOLATIONS,
         year=names.YEAR_SECONDS,
@@ -133,12 +133,12 @@ def token_request_variables() -> list[Variable]:
             cel.fill(MAXIMUM, limit=names.MAX_EXPIRATION_SECONDS_LIMIT),
         ),
         advised(),
-        ("seconds", "What is asked for.", seconds),
-        ("audiences", "For whom.", cel.fill(NULLABLE, field="audiences", missing="[]")),
-        ("boundKind", "What it dies with.", BOUND_KIND.strip()),
+        ("seconds", "Requested lifetime.", seconds),
+        ("audiences", "Requested audiences.", cel.fill(NULLABLE, field="audiences", missing="[]")),
+        ("boundKind", "The kind of object that it is bound to.", BOUND_KIND.strip()),
         (
             "oneYear",
-            "Whether the API server would make it valid for a year.",
+            "Whether the API server would make the token valid for a year.",
             cel.fill(ONE_YEAR, trap=names.YEAR_TRAP_SECONDS),
         ),
         (
@@ -146,11 +146,11 @@ def token_request_variables() -> list[Variable]:
             "Audiences that are not allowed.",
             cel.fill(FOREIGN, displayed=cel.displayed("a")),
         ),
-        ("violations", "One sentence for each thing that is wrong.", violations),
-        ("message", "All of them.", f"{whose}\n  + variables.violations.join('. ')"),
+        ("violations", "One sentence for each violation.", violations),
+        ("message", "Account and violations.", f"{whose}\n  + variables.violations.join('. ')"),
     ]
 
 
 def legacy_secret_variables() -> list[Variable]:
-    """The gate only: what is matched at all is wrong."""
+    """Return mode and exemptions only: every Secret that matches the policy is a violation."""
     return [ANNOTATIONS[0], *_gate(names.LEGACY_SECRETS)]

@@ -1,5 +1,5 @@
-"""What the API server's policies share: their variables for annotations and limits, and what the
-texts of rules may name.
+"""The variables that the policies share: annotations and limits, and the values in the texts of
+rules.
 """
 
 from ...core import names
@@ -15,10 +15,10 @@ TEXTS = {
     "advised": "string(variables.advised)",
     "allowed": "(variables.allowedText == '' ? '' : ', or use one of ' + variables.allowedText)",
 }
-"""What the texts of rules may name."""
+"""CEL for the values in the texts of rules."""
 NAMESPACE_AUDIENCES = """
 [@value]
-  .map(text, text.size() <= @most && text.matches(r'@list') ? text : '')[0]
+  .map(text, text.size() <= @limit && text.matches(r'@list') ? text : '')[0]
   .split(',').map(a, a.trim()).filter(a, a != '')
 """
 LOCKED_AUDIENCES = """
@@ -34,12 +34,12 @@ ALLOWED_AUDIENCES = """
 ANNOTATIONS: list[Variable] = [
     (
         "bindingAnnotations",
-        "The configuration's part, kept by the replicas. The binding is its own parameter.",
+        "The configuration, written by the replicas. The binding is its own parameter.",
         "params.metadata.?annotations.orValue({})",
     ),
     (
         "namespaceAnnotations",
-        "What the namespace demands.",
+        "The namespace's own settings.",
         "namespaceObject.metadata.?annotations.orValue({})",
     ),
 ]
@@ -51,7 +51,7 @@ _LISTED, _LOCKED = (
 MEASURES: list[Variable] = [
     (
         "lock",
-        "Seconds that the configuration's lock allows.",
+        "The configuration's maximum in seconds, which no namespace can raise.",
         cel.seconds(
             "bindingAnnotations",
             _MAXIMUM,
@@ -61,28 +61,28 @@ MEASURES: list[Variable] = [
     ),
     (
         "namespaceMaximum",
-        "Seconds that the namespace has set; 0 where it has not, or not well.",
+        "The namespace's maximum in seconds; 0 if it is missing or invalid.",
         cel.seconds("namespaceAnnotations", _MAXIMUM, missing="''", bad=0),
     ),
     (
         "apiAudiences",
-        "What the API server calls itself. Where nobody has said so, any audience may be one.",
+        "The API server's own audiences. If the list is empty, any audience may be one.",
         cel.spaced(names.API_AUDIENCES),
     ),
-    ("anyAudience", "Whether nothing limits audiences.", f"!({_LISTED}) && !({_LOCKED})"),
+    ("anyAudience", "Whether all audiences are allowed.", f"!({_LISTED}) && !({_LOCKED})"),
     (
         "namespaceAudiences",
-        "What the namespace allows. A bad list allows nothing but the API server's own.",
+        "The namespace's allowed audiences. An invalid list allows only the API server's own.",
         cel.fill(
             NAMESPACE_AUDIENCES,
             value=cel.value("namespaceAnnotations", _AUDIENCES),
-            most=names.MAX_AUDIENCE_LIST_CHARS,
+            limit=names.MAX_AUDIENCE_LIST_CHARS,
             list=cel.AUDIENCE_LIST,
         ),
     ),
     (
         "lockedAudiences",
-        "What the configuration's lock allows.",
+        "The configuration's allowed audiences.",
         cel.fill(
             LOCKED_AUDIENCES,
             value=cel.value("bindingAnnotations", _AUDIENCES),
@@ -91,23 +91,27 @@ MEASURES: list[Variable] = [
     ),
     (
         "allowedAudiences",
-        "Both must allow it.",
+        "The audiences that both allow.",
         cel.fill(ALLOWED_AUDIENCES, listed=_LISTED, locked=_LOCKED),
     ),
     (
         "allowedNames",
-        "The same for people.",
+        "The same, for messages.",
         f"variables.allowedAudiences.map(a, {cel.displayed('a')}).join(', ')",
     ),
-    ("allowedText", "And short.", cel.truncate("variables.allowedNames", MAX_ALLOWED_CHARS)),
+    (
+        "allowedText",
+        "The same, truncated.",
+        cel.truncate("variables.allowedNames", MAX_ALLOWED_CHARS),
+    ),
 ]
 
 
 def advised() -> Variable:
-    """What to ask for: the maximum, but never 3607."""
+    """Return the variable with the longest lifetime to request: the maximum, but never 3607."""
     trap, replacement = names.YEAR_TRAP_SECONDS, names.YEAR_TRAP_REPLACEMENT
     return (
         "advised",
-        "What to ask for.",
+        "The longest lifetime to request.",
         f"variables.maximum == {trap} ? {replacement} : variables.maximum",
     )
