@@ -1,3 +1,3 @@
-"""What both webhooks share: reviews, views, annotations, the policy that holds. Pure: no network,
-clock, disk or log.
+"""What both webhooks share: reviews, views, annotations and policies. Pure: no network, clock, disk
+or log.
 """

@@ -1,9 +1,8 @@
-"""Reading what people wrote into annotations: text in, value out, or a `ValueError` that says what
-it must be.
+"""Parsers for the values of annotations.
 
-Every parser takes the text and the locks that hold, and gives the value with the remarks its author
-must hear (a value that was moved to the nearest allowed one). Values are compared exactly; only
-lists trim blanks around their items.
+Every parser takes the text and the locks, and returns the value and remarks for its author (for
+example that another value is used, the nearest allowed one). It raises ValueError with what the
+value must be. Values are compared exactly; only lists trim blanks around their items.
 """
 
 import re
@@ -34,7 +33,7 @@ def parse_switch(text: str, _locks: Locks) -> Parsed:
 
 
 def parse_audience(text: str, locks: Locks) -> Parsed:
-    """The empty text asks for the API server's own audience."""
+    """Parse one audience. The empty text means the API server's own."""
     if len(text) > names.MAX_AUDIENCE_CHARS or _INVISIBLE.search(text):
         raise ValueError(
             f"must be one audience of at most {names.MAX_AUDIENCE_CHARS} printable characters, no whitespace"
@@ -47,32 +46,31 @@ def parse_audience(text: str, locks: Locks) -> Parsed:
 
 
 def parse_seconds(text: str, locks: Locks) -> Parsed:
-    """Whole seconds; one that is out of range becomes the nearest that is allowed, with a
-    remark.
-    """
-    wanted = _whole_seconds(text)
-    used = locks.capped(wanted)
-    if used == wanted:
+    """Parse a lifetime. One that is out of range becomes the nearest allowed one, with a remark."""
+    seconds = _whole_seconds(text)
+    used = locks.capped(seconds)
+    if used == seconds:
         short = used < names.COMFORTABLE_SECONDS
         return used, (
             f"leaves the kubelet little time to rotate the token; {names.COMFORTABLE_SECONDS} or more is safe",
         ) * short
-    if wanted < names.MIN_EXPIRATION_SECONDS:
+    if seconds < names.MIN_EXPIRATION_SECONDS:
         return used, (
             f"{used} is used: {names.MIN_EXPIRATION_SECONDS} is the shortest that Kubernetes accepts",
         )
     if (
-        wanted == names.YEAR_TRAP_SECONDS
+        seconds == names.YEAR_TRAP_SECONDS
         and used == names.YEAR_TRAP_REPLACEMENT <= locks.max_expiration_seconds
     ):
         return used, (
-            f"{used} is used: the API server makes a token of {wanted} seconds valid for a year",
+            f"{used} is used: the API server makes a token of {seconds} seconds valid for a year",
         )
     return used, (f"{used} is used: the maximum here is {locks.max_expiration_seconds} seconds",)
 
 
 def parse_mount_path(text: str, _locks: Locks) -> Parsed:
     path = text.removesuffix("/")
+    # Cut before it is split, because an annotation can have 256 KiB of slashes.
     root, *parts = path[: names.MAX_PATH_BYTES + 1].split("/")
     misspelt = (
         root
@@ -82,9 +80,9 @@ def parse_mount_path(text: str, _locks: Locks) -> Parsed:
         or not path.isprintable()
     )
     if misspelt or len(path.encode()) > names.MAX_PATH_BYTES:
-        most = f"at most {names.MAX_PATH_BYTES} bytes"
+        limit = f"at most {names.MAX_PATH_BYTES} bytes"
         raise ValueError(
-            f'must be an absolute path of {most} without "//", ".", ".." and ":", and not "/"'
+            f'must be an absolute path of {limit} without "//", ".", ".." and ":", and not "/"'
         )
     if path == names.TOKENS_PATH:
         raise ValueError(f"must be another path: {names.TOKENS} are mounted there")
@@ -92,17 +90,18 @@ def parse_mount_path(text: str, _locks: Locks) -> Parsed:
 
 
 def parse_tokens(text: str, locks: Locks) -> Parsed:
-    """All of `file=audience[;seconds],…` or nothing: one bad entry makes the whole value bad."""
+    """Parse `file=audience[;seconds],…`. One invalid entry makes the whole value invalid."""
     found: dict[str, Token] = {}
     remarks: list[str] = []
+    # Counted before the items are split, because an annotation can have 256 KiB of commas.
     if (number := text.count(",") + 1) > names.MAX_TOKENS:
         raise ValueError(f"must be at most {names.MAX_TOKENS} tokens, and there are {number}")
     for item in split_list(text):
-        token, said = _token(item, locks)
+        token, token_remarks = _token(item, locks)
         if token.file in found:
             raise ValueError(f"must name each file once, and {quote(token.file)} is duplicated")
         found[token.file] = token
-        remarks += [f"{token.file}: {remark}" for remark in said]
+        remarks += [f"{token.file}: {remark}" for remark in token_remarks]
     return tuple(found.values()), tuple(remarks)
 
 
@@ -124,7 +123,7 @@ def parse_max_seconds(text: str, _locks: Locks) -> Parsed:
 
 
 def parse_audiences(text: str, _locks: Locks) -> Parsed:
-    """A list of audiences; the empty text allows the API server's own only."""
+    """Parse a list of audiences. The empty text allows only the API server's own."""
     if len(text) > names.MAX_AUDIENCE_LIST_CHARS:
         raise ValueError(f"must be a list of at most {names.MAX_AUDIENCE_LIST_CHARS} characters")
     return Audiences(parse_audience(item, Locks())[0] for item in split_list(text)), ()
@@ -137,15 +136,16 @@ def parse_overrides(text: str, _locks: Locks) -> Parsed:
 
 
 def split_list(text: str) -> list[str]:
-    """The items of a comma list, blanks trimmed, empty ones left out."""
+    """Return the items of a comma-separated list, trimmed, without empty ones."""
     return [item for item in (part.strip(" \t\n") for part in text.split(",")) if item]
 
 
 def _token(item: str, locks: Locks) -> tuple[Token, tuple[str, ...]]:
     file, equals, rest = item.partition("=")
-    wanted_audience, semicolon, wanted_seconds = rest.partition(";")
-    file, wanted_audience = file.strip(), wanted_audience.strip()
-    if not equals or not wanted_audience:
+    audience, semicolon, seconds = rest.partition(";")
+    file, audience = file.strip(), audience.strip()
+    # The API server's own audience, the empty one, is what the main token is for.
+    if not equals or not audience:
         raise ValueError(
             f"must be file=audience[;seconds], separated by commas, and {quote(item)} is not"
         )
@@ -159,10 +159,8 @@ def _token(item: str, locks: Locks) -> tuple[Token, tuple[str, ...]]:
             f'must have file names of letters, digits, "." "_" "-", not beginning with ".."; {quote(file)} is not'
         )
     try:
-        lifetime, remarks = (
-            parse_seconds(wanted_seconds.strip(), locks) if semicolon else (None, ())
-        )
-        return Token(file, parse_audience(wanted_audience, locks)[0], lifetime), remarks
+        lifetime, remarks = parse_seconds(seconds.strip(), locks) if semicolon else (None, ())
+        return Token(file, parse_audience(audience, locks)[0], lifetime), remarks
     except ValueError as problem:
         raise ValueError(f"{file}: {problem}") from None
 
@@ -170,9 +168,8 @@ def _token(item: str, locks: Locks) -> tuple[Token, tuple[str, ...]]:
 def _whole_seconds(text: str) -> int:
     if not _WHOLE_NUMBER.fullmatch(text):
         raise ValueError("must be an integer number of seconds, such as 3600")
-    digits = text.lstrip("0")[
-        :20
-    ]  # int() of a text of thousands of digits is slow or refused, and 20 are enough to be too many
+    # int() of thousands of digits is slow or fails, and 20 digits are already too large.
+    digits = text.lstrip("0")[:20]
     return int(digits or "0")
 
 

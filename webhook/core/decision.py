@@ -1,5 +1,5 @@
-"""What becomes of a request, and why, in the words of logs, metrics, audit annotations and
-docs/reference.md. Both webhooks give the same value, and everything that is told is made of it.
+"""The decision on a request. Both webhooks return the same type, and the reply, the log line, the
+metrics and the audit annotations are all made from it. docs/reference.md explains its values.
 """
 
 from typing import Literal, NamedTuple, get_args
@@ -32,7 +32,7 @@ Reason = Literal[
     "malformed-review",
     "internal-error",
 ]
-"""The closed list. docs/reference.md explains each; a test compares the two."""
+"""All reasons. docs/reference.md explains each; a test compares the two lists."""
 REASONS: tuple[Reason, ...] = get_args(Reason)
 
 
@@ -49,11 +49,11 @@ class Evaluation(NamedTuple):
 
 
 class Decision(msgspec.Struct, frozen=True, gc=False):
-    """The decision on one request. The request is denied where `denial` is not empty.
+    """The decision on one request. The request is denied if `denial` is not empty.
 
-    Why `reason` says what the object *is* and not what we just did: with `reinvocationPolicy:
-    IfNeeded` the same pod may be mutated twice, and the API server refuses to overwrite an audit
-    annotation with another value. The outcome tells the two calls apart: `patched`, `unchanged`.
+    Why `reason` describes the object and not our action: with `reinvocationPolicy: IfNeeded` the
+    same pod may be mutated twice, and the API server refuses to overwrite an audit annotation with
+    another value. The outcome differs between the two calls: `patched`, `unchanged`.
     """
 
     reason: Reason
@@ -61,8 +61,8 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     operations: tuple[Operation, ...] = ()
     warnings: tuple[str, ...] = ()
     denial: str = ""
-    """Why the request is denied, for the person who made it."""
+    """The message for the requester, if the request is denied."""
     audit: dict[str, str] = {}
-    """Audit annotations beside the reason."""
+    """Audit annotations besides the reason."""
     faults: tuple[Fault, ...] = ()
     evaluations: tuple[Evaluation, ...] = ()

@@ -1,5 +1,5 @@
-"""What people wrote and we cannot do as it stands: a value that travels with the decision, never an
-exception.
+"""Faults in annotations and settings. A fault is a value that is reported with the decision, never
+an exception.
 """
 
 import msgspec
@@ -9,8 +9,8 @@ from .text import quote, truncate
 
 
 class Fault(msgspec.Struct, frozen=True):
-    """Something written that we cannot do as it stands: who wrote it (`layer`), where, what, and
-    what would be right.
+    """A setting that cannot be used as written: its object (`layer`), its annotation and value, and
+    what is done instead.
     """
 
     layer: str
@@ -23,9 +23,9 @@ class Fault(msgspec.Struct, frozen=True):
         return truncate(f"{name}={quote(self.value)} on the {self.layer}: {self.problem}")
 
 
-def more_faults(layer: str, found: int) -> list[Fault]:
-    """What stands for the faults that are not told of one by one."""
-    more = found - names.MAX_FAULTS
+def more_faults(layer: str, number: int) -> list[Fault]:
+    """Return the fault that stands for all above the maximum, if there are so many."""
+    more = number - names.MAX_FAULTS
     return (
         [Fault(layer, f"{names.DOMAIN}*", "", f"and {more} more faults of this kind")]
         if more > 0

@@ -1,7 +1,7 @@
-"""Typed, read-only views of what is judged: the final pod with every way in that a token has,
-templates, and requests.
+"""Typed, read-only views of the objects that enforcement validates: pods with every field that can
+provide a token, templates, TokenRequests, Secrets and namespaces.
 
-Apart from the views of `pods`, because mutation must not pay for fields that only enforcement
+They are separate from `views`, because mutation must not pay for fields that only enforcement
 reads.
 """
 
@@ -41,9 +41,7 @@ class FullProjected(Projected, frozen=True):
 
 
 class SecretUser(View, frozen=True):
-    """A volume of a kind whose driver takes what it needs from a Secret: CSI, Azure Files and the
-    older ones.
-    """
+    """A volume whose driver reads a Secret: CSI, Azure Files and the in-tree drivers."""
 
     secret_name: str = ""
     secret_ref: SecretRef | None = None
@@ -69,7 +67,7 @@ class FullVolume(Volume, frozen=True):
 
     @property
     def secrets(self) -> list[tuple[str, str]]:
-        """Every Secret that it takes something from: the field that names it, and the name.
+        """Every Secret that the volume uses: the field that names it, and its name.
 
         Source: pkg/api/v1/pod VisitPodSecretNames
         """
@@ -99,6 +97,7 @@ class FullVolume(Volume, frozen=True):
             self.scale_io,
             self.storageos,
         )
+        # Almost no volume has one of these kinds, and one comparison is faster than seven.
         if users != _NO_USERS:
             for field, user in zip(_SECRET_REFS, users, strict=True):
                 if user is not None and user.secret_ref is not None:
@@ -107,7 +106,7 @@ class FullVolume(Volume, frozen=True):
 
     @property
     def tokens(self) -> Iterator[TokenSource]:
-        """The service account tokens in it."""
+        """The service account tokens in the volume."""
         return (
             source.service_account_token
             for source in self.full_sources
@@ -143,7 +142,7 @@ class FullSpec(View, frozen=True):
     ephemeral_containers: tuple[FullContainer, ...] | None = None
 
     def all_containers(self) -> Iterator[tuple[str, FullContainer]]:
-        """Every container of every kind, with the field it stands in."""
+        """Yield every container of every kind, with its field."""
         for container in self.init_containers or ():
             yield "initContainers", container
         for container in self.containers or ():
@@ -191,16 +190,16 @@ class FullWorkload(View, frozen=True):
 
 _NONE = msgspec.Raw(b"null")
 MAX_LIST_BYTES = 64 << 10
-"""Of audiences or groups: read whole, a list of millions takes twenty times its length of
-memory."""
+"""Of a list of audiences or groups. Decoding a list of millions would take twenty times its length
+in memory."""
 TOO_MANY = "(too many)"
-"""Stands for the audiences of a list that is longer."""
+"""Stands for the audiences of a longer list."""
 
 
-def _strings(listed: msgspec.Raw, too_long: tuple[str, ...]) -> tuple[str, ...]:
-    if len(memoryview(listed)) > MAX_LIST_BYTES:
+def _strings(text: msgspec.Raw, too_long: tuple[str, ...]) -> tuple[str, ...]:
+    if len(memoryview(text)) > MAX_LIST_BYTES:
         return too_long
-    return msgspec.json.decode(listed, type=tuple[str, ...] | None) or ()
+    return msgspec.json.decode(text, type=tuple[str, ...] | None) or ()
 
 
 class BoundObject(View, frozen=True):
@@ -214,9 +213,7 @@ class TokenRequestSpec(View, frozen=True):
 
     @property
     def audiences(self) -> tuple[str, ...]:
-        """Whom the token shall be for; a list that is longer than any is not read, and is for
-        nobody.
-        """
+        """The requested audiences. A list that is too long is not read, and is never allowed."""
         return _strings(self.audience_list, (TOO_MANY,))
 
 
@@ -240,22 +237,26 @@ class UserInfo(View, frozen=True):
 
     @property
     def groups(self) -> tuple[str, ...]:
-        """The groups; none where there are more than anybody has."""
+        """The user's groups. A list that is too long counts as empty, which exempts nobody."""
         return _strings(self.group_list, ())
 
 
-Judged = FullPod | FullWorkload | TokenRequest | Secret | Namespace
+Validated = FullPod | FullWorkload | TokenRequest | Secret | Namespace
 
 
 def added_by_update(pod: FullPod, old: FullPod) -> FullPod:
-    """What an update of `pods/ephemeralcontainers` adds: its new containers, and the volumes that
-    they mount.
+    """Return what an update of `pods/ephemeralcontainers` adds: the new containers, and the volumes
+    that they mount.
 
-    Why not the whole pod: one that was made before enforcement began may still be looked into, and
-    only what the newcomer reaches is judged.
+    Why not the whole pod: `kubectl debug` must work on a pod that was created before enforcement
+    began, and only the tokens that the new container can read are new.
     """
     known = {container.name for container in old.spec.ephemeral_containers or ()}
-    new = tuple(each for each in pod.spec.ephemeral_containers or () if each.name not in known)
+    new = tuple(
+        container
+        for container in pod.spec.ephemeral_containers or ()
+        if container.name not in known
+    )
     reached = {mount.name for container in new for mount in container.mounts}
     volumes = tuple(volume for volume in pod.spec.volumes or () if volume.name in reached)
     spec = msgspec.structs.replace(

@@ -1,23 +1,23 @@
-"""The kinds that reviews are about: the one table that decoding, rules, metrics and the manifests'
-test follow.
+"""The kinds that reviews contain: one table for decoding, rules, metrics and the test of the
+manifests.
 
-A workload kind is added here, in both webhook configurations and in docs/reference.md; a test names
-what is missing.
+A new workload kind is added here, in both webhook configurations and in docs/reference.md; a test
+names the missing ones.
 """
 
 from typing import NamedTuple
 
 from . import full_views
-from .full_views import FullWorkload, Judged
+from .full_views import FullWorkload, Validated
 from .views import CronJob, Workload
 
 
 class WorkloadKind(NamedTuple):
     """A kind with a pod template.
 
-    `view` is how injection reads it, `full_view` how enforcement does; `is_owned` where another
-    workload usually made it, so that its annotations are its owner's affair; `is_immutable` where
-    the template cannot change once it is there.
+    Mutation decodes it as `view`, enforcement as `full_view`. `is_owned`: usually another workload
+    creates it, and its annotations are read from that owner. `is_immutable`: its template cannot be
+    changed by an update.
     """
 
     group: str
@@ -37,28 +37,30 @@ WORKLOADS = (
     WorkloadKind("batch", "Job", "jobs", is_owned=True, is_immutable=True),
     WorkloadKind("batch", "CronJob", "cronjobs", view=CronJob),
 )
-OTHERS: dict[tuple[str, str], tuple[str, type[Judged]]] = {
+OTHERS: dict[tuple[str, str], tuple[str, type[Validated]]] = {
     ("", "Pod"): ("pods", full_views.FullPod),
     ("authentication.k8s.io", "TokenRequest"): ("serviceaccounts/token", full_views.TokenRequest),
     ("", "Secret"): ("secrets", full_views.Secret),
     ("", "Namespace"): ("namespaces", full_views.Namespace),
 }
-"""What else is judged: the resource, and how it is read."""
+"""The other kinds that are validated: the resource, and its view."""
 
-MUTATED = {(each.group, each.kind): each.view for each in WORKLOADS}
-"""How injection reads a workload; pods have a way of their own."""
-VIEWS: dict[tuple[str, str], type[Judged]] = {
-    **{(each.group, each.kind): each.full_view for each in WORKLOADS},
+MUTATED = {(workload.group, workload.kind): workload.view for workload in WORKLOADS}
+"""The views of mutation. Pods are not here, because they are decoded by another path."""
+VIEWS: dict[tuple[str, str], type[Validated]] = {
+    **{(workload.group, workload.kind): workload.full_view for workload in WORKLOADS},
     **{kind: view for kind, (_, view) in OTHERS.items()},
 }
-"""How enforcement reads what it judges."""
+"""The views of enforcement."""
 RESOURCES = frozenset(
     {
         "pods/ephemeralcontainers",
-        *(each.resource for each in WORKLOADS),
+        *(workload.resource for workload in WORKLOADS),
         *(resource for resource, _ in OTHERS.values()),
     }
 )
-"""What a review may be about, as metrics call it."""
-OWNED = frozenset((each.group, each.kind) for each in WORKLOADS if each.is_owned)
-IMMUTABLE = frozenset((each.group, each.kind) for each in WORKLOADS if each.is_immutable)
+"""The resources of reviews, as the label of metrics."""
+OWNED = frozenset((workload.group, workload.kind) for workload in WORKLOADS if workload.is_owned)
+IMMUTABLE = frozenset(
+    (workload.group, workload.kind) for workload in WORKLOADS if workload.is_immutable
+)

@@ -1,8 +1,8 @@
-"""What a namespace demands of its pods: a level and a version for each mode, in the manner of Pod
-Security admission.
+"""The enforcement levels of a namespace: a level and a version for each mode, as in Pod Security
+admission.
 
-A fault in `enforce` counts as the strictest level, because somebody wanted pods to be judged, and a
-judge that guesses is worth nothing; under `warn` and `audit` it is only noted.
+An invalid level in `enforce` counts as the strictest one: its author wanted enforcement, and a
+misspelled level must not switch it off. In `warn` and `audit` it is ignored, with a warning.
 """
 
 from collections.abc import Mapping
@@ -22,16 +22,16 @@ VERSION_OF: dict[Mode, str] = {
     "warn": names.WARN_VERSION,
     "audit": names.AUDIT_VERSION,
 }
-"""The annotations of a mode."""
+"""The version annotation of each mode."""
 LEVELS: tuple[Level, ...] = get_args(Level)
-"""From the one that demands nothing to the one that demands all."""
+"""From the weakest to the strictest."""
 STRICTEST: Level = LEVELS[-1]
 VERSIONS = ("v1",)
-"""In the order of their release. What a level means is fixed for a version, so that a later one
-never denies by surprise."""
+"""In the order of their release. The rules of a level are fixed for a version, so that an upgrade
+of boundtoken never denies more pods by surprise."""
 LATEST = "v1"
-"""What `latest` means: a decision of its own, so that a version can be written, tested and shipped
-before it is anybody's."""
+"""The version that `latest` means. It is set separately, so that a new version can be released
+before it becomes the default."""
 
 
 class LevelVersion(msgspec.Struct, frozen=True):
@@ -45,7 +45,7 @@ class LevelVersion(msgspec.Struct, frozen=True):
 
 
 class EnforcementPolicy(msgspec.Struct, frozen=True):
-    """One demand for each mode."""
+    """The level of each mode."""
 
     enforce: LevelVersion = LevelVersion()
     warn: LevelVersion = LevelVersion()
@@ -56,14 +56,14 @@ class EnforcementPolicy(msgspec.Struct, frozen=True):
 
 
 def read(annotations: Mapping[str, str]) -> tuple[EnforcementPolicy, list[Fault]]:
-    """What these annotations of a namespace demand, and what was wrong with them."""
+    """Return the levels in these annotations of a namespace, and the faults in them."""
     faults: list[Fault] = []
     enforce, warn, audit = (_level_version(mode, annotations, faults) for mode in MODES)
     return EnforcementPolicy(enforce=enforce, warn=warn, audit=audit), faults
 
 
 def stricter(one: Level, other: Level) -> Level:
-    """Of two levels the one that demands more."""
+    """Return the stricter of two levels."""
     return max(one, other, key=LEVELS.index)
 
 
@@ -73,23 +73,23 @@ def _level_version(mode: Mode, annotations: Mapping[str, str], faults: list[Faul
         annotations.get(VERSION_OF[mode], "latest"),
     )
     if version != "latest" and version not in VERSIONS:
-        right = " or ".join(f'"{each}"' for each in (*VERSIONS, "latest"))
+        right = " or ".join(f'"{known}"' for known in (*VERSIONS, "latest"))
         faults.append(
             Fault("namespace", VERSION_OF[mode], version, f"latest is used, must be {right}")
         )
         version = "latest"
     if level not in LEVELS:
         counts_as: Level = STRICTEST if mode == "enforce" else "off"
-        said = f'counts as "{counts_as}"' if mode == "enforce" else "ignored"
+        effect = f'counts as "{counts_as}"' if mode == "enforce" else "ignored"
         faults.append(
             Fault(
                 "namespace",
                 LEVEL_OF[mode],
                 level,
-                f'{said}, must be "off", "bound" or "strict", spelled exactly so',
+                f'{effect}, must be "off", "bound" or "strict", spelled exactly so',
             )
         )
         level = counts_as
-    return LevelVersion(
-        next(each for each in LEVELS if each == level), LATEST if version == "latest" else version
-    )
+    # From LEVELS, because mypy does not know that the text is one of them.
+    known_level = next(known for known in LEVELS if known == level)
+    return LevelVersion(known_level, LATEST if version == "latest" else version)

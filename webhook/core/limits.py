@@ -1,12 +1,11 @@
-"""What tokens are measured by: how long one may live, and for whom it may be; worked out from
-locks, namespace and floor.
+"""The limits of tokens, lifetime and audiences, from the locks, the namespace and the floor.
 
     own level   at most min(lock, the namespace's maximum or the level's default)
     floor       at most min(lock, the namespace's maximum where set, the floor's own maximum or its
                 level's default)
 
-Both must hold, so the smaller does. A namespace can lower a floor's maximum and never raise it; a
-lock never loosens a level.
+A token must comply with both, so the smaller maximum applies. A namespace can lower the maximum of
+the floor but not raise it. A lock never raises the maximum of a level.
 """
 
 from collections.abc import Iterable
@@ -25,15 +24,15 @@ DEFAULT_MAXIMUM: dict[Level, int] = {
     "bound": 86400,
     "strict": 3600,
 }
-"""Seconds, where the namespace has set none."""
+"""In seconds, for a namespace without a maximum of its own."""
 BAD_MAXIMUM = DEFAULT_MAXIMUM["strict"]
-"""Seconds that a bad maximum in a policy binding counts as: the safe side."""
+"""What an invalid maximum in a policy binding counts as, in seconds: the strictest default."""
 MAX_ALLOWED_CHARS = 200
 """Of the allowed audiences in one sentence."""
 
 
 class Token(msgspec.Struct, frozen=True):
-    """One further token: the file it is in, its audience, its seconds (None: those of the pod)."""
+    """One further token: its file, audience and lifetime (None: the lifetime of the pod)."""
 
     file: str
     audience: str
@@ -41,9 +40,7 @@ class Token(msgspec.Struct, frozen=True):
 
 
 class Locks(msgspec.Struct, frozen=True):
-    """What no weaker layer can exceed; the strictest of the cluster's configuration and the
-    namespace.
-    """
+    """The limits that weaker layers cannot exceed: the stricter of configuration and namespace."""
 
     max_expiration_seconds: int = names.MAX_EXPIRATION_SECONDS_LIMIT
     allowed_audiences: AbstractSet[str] | None = None
@@ -54,18 +51,16 @@ class Locks(msgspec.Struct, frozen=True):
         return not audience or self.allowed_audiences is None or audience in self.allowed_audiences
 
     def capped(self, seconds: int) -> int:
-        """The nearest lifetime that is allowed; never 3607, which the API server would turn into a
-        year.
-        """
+        """Return the nearest allowed lifetime. Never 3607: the API server extends it to a year."""
         allowed = max(names.MIN_EXPIRATION_SECONDS, min(seconds, self.max_expiration_seconds))
         return names.YEAR_TRAP_REPLACEMENT if allowed == names.YEAR_TRAP_SECONDS else allowed
 
     def with_stricter(self, other: "Locks") -> "Locks":
-        """Of two maxima the smaller, of two lists the intersection, of two overrides the
-        stricter.
-        """
+        """Return the smaller maximum, the intersection of the lists, and the stricter override."""
         lists = [
-            each for each in (self.allowed_audiences, other.allowed_audiences) if each is not None
+            audiences
+            for audiences in (self.allowed_audiences, other.allowed_audiences)
+            if audiences is not None
         ]
         return Locks(
             max_expiration_seconds=min(self.max_expiration_seconds, other.max_expiration_seconds),
@@ -75,40 +70,40 @@ class Locks(msgspec.Struct, frozen=True):
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """What the tokens of one pod, or one TokenRequest, are measured by."""
+    """The limits for the tokens of one pod, or for one TokenRequest."""
 
     maximum: int = names.MAX_EXPIRATION_SECONDS_LIMIT
-    """Seconds."""
+    """In seconds."""
     allowed_audiences: AbstractSet[str] | None = None
-    """None: every audience. The API server's own are always allowed."""
+    """None allows every audience. The API server's own are always allowed."""
     allowed_text: str = ""
-    """The same for people, as `allowed` gives it."""
+    """The same for messages, as `allowed` returns it."""
     api_audiences: tuple[str, ...] = ()
-    """What the API server calls itself; empty where nobody has told us, and then any audience may
-    be one."""
+    """The API server's own audiences. If this is empty they are unknown, and any audience may be
+    one."""
     legacy_tokens: frozenset[str] | None = None
-    """Names of the legacy token Secrets of the namespace; None where nobody may list them."""
+    """The names of the namespace's legacy token Secrets; None if boundtoken may not list them."""
 
     @property
     def advised(self) -> int:
-        """The longest life to ask for: the maximum, but never 3607."""
+        """The longest lifetime to request: the maximum, but never 3607."""
         return (
             names.YEAR_TRAP_REPLACEMENT if self.maximum == names.YEAR_TRAP_SECONDS else self.maximum
         )
 
     def is_api_audience(self, audience: str) -> bool:
-        """Whether a token for it is one for the API server, as far as we know."""
+        """Whether the API server may accept a token for this audience."""
         return not audience or not self.api_audiences or audience in self.api_audiences
 
     def allows(self, audience: str) -> bool:
-        """Whether a token may be for this audience; the empty one is the API server's own."""
+        """Whether this audience is allowed. The empty one is the API server's own."""
         allowed = self.allowed_audiences
         return (
             not audience or allowed is None or audience in allowed or audience in self.api_audiences
         )
 
     def is_extended(self, seconds: int | None, audiences: Iterable[str]) -> bool:
-        """Whether the API server makes a token of a pod, asked for so, valid for a year.
+        """Whether the API server extends such a token of a pod to one year.
 
         Source: pkg/registry/core/serviceaccount/storage/token.go, TokenREST.Create
         """
@@ -119,14 +114,12 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def own_maximum(level: Level, lock: int, set_here: int | None) -> int:
-    """The seconds that a level allows in a namespace that has set this maximum, or none."""
+    """Return the maximum of a level in seconds. `set_here` is the namespace's own, if any."""
     return min(lock, DEFAULT_MAXIMUM[level] if set_here is None else set_here)
 
 
 def floor_maximum(level: Level, lock: int, set_here: int | None, floor: int | None) -> int:
-    """The seconds that the cluster's floor allows there; `floor` is the floor's own maximum where
-    one is set.
-    """
+    """Return the maximum of the floor in seconds. `floor` is the configured one, if any."""
     return min(
         lock,
         DEFAULT_MAXIMUM[level] if floor is None else floor,
@@ -136,5 +129,5 @@ def floor_maximum(level: Level, lock: int, set_here: int | None, floor: int | No
 
 
 def allowed(audiences: Iterable[str]) -> str:
-    """The audiences of a list as a sentence names them."""
+    """Return the audiences as a message lists them."""
     return truncate(", ".join(map(displayed, audiences)), MAX_ALLOWED_CHARS)

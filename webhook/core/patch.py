@@ -1,6 +1,6 @@
-"""Operations of RFC 6902 and the pointers they name; only add, replace and remove are ever made.
+"""Operations of JSON Patch (RFC 6902): add, replace and remove.
 
-No `test`, because a failed one refuses the pod even under `failurePolicy: Ignore`
+There is no `test`, because a failed one denies the pod even under `failurePolicy: Ignore`
 (docs/kubernetes.md, section 5). `move` and `copy` are not needed.
 """
 
@@ -33,46 +33,46 @@ def remove(path: str) -> Operation:
 
 @lru_cache(maxsize=256)
 def member(pointer: str, key: str) -> str:
-    """The pointer to `key` of the object at `pointer` (RFC 6901 section 3: `~` and `/` are escaped,
-    in this order).
+    """Return the pointer to `key` in the object at `pointer`. `~` and `/` are escaped in this order
+    (RFC 6901 section 3).
     """
     return f"{pointer}/{key.replace('~', '~0').replace('/', '~1')}"
 
 
-def append(pointer: str, held: object, values: list[Any]) -> list[Operation]:
-    """The operations that put `values` last in the list at `pointer`; `held` is None where there is
-    no list yet.
+def append(pointer: str, present: object, values: list[Any]) -> list[Operation]:
+    """Return the operations that append `values` to the list at `pointer`. `present` is that list,
+    or None if it does not exist yet.
     """
     if not values:
         return []
-    if held is None:
+    # `-` needs an existing list (RFC 6902 section 4.1).
+    if present is None:
         return [add(pointer, values)]
     return [add(f"{pointer}/-", value) for value in values]
 
 
 def annotate(
-    pointer: str, held: Mapping[str, str] | None, wanted: Mapping[str, str | None]
+    pointer: str, present: Mapping[str, str] | None, desired: Mapping[str, str | None]
 ) -> list[Operation]:
-    """The operations that give the metadata at `pointer` the annotations `wanted`; None takes one
-    away.
+    """Return the operations that set the annotations `desired` on the metadata at `pointer`. The
+    value None removes an annotation.
 
-    `held` are the annotations that are there, None where there is no map (it may be absent or
-    null).
+    `present` are the existing annotations, or None if the map is absent or null.
     """
     at = f"{pointer}/annotations"
-    if held is None:
-        new = {key: value for key, value in wanted.items() if value is not None}
+    if present is None:
+        new = {key: value for key, value in desired.items() if value is not None}
         return [add(at, new)] if new else []
     operations = []
-    for key, value in wanted.items():
-        if held.get(key) == value:
+    for key, value in desired.items():
+        if present.get(key) == value:
             continue
         path = member(at, key)
         operations.append(
             remove(path)
             if value is None
             else replace(path, value)
-            if key in held
+            if key in present
             else add(path, value)
         )
     return operations

@@ -1,14 +1,14 @@
-"""Settling what holds for a pod: locks of the cluster, then pod, then namespace, then defaults; and
-saying who decided.
+"""Resolve the policy of a pod from four layers: the locks of the cluster, the pod, the namespace,
+and the defaults. The result records which layer decided each field.
 
-A fault never stops anything: the next weaker layer decides, and the fault travels on as a value.
-What depends on the namespace alone is resolved once for each change of it; a pod without
-annotations of ours costs nothing here.
+A fault never stops the resolution: the next weaker layer decides, and the fault is part of the
+result. Everything that depends only on the namespace is resolved once for each change of it, so a
+pod without annotations of ours costs nothing here.
 
-Why a pod under `pod-overrides: denied` may ask for `inject: enabled` where the *namespace's*
-automount is enabled, and for `inject: disabled` where the automount that holds *for the pod* is
-disabled: the first replaces a token that would be there without the pod's wish, the second leaves
-no token at all. Both can only shorten what an attacker finds.
+Under `pod-overrides: denied` a pod may still set `inject: enabled` if the *namespace's* automount
+is enabled, and `inject: disabled` if the *pod's* automount is disabled. The first replaces a token
+that the pod would have anyway, the second leaves it without a token. Neither gives an attacker more
+than before.
 """
 
 import difflib
@@ -38,7 +38,7 @@ from .limits import DEFAULT_MAXIMUM, Locks, Token
 
 
 class TokenPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """What a pod gets. Every value is one that Kubernetes accepts."""
+    """The settings of a pod. Kubernetes accepts every value."""
 
     inject: bool = False
     automount: bool = True
@@ -51,7 +51,7 @@ class TokenPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Exemptions(msgspec.Struct, frozen=True):
-    """Who is not judged, by the words of the cluster's configuration."""
+    """The exemptions from enforcement, with the names of the cluster's configuration."""
 
     namespaces: frozenset[str] = frozenset()
     usernames: frozenset[str] = frozenset()
@@ -61,13 +61,13 @@ class Exemptions(msgspec.Struct, frozen=True):
 
 
 Govern = Literal["off", "warn", "enforce"]
-"""What becomes of a TokenRequest, or a legacy token Secret, that is against the rules."""
+"""What happens to a TokenRequest, or a legacy token Secret, that violates the rules."""
 GOVERN_MODES: tuple[Govern, ...] = get_args(Govern)
 
 
 class ClusterPolicy(msgspec.Struct, frozen=True):
-    """What holds for the whole cluster: the weakest layer and the strongest, and where we never
-    look.
+    """The configuration of the cluster: defaults (the weakest layer), locks (the strongest layer),
+    excluded namespaces, and enforcement.
     """
 
     defaults: TokenPolicy = TokenPolicy()
@@ -75,10 +75,10 @@ class ClusterPolicy(msgspec.Struct, frozen=True):
     excluded: frozenset[str] = names.NEVER_TOUCHED
     own_namespace: str = names.NAMESPACE
     api_audiences: tuple[str, ...] = ()
-    """What the API server calls itself; empty while nobody has told us."""
+    """The API server's own audiences; empty if unknown."""
     enforce_floor: Level = "off"
     enforce_floor_max_expiration_seconds: int | None = None
-    """None: the default of the floor's level."""
+    """In seconds. None means the default of the floor's level."""
     exemptions: Exemptions = Exemptions()
     token_requests: Govern = "off"  # noqa: S105  (a mode)
     token_requests_max_expiration_seconds: int = DEFAULT_MAXIMUM["bound"]
@@ -86,37 +86,34 @@ class ClusterPolicy(msgspec.Struct, frozen=True):
 
 
 class Resolution(msgspec.Struct, frozen=True):
-    """A settled policy, what was wrong on the way, and which layer decided each field."""
+    """A resolved policy, the faults, and the layer that decided each field."""
 
     policy: TokenPolicy
     faults: tuple[Fault, ...]
     decided_by: Mapping[str, str]
     hash: str
-    """8 hex digits that are the same for the same policy on every replica."""
+    """Of the policy: 8 hex digits, the same on every replica."""
 
 
 class NamespacePolicy(msgspec.Struct, frozen=True, weakref=True):
-    """Everything about a namespace that does not depend on the pod, resolved once."""
+    """The part of the policy that does not depend on the pod."""
 
     annotations: Mapping[str, str]
     """Only those of our domain."""
     settings: Mapping[str, Any]
-    """What the namespace itself sets, by field of `TokenPolicy`."""
+    """The namespace's own settings, by field of `TokenPolicy`."""
     locks: Locks
     resolution: Resolution
     enforcement: EnforcementPolicy
     max_expiration_seconds: int | None
-    """What the namespace itself has set; None where it has not, or not well."""
+    """The namespace's own maximum; None if it is missing or invalid."""
     allowed_text: str
-    """The allowed audiences for people, in the order in which they are written."""
+    """The allowed audiences for messages, in the order of the annotation."""
 
 
 SETTINGS: tuple[tuple[str, str, Parser], ...] = (
-    (
-        "automount",
-        names.AUTOMOUNT,
-        parse_switch,
-    ),  # before inject, which is judged by it under denied overrides
+    # automount comes before inject, because under denied overrides inject is checked against it.
+    ("automount", names.AUTOMOUNT, parse_switch),
     ("inject", names.INJECT, parse_switch),
     ("audience", names.AUDIENCE, parse_audience),
     ("expiration_seconds", names.EXPIRATION_SECONDS, parse_seconds),
@@ -135,7 +132,7 @@ COUNTS_AS: dict[str, tuple[Any, str]] = {
         "counts as an empty list, which allows the API server's own audience only",
     )
 }
-"""What a bad value counts as where the next weaker layer would open what somebody wanted closed."""
+"""What an invalid value counts as, for annotations whose weaker layers would allow more."""
 NAMESPACE_SETTINGS = tuple(row for row in SETTINGS if row[1] in names.FOR_NAMESPACES)
 
 
@@ -223,10 +220,11 @@ def _allowed_text(
 def resolve(
     namespace: NamespacePolicy, annotations: Mapping[str, str] | None, layer: str = "pod"
 ) -> Resolution:
-    """What holds for a pod with these annotations in this namespace; `layer` names their author in
-    faults.
+    """Return the policy of a pod with these annotations in this namespace. `layer` names the object
+    with the annotations in faults.
     """
     base = namespace.resolution
+    # Most pods have no annotation of ours, and take the namespace's resolution as it is.
     for key in annotations or ():
         if key.startswith(names.DOMAIN) and key not in names.OURS_ON_PODS:
             break
@@ -237,12 +235,13 @@ def resolve(
     if (too_much := too_large(layer, ours)) is not None:
         return msgspec.structs.replace(base, faults=(*base.faults, too_much))
     faults = _misplaced(layer, ours, names.FOR_PODS)
-    asked = _read(layer, SETTINGS, annotations, namespace.locks, faults)
+    settings = _read(layer, SETTINGS, annotations, namespace.locks, faults)
     if not namespace.locks.pod_overrides:
-        asked = _keep_tightening(layer, asked, namespace, annotations, faults)
-    settled = _merge(base.policy, {**namespace.settings, **asked}, namespace.locks)
-    decided_by = {**base.decided_by, **dict.fromkeys(asked, layer)}
-    return Resolution(settled, (*base.faults, *faults), decided_by, _hash(settled))
+        settings = _keep_tightening(layer, settings, namespace, annotations, faults)
+    # The namespace's settings are merged again, because tokens without a lifetime take the pod's.
+    merged = _merge(base.policy, {**namespace.settings, **settings}, namespace.locks)
+    decided_by = {**base.decided_by, **dict.fromkeys(settings, layer)}
+    return Resolution(merged, (*base.faults, *faults), decided_by, _hash(merged))
 
 
 def _read(
@@ -252,49 +251,56 @@ def _read(
     locks: Locks,
     faults: list[Fault],
 ) -> dict[str, Any]:
-    asked = {}
+    """Parse the annotations of these rows; append to `faults` what is wrong with them."""
+    settings = {}
     for attribute, annotation, parse in rows:
         text = annotations.get(annotation)
         if text is None:
             continue
         try:
-            asked[attribute], remarks = parse(text, locks)
+            settings[attribute], remarks = parse(text, locks)
         except ValueError as problem:
             became = "ignored"
             if annotation in COUNTS_AS:
-                asked[attribute], became = COUNTS_AS[annotation]
+                settings[attribute], became = COUNTS_AS[annotation]
             faults.append(Fault(layer, annotation, text, f"{became}, {problem}"))
         else:
             faults += [Fault(layer, annotation, text, remark) for remark in remarks]
-    return asked
+    return settings
 
 
 def _keep_tightening(
     layer: str,
-    asked: dict[str, Any],
+    settings: dict[str, Any],
     namespace: NamespacePolicy,
     annotations: Mapping[str, str],
     faults: list[Fault],
 ) -> dict[str, Any]:
-    """Of what the pod asked, only what holds anyway or is tighter; all else becomes a fault."""
+    """Keep the settings of the pod that change nothing or are tighter. Others become faults."""
     base = namespace.resolution.policy
     kept: dict[str, Any] = {}
     for attribute, annotation, _parse in SETTINGS:
-        if attribute not in asked:
+        if attribute not in settings:
             continue
-        value = asked[attribute]
-        held = (
+        value = settings[attribute]
+        # The resolved tokens have lifetimes filled in, so the pod's are compared with the
+        # namespace's annotation.
+        current = (
             namespace.settings.get("tokens", ())
             if attribute == "tokens"
             else getattr(base, attribute)
         )
+        # The pod's own automount counts if it was kept; SETTINGS has it before inject.
         automount = kept.get("automount", base.automount)
         tighter = (
+            # Without automount there is no token of a year.
             (attribute == "automount" and value is False)
+            # Injection replaces the automounted token that the namespace would give to the pod.
+            # Disabling injection is tighter only if no automounted token comes back.
             or (attribute == "inject" and (base.automount if value else not automount))
-            or (attribute == "expiration_seconds" and value < held)
+            or (attribute == "expiration_seconds" and value < current)
         )
-        if tighter or value == held:
+        if tighter or value == current:
             kept[attribute] = value
         else:
             problem = f"ignored, pods may only tighten here, {names.POD_OVERRIDES} is denied"
@@ -303,8 +309,8 @@ def _keep_tightening(
 
 
 def too_large(layer: str, ours: Mapping[str, str]) -> Fault | None:
-    """The one fault of an object with more or longer annotations of our domain than can be meant;
-    nothing is read then.
+    """Return the fault of an object with too many or too long annotations of our domain. None of
+    them is read then.
     """
     if len(ours) > names.MAX_ANNOTATIONS:
         problem = f"there must be at most {names.MAX_ANNOTATIONS}, and there are more"
@@ -316,14 +322,14 @@ def too_large(layer: str, ours: Mapping[str, str]) -> Fault | None:
 
 
 def _misplaced(layer: str, ours: Mapping[str, str], known: frozenset[str]) -> list[Fault]:
-    """A fault for each annotation of our domain that is none, or does not belong there; the last
-    says how many more.
+    """Return a fault for each annotation of our domain that is unknown or misplaced. The last fault
+    says how many more there are.
     """
     good = known if layer == "namespace" else known | names.OURS_ON_PODS
     found = [(name, value) for name, value in ours.items() if name not in good]
     if not found:
         return []
-    guesses = {each.removeprefix(names.DOMAIN): each for each in sorted(known)}
+    guesses = {name.removeprefix(names.DOMAIN): name for name in sorted(known)}
     faults = []
     for number, (name, value) in enumerate(found[: names.MAX_FAULTS]):
         if name in names.OURS_ON_PODS:
@@ -332,19 +338,21 @@ def _misplaced(layer: str, ours: Mapping[str, str], known: frozenset[str]) -> li
             problem = f"ignored, it belongs on {'namespaces' if name in names.FOR_NAMESPACES else 'pods'} only"
         else:
             problem = "ignored, there is no such annotation" + (
-                _meant(name, guesses) if number < names.MAX_GUESSES else ""
+                _suggestion(name, guesses) if number < names.MAX_GUESSES else ""
             )
         faults.append(Fault(layer, name, value, problem))
     return faults + more_faults(layer, len(found))
 
 
-def _meant(name: str, guesses: Mapping[str, str]) -> str:
+def _suggestion(name: str, guesses: Mapping[str, str]) -> str:
+    # Cut, because the comparison takes quadratic time, and any user may write the name.
     meant = difflib.get_close_matches(name.removeprefix(names.DOMAIN)[:40].lower(), guesses, n=1)
     return f"; did you mean {guesses[meant[0]]}?" if meant else ""
 
 
-def _merge(defaults: TokenPolicy, asked: Mapping[str, Any], locks: Locks) -> TokenPolicy:
-    chosen: dict[str, Any] = {**asked}
+def _merge(defaults: TokenPolicy, settings: Mapping[str, Any], locks: Locks) -> TokenPolicy:
+    chosen: dict[str, Any] = {**settings}
+    # The lifetime is capped again, because the defaults were never checked against these locks.
     lifetime = locks.capped(chosen.get("expiration_seconds", defaults.expiration_seconds))
     tokens: tuple[Token, ...] = chosen.get("tokens", ())
     chosen["expiration_seconds"] = lifetime

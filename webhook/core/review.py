@@ -1,9 +1,9 @@
-"""AdmissionReview bytes to a request and a response to bytes; the only place that knows the
-envelope.
+"""Decode an AdmissionReview to a request, and encode a decision to a response. Only this module
+knows the envelope.
 
-Pods, nearly all of the traffic, are decoded in one pass, envelope and pod together. Whatever that
-pass does not understand is read again, envelope first, so that the fault can be named and other
-kinds get their own view.
+Pods are nearly all of the traffic, and are decoded in one pass, envelope and pod together. A body
+that this pass cannot decode is read again, envelope first, so that other kinds get their own view
+and an error message names the place.
 
 Source: docs/kubernetes.md section 5;
 apiserver/pkg/admission/plugin/webhook/request/admissionreview.go.
@@ -18,12 +18,12 @@ import msgspec
 from ..errors import MalformedReview
 from . import stepwise
 from .decision import Decision
-from .full_views import FullPod, Judged, UserInfo
+from .full_views import FullPod, UserInfo, Validated
 from .kinds import MUTATED, VIEWS
 from .patch import Operation
 from .views import CronJob, Pod, View, Workload
 
-Asked = TypeVar("Asked", bound="_Head")
+RequestT = TypeVar("RequestT", bound="_Head")
 API_VERSION = "admission.k8s.io/v1"
 KIND = "AdmissionReview"
 
@@ -49,22 +49,18 @@ class _Head(View, frozen=True):
 
 
 class Request(_Head, frozen=True):
-    """What the API server asks; `object` is None for a kind that we have no view of, and for
-    DELETE.
-    """
+    """A request to `/mutate`. `object` is None for DELETE, and for a kind without a view."""
 
     object: Pod | Workload | CronJob | None = None
     old_object: Workload | CronJob | None = None
 
 
 class ValidationRequest(_Head, frozen=True):
-    """What the API server asks to be judged; both objects None where we have no view of the
-    kind.
-    """
+    """A request to `/validate`. Both objects are None for a kind without a view."""
 
     user_info: UserInfo = UserInfo()
-    object: Judged | None = None
-    old_object: Judged | None = None
+    object: Validated | None = None
+    old_object: Validated | None = None
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -76,8 +72,8 @@ class Status(msgspec.Struct, frozen=True):
 
 
 class Response(msgspec.Struct, frozen=True, gc=False, rename="camel"):
-    """What we answer. `patch` and `patchType` are both there or neither, or the API server takes it
-    for an error.
+    """The response. It has both `patch` and `patchType` or neither; the API server rejects anything
+    else.
     """
 
     uid: str
@@ -97,8 +93,8 @@ class _Reply(msgspec.Struct, frozen=True, gc=False, rename="camel"):
 
 
 class _PodRequest(Request, frozen=True):
-    """A request as the one pass for pods decodes it; with an old object it is none, and goes the
-    slow way.
+    """The request that the one pass for pods decodes. It has no old object: a review with one fails
+    to decode here, and is read again.
     """
 
     object: Pod | None = None
@@ -106,7 +102,7 @@ class _PodRequest(Request, frozen=True):
 
 
 class _FullPodRequest(ValidationRequest, frozen=True):
-    """The same for a pod that shall be judged."""
+    """The same for a request to `/validate`."""
 
     object: FullPod | None = None
     old_object: None = None
@@ -118,39 +114,39 @@ class _RawRequest(_Head, frozen=True):
     old_object: msgspec.Raw = msgspec.Raw(b"null")
 
 
-class _Review(View, Generic[Asked], frozen=True):
+class _Review(View, Generic[RequestT], frozen=True):
     api_version: str = ""
     kind: str = ""
-    request: Asked | None = None
+    request: RequestT | None = None
 
 
 LARGE_BYTES = 128 << 10
-"""Of a body whose objects and strings are counted before it is decoded; counting costs a tenth of
-the decoding."""
+"""In a larger body the objects and strings are counted before it is decoded. Counting takes a tenth
+of the time of decoding."""
 MANY_THINGS = 100_000
-"""Strings and objects of a body that is decoded in one pass: 30 ms at worst, in which no other
-thread does anything."""
+"""The strings and objects of a body that is decoded in one pass: 30 ms at worst, in which all other
+threads wait."""
 MAX_UID_CHARS = 256
-"""Of a review: a UUID has 36; it is given back."""
+"""Of the uid, which the response repeats. A UUID has 36."""
 _CORE_POD = GroupKind("", "Pod")
 _POD, HEAD_BYTES = b'"kind":"Pod"', 512
-"""How Go writes the kind of a pod, in `request.kind` at the beginning of a review."""
+"""How Go encodes the kind of a pod, in `request.kind` at the beginning of a review."""
 
 _POD_REVIEW = msgspec.json.Decoder(_Review[_PodRequest])
 _FULL_POD_REVIEW = msgspec.json.Decoder(_Review[_FullPodRequest])
 _RAW_REVIEW = msgspec.json.Decoder(_Review[_RawRequest])
 _ENCODER = msgspec.json.Encoder()
-# 100,000 nested brackets raise RecursionError and not DecodeError; both only say that the bytes are
-# bad.
+# 100,000 nested brackets raise RecursionError instead of DecodeError. Both only mean that the body
+# is invalid.
 _BAD_BYTES = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
 
 
 def decode(body: bytes | bytearray) -> Request:
-    """The request in an AdmissionReview v1.
+    """Return the request in an AdmissionReview v1.
 
-    Raises: MalformedReview, for any bytes that are none; it names the place and what is there
-    instead
+    Raises: MalformedReview for any other body, with the place and what was expected there
     """
+    # A body with very many parts is never decoded in one pass: it would stop all other threads.
     many = len(body) > LARGE_BYTES and _has_many_things(body)
     quick = None if many else _decode_quickly(body, _POD_REVIEW)
     return (
@@ -161,14 +157,14 @@ def decode(body: bytes | bytearray) -> Request:
 
 
 def _decode_quickly(
-    body: bytes | bytearray, decoder: "msgspec.json.Decoder[_Review[Asked]]"
-) -> Asked | None:
-    """The request in the review of a new pod, in one pass; None where it is no such review, or must
-    be read to name a fault.
+    body: bytes | bytearray, decoder: "msgspec.json.Decoder[_Review[RequestT]]"
+) -> RequestT | None:
+    """Decode the review of a new pod in one pass. Returns None for any other body, which must be
+    read again.
     """
-    if (
-        body.find(_POD, 0, HEAD_BYTES) < 0
-    ):  # another kind, or other JSON than Go's: read as a pod for nothing
+    # The search is cheap, and saves decoding reviews of other kinds twice. A pod in another
+    # encoding than Go's is only slower.
+    if body.find(_POD, 0, HEAD_BYTES) < 0:
         return None
     try:
         review = decoder.decode(body)
@@ -181,12 +177,14 @@ def _decode_quickly(
         or not _is_review(review)
         or not 0 < len(request.uid) <= MAX_UID_CHARS
     ):
-        return None  # both readings at once would need twice the memory
+        # The caller reads the body again, after this result is freed: both at once would need
+        # twice the memory.
+        return None
     return request
 
 
 def respond(uid: str, decision: Decision) -> bytes:
-    """The AdmissionReview v1 that carries a decision, as JSON."""
+    """Return the AdmissionReview v1 with a decision, as JSON."""
     audit = {"reason": decision.reason, **decision.audit}
     if decision.denial:
         status = Status(decision.denial)
@@ -201,9 +199,9 @@ def respond(uid: str, decision: Decision) -> bytes:
 
 
 def encode_patch(operations: tuple[Operation, ...]) -> str:
-    """The JSON Patch document (RFC 6902) of these operations, in base64.
+    """Return the JSON Patch document (RFC 6902) of these operations, in base64.
 
-    Pods of one shape get the same operations, whatever they are called: their patches are kept.
+    Pods of one shape get the same operations, whatever their names, so short patches are cached.
     """
     try:
         return (
@@ -211,7 +209,7 @@ def encode_patch(operations: tuple[Operation, ...]) -> str:
             if len(operations) <= _KEPT_OPERATIONS and _is_short(operations)
             else _patch(operations)
         )
-    except TypeError:  # no hash: a whole volume or mount is added
+    except TypeError:  # an operation that adds a whole volume or mount has no hash
         return _patch(operations)
 
 
@@ -220,15 +218,15 @@ def _patch(operations: tuple[Operation, ...]) -> str:
 
 
 def _is_short(operations: tuple[Operation, ...]) -> bool:
-    # A loop takes a third of what `all` takes, and every patched pod comes here.
-    for each in operations:  # noqa: SIM110
-        if type(each.value) is str and len(each.value) > _KEPT_CHARS:
+    # A loop takes a third of the time of `all`, and every patched pod comes here.
+    for operation in operations:  # noqa: SIM110
+        if type(operation.value) is str and len(operation.value) > _KEPT_CHARS:
             return False
     return True
 
 
 _KEPT_OPERATIONS, _KEPT_CHARS = 64, 128
-"""In a kept patch, and in each text of it, so that all of them together stay below 2 MB."""
+"""Limits of a cached patch and of each text in it, so that the whole cache stays below 2 MB."""
 _kept_patch = lru_cache(maxsize=128)(_patch)
 
 
@@ -237,8 +235,7 @@ def _is_review(review: _Review[Any]) -> bool:
 
 
 def decode_full(body: bytes | bytearray) -> ValidationRequest:
-    """The request in an AdmissionReview v1 that asks for a judgement, with views of everything that
-    is judged.
+    """Return the request in an AdmissionReview v1 to `/validate`.
 
     Raises: MalformedReview, as `decode`
     """
@@ -249,24 +246,25 @@ def decode_full(body: bytes | bytearray) -> ValidationRequest:
     try:
         raw = _head(body)
         view: Any = VIEWS.get((raw.kind.group, raw.kind.kind))
-        held, old = (
-            decoded(each, type=view | None) if view else None
-            for each in (raw.object, raw.old_object)
+        resource, old = (
+            decoded(text, type=view | None) if view else None
+            for text in (raw.object, raw.old_object)
         )
         return ValidationRequest(
-            **_head_fields(raw), user_info=raw.user_info, object=held, old_object=old
+            **_head_fields(raw), user_info=raw.user_info, object=resource, old_object=old
         )
     except _BAD_BYTES as problem:
         raise _unreadable(problem) from problem
 
 
 def _has_many_things(body: bytes | bytearray) -> bool:
-    """Whether a large body should not be decoded in one pass, because it has very many or very
-    short parts.
+    """Whether a large body has too many parts to be decoded in one pass.
+
+    Brackets and quotes inside strings count too. That is cheap, and only makes the decoding slower.
     """
     objects = body.count(b"{")
     return (
-        objects > stepwise.most_objects(len(body)) or objects + body.count(b'"') // 2 > MANY_THINGS
+        objects > stepwise.object_limit(len(body)) or objects + body.count(b'"') // 2 > MANY_THINGS
     )
 
 
@@ -275,13 +273,16 @@ def _unreadable(problem: Exception) -> MalformedReview:
 
 
 def _head(body: bytes | bytearray) -> _RawRequest:
-    """The envelope. Raises: MalformedReview, and what the decoder raises for bad bytes."""
+    """Return the request with its objects undecoded.
+
+    Raises: MalformedReview, and for an invalid body what the decoder raises
+    """
     if not body:
         raise MalformedReview("the body is empty; it must be an AdmissionReview")
     review = _RAW_REVIEW.decode(body)
     if not _is_review(review):
-        said = f"{review.api_version[:60]!r} {review.kind[:60]!r}"
-        raise MalformedReview(f"apiVersion and kind must be {API_VERSION!r} {KIND!r}, not {said}")
+        found = f"{review.api_version[:60]!r} {review.kind[:60]!r}"
+        raise MalformedReview(f"apiVersion and kind must be {API_VERSION!r} {KIND!r}, not {found}")
     if review.request is None or not review.request.uid:
         raise MalformedReview(
             "request.uid must be there" if review.request else "request must be there"
@@ -313,5 +314,5 @@ def _with_objects(raw: _RawRequest, decoded: Any) -> Request:
 
 
 def _head_fields(raw: _Head) -> dict[str, Any]:
-    """What every request has, by name: one more field in the head must never shift the others."""
+    """Return the fields of the head by name, so that a new field never shifts the others."""
     return {name: getattr(raw, name) for name in _Head.__struct_fields__}

@@ -1,6 +1,4 @@
-"""User text inside our sentences: quoted, without control characters, cut to a length; never
-raises.
-"""
+"""User text in messages: quoted, without control characters, truncated. Nothing here raises."""
 
 import re
 from collections.abc import Iterable
@@ -11,42 +9,44 @@ from . import names
 _DISPLAYED = re.compile(names.DISPLAYED_AUDIENCE)
 
 
-def quote(text: str, most: int = 60) -> str:
-    """`text` in double quotes, unprintable characters escaped, cut after `most` characters.
+def quote(text: str, limit: int = 60) -> str:
+    """Return `text` in double quotes, with escapes, and truncated to `limit` characters.
 
-    Why: one control character makes the API server drop the whole warning (net.NewWarningHeader).
+    Why escapes: one control character makes the API server drop the whole warning
+    (net.NewWarningHeader).
     """
-    kept = text if len(text) <= most else text[: most - 1] + "…"
+    kept = text if len(text) <= limit else text[: limit - 1] + "…"
     return '"' + "".join(char if char.isprintable() else _escaped(char) for char in kept) + '"'
 
 
 def displayed(audience: str) -> str:
-    """An audience in double quotes as it stands; what is no plain one is not shown, because CEL
-    cannot escape it.
+    """Return an audience in double quotes. One with special characters is not shown, because CEL
+    cannot escape it, and both evaluators must write the same text.
     """
     return f'"{audience}"' if _DISPLAYED.fullmatch(audience) else "(not shown)"
 
 
-def truncate(sentence: str, most: int = names.MAX_WARNING_CHARS) -> str:
-    """`sentence`, with an ellipsis where it was longer than `most` characters."""
-    return sentence if len(sentence) <= most else sentence[: most - 1] + "…"
+def truncate(sentence: str, limit: int = names.MAX_WARNING_CHARS) -> str:
+    """Truncate `sentence` to `limit` characters, the last of which is then an ellipsis."""
+    return sentence if len(sentence) <= limit else sentence[: limit - 1] + "…"
 
 
-def truncate_bytes(text: str, most: int = names.MAX_AUDIT_BYTES) -> str:
-    """`text`, with an ellipsis where it was longer than `most` bytes of UTF-8."""
-    if len(text) * 4 <= most or len(encoded := text.encode(errors="replace")) <= most:
+def truncate_bytes(text: str, limit: int = names.MAX_AUDIT_BYTES) -> str:
+    """Truncate `text` to `limit` bytes of UTF-8, with an ellipsis at the end."""
+    # No character has more than four bytes, so most texts need not be encoded.
+    if len(text) * 4 <= limit or len(encoded := text.encode(errors="replace")) <= limit:
         return text
-    return encoded[: most - 3].decode(errors="ignore") + "…"
+    return encoded[: limit - 3].decode(errors="ignore") + "…"
 
 
 def truncate_warnings(sentences: Iterable[str], where: str = "") -> tuple[str, ...]:
-    """Warnings of a length and a number that reach their reader; the last says how many more there
-    are, and where.
+    """Limit warnings to the length and number that the API server passes on. The last warning says
+    how many more there are, and where.
     """
     rest = iter(sentences)
-    said = tuple(truncate(sentence) for sentence in islice(rest, names.MAX_WARNINGS))
+    warnings = tuple(truncate(sentence) for sentence in islice(rest, names.MAX_WARNINGS))
     more = sum(1 for _ in rest)
-    return (*said, f"{names.DOMAIN}*: and {more} more{where}") if more else said
+    return (*warnings, f"{names.DOMAIN}*: and {more} more{where}") if more else warnings
 
 
 def _escaped(char: str) -> str:

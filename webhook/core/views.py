@@ -1,8 +1,8 @@
-"""Typed, read-only views of the few fields of pods and workloads that decide anything; nothing here
-is ever written back.
+"""Typed, read-only views of the fields of pods and workloads that mutation reads. They are never
+written back.
 
-The decoder skips every other field, so unknown ones survive by construction. Absent and null mean
-the same everywhere.
+The decoder skips all other fields, so a patch cannot lose a field that we do not know. Absent and
+null mean the same everywhere.
 """
 
 import re
@@ -14,7 +14,7 @@ from . import names
 
 _OURS = re.compile(re.escape(names.VOLUME) + r"(-[0-9a-f]{8})?")
 _OUR_TOKENS = re.compile(re.escape(names.TOKENS_VOLUME) + r"(-[0-9a-f]{8})?")
-"""Names of our volumes: where somebody else has one of them, a hash stands behind it."""
+"""The names of our volumes. A hash follows if a foreign volume has the plain name."""
 
 
 class View(msgspec.Struct, frozen=True, gc=False, rename="camel"):
@@ -36,7 +36,7 @@ class Metadata(View, frozen=True):
 
     @property
     def controller(self) -> Owner | None:
-        """The owner that made this object and looks after it, if there is one."""
+        """The owner that controls this object, if there is one."""
         for owner in self.owner_references or ():
             if owner.controller:
                 return owner
@@ -44,7 +44,7 @@ class Metadata(View, frozen=True):
 
 
 class ManagedFields(View, frozen=True):
-    """What one manager has written, as server-side apply keeps it."""
+    """The fields of one manager, as server-side apply stores them."""
 
     operation: str = ""
     fields_v1: msgspec.Raw = msgspec.Raw(b"null")
@@ -78,7 +78,7 @@ class DownwardSource(View, frozen=True):
 
 
 class Source(View, frozen=True):
-    """One entry of `projected.sources`; all three None for a kind that decides nothing here."""
+    """One entry of `projected.sources`. All three are None for a source of any other kind."""
 
     service_account_token: TokenSource | None = None
     config_map: ConfigMapSource | None = None
@@ -91,8 +91,8 @@ class Projected(View, frozen=True):
 
 class Volume(View, frozen=True):
     """One volume. Names and mount paths are required here and below: the API server writes them
-    even where they are empty (core/v1 has no `omitempty` for them), and a body made of nothing at
-    all is cheaper to make than to look at.
+    even if they are empty (core/v1 has no `omitempty` for them). Without them a short body could
+    contain a huge number of empty objects.
     """
 
     name: str
@@ -123,7 +123,7 @@ class Container(View, frozen=True):
         return self.volume_mounts or ()
 
     def has_device_at(self, path: str) -> bool:
-        """Whether a block device stands there: the API server takes no mount at its path."""
+        """Whether a block device is at `path`. The API server accepts no mount there."""
         return any(same_path(device.device_path, path) for device in self.volume_devices or ())
 
 
@@ -149,8 +149,8 @@ class Pod(View, frozen=True):
         return self.metadata.annotations or {}
 
     def containers(self) -> Iterator[tuple[str, Container]]:
-        """Every container that can be given a mount at CREATE, init containers and sidecars first,
-        with its pointer.
+        """Every container that can get a mount at CREATE, with its pointer; init containers and
+        sidecars first.
         """
         return self.spec.all_containers()
 
@@ -165,16 +165,14 @@ class WorkloadSpec(View, frozen=True):
 
 
 class Workload(View, frozen=True):
-    """A Deployment, StatefulSet, DaemonSet, ReplicaSet or Job: what carries a pod template at
-    `/spec/template`.
-    """
+    """A Deployment, StatefulSet, DaemonSet, ReplicaSet or Job, with `/spec/template`."""
 
     metadata: WorkloadMetadata = WorkloadMetadata()
     spec: WorkloadSpec | None = None
 
     @property
     def template(self) -> tuple[str, Template | None]:
-        """The pod template with its pointer; None where the object has none."""
+        """The pointer to the pod template, and the template or None."""
         return "/spec/template", self.spec.template if self.spec is not None else None
 
 
@@ -193,15 +191,15 @@ class CronJob(View, frozen=True):
 
     @property
     def job_annotations(self) -> dict[str, str] | None:
-        """What it writes on its jobs, which nobody reads there: a job with an owner is left to
-        it.
+        """The annotations for its jobs. boundtoken does not read them on the jobs, because a job
+        with an owner is skipped.
         """
         job = self.spec.job_template if self.spec is not None else None
         return job.metadata.annotations if job is not None and job.metadata is not None else None
 
     @property
     def template(self) -> tuple[str, Template | None]:
-        """The pod template of the jobs it makes, with its pointer."""
+        """The pointer to the pod template of its jobs, and the template or None."""
         job = self.spec.job_template if self.spec is not None else None
         return (
             "/spec/jobTemplate/spec/template",
@@ -210,11 +208,12 @@ class CronJob(View, frozen=True):
 
 
 def same_path(at: str, path: str) -> bool:
-    """Whether a mount path is the directory `path` to a runtime: needless slashes and `.` do not
-    count, nor the first slash.
+    """Whether a container runtime takes the mount path `at` for the directory `path`: it ignores
+    extra slashes, `.`, and a missing first slash.
 
-    The API server compares exactly, and so does the ServiceAccount plugin. `path` is one that
-    `wishes.mount_path` gives: any other spelling of it is longer, or lacks the first slash.
+    The API server and the ServiceAccount plugin compare paths exactly. `path` is normalized, as
+    `annotations.parse_mount_path` returns it: any other spelling is longer, or lacks the first
+    slash.
     """
     if at == path or not len(path) - 1 <= len(at) <= names.MAX_PATH_BYTES:
         return at == path
@@ -222,8 +221,7 @@ def same_path(at: str, path: str) -> bool:
 
 
 def is_automounted(volume: Volume) -> bool:
-    """Whether the ServiceAccount plugin, or somebody who copied its work, put this volume here: by
-    shape and prefix.
+    """Whether the volume has the shape and name prefix of the ServiceAccount plugin's volume.
 
     Source: plugin/pkg/admission/serviceaccount TokenVolumeSource; further sources (OpenShift has
     one) are allowed.
@@ -237,14 +235,12 @@ def is_automounted(volume: Volume) -> bool:
 
 
 def gives_api_access(volume: Volume) -> bool:
-    """Whether it is a projected volume with a token at `token`, `kube-root-ca.crt` and the
-    namespace.
-    """
+    """Whether a projected volume has a token at `token`, `kube-root-ca.crt` and the namespace."""
     token = root_ca = namespace = False
     projected = volume.projected
     for source in (projected.sources or ()) if projected is not None else ():
-        if (held := source.service_account_token) is not None:
-            token = token or held.path == names.TOKEN_FILE
+        if (token_source := source.service_account_token) is not None:
+            token = token or token_source.path == names.TOKEN_FILE
         elif (config_map := source.config_map) is not None:
             root_ca = root_ca or config_map.name == names.ROOT_CA_CONFIGMAP
         elif source.downward_api is not None:
@@ -255,23 +251,21 @@ def gives_api_access(volume: Volume) -> bool:
 
 
 def gives_only_tokens(volume: Volume) -> bool:
-    """Whether it is a projected volume of service account tokens and nothing else."""
+    """Whether a projected volume has service account tokens and nothing else."""
     return bool(volume.sources) and all(
         source.service_account_token is not None for source in volume.sources
     )
 
 
 def is_ours(volume: Volume) -> bool:
-    """Whether it is our main volume: by name and shape together, so that a foreign `boundtoken`
-    stays foreign.
-    """
+    """Whether it is our main volume, by name and shape. A foreign volume `boundtoken` is not."""
     if volume.projected is None or not volume.name.startswith(names.VOLUME):
         return False
     return _OURS.fullmatch(volume.name) is not None and gives_api_access(volume)
 
 
 def is_our_tokens(volume: Volume) -> bool:
-    """Whether it is our second volume, of further tokens."""
+    """Whether it is our second volume, with further tokens."""
     if volume.projected is None or not volume.name.startswith(names.TOKENS_VOLUME):
         return False
     return _OUR_TOKENS.fullmatch(volume.name) is not None and gives_only_tokens(volume)
