@@ -1,7 +1,7 @@
-"""The routes: read a review, decide, reply, record; and what the kubelet and the scraper ask. No
-decision is made here.
+"""The routes: reviews on the TLS port; health and metrics on the plain port. A review is read,
+decided, answered and recorded; the decisions themselves are made elsewhere.
 
-Why no aiohttp Application: so few paths need no router, and every review would pay for one.
+Why no aiohttp Application: a few paths need no router, and every review would pay for one.
 """
 
 import asyncio
@@ -37,21 +37,18 @@ if TYPE_CHECKING:
 
 JSON = "application/json"
 KEEP_METRICS_SECONDS = 1.0
-"""Making the page costs the loop 2 ms: nobody needs it more often, and a flood of requests gets the
-last one."""
+"""The page of metrics takes the event loop 2 ms, so it is cached for this time."""
 
 
 class Webhook(NamedTuple):
-    """The steps of one webhook, which are the same for both: decode the review, skip it or find its
-    namespace, decide.
-    """
+    """The steps of a webhook: decode the review; skip it, or look up its namespace and decide."""
 
     decode: Callable[[Body], Any]
     skip_reason: Callable[[Any, ClusterPolicy], Reason | None]
     decide: Callable[..., Decision]
     without_decision: Outcome
-    """Of a review that nobody can decide: `unchanged` is allowed, `failed` is answered with 500, so
-    that the failurePolicy of the webhook's entry decides."""
+    """The outcome of a review without a decision. `unchanged` allows the object. `failed` returns
+    500, so that the failurePolicy in the webhook configuration decides."""
 
 
 MUTATING = Webhook(review.decode, mutate.skip_reason, mutate.decide, "unchanged")
@@ -59,12 +56,12 @@ VALIDATING = Webhook(review.decode_full, validate.skip_reason, validate.decide, 
 
 
 class Undecided(Exception):
-    """There is no decision on a review."""
+    """A review has no decision."""
 
 
 class AdmissionHandler:
     """The TLS port: `/mutate`, `/validate`, and for people `/certificate`, the PEM that
-    `certificate` gives.
+    `certificate` returns.
     """
 
     def __init__(
@@ -87,7 +84,8 @@ class AdmissionHandler:
         self._worker = worker
         self._in_flight = 0
         self._bytes_here = 0
-        """Of bodies that were worked on in the event loop itself, since it looked for others."""
+        """The bytes of all bodies in the current turn of the event loop that were processed in the
+        loop itself."""
         metrics.ADMISSION_IN_FLIGHT.set_function(lambda: self._in_flight)
 
     async def __call__(self, http: web.BaseRequest) -> web.StreamResponse:
@@ -117,8 +115,10 @@ class AdmissionHandler:
             self._in_flight -= 1
 
     async def _run_for(self, http: web.BaseRequest, size: int) -> Run:
-        """In the thread, or here, as soon as not too much has been worked on here since the loop
-        looked for others.
+        """Return how to process a body: in the thread, or here.
+
+        Small bodies are processed here, but only so many bytes in one turn of the event loop. The
+        others wait for the next turn, so that the loop stays responsive.
         """
         client = cast("Connection", http.protocol)
         if size > BIG_BYTES:
@@ -126,16 +126,16 @@ class AdmissionHandler:
         while self._bytes_here + size > BIG_BYTES:  # noqa: ASYNC110  (what is waited for is one turn of the loop)
             await asyncio.sleep(0)
         if self._bytes_here == 0:
-            asyncio.get_running_loop().call_soon(self._begin_anew)
+            asyncio.get_running_loop().call_soon(self._begin_turn)
         self._bytes_here += size
         client.served()
         return here
 
-    def _begin_anew(self) -> None:
+    def _begin_turn(self) -> None:
         self._bytes_here = 0
 
     def _too_much(self, http: web.BaseRequest, problem: TooLarge | TooSlow) -> web.Response:
-        """The size is told, because whoever created the object got it without us."""
+        """Reject a body, and log its size: the object may have been created without injection."""
         answer = _sentence(413 if isinstance(problem, TooLarge) else 408, str(problem))
         answer.force_close()
         self._log.untrusted(
@@ -154,19 +154,20 @@ class AdmissionHandler:
         return web.Response(body=self._certificate(), content_type="application/x-pem-file")
 
     async def review(self, webhook: Webhook, body: Body, run: Run = here) -> bytes:
-        """The reply to a review, worked out by `run` and recorded.
+        """Return the reply to a review, and record the decision. `run` does the work.
 
-        Raises: MalformedReview; Undecided, so that the failurePolicy of the webhook's entry decides
+        Raises: MalformedReview; Undecided, so that the failurePolicy of the webhook decides
         """
         start = perf_counter()
         request = webhook.decode(body) if run is here else await run(webhook.decode, body)
         try:
             decision, reply = await self._decide(webhook, request, run)
         except ConnectionError:
+            # The client has disconnected, which is no bug of ours.
             raise
         except Exception as problem:  # noqa: BLE001  (the outermost edge of a request)
-            # A bug of ours: mutation allows the object unchanged. Validation does not call an
-            # object compliant that it has not evaluated.
+            # A bug of ours. Mutation allows the object unchanged; validation fails, because it must
+            # not report an object as compliant that it has not evaluated.
             self._log_internal_error(request, problem)
             decision, reply = _replied(request, Decision("internal-error", "failed"))
         self._reporter.record(request, decision, perf_counter() - start)
@@ -177,6 +178,7 @@ class AdmissionHandler:
     async def _decide(
         self, webhook: Webhook, request: Request | ValidationRequest, run: Run
     ) -> tuple[Decision, bytes]:
+        # Before the lookup of the namespace, which may call the API server.
         reason = webhook.skip_reason(request, self.namespaces.cluster)
         if reason is not None:
             return _replied(request, Decision(reason))
@@ -194,7 +196,9 @@ class AdmissionHandler:
         return await run(decide, webhook, request, *context)
 
     def _log_internal_error(self, request: Request | ValidationRequest, problem: Exception) -> None:
-        """The log gets frames and the type only, because an exception's text may quote the pod."""
+        """Log only the frames and the type, because an exception's text may contain data of the
+        pod.
+        """
         frames = "".join(traceback.format_tb(problem.__traceback__))
         error = type(problem).__name__
         self._log.error("internal error", uid=request.uid, error=error, traceback=frames)
@@ -206,9 +210,9 @@ WEBHOOKS = {"/mutate": MUTATING, "/validate": VALIDATING}
 def decide(
     webhook: Webhook, request: Request | ValidationRequest, *context: object
 ) -> tuple[Decision, bytes]:
-    """The decision on a request and the reply that carries it.
+    """Return the decision on a request, and the encoded reply.
 
-    `context` is what `decide` of the webhook takes beside the request.
+    `context` are the arguments of the webhook's `decide` after the request.
     """
     return _replied(request, webhook.decide(request, *context))
 
@@ -220,10 +224,10 @@ def _replied(request: Request | ValidationRequest, decision: Decision) -> tuple[
 def health_and_metrics(
     unready_reasons: Callable[[], list[str]], remarks: Callable[[], list[str]], reporter: Reporter
 ) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:
-    """The plain port: `/livez`, `/readyz`, `/metrics`.
+    """Return the handler of the plain port: `/livez`, `/readyz`, `/metrics`.
 
-    `unready_reasons` says what readiness still waits for, `remarks` what it does not wait for and
-    people should know.
+    `unready_reasons` returns what readiness still waits for. `remarks` returns warnings that do not
+    affect readiness.
     """
     made = (0.0, b"")
 
@@ -256,7 +260,7 @@ def health_and_metrics(
 
 
 def _not_a_review(http: web.BaseRequest) -> web.Response | None:
-    """The answer to what is not even sent as a review."""
+    """Return an error if method or headers show that the request is no review."""
     if http.method != "POST":
         return _sentence(405, "must be a POST", {"Allow": "POST"})
     if http.headers.get("Content-Type") != JSON and http.content_type.lower() != JSON:
@@ -275,6 +279,6 @@ def _ok(text: str) -> web.Response:
 
 
 def _sentence(status: int, text: str, headers: dict[str, str] | None = None) -> web.Response:
-    """A refusal, counted."""
+    """Return an error response, and count it."""
     metrics.HTTP_REFUSALS.labels(str(status)).inc()
     return web.Response(status=status, text=text + "\n", headers=headers)

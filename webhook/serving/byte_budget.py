@@ -81,6 +81,7 @@ class ByteBudget(Generic[Of]):
         """
         self._add(client, number)
         while self.total > self.limit:
+            # The first clients continue into the slack: only then do their bodies become complete.
             if self.total <= self.limit + SLACK_BYTES and self._has_room(client):
                 return
             if (victim := self._to_cut_for(client)) is not None:
@@ -150,19 +151,24 @@ class ByteBudget(Generic[Of]):
         return number <= self.limit
 
     def _to_cut_for(self, newcomer: Of) -> Of | None:
-        """The client to cut so that the newcomer finds room; None where waiting may be enough."""
-        source, number = self._holds_most()
+        """Return the client to cut for the newcomer, or None if waiting may be enough."""
+        source, number = self._largest_source()
         others = [
             client
             for client, share in self._shares.items()
             if client is not newcomer and share.stage is not Stage.WORKED_ON
         ]
         hogs = [client for client in others if client.source == source]
+        # One source must not take the budget from all others. A newcomer of the same source
+        # is no reason to cut it: it would only replace one body of that source by another.
         if hogs and number > self.limit // SHARE and source != newcomer.source:
             return self._without_progress(hogs)
         slow, stalled, going_on = self._under_way(newcomer)
+        # A slow client is cut at once, because the bodies of an API server arrive much faster.
+        # While there is slack nobody else is cut: the budget may become free in a moment.
         if slow or self.total <= self.limit + SLACK_BYTES:
             return self._without_progress(slow)
+        # Budget and slack are used up, so somebody must be cut. A source with little is no hog.
         if number <= self.limit // SMALL_SHARE:
             hogs = []
         complete = [
@@ -172,8 +178,8 @@ class ByteBudget(Generic[Of]):
         ]
         if hogs or stalled:
             return self._without_progress(hogs or stalled)
-        # Whoever holds most goes: else one big body that arrives would cut many small ones. A small
-        # newcomer goes on, because bodies that are complete wait for us in any number.
+        # The client with the most bytes is cut: otherwise one large body would cut many small ones.
+        # A small newcomer continues, because any number of complete bodies may wait for us.
         own = self._shares[newcomer].number
         largest = max((*complete, *going_on), key=self._number, default=newcomer)
         if self._number(largest) > own or own > self.limit // SMALL_SHARE:
@@ -205,7 +211,7 @@ class ByteBudget(Generic[Of]):
                 (stalled if share.touched <= now - STALLED_SECONDS else going_on).append(client)
         return slow, stalled, going_on
 
-    def _holds_most(self) -> tuple[str | None, int]:
+    def _largest_source(self) -> tuple[str | None, int]:
         """The source with the most bytes that may be cut, and how many. A source with one body
         counts only if that is more than half of the limit.
         """

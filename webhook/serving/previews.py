@@ -1,7 +1,8 @@
-"""The preview of a namespace's change: lists its pods and warns of those that would fail.
+"""Preview a change of a namespace: list its pods, and warn about those that would violate the new
+level.
 
-It is no hot path: people change namespaces by hand. One at a time, page by page, beside the event
-loop.
+This path is rarely used, because people change namespaces by hand. One preview runs at a time, page
+by page, outside the event loop.
 """
 
 import asyncio
@@ -22,9 +23,9 @@ from .worker import Worker
 PAGE = 100
 MAX_PODS = 3000
 SECONDS = 1.0
-"""Pod Security admission's own limits for the same answer."""
+"""The limits of Pod Security admission for the same warnings."""
 MAX_PAGE_BYTES = 8 << 20
-"""Pods of 80 KB each; the memory limit has room for one such page at work."""
+"""A page of pods with 80 KB each. The memory limit has room for processing one such page."""
 BUSY = "existing pods were not looked at: another namespace is being looked at; ask again, kubectl annotate --dry-run=server does"
 
 
@@ -41,20 +42,18 @@ class _Pods(msgspec.Struct):
 _PODS = msgspec.json.Decoder(_Pods)
 
 
-def _shown(body: bytes, looked: Preview) -> _Pods:
-    """A page of pods, shown to the preview.
+def _add_page(body: bytes, pods: Preview) -> _Pods:
+    """Add a page of pods to the preview, and return it.
 
-    Raises: ApiError, where it is none
+    Raises: ApiError, if the body is not a list of pods
     """
     page = decode(_PODS, body)
-    looked.add(page.items or ())
+    pods.add(page.items or ())
     return page
 
 
 class Previews:
-    """Decides on changes of namespaces. Without a client (standalone) there is no API server to
-    list pods from, and none that asks.
-    """
+    """Decides on changes of namespaces. Without a client (standalone) it has no pods to list."""
 
     def __init__(
         self,
@@ -70,30 +69,33 @@ class Previews:
         self._lock = asyncio.Lock()
 
     async def decide(self, request: ValidationRequest) -> Decision:
-        """Warnings about pods that would fail from now on; never a denial."""
+        """Return warnings about pods that would violate the new level; never a denial."""
         new, old, name = request.object, request.old_object, request.name
         cluster = self._namespaces.cluster
         if not isinstance(new, Namespace) or not isinstance(old, Namespace) or self._client is None:
             return Decision("not-applicable")
         if name in cluster.exemptions.namespaces:
             return Decision("exempt")
-        layer, changed = preview.changes(old, new, cluster)
+        namespace, changed = preview.changes(old, new, cluster)
         if not changed:
             return Decision("not-enforced")
-        looked = Preview(name, cluster, layer, changed, self._legacy_tokens.of(name))
+        pods = Preview(name, cluster, namespace, changed, self._legacy_tokens.of(name))
+        # The API server waits for the answer, so a second preview is not queued.
         if self._lock.locked():
             warnings: tuple[str, ...] = (BUSY,)
         else:
             async with self._lock:
-                warnings = looked.warnings(await self._look(self._client, name, looked))
+                warnings = pods.warnings(await self._list(self._client, name, pods))
         return Decision(
-            "violates" if looked.finds_violations else "complies",
+            "violates" if pods.finds_violations else "complies",
             "warned" if warnings else "unchanged",
             warnings=warnings,
         )
 
-    async def _look(self, client: ApiClient, namespace: str, looked: Preview) -> str:
-        """Show the pods to the preview; gives what was not seen, in words."""
+    async def _list(self, client: ApiClient, namespace: str, pods: Preview) -> str:
+        """Add the pods of a namespace to the preview. Returns a sentence about those that are
+        missing, or an empty one.
+        """
         path, query, seen, rest = (
             f"/api/v1/namespaces/{namespace}/pods",
             {"limit": str(PAGE)},
@@ -106,7 +108,7 @@ class Previews:
                     body = await client.get(
                         path, query=query, seconds=SECONDS, limit=MAX_PAGE_BYTES
                     )
-                    page = await self._worker.run(_shown, body, looked)
+                    page = await self._worker.run(_add_page, body, pods)
                     seen += len(page.items or ())
                     rest, query = (
                         str(page.metadata.remaining_item_count or "some"),
@@ -117,6 +119,7 @@ class Previews:
                     if seen >= MAX_PODS:
                         break
         except TimeoutError:
+            # What was seen in time is reported; the sentence below says how much is missing.
             pass
         except (ApiError, Unauthenticated) as problem:
             return f"existing pods were not all looked at: {problem}"

@@ -1,26 +1,27 @@
-"""Telling what became of each review: one log line, the counters, the histogram; gathered, and told
+"""Report each review: one log line, the counters, the histogram. Reports are collected and written
 together.
 
-Why together: a review waits for its own answer and not for its line. Told one after another, lines
-cost half of what they cost in between; one write serves many.
+Why together: a review should wait for its answer and not for its log line, and lines cost half as
+much when many are written at once.
 """
 
 import itertools
 import time
 from collections.abc import Callable
 
-from .. import log, metrics
+from .. import metrics
 from ..core.decision import EVALUATIONS, Decision, Outcome, Reason
 from ..core.full_views import FullWorkload
 from ..core.kinds import RESOURCES
 from ..core.levels import LEVELS, MODES
 from ..core.review import Request, ValidationRequest
 from ..core.views import Metadata
+from ..log import Line, Log, stamp
 
 GATHER_SECONDS = 0.02
-"""A matter of taste: short for who follows the log, long enough for many lines under load."""
+"""Short enough for a person who follows the log, long enough for many lines under load."""
 GATHER_REVIEWS = 64
-"""At most so many wait: telling them takes a tenth of a millisecond."""
+"""The maximum of collected reviews. Reporting them takes a tenth of a millisecond."""
 OPERATIONS = frozenset({"CREATE", "UPDATE", "DELETE", "CONNECT"})
 EVALUATED = {
     ("CREATE", "pods"),
@@ -38,8 +39,8 @@ Later = Callable[[float, Callable[[], None]], object]
 """The loop's `call_later`."""
 
 
-class ReviewLine(log.Line, gc=False):
-    """One line for each review (docs/contract.md section 8)."""
+class ReviewLine(Line, gc=False):
+    """The log line of a review (docs/contract.md section 8)."""
 
     uid: str
     namespace: str
@@ -55,16 +56,16 @@ class ReviewLine(log.Line, gc=False):
 
 
 class Reporter:
-    """Gathers decisions for 20 ms. A process that is killed loses what it gathered; any other log
-    line comes behind it.
+    """Collects decisions for 20 ms. Any other log line is written after the collected ones. A
+    process that is killed loses them.
     """
 
-    def __init__(self, said: log.Log, later: Later) -> None:
-        self._log = said
+    def __init__(self, log: Log, later: Later) -> None:
+        self._log = log
         self._later = later
         self._gathered: list[ReviewLine] = []
         self._is_due = False
-        self._writes_lines = said.is_enabled_for("info")
+        self._writes_lines = log.is_enabled_for("info")
 
     def record(
         self, request: Request | ValidationRequest, decision: Decision, seconds: float
@@ -93,8 +94,9 @@ class Reporter:
         self.flush()
 
     def flush(self) -> None:
-        """Tell what is gathered."""
+        """Write what was collected."""
         lines, self._gathered = self._gathered, []
+        # Most reviews have the same labels, and one increment with a number is cheaper than many.
         counts: dict[tuple[str, str, Outcome, Reason], int] = {}
         for line in lines:
             key = (line.operation, line.resource, line.outcome, line.reason)
@@ -106,8 +108,8 @@ class Reporter:
 
 
 def count(operation: str, resource: str, outcome: Outcome, reason: Reason, number: int = 1) -> None:
-    """Count reviews; a stranger's words become `other`, because anybody who finds the port may send
-    any.
+    """Count reviews. Unknown values become `other`: the labels come from untrusted clients, and
+    each new value would be kept in memory as a series.
     """
     metrics.ADMISSION_REQUESTS.labels(
         operation if operation in OPERATIONS else "other",
@@ -118,7 +120,7 @@ def count(operation: str, resource: str, outcome: Outcome, reason: Reason, numbe
 
 
 def _evaluated(request: Request | ValidationRequest) -> str:
-    """The resource as the metric of evaluations names it, as Pod Security admission does."""
+    """Return the resource label of the metric of evaluations, as in Pod Security admission."""
     if isinstance(request.object, FullWorkload):
         return "workloads"
     return "pods/ephemeralcontainers" if request.sub_resource else "pods"
@@ -129,7 +131,7 @@ def _line(request: Request | ValidationRequest, decision: Decision, seconds: flo
     owner = metadata.controller if metadata.owner_references else None
     resource = request.resource.resource
     return ReviewLine(
-        log.stamp(int(time.time() * 1000)),
+        stamp(int(time.time() * 1000)),
         "info",
         "review",
         request.uid,

@@ -12,8 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar
 
 BIG_BYTES = 1 << 18
-"""Of a body, or of all bodies at once. A quarter of a MiB blocks the loop for 10 ms: a review takes
-four times as long as json.loads."""
+"""Of a body, or of all bodies in one turn of the loop. A quarter of a MiB blocks the loop for 10
+ms: a review takes four times as long as json.loads."""
 
 Given = ParamSpec("Given")
 Made = TypeVar("Made")
@@ -38,7 +38,7 @@ class Client(Protocol):
         """
 
     def served(self) -> None:
-        """The client does not wait any more, and must not be cut for others."""
+        """The client does not wait any more, and must not be disconnected for others."""
 
 
 FIRST = ""
@@ -96,6 +96,8 @@ class Worker:
         ) -> Made:
             nonlocal source
             await self._turn(client, source, size)
+            # The next step of this review comes before all others, so that its memory is freed
+            # soon.
             source = FIRST
             try:
                 return await asyncio.get_running_loop().run_in_executor(
@@ -116,6 +118,7 @@ class Worker:
             try:
                 await waiting.turn
             except BaseException:
+                # Also a cancellation: a turn that nobody takes would stop the queue.
                 self._forget(source, waiting)
                 raise
         self._is_taken = True
@@ -128,6 +131,7 @@ class Worker:
             source = FIRST if FIRST in self._waiting else next(iter(self._waiting))
             waiting = min(self._waiting[source])
             self._take_out(source, waiting)
+            # A turn that is done belongs to a connection that has ended.
             if not waiting.turn.done():
                 self._is_taken = True
                 waiting.turn.set_result(None)
