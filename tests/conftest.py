@@ -1,18 +1,13 @@
 """The one control plane of a test run, with boundtoken installed in it from the real manifests."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.controlplane.cluster import ControlPlane, wait_for
+from tests.controlplane.cluster import ControlPlane
 from tests.controlplane.kubelet import Kubelet
-
-ROOT = Path(__file__).parents[1]
-BOUNDTOKEN = Path(sys.executable).parent / "boundtoken"
+from tests.support.paths import ROOT
+from tests.support.waiting import wait_for
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -29,19 +24,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def plane() -> Iterator[ControlPlane]:
     with ControlPlane() as started:
         yield started
-
-
-def boundtoken(*arguments: str, kubeconfig: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """The command, as a person runs it."""
-    environ = {**os.environ, **({"KUBECONFIG": str(kubeconfig)} if kubeconfig else {})}
-    return subprocess.run(
-        [str(BOUNDTOKEN), *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-        env=environ,
-    )
 
 
 @pytest.fixture(scope="session")

@@ -18,14 +18,15 @@ import time
 from pathlib import Path
 from types import FrameType
 
-from tests.cluster_e2e.conftest import Cluster, a_bare_pod, life
 from tests.controlplane import build
-from tests.controlplane.cluster import ControlPlane, free_port, wait_for
+from tests.controlplane.cluster import ControlPlane
 from tests.controlplane.kubelet import Kubelet
-from tests.pods import volume_names
+from tests.support.builders import a_bare_pod, volume_names
+from tests.support.cluster import Cluster, life
+from tests.support.paths import BOUNDTOKEN, ROOT
+from tests.support.processes import free_port
+from tests.support.waiting import wait_for
 
-ROOT = Path(__file__).parents[1]
-BOUNDTOKEN = Path(sys.executable).parent / "boundtoken"
 REVIEW = Path("tests/review.json")
 
 

@@ -16,8 +16,8 @@ from typing import NamedTuple
 import uvloop
 
 from tests.bench.worst import KNOWN, Shape
-from tests.pods import a_container, a_pod, a_review
-from tests.serving.service import REVIEW
+from tests.support.builders import a_container, a_pod, a_review
+from tests.support.service import REVIEW
 
 HEAD = b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 _ADDRESSES = itertools.cycle(f"127.9.{high}.{low}" for high in range(4) for low in range(1, 255))

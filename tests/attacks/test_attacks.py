@@ -19,9 +19,9 @@ from pathlib import Path
 import pytest
 
 from tests.attacks.attacker import ATTACKS, HONEST, HONEST_BIG, PEAKS, STORMS, Attack, Target
-from tests.attacks.limited import Limit, deployment_limit, image_environment
-from tests.controlplane.cluster import free_port
-from tests.serving.service import NAMESPACE
+from tests.support.limited import Limit, deployment_limit, image_environment
+from tests.support.processes import free_port
+from tests.support.service import NAMESPACE
 
 SECONDS = float(os.environ.get("BOUNDTOKEN_ATTACK_SECONDS", "3"))
 REVIEW_SECONDS, PROBE_SECONDS = 3.0, 1.0

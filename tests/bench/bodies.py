@@ -6,7 +6,7 @@ import itertools
 import json
 from typing import Any
 
-from tests.pods import Json, a_container, a_pod, a_review, automounted
+from tests.support.builders import Json, a_container, a_pod, a_review, automounted
 
 SIZES = {"small": (1, 0, 0), "typical": (3, 1, 4), "big": (20, 2, 14)}
 """Containers, init containers, environment variables of each: about 3, 9 and 63 KB."""

@@ -18,8 +18,8 @@ from pathlib import Path
 import uvloop
 from aiohttp import web
 
-from tests.controlplane.cluster import free_port
 from tests.controlplane.kubelet import in_mounts
+from tests.support.processes import free_port
 from webhook.core import names
 from webhook.log import Log
 from webhook.options import Address

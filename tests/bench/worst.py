@@ -19,7 +19,7 @@ import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
-from tests.pods import Json, a_review
+from tests.support.builders import Json, a_review
 from webhook.cluster.legacy_tokens import LegacyTokens
 from webhook.cluster.namespaces import NamespaceCache
 from webhook.core import names

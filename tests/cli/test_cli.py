@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.conftest import ROOT, boundtoken
-from tests.pods import Json
+from tests.support.builders import Json
+from tests.support.paths import ROOT
+from tests.support.processes import boundtoken
 from webhook import __version__, cluster_config, options
 from webhook.cli import certs
 from webhook.cli.certs import Files

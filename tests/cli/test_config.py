@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import BOUNDTOKEN, ROOT, boundtoken
+from tests.support.paths import BOUNDTOKEN, ROOT
+from tests.support.processes import boundtoken
 from webhook import cluster_config, documents
 from webhook.errors import BadInput
 

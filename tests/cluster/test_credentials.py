@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.cluster.api import api_server
+from tests.support.api import api_server
 from webhook.cluster.client import ApiClient
 from webhook.cluster.credentials import FromKubeconfig, InCluster, audiences_of
 from webhook.errors import Unauthenticated

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from tests.cluster.api import a_namespace, api_server
+from tests.support.api import a_namespace, api_server
 from webhook import metrics
 from webhook.cluster import namespaces
 from webhook.cluster.namespaces import NamespaceCache, Rate, fetch_from, from_metadata

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.api import Api, a_namespace, an_event, api_server
+from tests.support.api import Api, a_namespace, an_event, api_server
 from webhook.cluster import namespaces, watch
 from webhook.cluster.client import ApiClient
 from webhook.cluster.watch import Bookmark, Changed, Deleted, Disconnected, Listed

@@ -8,7 +8,7 @@ shrinks.
 import random
 from typing import Any
 
-from tests.pods import Json
+from tests.support.builders import Json
 from webhook.core import names
 from webhook.core.limits import Locks
 from webhook.core.policy import ClusterPolicy

@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from tests.controlplane.cluster import ControlPlane, Refused, wait_for
-from tests.pods import Json, a_container
+from tests.controlplane.cluster import ControlPlane, Refused
+from tests.support.builders import Json, a_container
+from tests.support.waiting import wait_for
 from webhook.pki import authority
 
 CONFIGURATIONS = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"

@@ -14,11 +14,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.cluster_e2e.conftest import NAMESPACES, Cluster, a_bare_pod
-from tests.cluster_e2e.test_upgrade import overlay, unpacked
-from tests.controlplane.cluster import ControlPlane, Refused, wait_for
+from tests.controlplane.cluster import ControlPlane, Refused
 from tests.controlplane.kubelet import Kubelet
-from tests.pods import Json
+from tests.support.builders import Json, a_bare_pod
+from tests.support.cluster import NAMESPACES, Cluster
+from tests.support.releases import overlay, unpacked
+from tests.support.waiting import wait_for
 from webhook.core import names
 
 SECONDS = 4.0

@@ -20,11 +20,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.cluster_e2e.conftest import Cluster
-from tests.cluster_e2e.test_outages import DEPLOYMENT, injected, pods_without_pause, scale
-from tests.conftest import ROOT, boundtoken
-from tests.controlplane.cluster import ControlPlane, wait_for
-from tests.pods import Json
+from tests.controlplane.cluster import MERGE_PATCH, ControlPlane
+from tests.support.builders import Json
+from tests.support.cluster import DEPLOYMENT, Cluster, injected, pods_without_pause, scale
+from tests.support.paths import ROOT
+from tests.support.processes import boundtoken
+from tests.support.waiting import wait_for
 from webhook.cluster.client import ApiClient
 from webhook.cluster.credentials import FromKubeconfig
 from webhook.pki import authority, ca_secret
@@ -37,7 +38,6 @@ CONFIGURATION = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurat
 SECRETS = "/api/v1/namespaces/boundtoken-system/secrets"
 SECRET = f"{SECRETS}/boundtoken-ca"
 HOST = "boundtoken.boundtoken-system.svc"
-MERGE = "application/merge-patch+json"
 
 
 NOW = datetime.now(UTC)
@@ -303,7 +303,7 @@ def from_nothing(cluster: Cluster, namespace: str) -> float:
     cluster.plane.call("DELETE", SECRET)
     patch_entries(cluster, lambda entry: entry["clientConfig"].pop("caBundle"))
     assert not injected(cluster, namespace)
-    cluster.plane.call("PATCH", DEPLOYMENT, {"spec": {"replicas": 1}}, kind=MERGE)
+    cluster.plane.call("PATCH", DEPLOYMENT, {"spec": {"replicas": 1}}, kind=MERGE_PATCH)
     try:
         wait_for(lambda: injected(cluster, namespace), 30)
     except TimeoutError:
@@ -376,7 +376,7 @@ def test_a_spoilt_secret_is_healed_and_no_call_fails(cluster: Cluster, spoil: Js
         if spoil is None:
             cluster.plane.call("DELETE", SECRET)
         else:
-            cluster.plane.call("PATCH", SECRET, spoil, kind=MERGE)
+            cluster.plane.call("PATCH", SECRET, spoil, kind=MERGE_PATCH)
         wait_for(lambda: in_sync(cluster), 5)
         time.sleep(1)
     assert held(cluster) == before
@@ -390,7 +390,7 @@ def test_an_expired_ca_is_replaced_and_no_call_fails(cluster: Cluster) -> None:
             "PATCH",
             SECRET,
             {"data": ca_secret.to_data(CertificateAuthorities(EXPIRED))},
-            kind=MERGE,
+            kind=MERGE_PATCH,
         )
         wait_for(lambda: held(cluster).current != EXPIRED and in_sync(cluster), 5)
         time.sleep(4)

@@ -11,16 +11,16 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.cluster_e2e.conftest import NAMESPACES, Cluster, a_bare_pod, with_tokens
-from tests.cluster_e2e.test_outages import injected
-from tests.conftest import ROOT
-from tests.controlplane.cluster import ControlPlane, Refused, wait_for
+from tests.controlplane.cluster import ControlPlane, Refused
 from tests.controlplane.kubelet import Kubelet
+from tests.support.builders import VIOLATING, a_bare_pod
+from tests.support.cluster import NAMESPACES, Cluster, injected
+from tests.support.paths import ROOT
+from tests.support.waiting import wait_for
 from webhook import cluster_config
 from webhook.core import names
 
 OPTIONAL = "components: [manifests/optional/legacy-tokens, manifests/optional/legacy-tokens-fail-closed, manifests/optional/control-plane-only]\n"
-VIOLATING = with_tokens({"expirationSeconds": 3607})
 
 
 @contextmanager

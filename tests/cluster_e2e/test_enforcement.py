@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from tests.cluster_e2e.conftest import NAMESPACES, Cluster, a_deployment, life
 from tests.cluster_e2e.sidecar import a_year, other_webhook
-from tests.controlplane.cluster import KubectlError, Refused, wait_for
+from tests.controlplane.cluster import KubectlError, Refused
 from tests.controlplane.kubelet import node_token
-from tests.pods import Json, a_container, a_pod
+from tests.support.builders import Json, a_container, a_deployment, a_pod
+from tests.support.cluster import NAMESPACES, Cluster, life
+from tests.support.waiting import wait_for
 
 
 def a_nameless(pod: Json) -> Json:

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster_e2e.conftest import Cluster, a_bare_pod, life
 from tests.cluster_e2e.sidecar import other_webhook
-from tests.controlplane.cluster import ISSUER, NODE, wait_for
-from tests.pods import Json, a_container, mounts, token, volume_names
+from tests.controlplane.cluster import ISSUER, MERGE_PATCH, NODE
+from tests.support.builders import Json, a_bare_pod, a_container, mounts, token, volume_names
+from tests.support.cluster import Cluster, life
+from tests.support.waiting import wait_for
 from webhook.core import names
 
 PATH = names.DEFAULT_PATH
@@ -54,9 +55,7 @@ def test_a_service_account_that_opts_out_gets_ours_when_its_namespace_opts_in(
 ) -> None:
     namespace = cluster.namespace(inject="enabled", automount="disabled")
     path = f"/api/v1/namespaces/{namespace}/serviceaccounts/default"
-    cluster.plane.call(
-        "PATCH", path, {"automountServiceAccountToken": False}, kind="application/merge-patch+json"
-    )
+    cluster.plane.call("PATCH", path, {"automountServiceAccountToken": False}, kind=MERGE_PATCH)
     wait_for(
         lambda: (
             volume_names(

@@ -5,10 +5,11 @@ of `certs init`.
 import pytest
 import yaml
 
-from tests.cluster_e2e.conftest import Cluster, life
-from tests.conftest import ROOT, boundtoken
 from tests.controlplane.cluster import KubectlError
-from tests.pods import Json
+from tests.support.builders import Json
+from tests.support.cluster import Cluster, life
+from tests.support.paths import ROOT
+from tests.support.processes import boundtoken
 from webhook.core import names
 from webhook.pki.store import KINDS
 

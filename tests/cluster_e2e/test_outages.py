@@ -1,53 +1,9 @@
 """What happens when a part goes away: points h, i and m of the main job."""
 
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
-from tests.cluster_e2e.conftest import NAMESPACES, Cluster, a_bare_pod
-from tests.controlplane.cluster import wait_for
-from tests.pods import volume_names
-
-DEPLOYMENT = "/apis/apps/v1/namespaces/boundtoken-system/deployments/boundtoken"
-
-
-def scale(cluster: Cluster, replicas: int) -> None:
-    body = {"spec": {"replicas": replicas}}
-    cluster.plane.call("PATCH", DEPLOYMENT, body, kind="application/merge-patch+json")
-    wait_for(
-        lambda: (
-            cluster.kubelet.proxy.ready("boundtoken") == replicas
-            and len(cluster.kubelet.pods) == replicas
-        ),
-        60,
-    )
-
-
-def injected(cluster: Cluster, namespace: str) -> bool:
-    pod, _ = cluster.create(namespace, a_bare_pod(), query="?dryRun=All")
-    return volume_names(pod) == ["boundtoken"]
-
-
-@contextmanager
-def pods_without_pause(cluster: Cluster, namespace: str) -> Iterator[list[bool]]:
-    """Pods created one after the other by two clients while the block runs; for each whether it was
-    injected.
-    """
-    results: list[bool] = []
-    stop = threading.Event()
-
-    def create() -> None:
-        while not stop.is_set():
-            results.append(injected(cluster, namespace))
-
-    threads = [threading.Thread(target=create) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    yield results
-    stop.set()
-    for thread in threads:
-        thread.join()
+from tests.support.cluster import NAMESPACES, Cluster, injected, pods_without_pause, scale
+from tests.support.waiting import wait_for
 
 
 def test_a_rolling_restart_leaves_no_pod_unmutated(cluster: Cluster) -> None:

@@ -19,33 +19,32 @@ import msgspec
 import pytest
 import yaml
 
-from tests.cluster_e2e.conftest import (
-    BINDINGS,
-    MERGE,
-    NAMESPACES,
-    Cluster,
-    a_bare_pod,
-    denied_by,
-    life,
-    with_tokens,
-)
 from tests.cluster_e2e.generated import API, CLUSTERS, Generator
 from tests.cluster_e2e.generated import NAMESPACES as GENERATED
-from tests.cluster_e2e.test_outages import scale
 from tests.conformance.generate import HERE
-from tests.conftest import ROOT, boundtoken
-from tests.controlplane.cluster import ControlPlane, KubectlError, Refused, wait_for
+from tests.controlplane.cluster import MERGE_PATCH, ControlPlane, KubectlError, Refused
 from tests.controlplane.kubelet import Kubelet
-from tests.enforcement.test_validate import MAXIMA
-from tests.pods import Json, a_container, a_review, validation_of
+from tests.support.builders import (
+    COMPLIANT,
+    VIOLATING,
+    Json,
+    a_bare_pod,
+    a_container,
+    a_review,
+    validation_of,
+    with_tokens,
+)
+from tests.support.cluster import BINDINGS, NAMESPACES, Cluster, denied_by, life, quiet, scale
+from tests.support.maxima import MAXIMA
+from tests.support.paths import ROOT
+from tests.support.processes import boundtoken
+from tests.support.waiting import wait_for
 from webhook.core import names, policy, review
 from webhook.core.limits import Locks
 from webhook.core.policy import ClusterPolicy, Exemptions
 from webhook.enforcement.policies import bindings
 
 YEAR = {"expirationSeconds": 3607}
-COMPLIANT = with_tokens({"expirationSeconds": 3600})
-VIOLATING = with_tokens(YEAR)
 PLAIN = ClusterPolicy(api_audiences=(API,))
 
 
@@ -65,7 +64,7 @@ def put_settings(cluster: Cluster, settings: dict[str, str], name: str = names.P
     """Give a binding exactly these annotations of our domain."""
     change = bindings.changes(cluster.settings(name), settings)
     cluster.plane.call(
-        "PATCH", f"{BINDINGS}/{name}", {"metadata": {"annotations": change}}, kind=MERGE
+        "PATCH", f"{BINDINGS}/{name}", {"metadata": {"annotations": change}}, kind=MERGE_PATCH
     )
 
 
@@ -83,14 +82,6 @@ def settings(away: Cluster) -> Iterator[Any]:
     put(PLAIN)
     yield put
     put(PLAIN)
-
-
-def quiet(cluster: Cluster, **annotations: Any) -> str:
-    """A namespace whose pods get no automounted token, so that a pod is judged as it was posted."""
-    namespace = cluster.namespace(**annotations)
-    path = f"{NAMESPACES}/{namespace}/serviceaccounts/default"
-    cluster.plane.call("PATCH", path, {"automountServiceAccountToken": False}, kind=MERGE)
-    return namespace
 
 
 def expected(pod: Json, cluster: ClusterPolicy, namespace: str, annotations: dict[str, str]) -> str:
@@ -330,12 +321,12 @@ def test_no_annotation_of_a_namespace_makes_an_expression_fail(
                     "annotations": {names.DOMAIN + key: value for key, value in annotations.items()}
                 }
             }
-            away.plane.call("PATCH", f"{NAMESPACES}/{namespace}", body, kind=MERGE)
+            away.plane.call("PATCH", f"{NAMESPACES}/{namespace}", body, kind=MERGE_PATCH)
             for pod in both:
                 wanted = expected(pod, PLAIN, namespace, annotations)
                 wait_for(lambda pod=pod, wanted=wanted: away.denial(namespace, pod) == wanted, 5)
         nothing = {"metadata": {"annotations": {names.DOMAIN + name: None}}}
-        away.plane.call("PATCH", f"{NAMESPACES}/{namespace}", nothing, kind=MERGE)
+        away.plane.call("PATCH", f"{NAMESPACES}/{namespace}", nothing, kind=MERGE_PATCH)
 
 
 def big(volumes: int, containers: int, mounts: int, *, tokens: int) -> Json:
@@ -426,7 +417,7 @@ def test_kubectl_debug_works_on_an_older_pod_and_brings_no_token_in(
     with pytest.raises(Refused) as refused:
         away.plane.call("PUT", f"{path}/ephemeralcontainers", held)
     assert "[token-lifetime]" in denied_by(refused.value)
-    away.plane.call("PATCH", path, {"metadata": {"labels": {"a": "b"}}}, kind=MERGE)
+    away.plane.call("PATCH", path, {"metadata": {"labels": {"a": "b"}}}, kind=MERGE_PATCH)
 
 
 def test_a_deployments_event_names_the_rule_and_the_namespace(away: Cluster, settings: Any) -> None:
@@ -738,7 +729,7 @@ def test_an_old_legacy_secret_is_no_way_to_a_new_token(
     wait_for(lambda: caught_creating(plane, path, legacy_secret("new")) is not None)
     said = None
     try:
-        plane.call("PATCH", f"{path}/old", change, kind=MERGE)
+        plane.call("PATCH", f"{path}/old", change, kind=MERGE_PATCH)
     except Refused as problem:
         said = denied_by(problem, names.LEGACY_SECRET_POLICY)
     assert (said is not None) is refused

@@ -15,11 +15,12 @@ from typing import Any
 
 import pytest
 
-from tests.cluster_e2e.conftest import BINDINGS, MERGE, NAMESPACES, Cluster, a_bare_pod, starved
-from tests.cluster_e2e.test_policies import COMPLIANT, VIOLATING, quiet
-from tests.conftest import BOUNDTOKEN, boundtoken
-from tests.controlplane.cluster import ControlPlane, Refused, free_port, wait_for
-from tests.pods import Json
+from tests.controlplane.cluster import MERGE_PATCH, ControlPlane, Refused
+from tests.support.builders import COMPLIANT, VIOLATING, Json, a_bare_pod
+from tests.support.cluster import BINDINGS, NAMESPACES, Cluster, quiet, starved
+from tests.support.paths import BOUNDTOKEN
+from tests.support.processes import boundtoken, free_port
+from tests.support.waiting import wait_for
 from webhook.core import names
 from webhook.enforcement.policies import bindings
 
@@ -41,7 +42,7 @@ def metric(cluster: Cluster, name: str) -> list[float]:
 
 def annotate(cluster: Cluster, name: str, annotations: dict[str, str | None]) -> None:
     cluster.plane.call(
-        "PATCH", f"{BINDINGS}/{name}", {"metadata": {"annotations": annotations}}, kind=MERGE
+        "PATCH", f"{BINDINGS}/{name}", {"metadata": {"annotations": annotations}}, kind=MERGE_PATCH
     )
 
 
@@ -227,7 +228,7 @@ def test_without_the_right_to_the_bindings_the_replicas_say_so_and_are_still_hel
         for rule in held["rules"]
         if "validatingadmissionpolicybindings" not in rule["resources"]
     ]
-    plane.call("PATCH", role, {"rules": fewer}, kind=MERGE)
+    plane.call("PATCH", role, {"rules": fewer}, kind=MERGE_PATCH)
     try:
         plane.kubectl("rollout", "restart", "-n", "boundtoken-system", "deployment/boundtoken")
         plane.kubectl(
@@ -258,7 +259,7 @@ def test_without_the_right_to_the_bindings_the_replicas_say_so_and_are_still_hel
                 token=token,
             )
     finally:
-        plane.call("PATCH", role, {"rules": held["rules"]}, kind=MERGE)
+        plane.call("PATCH", role, {"rules": held["rules"]}, kind=MERGE_PATCH)
     wait_for(lambda: metric(cluster, "boundtoken_policy_in_sync") == [1.0, 1.0], 30)
 
 

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.cluster_e2e.conftest import BINDINGS, MERGE, NAMESPACES, denied_by, with_tokens
-from tests.conftest import ROOT
-from tests.controlplane.cluster import ControlPlane, Refused, wait_for
-from tests.pods import Json
+from tests.controlplane.cluster import MERGE_PATCH, ControlPlane, Refused
+from tests.support.builders import Json, with_tokens
+from tests.support.cluster import BINDINGS, NAMESPACES, denied_by
+from tests.support.paths import ROOT
+from tests.support.waiting import wait_for
 
 OLDEST = "1.34"
 """What the API server of the tests can emulate; older releases are compiled for by
@@ -44,7 +45,7 @@ def test_the_policies_alone_refuse_who_violates_and_nobody_else(older: ControlPl
     wait_for(lambda: "[token-lifetime]" in denial(older, "enforced", violating), 15)
     assert denial(older, "enforced", compliant) == denial(older, "other", violating) == ""
     floor = {"metadata": {"annotations": {"boundtoken.dev/enforce-floor": "bound"}}}
-    older.call("PATCH", f"{BINDINGS}/boundtoken-pods", floor, kind=MERGE)
+    older.call("PATCH", f"{BINDINGS}/boundtoken-pods", floor, kind=MERGE_PATCH)
     wait_for(lambda: "enforceFloor" in denial(older, "other", violating), 15)
     assert denial(older, "other", compliant) == ""
     for name in ("boundtoken-pods", "boundtoken-token-requests", "boundtoken-legacy-secrets"):

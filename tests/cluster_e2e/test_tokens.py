@@ -2,9 +2,12 @@
 
 import pytest
 
-from tests.cluster_e2e.conftest import Cluster, a_bare_pod, claims, life
-from tests.controlplane.cluster import ISSUER, Refused, wait_for
+from tests.controlplane.cluster import ISSUER, Refused
 from tests.controlplane.kubelet import node_token
+from tests.support.builders import a_bare_pod
+from tests.support.cluster import Cluster, life
+from tests.support.waiting import wait_for
+from webhook.cluster.credentials import audiences_of
 from webhook.core import names
 
 YEAR = 31_536_000
@@ -59,7 +62,7 @@ def test_a_token_for_the_api_server_itself_is_accepted_by_it_and_dies_with_its_p
 ) -> None:
     pod = cluster.run(cluster.namespace(inject="enabled"))
     (token,) = cluster.tokens(pod).values()
-    assert claims(token)["aud"] == [ISSUER]
+    assert audiences_of(token) == (ISSUER,)
     with pytest.raises(Refused) as refused:  # known, and allowed nothing
         cluster.plane.call("GET", "/api/v1/namespaces/default", token=token)
     assert refused.value.code == 403

@@ -3,69 +3,23 @@ that violates is created.
 """
 
 import contextlib
-import shutil
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import yaml
 
-from tests.cluster_e2e.conftest import NAMESPACES, a_bare_pod, starved, with_tokens
-from tests.conftest import ROOT
-from tests.controlplane.cluster import ControlPlane, Refused, wait_for
+from tests.controlplane.cluster import ControlPlane, Refused
 from tests.controlplane.kubelet import Kubelet
-from tests.pods import Json
+from tests.support.builders import COMPLIANT, VIOLATING, Json, a_bare_pod, with_tokens
+from tests.support.cluster import NAMESPACES, starved
+from tests.support.paths import ROOT
+from tests.support.releases import overlay, unpacked
+from tests.support.waiting import wait_for
 
 BEFORE = "7c6f70dbb2b961897dfe62f5a774c97ad54428b8"
 """The last commit whose demands hung on a label and a webhook that fails closed."""
-FLOOR = """
-apiVersion: boundtoken.dev/v1alpha1
-kind: Configuration
-locks: {enforceFloor: bound}
-"""
-COMPLIANT, VIOLATING = (
-    with_tokens({"expirationSeconds": 3600}),
-    with_tokens({"expirationSeconds": 3607}),
-)
-
-
-def unpacked(commit: str, folder: Path) -> Path:
-    """The folder, with what that commit had."""
-    folder.mkdir()
-    packed = subprocess.run(
-        ["git", "archive", commit], cwd=ROOT, capture_output=True, check=True
-    ).stdout
-    subprocess.run(["tar", "-x", "-C", str(folder)], input=packed, check=True)
-    return folder
-
-
-def overlay(
-    folder: Path, release: Path, code: Path | None = None, configuration: str = FLOOR
-) -> Path:
-    """A kustomization that installs a release's manifests with a configuration, run by `code` where
-    that is given.
-    """
-    folder.mkdir()
-    shutil.copytree(release / "manifests", folder / "manifests")
-    configmap = {
-        "metadata": {"name": "boundtoken", "namespace": "boundtoken-system"},
-        "data": {"config.yaml": configuration},
-    }
-    patches = [{"patch": yaml.safe_dump({"apiVersion": "v1", "kind": "ConfigMap", **configmap})}]
-    if code is not None:
-        variable = {
-            "op": "add",
-            "path": "/spec/template/spec/containers/0/env/-",
-            "value": {"name": "PYTHONPATH", "value": str(code)},
-        }
-        patches.append({"target": {"kind": "Deployment"}, "patch": yaml.safe_dump([variable])})  # type: ignore[dict-item]
-    (folder / "kustomization.yaml").write_text(
-        yaml.safe_dump({"resources": ["manifests"], "patches": patches})
-    )
-    return folder
 
 
 @pytest.fixture

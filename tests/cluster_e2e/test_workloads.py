@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.cluster_e2e.conftest import Cluster, a_deployment, life
-from tests.controlplane.cluster import wait_for
-from tests.pods import Json, a_container, with_memory
+from tests.support.builders import Json, a_container, a_deployment, with_memory
+from tests.support.cluster import Cluster, life
+from tests.support.waiting import wait_for
 from webhook.core import names
 
 AUDIENCE, SECONDS = names.AUDIENCE, names.EXPIRATION_SECONDS

@@ -15,14 +15,15 @@ import msgspec
 import pytest
 import yaml
 
-from tests.cluster_e2e.conftest import Cluster
 from tests.conformance.generate import API_AUDIENCE, HERE, files
 from tests.conformance.generate import FIXTURES as FIXTURES_OF
-from tests.conftest import ROOT
-from tests.controlplane.cluster import ControlPlane, Refused, wait_for
+from tests.controlplane.cluster import ControlPlane, Refused
 from tests.controlplane.kubelet import Kubelet
-from tests.pods import Json, a_namespace, a_review, validation_of
-from tests.serving.service import running
+from tests.support.builders import Json, a_namespace, a_review, validation_of
+from tests.support.cluster import Cluster
+from tests.support.paths import ROOT
+from tests.support.service import running
+from tests.support.waiting import wait_for
 from webhook.core import full_views, review
 from webhook.core.levels import LEVELS, VERSIONS
 from webhook.core.policy import ClusterPolicy

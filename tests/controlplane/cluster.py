@@ -15,11 +15,9 @@ import json
 import os
 import secrets
 import shutil
-import socket
 import ssl
 import subprocess
 import tempfile
-import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -32,10 +30,13 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.controlplane import build
 from tests.controlplane.egress import Egress
+from tests.support.processes import free_port
+from tests.support.waiting import wait_for
 
 ISSUER = "https://kubernetes.default.svc.cluster.local"
 SERVICE_RANGE = "127.96.0.0/16"
 NODE = "node-1"
+MERGE_PATCH = "application/merge-patch+json"
 USERS = {
     "admin": ("admin", "system:masters"),
     "node": (f"system:node:{NODE}", "system:nodes"),
@@ -347,22 +348,3 @@ class Refused(Exception):
         super().__init__(f"{code}: {status.get('message')}")
         self.code = code
         self.status = status
-
-
-def free_port(host: str = "127.0.0.1") -> int:
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
-
-
-def wait_for(true: Any, seconds: float = 20, every: float = 0.05) -> Any:
-    """What `true()` gives once it is true.
-
-    Raises: TimeoutError, with what it gave last
-    """
-    deadline = time.monotonic() + seconds
-    while not (given := true()):
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"not within {seconds} s: {given!r}")
-        time.sleep(every)
-    return given

@@ -31,11 +31,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
-from tests.attacks.limited import Limit, image_environment
 from tests.controlplane.cluster import NODE, ControlPlane, Refused
 from tests.controlplane.egress import Background, heard, joined, told
+from tests.support.limited import Limit, image_environment
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 EVERY_SECONDS = 0.2
 _ADDRESSES = itertools.count(random.randrange(10, 60000))
 

@@ -11,7 +11,7 @@ import jsonpatch
 import pytest
 
 from tests.bench import worst
-from tests.pods import (
+from tests.support.builders import (
     Json,
     a_container,
     a_namespace,

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.pods import a_namespace
+from tests.support.builders import a_namespace
 from webhook.core import names, policy
 from webhook.core.annotations import parse_mount_path, split_list
 from webhook.core.limits import Locks, Token

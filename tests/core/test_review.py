@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.pods import a_pod, a_request, a_review
+from tests.support.builders import a_pod, a_request, a_review
 from webhook.core import patch, review
 from webhook.core.decision import Decision
 from webhook.core.views import CronJob, Pod, Workload

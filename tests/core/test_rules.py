@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from tests.pods import Json, a_pod
+from tests.support.builders import Json, a_pod
 from webhook.core.full_views import FullPod
 from webhook.core.levels import LevelVersion
 from webhook.core.limits import Limits

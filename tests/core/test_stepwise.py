@@ -11,8 +11,16 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.pods import Json, a_container, a_namespace, a_pod, a_request, a_review, mutation_of
-from tests.properties.generated import Generator
+from tests.support.builders import (
+    Json,
+    a_container,
+    a_namespace,
+    a_pod,
+    a_request,
+    a_review,
+    mutation_of,
+)
+from tests.support.generated import Generator
 from webhook.core import names, review, stepwise
 from webhook.core.full_views import FullPod, FullWorkload, Namespace, Secret, TokenRequest
 from webhook.core.policy import ClusterPolicy

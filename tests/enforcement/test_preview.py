@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.pods import Json, a_pod, api_access, automounted
+from tests.support.builders import Json, a_pod, api_access, automounted
 from webhook.core import names, policy
 from webhook.core.full_views import Namespace
 from webhook.core.policy import ClusterPolicy, Exemptions

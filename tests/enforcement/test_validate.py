@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.pods import (
+from tests.support.builders import (
     Json,
     a_container,
     a_namespace,
@@ -18,6 +18,7 @@ from tests.pods import (
     response_to,
     validation_of,
 )
+from tests.support.maxima import MAXIMA
 from webhook.core import levels, names, review
 from webhook.core.decision import Decision
 from webhook.core.faults import Fault
@@ -148,42 +149,6 @@ def test_a_version_is_pinned_and_an_unknown_one_is_the_latest() -> None:
     ].enforce == LevelVersion("bound", "v1")
     said, problems = levels.read({names.ENFORCE: "bound", names.ENFORCE_VERSION: "v9"})
     assert (said.enforce, len(problems)) == (LevelVersion("bound", levels.LATEST), 1)
-
-
-MAXIMA = [
-    # lock, namespace, own level, floor, the floor's own, what holds
-    (None, None, "bound", "off", None, 86400),
-    (None, None, "strict", "off", None, 3600),
-    (None, "7200", "bound", "off", None, 7200),
-    (None, "100000", "bound", "off", None, 100000),
-    (None, "100000", "strict", "off", None, 100000),
-    (None, "4294967296", "bound", "off", None, 1 << 32),
-    (None, "99999999999999999999", "bound", "off", None, 1 << 32),
-    (None, "1h", "bound", "off", None, 86400),
-    (None, "599", "strict", "off", None, 3600),
-    (1800, None, "strict", "off", None, 1800),
-    (604800, None, "strict", "off", None, 3600),
-    (604800, None, "bound", "off", None, 86400),
-    (604800, "31536000", "bound", "off", None, 604800),
-    (None, None, "off", "bound", None, 86400),
-    (None, None, "off", "strict", None, 3600),
-    (None, "31536000", "off", "bound", None, 86400),
-    (None, "4294967295", "off", "bound", None, 86400),
-    (None, "7200", "off", "bound", None, 7200),
-    (None, None, "off", "bound", 604800, 604800),
-    (None, "31536000", "off", "bound", 604800, 604800),
-    (None, "1200", "off", "bound", 604800, 1200),
-    (1800, None, "off", "bound", 604800, 1800),
-    (None, None, "strict", "bound", None, 3600),
-    (None, None, "bound", "strict", None, 3600),
-    (None, None, "bound", "bound", 7200, 7200),
-    (None, "7200", "off", "strict", None, 3600),
-    (None, "1200", "off", "strict", None, 1200),
-    (None, "100000", "strict", "bound", None, 86400),
-    (None, "100000", "strict", "bound", 604800, 100000),
-]
-"""The table of docs/reference.md, and its corners; each row is judged by the API server's policy as
-well."""
 
 
 @pytest.mark.parametrize(("lock", "set_here", "own", "floor", "floor_maximum", "maximum"), MAXIMA)

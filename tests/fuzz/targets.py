@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from tests.cluster.api import Api
 from tests.fuzz import inputs
+from tests.support.api import Api
 from webhook import cluster_config, documents
 from webhook.cluster import namespaces, watch
 from webhook.cluster.client import ApiClient

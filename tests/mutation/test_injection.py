@@ -4,7 +4,7 @@ by jsonpatch.
 
 import pytest
 
-from tests.pods import (
+from tests.support.builders import (
     AUTOMOUNTED,
     Json,
     a_container,

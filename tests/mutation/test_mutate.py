@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.pods import (
+from tests.support.builders import (
     Json,
     a_container,
     a_namespace,

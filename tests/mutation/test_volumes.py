@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.pods import (
+from tests.support.builders import (
     Json,
     a_container,
     a_pod,

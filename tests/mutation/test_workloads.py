@@ -7,7 +7,15 @@ from typing import Any
 import jsonpatch
 import pytest
 
-from tests.pods import Json, a_namespace, a_request, memory, mutation_of, patch_of, with_memory
+from tests.support.builders import (
+    Json,
+    a_namespace,
+    a_request,
+    memory,
+    mutation_of,
+    patch_of,
+    with_memory,
+)
 from webhook.core import names
 from webhook.core.decision import Decision
 from webhook.core.policy import ClusterPolicy

@@ -7,7 +7,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from tests.cluster.api import Api
+from tests.support.api import Api
 from webhook.cluster.client import ApiClient
 from webhook.errors import ApiError
 from webhook.pki import replicas

@@ -4,9 +4,17 @@ do.
 
 import os
 
-from tests.pods import Json, a_request, applied, automounted, mounts, mutation_of, volume_names
-from tests.properties.generated import Generator
-from tests.properties.test_laws import directory
+from tests.support.builders import (
+    Json,
+    a_request,
+    applied,
+    automounted,
+    directory,
+    mounts,
+    mutation_of,
+    volume_names,
+)
+from tests.support.generated import Generator
 from webhook.core import names, policy
 from webhook.core.decision import Decision
 from webhook.core.policy import ClusterPolicy, NamespacePolicy

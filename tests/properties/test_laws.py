@@ -3,7 +3,6 @@ not ours applies.
 """
 
 import copy
-import posixpath
 from typing import Any
 
 import msgspec
@@ -11,20 +10,21 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from tests.pods import (
+from tests.support.builders import (
     Json,
     a_container,
     a_request,
     a_review,
     applied,
     automounted,
+    directory,
     mounts,
     mutation_of,
     response_to,
     validation_of,
     volume_names,
 )
-from tests.properties.strategies import annotations, anything, pods, wanted
+from tests.support.strategies import annotations, anything, pods, wanted
 from webhook.core import full_views, names, policy, review, views
 from webhook.core.decision import Decision
 from webhook.core.full_views import FullPod
@@ -82,11 +82,6 @@ def without_our_places(pod: Json) -> Json:
         held = container.get("volumeMounts") or []
         container["volumeMounts"] = [mount for mount in held if not _can_be_ours(mount["name"])]
     return pod
-
-
-def directory(path: str) -> str:
-    """A mount path as a runtime reads it."""
-    return posixpath.normpath("/" + path.lstrip("/"))
 
 
 def _can_be_ours(name: str) -> bool:

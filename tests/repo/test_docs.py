@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.paths import ROOT
 from webhook.cli.main import parser
 
-ROOT = Path(__file__).parents[2]
 FOLDERS = (".ci", ".github", "certs", "docs", "manifests", "tests", "webhook")
 TEXTS = {".md", ".py", ".sh", ".toml", ".yaml", ".yml", ".go", ""}
 URL = re.compile(r"https?://\S+")

@@ -4,12 +4,12 @@ actions that cannot change.
 
 import re
 import tomllib
-from pathlib import Path
 from typing import Any
 
 import yaml
 
-ROOT = Path(__file__).parents[2]
+from tests.support.paths import ROOT
+
 WORKFLOW = (ROOT / ".github/workflows/ci.yml").read_text()
 JOB: dict[str, Any] = yaml.safe_load(WORKFLOW)["jobs"]["run"]
 

@@ -15,10 +15,11 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.controlplane.cluster import free_port, wait_for
+from tests.support.paths import ROOT
+from tests.support.processes import free_port
+from tests.support.waiting import wait_for
 from webhook import __version__
 
-ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 ENTRY = json.loads(re.findall(r"^ENTRYPOINT (.+)$", DOCKERFILE, re.MULTILINE)[0])
 DEPLOYMENT = yaml.safe_load((ROOT / "manifests/40-deployment.yaml").read_text())

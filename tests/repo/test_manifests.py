@@ -3,7 +3,6 @@
 import itertools
 import re
 import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +10,7 @@ import yaml
 from prometheus_client.metrics import MetricWrapperBase
 
 from tests.controlplane import build
+from tests.support.paths import ROOT
 from webhook import __version__, cluster_config, metrics, options
 from webhook.cli import export
 from webhook.cli.main import parser
@@ -23,7 +23,6 @@ from webhook.enforcement.policies import manifests, requests
 from webhook.pki.store import KINDS, SECRET
 from webhook.serving.reporting import ReviewLine
 
-ROOT = Path(__file__).parents[2]
 MANIFESTS = ROOT / "manifests"
 NAMESPACE = yaml.safe_load((MANIFESTS / "kustomization.yaml").read_text())["namespace"]
 OBJECTS: list[dict[str, Any]] = [

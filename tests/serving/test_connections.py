@@ -4,61 +4,27 @@ honest.
 
 import asyncio
 import contextlib
-import json
 import resource
 import socket
 import ssl
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
-from tests.pods import a_pod, a_review
-from tests.serving.service import REVIEW, Running, eventually, running
-from tests.serving.test_service import process
+from tests.support.builders import a_pod, a_review
+from tests.support.connections import HEAD, end_connections, from_address, http_request
+from tests.support.processes import process
+from tests.support.service import REVIEW, Running, running
+from tests.support.waiting import eventually
 from webhook.core import review
 from webhook.serving import app, byte_budget
 from webhook.serving.connection import Connections
-
-HEAD = b"POST /mutate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-
-
-def a_request(review: Any = REVIEW) -> bytes:
-    body = json.dumps(review).encode()
-    return HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body
-
-
-_OPENED: list[asyncio.StreamWriter] = []
-
-
-@pytest.fixture(autouse=True)
-async def _close_all() -> AsyncIterator[None]:
-    yield
-    while _OPENED:
-        _end(_OPENED.pop())
-    await asyncio.sleep(0.05)
-
-
-def _end(writer: asyncio.StreamWriter) -> None:
-    writer.close()
-    writer.transport.abort()
-
-
-async def from_address(
-    service: Running, address: str, *, tls: bool = True
-) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """A connection of a client at another address of the loopback network."""
-    trust: dict[str, Any] = {"ssl": service.trust(), "server_hostname": "localhost"} if tls else {}
-    reader, writer = await asyncio.open_connection(
-        "127.0.0.1", service.port, local_addr=(address, 0), **trust
-    )
-    _OPENED.append(writer)
-    return reader, writer
 
 
 async def is_open(reader: asyncio.StreamReader) -> bool:
@@ -81,7 +47,7 @@ async def asks(
     ends: tuple[asyncio.StreamReader, asyncio.StreamWriter], review: Any = REVIEW
 ) -> bool:
     """Whether a review on this connection is answered."""
-    ends[1].write(a_request(review))
+    ends[1].write(http_request(review))
     with contextlib.suppress(OSError, asyncio.IncompleteReadError):
         head = await asyncio.wait_for(ends[0].readuntil(b"\r\n\r\n"), 3)
         await ends[0].readexactly(int(head.lower().partition(b"content-length: ")[2].split()[0]))
@@ -164,7 +130,7 @@ async def test_who_is_being_answered_is_not_cut(
         monkeypatch.setattr(service.service.connections, "answer", slow)
         service.service.connections.limit = 2
         reader, writer = await from_address(service, "127.0.0.2")
-        writer.write(a_request())
+        writer.write(http_request())
         await asyncio.sleep(0.1)
         await many(5, "127.0.0.66", service)
         go.set()
@@ -196,7 +162,7 @@ async def test_who_does_not_read_is_stopped_and_then_cut(
         reader, writer = await service.connect()
         reader._limit = 1  # type: ignore[attr-defined]  # so that the client's own side takes nothing either
         answered = await service.metric("boundtoken_admission_duration_seconds_count")
-        request = a_request()
+        request = http_request()
         for _ in range(20_000):
             writer.write(request)
         await asyncio.sleep(0.4)
@@ -386,8 +352,7 @@ async def test_bodies_that_are_held_back_stay_within_the_budget(
             await service.metric('boundtoken_connections_cut_total{port="tls",reason="memory"}')
             >= 10
         )
-        while _OPENED:
-            _end(_OPENED.pop())
+        end_connections()
         await eventually(lambda: budget.total == 0)
 
 
@@ -533,7 +498,7 @@ def test_a_newcomer_finds_room_where_the_last_descriptor_is_taken(tmp_path: Path
         first_free = next(number for number in range(len(taken) + 1) if number not in taken)
         resource.prlimit(started.pid, resource.RLIMIT_NOFILE, (first_free, hard))
         newcomer = connect("127.0.3.1")
-        newcomer.sendall(a_request())
+        newcomer.sendall(http_request())
         assert newcomer.recv(12) == b"HTTP/1.1 200"
         assert started.poll() is None
 
@@ -565,7 +530,7 @@ async def test_many_reviews_at_once_do_not_stop_the_loop(
         return decode(body)
 
     monkeypatch.setitem(app.WEBHOOKS, "/mutate", app.MUTATING._replace(decode=slow))
-    request = a_request(a_review(a_pod(annotations={"x": "y" * 250_000})))
+    request = http_request(a_review(a_pod(annotations={"x": "y" * 250_000})))
     async with running(tmp_path) as service:
         ends = [await from_address(service, f"127.0.1.{number + 1}") for number in range(40)]
         for _, writer in ends:
@@ -649,6 +614,6 @@ async def test_what_is_beside_a_body_is_free_once_it_is_complete(
     monkeypatch.setitem(app.WEBHOOKS, "/mutate", app.MUTATING._replace(decode=slow))
     async with running(tmp_path) as service:
         _, writer = await from_address(service, "127.0.0.2")
-        writer.write(a_request(a_review(a_pod(annotations={"x": "y" * 300_000}))))
+        writer.write(http_request(a_review(a_pod(annotations={"x": "y" * 300_000}))))
         await asyncio.sleep(0.2)
         assert 300_000 < service.service.connections.budget.total < 310_000

@@ -12,8 +12,9 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.pods import a_pod, a_review
-from tests.serving.service import REVIEW, eventually, running
+from tests.support.builders import a_pod, a_review
+from tests.support.service import REVIEW, running
+from tests.support.waiting import eventually
 from webhook.core import names
 from webhook.core.policy import ClusterPolicy
 from webhook.serving import bodies

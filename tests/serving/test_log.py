@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.pods import Json
-from tests.serving.service import REVIEW
+from tests.support.builders import Json
+from tests.support.service import REVIEW
 from webhook.core import review
 from webhook.core.decision import Decision
 from webhook.log import MAX_EVENTS, MAX_LINE_BYTES, UNTRUSTED_LINES, Level, Log

@@ -12,19 +12,10 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.cluster.api import api_server
-from tests.serving.service import (
-    NAMESPACE,
-    REVIEW,
-    a_leaf,
-    an_authority,
-    eventually,
-    files_flags,
-    injects,
-    running,
-    served,
-    write_pair,
-)
+from tests.support.api import api_server
+from tests.support.certificates import a_leaf, an_authority, write_pair
+from tests.support.service import NAMESPACE, REVIEW, files_flags, injects, running, served
+from tests.support.waiting import eventually
 from webhook.errors import BadInput
 from webhook.pki import authority
 from webhook.pki.pem import CLOCK_SKEW, KeyPair

@@ -11,8 +11,8 @@ from typing import Any
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from tests.pods import Json
-from tests.serving.service import eventually
+from tests.support.builders import Json
+from tests.support.waiting import eventually
 from webhook import metrics
 from webhook.cluster.client import ApiClient
 from webhook.core import names

@@ -10,9 +10,9 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from tests.cluster.api import Api
-from tests.pods import Json, a_pod, a_review, automounted
-from tests.serving.service import running
+from tests.support.api import Api
+from tests.support.builders import Json, a_pod, a_review, automounted
+from tests.support.service import running
 from webhook.cluster.client import ApiClient
 from webhook.cluster.legacy_tokens import LegacyTokens
 from webhook.cluster.namespaces import NamespaceCache

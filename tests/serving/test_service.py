@@ -15,23 +15,19 @@ import aiohttp
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from tests.cluster.api import a_namespace, an_event, api_server
-from tests.conftest import BOUNDTOKEN, ROOT
-from tests.controlplane.cluster import free_port
-from tests.serving.service import (
+from tests.support.api import a_namespace, an_event, api_server
+from tests.support.certificates import a_leaf, an_authority, write_pair, write_texts
+from tests.support.processes import process
+from tests.support.service import (
     NAMESPACE,
     REVIEW,
-    a_leaf,
-    an_authority,
     certificate_of,
-    eventually,
     files_flags,
     injects,
     running,
     served,
-    write_pair,
-    write_texts,
 )
+from tests.support.waiting import eventually
 from webhook import options
 from webhook.errors import BadInput
 from webhook.log import Log
@@ -335,43 +331,6 @@ def test_openssl_verifies_the_ephemeral_certificate(tmp_path: Path) -> None:
         )
         assert "Verify return code: 0 (ok)" in said.stdout
         assert running_.poll() is None
-
-
-class process:  # noqa: N801  (reads as a verb: with process(...))
-    """`boundtoken serve --standalone` as a process of its own: uvloop, signals and all."""
-
-    def __init__(self, folder: Path, *flags: str) -> None:
-        self.folder, self.flags = folder, flags
-
-    def __enter__(self) -> tuple[subprocess.Popen[str], int, int]:
-        port, plain = free_port(), free_port()
-        command = [
-            str(BOUNDTOKEN),
-            "serve",
-            "--listen",
-            f"127.0.0.1:{port}",
-            "--plain-listen",
-            f"127.0.0.1:{plain}",
-            *self.flags,
-        ]
-        command += [
-            "--standalone",
-            str(ROOT / "manifests/examples"),
-            "--ca-out",
-            str(self.folder / "ca.crt"),
-        ]
-        self.started = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-        assert self.started.stderr is not None
-        for line in self.started.stderr:
-            if '"serving"' in line:
-                break
-        return self.started, port, plain
-
-    def __exit__(self, *_: object) -> None:
-        self.started.kill()
-        self.started.wait()
-        assert self.started.stderr is not None
-        self.started.stderr.close()
 
 
 async def test_a_drain_fails_no_request_on_old_or_new_connections(tmp_path: Path) -> None:

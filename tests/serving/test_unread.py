@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.pods import a_pod, a_review
-from tests.serving.test_connections import HEAD, a_request
-from tests.serving.test_service import process
+from tests.support.builders import a_pod, a_review
+from tests.support.connections import HEAD, http_request
+from tests.support.processes import process
 
 
 class Target:
@@ -74,7 +74,7 @@ def test_few_answers_are_made_for_who_takes_none(target: Target) -> None:
     """16 clients ask for 2 MB each and read nothing; 200 KB of each were seen, and 660 where TLS
     holds what it likes.
     """
-    review = a_request(a_review(a_pod(*({"name": str(number)} for number in range(20)))))
+    review = http_request(a_review(a_pod(*({"name": str(number)} for number in range(20)))))
     clients = [target.connect(f"127.0.2.{number + 1}", narrow=True) for number in range(16)]
     for client in clients:
         client.sendall(review * 400)

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.pods import a_container, a_pod, a_review
-from tests.serving.service import REVIEW, Running, eventually, running
-from tests.serving.test_connections import a_request, from_address
+from tests.support.builders import a_container, a_pod, a_review
+from tests.support.connections import from_address, http_request
+from tests.support.service import REVIEW, Running, running
+from tests.support.waiting import eventually
 from webhook.core import review
 from webhook.serving import app
 from webhook.serving.worker import Worker
@@ -76,7 +77,7 @@ async def test_nobody_works_for_a_client_that_has_gone(
         return decode(body)
 
     monkeypatch.setitem(app.WEBHOOKS, "/mutate", app.MUTATING._replace(decode=slow))
-    request = a_request(a_review(a_pod(annotations={"x": "y" * 300_000})))
+    request = http_request(a_review(a_pod(annotations={"x": "y" * 300_000})))
     async with running(tmp_path) as service:
         ends = [await from_address(service, f"127.0.0.{number + 2}") for number in range(5)]
         for _, writer in ends:
@@ -194,7 +195,8 @@ async def test_bodies_that_wait_are_cut_for_others_and_let_go_at_once(
 
     monkeypatch.setitem(app.WEBHOOKS, "/mutate", app.MUTATING._replace(decode=slow))
     many, one = (
-        a_request(a_review(a_pod(annotations={"x": "y" * size}))) for size in (1_000_000, 300_000)
+        http_request(a_review(a_pod(annotations={"x": "y" * size})))
+        for size in (1_000_000, 300_000)
     )
     async with running(tmp_path) as service:
         budget = service.service.connections.budget

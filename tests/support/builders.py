@@ -6,6 +6,7 @@ import base64
 import copy
 import hashlib
 import json
+import posixpath
 from typing import Any
 
 import jsonpatch
@@ -226,3 +227,45 @@ def mounts(pod: Json) -> dict[str, list[tuple[str, str]]]:
 def token(pod: Json, name: str) -> Json:
     """The token source of an API access volume."""
     return dict(volume(pod, name)["projected"]["sources"][0]["serviceAccountToken"])
+
+
+def a_bare_pod(
+    *containers: Json, name: str = "web", annotations: dict[str, str] | None = None, **spec: Any
+) -> Json:
+    return {
+        "metadata": {"name": name, "annotations": annotations or {}},
+        "spec": {"containers": list(containers) or [a_container()], **spec},
+    }
+
+
+def with_tokens(*tokens: Json, name: str = "web", **spec: Any) -> Json:
+    """A pod that automounts nothing, with these token sources in one volume."""
+    sources = [
+        {"serviceAccountToken": {"path": f"t{number}", **token}}
+        for number, token in enumerate(tokens)
+    ]
+    volumes = [{"name": "t", "projected": {"sources": sources}}]
+    return a_bare_pod(
+        name=name, **{"automountServiceAccountToken": False, "volumes": volumes, **spec}
+    )
+
+
+def a_deployment(annotations: dict[str, str] | None = None, **spec: Any) -> Json:
+    labels = {"app": "web"}
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [a_container()], **spec}}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "web", "annotations": annotations or {}},
+        "spec": {"replicas": 1, "selector": {"matchLabels": labels}, "template": template},
+    }
+
+
+COMPLIANT = with_tokens({"expirationSeconds": 3600})
+VIOLATING = with_tokens({"expirationSeconds": 3607})
+"""Refused at the level `bound`: the API server makes a year of 3607 seconds."""
+
+
+def directory(path: str) -> str:
+    """A mount path as a runtime reads it."""
+    return posixpath.normpath("/" + path.lstrip("/"))

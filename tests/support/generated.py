@@ -8,8 +8,8 @@ draw.
 import random
 from typing import Any
 
-from tests.pods import Json, a_container, api_access
-from tests.properties.strategies import MOUNT_PATHS, POOLS
+from tests.support.builders import Json, a_container, api_access
+from tests.support.strategies import MOUNT_PATHS, POOLS
 from webhook.core import names
 
 SIZES = (0, 1, 1, 1, 2, 2, 3, 5, 8, 40)

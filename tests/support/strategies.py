@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from tests.pods import AUTOMOUNTED, Json, a_container, api_access
+from tests.support.builders import AUTOMOUNTED, Json, a_container, api_access
 from webhook.core import names
 
 SECONDS = [

@@ -7,20 +7,17 @@ import json
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 from cryptography import x509
 
-from tests.controlplane.cluster import free_port
-from tests.controlplane.kubelet import show
-from tests.pods import Json, a_pod, a_review
+from tests.support.builders import Json, a_pod, a_review
+from tests.support.processes import free_port
+from tests.support.waiting import eventually
 from webhook import options
 from webhook.log import Log
-from webhook.pki import authority
-from webhook.pki.pem import KeyPair, joined
 from webhook.serving import app, files
 from webhook.serving.service import Service
 
@@ -101,28 +98,6 @@ current-context: x
 """
 
 
-def write_pair(folder: Path, pair: KeyPair) -> None:
-    """Certificates and key in the folder `tls`, swapped as the kubelet swaps a Secret."""
-    write_texts(folder, joined(pair.chain), pair.key)
-
-
-def write_texts(folder: Path, certificates: bytes, key: bytes) -> None:
-    """The same of what may not be a pair at all."""
-    (folder / "tls").mkdir(exist_ok=True)
-    show(folder / "tls", {"tls.crt": certificates, "tls.key": key})
-
-
-def an_authority(folder: Path) -> KeyPair:
-    """A CA whose certificate stands in `ca.crt`."""
-    root = authority.make_authority("test", datetime.now(UTC), timedelta(days=1))
-    (folder / "ca.crt").write_bytes(root.certificate.pem)
-    return root
-
-
-def a_leaf(root: KeyPair, *, life: timedelta = timedelta(hours=1)) -> KeyPair:
-    return authority.issue(root, ["localhost", "127.0.0.1"], datetime.now(UTC), life)
-
-
 @asynccontextmanager
 async def running(folder: Path, *, ready: bool = True, **flags: Any) -> AsyncIterator[Running]:
     """A service with these flags; standalone with the namespace `shop` unless they say
@@ -154,13 +129,6 @@ async def running(folder: Path, *, ready: bool = True, **flags: Any) -> AsyncIte
         if not started.task.done():
             service.stop()
         await started.task
-
-
-async def eventually(true: Any, seconds: float = 5) -> None:
-    """Wait until `true()`; fails after `seconds`."""
-    async with asyncio.timeout(seconds):
-        while not true():
-            await asyncio.sleep(0.01)
 
 
 async def injects(service: Running) -> bool:

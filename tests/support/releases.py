@@ -1,0 +1,51 @@
+"""Releases of boundtoken, unpacked and ready to be applied."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import yaml
+
+from tests.support.paths import ROOT
+
+FLOOR = """
+apiVersion: boundtoken.dev/v1alpha1
+kind: Configuration
+locks: {enforceFloor: bound}
+"""
+
+
+def unpacked(commit: str, folder: Path) -> Path:
+    """The folder, with what that commit had."""
+    folder.mkdir()
+    packed = subprocess.run(
+        ["git", "archive", commit], cwd=ROOT, capture_output=True, check=True
+    ).stdout
+    subprocess.run(["tar", "-x", "-C", str(folder)], input=packed, check=True)
+    return folder
+
+
+def overlay(
+    folder: Path, release: Path, code: Path | None = None, configuration: str = FLOOR
+) -> Path:
+    """A kustomization that installs a release's manifests with a configuration, run by `code` where
+    that is given.
+    """
+    folder.mkdir()
+    shutil.copytree(release / "manifests", folder / "manifests")
+    configmap = {
+        "metadata": {"name": "boundtoken", "namespace": "boundtoken-system"},
+        "data": {"config.yaml": configuration},
+    }
+    patches = [{"patch": yaml.safe_dump({"apiVersion": "v1", "kind": "ConfigMap", **configmap})}]
+    if code is not None:
+        variable = {
+            "op": "add",
+            "path": "/spec/template/spec/containers/0/env/-",
+            "value": {"name": "PYTHONPATH", "value": str(code)},
+        }
+        patches.append({"target": {"kind": "Deployment"}, "patch": yaml.safe_dump([variable])})  # type: ignore[dict-item]
+    (folder / "kustomization.yaml").write_text(
+        yaml.safe_dump({"resources": ["manifests"], "patches": patches})
+    )
+    return folder
