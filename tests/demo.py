@@ -10,7 +10,6 @@ import json
 import shlex
 import signal
 import socket
-import subprocess
 import sys
 import tempfile
 import threading
@@ -23,8 +22,8 @@ from tests.controlplane.cluster import ControlPlane
 from tests.controlplane.kubelet import Kubelet
 from tests.support.builders import a_bare_pod, volume_names
 from tests.support.cluster import Cluster, life
-from tests.support.paths import BOUNDTOKEN, ROOT
-from tests.support.processes import free_port
+from tests.support.paths import ROOT
+from tests.support.processes import Server, free_port, running_process
 from tests.support.waiting import wait_for
 
 REVIEW = Path("tests/review.json")
@@ -43,38 +42,33 @@ def port_or_free(port: int) -> int:
 
 def standalone() -> int:
     with tempfile.TemporaryDirectory() as folder:
-        ca, port, plain = Path(folder) / "ca.crt", port_or_free(10250), port_or_free(8080)
-        command = [
-            str(BOUNDTOKEN),
-            "serve",
-            "--listen",
-            f"127.0.0.1:{port}",
-            "--plain-listen",
-            f"127.0.0.1:{plain}",
-        ]
-        command += [
-            "--ca-out",
-            str(ca),
-            "--drain-seconds",
-            "0",
-            "--standalone",
-            "manifests/examples",
-        ]
-        process = subprocess.Popen(command, cwd=ROOT)
-        wait_for(lambda: ca.exists() or process.poll() is not None, 20)
-        if process.poll() is None:
-            url = f"https://localhost:{port}/mutate"
-            curl = f"curl -s --cacert {ca} -H 'Content-Type: application/json' -d @{REVIEW} {url} | make -s patch"
-            print(
-                "\nboundtoken serves the namespaces of manifests/examples. In another terminal, in this folder, try"
-                f"\n\n  {curl}\n\nIt sends a review of a pod with the automounted token and shows the patch that comes back."
-                "\nEdit manifests/examples/namespace.yaml and send it again; each review is one line below."
-                f"\nIts metrics: curl -s localhost:{plain}/metrics. Ctrl-C stops it.\n",
-                flush=True,
-            )
-        with contextlib.suppress(KeyboardInterrupt):
+        ports = port_or_free(10250), port_or_free(8080)
+        with running_process(
+            Path(folder),
+            *("--drain-seconds", "0"),
+            ports=ports,
+            output=sys.stderr.fileno(),
+            ready=False,
+        ) as server:
+            process, ca = server.process, server.ca
+            wait_for(lambda: ca.exists() or process.poll() is not None, 20)
+            if process.poll() is None:
+                print_what_to_try(server)
+            with contextlib.suppress(KeyboardInterrupt):
+                return process.wait()
             return process.wait()
-        return process.wait()
+
+
+def print_what_to_try(server: Server) -> None:
+    url = f"{server.url}/mutate"
+    curl = f"curl -s --cacert {server.ca} -H 'Content-Type: application/json' -d @{REVIEW} {url} | make -s patch"
+    print(
+        "\nboundtoken serves the namespaces of manifests/examples. In another terminal, in this folder, try"
+        f"\n\n  {curl}\n\nIt sends a review of a pod with the automounted token and shows the patch that comes back."
+        "\nEdit manifests/examples/namespace.yaml and send it again; each review is one line below."
+        f"\nIts metrics: curl -s localhost:{server.plain}/metrics. Ctrl-C stops it.\n",
+        flush=True,
+    )
 
 
 def cluster() -> int:

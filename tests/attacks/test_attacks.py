@@ -9,7 +9,6 @@ import contextlib
 import dataclasses
 import os
 import signal
-import ssl
 import subprocess
 import sys
 import time
@@ -20,7 +19,7 @@ import pytest
 
 from tests.attacks.attacker import ATTACKS, HONEST, HONEST_BIG, PEAKS, STORMS, Attack, Target
 from tests.support.limited import Limit, deployment_limit, image_environment
-from tests.support.processes import free_port
+from tests.support.processes import Server, running_process
 from tests.support.service import NAMESPACE
 
 SECONDS = float(os.environ.get("BOUNDTOKEN_ATTACK_SECONDS", "3"))
@@ -80,19 +79,21 @@ class Honest:
 
 
 @dataclasses.dataclass
-class Served:
-    """A serving process under the limit."""
+class Attacked:
+    """A server under the limit."""
 
-    process: subprocess.Popen[bytes]
-    target: Target
+    server: Server
     limit: Limit
-    log: Path
-    ca: Path
+
+    @property
+    def target(self) -> Target:
+        return Target(self.server.port, self.server.plain, self.server.trust())
 
     @contextlib.contextmanager
-    def attacked(self, attack: Attack, clients: int) -> Iterator[None]:
+    def by(self, attack: Attack, clients: int) -> Iterator[None]:
+        """The attack goes on while the block runs."""
         command = [sys.executable, "-m", "tests.attacks.attacker", attack.__name__, str(clients)]
-        command += [str(self.target.port), str(self.target.plain), str(self.ca)]
+        command += [str(self.server.port), str(self.server.plain), str(self.server.ca)]
         with subprocess.Popen(command, stdout=subprocess.PIPE) as attacker:
             try:
                 assert attacker.stdout is not None
@@ -104,49 +105,20 @@ class Served:
 
 
 @pytest.fixture
-def served(tmp_path: Path) -> Iterator[Served]:
-    (tmp_path / "shop.yaml").write_text(NAMESPACE)
-    limit, port, plain, log, ca = (
-        Limit(deployment_limit()),
-        free_port(),
-        free_port(),
-        tmp_path / "log",
-        tmp_path / "ca.crt",
-    )
-    command = [
-        str(Path(sys.executable).parent / "boundtoken"),
-        "serve",
-        "--standalone",
-        str(tmp_path / "shop.yaml"),
-    ]
-    command += [
-        "--listen",
-        f"127.0.0.1:{port}",
-        "--plain-listen",
-        f"127.0.0.1:{plain}",
-        "--ca-out",
-        str(ca),
-    ]
-    with limit.made(), log.open("wb") as out:
-        process = subprocess.Popen(
-            limit.command([*command, "--drain-seconds", "0"]),
-            stderr=out,
-            env={**os.environ, **image_environment()},
-        )
-        try:
-            deadline = time.monotonic() + 20
-            while "serving" not in log.read_text() and time.monotonic() < deadline:
-                time.sleep(0.05)
-            yield Served(
-                process,
-                Target(port, plain, ssl.create_default_context(cafile=str(ca))),
-                limit,
-                log,
-                ca,
-            )
-        finally:
-            process.kill()
-            process.wait()
+def attacked(tmp_path: Path) -> Iterator[Attacked]:
+    namespace, limit = tmp_path / "shop.yaml", Limit(deployment_limit())
+    namespace.write_text(NAMESPACE)
+    with (
+        limit.made(),
+        running_process(
+            tmp_path,
+            *("--drain-seconds", "0"),
+            namespaces=namespace,
+            wrapped=limit.command,
+            environ={**os.environ, **image_environment()},
+        ) as server,
+    ):
+        yield Attacked(server, limit)
 
 
 @pytest.mark.slow("each attack lasts three seconds, and two cores are all it takes")
@@ -154,18 +126,18 @@ def served(tmp_path: Path) -> Iterator[Served]:
     ("attack", "clients"), ATTACKS, ids=lambda value: getattr(value, "__name__", str(value))
 )
 def test_honest_callers_are_answered_and_the_memory_holds(
-    served: Served, attack: Attack, clients: int
+    attacked: Attacked, attack: Attack, clients: int
 ) -> None:
     honest = Honest(big=attack not in STORMS)
-    with served.attacked(attack, clients):
-        asyncio.run(honest.go_on(served.target, time.monotonic() + SECONDS))
-    peak = served.limit.peak(served.process)
+    with attacked.by(attack, clients):
+        asyncio.run(honest.go_on(attacked.target, time.monotonic() + SECONDS))
+    peak = attacked.limit.peak(attacked.server.process)
     print(
-        f"{attack.__name__}, {clients} clients: {honest}, peak {peak >> 20} MiB of {served.limit.most >> 20}"
+        f"{attack.__name__}, {clients} clients: {honest}, peak {peak >> 20} MiB of {attacked.limit.most >> 20}"
     )
-    assert peak < PEAKS.get(attack, served.limit.most)
-    assert served.process.poll() is None
+    assert peak < PEAKS.get(attack, attacked.limit.most)
+    assert attacked.server.process.poll() is None
     assert honest.answered > SECONDS
     assert honest.failed == 0
     assert honest.probes == honest.answered
-    assert b"internal error" not in served.log.read_bytes()
+    assert b"internal error" not in attacked.server.log.read_bytes()

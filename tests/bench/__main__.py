@@ -26,6 +26,7 @@ import jsonpatch
 from tests.bench import servers, worst
 from tests.bench.bodies import SIZES, a_body
 from tests.bench.load import load, request, resident_mb
+from tests.support.processes import Server
 from webhook.cluster import watch
 from webhook.cluster.legacy_tokens import LegacyTokens
 from webhook.cluster.namespaces import NamespaceCache, from_metadata
@@ -180,7 +181,7 @@ def bench_handler() -> None:
 def bench_server(folder: Path) -> None:
     limits = {"small": 0.60, "typical": 0.55, "big": 0.45}
     with servers.standalone(folder / "ours") as ours, servers.echo(folder / "echo") as echo:
-        ours.wait("serving")
+        ours.wait_until_ready()
         for size, limit in limits.items():
             bodies = [a_body(size) for _ in range(BODIES)]
             ratios, costs = [], []
@@ -271,7 +272,7 @@ def bench_start(folder: Path) -> None:
     goal(9, "start to first answer", took, 400, unit=" ms")
 
 
-def _first_answer(server: servers.Server) -> None:
+def _first_answer(server: Server) -> None:
     async def ask() -> Any:
         trust = ssl.create_default_context(cafile=str(server.ca))
         reader, writer = await asyncio.open_connection(

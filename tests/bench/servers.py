@@ -4,26 +4,24 @@ its own echo.
 
 import asyncio
 import contextlib
-import itertools
 import json
 import os
-import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import uvloop
 from aiohttp import web
 
 from tests.controlplane.kubelet import in_mounts
-from tests.support.processes import free_port
+from tests.support.certificates import a_leaf, an_authority, write_pair
+from tests.support.paths import BOUNDTOKEN
+from tests.support.processes import Server, free_port, running_process, started
 from webhook.core import names
 from webhook.log import Log
 from webhook.options import Address
-from webhook.pki import authority
 from webhook.pki.pem import read_key_pair
 from webhook.serving.bodies import read_body
 from webhook.serving.connection import Connections
@@ -35,76 +33,41 @@ apiVersion: v1
 kind: Namespace
 metadata: {name: shop, annotations: {boundtoken.dev/inject: enabled, boundtoken.dev/automount: disabled}}
 """
+CERTIFICATE, KEY = "tls/tls.crt", "tls/tls.key"
 ANSWER = b'{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","response":{"uid":"1","allowed":true}}'
 
 
-class Server:
-    """A running process: its port, its CA, its pid, its log."""
-
-    def __init__(self, process: subprocess.Popen[bytes], port: int, ca: Path, log: Path) -> None:
-        self.process, self.port, self.ca, self.log = process, port, ca, log
-
-    @property
-    def pid(self) -> int:
-        return int(self.process.pid)
-
-    def wait(self, word: str) -> None:
-        deadline = time.monotonic() + 30
-        while word not in self.log.read_text():
-            if time.monotonic() > deadline or self.process.poll() is not None:
-                raise RuntimeError(self.log.read_text()[-2000:])
-            time.sleep(0.001)
+def on_core_0(command: list[str]) -> list[str]:
+    return ["taskset", "-c", "0", *command]
 
 
-_STARTED = itertools.count()
-
-
-@contextlib.contextmanager
-def _process(
-    command: list[str], folder: Path, port: int, environ: dict[str, str] | None = None
-) -> Iterator[Server]:
-    log = folder / f"log-{next(_STARTED)}"
-    with log.open("wb") as out:
-        core = ["taskset", "-c", "0"]
-        # With bytecode, as in the image: without it a start takes three times as long.
-        inherited = {
-            name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"
-        }
-        process = subprocess.Popen(
-            [*core, *command], stdout=out, stderr=out, env={**inherited, **(environ or {})}
-        )
-    try:
-        yield Server(process, port, folder / "ca.crt", log)
-    finally:
-        process.kill()
-        process.wait()
+def environ(**more: str) -> dict[str, str]:
+    """With bytecode, as in the image: without it a start takes three times as long."""
+    inherited = {
+        name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"
+    }
+    return {**inherited, **more}
 
 
 @contextlib.contextmanager
 def standalone(folder: Path) -> Iterator[Server]:
-    """`boundtoken serve --standalone` with one namespace that injects."""
-    (folder / "shop.yaml").write_text(NAMESPACE)
-    port = free_port()
-    command = [
-        str(Path(sys.executable).parent / "boundtoken"),
-        "serve",
-        "--listen",
-        f"127.0.0.1:{port}",
-    ]
-    command += ["--plain-listen", f"127.0.0.1:{free_port()}", "--ca-out", str(folder / "ca.crt")]
-    with _process([*command, "--standalone", str(folder / "shop.yaml")], folder, port) as server:
+    """`boundtoken serve --standalone` with one namespace that injects; not waited for."""
+    namespaces = folder / "shop.yaml"
+    namespaces.write_text(NAMESPACE)
+    with running_process(
+        folder, namespaces=namespaces, wrapped=on_core_0, environ=environ(), ready=False
+    ) as server:
         yield server
 
 
 @contextlib.contextmanager
 def echo(folder: Path) -> Iterator[Server]:
     """The same TLS, the same limits, the same body read; the answer is constant."""
-    write_pair(folder)
+    write_pair(folder, a_leaf(an_authority(folder)))
     port = free_port()
-    with _process(
-        [sys.executable, "-m", "tests.bench.servers", str(port), str(folder)], folder, port
-    ) as server:
-        server.wait("serving")
+    command = [sys.executable, "-m", "tests.bench.servers", str(port), str(folder)]
+    with started(on_core_0(command), folder, port=port, environ=environ()) as server:
+        server.wait_for_log("serving")
         yield server
 
 
@@ -113,41 +76,31 @@ def in_cluster(folder: Path, namespaces: int) -> Iterator[Server]:
     """As the pod that it is in a cluster: the same files, an API server that lists so many
     namespaces.
     """
-    write_pair(folder)
+    write_pair(folder, a_leaf(an_authority(folder)))
     root_ca, api_port = (folder / "ca.crt").read_bytes(), free_port()
     for name, content in {"token": b"t", "ca.crt": root_ca}.items():
         (folder / "account").mkdir(exist_ok=True)
         (folder / "account" / name).write_bytes(content)
     port = free_port()
     command = [
-        str(Path(sys.executable).parent / "boundtoken"),
+        str(BOUNDTOKEN),
         "serve",
         "--listen",
         f"127.0.0.1:{port}",
     ]
     command += ["--plain-listen", f"127.0.0.1:{free_port()}"]
-    command += ["--tls-cert", str(folder / "tls.crt"), "--tls-key", str(folder / "tls.key")]
+    command += ["--tls-cert", str(folder / CERTIFICATE), "--tls-key", str(folder / KEY)]
     account = [(folder / "account", "/var/run/secrets/kubernetes.io/serviceaccount")]
-    environ = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(api_port)}
+    cluster = environ(KUBERNETES_SERVICE_HOST="127.0.0.1", KUBERNETES_SERVICE_PORT=str(api_port))
     with (
         _api(folder, api_port, namespaces),
-        _process(in_mounts(command, account), folder, port, environ) as server,
+        started(
+            on_core_0(in_mounts(command, account)), folder, port=port, environ=cluster
+        ) as server,
     ):
-        server.wait("namespaces listed")
-        server.wait("certificate in use")
+        server.wait_for_log("namespaces listed")
+        server.wait_for_log("certificate in use")
         yield server
-
-
-def write_pair(folder: Path) -> None:
-    now, life = datetime.now(UTC), timedelta(days=1)
-    root = authority.make_authority("bench", now, life)
-    pair = authority.issue(root, ["localhost", "127.0.0.1"], now, life)
-    for name, content in {
-        "ca.crt": root.certificate.pem,
-        "tls.crt": pair.certificate.pem,
-        "tls.key": pair.key,
-    }.items():
-        (folder / name).write_bytes(content)
 
 
 def a_list(namespaces: int, start: int = 0, then: str = "") -> bytes:
@@ -194,7 +147,7 @@ def _api(folder: Path, port: int, namespaces: int) -> Iterator[None]:
 
     async def serve() -> None:
         certificate = LiveCertificate()
-        pair = read_key_pair((folder / "tls.crt").read_bytes(), (folder / "tls.key").read_bytes())
+        pair = read_key_pair((folder / CERTIFICATE).read_bytes(), (folder / KEY).read_bytes())
         certificate.replace(pair, datetime.now(UTC))
         server = web.Server(answer, access_log=None)
         await loop.create_server(server, "127.0.0.1", port, ssl=certificate.context)
@@ -213,7 +166,7 @@ async def _serve_echo(port: int, folder: Path) -> None:
         return web.Response(body=ANSWER, content_type="application/json")
 
     certificate = LiveCertificate()
-    pair = read_key_pair((folder / "tls.crt").read_bytes(), (folder / "tls.key").read_bytes())
+    pair = read_key_pair((folder / CERTIFICATE).read_bytes(), (folder / KEY).read_bytes())
     certificate.replace(pair, datetime.now(UTC))
     log = Log("error", lambda _: None)
     connections = Connections(answer, log)

@@ -4,10 +4,8 @@ environment of locked wheels.
 
 import json
 import re
-import ssl
 import subprocess
 import sys
-import time
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -16,8 +14,7 @@ import pytest
 import yaml
 
 from tests.support.paths import ROOT
-from tests.support.processes import free_port
-from tests.support.waiting import wait_for
+from tests.support.processes import running_process
 from webhook import __version__
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
@@ -112,31 +109,12 @@ def test_the_entry_point_knows_the_flags_of_the_deployment(image: Path) -> None:
 
 
 def test_it_serves(image: Path, tmp_path: Path) -> None:
-    port = free_port()
-    command = [
-        image / "bin" / ENTRY[0],
-        "serve",
-        "--listen",
-        f"127.0.0.1:{port}",
-        "--plain-listen",
-        f"127.0.0.1:{free_port()}",
-    ]
-    command += ["--standalone", ROOT / "manifests/examples", "--ca-out", tmp_path / "ca.crt"]
-    process = subprocess.Popen(
-        [str(each) for each in command], stderr=subprocess.DEVNULL, cwd=tmp_path
-    )
-    try:
-        wait_for((tmp_path / "ca.crt").exists)
-        time.sleep(0.3)
+    with running_process(tmp_path, executable=image / "bin" / ENTRY[0]) as server:
         body = (ROOT / "tests/review.json").read_bytes()
-        url, kind = f"https://localhost:{port}/mutate", {"Content-Type": "application/json"}
-        trust = ssl.create_default_context(cafile=str(tmp_path / "ca.crt"))
+        url, kind = f"{server.url}/mutate", {"Content-Type": "application/json"}
         request = urllib.request.Request(url, data=body, headers=kind)
-        with urllib.request.urlopen(request, context=trust, timeout=10) as answer:
+        with urllib.request.urlopen(request, context=server.trust(), timeout=10) as answer:
             assert json.loads(answer.read())["response"]["auditAnnotations"]["reason"] == "injected"
-    finally:
-        process.kill()
-        process.wait()
 
 
 def test_the_image_runs_as_nobody_and_starts_the_command() -> None:

@@ -7,8 +7,6 @@ import contextlib
 import resource
 import socket
 import ssl
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +17,7 @@ import pytest
 
 from tests.support.builders import a_pod, a_review
 from tests.support.connections import HEAD, end_connections, from_address, http_request
-from tests.support.processes import process
+from tests.support.processes import running_process
 from tests.support.service import REVIEW, Running, running
 from tests.support.waiting import eventually
 from webhook.core import review
@@ -431,42 +429,22 @@ def test_without_descriptors_the_longest_idle_goes_and_a_line_says_so(tmp_path: 
     """A process that may open 64 files, 200 idle clients, and a kubelet who wants to know whether
     it lives.
     """
-    (tmp_path / "n.yaml").write_text("apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n")
-    with contextlib.ExitStack() as stack:
-        ports = [_free(), _free()]
-        command = [
-            str(Path(sys.executable).parent / "boundtoken"),
-            "serve",
-            "--standalone",
-            str(tmp_path / "n.yaml"),
-        ]
-        command += [
-            "--listen",
-            f"127.0.0.1:{ports[0]}",
-            "--plain-listen",
-            f"127.0.0.1:{ports[1]}",
-            "--drain-seconds",
-            "0",
-        ]
-        log = tmp_path / "log"
-        limited = ["sh", "-c", 'ulimit -n 64; exec "$@"', "sh", *command]
-        process = subprocess.Popen(limited, stderr=stack.enter_context(log.open("wb")))
-        stack.callback(process.wait)
-        stack.callback(process.terminate)
-        deadline = time.monotonic() + 10
-        while "serving" not in log.read_text() and time.monotonic() < deadline:
-            time.sleep(0.05)
+    namespace = tmp_path / "n.yaml"
+    namespace.write_text("apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n")
+    with (
+        running_process(tmp_path, namespaces=namespace, wrapped=with_64_files) as server,
+        contextlib.ExitStack() as stack,
+    ):
         for _ in range(200):
-            stack.enter_context(socket.create_connection(("127.0.0.1", ports[0]), 2))
+            stack.enter_context(socket.create_connection(("127.0.0.1", server.port), 2))
         for _ in range(5):
-            assert asyncio.run(_livez(ports[1])) == 200
-        assert "narrow" in log.read_text() or "cannot be accepted" in log.read_text()
+            assert asyncio.run(_livez(server.plain)) == 200
+        log = server.log.read_text()
+        assert "narrow" in log or "cannot be accepted" in log
 
 
-def _free() -> int:
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        return int(bound.getsockname()[1])
+def with_64_files(command: list[str]) -> list[str]:
+    return ["sh", "-c", 'ulimit -n 64; exec "$@"', "sh", *command]
 
 
 async def _livez(port: int) -> int:
@@ -482,25 +460,25 @@ def test_a_newcomer_finds_room_where_the_last_descriptor_is_taken(tmp_path: Path
     """Whatever else took them: the limit is lowered under the running process to what idle clients
     hold.
     """
-    with process(tmp_path) as (started, port, _), contextlib.ExitStack() as stack:
-        trust = ssl.create_default_context(cafile=str(tmp_path / "ca.crt"))
+    with running_process(tmp_path) as server, contextlib.ExitStack() as stack:
+        trust = server.trust()
 
         def connect(address: str) -> ssl.SSLSocket:
             plain = stack.enter_context(
-                socket.create_connection(("127.0.0.1", port), 3, (address, 0))
+                socket.create_connection(("127.0.0.1", server.port), 3, (address, 0))
             )
             return stack.enter_context(trust.wrap_socket(plain, server_hostname="localhost"))
 
         for number in range(20):
             connect(f"127.0.2.{number + 1}")
-        taken = {int(each.name) for each in Path(f"/proc/{started.pid}/fd").iterdir()}
-        _, hard = resource.prlimit(started.pid, resource.RLIMIT_NOFILE)
+        taken = {int(each.name) for each in Path(f"/proc/{server.pid}/fd").iterdir()}
+        _, hard = resource.prlimit(server.pid, resource.RLIMIT_NOFILE)
         first_free = next(number for number in range(len(taken) + 1) if number not in taken)
-        resource.prlimit(started.pid, resource.RLIMIT_NOFILE, (first_free, hard))
+        resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (first_free, hard))
         newcomer = connect("127.0.3.1")
         newcomer.sendall(http_request())
         assert newcomer.recv(12) == b"HTTP/1.1 200"
-        assert started.poll() is None
+        assert server.process.poll() is None
 
 
 async def test_a_complete_body_of_another_goes_before_a_newcomer_whose_source_holds_little(

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import os
 import signal
 import ssl
 import subprocess
@@ -17,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.support.api import a_namespace, an_event, api_server
 from tests.support.certificates import a_leaf, an_authority, write_pair, write_texts
-from tests.support.processes import process
+from tests.support.processes import running_process
 from tests.support.service import (
     NAMESPACE,
     REVIEW,
@@ -310,12 +311,12 @@ async def test_both_versions_of_tls_are_spoken(tmp_path: Path, version: ssl.TLSV
 
 
 def test_openssl_verifies_the_ephemeral_certificate(tmp_path: Path) -> None:
-    with process(tmp_path) as (running_, port, _):
+    with running_process(tmp_path) as server:
         command = [
             "openssl",
             "s_client",
             "-connect",
-            f"127.0.0.1:{port}",
+            f"127.0.0.1:{server.port}",
             "-servername",
             "localhost",
             "-verify_return_error",
@@ -330,14 +331,14 @@ def test_openssl_verifies_the_ephemeral_certificate(tmp_path: Path) -> None:
             timeout=20,
         )
         assert "Verify return code: 0 (ok)" in said.stdout
-        assert running_.poll() is None
+        assert server.process.poll() is None
 
 
 async def test_a_drain_fails_no_request_on_old_or_new_connections(tmp_path: Path) -> None:
-    with process(tmp_path, "--drain-seconds", "2") as (started, port, plain):
-        trust = ssl.create_default_context(cafile=str(tmp_path / "ca.crt"))
+    with running_process(tmp_path, "--drain-seconds", "2") as server:
+        trust = server.trust()
         url, body, kind = (
-            f"https://localhost:{port}/mutate",
+            f"{server.url}/mutate",
             json.dumps(REVIEW),
             {"Content-Type": "application/json"},
         )
@@ -345,28 +346,29 @@ async def test_a_drain_fails_no_request_on_old_or_new_connections(tmp_path: Path
         async with aiohttp.ClientSession() as session:
             async with session.post(url, data=body, headers=kind, ssl=trust) as answer:
                 assert answer.headers.get("Connection") != "close"
-            started.send_signal(signal.SIGTERM)
+            server.process.send_signal(signal.SIGTERM)
             begun = time.monotonic()
             while time.monotonic() - begun < 1.8:
                 async with session.post(url, data=body, headers=kind, ssl=trust) as answer:
                     assert answer.status == 200
                     closed += answer.headers.get("Connection") == "close"
                 await asyncio.sleep(0.02)
-            async with session.get(f"http://127.0.0.1:{plain}/readyz") as answer:
+            async with session.get(f"http://127.0.0.1:{server.plain}/readyz") as answer:
                 assert (answer.status, await answer.text()) == (503, "not ready: draining\n")
         assert closed > 20
-        assert started.wait(10) == 0
+        assert server.process.wait(10) == 0
 
 
 async def test_a_log_that_nobody_reads_any_more_stops_no_review(tmp_path: Path) -> None:
-    with process(tmp_path) as (started, port, _):
-        assert started.stderr is not None
-        started.stderr.close()
-        trust = ssl.create_default_context(cafile=str(tmp_path / "ca.crt"))
+    reader, writer = os.pipe()
+    with running_process(tmp_path, output=writer) as server:
+        os.close(writer)
+        os.close(reader)
+        trust = server.trust()
         kind = {"Content-Type": "application/json"}
         async with aiohttp.ClientSession() as session:
             for _ in range(3):
-                url = f"https://localhost:{port}/mutate"
+                url = f"{server.url}/mutate"
                 async with session.post(
                     url, data=json.dumps(REVIEW), headers=kind, ssl=trust
                 ) as answer:
@@ -393,8 +395,8 @@ def test_a_signal_is_heard_while_modules_are_still_imported(tmp_path: Path) -> N
 
 
 def test_a_second_signal_ends_the_drain_at_once(tmp_path: Path) -> None:
-    with process(tmp_path, "--drain-seconds", "60") as (started, _, _):
-        started.send_signal(signal.SIGTERM)
+    with running_process(tmp_path, "--drain-seconds", "60") as server:
+        server.process.send_signal(signal.SIGTERM)
         time.sleep(0.3)
-        started.send_signal(signal.SIGINT)
-        assert started.wait(8) == 0
+        server.process.send_signal(signal.SIGINT)
+        assert server.process.wait(8) == 0

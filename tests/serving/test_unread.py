@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.builders import a_pod, a_review
 from tests.support.connections import HEAD, http_request
-from tests.support.processes import process
+from tests.support.processes import running_process
 
 
 class Target:
@@ -53,10 +53,8 @@ class Target:
 
 @pytest.fixture
 def target(tmp_path: Path) -> Iterator[Target]:
-    with process(tmp_path) as (_, port, plain), contextlib.ExitStack() as closing:
-        yield Target(
-            port, plain, ssl.create_default_context(cafile=str(tmp_path / "ca.crt")), closing
-        )
+    with running_process(tmp_path) as server, contextlib.ExitStack() as closing:
+        yield Target(server.port, server.plain, server.trust(), closing)
 
 
 def is_open(client: ssl.SSLSocket) -> bool:
