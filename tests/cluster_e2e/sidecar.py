@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from tests.controlplane.cluster import ControlPlane, Refused
+from tests.controlplane.cluster import ControlPlane, StatusError
 from tests.support.builders import Json, a_container
 from tests.support.waiting import wait_for
 from webhook.pki import authority
@@ -132,6 +132,6 @@ def other_webhook(
 
 def _probed(plane: ControlPlane, namespace: str) -> bool:
     probe = {"metadata": {"name": "probe"}, "spec": {"containers": [a_container()]}}
-    with contextlib.suppress(Refused):
+    with contextlib.suppress(StatusError):
         plane.call("POST", f"/api/v1/namespaces/{namespace}/pods?dryRun=All", probe)
     return True

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.controlplane.cluster import ControlPlane, Refused
+from tests.controlplane.cluster import ControlPlane, StatusError
 from tests.controlplane.kubelet import Kubelet
 from tests.support.builders import Json, a_bare_pod
 from tests.support.cluster import NAMESPACES, Cluster
@@ -68,7 +68,7 @@ def send(cluster: Cluster, namespace: str, pod: Json) -> list[str]:
     """The names of the volumes of the pod as it would be created; none where it is refused."""
     try:
         created, _ = cluster.create(namespace, pod, query="?dryRun=All")
-    except Refused:
+    except StatusError:
         return []
     return [volume["name"] for volume in created["spec"].get("volumes") or ()]
 
@@ -167,7 +167,7 @@ def test_a_pod_whose_annotations_are_too_long_is_refused_by_the_api_server_and_b
     cluster: Cluster,
 ) -> None:
     namespace = cluster.namespace(inject="enabled")
-    with pytest.raises(Refused, match="annotations size .* is larger than limit|Too long"):
+    with pytest.raises(StatusError, match="annotations size .* is larger than limit|Too long"):
         cluster.plane.call(
             "POST",
             f"{NAMESPACES}/{namespace}/pods?dryRun=All",

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.controlplane.cluster import ControlPlane, Refused
+from tests.controlplane.cluster import ControlPlane, StatusError
 from tests.controlplane.kubelet import Kubelet
 from tests.support.builders import VIOLATING, a_bare_pod
 from tests.support.cluster import NAMESPACES, Cluster, injected
@@ -112,7 +112,7 @@ def test_another_namespace_needs_one_line_in_an_overlay(cluster: Cluster, tmp_pa
         assert plane.call("GET", f"{NAMESPACES}/elsewhere/secrets/boundtoken-ca")["data"]
         token = account_token(plane, "elsewhere")
         with pytest.raises(
-            Refused,
+            StatusError,
             match="boundtoken creates the Secret boundtoken-ca, of type Opaque, and no other",
         ):
             plane.call(
@@ -152,7 +152,7 @@ def test_legacy_tokens_can_be_made_to_fail_closed_and_our_own_pods_start_all_the
         def refused() -> str:
             try:
                 plane.call("POST", f"{NAMESPACES}/{namespace}/pods?dryRun=All", pod)
-            except Refused as problem:
+            except StatusError as problem:
                 return str(problem)
             return ""
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.cluster_e2e.sidecar import a_year, other_webhook
-from tests.controlplane.cluster import KubectlError, Refused
+from tests.controlplane.cluster import KubectlError, StatusError
 from tests.controlplane.kubelet import node_token
 from tests.support.builders import Json, a_container, a_deployment, a_pod
 from tests.support.cluster import NAMESPACES, Cluster, life
@@ -126,7 +126,7 @@ def test_tokens_of_allowed_pods_live_as_promised_and_those_of_denied_ones_would_
         )
         try:
             cluster.create(namespace, with_token(seconds, name))
-        except Refused as problem:
+        except StatusError as problem:
             assert problem.code == 403
             assert lives > promised, seconds
         else:
@@ -149,7 +149,7 @@ def test_ephemeral_containers_are_judged_by_what_they_bring(cluster: Cluster) ->
         cluster.plane.call("PUT", path, held)
 
     debug()
-    with pytest.raises(Refused, match=r"denied request: .*\[token-lifetime\]"):
+    with pytest.raises(StatusError, match=r"denied request: .*\[token-lifetime\]"):
         debug((volume, "/t"))
 
 
@@ -173,7 +173,7 @@ def test_a_later_webhook_that_puts_a_year_long_token_back_is_caught(cluster: Clu
     namespace = cluster.namespace(inject="enabled", automount="disabled", enforce="bound")
     judges(cluster, namespace)
     cluster.create(namespace, bare("before"))
-    late = pytest.raises(Refused, match='volume "late": 3607 makes a token valid for one year')
+    late = pytest.raises(StatusError, match='volume "late": 3607 makes a token valid for one year')
     with other_webhook(cluster.plane, "z-year", namespace, a_year), late:
         cluster.create(namespace, bare())
     cluster.create(namespace, bare("after"))
@@ -236,7 +236,7 @@ def test_token_requests_of_people_are_governed_and_the_clusters_are_not(
         "spec": {"expirationSeconds": 9000},
     }
     path = f"{NAMESPACES}/{namespace}/serviceaccounts/default/token"
-    with pytest.raises(Refused, match="at most 7200 s are allowed"):
+    with pytest.raises(StatusError, match="at most 7200 s are allowed"):
         plane.call("POST", path + "?dryRun=All", body, user="editor")
     pod = cluster.run(namespace, with_token(9000))
     assert life(node_token(plane, pod, {"path": "token", "expirationSeconds": 9000})) == 9000
@@ -247,7 +247,9 @@ def test_token_requests_of_people_are_governed_and_the_clusters_are_not(
         },
         "type": "kubernetes.io/service-account-token",
     }
-    with pytest.raises(Refused, match="holds a token that never expires; use kubectl create token"):
+    with pytest.raises(
+        StatusError, match="holds a token that never expires; use kubectl create token"
+    ):
         plane.call("POST", f"{NAMESPACES}/{namespace}/secrets", secret)
     plane.call("POST", f"{NAMESPACES}/{namespace}/secrets", {"metadata": {"name": "fine"}})
 

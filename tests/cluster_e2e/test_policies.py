@@ -22,7 +22,7 @@ import yaml
 from tests.cluster_e2e.generated import API, CLUSTERS, Generator
 from tests.cluster_e2e.generated import NAMESPACES as GENERATED
 from tests.conformance.generate import HERE
-from tests.controlplane.cluster import MERGE_PATCH, ControlPlane, KubectlError, Refused
+from tests.controlplane.cluster import MERGE_PATCH, ControlPlane, KubectlError, StatusError
 from tests.controlplane.kubelet import Kubelet
 from tests.support.builders import (
     COMPLIANT,
@@ -107,7 +107,7 @@ class Creator:
             connection.close()
 
     def __call__(self, namespace: str, pod: Json) -> str:
-        """Why the policy refuses it; empty where it is created. Raises: Refused, where anything
+        """Why the policy refuses it; empty where it is created. Raises: StatusError, where anything
         else refuses it.
         """
         if not hasattr(self._kept, "connection"):
@@ -125,7 +125,7 @@ class Creator:
         )
         with self._kept.connection.getresponse() as answer:
             said = json.loads(answer.read())
-        return "" if answer.status == 201 else denied_by(Refused(answer.status, said))
+        return "" if answer.status == 201 else denied_by(StatusError(answer.status, said))
 
 
 def settled(cluster: Cluster, namespace: str, layer: ClusterPolicy) -> None:
@@ -193,7 +193,7 @@ def test_two_judges_say_the_same_of_every_fixture(away: Cluster, settings: Any, 
         said = ""
         try:
             away.plane.call("PUT", f"{pods}/{made['metadata']['name']}/ephemeralcontainers", body)
-        except Refused as problem:
+        except StatusError as problem:
             said = denied_by(problem)
         request = a_review(
             body,
@@ -362,7 +362,7 @@ def test_a_pod_past_the_cost_budget_is_refused_and_large_ones_are_not(
     wait_for(lambda: away.denial(namespace, VIOLATING), 15)
     assert away.denial(namespace, big(300, 30, 100, tokens=300)) == ""
     assert away.denial(namespace, big(1000, 50, 100, tokens=100)) == ""
-    with pytest.raises(Refused, match="actual cost limit exceeded"):
+    with pytest.raises(StatusError, match="actual cost limit exceeded"):
         away.denial(namespace, big(1000, 50, 400, tokens=100))
 
 
@@ -414,7 +414,7 @@ def test_kubectl_debug_works_on_an_older_pod_and_brings_no_token_in(
     held = away.plane.call("GET", path)
     assert [each["name"] for each in held["spec"]["ephemeralContainers"]] == ["first", "second"]
     held["spec"]["ephemeralContainers"].append(a_container("third", (volume, "/t")))
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(StatusError) as refused:
         away.plane.call("PUT", f"{path}/ephemeralcontainers", held)
     assert "[token-lifetime]" in denied_by(refused.value)
     away.plane.call("PATCH", path, {"metadata": {"labels": {"a": "b"}}}, kind=MERGE_PATCH)
@@ -695,12 +695,12 @@ def test_token_requests_and_legacy_secrets_are_denied_while_we_are_away_and_node
         }
         spec = {"expirationSeconds": 1 << 32, "boundObjectRef": bound, "audiences": None}
         body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
-        with pytest.raises(Refused) as refused_by:
+        with pytest.raises(StatusError) as refused_by:
             plane.call("POST", f"{NAMESPACES}/{namespace}/serviceaccounts/default/token", body)
         assert ("ValidatingAdmissionPolicy" in str(refused_by.value)) is ours
     pod = away.run(away.namespace(), with_tokens({"expirationSeconds": 1 << 32}))
     assert life(away.tokens(pod)["t/t0"]) == 1 << 32
-    with pytest.raises(Refused) as denied:
+    with pytest.raises(StatusError) as denied:
         plane.call("POST", f"{NAMESPACES}/{namespace}/secrets", legacy_secret("old"))
     assert "use kubectl create token" in denied_by(denied.value, names.LEGACY_SECRET_POLICY)
     plane.call("POST", f"{NAMESPACES}/{namespace}/secrets", {"metadata": {"name": "fine"}})
@@ -730,7 +730,7 @@ def test_an_old_legacy_secret_is_no_way_to_a_new_token(
     said = None
     try:
         plane.call("PATCH", f"{path}/old", change, kind=MERGE_PATCH)
-    except Refused as problem:
+    except StatusError as problem:
         said = denied_by(problem, names.LEGACY_SECRET_POLICY)
     assert (said is not None) is refused
     assert plane.call("GET", f"{path}/old")["data"]["token"] == filled
@@ -745,7 +745,7 @@ def legacy_secret(name: str) -> Json:
 def caught_creating(plane: ControlPlane, path: str, body: Json) -> Exception | None:
     try:
         plane.call("POST", f"{path}?dryRun=All", body)
-    except Refused as problem:
+    except StatusError as problem:
         return problem
     return None
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.controlplane.cluster import MERGE_PATCH, ControlPlane, Refused
+from tests.controlplane.cluster import MERGE_PATCH, ControlPlane, StatusError
 from tests.support.builders import COMPLIANT, VIOLATING, Json, a_bare_pod
 from tests.support.cluster import BINDINGS, NAMESPACES, Cluster, quiet, starved
 from tests.support.paths import BOUNDTOKEN
@@ -249,7 +249,7 @@ def test_without_the_right_to_the_bindings_the_replicas_say_so_and_are_still_hel
         )
         token = plane.kubectl("create", "token", "boundtoken", "-n", "boundtoken-system").strip()
         with pytest.raises(
-            Refused,
+            StatusError,
             match="boundtoken creates the Secret boundtoken-ca, of type Opaque, and no other",
         ):
             plane.call(

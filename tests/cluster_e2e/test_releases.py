@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.controlplane.cluster import MERGE_PATCH, ControlPlane, Refused
+from tests.controlplane.cluster import MERGE_PATCH, ControlPlane, StatusError
 from tests.support.builders import Json, with_tokens
 from tests.support.cluster import BINDINGS, NAMESPACES, denied_by
 from tests.support.paths import ROOT
@@ -27,7 +27,7 @@ def older() -> Iterator[ControlPlane]:
 def denial(plane: ControlPlane, namespace: str, pod: Json) -> str:
     try:
         plane.call("POST", f"{NAMESPACES}/{namespace}/pods?dryRun=All", pod)
-    except Refused as problem:
+    except StatusError as problem:
         return denied_by(problem)
     return ""
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.controlplane.cluster import ISSUER, Refused
+from tests.controlplane.cluster import ISSUER, StatusError
 from tests.controlplane.kubelet import node_token
 from tests.support.builders import a_bare_pod
 from tests.support.cluster import Cluster, life
@@ -50,7 +50,7 @@ def test_the_api_server_accepts_a_token_for_its_audience_only_and_while_its_pod_
     ]
     assert not plane.review_token(token, "https://other.example.com").get("authenticated")
     assert not plane.review_token(token).get("authenticated")
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(StatusError) as refused:
         plane.call("GET", "/api/v1/namespaces/default", token=token)
     assert refused.value.code == 401
     cluster.delete(pod)
@@ -63,7 +63,7 @@ def test_a_token_for_the_api_server_itself_is_accepted_by_it_and_dies_with_its_p
     pod = cluster.run(cluster.namespace(inject="enabled"))
     (token,) = cluster.tokens(pod).values()
     assert audiences_of(token) == (ISSUER,)
-    with pytest.raises(Refused) as refused:  # known, and allowed nothing
+    with pytest.raises(StatusError) as refused:  # known, and allowed nothing
         cluster.plane.call("GET", "/api/v1/namespaces/default", token=token)
     assert refused.value.code == 403
     cluster.delete(pod)
@@ -97,6 +97,6 @@ def test_each_of_several_tokens_is_for_its_own_audience_and_lifetime(cluster: Cl
 def test_an_audience_that_the_pod_does_not_declare_is_refused_to_the_node(cluster: Cluster) -> None:
     pod = cluster.run(cluster.namespace(inject="enabled", automount="disabled", audience=VAULT))
     for audience in ("https://other.example.com", None):
-        with pytest.raises(Refused) as refused:
+        with pytest.raises(StatusError) as refused:
             node_token(cluster.plane, pod, {"audience": audience})
         assert refused.value.code == 403

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.controlplane.cluster import ControlPlane, Refused
+from tests.controlplane.cluster import ControlPlane, StatusError
 from tests.controlplane.kubelet import Kubelet
 from tests.support.builders import COMPLIANT, VIOLATING, Json, a_bare_pod, with_tokens
 from tests.support.cluster import NAMESPACES, starved
@@ -73,7 +73,7 @@ def without_pause(work: Callable[[], object], number: int) -> Iterator[None]:
 def why_refused(plane: ControlPlane, namespace: str, pod: Json) -> str:
     try:
         plane.call("POST", f"{NAMESPACES}/{namespace}/pods?dryRun=All", pod)
-    except Refused as problem:
+    except StatusError as problem:
         return str(problem)
     return ""
 

@@ -17,7 +17,7 @@ import yaml
 
 from tests.conformance.generate import API_AUDIENCE, HERE, files
 from tests.conformance.generate import FIXTURES as FIXTURES_OF
-from tests.controlplane.cluster import ControlPlane, Refused
+from tests.controlplane.cluster import ControlPlane, StatusError
 from tests.controlplane.kubelet import Kubelet
 from tests.support.builders import Json, a_namespace, a_review, validation_of
 from tests.support.cluster import Cluster
@@ -234,7 +234,7 @@ def denied(cluster: Cluster, namespace: str, path: Path, fixture: Fixture | None
             cluster.plane.call(
                 "PUT", f"{pods}/{made['metadata']['name']}/ephemeralcontainers", made
             )
-    except Refused as problem:
+    except StatusError as problem:
         assert problem.code == 403, problem
         is_mirror = "kubernetes.io/config.mirror" in fixture.pod["metadata"].get("annotations", {})
         assert (

@@ -185,7 +185,7 @@ class ControlPlane:
         """One raw call to the API server, JSON in and out; gives the decoded body, and takes what
         `call_with_warnings` does.
 
-        Raises: Refused, with code and Status, for an answer of 400 or more
+        Raises: StatusError, with code and Status, for an answer of 400 or more
         """
         return self.call_with_warnings(verb, path, body, **options)[0]
 
@@ -222,7 +222,7 @@ class ControlPlane:
                 ]
         except urllib.error.HTTPError as problem:
             with problem:
-                raise Refused(problem.code, json.loads(problem.read() or b"{}")) from problem
+                raise StatusError(problem.code, json.loads(problem.read() or b"{}")) from problem
 
     def review_token(self, token: str, audience: str | None = None) -> dict[str, Any]:
         """The status of a TokenReview: what the API server thinks of a token for an audience."""
@@ -291,7 +291,7 @@ class ControlPlane:
         def ready() -> bool:
             if self._running["kube-apiserver"].poll() is not None:
                 raise RuntimeError("kube-apiserver ended:\n" + self.logs("kube-apiserver"))
-            with contextlib.suppress(OSError, Refused, ValueError):
+            with contextlib.suppress(OSError, StatusError, ValueError):
                 return "kube-system" in str(
                     self.call("GET", "/api/v1/namespaces/kube-system")["metadata"]["name"]
                 )
@@ -341,7 +341,7 @@ class KubectlError(RuntimeError):
     """kubectl failed; the text is what it said."""
 
 
-class Refused(Exception):
+class StatusError(Exception):
     """The API server answered with 400 or more."""
 
     def __init__(self, code: int, status: dict[str, Any]) -> None:

@@ -31,7 +31,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
-from tests.controlplane.cluster import NODE, ControlPlane, Refused
+from tests.controlplane.cluster import NODE, ControlPlane, StatusError
 from tests.controlplane.egress import Background, heard, joined, told
 from tests.support.limited import Limit, image_environment
 from tests.support.paths import ROOT
@@ -53,7 +53,7 @@ class Kubelet:
         self.problem: BaseException | None = None
 
     def __enter__(self) -> Self:
-        with contextlib.suppress(Refused):
+        with contextlib.suppress(StatusError):
             self.plane.call("POST", "/api/v1/nodes", {"metadata": {"name": NODE}, "spec": {}})
         self._thread.start()
         self.proxy.start()
@@ -77,7 +77,7 @@ class Kubelet:
                 self._sync()
             except (
                 OSError,
-                Refused,
+                StatusError,
                 KeyError,
             ) as problem:  # the API server may be away; the next round tries again
                 self.problem = problem
@@ -162,7 +162,7 @@ class RunningPod:
             os.killpg(self._process.pid, signal.SIGTERM)
         if self.ended:
             body = {"gracePeriodSeconds": 0, "preconditions": {"uid": pod["metadata"]["uid"]}}
-            with contextlib.suppress(Refused):
+            with contextlib.suppress(StatusError):
                 self._plane.call("DELETE", self._path, body)
 
     def sync(self, *, gone: bool) -> None:
@@ -287,7 +287,7 @@ class RunningPod:
                 ).get("data")
                 or {}
             )
-        except Refused as problem:
+        except StatusError as problem:
             if problem.code == 404:
                 return {}
             raise
@@ -374,7 +374,7 @@ def show(folder: Path, content: dict[str, bytes]) -> None:
 def node_token(plane: ControlPlane, pod: dict[str, Any], wanted: dict[str, Any]) -> str:
     """The token that a node gets for one projected source of a pod bound to it.
 
-    Raises: Refused, as NodeRestriction refuses a token that the pod does not declare
+    Raises: StatusError, as NodeRestriction refuses a token that the pod does not declare
     """
     metadata, account = pod["metadata"], pod["spec"]["serviceAccountName"]
     bound = {"apiVersion": "v1", "kind": "Pod", "name": metadata["name"], "uid": metadata["uid"]}
@@ -415,7 +415,7 @@ class Proxy(Background):
 
     async def _follow(self) -> None:
         while True:
-            with contextlib.suppress(OSError, Refused, KeyError):
+            with contextlib.suppress(OSError, StatusError, KeyError):
                 await self._sync()
             await asyncio.sleep(EVERY_SECONDS)
 

@@ -263,7 +263,7 @@ def a_deployment(annotations: dict[str, str] | None = None, **spec: Any) -> Json
 
 COMPLIANT = with_tokens({"expirationSeconds": 3600})
 VIOLATING = with_tokens({"expirationSeconds": 3607})
-"""Refused at the level `bound`: the API server makes a year of 3607 seconds."""
+"""StatusError at the level `bound`: the API server makes a year of 3607 seconds."""
 
 
 def directory(path: str) -> str:

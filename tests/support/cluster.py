@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from tests.controlplane.cluster import ISSUER, MERGE_PATCH, NODE, ControlPlane, Refused
+from tests.controlplane.cluster import ISSUER, MERGE_PATCH, NODE, ControlPlane, StatusError
 from tests.controlplane.kubelet import Kubelet, node_token
 from tests.support.builders import Json, a_bare_pod, a_deployment, volume_names
 from tests.support.waiting import wait_for
@@ -111,11 +111,11 @@ class Cluster:
     ) -> str:
         """Why the API server's policy refuses to create the pod; empty where it is created.
 
-        Raises: Refused, where something else refuses it
+        Raises: StatusError, where something else refuses it
         """
         try:
             self.plane.call("POST", f"{NAMESPACES}/{namespace}/pods{query}", pod, user=user)
-        except Refused as problem:
+        except StatusError as problem:
             return denied_by(problem)
         return ""
 
@@ -158,7 +158,7 @@ class Cluster:
         return found
 
 
-def denied_by(problem: Refused, policy: str = names.POD_POLICY) -> str:
+def denied_by(problem: StatusError, policy: str = names.POD_POLICY) -> str:
     """What a policy of ours said.
 
     Raises: the problem, where it was not that policy

@@ -1,25 +1,31 @@
-"""Until something is so: for threads, and for a loop."""
+"""Until something is so: `wait_for` in a thread, `eventually` on a loop, with the same promises."""
 
 import asyncio
 import time
 from typing import Any
 
 
-def wait_for(true: Any, seconds: float = 20, every: float = 0.05) -> Any:
-    """What `true()` gives once it is true.
+def wait_for(condition: Any, seconds: float = 20, every: float = 0.05) -> Any:
+    """What `condition()` gives once that is true.
 
     Raises: TimeoutError, with what it gave last
     """
     deadline = time.monotonic() + seconds
-    while not (given := true()):
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"not within {seconds} s: {given!r}")
+    while not (given := condition()):
+        _still_in_time(deadline, seconds, given)
         time.sleep(every)
     return given
 
 
-async def eventually(true: Any, seconds: float = 5) -> None:
-    """Wait until `true()`; fails after `seconds`."""
-    async with asyncio.timeout(seconds):
-        while not true():
-            await asyncio.sleep(0.01)
+async def eventually(condition: Any, seconds: float = 5, every: float = 0.01) -> Any:
+    """The same, while the loop goes on."""
+    deadline = time.monotonic() + seconds
+    while not (given := condition()):
+        _still_in_time(deadline, seconds, given)
+        await asyncio.sleep(every)
+    return given
+
+
+def _still_in_time(deadline: float, seconds: float, given: Any) -> None:
+    if time.monotonic() > deadline:
+        raise TimeoutError(f"not within {seconds} s: {given!r}")
