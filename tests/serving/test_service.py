@@ -187,6 +187,18 @@ async def test_an_address_in_use_is_told(tmp_path: Path) -> None:
                 pass
 
 
+async def test_a_service_that_fails_at_its_start_is_not_waited_for_and_not_used(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path) as service:
+        begun, used = time.monotonic(), False
+        with pytest.raises(BadInput):
+            async with running(tmp_path, listen=f"127.0.0.1:{service.port}"):
+                used = True
+        assert not used
+        assert time.monotonic() - begun < 2
+
+
 async def test_a_certificate_is_swapped_under_open_connections(tmp_path: Path) -> None:
     root = an_authority(tmp_path)
     first, second = a_leaf(root), a_leaf(root)

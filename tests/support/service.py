@@ -124,6 +124,9 @@ async def running(folder: Path, *, ready: bool = True, **flags: Any) -> AsyncIte
         await eventually(lambda: bool(started.said("serving")) or started.task.done())
         if ready:
             await eventually(lambda: started.task.done() or not service.unready_reasons())
+        if started.task.done():
+            await started.task
+            raise RuntimeError(f"the service has ended before it was used: {lines}")
         yield started
     finally:
         if not started.task.done():
