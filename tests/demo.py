@@ -90,14 +90,14 @@ def cluster() -> int:
             wait_for(lambda: stop.is_set() or kubelet.proxy.ready("boundtoken") == 2, 60)
             if not stop.is_set():
                 say(f"ready after {time.monotonic() - start:.0f} s\n")
-                show(Cluster(plane, kubelet))
+                show_tokens(Cluster(plane, kubelet))
                 things_to_try(kubelet)
             stop.wait()
             say("stopping")
     return 0
 
 
-def show(held: Cluster) -> None:
+def show_tokens(held: Cluster) -> None:
     """Two pods, and how long the token lives that a node gets for each."""
     print(
         "  namespace  annotated with                       volume                  its token lives"

@@ -50,17 +50,17 @@ def _one_of(addresses: int) -> str:
     return f"127.9.9.{next(_NUMBERS) % addresses + 1}"
 
 
-def a_request(body: bytes, path: bytes = b"/mutate") -> bytes:
+def http_request(body: bytes, path: bytes = b"/mutate") -> bytes:
     """A review as bytes of HTTP."""
     return HEAD % path + b"Content-Length: %d\r\n\r\n" % len(body) + body
 
 
 def a_review_of(size: int) -> bytes:
     """A request with a body of about so many bytes."""
-    return a_request(json.dumps(a_review(a_pod(annotations={"x": "y" * size}))).encode())
+    return http_request(json.dumps(a_review(a_pod(annotations={"x": "y" * size}))).encode())
 
 
-HONEST, HONEST_BIG = a_request(json.dumps(REVIEW).encode()), a_review_of(300_000)
+HONEST, HONEST_BIG = http_request(json.dumps(REVIEW).encode()), a_review_of(300_000)
 
 
 @contextlib.asynccontextmanager
@@ -176,7 +176,7 @@ async def sends_just_less_than_half(target: Target) -> None:
     """Bodies of 15 MB, which no rule for one source counts as too much, from four addresses."""
     if not _HALF:
         shape = Shape("/validate", volumes=500_000, volume="secret", letter="wide")
-        _HALF.append(a_request(shape.body(), shape.route.encode()))
+        _HALF.append(http_request(shape.body(), shape.route.encode()))
     async with connected(target, address=_one_of(4)) as (reader, writer):
         writer.write(_HALF[0])
         await writer.drain()
@@ -198,7 +198,7 @@ async def sends_big_reviews(target: Target) -> None:
     pod = a_pod(
         *(a_container(f"c{n}", env=[{"name": "E", "value": "<" * 120_000}]) for n in range(150))
     )
-    request = a_request(json.dumps(a_review(pod)).encode())
+    request = http_request(json.dumps(a_review(pod)).encode())
     async with connected(target) as (reader, writer):
         while True:
             writer.write(request)
@@ -223,7 +223,7 @@ async def sends_the_worst(target: Target) -> None:
     if not _BODIES:
         _BODIES.append(
             itertools.cycle(
-                [a_request(shape.body(), shape.route.encode()) for shape in KNOWN.values()]
+                [http_request(shape.body(), shape.route.encode()) for shape in KNOWN.values()]
             )
         )
     async with connected(target) as (reader, writer):

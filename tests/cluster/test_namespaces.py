@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from tests.support.api import a_namespace, api_server
+from tests.support.api import a_namespace_object, api_server
 from webhook import metrics
 from webhook.cluster import namespaces
 from webhook.cluster.namespaces import NamespaceCache, Rate, fetch_from, from_metadata
@@ -60,7 +60,7 @@ def test_another_configuration_settles_every_namespace_anew() -> None:
 
 async def test_two_hundred_pods_of_one_unknown_namespace_cost_one_get() -> None:
     async with api_server() as (api, client):
-        api.namespaces = [a_namespace("new", 1, inject="enabled")]
+        api.namespaces = [a_namespace_object("new", 1, inject="enabled")]
         api.gate.clear()
         cache = NamespaceCache(ClusterPolicy(), fetch_from(client, lambda *_: None))
         asked = [asyncio.create_task(cache.find("new")) for _ in range(200)]
@@ -74,7 +74,7 @@ async def test_two_hundred_pods_of_one_unknown_namespace_cost_one_get() -> None:
 
 async def test_a_client_that_gives_up_does_not_take_the_others_answer_with_it() -> None:
     async with api_server() as (api, client):
-        api.namespaces = [a_namespace("new")]
+        api.namespaces = [a_namespace_object("new")]
         api.gate.clear()
         cache = NamespaceCache(ClusterPolicy(), fetch_from(client, lambda *_: None))
         first, second = (
@@ -94,7 +94,7 @@ async def test_a_no_is_remembered_for_a_second_and_not_longer(
     async with api_server() as (api, client):
         cache = NamespaceCache(ClusterPolicy(), fetch_from(client, lambda *_: None))
         assert await cache.find("new") is None
-        api.namespaces = [a_namespace("new")]
+        api.namespaces = [a_namespace_object("new")]
         assert await cache.find("new") is None
         assert api.gets == 1
         loop = asyncio.get_running_loop()

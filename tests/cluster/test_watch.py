@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.api import Api, a_namespace, an_event, api_server
+from tests.support.api import Api, a_namespace_object, an_event, api_server
 from webhook.cluster import namespaces, watch
 from webhook.cluster.client import ApiClient
 from webhook.cluster.watch import Bookmark, Changed, Deleted, Disconnected, Listed
@@ -40,7 +40,9 @@ async def taken(events: AsyncIterator[Any], count: int) -> list[Any]:
 
 async def test_a_list_comes_in_pages_and_keeps_only_what_steers() -> None:
     async with api_server() as (api, client), streaming(client) as events:
-        api.namespaces = [a_namespace(f"n{number}", inject="enabled") for number in range(1201)]
+        api.namespaces = [
+            a_namespace_object(f"n{number}", inject="enabled") for number in range(1201)
+        ]
         api.namespaces[0]["metadata"]["annotations"]["team"] = "x" * 1000
         (listed,) = await taken(events, 1)
         assert len(listed.items) == 1201
@@ -54,11 +56,14 @@ async def test_events_follow_the_list_and_bookmarks_move_the_version() -> None:
         bookmark = an_event("BOOKMARK", {"metadata": {"resourceVersion": "250"}})
         api.watches = [
             [
-                an_event("ADDED", a_namespace("a", 201)),
-                an_event("MODIFIED", a_namespace("a", 202, inject="enabled")),
+                an_event("ADDED", a_namespace_object("a", 201)),
+                an_event("MODIFIED", a_namespace_object("a", 202, inject="enabled")),
                 bookmark,
             ],
-            [an_event("DELETED", a_namespace("a", 300)), an_event("NOVEL", a_namespace("b", 301))],
+            [
+                an_event("DELETED", a_namespace_object("a", 300)),
+                an_event("NOVEL", a_namespace_object("b", 301)),
+            ],
         ]
         seen = await taken(events, 5)
         assert seen == [
@@ -102,8 +107,8 @@ async def test_a_server_that_refuses_is_asked_again() -> None:
 async def test_a_closed_connection_goes_on_where_it_was() -> None:
     async with api_server() as (api, client), streaming(client) as events:
         api.watches = [
-            [an_event("ADDED", a_namespace("a", 201))],
-            [an_event("ADDED", a_namespace("b", 202))],
+            [an_event("ADDED", a_namespace_object("a", 201))],
+            [an_event("ADDED", a_namespace_object("b", 202))],
         ]
         await taken(events, 3)
         assert len(api.lists) == 1
@@ -112,7 +117,7 @@ async def test_a_closed_connection_goes_on_where_it_was() -> None:
 
 async def test_a_silent_connection_is_given_up() -> None:
     async with api_server() as (api, client), streaming(client, silence_seconds=0.1) as events:
-        api.watches = [[Api.never], [an_event("ADDED", a_namespace("a", 201))]]
+        api.watches = [[Api.never], [an_event("ADDED", a_namespace_object("a", 201))]]
         listed, lost, back, changed = await taken(events, 4)
         assert (type(listed), type(lost), back, type(changed)) == (
             Listed,
@@ -124,9 +129,9 @@ async def test_a_silent_connection_is_given_up() -> None:
 
 async def test_an_object_with_256_kib_of_annotations_is_one_line() -> None:
     async with api_server() as (api, client), streaming(client) as events:
-        big = a_namespace("a", 201, inject="enabled")
+        big = a_namespace_object("a", 201, inject="enabled")
         big["metadata"]["annotations"]["notes"] = "x" * (256 << 10)
-        api.watches = [[an_event("ADDED", big), an_event("ADDED", a_namespace("b", 202))]]
+        api.watches = [[an_event("ADDED", big), an_event("ADDED", a_namespace_object("b", 202))]]
         seen = await taken(events, 3)
         assert seen[1:] == [
             Changed(("a", {"boundtoken.dev/inject": "enabled"})),
@@ -151,7 +156,7 @@ NONSENSE = [
 @pytest.mark.parametrize("line", NONSENSE)
 async def test_a_line_that_cannot_be_read_is_no_end(line: bytes) -> None:
     async with api_server() as (api, client), streaming(client) as events:
-        api.watches = [[line], [an_event("ADDED", a_namespace("b", 202))]]
+        api.watches = [[line], [an_event("ADDED", a_namespace_object("b", 202))]]
         _, lost, back, changed = await taken(events, 4)
         assert lost.problem.startswith("the answer cannot be read: ")
         assert (back, changed) == (Bookmark(), Changed(("b", {})))
@@ -247,7 +252,7 @@ async def test_an_answer_that_is_too_long_is_not_read_to_its_end() -> None:
 
 async def test_a_page_that_is_too_long_is_asked_for_with_fewer_objects() -> None:
     async with api_server() as (api, client), streaming(client) as events:
-        api.namespaces = [a_namespace(f"n{number}") for number in range(20)]
+        api.namespaces = [a_namespace_object(f"n{number}") for number in range(20)]
         for each in api.namespaces:
             each["metadata"]["annotations"]["notes"] = "x" * (1 << 20)
         (listed,) = await taken(events, 1)
@@ -277,7 +282,7 @@ async def test_a_credential_that_cannot_be_used_is_a_failed_call_that_does_not_s
 
 async def test_a_date_beyond_all_certificates_is_not_followed() -> None:
     async with api_server() as (api, client):
-        api.namespaces = [a_namespace("shop")]
+        api.namespaces = [a_namespace_object("shop")]
         for api.date in ("Fri, 31 Dec 9999 23:59:59 GMT", "Fri, 31 Dec 9999 23:59:59 -1400", "1"):
             await client.get("/api/v1/namespaces/shop")
             assert abs(client.now() - datetime.now(UTC)) < timedelta(seconds=5)
@@ -304,7 +309,7 @@ async def test_an_api_server_that_goes_away_comes_back_into_the_stream(
 
 async def test_the_time_is_the_api_servers() -> None:
     async with api_server() as (api, client):
-        api.namespaces = [a_namespace("shop")]
+        api.namespaces = [a_namespace_object("shop")]
         assert abs(client.now() - datetime.now(UTC)) < timedelta(seconds=5)
         api.date = "Wed, 01 Jan 2031 00:00:00 GMT"
         await client.get("/api/v1/namespaces/shop")

@@ -19,7 +19,7 @@ from tests.conformance.generate import API_AUDIENCE, HERE, files
 from tests.conformance.generate import FIXTURES as FIXTURES_OF
 from tests.controlplane.cluster import ControlPlane, StatusError
 from tests.controlplane.kubelet import Kubelet
-from tests.support.builders import Json, a_namespace, a_review, validation_of
+from tests.support.builders import Json, a_namespace_policy, a_review, validation_of
 from tests.support.cluster import Cluster
 from tests.support.paths import ROOT
 from tests.support.service import running
@@ -131,7 +131,7 @@ def test_the_core_finds_exactly_this(path: Path) -> None:
     fixture = Fixture(path)
     pod = msgspec.json.decode(json.dumps(fixture.pod), type=full_views.FullPod)
     cluster = ClusterPolicy(api_audiences=(API_AUDIENCE,))
-    namespace = a_namespace(
+    namespace = a_namespace_policy(
         cluster, allowed_audiences=ALLOWED, enforce=fixture.level, enforce_version=fixture.version
     )
     found = validate.violations_of("enforce", Facts(pod), cluster, namespace, LEGACY)
@@ -144,7 +144,7 @@ def test_the_core_finds_exactly_this(path: Path) -> None:
 def test_a_request_is_judged_so(path: Path) -> None:
     fixture = Fixture(path)
     cluster = ClusterPolicy(api_audiences=(API_AUDIENCE,))
-    namespace = a_namespace(
+    namespace = a_namespace_policy(
         cluster, allowed_audiences=ALLOWED, enforce=fixture.level, enforce_version=fixture.version
     )
     judgement = validation_of(

@@ -14,7 +14,7 @@ from tests.bench import worst
 from tests.support.builders import (
     Json,
     a_container,
-    a_namespace,
+    a_namespace_policy,
     a_pod,
     a_request,
     a_review,
@@ -22,6 +22,7 @@ from tests.support.builders import (
     mutation_of,
     patch_of,
     response_to,
+    validating_decision,
     validation_of,
 )
 from webhook.core import names, patch, policy, review, text
@@ -34,14 +35,8 @@ UNKNOWN = {f"{names.DOMAIN}x{number}": "y" for number in range(9_000)}
 
 def admitted(annotations: dict[str, str], **namespace: str) -> Decision:
     return mutation_of(
-        a_request(a_pod(annotations=annotations)), ClusterPolicy(), a_namespace(**namespace)
+        a_request(a_pod(annotations=annotations)), ClusterPolicy(), a_namespace_policy(**namespace)
     )
-
-
-def judged(pod: Json, cluster: ClusterPolicy | None = None, **namespace: str) -> Decision:
-    cluster = cluster or ClusterPolicy(api_audiences=("api",))
-    request = review.decode_full(json.dumps(a_review(pod)).encode())
-    return validation_of(request, cluster, a_namespace(cluster, **namespace))
 
 
 def audit(verdict: Decision) -> dict[str, str]:
@@ -132,7 +127,7 @@ def test_what_is_found_in_a_pod_is_told_up_to_what_a_sentence_shows() -> None:
         ]
     )
     start = time.process_time()
-    judgement = judged(
+    judgement = validating_decision(
         pod, enforce="bound", warn="strict", audit="bound", allowed_audiences=allowed
     )
     assert time.process_time() - start < 1  # it was 3 s and more
@@ -145,7 +140,7 @@ def test_one_volume_full_of_equal_violations_hides_no_other() -> None:
     """A place that is found again and again is told once, and the search goes on."""
     year = {"serviceAccountToken": {"path": "t", "expirationSeconds": 3607}}
     volumes = [{"name": name, "projected": {"sources": [year] * 5_000}} for name in ("a", "b")]
-    message = judged(a_pod(volumes=volumes), enforce="bound").denial
+    message = validating_decision(a_pod(volumes=volumes), enforce="bound").denial
     assert 'volume "a", volume "b": 3607 makes' in message
 
 
@@ -159,7 +154,9 @@ def test_the_audiences_of_a_token_request_are_told_up_to_what_a_sentence_shows()
     )
     cluster = ClusterPolicy(token_requests="enforce")
     decoded = review.decode_full(json.dumps(request).encode())
-    judgement = validation_of(decoded, cluster, a_namespace(cluster, allowed_audiences="vault"))
+    judgement = validation_of(
+        decoded, cluster, a_namespace_policy(cluster, allowed_audiences="vault")
+    )
     assert judgement.outcome == "denied"
     assert len(judgement.denial) < 1_000  # it had 3.5 MB
 
@@ -231,7 +228,7 @@ def test_sources_that_are_nothing_change_no_decision(number: int, empty: list[Js
     decision = mutation_of(
         review.decode(body),
         ClusterPolicy(),
-        a_namespace(inject="enabled", expiration_seconds="1200"),
+        a_namespace_policy(inject="enabled", expiration_seconds="1200"),
     )
     assert decision.reason == "rewritten"
     pointer = f"/spec/volumes/0/projected/sources/{place}/serviceAccountToken/expirationSeconds"
@@ -288,7 +285,7 @@ def test_a_pod_of_very_many_containers_gets_our_lifetime_where_its_token_stands(
 ) -> None:
     pod = automounted(a_pod(*(a_container(f"c{number}") for number in range(2_000))))
     verdict = mutation_of(
-        a_request(pod), ClusterPolicy(), a_namespace(inject="enabled", automount=automount)
+        a_request(pod), ClusterPolicy(), a_namespace_policy(inject="enabled", automount=automount)
     )
     if automount == "enabled":  # nothing of the containers changes anyway
         assert verdict.warnings == ()
@@ -303,7 +300,7 @@ def test_a_pod_of_very_many_containers_gets_our_lifetime_where_its_token_stands(
     ]
     assert source["serviceAccountToken"]["expirationSeconds"] == 3600
     again = mutation_of(
-        a_request(after), ClusterPolicy(), a_namespace(inject="enabled", automount=automount)
+        a_request(after), ClusterPolicy(), a_namespace_policy(inject="enabled", automount=automount)
     )
     assert (again.reason, again.operations) == ("rewritten", ())
 
@@ -312,7 +309,7 @@ def test_a_pod_of_very_many_containers_gets_our_lifetime_where_its_token_stands(
 def test_a_second_call_finds_as_many_changes_as_the_first(containers: int) -> None:
     """Whatever the first did to the volumes."""
     pod = automounted(a_pod(*(a_container(f"c{number}") for number in range(containers))))
-    namespace = a_namespace(inject="enabled", automount="disabled", audience="vault")
+    namespace = a_namespace_policy(inject="enabled", automount="disabled", audience="vault")
     first = mutation_of(a_request(pod), ClusterPolicy(), namespace)
     once = jsonpatch.apply_patch(pod, patch_of(first))
     assert mutation_of(a_request(once), ClusterPolicy(), namespace).operations == ()
@@ -321,7 +318,7 @@ def test_a_second_call_finds_as_many_changes_as_the_first(containers: int) -> No
 def test_a_pod_of_250_containers_is_injected_whole() -> None:
     pod = a_pod(*(a_container(f"c{number}") for number in range(250)))
     verdict = mutation_of(
-        a_request(pod), ClusterPolicy(), a_namespace(inject="enabled", automount="disabled")
+        a_request(pod), ClusterPolicy(), a_namespace_policy(inject="enabled", automount="disabled")
     )
     after = jsonpatch.apply_patch(pod, patch_of(verdict))
     assert verdict.reason == "injected"
@@ -334,7 +331,7 @@ def test_a_list_of_names_to_skip_is_not_searched_for_each_container() -> None:
     pod["metadata"]["annotations"] = {names.INJECT: "enabled", names.SKIP_CONTAINERS: skip}
     request = a_request(pod)
     start = time.process_time()
-    mutation_of(request, ClusterPolicy(), a_namespace())
+    mutation_of(request, ClusterPolicy(), a_namespace_policy())
     assert time.process_time() - start < 0.2  # each name beside each container takes half a second
 
 
@@ -359,7 +356,7 @@ def test_nothing_of_a_workload_is_copied_whose_annotations_are_too_long() -> Non
         "spec": {"template": {"spec": {"containers": []}}},
     }
     request = a_request(workload, kind="Deployment", group="apps")
-    verdict = mutation_of(request, ClusterPolicy(), a_namespace())
+    verdict = mutation_of(request, ClusterPolicy(), a_namespace_policy())
     assert verdict.operations == ()
     assert "together they must have at most 262144 characters" in verdict.warnings[0]
 
@@ -374,7 +371,7 @@ def test_a_path_that_is_longer_than_the_kernel_takes_is_not_looked_at(place: str
     )
     request = a_request(a_pod(a_container(**container)))
     start = time.process_time()
-    mutation_of(request, ClusterPolicy(), a_namespace(inject="enabled"))
+    mutation_of(request, ClusterPolicy(), a_namespace_policy(inject="enabled"))
     assert time.process_time() - start < 0.01
 
 
@@ -392,7 +389,7 @@ def test_a_long_manifest_in_last_applied_is_not_read() -> None:
     }
     request = a_request(workload, kind="Deployment", group="apps")
     start = time.process_time()
-    mutation_of(request, ClusterPolicy(), a_namespace())
+    mutation_of(request, ClusterPolicy(), a_namespace_policy())
     assert time.process_time() - start < 0.01
 
 
@@ -409,7 +406,7 @@ def test_one_container_of_very_many_mounts_is_no_way_around_it() -> None:
         {"name": name, "mountPath": f"/m{number}"} for number in range(600)
     ]
     verdict = mutation_of(
-        a_request(pod), ClusterPolicy(), a_namespace(inject="enabled", automount="disabled")
+        a_request(pod), ClusterPolicy(), a_namespace_policy(inject="enabled", automount="disabled")
     )
     assert verdict.reason == "rewritten"
     assert len(verdict.operations) < 5
@@ -423,11 +420,11 @@ def test_names_of_ours_that_are_taken_one_after_the_other_cost_nothing() -> None
     request = a_request(a_pod(volumes=[{"name": name, "emptyDir": {}} for name in taken]))
     start = time.process_time()
     verdict = mutation_of(
-        request, ClusterPolicy(), a_namespace(inject="enabled", automount="disabled")
+        request, ClusterPolicy(), a_namespace_policy(inject="enabled", automount="disabled")
     )
     assert time.process_time() - start < 0.06  # trying each of them takes 0.1 s
     again = mutation_of(
-        request, ClusterPolicy(), a_namespace(inject="enabled", automount="disabled")
+        request, ClusterPolicy(), a_namespace_policy(inject="enabled", automount="disabled")
     )
     assert again.operations == verdict.operations
     (ours,) = [each.value["name"] for each in verdict.operations if each.path == "/spec/volumes/-"]
@@ -442,7 +439,7 @@ def hashed(text: str) -> str:
 @pytest.mark.parametrize("kind", ["secret", "azureFile", "rbd"])
 def test_what_volumes_take_from_secrets_is_found_fast(kind: str) -> None:
     body = worst.Shape("/validate", volumes=10_000, volume=kind).body()
-    namespace, legacy = a_namespace(enforce="strict"), frozenset({"other"})
+    namespace, legacy = a_namespace_policy(enforce="strict"), frozenset({"other"})
     ours = fastest(
         lambda: validation_of(review.decode_full(body), ClusterPolicy(), namespace, legacy)
     )

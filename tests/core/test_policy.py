@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.builders import a_namespace
+from tests.support.builders import a_namespace_policy
 from webhook.core import names, policy
 from webhook.core.annotations import parse_mount_path, split_list
 from webhook.core.limits import Locks, Token
@@ -40,7 +40,7 @@ def test_a_path_may_have_a_slash_at_its_end_and_as_many_bytes_as_the_kernel_take
 
 
 def test_without_annotations_the_defaults_hold_and_nothing_is_made_anew() -> None:
-    namespace = a_namespace()
+    namespace = a_namespace_policy()
     assert (
         policy.resolve(namespace, {"team": "shop", names.STATUS: "injected policy=00000000"})
         is namespace.resolution
@@ -50,7 +50,7 @@ def test_without_annotations_the_defaults_hold_and_nothing_is_made_anew() -> Non
 
 def test_pod_beats_namespace_beats_defaults() -> None:
     cluster = ClusterPolicy(TokenPolicy(inject=True, audience="default", expiration_seconds=1200))
-    settled = asked(a_namespace(cluster, audience="namespace"), expiration_seconds="1800")
+    settled = asked(a_namespace_policy(cluster, audience="namespace"), expiration_seconds="1800")
     assert settled.policy == TokenPolicy(inject=True, audience="namespace", expiration_seconds=1800)
     assert settled.decided_by["inject"] == "defaults"
     assert settled.decided_by["audience"] == "namespace"
@@ -58,9 +58,9 @@ def test_pod_beats_namespace_beats_defaults() -> None:
 
 
 def test_the_hash_is_of_the_policy_and_of_nothing_else() -> None:
-    once = asked(a_namespace(inject="enabled"), audience="x").hash
-    assert once == asked(a_namespace(), inject="enabled", audience="x").hash
-    assert once != asked(a_namespace(), inject="enabled").hash
+    once = asked(a_namespace_policy(inject="enabled"), audience="x").hash
+    assert once == asked(a_namespace_policy(), inject="enabled", audience="x").hash
+    assert once != asked(a_namespace_policy(), inject="enabled").hash
     assert len(once) == 8
 
 
@@ -189,7 +189,7 @@ def test_the_hash_is_of_the_policy_and_of_nothing_else() -> None:
 def test_a_bad_value_is_ignored_and_says_what_would_be_right(
     name: str, value: str, problem: str
 ) -> None:
-    settled = policy.resolve(a_namespace(), {names.DOMAIN + name: value})
+    settled = policy.resolve(a_namespace_policy(), {names.DOMAIN + name: value})
     assert settled.policy == TokenPolicy()
     assert [
         (fault.layer, fault.annotation, fault.value, fault.problem) for fault in settled.faults
@@ -219,7 +219,7 @@ def test_a_bad_value_is_ignored_and_says_what_would_be_right(
 def test_seconds_out_of_range_become_the_nearest_that_is_allowed(
     text: str, used: int, remark: str | None
 ) -> None:
-    settled = asked(a_namespace(), expiration_seconds=text)
+    settled = asked(a_namespace_policy(), expiration_seconds=text)
     assert settled.policy.expiration_seconds == used
     assert [fault.problem for fault in settled.faults] == ([] if remark is None else [remark])
 
@@ -237,17 +237,17 @@ def test_seconds_out_of_range_become_the_nearest_that_is_allowed(
 def test_a_maximum_holds_whoever_asks(maximum: str, wanted: str, used: int) -> None:
     assert (
         asked(
-            a_namespace(max_expiration_seconds=maximum), expiration_seconds=wanted
+            a_namespace_policy(max_expiration_seconds=maximum), expiration_seconds=wanted
         ).policy.expiration_seconds
         == used
     )
-    own = a_namespace(max_expiration_seconds=maximum, expiration_seconds=wanted)
+    own = a_namespace_policy(max_expiration_seconds=maximum, expiration_seconds=wanted)
     assert own.resolution.policy.expiration_seconds == used
     assert len(own.resolution.faults) >= 1
 
 
 def test_a_maximum_below_the_default_is_no_fault_of_anybody() -> None:
-    namespace = a_namespace(max_expiration_seconds="900")
+    namespace = a_namespace_policy(max_expiration_seconds="900")
     assert (namespace.resolution.policy.expiration_seconds, namespace.resolution.faults) == (
         900,
         (),
@@ -256,14 +256,15 @@ def test_a_maximum_below_the_default_is_no_fault_of_anybody() -> None:
 
 def test_a_maximum_holds_for_further_tokens_and_they_default_to_the_pods_seconds() -> None:
     settled = asked(
-        a_namespace(max_expiration_seconds="1800", tokens="a=x,b=y;9999"), expiration_seconds="1200"
+        a_namespace_policy(max_expiration_seconds="1800", tokens="a=x,b=y;9999"),
+        expiration_seconds="1200",
     )
     assert settled.policy.tokens == (Token("a", "x", 1200), Token("b", "y", 1800))
 
 
 def test_an_audience_outside_the_list_counts_as_a_bad_value_from_wherever() -> None:
     cluster = ClusterPolicy(TokenPolicy(audience="default"))
-    namespace = a_namespace(cluster, allowed_audiences="vault, aws", audience="other")
+    namespace = a_namespace_policy(cluster, allowed_audiences="vault, aws", audience="other")
     assert namespace.resolution.policy.audience == ""
     assert asked(namespace, audience="vault").policy.audience == "vault"
     assert asked(namespace, audience="").policy.audience == ""
@@ -274,7 +275,7 @@ def test_an_audience_outside_the_list_counts_as_a_bad_value_from_wherever() -> N
 
 
 def test_a_default_audience_that_the_namespace_does_not_allow_is_told() -> None:
-    namespace = a_namespace(
+    namespace = a_namespace_policy(
         ClusterPolicy(TokenPolicy(audience="default")), allowed_audiences="vault"
     )
     assert said(namespace.resolution) == [
@@ -284,14 +285,14 @@ def test_a_default_audience_that_the_namespace_does_not_allow_is_told() -> None:
 
 def test_locks_combine_to_the_stricter() -> None:
     cluster = ClusterPolicy(locks=Locks(1800, frozenset({"a", "b"}), pod_overrides=False))
-    namespace = a_namespace(
+    namespace = a_namespace_policy(
         cluster, max_expiration_seconds="7200", allowed_audiences="b,c", pod_overrides="allowed"
     )
     assert namespace.locks == Locks(1800, frozenset({"b"}), pod_overrides=False)
 
 
 def test_a_maximum_below_what_kubernetes_accepts_is_a_bad_value() -> None:
-    namespace = a_namespace(max_expiration_seconds="599")
+    namespace = a_namespace_policy(max_expiration_seconds="599")
     assert namespace.locks.max_expiration_seconds == names.MAX_EXPIRATION_SECONDS_LIMIT
     assert said(namespace.resolution) == [
         'boundtoken.dev/max-expiration-seconds="599" on the namespace: ignored, must be 600 or more, '
@@ -323,7 +324,7 @@ def test_a_maximum_below_what_kubernetes_accepts_is_a_bad_value() -> None:
 def test_a_pod_may_tighten_where_overrides_are_denied(
     namespace: dict[str, str], pod: dict[str, str], want: dict[str, Any]
 ) -> None:
-    settled = asked(a_namespace(pod_overrides="denied", **namespace), **pod)
+    settled = asked(a_namespace_policy(pod_overrides="denied", **namespace), **pod)
     assert {name: getattr(settled.policy, name) for name in want} == want
     assert settled.faults == ()
 
@@ -346,7 +347,7 @@ def test_a_pod_may_tighten_where_overrides_are_denied(
 def test_everything_else_is_a_bad_value_there(
     namespace: dict[str, str], pod: dict[str, str]
 ) -> None:
-    layer = a_namespace(pod_overrides="denied", **namespace)
+    layer = a_namespace_policy(pod_overrides="denied", **namespace)
     settled = asked(layer, **pod)
     assert settled.policy == layer.resolution.policy
     assert [fault.problem for fault in settled.faults] == [
@@ -365,7 +366,8 @@ def test_everything_else_is_a_bad_value_there(
 )
 def test_a_name_that_does_not_belong_on_a_pod_is_a_fault(name: str, problem: str) -> None:
     assert [
-        fault.problem for fault in policy.resolve(a_namespace(), {names.DOMAIN + name: "x"}).faults
+        fault.problem
+        for fault in policy.resolve(a_namespace_policy(), {names.DOMAIN + name: "x"}).faults
     ] == [problem]
 
 
@@ -384,12 +386,14 @@ def test_a_name_that_does_not_belong_on_a_pod_is_a_fault(name: str, problem: str
     ],
 )
 def test_a_name_that_does_not_belong_on_a_namespace_is_a_fault(name: str, problem: str) -> None:
-    assert [fault.problem for fault in a_namespace(**{name: "x"}).resolution.faults] == [problem]
+    assert [fault.problem for fault in a_namespace_policy(**{name: "x"}).resolution.faults] == [
+        problem
+    ]
 
 
 def test_a_fault_is_short_and_has_no_control_characters_whatever_was_written() -> None:
     fault = policy.resolve(
-        a_namespace(), {names.DOMAIN + "x\n" + "y" * 300: "\x00\n" * 400}
+        a_namespace_policy(), {names.DOMAIN + "x\n" + "y" * 300: "\x00\n" * 400}
     ).faults[0]
     assert len(str(fault)) <= names.MAX_WARNING_CHARS
     assert str(fault).isprintable()

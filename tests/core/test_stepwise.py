@@ -14,7 +14,7 @@ import pytest
 from tests.support.builders import (
     Json,
     a_container,
-    a_namespace,
+    a_namespace_policy,
     a_pod,
     a_request,
     a_review,
@@ -271,7 +271,7 @@ def test_a_pod_with_very_many_annotations_is_injected_as_it_asks() -> None:
     request = a_request(pod)
     assert isinstance(request.object, Pod)
     assert len(request.object.annotations) == 3
-    verdict = mutation_of(request, ClusterPolicy(), a_namespace())
+    verdict = mutation_of(request, ClusterPolicy(), a_namespace_policy())
     assert verdict.reason == "injected"
     assert [fault.annotation for fault in verdict.faults] == [f"{names.DOMAIN}injct"]
     assert [each.path for each in verdict.operations if "annotations" in each.path] == [

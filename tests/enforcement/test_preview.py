@@ -16,7 +16,7 @@ from webhook.enforcement.preview import ListedPod, Preview
 API = ClusterPolicy(api_audiences=("api",))
 
 
-def a_namespace(**annotations: str) -> Namespace:
+def a_namespace_view(**annotations: str) -> Namespace:
     given = {names.DOMAIN + name.replace("_", "-"): value for name, value in annotations.items()}
     return Namespace(Metadata(name="shop", annotations=given))
 
@@ -40,7 +40,7 @@ def listed(
 
 def looked(*pods: ListedPod, cluster: ClusterPolicy = API, **annotations: str) -> Preview:
     demanded = policy.own_annotations(
-        a_namespace(**(annotations or {"enforce": "bound"})).metadata.annotations
+        a_namespace_view(**(annotations or {"enforce": "bound"})).metadata.annotations
     )
     made = Preview("shop", cluster, policy.resolve_namespace(cluster, demanded), ("enforce",))
     made.add(pods)
@@ -73,7 +73,9 @@ def looked(*pods: ListedPod, cluster: ClusterPolicy = API, **annotations: str) -
 def test_which_changes_are_looked_at(
     before: dict[str, str], after: dict[str, str], changed: list[tuple[str, str]]
 ) -> None:
-    layer, found = preview.changes(a_namespace(**before), a_namespace(**after), ClusterPolicy())
+    layer, found = preview.changes(
+        a_namespace_view(**before), a_namespace_view(**after), ClusterPolicy()
+    )
     assert [(mode, layer.enforcement.of(mode).level) for mode in found] == changed
 
 
@@ -115,7 +117,9 @@ def test_exempt_pods_are_left_out() -> None:
 
 def test_a_change_of_the_maximum_under_a_floor_is_looked_at_and_names_the_floor() -> None:
     floor = ClusterPolicy(enforce_floor="bound")
-    layer, found = preview.changes(a_namespace(), a_namespace(max_expiration_seconds="600"), floor)
+    layer, found = preview.changes(
+        a_namespace_view(), a_namespace_view(max_expiration_seconds="600"), floor
+    )
     assert (layer.max_expiration_seconds, found) == (600, ("enforce",))
     said = looked(
         listed(automounted(a_pod())), cluster=floor, max_expiration_seconds="600"

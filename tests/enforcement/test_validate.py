@@ -4,23 +4,19 @@ conformance fixtures.
 
 from typing import Any
 
-import msgspec
 import pytest
 
 from tests.support.builders import (
     Json,
     a_container,
-    a_namespace,
     a_pod,
-    a_review,
     api_access,
     automounted,
     response_to,
-    validation_of,
+    validating_decision,
 )
 from tests.support.maxima import MAXIMA
-from webhook.core import levels, names, review
-from webhook.core.decision import Decision
+from webhook.core import levels, names
 from webhook.core.faults import Fault
 from webhook.core.levels import EnforcementPolicy, LevelVersion
 from webhook.core.limits import Locks
@@ -30,20 +26,7 @@ from webhook.enforcement import validate
 YEAR = automounted(a_pod())
 
 
-def judged(
-    held: Json,
-    cluster: ClusterPolicy | None = None,
-    /,
-    *,
-    request: Json | None = None,
-    **annotations: str,
-) -> Decision:
-    cluster = cluster or ClusterPolicy(api_audiences=("api",))
-    asked = review.decode_full(msgspec.json.encode(a_review(held, **(request or {}))))
-    return validation_of(asked, cluster, a_namespace(cluster, **annotations))
-
-
-def a_deployment(
+def deployment_of(
     template: Json | None = None, *, annotations: dict[str, str] | None = None, **spec: Any
 ) -> Json:
     held = {
@@ -67,7 +50,7 @@ def test_a_denial_says_all_at_once_who_demands_it_first_the_fix_last() -> None:
     )
     for container in pod["spec"]["containers"]:
         container["volumeMounts"][0]["readOnly"] = False
-    said = judged(pod, enforce="strict")
+    said = validating_decision(pod, enforce="strict")
     assert said.outcome == "denied"
     assert said.denial == (
         'namespace "shop" enforces "strict:v1": [token-lifetime] volume "t": 3607 makes a token valid for one year, not 3600 s; '
@@ -81,33 +64,34 @@ def test_a_denial_says_all_at_once_who_demands_it_first_the_fix_last() -> None:
 
 
 def test_each_mode_does_its_own_and_a_denial_has_no_warnings() -> None:
-    both = judged(YEAR, enforce="bound", warn="strict", audit="strict")
+    both = validating_decision(YEAR, enforce="bound", warn="strict", audit="strict")
     assert (both.outcome, both.warnings) == ("denied", ())
     assert both.audit["violations"].startswith("strict:v1: [token-lifetime] volume")
-    warned = judged(YEAR, warn="bound")
+    warned = validating_decision(YEAR, warn="bound")
     assert (warned.outcome, warned.denial, len(warned.warnings)) == ("warned", "", 1)
     assert warned.warnings[0].startswith('would violate boundtoken "bound:v1": [token-lifetime]')
     assert len(warned.warnings[0]) <= names.MAX_WARNING_CHARS
-    audited = judged(YEAR, audit="bound")
+    audited = validating_decision(YEAR, audit="bound")
     assert (audited.outcome, audited.reason, "violations" in audited.audit) == (
         "unchanged",
         "violates",
         True,
     )
-    assert judged(YEAR).reason == "not-enforced"
-    assert judged(a_pod(), enforce="strict").reason == "complies"
+    assert validating_decision(YEAR).reason == "not-enforced"
+    assert validating_decision(a_pod(), enforce="strict").reason == "complies"
 
 
 def test_evaluations_are_counted_once_for_each_mode() -> None:
-    said = judged(YEAR, enforce="bound", warn="strict", audit="off")
+    said = validating_decision(YEAR, enforce="bound", warn="strict", audit="off")
     assert said.evaluations == (("deny", "enforce", "bound"), ("deny", "warn", "strict"))
 
 
 def test_where_nobody_knows_the_api_servers_audiences_any_may_be_one() -> None:
     pod = a_pod(volumes=[api_access("t", audience="elsewhere")])
-    assert judged(pod, ClusterPolicy(), enforce="bound").outcome == "denied"
+    assert validating_decision(pod, ClusterPolicy(), enforce="bound").outcome == "denied"
     assert (
-        judged(pod, ClusterPolicy(api_audiences=("api",)), enforce="bound").outcome == "unchanged"
+        validating_decision(pod, ClusterPolicy(api_audiences=("api",)), enforce="bound").outcome
+        == "unchanged"
     )
 
 
@@ -133,14 +117,14 @@ def test_a_fault_in_enforce_counts_as_the_strictest(text: str, level: str) -> No
             f'counts as "{level}", must be "off", "bound" or "strict", spelled exactly so',
         )
     ]
-    assert "error" in judged(a_pod(), enforce=text).audit
+    assert "error" in validating_decision(a_pod(), enforce=text).audit
 
 
 def test_a_fault_in_warn_or_audit_is_only_noted() -> None:
     said, problems = levels.read({names.WARN: "Bound", names.AUDIT: "x"})
     assert said == EnforcementPolicy()
     assert len(problems) == 2
-    assert judged(YEAR, warn="Bound").outcome == "unchanged"
+    assert validating_decision(YEAR, warn="Bound").outcome == "unchanged"
 
 
 def test_a_version_is_pinned_and_an_unknown_one_is_the_latest() -> None:
@@ -172,27 +156,35 @@ def test_of_own_level_and_floor_the_smaller_maximum_holds(  # noqa: PLR0917  (th
     for seconds, outcome in ((maximum, "unchanged"), (maximum + 1, "denied")):
         if seconds <= 1 << 32:
             pod = a_pod(volumes=[api_access("t", seconds=seconds)])
-            assert judged(pod, cluster, **annotations).outcome == outcome, seconds
+            assert validating_decision(pod, cluster, **annotations).outcome == outcome, seconds
 
 
 def test_a_year_is_allowed_where_the_maximum_is_a_year_and_refused_a_second_below() -> None:
     for maximum, outcome in (("31536000", "unchanged"), ("31535999", "denied")):
-        assert judged(YEAR, enforce="bound", max_expiration_seconds=maximum).outcome == outcome
+        assert (
+            validating_decision(YEAR, enforce="bound", max_expiration_seconds=maximum).outcome
+            == outcome
+        )
 
 
 def test_a_token_without_a_lifetime_is_judged_by_what_the_api_server_makes_of_it() -> None:
     pod = a_pod(volumes=[api_access("t", seconds=None)])
     for maximum, outcome in (("3600", "unchanged"), ("3599", "denied")):
-        assert judged(pod, enforce="bound", max_expiration_seconds=maximum).outcome == outcome
+        assert (
+            validating_decision(pod, enforce="bound", max_expiration_seconds=maximum).outcome
+            == outcome
+        )
 
 
 def test_a_fault_in_allowed_audiences_allows_the_api_servers_own_only() -> None:
     for text in ("vault, https://a b", "x" * 8193, "vault,\x00"):
         for audience, outcome in ((None, "unchanged"), ("api", "unchanged"), ("vault", "denied")):
             pod = a_pod(volumes=[api_access("t", seconds=3600, audience=audience)])
-            assert judged(pod, enforce="bound", allowed_audiences=text).outcome == outcome
+            assert (
+                validating_decision(pod, enforce="bound", allowed_audiences=text).outcome == outcome
+            )
     assert (
-        judged(
+        validating_decision(
             a_pod(volumes=[api_access("t", seconds=3600, audience="é")]),
             enforce="bound",
             allowed_audiences="é",
@@ -203,10 +195,10 @@ def test_a_fault_in_allowed_audiences_allows_the_api_servers_own_only() -> None:
 
 def test_a_denial_under_the_floor_names_the_floor() -> None:
     floor = ClusterPolicy(enforce_floor="bound", api_audiences=("api",))
-    assert judged(YEAR, floor, enforce="off").denial.startswith(
+    assert validating_decision(YEAR, floor, enforce="off").denial.startswith(
         'namespace "shop" is under the cluster\'s enforceFloor "bound": ['
     )
-    both = judged(YEAR, floor, enforce="strict")
+    both = validating_decision(YEAR, floor, enforce="strict")
     assert both.denial.startswith(
         'namespace "shop" enforces "strict:v1" under the cluster\'s enforceFloor "bound": ['
     )
@@ -215,10 +207,12 @@ def test_a_denial_under_the_floor_names_the_floor() -> None:
 
 def test_the_floor_cannot_be_lowered() -> None:
     floor = ClusterPolicy(enforce_floor="bound", api_audiences=("api",))
-    assert judged(YEAR, floor, enforce="off").outcome == "denied"
-    assert judged(YEAR, floor).outcome == "denied"
+    assert validating_decision(YEAR, floor, enforce="off").outcome == "denied"
+    assert validating_decision(YEAR, floor).outcome == "denied"
     assert (
-        judged(a_pod(volumes=[api_access("t", seconds=7200)]), floor, enforce="strict").outcome
+        validating_decision(
+            a_pod(volumes=[api_access("t", seconds=7200)]), floor, enforce="strict"
+        ).outcome
         == "denied"
     )
 
@@ -234,7 +228,9 @@ def test_the_floor_cannot_be_lowered() -> None:
 )
 def test_who_is_exempt_is_not_judged_and_that_is_told(exemptions: Exemptions, kind: str) -> None:
     pod = automounted(a_pod(runtimeClassName="kata"))
-    said = judged(pod, ClusterPolicy(exemptions=exemptions), enforce="strict", audit="bound")
+    said = validating_decision(
+        pod, ClusterPolicy(exemptions=exemptions), enforce="strict", audit="bound"
+    )
     assert (said.outcome, said.reason, said.audit["exempt"]) == ("unchanged", "exempt", kind)
     assert said.evaluations == (("exempt", "enforce", "strict"), ("exempt", "audit", "bound"))
 
@@ -243,7 +239,10 @@ def test_an_empty_runtime_class_is_not_exempt() -> None:
     exemptions = Exemptions(
         runtime_classes=frozenset({"kata"}), service_accounts=frozenset({"shop/other"})
     )
-    assert judged(YEAR, ClusterPolicy(exemptions=exemptions), enforce="bound").outcome == "denied"
+    assert (
+        validating_decision(YEAR, ClusterPolicy(exemptions=exemptions), enforce="bound").outcome
+        == "denied"
+    )
 
 
 @pytest.mark.parametrize(
@@ -257,7 +256,7 @@ def test_an_empty_runtime_class_is_not_exempt() -> None:
     ],
 )
 def test_what_is_not_judged(request_: Json) -> None:
-    assert judged(YEAR, request=request_, enforce="strict").outcome == "unchanged"
+    assert validating_decision(YEAR, request=request_, enforce="strict").outcome == "unchanged"
 
 
 def test_only_what_an_ephemeral_container_brings_is_judged() -> None:
@@ -267,7 +266,7 @@ def test_only_what_an_ephemeral_container_brings_is_judged() -> None:
     request = {"operation": "UPDATE", "subResource": "ephemeralcontainers", "oldObject": old}
     for newcomer, outcome in ((plain, "unchanged"), (reaching, "denied")):
         pod = {**old, "spec": {**old["spec"], "ephemeralContainers": [newcomer]}}
-        assert judged(pod, request=request, enforce="bound").outcome == outcome
+        assert validating_decision(pod, request=request, enforce="bound").outcome == outcome
 
 
 TEMPLATES = [
@@ -295,8 +294,8 @@ TEMPLATES = [
 def test_a_template_is_judged_with_what_admission_will_add(
     annotations: dict[str, str], spec: Json, own: dict[str, str], rules: list[str], unless: bool
 ) -> None:
-    said = judged(
-        a_deployment(annotations=own, **spec),
+    said = validating_decision(
+        deployment_of(annotations=own, **spec),
         request=DEPLOYMENT,
         warn="strict",
         enforce="strict",
@@ -305,27 +304,31 @@ def test_a_template_is_judged_with_what_admission_will_add(
     assert said.denial == ""
     assert said.outcome == ("warned" if rules else "unchanged")
     assert [warning.split("[")[1].split("]")[0] for warning in said.warnings] == rules
-    expected = judged(
-        a_deployment(annotations=own, **spec), request=DEPLOYMENT, audit="strict", **annotations
+    expected = validating_decision(
+        deployment_of(annotations=own, **spec), request=DEPLOYMENT, audit="strict", **annotations
     )
     assert (validate.CONDITION in expected.audit.get("violations", "")) is (bool(rules) and unless)
 
 
 def test_the_template_of_another_workload_is_left_to_its_owner() -> None:
-    held = a_deployment()
+    held = deployment_of()
     held["metadata"]["ownerReferences"] = [
         {"kind": "Deployment", "name": "web", "controller": True}
     ]
     assert (
-        judged(held, request={"kind": "ReplicaSet", "group": "apps"}, warn="strict").reason
+        validating_decision(
+            held, request={"kind": "ReplicaSet", "group": "apps"}, warn="strict"
+        ).reason
         == "left-to-owner"
     )
 
 
 def test_a_cron_job_is_looked_into() -> None:
-    held = {"metadata": {}, "spec": {"jobTemplate": {"spec": a_deployment()["spec"]}}}
+    held = {"metadata": {}, "spec": {"jobTemplate": {"spec": deployment_of()["spec"]}}}
     assert (
-        judged(held, request={"kind": "CronJob", "group": "batch"}, warn="bound").outcome
+        validating_decision(
+            held, request={"kind": "CronJob", "group": "batch"}, warn="bound"
+        ).outcome
         == "warned"
     )
 
@@ -399,30 +402,40 @@ def test_token_requests_are_held_to_the_namespace(spec: Json, user: Json, *, den
     request = {**TOKEN_REQUEST, "userInfo": {"username": "alice", "groups": ["people"], **user}}
     for dry_run in (False, True):
         assert (
-            bool(judged({"spec": spec}, cluster, request={**request, "dryRun": dry_run}).denial)
+            bool(
+                validating_decision(
+                    {"spec": spec}, cluster, request={**request, "dryRun": dry_run}
+                ).denial
+            )
             is denied
         )
 
 
 def test_token_requests_and_legacy_secrets_are_judged_only_where_it_is_switched_on() -> None:
     far = {"spec": {"expirationSeconds": 4294967296}}
-    assert judged(far, request=TOKEN_REQUEST, enforce="strict").reason == "not-enforced"
+    assert (
+        validating_decision(far, request=TOKEN_REQUEST, enforce="strict").reason == "not-enforced"
+    )
     secret = {"metadata": {"name": "s"}, "type": "kubernetes.io/service-account-token"}
-    assert judged(secret, request={"kind": "Secret"}).reason == "not-enforced"
+    assert validating_decision(secret, request={"kind": "Secret"}).reason == "not-enforced"
     for mode, outcome in (("warn", "warned"), ("enforce", "denied")):
         governing = ClusterPolicy(token_requests=mode, legacy_secrets=mode)  # type: ignore[arg-type]
-        said = judged(secret, governing, request={"kind": "Secret"})
+        said = validating_decision(secret, governing, request={"kind": "Secret"})
         assert (said.outcome, "kubectl create token" in (*said.warnings, said.denial)[0]) == (
             outcome,
             True,
         )
         assert (
-            judged({**secret, "type": "Opaque"}, governing, request={"kind": "Secret"}).outcome
+            validating_decision(
+                {**secret, "type": "Opaque"}, governing, request={"kind": "Secret"}
+            ).outcome
             == "unchanged"
         )
         for name in ("shop", "kube-system", "boundtoken-system"):
             assert (
-                judged(far, governing, request={**TOKEN_REQUEST, "namespace": name}).outcome
+                validating_decision(
+                    far, governing, request={**TOKEN_REQUEST, "namespace": name}
+                ).outcome
                 == outcome
             )
 
@@ -432,7 +445,7 @@ def test_a_token_request_is_told_all_that_is_wrong_and_the_flags_that_help() -> 
         api_audiences=("api",), token_requests="enforce", token_requests_max_expiration_seconds=7200
     )
     held = {"spec": {"expirationSeconds": 9000, "audiences": ["elsewhere", "vault"]}}
-    said = judged(
+    said = validating_decision(
         held, cluster, request={**TOKEN_REQUEST, "name": "ci"}, allowed_audiences="vault, aws"
     )
     assert said.denial == (
@@ -462,8 +475,11 @@ def test_who_asks_for_a_token_is_exempt_and_not_the_account_that_is_asked_for(
     far = {"spec": {"expirationSeconds": 4294967296}}
     cluster = ClusterPolicy(token_requests="enforce", exemptions=exemptions)
     request = {**TOKEN_REQUEST, "name": "default", "userInfo": {"username": username}}
-    assert judged(far, cluster, request=request).reason == reason
+    assert validating_decision(far, cluster, request=request).reason == reason
 
 
 def test_a_template_where_only_pods_are_enforced_is_not_judged() -> None:
-    assert judged(a_deployment(), request=DEPLOYMENT, enforce="strict").reason == "not-enforced"
+    assert (
+        validating_decision(deployment_of(), request=DEPLOYMENT, enforce="strict").reason
+        == "not-enforced"
+    )

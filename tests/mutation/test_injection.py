@@ -12,9 +12,9 @@ from tests.support.builders import (
     api_access,
     applied,
     automounted,
-    judged,
     mounts,
     mutated,
+    mutating_decision,
     token,
     volume,
     volume_names,
@@ -27,7 +27,7 @@ TOKENS = names.TOKENS_PATH
 
 def test_neither_question_leaves_the_pod_untouched() -> None:
     pod = automounted(a_pod())
-    verdict = judged(pod)
+    verdict = mutating_decision(pod)
     assert (verdict.operations, verdict.reason) == ((), "not-requested")
 
 
@@ -64,7 +64,7 @@ def test_both_make_the_automounted_volume_ours_where_it_stands() -> None:
 
 def test_inject_alone_rewrites_the_automounted_volume_where_it_stands() -> None:
     pod = automounted(a_pod())
-    verdict = judged(pod, inject="enabled", expiration_seconds="1800")
+    verdict = mutating_decision(pod, inject="enabled", expiration_seconds="1800")
     after = applied(pod, verdict)
     assert verdict.reason == "rewritten"
     assert token(after, AUTOMOUNTED) == {"path": "token", "expirationSeconds": 1800}
@@ -296,7 +296,7 @@ def test_the_plugins_mount_at_the_path_of_a_device_goes() -> None:
 
 def test_no_volume_where_no_container_needs_the_mount() -> None:
     pod = a_pod(a_container("app", ("own", PATH)), volumes=[{"name": "own", "emptyDir": {}}])
-    verdict = judged(pod, inject="enabled")
+    verdict = mutating_decision(pod, inject="enabled")
     assert (verdict.operations, verdict.reason) == ((), "unchanged")
 
 
@@ -307,7 +307,7 @@ def test_a_foreign_volume_with_our_name_stays_and_ours_gets_a_stable_other_one()
     assert volume_names(after) == ["boundtoken", name]
     assert name == volume_names(mutated(pod, inject="enabled"))[1]
     assert name.startswith("boundtoken-")
-    assert judged(after, inject="enabled").operations == ()
+    assert mutating_decision(after, inject="enabled").operations == ()
 
 
 def test_a_mount_that_names_our_volume_before_it_is_there_brings_it() -> None:
@@ -385,7 +385,7 @@ def test_further_tokens_that_nobody_wants_any_more_go() -> None:
 
 
 def test_further_tokens_need_inject() -> None:
-    assert judged(a_pod(), tokens="a=x").operations == ()
+    assert mutating_decision(a_pod(), tokens="a=x").operations == ()
 
 
 def test_lists_that_are_null_or_empty_count_as_absent() -> None:

@@ -8,14 +8,14 @@ import pytest
 from tests.support.builders import (
     Json,
     a_container,
-    a_namespace,
+    a_namespace_policy,
     a_pod,
     a_request,
     api_access,
     applied,
     automounted,
-    judged,
     mutated,
+    mutating_decision,
     mutation_of,
     response_to,
 )
@@ -29,7 +29,9 @@ CLUSTER = ClusterPolicy(excluded=names.NEVER_TOUCHED | {"legacy"})
 
 def verdict_of(held: Json | None, **request: Any) -> Decision:
     return mutation_of(
-        a_request(held, **request), CLUSTER, a_namespace(inject="enabled", automount="disabled")
+        a_request(held, **request),
+        CLUSTER,
+        a_namespace_policy(inject="enabled", automount="disabled"),
     )
 
 
@@ -89,25 +91,27 @@ def test_the_namespace_is_not_looked_up_where_it_cannot_matter(namespace: str) -
 
 
 def test_a_pod_that_says_no_is_left_alone() -> None:
-    verdict = judged(automounted(a_pod(annotations={names.INJECT: "disabled"})), inject="enabled")
+    verdict = mutating_decision(
+        automounted(a_pod(annotations={names.INJECT: "disabled"})), inject="enabled"
+    )
     assert (verdict.reason, verdict.operations) == ("pod-opted-out", ())
 
 
 def test_a_spec_that_asks_for_no_token_gets_none_from_the_namespace() -> None:
     pod = a_pod(automountServiceAccountToken=False)
-    verdict = judged(pod, inject="enabled", automount="disabled")
+    verdict = mutating_decision(pod, inject="enabled", automount="disabled")
     assert (verdict.reason, verdict.operations) == ("pod-opted-out", ())
 
 
 def test_a_spec_that_asks_for_no_token_gets_one_when_the_pod_itself_asks_for_ours() -> None:
     pod = a_pod(automountServiceAccountToken=False, annotations={names.INJECT: "enabled"})
-    assert judged(pod).reason == "injected"
+    assert mutating_decision(pod).reason == "injected"
 
 
 def test_a_false_that_we_wrote_ourselves_is_told_by_our_volume() -> None:
     pod = mutated(automounted(a_pod()), inject="enabled", automount="disabled")
     pod["spec"]["containers"].append(a_container("late"))
-    verdict = judged(pod, inject="enabled", automount="disabled")
+    verdict = mutating_decision(pod, inject="enabled", automount="disabled")
     assert [operation.path for operation in verdict.operations] == [
         "/spec/containers/1/volumeMounts"
     ]
@@ -136,8 +140,8 @@ def test_a_false_that_we_wrote_ourselves_is_told_by_our_volume() -> None:
 def test_our_own_output_gives_no_patch_and_the_same_reason(
     pod: Json, annotations: dict[str, str]
 ) -> None:
-    first = judged(pod, **annotations)
-    second = judged(applied(pod, first), **annotations)
+    first = mutating_decision(pod, **annotations)
+    second = mutating_decision(applied(pod, first), **annotations)
     assert (first.outcome, second.outcome) == ("patched", "unchanged")
     assert (second.reason, second.operations, second.audit["policy"]) == (
         first.reason,
@@ -210,8 +214,8 @@ def test_one_pod_has_one_reason_where_injection_is_asked_for_and_none_is_needed(
     pod: Json, more: dict[str, str], reason: Reason
 ) -> None:
     wanted = {"inject": "enabled", "automount": "disabled", **more}
-    first = judged(pod, **wanted)
-    second = judged(applied(pod, first), **wanted)
+    first = mutating_decision(pod, **wanted)
+    second = mutating_decision(applied(pod, first), **wanted)
     assert (first.reason, second.reason, second.operations) == (reason, reason, ())
 
 
@@ -232,13 +236,13 @@ def test_a_status_goes_where_no_token_is_given(wanted: dict[str, str]) -> None:
         annotations={names.STATUS: "injected policy=00000000"},
         volumes=[{"name": "own", "emptyDir": {}}],
     )
-    verdict = judged(pod, **wanted)
+    verdict = mutating_decision(pod, **wanted)
     assert applied(pod, verdict)["metadata"]["annotations"] == {}
     assert verdict.outcome == "patched"
 
 
 def test_an_injected_pod_carries_reason_and_policy() -> None:
-    verdict = judged(a_pod(annotations={}), inject="enabled")
+    verdict = mutating_decision(a_pod(annotations={}), inject="enabled")
     pod = applied(a_pod(annotations={}), verdict)
     assert pod["metadata"]["annotations"] == {
         names.STATUS: f"injected policy={verdict.audit['policy']}"
@@ -255,7 +259,7 @@ def test_a_status_that_somebody_made_up_is_overwritten() -> None:
 
 
 def test_the_response_tells_reason_policy_and_faults_to_the_audit_log() -> None:
-    verdict = judged(a_pod(annotations={names.AUDIENCE: "a b"}), inject="enabled")
+    verdict = mutating_decision(a_pod(annotations={names.AUDIENCE: "a b"}), inject="enabled")
     response = response_to(verdict)
     fault = 'boundtoken.dev/audience="a b" on the pod: ignored, must be one audience of at most 512 printable characters, no whitespace'
     assert response["auditAnnotations"] == {
@@ -268,22 +272,27 @@ def test_the_response_tells_reason_policy_and_faults_to_the_audit_log() -> None:
 
 
 def test_an_untouched_pod_is_answered_without_a_patch() -> None:
-    reply = msgspec.json.decode(review.respond("1", judged(a_pod())))
+    reply = msgspec.json.decode(review.respond("1", mutating_decision(a_pod())))
     assert sorted(reply["response"]) == ["allowed", "auditAnnotations", "uid"]
     assert (reply["response"]["uid"], reply["response"]["allowed"]) == ("1", True)
 
 
 def test_a_foreign_audience_at_the_default_path_is_warned_about() -> None:
-    (warning,) = judged(a_pod(), inject="enabled", audience="https://vault").warnings
+    (warning,) = mutating_decision(a_pod(), inject="enabled", audience="https://vault").warnings
     assert warning.startswith(
         'boundtoken.dev/audience="https://vault": replaces the Kubernetes API token, so API clients in the pod will'
     )
     assert len(warning) <= names.MAX_WARNING_CHARS
     assert (
-        judged(a_pod(), inject="enabled", audience="https://vault", mount_path="/v").warnings == ()
+        mutating_decision(
+            a_pod(), inject="enabled", audience="https://vault", mount_path="/v"
+        ).warnings
+        == ()
     )
     own = ClusterPolicy(api_audiences=("https://vault",))
-    assert judged(a_pod(), own, inject="enabled", audience="https://vault").warnings == ()
+    assert (
+        mutating_decision(a_pod(), own, inject="enabled", audience="https://vault").warnings == ()
+    )
 
 
 @pytest.mark.parametrize("automount", ["enabled", "disabled"])
@@ -294,13 +303,13 @@ def test_a_container_that_keeps_its_own_at_our_path_is_reported(automount: str) 
         a_container("side"),
         volumes=[{"name": legacy, "secret": {"secretName": legacy}}],
     )
-    assert judged(automounted(pod), inject="enabled", automount=automount).warnings == (
+    assert mutating_decision(automounted(pod), inject="enabled", automount=automount).warnings == (
         'boundtoken.dev/mount-path="/var/run/secrets/kubernetes.io/serviceaccount": container "app" mounts volume '
         '"default-token-abc12" there, and no token of ours',
     )
-    assert judged(automounted(pod), automount=automount).warnings == ()
+    assert mutating_decision(automounted(pod), automount=automount).warnings == ()
     device = a_container("app", volumeDevices=[{"name": "disk", "devicePath": "/bound"}])
-    assert judged(a_pod(device), inject="enabled", mount_path="/bound").warnings == (
+    assert mutating_decision(a_pod(device), inject="enabled", mount_path="/bound").warnings == (
         'boundtoken.dev/mount-path="/bound": container "app" has a block device there, and no token of ours',
     )
 
@@ -317,23 +326,23 @@ def test_a_container_that_keeps_its_own_at_our_path_is_reported(automount: str) 
 )
 def test_a_mount_around_ours_or_inside_of_it_is_warned_of(at: str, warned: bool) -> None:
     pod = a_pod(a_container("app", ("own", at)), volumes=[{"name": "own", "emptyDir": {}}])
-    verdict = judged(pod, inject="enabled")
+    verdict = mutating_decision(pod, inject="enabled")
     assert verdict.warnings == warned * (
         'boundtoken.dev/mount-path="/var/run/secrets/kubernetes.io/serviceaccount": container "app" mounts volume "own" at '
         f'"{at}"; a runtime may fail to mount one of the two inside the other',
     )
-    assert judged(applied(pod, verdict), inject="enabled").operations == ()
+    assert mutating_decision(applied(pod, verdict), inject="enabled").operations == ()
 
 
 def test_a_skipped_name_that_no_container_has_is_warned_about() -> None:
     pod = a_pod(a_container("app"), annotations={names.SKIP_CONTAINERS: "app,ap"})
-    assert judged(pod, inject="enabled").warnings == (
+    assert mutating_decision(pod, inject="enabled").warnings == (
         'boundtoken.dev/skip-containers="app,ap" on the pod: there is no container "ap"',
     )
 
 
 def test_many_faults_are_cut_with_a_count_and_none_is_lost() -> None:
-    verdict = judged(
+    verdict = mutating_decision(
         a_pod(annotations={f"{names.DOMAIN}x{number}": "y" * 500 for number in range(30)})
     )
     assert len(verdict.warnings) == names.MAX_WARNINGS + 1
@@ -346,11 +355,11 @@ def test_many_faults_are_cut_with_a_count_and_none_is_lost() -> None:
 
 
 def test_host_network_windows_and_ephemeral_fields_change_nothing() -> None:
-    plain = judged(a_pod(), inject="enabled").operations
+    plain = mutating_decision(a_pod(), inject="enabled").operations
     odd = a_pod(
         hostNetwork=True, nodeSelector={"kubernetes.io/os": "windows"}, os={"name": "windows"}
     )
-    assert judged(odd, inject="enabled").operations == plain
+    assert mutating_decision(odd, inject="enabled").operations == plain
 
 
 def test_a_sidecar_of_another_webhook_that_took_our_mount_away_gets_it_back_once() -> None:
@@ -369,7 +378,9 @@ def test_the_patch_grows_with_containers_and_not_with_the_pod() -> None:
             annotations={"notes": "x" * 200_000},
         )
     )
-    verdicts = [judged(pod, inject="enabled", automount="disabled") for pod in (small, big)]
+    verdicts = [
+        mutating_decision(pod, inject="enabled", automount="disabled") for pod in (small, big)
+    ]
     sizes = [len(msgspec.json.encode(verdict.operations)) for verdict in verdicts]
     assert abs(sizes[0] - sizes[1]) < 50
     assert sizes[0] < 25 * 120 + 700

@@ -14,9 +14,9 @@ from tests.support.builders import (
     api_access,
     applied,
     automounted,
-    judged,
     mounts,
     mutated,
+    mutating_decision,
     token,
     volume,
     volume_names,
@@ -41,7 +41,7 @@ def from_elsewhere(seconds: int | None = 86400, audience: str | None = None, **s
 
 def test_without_a_token_of_ours_one_from_elsewhere_goes_with_the_automounted_one() -> None:
     pod = from_elsewhere(annotations={names.STATUS: "injected policy=00000000", "team": "shop"})
-    verdict = judged(pod, automount="disabled")
+    verdict = mutating_decision(pod, automount="disabled")
     after = applied(pod, verdict)
     assert (verdict.reason, volume_names(after), mounts(after)) == ("stripped", [], {"app": []})
     assert after["metadata"]["annotations"] == {"team": "shop"}
@@ -57,7 +57,9 @@ def test_without_injection_a_volume_of_ours_from_elsewhere_is_held_to_the_locks(
     pod = from_elsewhere(
         audience="other", annotations={names.STATUS: "injected policy=00000000", **annotations}
     )
-    verdict = judged(pod, max_expiration_seconds="1200", allowed_audiences="vault", **wanted)
+    verdict = mutating_decision(
+        pod, max_expiration_seconds="1200", allowed_audiences="vault", **wanted
+    )
     assert verdict.reason == ("pod-opted-out" if wanted else "not-requested")
     after = applied(pod, verdict)
     assert token(after, "boundtoken") == {"path": "token", "expirationSeconds": 1200}
@@ -66,7 +68,9 @@ def test_without_injection_a_volume_of_ours_from_elsewhere_is_held_to_the_locks(
     ]
     assert (mounts(after), after["metadata"]["annotations"]) == (mounts(pod), annotations)
     assert (
-        judged(after, max_expiration_seconds="1200", allowed_audiences="vault", **wanted).operations
+        mutating_decision(
+            after, max_expiration_seconds="1200", allowed_audiences="vault", **wanted
+        ).operations
         == ()
     )
 
@@ -92,7 +96,9 @@ def test_a_volume_of_ours_that_a_skipped_container_mounts_stays_within_the_locks
         mounts(pod),
         {"path": "token", "expirationSeconds": 1200},
     )
-    assert [each.path for each in judged(from_elsewhere(), automount="disabled").operations] == [
+    assert [
+        each.path for each in mutating_decision(from_elsewhere(), automount="disabled").operations
+    ] == [
         "/spec/containers/0/volumeMounts/1",
         "/spec/containers/0/volumeMounts/0",
         "/spec/volumes/1",
@@ -129,7 +135,7 @@ def test_several_volumes_that_look_like_further_tokens_are_settled_in_one_call(w
     old["spec"]["volumes"].append(second)
     old["spec"]["containers"].append(a_container("side", (second["name"], TOKENS)))
     after = mutated(old, inject="enabled", tokens=wanted)
-    assert judged(after, inject="enabled", tokens=wanted).operations == ()
+    assert mutating_decision(after, inject="enabled", tokens=wanted).operations == ()
     there = [each["projected"]["sources"] for each in after["spec"]["volumes"][1:]]
     expected = [{"serviceAccountToken": {"path": "a", "expirationSeconds": 3600, "audience": "x"}}]
     assert there == ([expected, expected] if wanted else [])

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.builders import (
     Json,
-    a_namespace,
+    a_namespace_policy,
     a_request,
     memory,
     mutation_of,
@@ -46,16 +46,16 @@ def a_workload(
     }
 
 
-def judged(
+def decision_on_workload(
     held: Json, old: Json | None = None, kind: str = "Deployment", group: str = "apps"
 ) -> Decision:
     operation = "CREATE" if old is None else "UPDATE"
     request = a_request(held, kind=kind, group=group, operation=operation, oldObject=old)
-    return mutation_of(request, ClusterPolicy(), a_namespace(inject="enabled"))
+    return mutation_of(request, ClusterPolicy(), a_namespace_policy(inject="enabled"))
 
 
 def after(held: Json, old: Json | None = None, **kind: str) -> Json:
-    operations = patch_of(judged(held, old, **kind))
+    operations = patch_of(decision_on_workload(held, old, **kind))
     return dict(jsonpatch.apply_patch(held, operations))
 
 
@@ -66,8 +66,11 @@ def annotations(held: Json) -> dict[str, str]:
 def test_an_annotation_of_the_workload_is_copied_and_remembered() -> None:
     held = a_workload({AUDIENCE: "vault", SECONDS: "1800", "team": "shop"})
     assert annotations(after(held)) == with_memory({AUDIENCE: "vault", SECONDS: "1800"})
-    assert (judged(held).reason, judged(held).outcome) == ("copied", "patched")
-    assert judged(after(held), after(held)).operations == ()
+    assert (decision_on_workload(held).reason, decision_on_workload(held).outcome) == (
+        "copied",
+        "patched",
+    )
+    assert decision_on_workload(after(held), after(held)).operations == ()
 
 
 @pytest.mark.parametrize("template", [None, {}, {"team": "shop"}])
@@ -89,7 +92,7 @@ def test_taking_it_off_the_workload_takes_it_off_the_template() -> None:
     assert annotations(after(less, old)) == {"team": "shop"} | with_memory({SECONDS: "1800"})
     none = {**old, "metadata": {"name": "cart"}}
     assert annotations(after(none, old)) == {"team": "shop"}
-    assert judged(none, old).reason == "not-requested"
+    assert decision_on_workload(none, old).reason == "not-requested"
 
 
 def test_a_changed_value_follows() -> None:
@@ -216,7 +219,7 @@ def test_what_an_earlier_release_remembered_is_read_and_written_anew_when_the_te
     None
 ):
     old = a_workload({SECONDS: "1800"}, OLD_MEMORY)
-    assert judged(old, old).operations == ()
+    assert decision_on_workload(old, old).operations == ()
     more = {SECONDS: "1800", AUDIENCE: "vault"}
     assert annotations(after(the_next(old, more), old)) == with_memory(more)
     assert annotations(after(the_next(old, {SECONDS: "900"}), old)) == with_memory({SECONDS: "900"})
@@ -268,7 +271,7 @@ def test_a_cron_jobs_template_lies_deeper() -> None:
         "metadata": {"name": "n", "annotations": {AUDIENCE: "vault"}},
         "spec": {"jobTemplate": {"spec": a_workload()["spec"]}},
     }
-    operations = judged(job, kind="CronJob", group="batch").operations
+    operations = decision_on_workload(job, kind="CronJob", group="batch").operations
     assert {each.path for each in operations} == {
         "/spec/jobTemplate/spec/template/metadata/annotations"
     }
@@ -279,7 +282,7 @@ def test_an_annotation_on_the_jobs_of_a_cron_job_is_misplaced() -> None:
         "metadata": {"annotations": {AUDIENCE: "vault", "team": "shop"}},
         "spec": a_workload()["spec"],
     }
-    verdict = judged(
+    verdict = decision_on_workload(
         {"metadata": {"name": "n"}, "spec": {"jobTemplate": job}}, kind="CronJob", group="batch"
     )
     assert (verdict.reason, verdict.operations) == ("not-requested", ())
@@ -297,7 +300,12 @@ def test_a_template_without_metadata_gets_some() -> None:
 
 @pytest.mark.parametrize("spec", [None, {}, {"template": None}])
 def test_a_workload_without_a_template_is_left_to_the_api_server(spec: Json | None) -> None:
-    assert judged({"metadata": {"annotations": {AUDIENCE: "vault"}}, "spec": spec}).operations == ()
+    assert (
+        decision_on_workload(
+            {"metadata": {"annotations": {AUDIENCE: "vault"}}, "spec": spec}
+        ).operations
+        == ()
+    )
 
 
 def test_the_developer_hears_what_is_wrong_where_they_can_see_it() -> None:
@@ -309,7 +317,7 @@ def test_the_developer_hears_what_is_wrong_where_they_can_see_it() -> None:
             names.SKIP_CONTAINERS: "x",
         }
     )
-    assert sorted(judged(held).warnings) == [
+    assert sorted(decision_on_workload(held).warnings) == [
         'boundtoken.dev/expiration-seconds="1h" on the workload: ignored, must be an integer number of seconds, such as 3600',
         'boundtoken.dev/injct="enabled" on the workload: ignored, there is no such annotation; did you mean boundtoken.dev/inject?',
         'boundtoken.dev/pod-overrides="denied" on the workload: ignored, it belongs on namespaces only',
@@ -319,4 +327,4 @@ def test_the_developer_hears_what_is_wrong_where_they_can_see_it() -> None:
 
 def test_the_namespaces_own_faults_are_not_told_to_developers() -> None:
     request = a_request(a_workload({AUDIENCE: "vault"}), kind="Deployment", group="apps")
-    assert mutation_of(request, ClusterPolicy(), a_namespace(audience="a b")).warnings == ()
+    assert mutation_of(request, ClusterPolicy(), a_namespace_policy(audience="a b")).warnings == ()

@@ -41,9 +41,9 @@ def test_plugin_and_we_come_to_rest_with_one_reason_for_every_shape_and_size() -
 def comes_to_rest(pod: Json, namespace: NamespacePolicy) -> None:
     """Plugin, we, plugin, we, as the API server calls us; and then neither finds anything to do."""
     arrived = automounted(pod)
-    first, once = judged(arrived, namespace)
-    second, twice = judged(automounted(once, "kube-api-access-again"), namespace)
-    third, _ = judged(twice, namespace)
+    first, once = decision_and_pod(arrived, namespace)
+    second, twice = decision_and_pod(automounted(once, "kube-api-access-again"), namespace)
+    third, _ = decision_and_pod(twice, namespace)
     assert automounted(twice, "kube-api-access-third") == twice
     assert third.operations == ()
     assert first.reason == second.reason == third.reason
@@ -52,7 +52,7 @@ def comes_to_rest(pod: Json, namespace: NamespacePolicy) -> None:
     is_sound(arrived, twice)
 
 
-def judged(pod: Json, namespace: NamespacePolicy) -> tuple[Decision, Json]:
+def decision_and_pod(pod: Json, namespace: NamespacePolicy) -> tuple[Decision, Json]:
     verdict = mutation_of(a_request(pod), CLUSTER, namespace)
     return verdict, applied(pod, verdict)
 

@@ -45,7 +45,7 @@ pytestmark = pytest.mark.filterwarnings(
 )  # a big pod that fails has a long repr
 
 
-def judged(pod: Json, namespace: NamespacePolicy) -> Decision:
+def decision_on(pod: Json, namespace: NamespacePolicy) -> Decision:
     return mutation_of(a_request(pod), CLUSTER, namespace)
 
 
@@ -54,7 +54,7 @@ def settled(given_: dict[str, str]) -> NamespacePolicy:
 
 
 def after(pod: Json, namespace: NamespacePolicy) -> Json:
-    return applied(pod, judged(pod, namespace))
+    return applied(pod, decision_on(pod, namespace))
 
 
 def policy_of(pod: Json, namespace: NamespacePolicy) -> TokenPolicy:
@@ -99,7 +99,7 @@ def test_operations_apply_and_change_only_what_the_contract_names(
 def test_judging_our_own_output_gives_nothing(pod: Json, given_: dict[str, str]) -> None:
     namespace = settled(given_)
     once = after(pod, namespace)
-    second = judged(once, namespace)
+    second = decision_on(once, namespace)
     assert second.operations == ()
 
 
@@ -142,7 +142,7 @@ def test_a_container_added_to_our_result_gets_its_mount_and_nothing_else_changes
 def test_no_operation_but_three_and_no_list_replaced_whole(
     pod: Json, given_: dict[str, str]
 ) -> None:
-    for operation in judged(pod, settled(given_)).operations:
+    for operation in decision_on(pod, settled(given_)).operations:
         assert operation.op in ("add", "replace", "remove")
         if operation.op == "replace":
             assert not isinstance(operation.value, list)
@@ -174,7 +174,7 @@ def test_no_year_is_left_where_injection_holds(pod: Json, given_: dict[str, str]
     """Of the volumes that the plugin made and that no skipped container uses."""
     namespace = settled(given_)
     held = policy_of(pod, namespace)
-    verdict = judged(pod, namespace)
+    verdict = decision_on(pod, namespace)
     assume(verdict.reason in ("injected", "rewritten") and not is_too_big(pod, namespace))
     result = applied(pod, verdict)
     skipped = {
@@ -222,7 +222,7 @@ def test_fields_that_the_view_does_not_know_change_no_decision(
     richer["spec"] |= {"schedulingGates": [{"name": "x"}], "huge": 10**30}
     for container in richer["spec"]["containers"]:
         container["env"] = [{"name": "A", "valueFrom": {"fileKeyRef": {"path": "b"}}}]
-    assert judged(richer, namespace) == judged(pod, namespace)
+    assert decision_on(richer, namespace) == decision_on(pod, namespace)
 
 
 @given(annotations, annotations)
@@ -290,7 +290,7 @@ def test_any_object_at_all_is_judged_or_refused_with_words(held: Any, kind: str)
 def test_no_fault_is_lost_between_policy_and_reply(pod: Json, given_: dict[str, str]) -> None:
     namespace = settled(given_)
     expected = policy.resolve(namespace, pod["metadata"].get("annotations") or {}).faults
-    verdict = judged(pod, namespace)
+    verdict = decision_on(pod, namespace)
     assert verdict.faults[: len(expected)] == expected
     said = response_to(verdict)["auditAnnotations"]
     for fault in expected:

@@ -13,6 +13,7 @@ import aiohttp
 import pytest
 
 from tests.support.builders import a_pod, a_review
+from tests.support.connections import http_request
 from tests.support.service import REVIEW, running
 from tests.support.waiting import eventually
 from webhook.core import names
@@ -184,7 +185,7 @@ async def test_a_header_that_does_not_arrive_is_cut_and_an_idle_connection_is_no
             (pool,) = session.connector._conns.values()  # type: ignore[union-attr]
             assert len(pool) == 1
         slow_reader, slow_writer = await service.connect()
-        slow_writer.write(_request(REVIEW))
+        slow_writer.write(http_request(REVIEW))
         assert b"200" in await slow_reader.readline()
         slow_writer.write(b"POST /mut")
         await asyncio.wait_for(slow_reader.read(), 5)
@@ -195,12 +196,6 @@ async def test_a_header_that_does_not_arrive_is_cut_and_an_idle_connection_is_no
             await service.metric('boundtoken_connections_cut_total{port="tls",reason="header"}')
             >= 2
         )
-
-
-def _request(review: object) -> bytes:
-    body = json.dumps(review).encode()
-    head = f"POST /mutate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    return head.encode() + body
 
 
 async def test_one_line_for_each_review_with_nothing_of_the_pod(tmp_path: Path) -> None:
@@ -296,7 +291,7 @@ async def test_a_client_that_leaves_in_the_middle_makes_no_noise(tmp_path: Path)
     async with running(tmp_path) as service:
         for part in (10, 200):
             _, writer = await service.connect()
-            writer.write(_request(REVIEW)[:part])
+            writer.write(http_request(REVIEW)[:part])
             await writer.drain()
             writer.transport.abort()
         assert (await service.post(REVIEW))[0] == 200

@@ -16,7 +16,7 @@ import aiohttp
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from tests.support.api import a_namespace, an_event, api_server
+from tests.support.api import a_namespace_object, an_event, api_server
 from tests.support.certificates import a_leaf, an_authority, write_pair, write_texts
 from tests.support.processes import running_process
 from tests.support.service import (
@@ -78,12 +78,12 @@ async def test_readiness_waits_for_legacy_tokens_where_they_are_looked_for_and_s
 async def test_the_namespace_cache_follows_the_cluster(tmp_path: Path) -> None:
     async with api_server() as (api, _):
         write_pair(tmp_path, a_leaf(an_authority(tmp_path)))
-        api.namespaces = [a_namespace("shop")]
+        api.namespaces = [a_namespace_object("shop")]
         changed = asyncio.Event()
         api.watches = [
             [
                 changed.wait,
-                an_event("MODIFIED", a_namespace("shop", 201, inject="enabled")),
+                an_event("MODIFIED", a_namespace_object("shop", 201, inject="enabled")),
                 api.never,
             ]
         ]

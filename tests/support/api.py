@@ -17,7 +17,7 @@ Json = dict[str, Any]
 Line = Json | str | bytes | Callable[[], Any]
 
 
-def a_namespace(name: str, version: int = 1, /, **annotations: str) -> Json:
+def a_namespace_object(name: str, version: int = 1, /, **annotations: str) -> Json:
     given = {f"boundtoken.dev/{key.replace('_', '-')}": value for key, value in annotations.items()}
     return {"metadata": {"name": name, "resourceVersion": str(version), "annotations": given}}
 

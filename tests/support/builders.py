@@ -140,8 +140,10 @@ def a_request(held: Json | None, **request: Any) -> Request:
     return review.decode(msgspec.json.encode(a_review(held, **request)))
 
 
-def a_namespace(cluster: ClusterPolicy | None = None, /, **annotations: str) -> NamespacePolicy:
-    """A settled namespace; annotations of our domain by their short names, `_` for `-`."""
+def a_namespace_policy(
+    cluster: ClusterPolicy | None = None, /, **annotations: str
+) -> NamespacePolicy:
+    """What these annotations of our domain say: short names, with `_` for `-`."""
     given = {names.DOMAIN + name.replace("_", "-"): value for name, value in annotations.items()}
     return policy.resolve_namespace(cluster or ClusterPolicy(), given)
 
@@ -171,10 +173,30 @@ def response_to(decision: Decision) -> Json:
     return answer
 
 
-def judged(pod: Json, cluster: ClusterPolicy | None = None, /, **annotations: str) -> Decision:
-    """The verdict on creating this pod in a namespace with these annotations."""
+def mutating_decision(
+    pod: Json, cluster: ClusterPolicy | None = None, /, **annotations: str
+) -> Decision:
+    """The decision of the mutating webhook on creating this pod in a namespace with these
+    annotations.
+    """
     cluster = cluster or ClusterPolicy()
-    return mutation_of(a_request(pod), cluster, a_namespace(cluster, **annotations))
+    return mutation_of(a_request(pod), cluster, a_namespace_policy(cluster, **annotations))
+
+
+def validating_decision(
+    held: Json,
+    cluster: ClusterPolicy | None = None,
+    /,
+    *,
+    request: Json | None = None,
+    **annotations: str,
+) -> Decision:
+    """The decision of the validating webhook on creating this object in a namespace with these
+    annotations, where the API server's audience is `api`; `request` are other fields of the review.
+    """
+    cluster = cluster or ClusterPolicy(api_audiences=("api",))
+    decoded = review.decode_full(msgspec.json.encode(a_review(held, **(request or {}))))
+    return validation_of(decoded, cluster, a_namespace_policy(cluster, **annotations))
 
 
 def applied(held: Json, verdict: Decision) -> Json:
@@ -189,7 +211,7 @@ def patch_of(verdict: Decision) -> list[Json]:
 
 def mutated(pod: Json, cluster: ClusterPolicy | None = None, /, **annotations: str) -> Json:
     """The pod after us."""
-    return applied(pod, judged(pod, cluster, **annotations))
+    return applied(pod, mutating_decision(pod, cluster, **annotations))
 
 
 def memory(copied: dict[str, str]) -> str:
