@@ -3,7 +3,6 @@ that mean one thing.
 """
 
 import json
-import re
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -93,18 +92,30 @@ def test_make_patch_says_what_it_needs(text: str) -> None:
     )
 
 
-def test_wrong_use_is_2_and_goes_to_standard_error() -> None:
-    for arguments in (
-        ["no-such-command"],
-        ["certs", "no-such-command"],
-        ["serve", "--nonsense"],
-        ["certs", "init", "--days", "0"],
-        ["certs", "init", "--renew"],
-        ["config", "check", "/missing"],
-    ):
-        result = boundtoken(*arguments)
-        assert (result.returncode, result.stdout) == (2, ""), arguments
-        assert result.stderr
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            "no-such-command",
+            "boundtoken: error: argument COMMAND: invalid choice: 'no-such-command'",
+        ),
+        (
+            "certs no-such-command",
+            "boundtoken certs: error: argument COMMAND: invalid choice: 'no-such-command'",
+        ),
+        ("serve --nonsense", "boundtoken: error: unrecognized arguments: --nonsense"),
+        ("certs init --days 0", "boundtoken: --days=0: must be from 1 to 3650"),
+        ("certs init --renew", "boundtoken: --renew, --host and --days go with --out"),
+        (
+            "config check /missing",
+            "boundtoken: /missing: must be a readable file: No such file or directory",
+        ),
+    ],
+)
+def test_wrong_use_is_2_and_goes_to_standard_error(arguments: str, message: str) -> None:
+    result = boundtoken(*arguments.split())
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.splitlines()[-1].startswith(message)
 
 
 def test_every_fault_of_the_flags_is_printed_at_once() -> None:
@@ -142,22 +153,38 @@ def test_standalone_listens_on_loopback() -> None:
 @pytest.mark.parametrize(
     ("flags", "fault"),
     [
-        ({**TLS, "standalone": ["x"]}, "--standalone makes its own certificate"),
-        ({"standalone": ["x"], "kubeconfig": "k"}, "--standalone needs no cluster"),
+        (
+            {**TLS, "standalone": ["x"]},
+            "--standalone makes its own certificate: leave out --tls-cert and --tls-key",
+        ),
+        (
+            {"standalone": ["x"], "kubeconfig": "k"},
+            "--standalone needs no cluster: leave out --kubeconfig",
+        ),
         (
             {"standalone": ["x"], "legacy_tokens": "on"},
             "--standalone has no Secrets: leave out --legacy-tokens",
         ),
         ({**TLS, "ca_out": "c"}, "--ca-out needs --standalone"),
         ({"tls_cert": "a"}, "--tls-cert and --tls-key must be given together"),
-        ({"webhook_configurations": ","}, "must be names, separated by commas"),
-        ({"leaf_duration": "200d"}, "--leaf-duration must be at most a third of --ca-duration"),
-        ({"ca_duration": "1y"}, "must be an integer with a unit s, m, h or d"),
+        (
+            {"webhook_configurations": ","},
+            "--webhook-configurations=',': must be names, separated by commas",
+        ),
+        (
+            {"leaf_duration": "200d"},
+            "--leaf-duration must be at most a third of --ca-duration, so that no CA expires before its leaves",
+        ),
+        (
+            {"ca_duration": "1y"},
+            "--ca-duration='1y': must be an integer with a unit s, m, h or d, such as 7d or 12h",
+        ),
     ],
 )
 def test_flags_that_exclude_each_other_are_refused(flags: dict[str, object], fault: str) -> None:
-    with pytest.raises(BadInput, match=re.escape(fault)):
+    with pytest.raises(BadInput) as caught:
         options.resolve(flags, {})
+    assert caught.value.faults == (fault,)
 
 
 def test_a_good_configuration_is_fine_and_a_bad_one_shows_every_fault(tmp_path: Path) -> None:
@@ -213,7 +240,7 @@ def test_a_good_configuration_is_fine_and_a_bad_one_shows_every_fault(tmp_path: 
         ),
         (
             HEAD + "exemptions: {usernames: [alice smith]}\n",
-            'exemptions.usernames: items must have printable characters, no whitespace, at most 512; "alice smith" does not; it is',
+            "exemptions.usernames: items must have printable characters, no whitespace, at most 512; \"alice smith\" does not; it is ['alice smith']",
         ),
         ("", "must be a mapping with apiVersion: boundtoken.dev/v1alpha1 and kind: Configuration"),
         ("a: [", "line 2, column 1: must be YAML: did not find expected node content"),
@@ -235,7 +262,7 @@ def test_a_good_configuration_is_fine_and_a_bad_one_shows_every_fault(tmp_path: 
 def test_a_configuration_that_cannot_be_read_names_the_place(text: str, fault: str) -> None:
     with pytest.raises(BadInput) as caught:
         cluster_config.parse(text)
-    assert fault in caught.value.faults[-1]
+    assert caught.value.faults == (fault,)
 
 
 def test_the_configuration_sets_layers_and_locks() -> None:

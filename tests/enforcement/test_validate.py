@@ -2,6 +2,7 @@
 conformance fixtures.
 """
 
+import re
 from typing import Any
 
 import pytest
@@ -42,6 +43,20 @@ def deployment_of(
 
 
 DEPLOYMENT = {"kind": "Deployment", "group": "apps"}
+
+
+def rules_in(text: str) -> list[str]:
+    """The rules that a message names, each with its brackets before what it says."""
+    return re.findall(r"\[([a-z-]+)\] ", text)
+
+
+def rules_denied(held: Json, cluster: ClusterPolicy | None = None, **options: Any) -> list[str]:
+    """All the rules that a denial names; none where the object complies."""
+    decision = validating_decision(held, cluster, **options)
+    rules = rules_in(decision.denial)
+    outcome = ("denied", "violates") if rules else ("unchanged", "complies")
+    assert (decision.outcome, decision.reason) == outcome
+    return rules
 
 
 def test_a_denial_says_all_at_once_who_demands_it_first_the_fix_last() -> None:
@@ -90,8 +105,8 @@ def test_where_nobody_knows_the_api_servers_audiences_any_may_be_one() -> None:
     pod = a_pod(volumes=[api_access("t", audience="elsewhere")])
     assert validating_decision(pod, ClusterPolicy(), enforce="bound").outcome == "denied"
     assert (
-        validating_decision(pod, ClusterPolicy(api_audiences=("api",)), enforce="bound").outcome
-        == "unchanged"
+        validating_decision(pod, ClusterPolicy(api_audiences=("api",)), enforce="bound").reason
+        == "complies"
     )
 
 
@@ -124,7 +139,7 @@ def test_a_fault_in_warn_or_audit_is_only_noted() -> None:
     said, problems = levels.read({names.WARN: "Bound", names.AUDIT: "x"})
     assert said == EnforcementPolicy()
     assert len(problems) == 2
-    assert validating_decision(YEAR, warn="Bound").outcome == "unchanged"
+    assert validating_decision(YEAR, warn="Bound").reason == "not-enforced"
 
 
 def test_a_version_is_pinned_and_an_unknown_one_is_the_latest() -> None:
@@ -153,44 +168,31 @@ def test_of_own_level_and_floor_the_smaller_maximum_holds(  # noqa: PLR0917  (th
     annotations = {"enforce": own} | (
         {} if set_here is None else {"max_expiration_seconds": set_here}
     )
-    for seconds, outcome in ((maximum, "unchanged"), (maximum + 1, "denied")):
+    for seconds, found in ((maximum, []), (maximum + 1, ["token-lifetime"])):
         if seconds <= 1 << 32:
             pod = a_pod(volumes=[api_access("t", seconds=seconds)])
-            assert validating_decision(pod, cluster, **annotations).outcome == outcome, seconds
+            assert rules_denied(pod, cluster, **annotations) == found, seconds
 
 
 def test_a_year_is_allowed_where_the_maximum_is_a_year_and_refused_a_second_below() -> None:
-    for maximum, outcome in (("31536000", "unchanged"), ("31535999", "denied")):
-        assert (
-            validating_decision(YEAR, enforce="bound", max_expiration_seconds=maximum).outcome
-            == outcome
-        )
+    pod = a_pod(volumes=[api_access("t")])
+    for maximum, found in (("31536000", []), ("31535999", ["token-lifetime"])):
+        assert rules_denied(pod, enforce="bound", max_expiration_seconds=maximum) == found
 
 
 def test_a_token_without_a_lifetime_is_judged_by_what_the_api_server_makes_of_it() -> None:
     pod = a_pod(volumes=[api_access("t", seconds=None)])
-    for maximum, outcome in (("3600", "unchanged"), ("3599", "denied")):
-        assert (
-            validating_decision(pod, enforce="bound", max_expiration_seconds=maximum).outcome
-            == outcome
-        )
+    for maximum, found in (("3600", []), ("3599", ["token-lifetime"])):
+        assert rules_denied(pod, enforce="bound", max_expiration_seconds=maximum) == found
 
 
 def test_a_fault_in_allowed_audiences_allows_the_api_servers_own_only() -> None:
     for text in ("vault, https://a b", "x" * 8193, "vault,\x00"):
-        for audience, outcome in ((None, "unchanged"), ("api", "unchanged"), ("vault", "denied")):
+        for audience, found in ((None, []), ("api", []), ("vault", ["token-audience"])):
             pod = a_pod(volumes=[api_access("t", seconds=3600, audience=audience)])
-            assert (
-                validating_decision(pod, enforce="bound", allowed_audiences=text).outcome == outcome
-            )
-    assert (
-        validating_decision(
-            a_pod(volumes=[api_access("t", seconds=3600, audience="é")]),
-            enforce="bound",
-            allowed_audiences="é",
-        ).denial
-        == ""
-    )
+            assert rules_denied(pod, enforce="bound", allowed_audiences=text) == found
+    pod = a_pod(volumes=[api_access("t", seconds=3600, audience="é")])
+    assert rules_denied(pod, enforce="bound", allowed_audiences="é") == []
 
 
 def test_a_denial_under_the_floor_names_the_floor() -> None:
@@ -246,17 +248,18 @@ def test_an_empty_runtime_class_is_not_exempt() -> None:
 
 
 @pytest.mark.parametrize(
-    "request_",
+    ("request_", "reason"),
     [
-        {"operation": "UPDATE"},
-        {"operation": "DELETE"},
-        {"namespace": "kube-system"},
-        {"namespace": "boundtoken-system"},
-        {"subResource": "eviction"},
+        ({"operation": "UPDATE"}, "not-applicable"),
+        ({"operation": "DELETE"}, "not-applicable"),
+        ({"namespace": "kube-system"}, "excluded-namespace"),
+        ({"namespace": "boundtoken-system"}, "own-namespace"),
+        ({"subResource": "eviction"}, "not-applicable"),
     ],
 )
-def test_what_is_not_judged(request_: Json) -> None:
-    assert validating_decision(YEAR, request=request_, enforce="strict").outcome == "unchanged"
+def test_what_is_not_judged(request_: Json, reason: str) -> None:
+    skipped = validating_decision(YEAR, request=request_, enforce="strict")
+    assert (skipped.outcome, skipped.reason) == ("unchanged", reason)
 
 
 def test_only_what_an_ephemeral_container_brings_is_judged() -> None:
@@ -264,9 +267,9 @@ def test_only_what_an_ephemeral_container_brings_is_judged() -> None:
     volume = old["spec"]["volumes"][0]["name"]
     plain, reaching = a_container("debug"), a_container("debug", (volume, "/t"))
     request = {"operation": "UPDATE", "subResource": "ephemeralcontainers", "oldObject": old}
-    for newcomer, outcome in ((plain, "unchanged"), (reaching, "denied")):
+    for newcomer, found in ((plain, []), (reaching, ["token-lifetime"])):
         pod = {**old, "spec": {**old["spec"], "ephemeralContainers": [newcomer]}}
-        assert validating_decision(pod, request=request, enforce="bound").outcome == outcome
+        assert rules_denied(pod, request=request, enforce="bound") == found
 
 
 TEMPLATES = [
@@ -302,12 +305,14 @@ def test_a_template_is_judged_with_what_admission_will_add(
         **annotations,
     )
     assert said.denial == ""
-    assert said.outcome == ("warned" if rules else "unchanged")
-    assert [warning.split("[")[1].split("]")[0] for warning in said.warnings] == rules
-    expected = validating_decision(
+    outcome = ("warned", "violates") if rules else ("unchanged", "complies")
+    assert (said.outcome, said.reason) == outcome
+    assert [rules_in(warning) for warning in said.warnings] == [[rule] for rule in rules]
+    violations = validating_decision(
         deployment_of(annotations=own, **spec), request=DEPLOYMENT, audit="strict", **annotations
-    )
-    assert (validate.CONDITION in expected.audit.get("violations", "")) is (bool(rules) and unless)
+    ).audit.get("violations", "")
+    assert rules_in(violations) == rules
+    assert (validate.CONDITION in violations) is (bool(rules) and unless)
 
 
 def test_the_template_of_another_workload_is_left_to_its_owner() -> None:
@@ -428,8 +433,8 @@ def test_token_requests_and_legacy_secrets_are_judged_only_where_it_is_switched_
         assert (
             validating_decision(
                 {**secret, "type": "Opaque"}, governing, request={"kind": "Secret"}
-            ).outcome
-            == "unchanged"
+            ).reason
+            == "complies"
         )
         for name in ("shop", "kube-system", "boundtoken-system"):
             assert (

@@ -26,7 +26,7 @@ from tests.support.builders import (
 )
 from tests.support.strategies import annotations, anything, pods, wanted
 from webhook.core import full_views, names, policy, review, views
-from webhook.core.decision import Decision
+from webhook.core.decision import REASONS, Decision
 from webhook.core.full_views import FullPod
 from webhook.core.levels import LevelVersion
 from webhook.core.limits import Limits
@@ -282,8 +282,9 @@ def test_any_object_at_all_is_judged_or_refused_with_words(held: Any, kind: str)
         request = review.decode(body)
     except MalformedReview as problem:
         assert str(problem)
-        return
-    mutation_of(request, CLUSTER, settled({names.INJECT: "enabled", names.AUTOMOUNT: "disabled"}))
+    else:
+        namespace = settled({names.INJECT: "enabled", names.AUTOMOUNT: "disabled"})
+        assert mutation_of(request, CLUSTER, namespace).reason in REASONS
 
 
 @given(pods(), annotations)

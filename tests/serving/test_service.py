@@ -192,7 +192,7 @@ async def test_a_service_that_fails_at_its_start_is_not_waited_for_and_not_used(
 ) -> None:
     async with running(tmp_path) as service:
         begun, used = time.monotonic(), False
-        with pytest.raises(BadInput):
+        with pytest.raises(BadInput, match="choose another address"):
             async with running(tmp_path, listen=f"127.0.0.1:{service.port}"):
                 used = True
         assert not used
