@@ -327,7 +327,7 @@ async def attack(habit: Attack, clients: int, target: Target) -> None:
 
 if __name__ == "__main__":
     name, clients, port, plain, ca = sys.argv[1:]
-    habits = {each.__name__: each for each, _ in ATTACKS}
+    habits = {habit.__name__: habit for habit, _ in ATTACKS}
     uvloop.run(
         attack(
             habits[name],

@@ -121,11 +121,11 @@ def test_a_change_of_the_maximum_under_a_floor_is_looked_at_and_names_the_floor(
         a_namespace_view(), a_namespace_view(max_expiration_seconds="600"), floor
     )
     assert (layer.max_expiration_seconds, found) == (600, ("enforce",))
-    said = looked(
+    texts = looked(
         listed(automounted(a_pod())), cluster=floor, max_expiration_seconds="600"
     ).warnings()
     assert (
-        said[0] == 'existing pods in namespace "shop" violate the cluster\'s enforceFloor "bound"'
+        texts[0] == 'existing pods in namespace "shop" violate the cluster\'s enforceFloor "bound"'
     )
 
 
@@ -155,11 +155,11 @@ def test_pods_that_only_injection_lets_in_are_named(
     spec: Json, owner: tuple[str, str] | None, *, told: bool
 ) -> None:
     pod = a_pod(**{"volumes": [api_access("boundtoken", seconds=3600)], **spec})
-    said = looked(listed(pod, owner=owner)).warnings()
-    assert bool(said) is told
+    texts = looked(listed(pod, owner=owner)).warnings()
+    assert bool(texts) is told
     if told:
         whose = f"{owner[0].lower()}/{owner[1]}" if owner else "pod/web-1"
-        assert said[0].startswith(
+        assert texts[0].startswith(
             f"{whose}: complies by injection only, and is refused while boundtoken is away; "
         )
-        assert len(said[0]) < 200
+        assert len(texts[0]) < 200

@@ -65,15 +65,15 @@ def test_a_denial_says_all_at_once_who_demands_it_first_the_fix_last() -> None:
     )
     for container in pod["spec"]["containers"]:
         container["volumeMounts"][0]["readOnly"] = False
-    said = validating_decision(pod, enforce="strict")
-    assert said.outcome == "denied"
-    assert said.denial == (
+    decision = validating_decision(pod, enforce="strict")
+    assert decision.outcome == "denied"
+    assert decision.denial == (
         'namespace "shop" enforces "strict:v1": [token-lifetime] volume "t": 3607 makes a token valid for one year, not 3600 s; '
         "set expirationSeconds to 3600 or less. "
         '[token-mount] container "a" (volume t), container "b" (volume t): a token must be mounted read-only; set readOnly: true'
     )
-    response = response_to(said)
-    assert response["status"] == {"message": said.denial, "code": 403, "reason": "Forbidden"}
+    response = response_to(decision)
+    assert response["status"] == {"message": decision.denial, "code": 403, "reason": "Forbidden"}
     assert response["allowed"] is False
     assert "warnings" not in response
 
@@ -97,8 +97,8 @@ def test_each_mode_does_its_own_and_a_denial_has_no_warnings() -> None:
 
 
 def test_evaluations_are_counted_once_for_each_mode() -> None:
-    said = validating_decision(YEAR, enforce="bound", warn="strict", audit="off")
-    assert said.evaluations == (("deny", "enforce", "bound"), ("deny", "warn", "strict"))
+    decision = validating_decision(YEAR, enforce="bound", warn="strict", audit="off")
+    assert decision.evaluations == (("deny", "enforce", "bound"), ("deny", "warn", "strict"))
 
 
 def test_where_nobody_knows_the_api_servers_audiences_any_may_be_one() -> None:
@@ -122,8 +122,8 @@ def test_where_nobody_knows_the_api_servers_audiences_any_may_be_one() -> None:
     ],
 )
 def test_a_fault_in_enforce_counts_as_the_strictest(text: str, level: str) -> None:
-    said, problems = levels.read({names.ENFORCE: text})
-    assert said.enforce.level == level
+    enforcement, problems = levels.read({names.ENFORCE: text})
+    assert enforcement.enforce.level == level
     assert problems == [
         Fault(
             "namespace",
@@ -136,8 +136,8 @@ def test_a_fault_in_enforce_counts_as_the_strictest(text: str, level: str) -> No
 
 
 def test_a_fault_in_warn_or_audit_is_only_noted() -> None:
-    said, problems = levels.read({names.WARN: "Bound", names.AUDIT: "x"})
-    assert said == EnforcementPolicy()
+    enforcement, problems = levels.read({names.WARN: "Bound", names.AUDIT: "x"})
+    assert enforcement == EnforcementPolicy()
     assert len(problems) == 2
     assert validating_decision(YEAR, warn="Bound").reason == "not-enforced"
 
@@ -146,8 +146,8 @@ def test_a_version_is_pinned_and_an_unknown_one_is_the_latest() -> None:
     assert levels.read({names.ENFORCE: "bound", names.ENFORCE_VERSION: "v1"})[
         0
     ].enforce == LevelVersion("bound", "v1")
-    said, problems = levels.read({names.ENFORCE: "bound", names.ENFORCE_VERSION: "v9"})
-    assert (said.enforce, len(problems)) == (LevelVersion("bound", levels.LATEST), 1)
+    enforcement, problems = levels.read({names.ENFORCE: "bound", names.ENFORCE_VERSION: "v9"})
+    assert (enforcement.enforce, len(problems)) == (LevelVersion("bound", levels.LATEST), 1)
 
 
 @pytest.mark.parametrize(("lock", "set_here", "own", "floor", "floor_maximum", "maximum"), MAXIMA)
@@ -230,11 +230,15 @@ def test_the_floor_cannot_be_lowered() -> None:
 )
 def test_who_is_exempt_is_not_judged_and_that_is_told(exemptions: Exemptions, kind: str) -> None:
     pod = automounted(a_pod(runtimeClassName="kata"))
-    said = validating_decision(
+    decision = validating_decision(
         pod, ClusterPolicy(exemptions=exemptions), enforce="strict", audit="bound"
     )
-    assert (said.outcome, said.reason, said.audit["exempt"]) == ("unchanged", "exempt", kind)
-    assert said.evaluations == (("exempt", "enforce", "strict"), ("exempt", "audit", "bound"))
+    assert (decision.outcome, decision.reason, decision.audit["exempt"]) == (
+        "unchanged",
+        "exempt",
+        kind,
+    )
+    assert decision.evaluations == (("exempt", "enforce", "strict"), ("exempt", "audit", "bound"))
 
 
 def test_an_empty_runtime_class_is_not_exempt() -> None:
@@ -297,17 +301,17 @@ TEMPLATES = [
 def test_a_template_is_judged_with_what_admission_will_add(
     annotations: dict[str, str], spec: Json, own: dict[str, str], rules: list[str], unless: bool
 ) -> None:
-    said = validating_decision(
+    decision = validating_decision(
         deployment_of(annotations=own, **spec),
         request=DEPLOYMENT,
         warn="strict",
         enforce="strict",
         **annotations,
     )
-    assert said.denial == ""
+    assert decision.denial == ""
     outcome = ("warned", "violates") if rules else ("unchanged", "complies")
-    assert (said.outcome, said.reason) == outcome
-    assert [rules_in(warning) for warning in said.warnings] == [[rule] for rule in rules]
+    assert (decision.outcome, decision.reason) == outcome
+    assert [rules_in(warning) for warning in decision.warnings] == [[rule] for rule in rules]
     violations = validating_decision(
         deployment_of(annotations=own, **spec), request=DEPLOYMENT, audit="strict", **annotations
     ).audit.get("violations", "")
@@ -425,8 +429,11 @@ def test_token_requests_and_legacy_secrets_are_judged_only_where_it_is_switched_
     assert validating_decision(secret, request={"kind": "Secret"}).reason == "not-enforced"
     for mode, outcome in (("warn", "warned"), ("enforce", "denied")):
         governing = ClusterPolicy(token_requests=mode, legacy_secrets=mode)  # type: ignore[arg-type]
-        said = validating_decision(secret, governing, request={"kind": "Secret"})
-        assert (said.outcome, "kubectl create token" in (*said.warnings, said.denial)[0]) == (
+        decision = validating_decision(secret, governing, request={"kind": "Secret"})
+        assert (
+            decision.outcome,
+            "kubectl create token" in (*decision.warnings, decision.denial)[0],
+        ) == (
             outcome,
             True,
         )
@@ -450,10 +457,10 @@ def test_a_token_request_is_told_all_that_is_wrong_and_the_flags_that_help() -> 
         api_audiences=("api",), token_requests="enforce", token_requests_max_expiration_seconds=7200
     )
     held = {"spec": {"expirationSeconds": 9000, "audiences": ["elsewhere", "vault"]}}
-    said = validating_decision(
+    decision = validating_decision(
         held, cluster, request={**TOKEN_REQUEST, "name": "ci"}, allowed_audiences="vault, aws"
     )
-    assert said.denial == (
+    assert decision.denial == (
         'token of service account "ci" in namespace "shop": [token-lifetime] 9000 s are asked for, and at most 7200 s are allowed; '
         'use --duration=7200s or less. [token-audience] audience "elsewhere" is not allowed; leave --audience out, or use one of '
         '"vault", "aws"'

@@ -104,34 +104,34 @@ def spoilt(rng: random.Random, start: bytes, pieces: Sequence[bytes]) -> bytes:
     """`start` with one to four changes: bits, bytes, slices that go, come twice or trade places,
     and pieces.
     """
-    held = start
+    data = start
     for _ in range(rng.randint(1, 4)):
-        low, high = sorted(rng.randint(0, len(held)) for _ in range(2))
+        low, high = sorted(rng.randint(0, len(data)) for _ in range(2))
         near = min(high, low + rng.randint(0, 8))
         match rng.randrange(9):
-            case 0 if held:
-                place = rng.randrange(len(held))
-                held = (
-                    held[:place] + bytes([held[place] ^ 1 << rng.randrange(8)]) + held[place + 1 :]
+            case 0 if data:
+                place = rng.randrange(len(data))
+                data = (
+                    data[:place] + bytes([data[place] ^ 1 << rng.randrange(8)]) + data[place + 1 :]
                 )
             case 1:
-                held = held[:low] + held[near:]
+                data = data[:low] + data[near:]
             case 2:
-                held = held[:low] + rng.choice(pieces) + held[low:]
+                data = data[:low] + rng.choice(pieces) + data[low:]
             case 3:
-                held = held[:low] + rng.choice(pieces) + held[near:]
+                data = data[:low] + rng.choice(pieces) + data[near:]
             case 4:
-                held = held[:low] + held[low:high] * rng.choice((2, 3, 50)) + held[high:]
+                data = data[:low] + data[low:high] * rng.choice((2, 3, 50)) + data[high:]
             case 5:
-                held = held[:low]
+                data = data[:low]
             case 6:
-                held = held[high:] + held[low:high] + held[:low]
+                data = data[high:] + data[low:high] + data[:low]
             case 7:
-                held = held[:low] + rng.randbytes(rng.randint(1, 8)) + held[near:]
+                data = data[:low] + rng.randbytes(rng.randint(1, 8)) + data[near:]
             case _:
-                held = held[:low] + rng.choice(pieces) * rng.randint(1, 200) + held[low:]
-        held = held[:MAX_BYTES]
-    return held
+                data = data[:low] + rng.choice(pieces) * rng.randint(1, 200) + data[low:]
+        data = data[:MAX_BYTES]
+    return data
 
 
 def a_configuration(rng: random.Random) -> bytes:

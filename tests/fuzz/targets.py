@@ -51,7 +51,7 @@ def configurations() -> Iterator[Check]:
     """
 
     def check(content: bytes) -> None:
-        for read in (_settings, lambda held: standalone.namespaces({Path("a.yaml"): held})):
+        for read in (_settings, lambda text: standalone.namespaces({Path("a.yaml"): text})):
             try:
                 msgspec.json.encode(read(content))
             except BadInput as problem:
@@ -102,20 +102,20 @@ def secrets() -> Iterator[Check]:
 
     def check(given: bytes) -> None:
         try:
-            held = ca_secret.from_data(json.loads(given))
+            authorities = ca_secret.from_data(json.loads(given))
         except BadCertificate:
             return
-        assert ca_secret.from_data(ca_secret.to_data(held)) == held
+        assert ca_secret.from_data(ca_secret.to_data(authorities)) == authorities
         for now in MOMENTS:
-            step, _ = lifecycle.next_step(held, now, Lifetimes(), published=True)
-            then = lifecycle.apply_step(step, held, now, Lifetimes(), held.trusted())
+            step, _ = lifecycle.next_step(authorities, now, Lifetimes(), published=True)
+            then = lifecycle.apply_step(step, authorities, now, Lifetimes(), authorities.trusted())
             lifecycle.with_trusted(then, inputs.CA.certificate, now, Lifetimes())
             leaf = (
                 authority.issue(then.current, ["a"], now, timedelta(days=7))
                 if then.current.certificate.is_valid(now)
                 else None
             )
-            lifecycle.renewal_reason(leaf, held.current, ["a"], now)
+            lifecycle.renewal_reason(leaf, authorities.current, ["a"], now)
             lifecycle.renewal_time(then.current.certificate, now)
 
     yield check
@@ -135,7 +135,7 @@ def answers() -> Iterator[Check]:
             await writer.drain()
         writer.close()
 
-    async def asked(calls: list[Callable[[ApiClient], Awaitable[object]]]) -> None:
+    async def ask_all(calls: list[Callable[[ApiClient], Awaitable[object]]]) -> None:
         async with ApiClient(api, "test") as client:
             for call in calls:
                 with contextlib.suppress(ApiError):
@@ -145,7 +145,7 @@ def answers() -> Iterator[Check]:
     def check(response: bytes) -> None:
         nonlocal given
         given = response
-        runner.run(asked(CALLS))
+        runner.run(ask_all(CALLS))
 
     with asyncio.Runner() as runner:
         api = Api()

@@ -17,7 +17,9 @@ JOB: dict[str, Any] = yaml.safe_load(WORKFLOW)["jobs"]["run"]
 def test_the_workflow_runs_what_has_to_pass_on_every_python_that_the_package_names() -> None:
     classifiers = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["classifiers"]
     named = [
-        found[1] for each in classifiers if (found := re.search(r":: Python :: (\d+\.\d+)$", each))
+        found[1]
+        for classifier in classifiers
+        if (found := re.search(r":: Python :: (\d+\.\d+)$", classifier))
     ]
     assert JOB["strategy"]["matrix"]["python"] == named
     (run,) = [step for step in JOB["steps"] if step.get("run") == ".ci/run"]
@@ -27,7 +29,9 @@ def test_the_workflow_runs_what_has_to_pass_on_every_python_that_the_package_nam
 def test_every_action_is_pinned_by_a_commit_and_says_its_tag() -> None:
     used = re.findall(r"^ *- uses: (.+)$", WORKFLOW, re.MULTILINE)
     assert [
-        each for each in used if not re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", each)
+        action
+        for action in used
+        if not re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", action)
     ] == []
 
 
@@ -39,15 +43,15 @@ def test_the_workflow_may_read_and_nothing_else() -> None:
 def test_what_owners_and_dependabot_name_exists() -> None:
     owned = re.findall(r"^/(\S+)", (ROOT / ".github/CODEOWNERS").read_text(), re.MULTILINE)
     watched = [
-        each["directory"].strip("/")
-        for each in yaml.safe_load((ROOT / ".github/dependabot.yml").read_text())["updates"]
+        update["directory"].strip("/")
+        for update in yaml.safe_load((ROOT / ".github/dependabot.yml").read_text())["updates"]
     ]
     assert [path for path in (*owned, *watched) if not (ROOT / path).exists()] == []
 
 
 def test_the_hooks_are_tools_of_the_lock_file() -> None:
     hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
-    tools = {re.match(r"\.venv/bin/(\w+)", each["entry"])[1] for each in hooks}  # type: ignore[index]
+    tools = {re.match(r"\.venv/bin/(\w+)", hook["entry"])[1] for hook in hooks}  # type: ignore[index]
     assert tools <= set(
         re.findall(r"^([a-z0-9-]+)==", (ROOT / "requirements-dev.lock").read_text(), re.MULTILINE)
     )

@@ -101,8 +101,8 @@ def test_its_bytecode_is_compiled(image: Path) -> None:
 
 def test_the_entry_point_knows_the_flags_of_the_deployment(image: Path) -> None:
     assert run(image / "bin" / ENTRY[0], "--version").stdout == f"boundtoken {__version__}\n"
-    said = run(image / "bin" / ENTRY[0], *ARGS, env={"PATH": "/usr/bin:/bin"})
-    assert (said.returncode, said.stderr) == (
+    result = run(image / "bin" / ENTRY[0], *ARGS, env={"PATH": "/usr/bin:/bin"})
+    assert (result.returncode, result.stderr) == (
         3,
         "boundtoken: KUBERNETES_SERVICE_HOST and _PORT are not set: not in a cluster; give --kubeconfig FILE\n",
     )

@@ -26,25 +26,27 @@ from webhook.serving.reporting import ReviewLine
 MANIFESTS = ROOT / "manifests"
 NAMESPACE = yaml.safe_load((MANIFESTS / "kustomization.yaml").read_text())["namespace"]
 OBJECTS: list[dict[str, Any]] = [
-    each
+    manifest
     for path in sorted(MANIFESTS.glob("[0-9]*.yaml"))
-    for each in yaml.safe_load_all(path.read_text())
+    for manifest in yaml.safe_load_all(path.read_text())
 ]
 
 
 def the(kind: str) -> dict[str, Any]:
     (found,) = [
-        each for each in OBJECTS if each["kind"] == kind and each["metadata"]["name"] == names.APP
+        manifest
+        for manifest in OBJECTS
+        if manifest["kind"] == kind and manifest["metadata"]["name"] == names.APP
     ]
     return found
 
 
 def webhook(name: str, kind: str = "MutatingWebhookConfiguration") -> dict[str, Any]:
-    (found,) = [each for each in the(kind)["webhooks"] if each["name"] == name]
+    (found,) = [entry for entry in the(kind)["webhooks"] if entry["name"] == name]
     return dict(found)
 
 
-def asked(entry: dict[str, Any]) -> set[tuple[str, str]]:
+def requested_resources(entry: dict[str, Any]) -> set[tuple[str, str]]:
     return {
         (rule["apiGroups"][0], resource)
         for rule in entry["rules"]
@@ -65,15 +67,15 @@ def test_every_manifest_is_in_the_kustomization_in_install_order() -> None:
 
 def test_names_are_those_of_the_code() -> None:
     assert NAMESPACE == names.NAMESPACE
-    for each in OBJECTS:
-        assert each["metadata"]["name"] in (names.APP, *names.POLICY_BINDINGS)
+    for manifest in OBJECTS:
+        assert manifest["metadata"]["name"] in (names.APP, *names.POLICY_BINDINGS)
 
 
 def test_our_namespace_is_written_once() -> None:
     """So that an overlay's `namespace:` is all that it takes to install elsewhere."""
     paths = [path for path in MANIFESTS.rglob("*.yaml") if names.NAMESPACE in path.read_text()]
     assert paths == [MANIFESTS / "kustomization.yaml"]
-    assert not any("namespace" in each["metadata"] for each in OBJECTS)
+    assert not any("namespace" in manifest["metadata"] for manifest in OBJECTS)
 
 
 def test_the_policies_are_those_of_the_rules() -> None:
@@ -83,14 +85,14 @@ def test_the_policies_are_those_of_the_rules() -> None:
 
 def test_every_policy_reads_its_own_binding_and_fails_closed() -> None:
     policies = {
-        each["metadata"]["name"]: each["spec"]
-        for each in OBJECTS
-        if each["kind"] == "ValidatingAdmissionPolicy"
+        manifest["metadata"]["name"]: manifest["spec"]
+        for manifest in OBJECTS
+        if manifest["kind"] == "ValidatingAdmissionPolicy"
     }
     bindings = {
-        each["metadata"]["name"]: each["spec"]
-        for each in OBJECTS
-        if each["kind"] == "ValidatingAdmissionPolicyBinding"
+        manifest["metadata"]["name"]: manifest["spec"]
+        for manifest in OBJECTS
+        if manifest["kind"] == "ValidatingAdmissionPolicyBinding"
     }
     for name in names.POLICY_BINDINGS:
         assert policies[name]["failurePolicy"] == "Fail"
@@ -104,11 +106,11 @@ def test_every_policy_reads_its_own_binding_and_fails_closed() -> None:
 @pytest.mark.timeout(1200)  # the first run compiles the API server's packages
 def test_the_policies_compile_for_the_oldest_kubernetes_that_we_support() -> None:
     command = [build.go(), "test", "-trimpath", "-vet=off", "-count=1", "-v", "./policies"]
-    said = subprocess.run(
+    result = subprocess.run(
         command, cwd=build.HERE, env=build.environ(), capture_output=True, text=True, check=False
     )
-    assert said.returncode == 0, said.stdout + said.stderr
-    assert "--- PASS: TestPoliciesCompileForTheOldestRelease" in said.stdout
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "--- PASS: TestPoliciesCompileForTheOldestRelease" in result.stdout
 
 
 def test_the_image_is_tagged_with_the_release() -> None:
@@ -122,25 +124,25 @@ def test_the_configuration_is_the_default_one_spelled_out() -> None:
 
 def test_the_flags_and_variables_of_the_deployment_exist() -> None:
     parsed = parser().parse_args(CONTAINER["args"])
-    settled = options.resolve(vars(parsed), {each["name"]: "x" for each in CONTAINER["env"]})
-    assert settled.listen.port == the("Service")["spec"]["ports"][0]["port"] == 10250
-    assert {each["name"] for each in CONTAINER["env"]} <= {
+    resolved = options.resolve(vars(parsed), {env["name"]: "x" for env in CONTAINER["env"]})
+    assert resolved.listen.port == the("Service")["spec"]["ports"][0]["port"] == 10250
+    assert {env["name"] for env in CONTAINER["env"]} <= {
         option.variable for option in options.OPTIONS
     }
     mounted = {mount["mountPath"] for mount in CONTAINER["volumeMounts"]}
-    assert settled.config is not None
-    assert str(settled.config.parent) in mounted
-    assert settled.tls_cert is None
-    assert settled.webhook_configurations == (
+    assert resolved.config is not None
+    assert str(resolved.config.parent) in mounted
+    assert resolved.tls_cert is None
+    assert resolved.webhook_configurations == (
         the("MutatingWebhookConfiguration")["metadata"]["name"],
     )
 
 
 def test_the_grace_period_covers_the_drain() -> None:
-    settled = options.resolve(vars(parser().parse_args(CONTAINER["args"])), {})
+    resolved = options.resolve(vars(parser().parse_args(CONTAINER["args"])), {})
     assert (
         the("Deployment")["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
-        >= settled.drain_seconds + 5 + 10
+        >= resolved.drain_seconds + 5 + 10
     )
 
 
@@ -148,7 +150,7 @@ def test_our_own_token_is_an_explicit_one_and_not_of_a_year() -> None:
     spec = the("Deployment")["spec"]["template"]["spec"]
     assert spec["automountServiceAccountToken"] is False
     assert the("ServiceAccount")["automountServiceAccountToken"] is False
-    (token,) = [each for each in spec["volumes"] if each["name"] == "token"]
+    (token,) = [item for item in spec["volumes"] if item["name"] == "token"]
     assert (
         token["projected"]["sources"][0]["serviceAccountToken"]["expirationSeconds"]
         != names.YEAR_TRAP_SECONDS
@@ -202,23 +204,26 @@ def test_judging_fails_open_and_leaves_no_namespace_out_where_tokens_are_asked_f
 def test_the_webhook_is_asked_about_the_token_requests_that_the_policy_judges() -> None:
     entry = webhook("tokenrequests.boundtoken.dev", "ValidatingWebhookConfiguration")
     spoken = [
-        {**each, "expression": "".join(each["expression"].split())}
-        for each in entry["matchConditions"]
+        {**condition, "expression": "".join(condition["expression"].split())}
+        for condition in entry["matchConditions"]
     ]
     assert spoken == [
-        {**each, "expression": "".join(each["expression"].split())}
-        for each in requests.token_request_conditions()
+        {**condition, "expression": "".join(condition["expression"].split())}
+        for condition in requests.token_request_conditions()
     ]
 
 
 def test_the_rules_ask_about_what_the_code_looks_at() -> None:
-    mutated = asked(webhook("workloads.boundtoken.dev"))
-    assert mutated == {(each.group, each.resource) for each in WORKLOADS}
-    assert asked(webhook("templates.boundtoken.dev", "ValidatingWebhookConfiguration")) == mutated
+    mutated = requested_resources(webhook("workloads.boundtoken.dev"))
+    assert mutated == {(workload.group, workload.resource) for workload in WORKLOADS}
+    assert (
+        requested_resources(webhook("templates.boundtoken.dev", "ValidatingWebhookConfiguration"))
+        == mutated
+    )
     everything = {
         resource
         for entry in [*JUDGING, webhook("pods.boundtoken.dev")]
-        for _, resource in asked(entry)
+        for _, resource in requested_resources(entry)
     }
     assert everything | {resource for _, resource in mutated} == RESOURCES
 
@@ -226,7 +231,7 @@ def test_the_rules_ask_about_what_the_code_looks_at() -> None:
 @pytest.mark.parametrize("page", ["docs/reference.md", "docs/contract.md"])
 def test_the_documents_name_every_workload_kind(page: str) -> None:
     text = (ROOT / page).read_text()
-    assert [each.kind for each in WORKLOADS if each.kind not in text] == []
+    assert [workload.kind for workload in WORKLOADS if workload.kind not in text] == []
 
 
 def test_rbac_names_exactly_what_the_client_calls() -> None:
@@ -308,9 +313,9 @@ def test_the_reference_has_every_flag_with_its_variable_and_default() -> None:
         "plain-listen": "0.0.0.0:8080",
     }  # standalone they are others
     assert [row[:3] for row in table("flag")] == [
-        [f"`--{each.name}`", f"`{each.variable}`", f"`{default}`" if default else "none"]
-        for each in options.OPTIONS
-        for default in [each.default or in_a_pod.get(each.name)]
+        [f"`--{option.name}`", f"`{option.variable}`", f"`{default}`" if default else "none"]
+        for option in options.OPTIONS
+        for default in [option.default or in_a_pod.get(option.name)]
     ]
 
 
@@ -319,12 +324,12 @@ def test_the_reference_has_every_metric_with_its_labels() -> None:
     declared = set(re.findall(r'"(boundtoken_\w+)"', text))
     there = {name.strip("`"): re.findall(r"`(\w+)`", labels) for name, labels, _ in table("metric")}
     assert set(there) == declared
-    for each in vars(metrics).values():
-        if isinstance(each, MetricWrapperBase):
-            labels = list(each._labelnames)  # the library shows them only where there is a sample
+    for metric in vars(metrics).values():
+        if isinstance(metric, MetricWrapperBase):
+            labels = list(metric._labelnames)  # the library shows them only where there is a sample
             (name,) = {
                 f"{family.name}_total" if family.type == "counter" else family.name
-                for family in each.describe()
+                for family in metric.describe()
             }
             assert there[name] == labels, name
 

@@ -48,9 +48,9 @@ def test_no_file_imports_a_conftest_or_a_test_module(path: Path) -> None:
 
 def is_of_pytest(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
     """Whether it is a fixture or a hook."""
-    decorators = [ast.unparse(each) for each in function.decorator_list]
+    decorators = [ast.unparse(decorator) for decorator in function.decorator_list]
     return function.name.startswith("pytest_") or any(
-        each.startswith("pytest.fixture") for each in decorators
+        decorator.startswith("pytest.fixture") for decorator in decorators
     )
 
 
@@ -58,10 +58,13 @@ def is_of_pytest(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
 def test_a_conftest_has_fixtures_and_hooks_only(path: Path) -> None:
     _, *statements = ast.parse(path.read_text()).body  # the first is the docstring
     others = [
-        ast.unparse(each).splitlines()[0]
-        for each in statements
-        if not isinstance(each, ast.Import | ast.ImportFrom)
-        and not (isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef) and is_of_pytest(each))
+        ast.unparse(statement).splitlines()[0]
+        for statement in statements
+        if not isinstance(statement, ast.Import | ast.ImportFrom)
+        and not (
+            isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef)
+            and is_of_pytest(statement)
+        )
     ]
     assert others == []
 
