@@ -186,7 +186,7 @@ def test_config_preview_says_whom_a_floor_would_refuse_and_what_depends_on_us(
     off = boundtoken("config", "preview", str(file), kubeconfig=cluster.plane.kubeconfig())
     assert (off.returncode, off.stdout) == (
         0,
-        f"{file}: locks.enforceFloor is off, so nothing would be refused\n",
+        f"{file}: locks.enforceFloor is off, so no pod would be refused\n",
     )
     file.write_text(f"{head}locks: {{enforceFloor: bound}}\n")
     denied = boundtoken(

@@ -404,3 +404,14 @@ def test_a_fault_is_short_and_has_no_control_characters_whatever_was_written() -
 )
 def test_lists_trim_blanks_and_leave_empty_items_out(text: str, items: list[str]) -> None:
     assert split_list(text) == items
+
+
+def test_what_we_write_ourselves_does_not_count_towards_the_limit_of_annotations() -> None:
+    """A first call writes a short status over a long one: the second would read what the first did
+    not.
+    """
+    namespace = policy.resolve_namespace(ClusterPolicy(), {names.INJECT: "enabled"})
+    annotations = {names.AUTOMOUNT: "disabled", names.STATUS: "x" * names.MAX_ANNOTATIONS_CHARS}
+    first = policy.resolve(namespace, annotations)
+    assert first == policy.resolve(namespace, {**annotations, names.STATUS: "injected"})
+    assert not first.policy.automount

@@ -174,33 +174,33 @@ def namespace_annotations(annotations: Mapping[str, str] | None) -> dict[str, st
 
 
 def resolve_namespace(cluster: ClusterPolicy, annotations: Mapping[str, str]) -> NamespacePolicy:
-    """What holds in a namespace with these annotations, for every pod that asks for nothing
-    itself.
+    """Return the policy of a namespace with these annotations, which is that of every pod in it
+    without annotations of its own.
     """
     faults = _misplaced("namespace", annotations, names.FOR_NAMESPACES)
     own_locks = _read("namespace", LOCKS, annotations, cluster.locks, faults)
     locks = cluster.locks.with_stricter(Locks(**own_locks))
-    demanded, level_faults = levels.read(annotations)
+    enforcement, level_faults = levels.read(annotations)
     faults += level_faults
-    asked = _read("namespace", NAMESPACE_SETTINGS, annotations, locks, faults)
+    settings = _read("namespace", NAMESPACE_SETTINGS, annotations, locks, faults)
     decided_by = dict.fromkeys(TokenPolicy.__struct_fields__, "defaults") | dict.fromkeys(
-        asked, "namespace"
+        settings, "namespace"
     )
     defaults = cluster.defaults
     if not locks.allows(defaults.audience):
-        if "audience" not in asked:
+        if "audience" not in settings:
             problem = "is not one of the allowed audiences; the API server's own is used"
             faults.append(Fault("defaults", names.AUDIENCE, defaults.audience, problem))
         defaults = msgspec.structs.replace(defaults, audience="")
-    settled = _merge(defaults, asked, locks)
-    resolution = Resolution(settled, tuple(faults), decided_by, _hash(settled))
+    merged = _merge(defaults, settings, locks)
+    resolution = Resolution(merged, tuple(faults), decided_by, _hash(merged))
     maximum = own_locks.get("max_expiration_seconds")
     return NamespacePolicy(
         annotations,
-        asked,
+        settings,
         locks,
         resolution,
-        demanded,
+        enforcement,
         maximum,
         _allowed_text(annotations, own_locks, locks),
     )
@@ -311,7 +311,11 @@ def _keep_tightening(
 def too_large(layer: str, ours: Mapping[str, str]) -> Fault | None:
     """Return the fault of an object with too many or too long annotations of our domain. None of
     them is read then.
+
+    Those that we write ourselves do not count: else the status of a first call could decide what a
+    second call reads.
     """
+    ours = {name: value for name, value in ours.items() if name not in names.OURS_ON_PODS}
     if len(ours) > names.MAX_ANNOTATIONS:
         problem = f"there must be at most {names.MAX_ANNOTATIONS}, and there are more"
     elif sum(map(len, ours)) + sum(map(len, ours.values())) > names.MAX_ANNOTATIONS_CHARS:
