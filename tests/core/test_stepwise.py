@@ -222,6 +222,7 @@ def body(place: str, around: bytes, item: Callable[[int], bytes], number: int = 
     return text.replace(spelled[place], held, 1)
 
 
+@pytest.mark.slow("each decodes megabytes up to eight times, until no other work disturbs it")
 @pytest.mark.parametrize("decode", [review.decode, review.decode_full])
 @pytest.mark.parametrize("what", LONG)
 def test_decoding_lets_other_threads_work_and_needs_little_memory(decode: Any, what: str) -> None:
