@@ -43,12 +43,8 @@ def as_admitted(template: FullTemplate, resolution: Resolution) -> tuple[FullSpe
     if comes and not skip.isdisjoint(lacking):
         becomes = "unchanged"  # a skipped container mounts it
     elif comes:
-        becomes = fates.of_automounted(
-            inject=inject,
-            automount=policy.automount,
-            at_default=policy.mount_path == names.DEFAULT_PATH,
-            has_ours=bool(ours),
-        ).becomes
+        case = inject, policy.automount, policy.mount_path == names.DEFAULT_PATH
+        becomes = fates.of_automounted(case, has_ours=bool(ours)).becomes
     # Removed and renamed volumes are missing here: what replaces them is ours, and follows below.
     added: list[FullVolume] = []
     match becomes:

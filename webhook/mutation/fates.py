@@ -11,6 +11,10 @@ Target = Literal["carrier", "itself", "nothing"]
 nothing, because the mount is removed."""
 
 
+Case = tuple[bool, bool, bool]
+"""Whether the policy injects, whether it automounts, and whether our path is the default path."""
+
+
 class Fate(NamedTuple):
     """What becomes of an automounted volume, and of its mounts at our path and at others.
 
@@ -29,8 +33,8 @@ class Fate(NamedTuple):
 _UNCHANGED = Fate("unchanged", "itself", "itself")
 _GONE = Fate("removed", "nothing", "nothing")
 
-_FATES: dict[tuple[bool, bool, bool], Fate] = {
-    # inject, automount, our path is the default path
+_FATES: dict[Case, Fate] = {
+    # inject, automount, at the default path
     #
     # The plugin adds a second volume unless its own mounts stay, so the volume is rewritten in
     # place.
@@ -49,7 +53,7 @@ _FATES: dict[tuple[bool, bool, bool], Fate] = {
 _WITH_OURS = Fate("removed", "carrier", "carrier")
 """The pod already has a volume of ours at the default path. This is a second call, or a copied pod
 to which the ServiceAccount plugin has added its volume again."""
-_SKIPPED: dict[tuple[bool, bool, bool], Fate] = {
+_SKIPPED: dict[Case, Fate] = {
     (True, True, True): Fate("unchanged", "carrier", "itself"),
     (True, True, False): Fate("unchanged", "carrier", "itself"),
     (True, False, True): Fate("unchanged", "carrier", "carrier"),
@@ -63,15 +67,12 @@ _SKIPPED: dict[tuple[bool, bool, bool], Fate] = {
 mounts are those of all other containers."""
 
 
-def of_automounted(
-    *, inject: bool, automount: bool, at_default: bool, has_ours: bool = False
-) -> Fate:
+def of_automounted(case: Case, *, has_ours: bool = False) -> Fate:
     """Return the fate of an automounted volume that no skipped container mounts."""
-    if has_ours and inject and at_default:
-        return _WITH_OURS
-    return _FATES[inject, automount, at_default]
+    inject, _, at_default = case
+    return _WITH_OURS if has_ours and inject and at_default else _FATES[case]
 
 
-def of_skipped(*, inject: bool, automount: bool, at_default: bool) -> Fate:
+def of_skipped(case: Case) -> Fate:
     """Return the fate of an automounted volume that a skipped container mounts."""
-    return _SKIPPED[inject, automount, at_default]
+    return _SKIPPED[case]

@@ -27,7 +27,6 @@ from ..core.policy import TokenPolicy
 from ..core.text import quote
 from ..core.views import Container, Pod, PodSpec
 from . import fates, volumes
-from .fates import Target
 
 Result = Literal["injected", "rewritten", "stripped", "unchanged"]
 
@@ -129,10 +128,9 @@ class _Plan:
 
     def _decide_fates(self, *, name_is_free: bool) -> None:
         """Look up the fate of each automounted volume, and choose the carrier."""
-        inject, automount, at_default = self.policy.inject, self.policy.automount, self.at_default
-        fate = fates.of_automounted(
-            inject=inject, automount=automount, at_default=at_default, has_ours=bool(self.ours)
-        )
+        inject = self.policy.inject
+        case = inject, self.policy.automount, self.at_default
+        fate = fates.of_automounted(case, has_ours=bool(self.ours))
         becomes = fate.becomes if self.movable else "unchanged"
         self.is_rewritten = becomes == "rewritten"
         self.renamed = self.movable[0] if becomes == "renamed" else None
@@ -151,19 +149,12 @@ class _Plan:
         for at in self.automounted:
             name, own = self.volumes[at].name, fate
             if name in self.skipped:
-                own = fates.of_skipped(inject=inject, automount=automount, at_default=at_default)
+                own = fates.of_skipped(case)
             # Only one volume can have our name; the others would carry the same token.
             elif becomes == "removed" or (self.renamed is not None and at != self.renamed):
                 self.removed.append(at)
-            self.mount_targets[name] = (
-                self._target(own.at_our_path, name),
-                self._target(own.elsewhere, name),
-            )
-
-    def _target(self, target: Target, name: str) -> str | None:
-        if target == "carrier":
-            return self.carrier
-        return name if target == "itself" else None
+            targets = {"carrier": self.carrier, "itself": name, "nothing": None}
+            self.mount_targets[name] = targets[own.at_our_path], targets[own.elsewhere]
 
     def completed(self) -> tuple[list[Operation], Result, tuple[str, ...]]:
         """Return the whole plan. Raises: _TooManyChanges."""
@@ -271,7 +262,7 @@ class _Plan:
                 if self.is_large and len(self.operations) - mark > names.MAX_OPERATIONS:
                     raise _TooManyChanges
 
-    def _plan_container(  # noqa: C901  (one loop over the mounts, where most of the time goes)
+    def _plan_container(  # noqa: C901, PLR0912  (one loop over the mounts, where most of the time goes)
         self, kind: str, index: int, container: Container, superfluous: frozenset[_Place] | None
     ) -> bool:
         """Plan the mounts of one container.
@@ -280,12 +271,8 @@ class _Plan:
         `superfluous` is not known yet.
         """
         policy, targets, operations = self.policy, self.mount_targets, self.operations
-        path, inject, carrier, further = (
-            policy.mount_path,
-            policy.inject,
-            self.carrier,
-            self.further,
-        )
+        path, inject = policy.mount_path, policy.inject
+        carrier, further = self.carrier, self.further
         lacks, lacks_tokens = inject, self.wants_tokens
         if container.volume_devices:
             lacks, lacks_tokens = self._lacks(container)
@@ -316,8 +303,10 @@ class _Plan:
                     )
             elif lacks_tokens and views.same_path(at, names.TOKENS_PATH):
                 lacks_tokens = False
-            self.used = self.used or name == carrier
-            self.used_tokens = self.used_tokens or name == further
+            if name == carrier:
+                self.used = True
+            if name == further:
+                self.used_tokens = True
         if removed:
             pointer = volumes.mounts_pointer(kind, index)
             operations += [patch.remove(f"{pointer}/{number}") for number in reversed(removed)]
@@ -365,7 +354,8 @@ class _Plan:
             added.append(volumes.volume(self.carrier, self.policy))
         if self.used_tokens and self.has_new_tokens:
             added.append(volumes.tokens_volume(self.further, self.policy.tokens))
-        self.operations += patch.append("/spec/volumes", self.spec.volumes, added)
+        if added:
+            self.operations += patch.append("/spec/volumes", self.spec.volumes, added)
 
     def _superfluous(self) -> frozenset[_Place]:
         """Return the mounts of ours to remove from containers with two mounts or devices at our

@@ -19,8 +19,8 @@ from ..cluster.namespaces import NamespaceCache
 from ..core import review
 from ..core.decision import Decision, Outcome, Reason
 from ..core.full_views import Namespace
-from ..core.policy import ClusterPolicy
-from ..core.review import Request, ValidationRequest
+from ..core.policy import ClusterPolicy, NamespacePolicy
+from ..core.review import Request, ValidationRequest, respond
 from ..enforcement import validate
 from ..errors import MalformedReview
 from ..log import Log
@@ -161,7 +161,23 @@ class AdmissionHandler:
         start = perf_counter()
         request = webhook.decode(body) if run is here else await run(webhook.decode, body)
         try:
-            decision, reply = await self._decide(webhook, request, run)
+            # Before the lookup of the namespace, which may call the API server.
+            reason = webhook.skip_reason(request, self.namespaces.cluster)
+            if reason is not None:
+                decision = Decision(reason)
+            elif isinstance(request.object, Namespace):
+                decision = await self._previews.decide(request)
+            else:
+                name = request.namespace
+                namespace = self.namespaces.get(name) or await self.namespaces.find(name)
+                if namespace is None:
+                    decision = Decision("namespace-unknown", webhook.without_decision)
+                else:
+                    context = self._context(request, namespace)
+                    work = webhook.decide
+                    decision = work(*context) if run is here else await run(work, *context)
+            uid = request.uid
+            reply = respond(uid, decision) if run is here else await run(respond, uid, decision)
         except ConnectionError:
             # The client has disconnected, which is no bug of ours.
             raise
@@ -169,31 +185,21 @@ class AdmissionHandler:
             # A bug of ours. Mutation allows the object unchanged; validation fails, because it must
             # not report an object as compliant that it has not evaluated.
             self._log_internal_error(request, problem)
-            decision, reply = _replied(request, Decision("internal-error", "failed"))
+            decision = Decision("internal-error", "failed")
+            reply = respond(request.uid, decision)
         self._reporter.record(request, decision, perf_counter() - start)
         if decision.outcome == "failed" and webhook.without_decision == "failed":
             raise Undecided(f"boundtoken could not decide on this: {decision.reason}")
         return reply
 
-    async def _decide(
-        self, webhook: Webhook, request: Request | ValidationRequest, run: Run
-    ) -> tuple[Decision, bytes]:
-        # Before the lookup of the namespace, which may call the API server.
-        reason = webhook.skip_reason(request, self.namespaces.cluster)
-        if reason is not None:
-            return _replied(request, Decision(reason))
-        if isinstance(request.object, Namespace):
-            return _replied(request, await self._previews.decide(request))
-        name = request.namespace
-        namespace = self.namespaces.get(name) or await self.namespaces.find(name)
-        if namespace is None:
-            return _replied(request, Decision("namespace-unknown", webhook.without_decision))
-        context: tuple[object, ...] = (self.namespaces.cluster, namespace)
+    def _context(
+        self, request: Request | ValidationRequest, namespace: NamespacePolicy
+    ) -> tuple[object, ...]:
+        """The arguments of the webhook's `decide`."""
         if isinstance(request, ValidationRequest):
-            context = (*context, self._legacy_tokens.of(name))
-        if run is here:
-            return decide(webhook, request, *context)
-        return await run(decide, webhook, request, *context)
+            legacy_tokens = self._legacy_tokens.of(request.namespace)
+            return request, self.namespaces.cluster, namespace, legacy_tokens
+        return request, self.namespaces.cluster, namespace
 
     def _log_internal_error(self, request: Request | ValidationRequest, problem: Exception) -> None:
         """Log only the frames and the type, because an exception's text may contain data of the
@@ -205,20 +211,6 @@ class AdmissionHandler:
 
 
 WEBHOOKS = {"/mutate": MUTATING, "/validate": VALIDATING}
-
-
-def decide(
-    webhook: Webhook, request: Request | ValidationRequest, *context: object
-) -> tuple[Decision, bytes]:
-    """Return the decision on a request, and the encoded reply.
-
-    `context` are the arguments of the webhook's `decide` after the request.
-    """
-    return _replied(request, webhook.decide(request, *context))
-
-
-def _replied(request: Request | ValidationRequest, decision: Decision) -> tuple[Decision, bytes]:
-    return decision, review.respond(request.uid, decision)
 
 
 def health_and_metrics(
