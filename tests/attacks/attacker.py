@@ -276,7 +276,7 @@ ATTACKS: list[tuple[Attack, int]] = [
     (drips, 60),
     (sends_just_less_than_half, 4),
     (half_a_header, 400),
-    (half_a_header_or_the_worst, 400),
+    (half_a_header_or_the_worst, 200),
     (sends_big_reviews, 8),
     (sends_medium_reviews, 150),
     (sends_medium_reviews_from_eight, 150),
@@ -290,7 +290,7 @@ PEAKS: dict[Callable[..., object], int] = {
     holds_back_the_end: 160 << 20,
     sends_big_reviews: 160 << 20,
     pipelines_reviews: 224 << 20,
-    half_a_header: 224 << 20,
+    half_a_header: 320 << 20,
 }
 """What a process may need at most. Where the body of who is cut stays until the garbage is
 collected, or 32 requests of a client wait in no budget, it is more."""

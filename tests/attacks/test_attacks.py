@@ -137,7 +137,7 @@ def test_honest_callers_are_answered_and_the_memory_holds(
     )
     assert peak < PEAKS.get(attack, attacked.limit.most)
     assert attacked.server.process.poll() is None
-    assert honest.answered > SECONDS
+    assert honest.answered > SECONDS / 2
     assert honest.failed == 0
     assert honest.probes == honest.answered
     assert b"internal error" not in attacked.server.log.read_bytes()

@@ -32,8 +32,8 @@ def skip_reason(request: Request, cluster: ClusterPolicy) -> Reason | None:  # n
     resource = request.object
     if resource is None or request.sub_resource or request.operation not in ("CREATE", "UPDATE"):
         return "not-applicable"
-    is_pod, kind = isinstance(resource, Pod), (request.kind.group, request.kind.kind)
-    if request.operation == "UPDATE" and (is_pod or kind in IMMUTABLE):
+    is_pod = isinstance(resource, Pod)
+    if request.operation == "UPDATE" and (is_pod or _kind(request) in IMMUTABLE):
         return "not-applicable"  # volumes and mounts cannot change any more
     if is_pod and names.MIRROR_POD in (resource.metadata.annotations or ()):
         return "mirror-pod"
@@ -41,9 +41,13 @@ def skip_reason(request: Request, cluster: ClusterPolicy) -> Reason | None:  # n
         return "own-namespace"
     if request.namespace in cluster.excluded:
         return "excluded-namespace"
-    if not is_pod and kind in OWNED and resource.metadata.controller is not None:
-        return "left-to-owner"
-    return None
+    if is_pod or resource.metadata.controller is None:
+        return None
+    return "left-to-owner" if _kind(request) in OWNED else None
+
+
+def _kind(request: Request) -> tuple[str, str]:
+    return request.kind.group, request.kind.kind
 
 
 def decide(request: Request, cluster: ClusterPolicy, namespace: NamespacePolicy) -> Decision:
