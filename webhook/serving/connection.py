@@ -66,10 +66,10 @@ class _HasLimits(Protocol):
     def set_write_buffer_limits(self, high: int) -> None: ...
 
 
-web_protocol.MAX_MSG_QUEUE_SIZE = 1
-"""Requests that a client has sent before it has an answer. aiohttp reads on and keeps 32 of them,
-each with up to 64 KiB of a body that is in no budget. An API server sends one; from anybody else
-nothing more is read until the first is answered."""
+web_protocol.MAX_MSG_QUEUE_SIZE = 2
+"""The number of requests of a client that wait for an answer. aiohttp reads on and keeps 32 of
+them, each with up to 64 KiB of a body that is in no budget. An API server sends one at a time; with
+a limit of one, aiohttp would pause and resume reading for each."""
 
 
 class Connection(RequestHandler):
