@@ -188,11 +188,12 @@ class NamespaceCache:
         """The policy of these annotations, shared by all namespaces that have the same."""
         key = tuple(annotations.items())
         layer = self._layers.get(key)
-        if layer is None and self._prepared is not None and self._prepared[0] == self.cluster:
-            layer = self._prepared[1].get(key)
         if layer is None:
-            layer = policy.resolve_namespace(self.cluster, annotations)
-        self._layers[key] = layer
+            # What was prepared under another configuration does not hold.
+            if self._prepared is not None and self._prepared[0] == self.cluster:
+                layer = self._prepared[1].get(key)
+            layer = layer or policy.resolve_namespace(self.cluster, annotations)
+            self._layers[key] = layer
         return layer
 
 

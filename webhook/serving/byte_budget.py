@@ -182,8 +182,10 @@ class ByteBudget(Generic[Of]):
         # A small newcomer continues, because any number of complete bodies may wait for us.
         own = self._shares[newcomer].number
         largest = max((*complete, *going_on), key=self._number, default=newcomer)
-        if self._number(largest) > own or own > self.limit // SMALL_SHARE:
-            return largest if self._number(largest) > own else newcomer
+        if self._number(largest) > own:
+            return largest
+        if own > self.limit // SMALL_SHARE:
+            return newcomer
         return self._without_progress(complete or going_on) or newcomer
 
     def _number(self, client: Of) -> int:
