@@ -1,4 +1,4 @@
-"""The routes: reviews on the TLS port; health and metrics on the plain port. A review is read,
+"""The routes: reviews on the TLS port; health and metrics on the metrics port. A review is read,
 decided, answered and recorded; the decisions themselves are made elsewhere.
 
 Why no aiohttp Application: a few paths need no router, and every review would pay for one.
@@ -147,7 +147,7 @@ class AdmissionHandler:
         if path != CERTIFICATE_PATH:
             return _sentence(
                 404,
-                f"there are /mutate, /validate and {CERTIFICATE_PATH} here; /livez, /readyz, /metrics on the plain port",
+                f"there are /mutate, /validate and {CERTIFICATE_PATH} here; /livez, /readyz, /metrics on the metrics port",
             )
         if method != "GET":
             return _sentence(405, "must be a GET", {"Allow": "GET"})
@@ -216,7 +216,7 @@ WEBHOOKS = {"/mutate": MUTATING, "/validate": VALIDATING}
 def health_and_metrics(
     unready_reasons: Callable[[], list[str]], remarks: Callable[[], list[str]], reporter: Reporter
 ) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:
-    """Return the handler of the plain port: `/livez`, `/readyz`, `/metrics`.
+    """Return the handler of the metrics port: `/livez`, `/readyz`, `/metrics`.
 
     `unready_reasons` returns what readiness still waits for. `remarks` returns warnings that do not
     affect readiness.

@@ -12,6 +12,7 @@ import msgspec
 from ..cluster.client import ApiClient, decode
 from ..cluster.legacy_tokens import LegacyTokens
 from ..cluster.namespaces import NamespaceCache
+from ..cluster.watch import ListMeta, read_pages
 from ..core.decision import Decision
 from ..core.full_views import Namespace
 from ..core.review import ValidationRequest
@@ -29,13 +30,8 @@ MAX_PAGE_BYTES = 8 << 20
 BUSY = "existing pods were not looked at: another namespace is being looked at; ask again, kubectl annotate --dry-run=server does"
 
 
-class _ListMeta(msgspec.Struct, rename="camel"):
-    continue_: str = msgspec.field(name="continue", default="")
-    remaining_item_count: int | None = None
-
-
 class _Pods(msgspec.Struct):
-    metadata: _ListMeta
+    metadata: ListMeta
     items: list[ListedPod] | None = None
 
 
@@ -96,28 +92,23 @@ class Previews:
         """Add the pods of a namespace to the preview. Returns a sentence about those that are
         missing, or an empty one.
         """
-        path, query, seen, rest = (
+        pages = read_pages(
+            client,
             f"/api/v1/namespaces/{namespace}/pods",
             {"limit": str(PAGE)},
-            0,
-            "all",
+            lambda body: self._worker.run(_add_page, body, pods),
+            seconds=SECONDS,
+            byte_limit=MAX_PAGE_BYTES,
+            page_limit=MAX_PODS // PAGE,
         )
+        seen, rest = 0, "all"
         try:
             async with asyncio.timeout(SECONDS):
-                while True:
-                    body = await client.get(
-                        path, query=query, seconds=SECONDS, limit=MAX_PAGE_BYTES
-                    )
-                    page = await self._worker.run(_add_page, body, pods)
+                async for page in pages:
                     seen += len(page.items or ())
-                    rest, query = (
-                        str(page.metadata.remaining_item_count or "some"),
-                        {**query, "continue": page.metadata.continue_},
-                    )
                     if not page.metadata.continue_:
                         return ""
-                    if seen >= MAX_PODS:
-                        break
+                    rest = str(page.metadata.remaining_item_count or "some")
         except TimeoutError:
             # What was seen in time is reported; the sentence below says how much is missing.
             pass
