@@ -244,3 +244,21 @@ async def test_many_namespaces_do_not_stop_the_loop() -> None:
     assert first.locks.max_expiration_seconds == 900
     assert first.locks.allows("z0")
     assert not first.locks.allows("z1")
+
+
+async def test_what_was_prepared_under_another_configuration_does_not_hold() -> None:
+    cache = NamespaceCache(ClusterPolicy())
+    items = [("a", ON)]
+    await cache.prepare(items, ClusterPolicy(locks=Locks(max_expiration_seconds=900)))
+    cache.replace_all(items)
+    prepared = cache.get("a")
+    assert prepared is not None
+    assert prepared.locks == Locks()
+
+
+def test_a_value_that_is_cut_does_not_become_valid() -> None:
+    tokens = "a=vault," + " " * 70_000 + "b=="
+    _, annotations = from_metadata(ObjectMeta(name="a", annotations={names.TOKENS: tokens}))
+    resolution = policy.resolve_namespace(ClusterPolicy(), annotations).resolution
+    assert resolution.policy.tokens == ()
+    assert [fault.annotation for fault in resolution.faults] == [names.TOKENS]

@@ -5,19 +5,21 @@ conformance fixtures.
 import re
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.support.builders import (
     Json,
     a_container,
     a_pod,
+    a_review,
     api_access,
     automounted,
     response_to,
     validating_decision,
 )
 from tests.support.maxima import MAXIMA
-from webhook.core import levels, names
+from webhook.core import levels, names, review
 from webhook.core.faults import Fault
 from webhook.core.levels import EnforcementPolicy, LevelVersion
 from webhook.core.limits import Locks
@@ -495,3 +497,21 @@ def test_a_template_where_only_pods_are_enforced_is_not_judged() -> None:
         validating_decision(deployment_of(), request=DEPLOYMENT, enforce="strict").reason
         == "not-enforced"
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("kube-system", "excluded-namespace"),
+        ("boundtoken-system", "own-namespace"),
+        ("shop", None),
+    ],
+)
+def test_a_change_of_a_namespace_is_about_the_namespace_of_its_name(
+    name: str, reason: str | None
+) -> None:
+    """Whatever stands in `request.namespace`: a Namespace is in none."""
+    body = a_review({"metadata": {"name": name}}, kind="Namespace", operation="UPDATE")
+    body["request"] |= {"name": name, "namespace": ""}
+    request = review.decode_full(msgspec.json.encode(body))
+    assert validate.skip_reason(request, ClusterPolicy()) == reason

@@ -173,3 +173,15 @@ def test_further_tokens_at_the_default_path_that_nobody_asks_for_leave_no_gap_fo
     source = after["spec"]["volumes"][0]["projected"]["sources"][0]["serviceAccountToken"]
     assert source["expirationSeconds"] == 1200
     assert mutated(automounted(after), **asked) == after
+
+
+def test_without_automount_further_tokens_at_the_default_path_go() -> None:
+    """The plugin mounts nothing there any more."""
+    tokens = {
+        "name": "boundtoken-tokens",
+        "projected": {"sources": [{"serviceAccountToken": {"path": "t"}}]},
+    }
+    pod = a_pod(a_container("app", ("boundtoken-tokens", PATH)), volumes=[tokens])
+    after = mutated(pod, inject="enabled", automount="disabled", mount_path="/vault")
+    assert volume_names(after) == ["boundtoken"]
+    assert mounts(after) == {"app": [("boundtoken", "/vault")]}
