@@ -234,10 +234,26 @@ def is_automounted(volume: Volume) -> bool:
     )
 
 
+_AS_THE_PLUGIN_ADDS_IT = Projected(
+    (
+        Source(TokenSource(names.TOKEN_FILE, None, names.YEAR_TRAP_SECONDS)),
+        Source(config_map=ConfigMapSource(names.ROOT_CA_CONFIGMAP)),
+        Source(
+            downward_api=DownwardSource(
+                (DownwardItem("namespace", FieldRef("metadata.namespace")),)
+            )
+        ),
+    )
+)
+
+
 def gives_api_access(volume: Volume) -> bool:
     """Whether a projected volume has a token at `token`, `kube-root-ca.crt` and the namespace."""
-    token = root_ca = namespace = False
     projected = volume.projected
+    # Nearly every pod has this one, and one comparison takes a fraction of the time of the loop.
+    if projected == _AS_THE_PLUGIN_ADDS_IT:
+        return True
+    token = root_ca = namespace = False
     for source in (projected.sources or ()) if projected is not None else ():
         if (token_source := source.service_account_token) is not None:
             token = token or token_source.path == names.TOKEN_FILE

@@ -54,7 +54,7 @@ def plan(
     try:
         return _Plan(pod.spec, policy, locks).completed()
     except _TooManyChanges:
-        return _Plan(pod.spec, policy, locks).of_volumes_only()
+        return _Plan(pod.spec, policy, locks).of_foundonly()
 
 
 class _TooManyChanges(Exception):
@@ -96,13 +96,16 @@ class _Plan:
                 at for at in self.automounted if self.volumes[at].name not in self.skipped
             ]
         self._decide_fates(name_is_free=name_is_free)
-        self.wants_tokens = policy.inject and bool(policy.tokens)
-        self.has_new_tokens = self.wants_tokens and not self.our_tokens
+        self.wants_tokens = self.has_new_tokens = False
         self.further = ""
-        if self.has_new_tokens:
-            self.further = volumes.free_name(names.TOKENS_VOLUME, self.volumes)
-        elif self.wants_tokens:
-            self.further = self.volumes[self.our_tokens[0]].name
+        if policy.tokens and policy.inject:
+            self.wants_tokens = True
+            self.has_new_tokens = not self.our_tokens
+            self.further = (
+                self.volumes[self.our_tokens[0]].name
+                if self.our_tokens
+                else volumes.free_name(names.TOKENS_VOLUME, self.volumes)
+            )
 
     def _find_roles(self) -> bool:
         """Find the role of each volume. Returns whether no volume has a name like ours."""
@@ -128,30 +131,31 @@ class _Plan:
 
     def _decide_fates(self, *, name_is_free: bool) -> None:
         """Look up the fate of each automounted volume, and choose the carrier."""
-        inject = self.policy.inject
+        inject, found, ours, movable = self.policy.inject, self.volumes, self.ours, self.movable
         case = inject, self.policy.automount, self.at_default
-        fate = fates.of_automounted(case, has_ours=bool(self.ours))
-        becomes = fate.becomes if self.movable else "unchanged"
+        fate = fates.of_automounted(case, has_ours=bool(ours))
+        becomes = fate.becomes if movable else "unchanged"
         self.is_rewritten = becomes == "rewritten"
-        self.renamed = self.movable[0] if becomes == "renamed" else None
-        self.is_new = inject and not self.ours and becomes not in ("rewritten", "renamed")
+        renamed = self.renamed = movable[0] if becomes == "renamed" else None
         # An existing volume is preferred, so that a second call plans nothing.
+        self.is_new = False
         if not inject:
             self.carrier = ""
-        elif self.ours or self.is_rewritten:
-            self.carrier = self.volumes[self.ours[0] if self.ours else self.movable[0]].name
-        elif name_is_free:
-            self.carrier = names.VOLUME
+        elif ours or self.is_rewritten:
+            self.carrier = found[ours[0] if ours else movable[0]].name
         else:
-            self.carrier = volumes.free_name(names.VOLUME, self.volumes)
+            self.is_new = renamed is None
+            self.carrier = names.VOLUME
+            if not name_is_free:
+                self.carrier = volumes.free_name(names.VOLUME, found)
         self.mount_targets: dict[str, tuple[str | None, str | None]] = {}
         self.removed: list[int] = []
         for at in self.automounted:
-            name, own = self.volumes[at].name, fate
+            name, own = found[at].name, fate
             if name in self.skipped:
                 own = fates.of_skipped(case)
             # Only one volume can have our name; the others would carry the same token.
-            elif becomes == "removed" or (self.renamed is not None and at != self.renamed):
+            elif at != renamed and becomes in ("removed", "renamed"):
                 self.removed.append(at)
             targets = {"carrier": self.carrier, "itself": name, "nothing": None}
             self.mount_targets[name] = targets[own.at_our_path], targets[own.elsewhere]
@@ -168,7 +172,8 @@ class _Plan:
         # The last index first, because a removal shifts all later indexes.
         for at in sorted(self.removed, reverse=True):
             self.operations.append(patch.remove(f"/spec/volumes/{at}"))
-        self._add_volumes()
+        if self.is_new or self.has_new_tokens:
+            self._add_volumes()
         automounts = self.spec.automount_service_account_token
         if not self.policy.automount and automounts is not False:
             # Otherwise the ServiceAccount plugin, which runs again after us, adds its volume again.
@@ -177,7 +182,7 @@ class _Plan:
             )
         return self.operations, self._result(), self.remarks
 
-    def of_volumes_only(self) -> tuple[list[Operation], Result, tuple[str, ...]]:
+    def of_foundonly(self) -> tuple[list[Operation], Result, tuple[str, ...]]:
         """Return the smaller plan for a pod that would need too many changes: its tokens get our
         lifetime, and no mount changes.
         """
@@ -222,10 +227,9 @@ class _Plan:
         """Bring the tokens in the remaining volumes to the policy, and rename the carrier."""
         policy, operations = self.policy, self.operations
         seconds = policy.expiration_seconds
-        if self.renamed is not None:
-            volume = self.volumes[self.renamed]
-            volumes.set_token(operations, volume, self.renamed, policy.audience, seconds)
-            operations.append(volumes.renamed_volume(self.renamed, self.carrier))
+        if (at := self.renamed) is not None:
+            volumes.set_token(operations, self.volumes[at], at, policy.audience, seconds)
+            operations.append(volumes.renamed_volume(at, self.carrier))
         for at in self.ours:
             volumes.set_token(operations, self.volumes[at], at, policy.audience, seconds)
         if self.is_rewritten or (policy.inject and policy.automount and not self.at_default):
@@ -237,7 +241,9 @@ class _Plan:
             for at in self.our_tokens:
                 volumes.set_tokens(operations, self.volumes[at], at, policy.tokens)
 
-    def _plan_mounts(self, mark: int, superfluous: frozenset[_Place] | None) -> None:
+    def _plan_mounts(  # noqa: C901, PLR0912  (one loop over all mounts, where most of the time goes)
+        self, mark: int, superfluous: frozenset[_Place] | None
+    ) -> None:
         """Append for each container: mounts that change their volume, mounts that are removed (the
         last first), mounts that are added.
 
@@ -245,74 +251,56 @@ class _Plan:
         pods have any: they are looked for only after a container was found with two mounts or
         devices at our path.
         """
-        spec, skip = self.spec, self.skip
-        for kind, containers in (
-            ("initContainers", spec.init_containers),
-            ("containers", spec.containers),
-        ):
+        spec, skip, targets, operations = self.spec, self.skip, self.mount_targets, self.operations
+        path, inject, wants_tokens = self.policy.mount_path, self.policy.inject, self.wants_tokens
+        carrier, further, shortest = self.carrier, self.further, len(path) - 1
+        groups = ("initContainers", spec.init_containers), ("containers", spec.containers)
+        for kind, containers in groups:
             for index, container in enumerate(containers or ()):
                 if skip and container.name in skip:
                     continue
-                if not self._plan_container(kind, index, container, superfluous):
-                    # Plan all containers again: it is rare, and simpler than a plan in parts.
-                    del self.operations[mark:]
-                    self.used = self.used_tokens = False
-                    self._plan_mounts(mark, self._superfluous())
-                    return
-                if self.is_large and len(self.operations) - mark > names.MAX_OPERATIONS:
+                lacks, lacks_tokens = inject, wants_tokens
+                if container.volume_devices:
+                    lacks, lacks_tokens = self._lacks(container)
+                removed: list[int] = []
+                for number, mount in enumerate(container.volume_mounts or ()):
+                    name, at = mount.name, mount.mount_path
+                    # The length is compared first, because normalizing every path would cost most
+                    # of the time: another spelling of our path is longer, or lacks the first slash.
+                    here = at == path or (len(at) >= shortest and views.same_path(at, path))
+                    if here and not lacks and superfluous is None and inject:
+                        # Plan all containers again: it is rare, and simpler than a plan in parts.
+                        del operations[mark:]
+                        self._plan_mounts(mark, self._superfluous())
+                        return
+                    if name in targets:
+                        at_our_path, elsewhere = targets[name]
+                        target = at_our_path if here else elsewhere
+                        if target is None or (superfluous and (kind, index, number) in superfluous):
+                            removed.append(number)
+                            continue
+                        if target != name:
+                            operations.append(volumes.renamed_mount(kind, index, number, target))
+                        name = target
+                    elif here and inject and name != carrier:
+                        # The author's own mount is never replaced; the author is only told.
+                        what = f"mounts volume {quote(name)} there, and no token of ours"
+                        self._remark(container, what)
+                    if here:
+                        lacks = False
+                    elif lacks_tokens and views.same_path(at, names.TOKENS_PATH):
+                        lacks_tokens = False
+                    if name == carrier:
+                        self.used = True
+                    elif name == further:
+                        self.used_tokens = True
+                if removed:
+                    pointer = volumes.mounts_pointer(kind, index)
+                    operations += [patch.remove(f"{pointer}/{at}") for at in reversed(removed)]
+                if lacks or lacks_tokens:
+                    self._add_mounts(kind, index, container, lacks=lacks, lacks_tokens=lacks_tokens)
+                if self.is_large and len(operations) - mark > names.MAX_OPERATIONS:
                     raise _TooManyChanges
-
-    def _plan_container(  # noqa: C901, PLR0912  (one loop over the mounts, where most of the time goes)
-        self, kind: str, index: int, container: Container, superfluous: frozenset[_Place] | None
-    ) -> bool:
-        """Plan the mounts of one container.
-
-        Returns False, with the operations incomplete, if two mounts or devices are at our path and
-        `superfluous` is not known yet.
-        """
-        policy, targets, operations = self.policy, self.mount_targets, self.operations
-        path, inject = policy.mount_path, policy.inject
-        carrier, further = self.carrier, self.further
-        lacks, lacks_tokens = inject, self.wants_tokens
-        if container.volume_devices:
-            lacks, lacks_tokens = self._lacks(container)
-        shortest = len(path) - 1
-        removed: list[int] = []
-        for number, mount in enumerate(container.volume_mounts or ()):
-            name, at = mount.name, mount.mount_path
-            # The length is compared first, because normalizing every path would cost most of the
-            # time: another spelling of our path is longer, or lacks the first slash only.
-            here = at == path or (len(at) >= shortest and views.same_path(at, path))
-            if here and not lacks and superfluous is None and inject:
-                return False
-            if name in targets:
-                at_our_path, elsewhere = targets[name]
-                target = at_our_path if here else elsewhere
-                if target is None or (superfluous and (kind, index, number) in superfluous):
-                    removed.append(number)
-                    continue
-                if target != name:
-                    operations.append(volumes.renamed_mount(kind, index, number, target))
-                name = target
-            if here:
-                lacks = False
-                # The author's own mount at our path is never replaced; the author is only told.
-                if inject and name != carrier and name not in targets:
-                    self._remark(
-                        container, f"mounts volume {quote(name)} there, and no token of ours"
-                    )
-            elif lacks_tokens and views.same_path(at, names.TOKENS_PATH):
-                lacks_tokens = False
-            if name == carrier:
-                self.used = True
-            if name == further:
-                self.used_tokens = True
-        if removed:
-            pointer = volumes.mounts_pointer(kind, index)
-            operations += [patch.remove(f"{pointer}/{number}") for number in reversed(removed)]
-        if lacks or lacks_tokens:
-            self._add_mounts(kind, index, container, lacks=lacks, lacks_tokens=lacks_tokens)
-        return True
 
     def _lacks(self, container: Container) -> tuple[bool, bool]:
         """Whether our mount, and the mount of further tokens, can be added. The API server accepts
@@ -368,7 +356,8 @@ class _Plan:
         path, put_back = self.policy.mount_path, self.policy.automount and self.at_default
         # From here on the mounts of a volume of ours count too, not only the automounted ones.
         self.mount_targets.setdefault(self.carrier, (self.carrier, self.carrier))
-        self.remarks = ()
+        # The containers that were planned so far are planned again.
+        self.remarks, self.used, self.used_tokens = (), False, False
         superfluous: set[_Place] = set()
         for kind, containers in (
             ("initContainers", self.spec.init_containers),

@@ -19,7 +19,7 @@ from ..cluster.namespaces import NamespaceCache
 from ..core import review
 from ..core.decision import Decision, Outcome, Reason
 from ..core.full_views import Namespace
-from ..core.policy import ClusterPolicy, NamespacePolicy
+from ..core.policy import ClusterPolicy
 from ..core.review import Request, ValidationRequest, respond
 from ..enforcement import validate
 from ..errors import MalformedReview
@@ -49,10 +49,12 @@ class Webhook(NamedTuple):
     without_decision: Outcome
     """The outcome of a review without a decision. `unchanged` allows the object. `failed` returns
     500, so that the failurePolicy in the webhook configuration decides."""
+    takes_legacy_tokens: bool
+    """Whether `decide` takes the names of the namespace's legacy token Secrets."""
 
 
-MUTATING = Webhook(review.decode, mutate.skip_reason, mutate.decide, "unchanged")
-VALIDATING = Webhook(review.decode_full, validate.skip_reason, validate.decide, "failed")
+MUTATING = Webhook(review.decode, mutate.skip_reason, mutate.decide, "unchanged", False)
+VALIDATING = Webhook(review.decode_full, validate.skip_reason, validate.decide, "failed", True)
 
 
 class Undecided(Exception):
@@ -165,7 +167,7 @@ class AdmissionHandler:
             reason = webhook.skip_reason(request, self.namespaces.cluster)
             if reason is not None:
                 decision = Decision(reason)
-            elif isinstance(request.object, Namespace):
+            elif type(request.object) is Namespace:
                 decision = await self._previews.decide(request)
             else:
                 name = request.namespace
@@ -173,8 +175,10 @@ class AdmissionHandler:
                 if namespace is None:
                     decision = Decision("namespace-unknown", webhook.without_decision)
                 else:
-                    context = self._context(request, namespace)
                     work = webhook.decide
+                    context: tuple[Any, ...] = request, self.namespaces.cluster, namespace
+                    if webhook.takes_legacy_tokens:
+                        context += (self._legacy_tokens.of(name),)
                     decision = work(*context) if run is here else await run(work, *context)
             uid = request.uid
             reply = respond(uid, decision) if run is here else await run(respond, uid, decision)
@@ -191,15 +195,6 @@ class AdmissionHandler:
         if decision.outcome == "failed" and webhook.without_decision == "failed":
             raise Undecided(f"boundtoken could not decide on this: {decision.reason}")
         return reply
-
-    def _context(
-        self, request: Request | ValidationRequest, namespace: NamespacePolicy
-    ) -> tuple[object, ...]:
-        """The arguments of the webhook's `decide`."""
-        if isinstance(request, ValidationRequest):
-            legacy_tokens = self._legacy_tokens.of(request.namespace)
-            return request, self.namespaces.cluster, namespace, legacy_tokens
-        return request, self.namespaces.cluster, namespace
 
     def _log_internal_error(self, request: Request | ValidationRequest, problem: Exception) -> None:
         """Log only the frames and the type, because an exception's text may contain data of the
