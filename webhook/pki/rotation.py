@@ -150,7 +150,7 @@ class Rotation:
             and remembered.current.certificate.is_valid(now)
         ):
             return remembered, "restore", "the Secret held no usable CA"
-        published = authorities is not None and self._has_settled(
+        published = authorities is not None and self._is_propagated(
             authorities.trusted(), configurations, now
         )
         step, reason = lifecycle.next_step(authorities, now, self.lifetimes, published=published)
@@ -172,7 +172,7 @@ class Rotation:
             )
         return desired, step, reason
 
-    def _has_settled(
+    def _is_propagated(
         self, certificates: Certificates, configurations: list[CaBundles], now: datetime
     ) -> bool:
         """Whether every caBundle has trusted these certificates for so long that the API servers
@@ -189,7 +189,7 @@ class Rotation:
         """
         assert self.authorities is not None  # noqa: S101
         current = (self.authorities.current.certificate,)
-        self._can_use_current = self._has_settled(current, configurations, now)
+        self._can_use_current = self._is_propagated(current, configurations, now)
         self._seen_since = {
             certificates: since
             for certificates, since in self._seen_since.items()
