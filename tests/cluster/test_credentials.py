@@ -138,14 +138,14 @@ async def test_a_kubeconfig_gives_server_token_and_context(tmp_path: Path) -> No
 async def test_a_kubeconfigs_exec_plugin_is_run(tmp_path: Path) -> None:
     plugin = tmp_path / "plugin"
     status = {"token": "from-plugin", "expirationTimestamp": "2099-01-01T00:00:00Z"}
-    said = json.dumps(
+    credential = json.dumps(
         {
             "apiVersion": "client.authentication.k8s.io/v1",
             "kind": "ExecCredential",
             "status": status,
         }
     )
-    plugin.write_text(f"#!/bin/sh\necho '{said}'\n")
+    plugin.write_text(f"#!/bin/sh\necho '{credential}'\n")
     plugin.chmod(plugin.stat().st_mode | stat.S_IXUSR)
     user = {
         "exec": {
@@ -187,7 +187,7 @@ async def test_the_client_sends_what_the_credential_says_now(tmp_path: Path) -> 
             for text in ("one", "two"):
                 (tmp_path / "token").write_text(text)
                 await client.get("/api/v1/namespaces", query={"limit": "5"})
-        assert [each.headers["Authorization"] for each in api.requests] == [
+        assert [request.headers["Authorization"] for request in api.requests] == [
             "Bearer one",
             "Bearer two",
         ]

@@ -29,10 +29,10 @@ def test_the_cache_follows_the_events() -> None:
     cache.apply(Deleted(("never", {})))
     cache.apply(Bookmark())
     cache.apply(Disconnected("away"))
-    held = cache.get("b")
+    layer = cache.get("b")
     assert (cache.synced, len(cache), cache.get("a")) == (True, 1, None)
-    assert held is not None
-    assert held.resolution.policy.inject
+    assert layer is not None
+    assert layer.resolution.policy.inject
 
 
 def test_a_new_list_forgets_what_is_gone() -> None:
@@ -53,9 +53,9 @@ def test_another_configuration_settles_every_namespace_anew() -> None:
     cache = NamespaceCache(ClusterPolicy())
     cache.apply(Listed([("a", {})], "start"))
     cache.reconfigure(ClusterPolicy(TokenPolicy(inject=True)))
-    held = cache.get("a")
-    assert held is not None
-    assert held.resolution.policy.inject
+    layer = cache.get("a")
+    assert layer is not None
+    assert layer.resolution.policy.inject
 
 
 async def test_two_hundred_pods_of_one_unknown_namespace_cost_one_get() -> None:
@@ -63,12 +63,12 @@ async def test_two_hundred_pods_of_one_unknown_namespace_cost_one_get() -> None:
         api.namespaces = [a_namespace_object("new", 1, inject="enabled")]
         api.gate.clear()
         cache = NamespaceCache(ClusterPolicy(), fetch_from(client, lambda *_: None))
-        asked = [asyncio.create_task(cache.find("new")) for _ in range(200)]
+        lookups = [asyncio.create_task(cache.find("new")) for _ in range(200)]
         while not api.gets:
             await asyncio.sleep(0)
         api.gate.set()
-        found = await asyncio.gather(*asked)
-        assert all(each is not None and each.resolution.policy.inject for each in found)
+        found = await asyncio.gather(*lookups)
+        assert all(layer is not None and layer.resolution.policy.inject for layer in found)
         assert api.gets == 1
 
 
@@ -108,21 +108,23 @@ async def test_a_server_that_cannot_answer_is_told_and_counts_as_unknown() -> No
     async with api_server() as (api, client):
         api.get_status = 500
         told: list[tuple[str, str]] = []
-        cache = NamespaceCache(ClusterPolicy(), fetch_from(client, lambda *said: told.append(said)))
+        cache = NamespaceCache(
+            ClusterPolicy(), fetch_from(client, lambda *problem: told.append(problem))
+        )
         assert await cache.find("new") is None
         assert told == [("new", "500 no")]
 
 
 @pytest.mark.parametrize("name", ["", "../secrets/x", "a/b", "A", "a" * 64, "a?watch=1", "-a"])
 async def test_what_is_no_name_of_a_namespace_never_reaches_the_api_server(name: str) -> None:
-    asked: list[str] = []
+    requested: list[str] = []
 
     async def fetch(name: str) -> Mapping[str, str] | None:
-        asked.append(name)
+        requested.append(name)
         return {}
 
     assert await NamespaceCache(ClusterPolicy(), fetch).find(name) is None
-    assert asked == []
+    assert requested == []
 
 
 async def test_standalone_nobody_can_be_asked() -> None:
@@ -155,41 +157,41 @@ async def test_a_flood_of_unknown_namespaces_is_no_flood_for_the_api_server() ->
 
 
 async def test_an_api_server_that_hangs_holds_a_bounded_number_of_lookups() -> None:
-    asked: list[str] = []
+    requested: list[str] = []
     gate = asyncio.Event()
 
     async def fetch(name: str) -> Mapping[str, str] | None:
-        asked.append(name)
+        requested.append(name)
         await gate.wait()
         return {}
 
     cache = NamespaceCache(ClusterPolicy(), fetch, Rate(1e9, 10**9))
     waiting = [asyncio.create_task(cache.find(f"n{number}")) for number in range(500)]
-    while len(asked) < namespaces.MAX_LOOKUPS_IN_FLIGHT:
+    while len(requested) < namespaces.MAX_LOOKUPS_IN_FLIGHT:
         await asyncio.sleep(0)
     gate.set()
     found = await asyncio.gather(*waiting)
     assert (
-        len(asked)
-        == len([each for each in found if each is not None])
+        len(requested)
+        == len([layer for layer in found if layer is not None])
         == namespaces.MAX_LOOKUPS_IN_FLIGHT
     )
 
 
 async def test_answers_are_remembered_and_the_oldest_goes_first() -> None:
-    asked: list[str] = []
+    requested: list[str] = []
 
     async def fetch(name: str) -> Mapping[str, str] | None:
-        asked.append(name)
+        requested.append(name)
         return None
 
     cache = NamespaceCache(ClusterPolicy(), fetch, Rate(1e9, 10**9))
     for number in range(namespaces.MAX_REMEMBERED + 1):
         await cache.find(f"n{number}")
     await cache.find(f"n{namespaces.MAX_REMEMBERED}")
-    assert len(asked) == namespaces.MAX_REMEMBERED + 1
+    assert len(requested) == namespaces.MAX_REMEMBERED + 1
     await cache.find("n0")
-    assert asked[-1] == "n0"
+    assert requested[-1] == "n0"
 
 
 def test_of_a_namespaces_annotations_only_what_can_be_valid_is_kept() -> None:

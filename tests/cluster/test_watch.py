@@ -73,7 +73,7 @@ async def test_events_follow_the_list_and_bookmarks_move_the_version() -> None:
             Bookmark(),
             Deleted(("a", {})),
         ]
-        assert [each.query["resourceVersion"] for each in api.watched] == ["100", "250"]
+        assert [request.query["resourceVersion"] for request in api.watched] == ["100", "250"]
         assert api.watched[0].query["allowWatchBookmarks"] == "true"
 
 
@@ -96,7 +96,7 @@ async def test_a_server_that_refuses_is_asked_again() -> None:
     async with api_server() as (api, client), streaming(client) as events:
         api.refusals = [500, 429, 403]
         seen = await taken(events, 4)
-        assert [getattr(each, "problem", None) for each in seen] == [
+        assert [getattr(event, "problem", None) for event in seen] == [
             "500 refused with 500",
             "429 refused with 429",
             "403 refused with 403",
@@ -112,7 +112,7 @@ async def test_a_closed_connection_goes_on_where_it_was() -> None:
         ]
         await taken(events, 3)
         assert len(api.lists) == 1
-        assert [each.query["resourceVersion"] for each in api.watched] == ["100", "201"]
+        assert [request.query["resourceVersion"] for request in api.watched] == ["100", "201"]
 
 
 async def test_a_silent_connection_is_given_up() -> None:
@@ -196,7 +196,7 @@ async def test_a_long_page_does_not_stop_the_loop() -> None:
             passed += 1
 
     task = asyncio.create_task(others())
-    assert len([each async for each in watch.objects(page)]) == 30
+    assert len([item async for item in watch.objects(page)]) == 30
     assert passed >= 5
     task.cancel()
 
@@ -230,14 +230,14 @@ async def test_what_the_api_server_asks_to_wait_is_waited() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "waited"),
+    ("retry_after", "waited"),
     [("", 0), ("2", 2), ("86400", 30), ("9" * 400, 30), ("-1", 0), ("soon", 0), ("²", 0)],
 )
 async def test_what_it_asks_is_a_number_of_seconds_and_not_for_ever(
-    said: str, waited: float
+    retry_after: str, waited: float
 ) -> None:
     async with api_server() as (api, client):
-        api.refusals, api.retry_after = [503], said
+        api.refusals, api.retry_after = [503], retry_after
         with pytest.raises(ApiError) as caught:
             await client.get(namespaces.PATH)
         assert caught.value.retry_after == waited
@@ -253,11 +253,11 @@ async def test_an_answer_that_is_too_long_is_not_read_to_its_end() -> None:
 async def test_a_page_that_is_too_long_is_asked_for_with_fewer_objects() -> None:
     async with api_server() as (api, client), streaming(client) as events:
         api.namespaces = [a_namespace_object(f"n{number}") for number in range(20)]
-        for each in api.namespaces:
-            each["metadata"]["annotations"]["notes"] = "x" * (1 << 20)
+        for namespace in api.namespaces:
+            namespace["metadata"]["annotations"]["notes"] = "x" * (1 << 20)
         (listed,) = await taken(events, 1)
         assert [name for name, _ in listed.items] == [f"n{number}" for number in range(20)]
-        assert [each.query["limit"] for each in api.lists] == ["500", "62", "7", "7", "7"]
+        assert [request.query["limit"] for request in api.lists] == ["500", "62", "7", "7", "7"]
 
 
 async def test_a_credential_that_cannot_be_used_is_a_failed_call_that_does_not_show_it() -> None:

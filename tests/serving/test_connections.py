@@ -72,7 +72,7 @@ async def test_one_address_cannot_keep_others_out(tmp_path: Path, tls: bool) -> 
         assert (
             await service.metric('boundtoken_connections_cut_total{port="tls",reason="full"}') >= 11
         )
-        (told,) = service.said("connections are full")
+        (told,) = service.log_lines("connections are full")
         assert told["busiest_source"] == "127.0.0.66"
 
 
@@ -82,12 +82,12 @@ async def test_a_source_that_holds_too_many_waits_for_its_next_handshake_and_no_
     async with running(tmp_path) as service:
         connections = service.service.connections
         connections.limit = 4
-        held = [connections.accepted("127.0.0.66") for _ in range(4)]
-        assert [each.delay for each in held] == [0.0] * 4
+        opened = [connections.accepted("127.0.0.66") for _ in range(4)]
+        assert [connection.delay for connection in opened] == [0.0] * 4
         assert connections.accepted("127.0.0.66").delay > 0
         assert connections.accepted("127.0.0.3").delay == 0
-        for each in list(connections._open):
-            connections.left(each)
+        for connection in list(connections._open):
+            connections.left(connection)
 
 
 async def test_the_longest_idle_goes_and_never_the_newcomer(tmp_path: Path) -> None:
@@ -141,14 +141,14 @@ async def test_where_all_others_are_being_answered_the_newcomer_still_comes_in(
     async with running(tmp_path) as service:
         connections = service.service.connections
         connections.limit = 3
-        held = [connections.accepted(f"127.0.0.{number}") for number in range(2, 5)]
-        for each in held:
-            each._request_in_progress = True
+        opened = [connections.accepted(f"127.0.0.{number}") for number in range(2, 5)]
+        for connection in opened:
+            connection._request_in_progress = True
         newcomer = connections.accepted("127.0.0.9")
-        assert list(connections._open) == [*held[1:], newcomer]
-        for each in list(connections._open):
-            each._request_in_progress = False
-            connections.left(each)
+        assert list(connections._open) == [*opened[1:], newcomer]
+        for connection in list(connections._open):
+            connection._request_in_progress = False
+            connections.left(connection)
 
 
 async def test_who_does_not_read_is_stopped_and_then_cut(
@@ -246,7 +246,7 @@ async def test_who_began_first_goes_on_first_and_all_stay_within_the_budget(
 
 async def test_one_source_with_many_bodies_may_hold_a_quarter_while_others_want_room() -> None:
     with a_budget(100) as (budget, cut):
-        hogs = [Client(each) for each in ("a", "a", "b", "b", "c", "c")]
+        hogs = [Client(source) for source in ("a", "a", "b", "b", "c", "c")]
         for hog in hogs:
             await budget.take(hog, 16)
         await budget.take(Client("d"), 15)
@@ -381,7 +381,7 @@ async def test_a_flood_of_scrapes_makes_one_page_a_second(
         first = await service.get("/metrics")
         await service.post(REVIEW)
         again = [await service.get("/metrics") for _ in range(5)]
-        assert [each == first for each in again] == [True] * 5
+        assert [response == first for response in again] == [True] * 5
         await asyncio.sleep(1.1)
         assert await service.get("/metrics") != first
 
@@ -401,7 +401,7 @@ async def test_bad_http_gets_a_short_answer_and_one_short_line(tmp_path: Path, s
         head, _, text = (await asyncio.wait_for(reader.read(), 5)).partition(b"\r\n\r\n")
         assert head.startswith((b"HTTP/1.0 400", b"HTTP/1.1 400"))
         assert text == b"Bad Request\n"
-        (line,) = service.said("bad HTTP")
+        (line,) = service.log_lines("bad HTTP")
         assert set(line) == {"time", "level", "event", "port", "error"}
         assert await service.metric('boundtoken_http_refusals_total{code="400"}') >= 1
         writer.close()
@@ -414,7 +414,7 @@ async def test_bad_http_a_thousand_times_is_a_few_lines(tmp_path: Path) -> None:
             writer.write(b"x\r\n\r\n")
             await reader.read()
             writer.close()
-        assert len(service.said("bad HTTP")) <= 30
+        assert len(service.log_lines("bad HTTP")) <= 30
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "br", "deflate, gzip"])
@@ -471,7 +471,7 @@ def test_a_newcomer_finds_room_where_the_last_descriptor_is_taken(tmp_path: Path
 
         for number in range(20):
             connect(f"127.0.2.{number + 1}")
-        taken = {int(each.name) for each in Path(f"/proc/{server.pid}/fd").iterdir()}
+        taken = {int(descriptor.name) for descriptor in Path(f"/proc/{server.pid}/fd").iterdir()}
         _, hard = resource.prlimit(server.pid, resource.RLIMIT_NOFILE)
         first_free = next(number for number in range(len(taken) + 1) if number not in taken)
         resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (first_free, hard))
@@ -488,9 +488,9 @@ async def test_a_complete_body_of_another_goes_before_a_newcomer_whose_source_ho
     monkeypatch.setattr(byte_budget, "SLACK_BYTES", 0)
     with a_budget(100) as (budget, cut):
         others = [Client(str(number)) for number in range(10)]
-        for each in others:
-            await budget.take(each, 10)
-            budget.completed(each, 0)
+        for client in others:
+            await budget.take(client, 10)
+            budget.completed(client, 0)
         await budget.take(Client("honest"), 6)
         assert cut == others[:1]
 
@@ -521,7 +521,7 @@ async def test_many_reviews_at_once_do_not_stop_the_loop(
             await asyncio.sleep(0.001)
             longest, before = max(longest, time.monotonic() - before), time.monotonic()
         answers = [await asyncio.wait_for(reader.readuntil(b"\r\n"), 3) for reader, _ in ends]
-        assert [b" 200 " in each for each in answers] == [True] * 40
+        assert [b" 200 " in answer for answer in answers] == [True] * 40
         assert longest < 0.15
 
 
@@ -534,9 +534,9 @@ async def test_a_source_with_little_loses_nothing_because_its_bodies_are_two(
     monkeypatch.setattr(byte_budget, "SLACK_BYTES", 0)
     with a_budget(160) as (budget, cut):
         others = [Client(str(number)) for number in range(19)]
-        for each in others:
-            await budget.take(each, 8)
-            budget.completed(each, 0)
+        for client in others:
+            await budget.take(client, 8)
+            budget.completed(client, 0)
         for _ in range(2):
             await budget.take(Client("api"), 4)
         await budget.take(Client("other"), 5)
@@ -551,10 +551,10 @@ async def test_who_has_room_and_sends_nothing_goes_before_a_complete_body_and_wh
     with a_budget(100) as (budget, cut):
         sends, stalled, *complete = (Client(str(number)) for number in range(10))
         await budget.take(sends, 8)
-        for each in (stalled, *complete):
-            await budget.take(each, 9)
-        for each in complete:
-            budget.completed(each, 0)
+        for client in (stalled, *complete):
+            await budget.take(client, 9)
+        for client in complete:
+            budget.completed(client, 0)
         await asyncio.sleep(0.2)
         await budget.take(sends, 1)
         for number in range(4):

@@ -37,7 +37,7 @@ async def test_a_review_is_answered_with_a_patch(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "asked", "said"),
+    ("version", "header", "connection"),
     [
         pytest.param("1.1", "", None, id="a connection goes on"),
         pytest.param("1.1", "Connection: close\r\n", "close", id="the client wants to close"),
@@ -51,14 +51,14 @@ async def test_a_review_is_answered_with_a_patch(tmp_path: Path) -> None:
     ],
 )
 async def test_the_head_of_an_answer_is_what_the_client_can_use(
-    tmp_path: Path, version: str, asked: str, said: str | None
+    tmp_path: Path, version: str, header: str, connection: str | None
 ) -> None:
     body = json.dumps(REVIEW).encode()
     head = f"POST /mutate HTTP/{version}\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
     async with running(tmp_path) as service:
         reader, writer = await service.connect()
-        for _ in range(1 if said == "close" else 2):
-            writer.write(f"{head}{asked}\r\n".encode() + body)
+        for _ in range(1 if connection == "close" else 2):
+            writer.write(f"{head}{header}\r\n".encode() + body)
             status, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
             headers = {
                 name.lower(): value
@@ -69,10 +69,10 @@ async def test_the_head_of_an_answer_is_what_the_client_can_use(
             assert abs(parsedate_to_datetime(headers["date"]) - datetime.now(UTC)) < timedelta(
                 seconds=5
             )
-            assert headers.get("connection") == said
+            assert headers.get("connection") == connection
             answer = await reader.readexactly(int(headers["content-length"]))
             assert json.loads(answer)["response"]["allowed"] is True
-        if said == "close":
+        if connection == "close":
             assert await reader.read() == b""
         writer.close()
 
@@ -120,7 +120,7 @@ async def test_what_is_no_review_is_refused_with_a_sentence(tmp_path: Path) -> N
             assert answer.status == 405
         name = 'boundtoken_admission_requests_total{operation="other",outcome="failed",reason="malformed-review",resource="other"}'
         assert await service.metric(name) >= 3
-        assert len(service.said("malformed review")) == 3
+        assert len(service.log_lines("malformed review")) == 3
 
 
 async def test_a_body_over_the_limit_is_refused_before_it_is_read(tmp_path: Path) -> None:
@@ -189,8 +189,8 @@ async def test_a_header_that_does_not_arrive_is_cut_and_an_idle_connection_is_no
         assert b"200" in await slow_reader.readline()
         slow_writer.write(b"POST /mut")
         await asyncio.wait_for(slow_reader.read(), 5)
-        for each in (writer, slow_writer):
-            each.close()
+        for stream in (writer, slow_writer):
+            stream.close()
         sweep.cancel()
         assert (
             await service.metric('boundtoken_connections_cut_total{port="tls",reason="header"}')
@@ -207,8 +207,8 @@ async def test_one_line_for_each_review_with_nothing_of_the_pod(tmp_path: Path) 
     pod["spec"]["containers"][0]["env"] = [{"name": "PASSWORD", "value": "hunter2"}]
     async with running(tmp_path) as service:
         await service.post(a_review(pod, dryRun=True))
-        await eventually(lambda: service.said("review"))
-        (line,) = service.said("review")
+        await eventually(lambda: service.log_lines("review"))
+        (line,) = service.log_lines("review")
     assert list(line) == [
         "time", "level", "event", "uid", "namespace", "name", "owner", "operation", "resource", "outcome", "reason",
         "duration_us", "dry_run", "faults",
@@ -276,7 +276,7 @@ async def test_our_own_bug_lets_the_pod_through_and_is_told_without_the_pod(tmp_
             {"reason": "internal-error"},
         )
         assert "patch" not in response
-        (line,) = service.said("internal error")
+        (line,) = service.log_lines("internal error")
         assert (line["uid"], line["error"]) == (REVIEW["request"]["uid"], "KeyError")
         assert "in review" in line["traceback"]
         assert "hunter2" not in json.dumps(service.lines).replace(

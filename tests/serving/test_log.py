@@ -77,7 +77,7 @@ def test_what_waits_is_written_at_the_end() -> None:
         writer(LINE)
     writer.close()
     assert len(read_all(reads)) == 20
-    assert not [each for each in threading.enumerate() if each is writer._thread]
+    assert not [thread for thread in threading.enumerate() if thread is writer._thread]
 
 
 def test_the_end_does_not_wait_for_a_reader_that_has_stopped() -> None:

@@ -85,9 +85,11 @@ async def test_what_callers_would_refuse_does_not_replace_a_good_certificate(
     ):
         refused = await service.metric(REFUSED)
         write_pair(tmp_path, make(root))  # type: ignore[operator]
-        await eventually(lambda: service.said("certificate refused, the old one goes on serving"))
+        await eventually(
+            lambda: service.log_lines("certificate refused, the old one goes on serving")
+        )
         await asyncio.sleep(2 * files.EVERY_SECONDS)
-        (line,) = service.said("certificate refused")
+        (line,) = service.log_lines("certificate refused")
         assert line["problem"].startswith(problem)
         assert await service.metric(REFUSED) == refused + 1
         assert await served(service) == serial(good)
@@ -104,17 +106,17 @@ async def test_it_is_taken_where_nothing_better_is_in_use_and_told_loudly(
         api_server() as (api, _),
         running(tmp_path, **files_flags(tmp_path, api.server)) as service,
     ):
-        (line,) = service.said("certificate in use")
+        (line,) = service.log_lines("certificate in use")
         assert (line["event"], line["level"]) == (
             "certificate in use that callers will refuse",
             "error",
         )
         assert line["problem"].startswith(problem)
         write_pair(tmp_path, an_expired(root))
-        await eventually(lambda: len(service.said("certificate in use")) == 2)
+        await eventually(lambda: len(service.log_lines("certificate in use")) == 2)
         good = a_leaf(root)
         write_pair(tmp_path, good)
-        await eventually(lambda: len(service.said("certificate in use")) == 3)
+        await eventually(lambda: len(service.log_lines("certificate in use")) == 3)
         assert await served(service) == serial(good)
 
 
@@ -129,10 +131,10 @@ async def test_a_certificate_that_begins_later_is_taken_when_it_begins(tmp_path:
             root, HOSTS, datetime.now(UTC) + CLOCK_SKEW + timedelta(seconds=3), HOUR
         )
         write_pair(tmp_path, later)
-        await eventually(lambda: len(service.said("certificate refused")) == 1)
-        await eventually(lambda: len(service.said("certificate in use")) == 2)
+        await eventually(lambda: len(service.log_lines("certificate refused")) == 1)
+        await eventually(lambda: len(service.log_lines("certificate in use")) == 2)
         assert await served(service) == serial(later)
-        assert len(service.said("certificate refused")) == 1
+        assert len(service.log_lines("certificate refused")) == 1
 
 
 async def test_certificates_that_are_swapped_under_load_fail_no_call(tmp_path: Path) -> None:
@@ -161,7 +163,7 @@ async def test_certificates_that_are_swapped_under_load_fail_no_call(tmp_path: P
                 await asyncio.sleep(files.EVERY_SECONDS * 1.2)
             done.set()
         assert answered > 50
-        assert len(service.said("certificate in use")) == 4
+        assert len(service.log_lines("certificate in use")) == 4
         assert await served(service) == serial(swaps[-1])
 
 
@@ -179,8 +181,8 @@ async def test_a_watch_that_is_there_again_is_told_at_once(tmp_path: Path) -> No
         write_pair(tmp_path, a_leaf(an_authority(tmp_path)))
         api.watches = [[503]]  # type: ignore[list-item]
         async with running(tmp_path, **files_flags(tmp_path, api.server)) as service:
-            await eventually(lambda: bool(service.said("namespace watch resumed")))
-            assert len(service.said("namespace watch interrupted")) == 1
+            await eventually(lambda: bool(service.log_lines("namespace watch resumed")))
+            assert len(service.log_lines("namespace watch interrupted")) == 1
 
 
 async def test_answers_that_cannot_be_read_end_nothing(tmp_path: Path) -> None:
@@ -189,7 +191,7 @@ async def test_answers_that_cannot_be_read_end_nothing(tmp_path: Path) -> None:
         api.raw = [b'{"metadata": {"name": "\xff"}}', b'{"items": ' + b"[" * 100_000, b"<html>"]
         async with running(tmp_path, **files_flags(tmp_path, api.server)) as service:
             assert (await service.get("/readyz"))[0] == 200
-            assert len(service.said("namespace watch interrupted")) == 1
+            assert len(service.log_lines("namespace watch interrupted")) == 1
 
 
 @pytest.mark.parametrize(
@@ -215,10 +217,12 @@ async def test_a_bad_configuration_is_refused_and_the_old_one_holds(
             os.mkfifo(file)
         else:
             file.write_bytes(CONFIGURATION.encode() + text)
-        await eventually(lambda: service.said("configuration rejected, keeping the previous one"))
+        await eventually(
+            lambda: service.log_lines("configuration rejected, keeping the previous one")
+        )
         assert await service.metric("boundtoken_config_last_reload_successful") == 0
         assert not await injects(service)
-        assert len(service.said("configuration rejected")[0]["faults"][0]) < 500
+        assert len(service.log_lines("configuration rejected")[0]["faults"][0]) < 500
 
 
 async def test_a_pipe_for_a_configuration_is_refused_at_start(tmp_path: Path) -> None:
@@ -269,8 +273,8 @@ async def test_a_folder_that_cannot_be_read_is_told_and_the_old_namespaces_stay(
 ) -> None:
     async with running(tmp_path) as service:
         spoil(tmp_path / "namespaces")  # type: ignore[operator]
-        await eventually(lambda: service.said("namespaces refused, the old ones stay"))
-        assert service.said("namespaces refused")[0]["faults"][0].endswith(fault)
+        await eventually(lambda: service.log_lines("namespaces refused, the old ones stay"))
+        assert service.log_lines("namespaces refused")[0]["faults"][0].endswith(fault)
         assert await injects(service)
 
 
@@ -281,12 +285,12 @@ async def test_without_a_free_file_descriptor_the_old_namespaces_stay(tmp_path: 
             soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
             try:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
-                await eventually(lambda: service.said("namespaces refused, the old ones stay"))
+                await eventually(lambda: service.log_lines("namespaces refused, the old ones stay"))
                 assert (await service.post(REVIEW, session=session))[0] == 200
             finally:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-        assert "Too many open files" in service.said("namespaces refused")[0]["faults"][0]
-        await eventually(lambda: service.said("namespaces read again"))
+        assert "Too many open files" in service.log_lines("namespaces refused")[0]["faults"][0]
+        await eventually(lambda: service.log_lines("namespaces read again"))
 
 
 def test_a_folder_stands_for_itself_where_it_cannot_be_listed(tmp_path: Path) -> None:

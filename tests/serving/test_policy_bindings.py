@@ -21,7 +21,7 @@ from webhook.enforcement.policies import bindings
 from webhook.log import Log
 from webhook.serving.policy_bindings import PATH, BindingReconciler
 
-WANTED = bindings.annotations(ClusterPolicy())
+EXPECTED = bindings.annotations(ClusterPolicy())
 
 
 class Bindings:
@@ -51,11 +51,11 @@ class Bindings:
             )  # it ends at once, and our keeper lists again after errors only
             bookmark = {"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": "2"}}}
             kind = "MODIFIED" if name in self.there else "DELETED"
-            held = {
+            event = {
                 "type": kind,
                 "object": {"metadata": {"name": name, "annotations": self.there.get(name)}},
             }
-            return web.Response(text=json.dumps(held) + "\n" + json.dumps(bookmark) + "\n")
+            return web.Response(text=json.dumps(event) + "\n" + json.dumps(bookmark) + "\n")
         items = (
             [{"metadata": {"name": name, "annotations": self.there[name]}}]
             if name in self.there
@@ -103,7 +103,7 @@ def counted(result: str) -> float:
     return float(metrics.POLICY_UPDATES.labels(result)._value.get())
 
 
-def said(lines: list[Json], event: str) -> list[Json]:
+def lines_of(lines: list[Json], event: str) -> list[Json]:
     return [line for line in lines if line["event"].startswith(event)]
 
 
@@ -112,12 +112,12 @@ async def test_one_binding_that_is_refused_keeps_no_other_waiting_and_is_told_on
     api.refusals[names.POD_POLICY] = [500, 500]
     before = counted("failed")
     async with keeping(api) as (keeper, lines):
-        await eventually(lambda: api.there[names.LEGACY_SECRET_POLICY] == WANTED)
+        await eventually(lambda: api.there[names.LEGACY_SECRET_POLICY] == EXPECTED)
         assert not keeper.in_sync
         await eventually(lambda: keeper.in_sync, 10)
-    assert all(api.there[name] == WANTED for name in names.POLICY_BINDINGS)
+    assert all(api.there[name] == EXPECTED for name in names.POLICY_BINDINGS)
     assert counted("failed") - before == 2
-    (line,) = said(lines, "policy binding cannot be updated")
+    (line,) = lines_of(lines, "policy binding cannot be updated")
     assert (line["binding"], line["problem"]) == (names.POD_POLICY, "500 refused with 500")
 
 
@@ -132,13 +132,14 @@ async def test_whatever_a_turn_meets_is_told_once_without_its_content_and_tried_
     async with keeping(Bindings(), cluster) as (keeper, lines):
         await eventually(
             lambda: (
-                len(said(lines, "policy binding cannot be updated")) == len(names.POLICY_BINDINGS)
+                len(lines_of(lines, "policy binding cannot be updated"))
+                == len(names.POLICY_BINDINGS)
             )
         )
         broken = False
         await eventually(lambda: keeper.in_sync, 20)
-    assert len(said(lines, "policy binding cannot be updated")) == len(names.POLICY_BINDINGS)
-    assert said(lines, "policy binding cannot be updated")[0]["problem"].startswith(
+    assert len(lines_of(lines, "policy binding cannot be updated")) == len(names.POLICY_BINDINGS)
+    assert lines_of(lines, "policy binding cannot be updated")[0]["problem"].startswith(
         "KeyError at policy_bindings.py:"
     )
     assert "hunter2" not in json.dumps(lines)
@@ -150,10 +151,10 @@ async def test_a_watch_that_is_refused_is_told_once_and_the_bindings_are_kept_wh
     api = Bindings()
     api.list_status = 403
     async with keeping(api) as (keeper, lines):
-        await eventually(lambda: len(said(lines, "policy binding watch interrupted")) == 3)
+        await eventually(lambda: len(lines_of(lines, "policy binding watch interrupted")) == 3)
         await asyncio.sleep(0.5)
-        assert len(said(lines, "policy binding watch interrupted")) == 3
-        assert (keeper.in_sync, said(lines, "policy binding is missing")) == (False, [])
+        assert len(lines_of(lines, "policy binding watch interrupted")) == 3
+        assert (keeper.in_sync, lines_of(lines, "policy binding is missing")) == (False, [])
         api.list_status = 200
         await eventually(lambda: keeper.in_sync, 20)
 
@@ -167,7 +168,7 @@ async def test_another_configuration_is_left_alone_for_its_time_and_then_ours_is
         await eventually(lambda: not keeper.in_sync)
         await asyncio.sleep(0.7)
         assert api.there[names.POD_POLICY] == others
-        await eventually(lambda: api.there[names.POD_POLICY] == WANTED, 20)
+        await eventually(lambda: api.there[names.POD_POLICY] == EXPECTED, 20)
 
 
 async def test_a_missing_binding_is_told_once_a_minute_and_is_no_reason_to_make_one() -> None:
@@ -175,10 +176,10 @@ async def test_a_missing_binding_is_told_once_a_minute_and_is_no_reason_to_make_
     del api.there[names.POD_POLICY]
     before = counted("missing")
     async with keeping(api) as (keeper, lines):
-        await eventually(lambda: bool(said(lines, "policy binding is missing")))
-        await eventually(lambda: api.there[names.LEGACY_SECRET_POLICY] == WANTED)
+        await eventually(lambda: bool(lines_of(lines, "policy binding is missing")))
+        await eventually(lambda: api.there[names.LEGACY_SECRET_POLICY] == EXPECTED)
         await asyncio.sleep(1)
-        (line,) = said(lines, "policy binding is missing")
+        (line,) = lines_of(lines, "policy binding is missing")
         assert (line["binding"], line["level"]) == (names.POD_POLICY, "error")
         assert "manifests/85-enforcement.yaml" in line["hint"]
         assert (counted("missing") - before, keeper.in_sync, names.POD_POLICY in api.there) == (

@@ -53,7 +53,7 @@ async def test_a_denial_is_told_in_answer_log_and_metric(tmp_path: Path) -> None
         )
         assert "warnings" not in response
         assert await service.metric(evaluated + 'resource="pods"}') == before + 1
-        (line,) = service.said("review")
+        (line,) = service.log_lines("review")
         assert (line["outcome"], line["reason"]) == ("denied", "violates")
 
 
@@ -77,7 +77,7 @@ async def test_what_cannot_be_judged_is_left_to_the_failure_policy(
             "boundtoken could not decide on this: internal-error\n",
         )
         assert PASSWORD not in json.dumps(service.lines)
-        assert service.said("internal error")
+        assert service.log_lines("internal error")
 
 
 async def test_every_series_of_evaluations_is_there_from_the_start(tmp_path: Path) -> None:
@@ -105,14 +105,16 @@ def a_change() -> review.ValidationRequest:
         return {
             "metadata": {
                 "name": "shop",
-                "annotations": {f"boundtoken.dev/{key}": each for key, each in annotations.items()},
+                "annotations": {
+                    f"boundtoken.dev/{key}": value for key, value in annotations.items()
+                },
             }
         }
 
-    asked = a_review(
+    body = a_review(
         named(enforce="bound"), kind="Namespace", operation="UPDATE", name="shop", oldObject=named()
     )
-    return review.decode_full(msgspec.json.encode(asked))
+    return review.decode_full(msgspec.json.encode(body))
 
 
 async def looked_at(
@@ -153,8 +155,8 @@ async def looked_at(
             )
             return tuple(
                 warning
-                for each in judgements
-                for warning in each.warnings
+                for judgement in judgements
+                for warning in judgement.warnings
                 if warning == previews.BUSY
             ), pages
     finally:

@@ -62,7 +62,7 @@ async def test_readiness_waits_for_legacy_tokens_where_they_are_looked_for_and_s
             await eventually(
                 lambda: (
                     service.service.namespaces.synced
-                    and bool(service.said("legacy token watch interrupted"))
+                    and bool(service.log_lines("legacy token watch interrupted"))
                 )
             )
             assert await service.get("/readyz") == (
@@ -71,7 +71,7 @@ async def test_readiness_waits_for_legacy_tokens_where_they_are_looked_for_and_s
             )
             assert (
                 "manifests/optional/legacy-tokens"
-                in service.said("legacy token watch interrupted")[0]["hint"]
+                in service.log_lines("legacy token watch interrupted")[0]["hint"]
             )
 
 
@@ -113,13 +113,13 @@ async def test_namespace_files_are_read_again_and_a_bad_one_is_refused_whole(
                 "automount: disabled", "automount: enabled"
             )
         )
-        await eventually(lambda: service.said("namespaces read again"))
+        await eventually(lambda: service.log_lines("namespaces read again"))
         assert not await injects(service)
         file.write_text(
             "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop, annotations: {boundtoken.dev/inject: true}}"
         )
-        await eventually(lambda: service.said("namespaces refused"))
-        (line,) = service.said("namespaces refused")
+        await eventually(lambda: service.log_lines("namespaces refused"))
+        (line,) = service.log_lines("namespaces refused")
         assert line["faults"] == [
             f'{file}: Namespace "shop": metadata.annotations must map strings to strings (quote numbers and true)'
         ]
@@ -153,18 +153,18 @@ async def test_the_configuration_is_read_again_and_a_bad_one_is_refused_whole(
     async with running(tmp_path, config=str(file)) as service:
         assert await service.metric("boundtoken_config_last_reload_successful") == 1
         file.write_text(CONFIGURATION + "namespaces: {excluded: [shop]}\n")
-        await eventually(lambda: len(service.said("configuration applied")) == 2)
+        await eventually(lambda: len(service.log_lines("configuration applied")) == 2)
         assert not await injects(service)
         file.write_text(CONFIGURATION + "defaults: {inject: on, expirationSeconds: 3607}\n")
-        await eventually(lambda: service.said("configuration rejected"))
-        (line,) = service.said("configuration rejected")
+        await eventually(lambda: service.log_lines("configuration rejected"))
+        (line,) = service.log_lines("configuration rejected")
         assert [fault.split(": ")[1] for fault in line["faults"]] == [
             "defaults.inject",
             "defaults.expirationSeconds",
         ]
         assert await service.metric("boundtoken_config_last_reload_successful") == 0
         assert not await injects(service)
-        hash_ = service.said("configuration applied")[-1]["hash"]
+        hash_ = service.log_lines("configuration applied")[-1]["hash"]
         assert await service.metric(f'boundtoken_config_info{{hash="{hash_}"}}') == 1
 
 
@@ -211,7 +211,7 @@ async def test_a_certificate_is_swapped_under_open_connections(tmp_path: Path) -
         async with aiohttp.ClientSession() as session:
             await service.post(REVIEW, session=session)
             write_pair(tmp_path, second)
-            await eventually(lambda: len(service.said("certificate in use")) == 2)
+            await eventually(lambda: len(service.log_lines("certificate in use")) == 2)
             assert (await service.post(REVIEW, session=session))[0] == 200
         assert await served(service) == second.certificate.x509_certificate.serial_number
         end = second.certificate.not_after.timestamp()
@@ -244,7 +244,9 @@ async def test_a_broken_pair_leaves_the_old_one_serving(tmp_path: Path, broken: 
             'boundtoken_certificate_rotations_total{kind="leaf",result="refused"}'
         )
         write_texts(tmp_path, *broken(good, other))  # type: ignore[operator]
-        await eventually(lambda: service.said("certificate refused, the old one goes on serving"))
+        await eventually(
+            lambda: service.log_lines("certificate refused, the old one goes on serving")
+        )
         assert await served(service) == good.certificate.x509_certificate.serial_number
         assert (await service.post(REVIEW))[0] == 200
         assert (
@@ -269,7 +271,7 @@ async def test_a_chain_as_cert_manager_writes_it_is_served_and_swapped(tmp_path:
     ):
         assert await served(service) == first.certificate.x509_certificate.serial_number
         write_pair(tmp_path, second)
-        await eventually(lambda: len(service.said("certificate in use")) == 2)
+        await eventually(lambda: len(service.log_lines("certificate in use")) == 2)
         assert await served(service) == second.certificate.x509_certificate.serial_number
 
 
@@ -297,7 +299,7 @@ async def test_an_expired_certificate_is_still_served_and_an_error_is_logged(
     ):
         with pytest.raises(ssl.SSLCertVerificationError, match="certificate has expired"):
             await service.connect()
-        await eventually(lambda: service.said("certificate is about to expire"))
+        await eventually(lambda: service.log_lines("certificate is about to expire"))
         assert (
             await service.metric(
                 'boundtoken_certificate_rotations_total{kind="leaf",result="overdue"}'
@@ -334,7 +336,7 @@ def test_openssl_verifies_the_ephemeral_certificate(tmp_path: Path) -> None:
             "-verify_return_error",
         ]
         command += ["-CAfile", str(tmp_path / "ca.crt"), "-verify_hostname", "localhost"]
-        said = subprocess.run(
+        result = subprocess.run(
             command,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -342,7 +344,7 @@ def test_openssl_verifies_the_ephemeral_certificate(tmp_path: Path) -> None:
             check=False,
             timeout=20,
         )
-        assert "Verify return code: 0 (ok)" in said.stdout
+        assert "Verify return code: 0 (ok)" in result.stdout
         assert server.process.poll() is None
 
 

@@ -97,6 +97,6 @@ def test_a_body_that_is_held_back_costs_what_stands_beside_it(target: Target) ->
         clients.append(target.connect(f"127.0.{3 + number // 250}.{number % 250 + 1}"))
         clients[-1].sendall(body)
     time.sleep(0.5)
-    still = [is_open(each) for each in clients]
+    still = [is_open(client) for client in clients]
     assert 50 < sum(still) < 250
     assert all(still[-50:])

@@ -62,7 +62,7 @@ async def test_a_review_of_18_mb_is_answered_and_keeps_nobody_waiting(
         took = await probed(service, task)
         assert await task
         assert max(took) < 0.5
-        assert service.said("review")
+        assert service.log_lines("review")
 
 
 async def test_nobody_works_for_a_client_that_has_gone(
@@ -87,7 +87,7 @@ async def test_nobody_works_for_a_client_that_has_gone(
             writer.transport.abort()
         await asyncio.sleep(0.6)
         assert len(worked) == 1
-        assert service.said("internal error") == []
+        assert service.log_lines("internal error") == []
 
 
 class Client:
@@ -115,7 +115,7 @@ async def order_of(worker: Worker, *waiting: tuple[Client, int]) -> list[tuple[s
         with contextlib.suppress(ConnectionResetError):
             await worker.runner(client, size)(done.append, (client.source, size))
 
-    tasks = [asyncio.create_task(one(*each)) for each in waiting]
+    tasks = [asyncio.create_task(one(client, size)) for client, size in waiting]
     await asyncio.sleep(0.01)
     for client, _ in waiting:
         if client.source == "gone" and client.turn is not None:

@@ -22,8 +22,8 @@ def a_namespace_object(name: str, version: int = 1, /, **annotations: str) -> Js
     return {"metadata": {"name": name, "resourceVersion": str(version), "annotations": given}}
 
 
-def an_event(kind: str, held: Json) -> Json:
-    return {"type": kind, "object": held}
+def an_event(kind: str, object_: Json) -> Json:
+    return {"type": kind, "object": object_}
 
 
 class Api:
@@ -57,11 +57,11 @@ class Api:
 
     @property
     def lists(self) -> list[web.Request]:
-        return [each for each in self.requests if "watch" not in each.query]
+        return [request for request in self.requests if "watch" not in request.query]
 
     @property
     def watched(self) -> list[web.Request]:
-        return [each for each in self.requests if "watch" in each.query]
+        return [request for request in self.requests if "watch" in request.query]
 
     async def collection(self, request: web.Request) -> web.StreamResponse:
         self.requests.append(request)
@@ -69,9 +69,9 @@ class Api:
             return await self._watch(request)
         if self.refusals:
             code = self.refusals.pop(0)
-            said = {"kind": "Status", "code": code, "message": f"refused with {code}"}
+            status = {"kind": "Status", "code": code, "message": f"refused with {code}"}
             return web.json_response(
-                said,
+                status,
                 status=code,
                 headers={"Retry-After": self.retry_after} if self.retry_after else None,
             )
@@ -105,9 +105,9 @@ class Api:
         self.gets += 1
         await self.gate.wait()
         found = [
-            each
-            for each in self.namespaces
-            if each["metadata"]["name"] == request.match_info["name"]
+            namespace
+            for namespace in self.namespaces
+            if namespace["metadata"]["name"] == request.match_info["name"]
         ]
         if self.get_status != 200 or not found:
             return web.json_response(

@@ -90,7 +90,11 @@ def automounted(pod: Json, name: str = AUTOMOUNTED) -> Json:
         return pod
     volumes = spec.get("volumes") or []
     there = next(
-        (each["name"] for each in volumes if each["name"].startswith(names.AUTOMOUNTED_PREFIX)),
+        (
+            volume["name"]
+            for volume in volumes
+            if volume["name"].startswith(names.AUTOMOUNTED_PREFIX)
+        ),
         None,
     )
     needed = False
@@ -108,7 +112,7 @@ def automounted(pod: Json, name: str = AUTOMOUNTED) -> Json:
 
 
 def a_review(
-    held: Json | None,
+    object_: Json | None,
     *,
     kind: str = "Pod",
     group: str = "",
@@ -127,7 +131,7 @@ def a_review(
             "namespace": "shop",
             "operation": operation,
             "userInfo": {"username": "alice"},
-            "object": held,
+            "object": object_,
             "oldObject": None,
             "dryRun": False,
             "options": None,
@@ -136,8 +140,8 @@ def a_review(
     }
 
 
-def a_request(held: Json | None, **request: Any) -> Request:
-    return review.decode(msgspec.json.encode(a_review(held, **request)))
+def a_request(object_: Json | None, **request: Any) -> Request:
+    return review.decode(msgspec.json.encode(a_review(object_, **request)))
 
 
 def a_namespace_policy(
@@ -184,7 +188,7 @@ def mutating_decision(
 
 
 def validating_decision(
-    held: Json,
+    object_: Json,
     cluster: ClusterPolicy | None = None,
     /,
     *,
@@ -195,13 +199,13 @@ def validating_decision(
     annotations, where the API server's audience is `api`; `request` are other fields of the review.
     """
     cluster = cluster or ClusterPolicy(api_audiences=("api",))
-    decoded = review.decode_full(msgspec.json.encode(a_review(held, **(request or {}))))
+    decoded = review.decode_full(msgspec.json.encode(a_review(object_, **(request or {}))))
     return validation_of(decoded, cluster, a_namespace_policy(cluster, **annotations))
 
 
-def applied(held: Json, verdict: Decision) -> Json:
+def applied(object_: Json, verdict: Decision) -> Json:
     """What an applier that is not ours makes of the object."""
-    return dict(jsonpatch.apply_patch(held, patch_of(verdict)))
+    return dict(jsonpatch.apply_patch(object_, patch_of(verdict)))
 
 
 def patch_of(verdict: Decision) -> list[Json]:
@@ -228,21 +232,21 @@ def with_memory(copied: dict[str, str]) -> dict[str, str]:
 
 
 def volume(pod: Json, name: str) -> Json:
-    return next(each for each in pod["spec"]["volumes"] if each["name"] == name)
+    return next(item for item in pod["spec"]["volumes"] if item["name"] == name)
 
 
 def volume_names(pod: Json) -> list[str]:
-    return [each["name"] for each in pod["spec"].get("volumes") or []]
+    return [item["name"] for item in pod["spec"].get("volumes") or []]
 
 
 def mounts(pod: Json) -> dict[str, list[tuple[str, str]]]:
     """For each container its mounts: pairs of volume and path."""
     all_containers = [*(pod["spec"].get("initContainers") or []), *pod["spec"]["containers"]]
     return {
-        each["name"]: [
-            (mount["name"], mount["mountPath"]) for mount in each.get("volumeMounts") or []
+        container["name"]: [
+            (mount["name"], mount["mountPath"]) for mount in container.get("volumeMounts") or []
         ]
-        for each in all_containers
+        for container in all_containers
     }
 
 

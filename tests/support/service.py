@@ -75,7 +75,8 @@ class Running:
         """The value of the metric whose line begins so; 0 where there is none yet."""
         _, text = await self.get("/metrics")
         return next(
-            (float(each.split()[-1]) for each in text.splitlines() if each.startswith(line)), 0.0
+            (float(sample.split()[-1]) for sample in text.splitlines() if sample.startswith(line)),
+            0.0,
         )
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -83,7 +84,7 @@ class Running:
             "localhost", self.port, ssl=self.trust(), server_hostname="localhost"
         )
 
-    def said(self, event: str) -> list[Json]:
+    def log_lines(self, event: str) -> list[Json]:
         return [line for line in self.lines if line["event"].startswith(event)]
 
 
@@ -121,7 +122,7 @@ async def running(folder: Path, *, ready: bool = True, **flags: Any) -> AsyncIte
     started = Running(service, port, plain, lines, folder)
     started.task = asyncio.create_task(service.run())
     try:
-        await eventually(lambda: bool(started.said("serving")) or started.task.done())
+        await eventually(lambda: bool(started.log_lines("serving")) or started.task.done())
         if ready:
             await eventually(lambda: started.task.done() or not service.unready_reasons())
         if started.task.done():
