@@ -92,7 +92,7 @@ def test_names_of_containers_that_are_not_there_are_told_up_to_a_number() -> Non
 
 @pytest.mark.parametrize(("number", "good"), [(64, True), (65, False), (20_000, False)])
 def test_further_tokens_have_a_number(number: int, good: bool) -> None:
-    tokens = ",".join(f"f{each}=x" for each in range(number))
+    tokens = ",".join(f"f{index}=x" for index in range(number))
     verdict = admitted({names.INJECT: "enabled", names.TOKENS: tokens})
     assert [fault.problem for fault in verdict.faults] == (
         [] if good else [f"ignored, must be at most 64 tokens, and there are {number}"]
@@ -201,16 +201,16 @@ def test_empty_objects_that_the_api_server_takes_change_no_decision(
         ],
         **place([{}] * number),
     }
-    for held, kind in (
+    for object_, kind in (
         ({"metadata": {}, "spec": spec}, "Pod"),
         ({"metadata": {}, "spec": {"template": {"spec": spec}}}, "Deployment"),
     ):
         group = "apps" if kind == "Deployment" else ""
-        body = json.dumps(a_review(held, kind=kind, group=group), separators=(",", ":")).encode()
+        body = json.dumps(a_review(object_, kind=kind, group=group), separators=(",", ":")).encode()
         mutated: Any = review.decode(body).object
         final: Any = review.decode_full(body).object
         pods = (mutated, final) if kind == "Pod" else (mutated.spec.template, final.spec.template)
-        assert [each.spec.containers[0].name for each in pods] == ["c", "c"]
+        assert [pod.spec.containers[0].name for pod in pods] == ["c", "c"]
         assert pods[1].spec.volumes[0].secret.secret_name == "legacy"
 
 
@@ -294,9 +294,9 @@ def test_a_pod_of_very_many_containers_gets_our_lifetime_where_its_token_stands(
     assert verdict.reason == "rewritten"
     after = jsonpatch.apply_patch(pod, patch_of(verdict))
     (source,) = [
-        each
-        for each in after["spec"]["volumes"][0]["projected"]["sources"]
-        if "serviceAccountToken" in each
+        entry
+        for entry in after["spec"]["volumes"][0]["projected"]["sources"]
+        if "serviceAccountToken" in entry
     ]
     assert source["serviceAccountToken"]["expirationSeconds"] == 3600
     again = mutation_of(
@@ -427,7 +427,11 @@ def test_names_of_ours_that_are_taken_one_after_the_other_cost_nothing() -> None
         request, ClusterPolicy(), a_namespace_policy(inject="enabled", automount="disabled")
     )
     assert again.operations == verdict.operations
-    (ours,) = [each.value["name"] for each in verdict.operations if each.path == "/spec/volumes/-"]
+    (ours,) = [
+        operation.value["name"]
+        for operation in verdict.operations
+        if operation.path == "/spec/volumes/-"
+    ]
     assert ours not in taken
     assert re.fullmatch("boundtoken-[0-9a-f]{8}", ours)
 

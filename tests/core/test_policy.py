@@ -15,14 +15,14 @@ PATH_PROBLEM = (
 )
 
 
-def asked(namespace: NamespacePolicy, **annotations: str) -> Resolution:
+def resolution_of(namespace: NamespacePolicy, **annotations: str) -> Resolution:
     return policy.resolve(
         namespace,
         {names.DOMAIN + name.replace("_", "-"): value for name, value in annotations.items()},
     )
 
 
-def said(resolution: Resolution) -> list[str]:
+def fault_texts(resolution: Resolution) -> list[str]:
     return [str(fault) for fault in resolution.faults]
 
 
@@ -50,17 +50,21 @@ def test_without_annotations_the_defaults_hold_and_nothing_is_made_anew() -> Non
 
 def test_pod_beats_namespace_beats_defaults() -> None:
     cluster = ClusterPolicy(TokenPolicy(inject=True, audience="default", expiration_seconds=1200))
-    settled = asked(a_namespace_policy(cluster, audience="namespace"), expiration_seconds="1800")
-    assert settled.policy == TokenPolicy(inject=True, audience="namespace", expiration_seconds=1800)
-    assert settled.decided_by["inject"] == "defaults"
-    assert settled.decided_by["audience"] == "namespace"
-    assert settled.decided_by["expiration_seconds"] == "pod"
+    resolution = resolution_of(
+        a_namespace_policy(cluster, audience="namespace"), expiration_seconds="1800"
+    )
+    assert resolution.policy == TokenPolicy(
+        inject=True, audience="namespace", expiration_seconds=1800
+    )
+    assert resolution.decided_by["inject"] == "defaults"
+    assert resolution.decided_by["audience"] == "namespace"
+    assert resolution.decided_by["expiration_seconds"] == "pod"
 
 
 def test_the_hash_is_of_the_policy_and_of_nothing_else() -> None:
-    once = asked(a_namespace_policy(inject="enabled"), audience="x").hash
-    assert once == asked(a_namespace_policy(), inject="enabled", audience="x").hash
-    assert once != asked(a_namespace_policy(), inject="enabled").hash
+    once = resolution_of(a_namespace_policy(inject="enabled"), audience="x").hash
+    assert once == resolution_of(a_namespace_policy(), inject="enabled", audience="x").hash
+    assert once != resolution_of(a_namespace_policy(), inject="enabled").hash
     assert len(once) == 8
 
 
@@ -189,10 +193,10 @@ def test_the_hash_is_of_the_policy_and_of_nothing_else() -> None:
 def test_a_bad_value_is_ignored_and_says_what_would_be_right(
     name: str, value: str, problem: str
 ) -> None:
-    settled = policy.resolve(a_namespace_policy(), {names.DOMAIN + name: value})
-    assert settled.policy == TokenPolicy()
+    resolution = policy.resolve(a_namespace_policy(), {names.DOMAIN + name: value})
+    assert resolution.policy == TokenPolicy()
     assert [
-        (fault.layer, fault.annotation, fault.value, fault.problem) for fault in settled.faults
+        (fault.layer, fault.annotation, fault.value, fault.problem) for fault in resolution.faults
     ] == [("pod", names.DOMAIN + name, value, f"ignored, {problem}")]
 
 
@@ -219,13 +223,13 @@ def test_a_bad_value_is_ignored_and_says_what_would_be_right(
 def test_seconds_out_of_range_become_the_nearest_that_is_allowed(
     text: str, used: int, remark: str | None
 ) -> None:
-    settled = asked(a_namespace_policy(), expiration_seconds=text)
-    assert settled.policy.expiration_seconds == used
-    assert [fault.problem for fault in settled.faults] == ([] if remark is None else [remark])
+    resolution = resolution_of(a_namespace_policy(), expiration_seconds=text)
+    assert resolution.policy.expiration_seconds == used
+    assert [fault.problem for fault in resolution.faults] == ([] if remark is None else [remark])
 
 
 @pytest.mark.parametrize(
-    ("maximum", "wanted", "used"),
+    ("maximum", "requested", "used"),
     [
         ("1800", "3600", 1800),
         ("3607", "7200", 3600),
@@ -234,14 +238,14 @@ def test_seconds_out_of_range_become_the_nearest_that_is_allowed(
         ("3600", "3607", 3600),
     ],
 )
-def test_a_maximum_holds_whoever_asks(maximum: str, wanted: str, used: int) -> None:
+def test_a_maximum_holds_whoever_asks(maximum: str, requested: str, used: int) -> None:
     assert (
-        asked(
-            a_namespace_policy(max_expiration_seconds=maximum), expiration_seconds=wanted
+        resolution_of(
+            a_namespace_policy(max_expiration_seconds=maximum), expiration_seconds=requested
         ).policy.expiration_seconds
         == used
     )
-    own = a_namespace_policy(max_expiration_seconds=maximum, expiration_seconds=wanted)
+    own = a_namespace_policy(max_expiration_seconds=maximum, expiration_seconds=requested)
     assert own.resolution.policy.expiration_seconds == used
     assert len(own.resolution.faults) >= 1
 
@@ -255,21 +259,21 @@ def test_a_maximum_below_the_default_is_no_fault_of_anybody() -> None:
 
 
 def test_a_maximum_holds_for_further_tokens_and_they_default_to_the_pods_seconds() -> None:
-    settled = asked(
+    resolution = resolution_of(
         a_namespace_policy(max_expiration_seconds="1800", tokens="a=x,b=y;9999"),
         expiration_seconds="1200",
     )
-    assert settled.policy.tokens == (Token("a", "x", 1200), Token("b", "y", 1800))
+    assert resolution.policy.tokens == (Token("a", "x", 1200), Token("b", "y", 1800))
 
 
 def test_an_audience_outside_the_list_counts_as_a_bad_value_from_wherever() -> None:
     cluster = ClusterPolicy(TokenPolicy(audience="default"))
     namespace = a_namespace_policy(cluster, allowed_audiences="vault, aws", audience="other")
     assert namespace.resolution.policy.audience == ""
-    assert asked(namespace, audience="vault").policy.audience == "vault"
-    assert asked(namespace, audience="").policy.audience == ""
-    assert asked(namespace, tokens="f=elsewhere").policy.tokens == ()
-    assert said(asked(namespace, audience="elsewhere"))[-1] == (
+    assert resolution_of(namespace, audience="vault").policy.audience == "vault"
+    assert resolution_of(namespace, audience="").policy.audience == ""
+    assert resolution_of(namespace, tokens="f=elsewhere").policy.tokens == ()
+    assert fault_texts(resolution_of(namespace, audience="elsewhere"))[-1] == (
         'boundtoken.dev/audience="elsewhere" on the pod: ignored, must be one of the allowed audiences: "aws", "vault"'
     )
 
@@ -278,7 +282,7 @@ def test_a_default_audience_that_the_namespace_does_not_allow_is_told() -> None:
     namespace = a_namespace_policy(
         ClusterPolicy(TokenPolicy(audience="default")), allowed_audiences="vault"
     )
-    assert said(namespace.resolution) == [
+    assert fault_texts(namespace.resolution) == [
         'boundtoken.dev/audience="default" on the defaults: is not one of the allowed audiences; the API server\'s own is used'
     ]
 
@@ -294,7 +298,7 @@ def test_locks_combine_to_the_stricter() -> None:
 def test_a_maximum_below_what_kubernetes_accepts_is_a_bad_value() -> None:
     namespace = a_namespace_policy(max_expiration_seconds="599")
     assert namespace.locks.max_expiration_seconds == names.MAX_EXPIRATION_SECONDS_LIMIT
-    assert said(namespace.resolution) == [
+    assert fault_texts(namespace.resolution) == [
         'boundtoken.dev/max-expiration-seconds="599" on the namespace: ignored, must be 600 or more, '
         "the shortest that Kubernetes accepts"
     ]
@@ -324,9 +328,9 @@ def test_a_maximum_below_what_kubernetes_accepts_is_a_bad_value() -> None:
 def test_a_pod_may_tighten_where_overrides_are_denied(
     namespace: dict[str, str], pod: dict[str, str], want: dict[str, Any]
 ) -> None:
-    settled = asked(a_namespace_policy(pod_overrides="denied", **namespace), **pod)
-    assert {name: getattr(settled.policy, name) for name in want} == want
-    assert settled.faults == ()
+    resolution = resolution_of(a_namespace_policy(pod_overrides="denied", **namespace), **pod)
+    assert {name: getattr(resolution.policy, name) for name in want} == want
+    assert resolution.faults == ()
 
 
 @pytest.mark.parametrize(
@@ -348,9 +352,9 @@ def test_everything_else_is_a_bad_value_there(
     namespace: dict[str, str], pod: dict[str, str]
 ) -> None:
     layer = a_namespace_policy(pod_overrides="denied", **namespace)
-    settled = asked(layer, **pod)
-    assert settled.policy == layer.resolution.policy
-    assert [fault.problem for fault in settled.faults] == [
+    resolution = resolution_of(layer, **pod)
+    assert resolution.policy == layer.resolution.policy
+    assert [fault.problem for fault in resolution.faults] == [
         "ignored, pods may only tighten here, boundtoken.dev/pod-overrides is denied"
     ]
 

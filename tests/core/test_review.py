@@ -46,9 +46,9 @@ def test_each_workload_has_its_view(group: str, kind: str, view: type) -> None:
     assert isinstance(request.old_object, view)
 
 
-@pytest.mark.parametrize("held", [None, {"spec": {"containers": "many", "volumes": 5}}])
-def test_a_kind_that_we_do_not_know_has_no_object(held: Any) -> None:
-    assert a_request(held, kind="Gadget", group="example.com").object is None
+@pytest.mark.parametrize("object_", [None, {"spec": {"containers": "many", "volumes": 5}}])
+def test_a_kind_that_we_do_not_know_has_no_object(object_: Any) -> None:
+    assert a_request(object_, kind="Gadget", group="example.com").object is None
 
 
 def test_a_kind_of_another_group_that_is_called_pod_is_no_pod() -> None:

@@ -38,7 +38,9 @@ def test_a_legacy_token_is_found_in_whatever_a_volume_takes_from_a_secret(
         text = msgspec.json.encode({"name": "v", **source}).replace(b"legacy", name.encode())
         pod = msgspec.convert(a_pod(volumes=[msgspec.json.decode(text)]), FullPod)
         violations = rules.evaluate(Facts(pod), LevelVersion("bound", "v1"), LEGACY)
-        assert [(each.rule, each.field, each.place) for each in violations] == found
+        assert [
+            (violation.rule, violation.field, violation.place) for violation in violations
+        ] == found
 
 
 @pytest.mark.parametrize("kind", ["azureFile", "csi", *DRIVERS])

@@ -71,16 +71,16 @@ def objects() -> list[Json]:
         {"metadata": {"annotations": {"a": 1}}},
     ]
     templates: list[Json] = [
-        {"metadata": each.get("metadata"), "spec": {"template": each}} for each in pods
+        {"metadata": pod.get("metadata"), "spec": {"template": pod}} for pod in pods
     ]
-    return [*pods, *templates, *({"spec": {"jobTemplate": each}} for each in templates)]
+    return [*pods, *templates, *({"spec": {"jobTemplate": template}} for template in templates)]
 
 
 @pytest.mark.parametrize("kind", VIEWS, ids=lambda kind: kind.__name__)
 def test_steps_give_what_one_call_gives(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stepwise, "PIECE_BYTES", 0)
-    for held in [*objects(), None]:
-        text = msgspec.json.encode(held)
+    for object_ in [*objects(), None]:
+        text = msgspec.json.encode(object_)
         try:
             expected = msgspec.json.decode(text, type=kind | None)
         except msgspec.DecodeError:
@@ -155,9 +155,9 @@ def test_of_very_many_annotations_those_that_decide_are_read(
         )
     else:
         text = json.dumps(TRICKY, separators=(",", ":")).encode()
-    wanted = {key: value for key, value in TRICKY.items() if key.startswith(names.DOMAIN)}
-    wanted |= {name: TRICKY[name] for name in (names.MIRROR_POD, names.LAST_APPLIED)}
-    assert stepwise.annotations(text) == wanted
+    expected = {key: value for key, value in TRICKY.items() if key.startswith(names.DOMAIN)}
+    expected |= {name: TRICKY[name] for name in (names.MIRROR_POD, names.LAST_APPLIED)}
+    assert stepwise.annotations(text) == expected
     assert stepwise.annotations(b"{}") == {}
     assert stepwise.annotations(b"null") is None
 
@@ -211,7 +211,7 @@ def body(place: str, around: bytes, item: Callable[[int], bytes], number: int = 
     text = json.dumps(a_review(pod), separators=(",", ":")).encode()
     if place == "sources":
         around = b'[{"name":"v","projected":{"sources":%s}}]' % around
-    held = around % b",".join(map(item, range(number)))
+    items = around % b",".join(map(item, range(number)))
     spelled = {
         "annotations": b'{"ANNOTATIONS":""}',
         "volumes": b"[]",
@@ -219,24 +219,24 @@ def body(place: str, around: bytes, item: Callable[[int], bytes], number: int = 
         "args": b'"ARGS"',
         "containers": json.dumps(pod["spec"]["containers"], separators=(",", ":")).encode(),
     }
-    return text.replace(spelled[place], held, 1)
+    return text.replace(spelled[place], items, 1)
 
 
 @pytest.mark.slow("each decodes megabytes up to eight times, until no other work disturbs it")
 @pytest.mark.parametrize("decode", [review.decode, review.decode_full])
 @pytest.mark.parametrize("what", LONG)
 def test_decoding_lets_other_threads_work_and_needs_little_memory(decode: Any, what: str) -> None:
-    held = LONG[what]()
-    assert len(held) > 2_500_000
+    body = LONG[what]()
+    assert len(body) > 2_500_000
     assert any(
-        longest_wait(lambda: decode(held)) < 0.06 for _ in range(8)
+        longest_wait(lambda: decode(body)) < 0.06 for _ in range(8)
     )  # a busy machine keeps threads waiting too
     tracemalloc.start()
-    request = decode(held)
+    request = decode(body)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert request.object is not None
-    assert peak < 14 * len(held)
+    assert peak < 14 * len(body)
 
 
 def longest_wait(work: Callable[[], object]) -> float:
@@ -275,6 +275,6 @@ def test_a_pod_with_very_many_annotations_is_injected_as_it_asks() -> None:
     verdict = mutation_of(request, ClusterPolicy(), a_namespace_policy())
     assert verdict.reason == "injected"
     assert [fault.annotation for fault in verdict.faults] == [f"{names.DOMAIN}injct"]
-    assert [each.path for each in verdict.operations if "annotations" in each.path] == [
-        "/metadata/annotations/boundtoken.dev~1status"
-    ]  # the map is not replaced
+    assert [
+        operation.path for operation in verdict.operations if "annotations" in operation.path
+    ] == ["/metadata/annotations/boundtoken.dev~1status"]  # the map is not replaced

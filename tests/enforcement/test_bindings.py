@@ -46,9 +46,9 @@ def test_every_part_of_the_configuration_has_its_annotation() -> None:
         token_requests_max_expiration_seconds=1200,
         legacy_secrets="warn",
     )
-    wanted = bindings.annotations(layer)
-    del wanted[names.CONFIG_DIGEST]
-    assert wanted == {
+    annotations = bindings.annotations(layer)
+    del annotations[names.CONFIG_DIGEST]
+    assert annotations == {
         names.ENFORCE_FLOOR: "strict",
         names.ENFORCE_FLOOR_MAX_EXPIRATION_SECONDS: "7200",
         names.MAX_EXPIRATION_SECONDS: "1800",

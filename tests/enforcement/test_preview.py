@@ -30,12 +30,12 @@ def listed(
     **metadata: Any,
 ) -> ListedPod:
     references = [{"kind": owner[0], "name": owner[1], "controller": True}] if owner else []
-    held = {
+    object_ = {
         **pod,
         "metadata": {"name": name, "ownerReferences": references, **metadata},
         "status": {"phase": phase},
     }
-    return msgspec.json.decode(msgspec.json.encode(held), type=ListedPod)
+    return msgspec.json.decode(msgspec.json.encode(object_), type=ListedPod)
 
 
 def looked(*pods: ListedPod, cluster: ClusterPolicy = API, **annotations: str) -> Preview:

@@ -32,7 +32,7 @@ YEAR = automounted(a_pod())
 def deployment_of(
     template: Json | None = None, *, annotations: dict[str, str] | None = None, **spec: Any
 ) -> Json:
-    held = {
+    pod_template = {
         "metadata": {"annotations": annotations or {}},
         "spec": {"containers": [a_container()], **spec},
     }
@@ -40,7 +40,7 @@ def deployment_of(
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": {"name": "web"},
-        "spec": {"template": template or held},
+        "spec": {"template": template or pod_template},
     }
 
 
@@ -52,9 +52,9 @@ def rules_in(text: str) -> list[str]:
     return re.findall(r"\[([a-z-]+)\] ", text)
 
 
-def rules_denied(held: Json, cluster: ClusterPolicy | None = None, **options: Any) -> list[str]:
+def rules_denied(object_: Json, cluster: ClusterPolicy | None = None, **options: Any) -> list[str]:
     """All the rules that a denial names; none where the object complies."""
-    decision = validating_decision(held, cluster, **options)
+    decision = validating_decision(object_, cluster, **options)
     rules = rules_in(decision.denial)
     outcome = ("denied", "violates") if rules else ("unchanged", "complies")
     assert (decision.outcome, decision.reason) == outcome
@@ -322,23 +322,23 @@ def test_a_template_is_judged_with_what_admission_will_add(
 
 
 def test_the_template_of_another_workload_is_left_to_its_owner() -> None:
-    held = deployment_of()
-    held["metadata"]["ownerReferences"] = [
+    replica_set = deployment_of()
+    replica_set["metadata"]["ownerReferences"] = [
         {"kind": "Deployment", "name": "web", "controller": True}
     ]
     assert (
         validating_decision(
-            held, request={"kind": "ReplicaSet", "group": "apps"}, warn="strict"
+            replica_set, request={"kind": "ReplicaSet", "group": "apps"}, warn="strict"
         ).reason
         == "left-to-owner"
     )
 
 
 def test_a_cron_job_is_looked_into() -> None:
-    held = {"metadata": {}, "spec": {"jobTemplate": {"spec": deployment_of()["spec"]}}}
+    cron_job = {"metadata": {}, "spec": {"jobTemplate": {"spec": deployment_of()["spec"]}}}
     assert (
         validating_decision(
-            held, request={"kind": "CronJob", "group": "batch"}, warn="bound"
+            cron_job, request={"kind": "CronJob", "group": "batch"}, warn="bound"
         ).outcome
         == "warned"
     )
@@ -458,9 +458,12 @@ def test_a_token_request_is_told_all_that_is_wrong_and_the_flags_that_help() -> 
     cluster = ClusterPolicy(
         api_audiences=("api",), token_requests="enforce", token_requests_max_expiration_seconds=7200
     )
-    held = {"spec": {"expirationSeconds": 9000, "audiences": ["elsewhere", "vault"]}}
+    token_request = {"spec": {"expirationSeconds": 9000, "audiences": ["elsewhere", "vault"]}}
     decision = validating_decision(
-        held, cluster, request={**TOKEN_REQUEST, "name": "ci"}, allowed_audiences="vault, aws"
+        token_request,
+        cluster,
+        request={**TOKEN_REQUEST, "name": "ci"},
+        allowed_audiences="vault, aws",
     )
     assert decision.denial == (
         'token of service account "ci" in namespace "shop": [token-lifetime] 9000 s are asked for, and at most 7200 s are allowed; '

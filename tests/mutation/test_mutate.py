@@ -27,16 +27,16 @@ from webhook.mutation import mutate
 CLUSTER = ClusterPolicy(excluded=names.NEVER_TOUCHED | {"legacy"})
 
 
-def verdict_of(held: Json | None, **request: Any) -> Decision:
+def verdict_of(object_: Json | None, **request: Any) -> Decision:
     return mutation_of(
-        a_request(held, **request),
+        a_request(object_, **request),
         CLUSTER,
         a_namespace_policy(inject="enabled", automount="disabled"),
     )
 
 
 @pytest.mark.parametrize(
-    ("held", "request_", "reason"),
+    ("object_", "request_", "reason"),
     [
         pytest.param(a_pod(annotations={names.MIRROR_POD: "x"}), {}, "mirror-pod", id="mirror pod"),
         pytest.param(a_pod(), {"namespace": "kube-system"}, "excluded-namespace", id="kube-system"),
@@ -74,9 +74,9 @@ def verdict_of(held: Json | None, **request: Any) -> Decision:
     ],
 )
 def test_these_are_never_touched(
-    held: Json | None, request_: dict[str, Any], reason: Reason
+    object_: Json | None, request_: dict[str, Any], reason: Reason
 ) -> None:
-    assert verdict_of(held, **request_) == Decision(reason)
+    assert verdict_of(object_, **request_) == Decision(reason)
 
 
 def test_the_kind_is_judged_and_not_what_was_asked_for() -> None:
@@ -213,14 +213,14 @@ NO_TOKEN: dict[str, Any] = {"automountServiceAccountToken": False}
 def test_one_pod_has_one_reason_where_injection_is_asked_for_and_none_is_needed(
     pod: Json, more: dict[str, str], reason: Reason
 ) -> None:
-    wanted = {"inject": "enabled", "automount": "disabled", **more}
-    first = mutating_decision(pod, **wanted)
-    second = mutating_decision(applied(pod, first), **wanted)
+    annotations = {"inject": "enabled", "automount": "disabled", **more}
+    first = mutating_decision(pod, **annotations)
+    second = mutating_decision(applied(pod, first), **annotations)
     assert (first.reason, second.reason, second.operations) == (reason, reason, ())
 
 
 @pytest.mark.parametrize(
-    "wanted",
+    "annotations",
     [
         pytest.param({}, id="nothing is asked for"),
         pytest.param({"automount": "disabled"}, id="stripped"),
@@ -229,14 +229,14 @@ def test_one_pod_has_one_reason_where_injection_is_asked_for_and_none_is_needed(
         ),
     ],
 )
-def test_a_status_goes_where_no_token_is_given(wanted: dict[str, str]) -> None:
+def test_a_status_goes_where_no_token_is_given(annotations: dict[str, str]) -> None:
     own = a_container("app", ("own", "/own"))
     pod = a_pod(
         own,
         annotations={names.STATUS: "injected policy=00000000"},
         volumes=[{"name": "own", "emptyDir": {}}],
     )
-    verdict = mutating_decision(pod, **wanted)
+    verdict = mutating_decision(pod, **annotations)
     assert applied(pod, verdict)["metadata"]["annotations"] == {}
     assert verdict.outcome == "patched"
 

@@ -48,19 +48,19 @@ def test_without_a_token_of_ours_one_from_elsewhere_goes_with_the_automounted_on
 
 
 @pytest.mark.parametrize(
-    "wanted", [{}, {"inject": "enabled"}], ids=["nothing", "but the pod opts out"]
+    "requested", [{}, {"inject": "enabled"}], ids=["nothing", "but the pod opts out"]
 )
 def test_without_injection_a_volume_of_ours_from_elsewhere_is_held_to_the_locks(
-    wanted: dict[str, str],
+    requested: dict[str, str],
 ) -> None:
-    annotations = {names.INJECT: "disabled"} if wanted else {}
+    annotations = {names.INJECT: "disabled"} if requested else {}
     pod = from_elsewhere(
         audience="other", annotations={names.STATUS: "injected policy=00000000", **annotations}
     )
     verdict = mutating_decision(
-        pod, max_expiration_seconds="1200", allowed_audiences="vault", **wanted
+        pod, max_expiration_seconds="1200", allowed_audiences="vault", **requested
     )
-    assert verdict.reason == ("pod-opted-out" if wanted else "not-requested")
+    assert verdict.reason == ("pod-opted-out" if requested else "not-requested")
     after = applied(pod, verdict)
     assert token(after, "boundtoken") == {"path": "token", "expirationSeconds": 1200}
     assert volume(after, "boundtoken-tokens")["projected"]["sources"] == [
@@ -69,7 +69,7 @@ def test_without_injection_a_volume_of_ours_from_elsewhere_is_held_to_the_locks(
     assert (mounts(after), after["metadata"]["annotations"]) == (mounts(pod), annotations)
     assert (
         mutating_decision(
-            after, max_expiration_seconds="1200", allowed_audiences="vault", **wanted
+            after, max_expiration_seconds="1200", allowed_audiences="vault", **requested
         ).operations
         == ()
     )
@@ -97,7 +97,8 @@ def test_a_volume_of_ours_that_a_skipped_container_mounts_stays_within_the_locks
         {"path": "token", "expirationSeconds": 1200},
     )
     assert [
-        each.path for each in mutating_decision(from_elsewhere(), automount="disabled").operations
+        operation.path
+        for operation in mutating_decision(from_elsewhere(), automount="disabled").operations
     ] == [
         "/spec/containers/0/volumeMounts/1",
         "/spec/containers/0/volumeMounts/0",
@@ -107,8 +108,8 @@ def test_a_volume_of_ours_that_a_skipped_container_mounts_stays_within_the_locks
     ]
     after = mutated(pod, inject="enabled", max_expiration_seconds="1200")
     lives = [
-        each["serviceAccountToken"]["expirationSeconds"]
-        for each in after["spec"]["volumes"][1]["projected"]["sources"]
+        source["serviceAccountToken"]["expirationSeconds"]
+        for source in after["spec"]["volumes"][1]["projected"]["sources"]
     ]
     assert (mounts(after), lives) == (mounts(pod), [1200, 1200])
 
@@ -121,12 +122,12 @@ def test_a_foreign_volume_of_our_name_is_not_held_to_anything() -> None:
         },
     }
     pod = a_pod(a_container("app", ("boundtoken", PATH)), volumes=[own])
-    for wanted in ({}, {"automount": "disabled"}):
-        assert mutated(pod, max_expiration_seconds="600", **wanted)["spec"]["volumes"] == [own]
+    for requested in ({}, {"automount": "disabled"}):
+        assert mutated(pod, max_expiration_seconds="600", **requested)["spec"]["volumes"] == [own]
 
 
-@pytest.mark.parametrize("wanted", ["", "a=x"])
-def test_several_volumes_that_look_like_further_tokens_are_settled_in_one_call(wanted: str) -> None:
+@pytest.mark.parametrize("tokens", ["", "a=x"])
+def test_several_volumes_that_look_like_further_tokens_are_settled_in_one_call(tokens: str) -> None:
     old = mutated(a_pod(), inject="enabled", tokens="a=old,b=old")
     second = {
         **copy.deepcopy(volume(old, "boundtoken-tokens")),
@@ -134,12 +135,12 @@ def test_several_volumes_that_look_like_further_tokens_are_settled_in_one_call(w
     }
     old["spec"]["volumes"].append(second)
     old["spec"]["containers"].append(a_container("side", (second["name"], TOKENS)))
-    after = mutated(old, inject="enabled", tokens=wanted)
-    assert mutating_decision(after, inject="enabled", tokens=wanted).operations == ()
-    there = [each["projected"]["sources"] for each in after["spec"]["volumes"][1:]]
+    after = mutated(old, inject="enabled", tokens=tokens)
+    assert mutating_decision(after, inject="enabled", tokens=tokens).operations == ()
+    there = [added["projected"]["sources"] for added in after["spec"]["volumes"][1:]]
     expected = [{"serviceAccountToken": {"path": "a", "expirationSeconds": 3600, "audience": "x"}}]
-    assert there == ([expected, expected] if wanted else [])
-    if not wanted:
+    assert there == ([expected, expected] if tokens else [])
+    if not tokens:
         assert mounts(after) == {"app": [("boundtoken", PATH)], "side": [("boundtoken", PATH)]}
 
 
@@ -166,13 +167,13 @@ def test_further_tokens_at_the_default_path_that_nobody_asks_for_leave_no_gap_fo
         },
     }
     pod = a_pod(a_container("app", ("boundtoken-tokens", PATH)), volumes=[tokens])
-    asked = {"inject": "enabled", "mount_path": "/vault", "max_expiration_seconds": "1200"}
-    after = mutated(pod, **asked)
+    annotations = {"inject": "enabled", "mount_path": "/vault", "max_expiration_seconds": "1200"}
+    after = mutated(pod, **annotations)
     assert volume_names(after) == ["boundtoken-tokens", "boundtoken"]
     assert mounts(after) == {"app": [("boundtoken-tokens", PATH), ("boundtoken", "/vault")]}
     source = after["spec"]["volumes"][0]["projected"]["sources"][0]["serviceAccountToken"]
     assert source["expirationSeconds"] == 1200
-    assert mutated(automounted(after), **asked) == after
+    assert mutated(automounted(after), **annotations) == after
 
 
 def test_without_automount_further_tokens_at_the_default_path_go() -> None:

@@ -47,30 +47,30 @@ def a_workload(
 
 
 def decision_on_workload(
-    held: Json, old: Json | None = None, kind: str = "Deployment", group: str = "apps"
+    workload: Json, old: Json | None = None, kind: str = "Deployment", group: str = "apps"
 ) -> Decision:
     operation = "CREATE" if old is None else "UPDATE"
-    request = a_request(held, kind=kind, group=group, operation=operation, oldObject=old)
+    request = a_request(workload, kind=kind, group=group, operation=operation, oldObject=old)
     return mutation_of(request, ClusterPolicy(), a_namespace_policy(inject="enabled"))
 
 
-def after(held: Json, old: Json | None = None, **kind: str) -> Json:
-    operations = patch_of(decision_on_workload(held, old, **kind))
-    return dict(jsonpatch.apply_patch(held, operations))
+def after(workload: Json, old: Json | None = None, **kind: str) -> Json:
+    operations = patch_of(decision_on_workload(workload, old, **kind))
+    return dict(jsonpatch.apply_patch(workload, operations))
 
 
-def annotations(held: Json) -> dict[str, str]:
-    return dict(held["spec"]["template"]["metadata"].get("annotations") or {})
+def annotations(workload: Json) -> dict[str, str]:
+    return dict(workload["spec"]["template"]["metadata"].get("annotations") or {})
 
 
 def test_an_annotation_of_the_workload_is_copied_and_remembered() -> None:
-    held = a_workload({AUDIENCE: "vault", SECONDS: "1800", "team": "shop"})
-    assert annotations(after(held)) == with_memory({AUDIENCE: "vault", SECONDS: "1800"})
-    assert (decision_on_workload(held).reason, decision_on_workload(held).outcome) == (
+    workload = a_workload({AUDIENCE: "vault", SECONDS: "1800", "team": "shop"})
+    assert annotations(after(workload)) == with_memory({AUDIENCE: "vault", SECONDS: "1800"})
+    assert (decision_on_workload(workload).reason, decision_on_workload(workload).outcome) == (
         "copied",
         "patched",
     )
-    assert decision_on_workload(after(held), after(held)).operations == ()
+    assert decision_on_workload(after(workload), after(workload)).operations == ()
 
 
 @pytest.mark.parametrize("template", [None, {}, {"team": "shop"}])
@@ -82,8 +82,8 @@ def test_the_templates_other_annotations_survive(template: dict[str, str] | None
 
 
 def test_the_templates_own_value_wins_and_is_not_remembered() -> None:
-    held = a_workload({AUDIENCE: "vault", SECONDS: "1800"}, {AUDIENCE: "own"})
-    assert annotations(after(held)) == {AUDIENCE: "own"} | with_memory({SECONDS: "1800"})
+    workload = a_workload({AUDIENCE: "vault", SECONDS: "1800"}, {AUDIENCE: "own"})
+    assert annotations(after(workload)) == {AUDIENCE: "own"} | with_memory({SECONDS: "1800"})
 
 
 def test_taking_it_off_the_workload_takes_it_off_the_template() -> None:
@@ -161,16 +161,18 @@ def applied_to(live: Json, manifest: Json) -> Json:
         or a_workload()
     )
     pairs = zip(both_metadata(made), both_metadata(before), both_metadata(manifest), strict=True)
-    for held, said, says in pairs:
-        gone = said.get("annotations", {}).keys()
-        kept = {key: value for key, value in held.get("annotations", {}).items() if key not in gone}
-        held["annotations"] = kept | says.get("annotations", {})
+    for metadata, last, new in pairs:
+        gone = last.get("annotations", {}).keys()
+        kept = {
+            key: value for key, value in metadata.get("annotations", {}).items() if key not in gone
+        }
+        metadata["annotations"] = kept | new.get("annotations", {})
     made["metadata"]["annotations"][names.LAST_APPLIED] = json.dumps(manifest)
     return made
 
 
-def both_metadata(held: Json) -> tuple[Json, Json]:
-    return held["metadata"], held["spec"]["template"]["metadata"]
+def both_metadata(workload: Json) -> tuple[Json, Json]:
+    return workload["metadata"], workload["spec"]["template"]["metadata"]
 
 
 def test_an_annotation_that_moves_into_the_template_stays_there_and_is_its_authors() -> None:
@@ -262,8 +264,8 @@ def test_a_last_manifest_is_a_text_that_anybody_may_write(text: str) -> None:
 
 
 def test_a_memory_that_names_what_is_not_ours_takes_nothing_away() -> None:
-    held = a_workload({}, {"team": "shop", FROM: "team,boundtoken.dev/status"})
-    assert annotations(after(held)) == {"team": "shop"}
+    workload = a_workload({}, {"team": "shop", FROM: "team,boundtoken.dev/status"})
+    assert annotations(after(workload)) == {"team": "shop"}
 
 
 def test_a_cron_jobs_template_lies_deeper() -> None:
@@ -272,7 +274,7 @@ def test_a_cron_jobs_template_lies_deeper() -> None:
         "spec": {"jobTemplate": {"spec": a_workload()["spec"]}},
     }
     operations = decision_on_workload(job, kind="CronJob", group="batch").operations
-    assert {each.path for each in operations} == {
+    assert {operation.path for operation in operations} == {
         "/spec/jobTemplate/spec/template/metadata/annotations"
     }
 
@@ -293,9 +295,9 @@ def test_an_annotation_on_the_jobs_of_a_cron_job_is_misplaced() -> None:
 
 
 def test_a_template_without_metadata_gets_some() -> None:
-    held = a_workload({AUDIENCE: "vault"})
-    del held["spec"]["template"]["metadata"]
-    assert annotations(after(held)) == with_memory({AUDIENCE: "vault"})
+    workload = a_workload({AUDIENCE: "vault"})
+    del workload["spec"]["template"]["metadata"]
+    assert annotations(after(workload)) == with_memory({AUDIENCE: "vault"})
 
 
 @pytest.mark.parametrize("spec", [None, {}, {"template": None}])
@@ -309,7 +311,7 @@ def test_a_workload_without_a_template_is_left_to_the_api_server(spec: Json | No
 
 
 def test_the_developer_hears_what_is_wrong_where_they_can_see_it() -> None:
-    held = a_workload(
+    workload = a_workload(
         {
             SECONDS: "1h",
             names.DOMAIN + "injct": "enabled",
@@ -317,7 +319,7 @@ def test_the_developer_hears_what_is_wrong_where_they_can_see_it() -> None:
             names.SKIP_CONTAINERS: "x",
         }
     )
-    assert sorted(decision_on_workload(held).warnings) == [
+    assert sorted(decision_on_workload(workload).warnings) == [
         'boundtoken.dev/expiration-seconds="1h" on the workload: ignored, must be an integer number of seconds, such as 3600',
         'boundtoken.dev/injct="enabled" on the workload: ignored, there is no such annotation; did you mean boundtoken.dev/inject?',
         'boundtoken.dev/pod-overrides="denied" on the workload: ignored, it belongs on namespaces only',

@@ -67,13 +67,13 @@ def is_sound(before: Json, after: Json) -> None:
     """
     there = volume_names(after)
     assert len(set(there)) == len(there)
-    missing = {name for held in mounts(before).values() for name, _ in held} - set(
+    missing = {name for pairs in mounts(before).values() for name, _ in pairs} - set(
         volume_names(before)
     )
-    for name, held in mounts(after).items():
-        assert {volume for volume, _ in held} <= {*there, *missing}
+    for name, pairs in mounts(after).items():
+        assert {volume for volume, _ in pairs} <= {*there, *missing}
         paths, given = (
-            [directory(path) for _, path in each] for each in (held, mounts(before)[name])
+            [directory(path) for _, path in mounted] for mounted in (pairs, mounts(before)[name])
         )
-        assert len({path for _, path in held}) == len(held)
+        assert len({path for _, path in pairs}) == len(pairs)
         assert len(paths) - len(set(paths)) <= len(given) - len(set(given))

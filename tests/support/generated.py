@@ -40,11 +40,11 @@ class Generator:
     def namespace(self) -> dict[str, str]:
         """Annotations that mostly ask for something."""
         chance = self._chance
-        asked = {
+        switches = {
             names.INJECT: chance.choice(["enabled", "enabled", "disabled"]),
             names.AUTOMOUNT: chance.choice(["enabled", "disabled"]),
         }
-        return {**asked, **self._annotations(names.FOR_NAMESPACES, 0.15)}
+        return {**switches, **self._annotations(names.FOR_NAMESPACES, 0.15)}
 
     def pod(self) -> Json:
         """A pod as its author posts it: before the ServiceAccount plugin and before us."""
@@ -56,9 +56,9 @@ class Generator:
             )
         ]
         reachable = (
-            [*(each["name"] for each in volumes), *VOLUMES[3:6]]
+            [*(volume["name"] for volume in volumes), *VOLUMES[3:6]]
             if chance.random() < 0.1
-            else [each["name"] for each in volumes]
+            else [volume["name"] for volume in volumes]
         )
         spec: Json = {
             "containers": self._many(lambda number: self._container(f"c{number}", reachable))
@@ -118,7 +118,10 @@ class Generator:
                 return {
                     "name": name,
                     "projected": {
-                        "sources": [self._token(), *(each for each in more if each is not FURTHER)]
+                        "sources": [
+                            self._token(),
+                            *(source for source in more if source is not FURTHER),
+                        ]
                     },
                 }
         return {"name": name, "emptyDir": {}}
@@ -139,13 +142,13 @@ class Generator:
         paths = dict.fromkeys(
             self._many(lambda number: chance.choice((*MOUNT_PATHS, f"/m{number}")))
         )
-        held = (
+        container = (
             a_container(name, *((chance.choice(volumes), path) for path in paths))
             if volumes
             else a_container(name)
         )
-        taken = {mount["mountPath"] for mount in held.get("volumeMounts", ())}
+        taken = {mount["mountPath"] for mount in container.get("volumeMounts", ())}
         device = chance.choice((names.DEFAULT_PATH, "/bound", names.TOKENS_PATH, "/disk"))
         if chance.random() < 0.1 and device not in taken and device != names.DEFAULT_PATH:
-            held["volumeDevices"] = [{"name": "disk", "devicePath": device}]
-        return held
+            container["volumeDevices"] = [{"name": "disk", "devicePath": device}]
+        return container

@@ -83,7 +83,7 @@ annotations = _some(POOLS)
 """Annotations of anybody: good values, bad ones, values at the limits, names that do not belong
 there."""
 
-wanted = _some(
+namespace_annotations = _some(
     {
         names.INJECT: ["enabled"],
         names.AUTOMOUNT: ["enabled", "disabled"],
@@ -185,18 +185,18 @@ SIZES = (65, 257, 513, 1_030)
 
 def _containers(pod: Json, number: int, field: str) -> None:
     like = pod["spec"]["containers"][0]
-    new = [{**copy.deepcopy(like), "name": f"{field[0]}{each}"} for each in range(number)]
+    new = [{**copy.deepcopy(like), "name": f"{field[0]}{index}"} for index in range(number)]
     pod["spec"][field] = [*(pod["spec"].get(field) or []), *new]
 
 
 def _mounts(pod: Json, number: int, volume: str) -> None:
     container = pod["spec"]["containers"][-1]
-    new = [{"name": volume, "mountPath": f"/m{each}", "readOnly": True} for each in range(number)]
+    new = [{"name": volume, "mountPath": f"/m{index}", "readOnly": True} for index in range(number)]
     container["volumeMounts"] = [*(container.get("volumeMounts") or []), *new]
 
 
 def _volumes(pod: Json, number: int, shape: Json, prefix: str) -> None:
-    new = [{**copy.deepcopy(shape), "name": f"{prefix}{each:08x}"} for each in range(number)]
+    new = [{**copy.deepcopy(shape), "name": f"{prefix}{index:08x}"} for index in range(number)]
     pod["spec"]["volumes"] = [*(pod["spec"].get("volumes") or []), *new]
 
 
@@ -229,16 +229,16 @@ GROWTH: list[Any] = [
         pod, number, {"serviceAccountToken": {"path": "t", "audience": "z"}}
     ),
     lambda pod, number: _annotations(
-        pod, {names.SKIP_CONTAINERS: ",".join(f"c{each}" for each in range(number))}
+        pod, {names.SKIP_CONTAINERS: ",".join(f"c{index}" for index in range(number))}
     ),
     lambda pod, number: _annotations(
-        pod, {names.TOKENS: ",".join(f"f{each}=x" for each in range(number // 8))}
+        pod, {names.TOKENS: ",".join(f"f{index}=x" for index in range(number // 8))}
     ),
     lambda pod, number: _annotations(
-        pod, {f"{names.DOMAIN}x{each}": "y" for each in range(number)}
+        pod, {f"{names.DOMAIN}x{index}": "y" for index in range(number)}
     ),
     lambda pod, number: _annotations(pod, {names.STATUS: "x" * number * 300}),
-    lambda pod, number: _annotations(pod, {f"é{each}": "y" for each in range(number * 20)}),
+    lambda pod, number: _annotations(pod, {f"é{index}": "y" for index in range(number * 20)}),
 ]
 """What makes a pod big, in one way each."""
 
@@ -265,7 +265,10 @@ def pods(draw: st.DrawFn) -> Json:
         spec["initContainers"] = [draw(_container("init"))]
     spec |= draw(
         st.sampled_from(
-            [{}, *({"automountServiceAccountToken": said} for said in (None, True, False))]
+            [
+                {},
+                *({"automountServiceAccountToken": automount} for automount in (None, True, False)),
+            ]
         )
     )
     spec["futureField"] = {"kept": [1.5, None, "é"]}
