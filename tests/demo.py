@@ -97,7 +97,7 @@ def cluster() -> int:
     return 0
 
 
-def show_tokens(held: Cluster) -> None:
+def show_tokens(cluster: Cluster) -> None:
     """Two pods, and how long the token lives that a node gets for each."""
     print(
         "  namespace  annotated with                       volume                  its token lives"
@@ -106,22 +106,22 @@ def show_tokens(held: Cluster) -> None:
         ("before", {}),
         ("after", {"inject": "enabled", "automount": "disabled"}),
     ):
-        held.plane.kubectl("create", "namespace", name)
-        held.annotate(name, **annotations)
+        cluster.plane.kubectl("create", "namespace", name)
+        cluster.annotate(name, **annotations)
         path = f"/api/v1/namespaces/{name}/serviceaccounts?fieldSelector=metadata.name=default"
-        wait_for(lambda path=path: held.plane.call("GET", path)["items"])
-        pod = held.run(name, a_bare_pod())
-        (token,) = held.tokens(pod).values()
-        asked = " ".join(f"{key}={value}" for key, value in annotations.items()) or "nothing"
+        wait_for(lambda path=path: cluster.plane.call("GET", path)["items"])
+        pod = cluster.run(name, a_bare_pod())
+        (token,) = cluster.tokens(pod).values()
+        settings = " ".join(f"{key}={value}" for key, value in annotations.items()) or "nothing"
         seconds = life(token)
         print(
-            f"  {name:10} {asked:36} {volume_names(pod)[0]:23} {seconds:>10,} s = {seconds / 3600:,.0f} h"
+            f"  {name:10} {settings:36} {volume_names(pod)[0]:23} {seconds:>10,} s = {seconds / 3600:,.0f} h"
         )
 
 
 def things_to_try(kubelet: Kubelet) -> None:
     pod = json.dumps({"apiVersion": "v1", "kind": "Pod", **a_bare_pod(name="try")})
-    logs = " ".join(shlex.quote(str(each.folder / "log")) for each in kubelet.pods)
+    logs = " ".join(shlex.quote(str(replica.folder / "log")) for replica in kubelet.pods)
     print(
         f"""
 In another terminal:

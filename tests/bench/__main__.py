@@ -160,9 +160,9 @@ def bench_handler() -> None:
             (seconds_for(handle, bodies, repeat), seconds_for(json.loads, bodies, repeat))
             for _ in range(HANDLER_ROUNDS)
         ]
-        ours = statistics.median(each[0] for each in rounds)
+        ours = statistics.median(handler for handler, _ in rounds)
         print(
-            f"  {size}: body {len(bodies[0])} B, handler {ours:.1f} us, json.loads {statistics.median(each[1] for each in rounds):.1f} us"
+            f"  {size}: body {len(bodies[0])} B, handler {ours:.1f} us, json.loads {statistics.median(loads for _, loads in rounds):.1f} us"
         )
         ratios = [handler / loads for handler, loads in rounds]
         if size == "typical":
@@ -187,8 +187,8 @@ def bench_server(folder: Path) -> None:
             ratios, costs = [], []
             for _ in range(SERVER_ROUNDS):
                 rates = [
-                    load(each.port, each.ca, bodies, pid=each.pid, seconds=LOAD_SECONDS)
-                    for each in (ours, echo)
+                    load(server.port, server.ca, bodies, pid=server.pid, seconds=LOAD_SECONDS)
+                    for server in (ours, echo)
                 ]
                 ratios.append(rates[0][0] / rates[1][0])
                 costs.append((rates[0][1], rates[1][1], rates[0][0]))
@@ -235,8 +235,8 @@ def bench_namespaces() -> None:
         cache = NamespaceCache(ClusterPolicy())
         cache.replace_all(
             [
-                from_metadata(watch.OBJECTS.decode(each).metadata)
-                for each in watch.PAGES.decode(page).items or ()
+                from_metadata(watch.OBJECTS.decode(item).metadata)
+                for item in watch.PAGES.decode(page).items or ()
             ]
         )
         return cache
@@ -308,8 +308,8 @@ def main() -> int:
     memory = "/dev/shm" if Path("/dev/shm").is_dir() else None  # logs go there: no disk is measured
     with tempfile.TemporaryDirectory(dir=memory) as name:
         folder = Path(name)
-        for each in ("ours", "echo", "cluster"):
-            (folder / each).mkdir()
+        for part in ("ours", "echo", "cluster"):
+            (folder / part).mkdir()
         print("handler, alone")
         bench_handler()
         print("the worst reviews, in MB, time and memory")

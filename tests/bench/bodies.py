@@ -19,9 +19,9 @@ def a_body(size: str) -> bytes:
     containers, inits, variables = SIZES[size]
     number = next(_NUMBERS)
     pod = a_pod(
-        *(_container(f"app-{each}", variables, number) for each in range(containers)),
+        *(_container(f"app-{index}", variables, number) for index in range(containers)),
         annotations={"checksum/config": f"{number:064x}"},
-        initContainers=[_container(f"init-{each}", variables, number) for each in range(inits)],
+        initContainers=[_container(f"init-{index}", variables, number) for index in range(inits)],
         dnsPolicy="ClusterFirst",
         restartPolicy="Always",
         schedulerName="default-scheduler",
@@ -68,8 +68,8 @@ def _container(name: str, variables: int, number: int) -> Json:
         name,
         ("config", "/etc/app"),
         env=[
-            {"name": f"SETTING_{each}", "value": f"value {each} of {number}"}
-            for each in range(variables)
+            {"name": f"SETTING_{index}", "value": f"value {index} of {number}"}
+            for index in range(variables)
         ],
         resources={"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "256Mi"}},
         livenessProbe={
@@ -106,10 +106,10 @@ def _managed(pod: Json) -> Json:
 def _fields(value: Any) -> Json:
     """The set of fields of a value, as server-side apply writes it."""
     if isinstance(value, dict):
-        return {".": {}, **{f"f:{name}": _fields(each) for name, each in value.items()}}
+        return {".": {}, **{f"f:{name}": _fields(item) for name, item in value.items()}}
     if isinstance(value, list):
         return {
-            f"k:{json.dumps({'name': each.get('name', '')}, separators=(',', ':'))}": _fields(each)
-            for each in value
+            f"k:{json.dumps({'name': item.get('name', '')}, separators=(',', ':'))}": _fields(item)
+            for item in value
         }
     return {}

@@ -24,7 +24,7 @@ class _Client(asyncio.Protocol):
         self, requests: "itertools.cycle[bytes]", until: float, done: asyncio.Future[int]
     ) -> None:
         self._requests, self._until, self._done = requests, until, done
-        self._answers, self._missing, self._held = 0, 0, b""
+        self._answers, self._missing, self._buffer = 0, 0, b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert hasattr(transport, "write")  # uvloop's TLS transports are no asyncio.Transport
@@ -33,15 +33,15 @@ class _Client(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if not self._missing:
-            data = self._held + data
+            data = self._buffer + data
             end = data.find(b"\r\n\r\n")
             if end < 0:
-                self._held = data
+                self._buffer = data
                 return
             assert data.startswith(b"HTTP/1.1 200"), data[:200]
             start = data.index(b"Content-Length: ") + 16
             self._missing = int(data[start : data.index(b"\r\n", start)]) + end + 4
-            self._held = b""
+            self._buffer = b""
         self._missing -= len(data)
         if self._missing:
             return
@@ -72,7 +72,7 @@ def load(
 
     async def run() -> tuple[float, float]:
         def stay_awake() -> None:
-            if awake and not all(each.done() for each in done):
+            if awake and not all(future.done() for future in done):
                 loop.call_soon(stay_awake)
 
         requests = itertools.cycle([request(body) for body in bodies])
@@ -81,8 +81,8 @@ def load(
         used, start = cpu_seconds(pid), time.monotonic()
         done = [loop.create_future() for _ in range(CONNECTIONS)]
         stay_awake()
-        for each in done:
-            make = lambda each=each: _Client(requests, start + seconds, each)  # noqa: E731
+        for future in done:
+            make = lambda future=future: _Client(requests, start + seconds, future)  # noqa: E731
             await loop.create_connection(
                 make, "127.0.0.1", port, ssl=trust, server_hostname="localhost"
             )

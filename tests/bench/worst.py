@@ -79,15 +79,15 @@ class Shape:
 
     def body(self) -> bytes:
         """The review."""
-        held = self._object()
+        object_ = self._object()
         request = {
-            **a_review(held)["request"],
+            **a_review(object_)["request"],
             **self._request(),
-            "object": held,
+            "object": object_,
             "operation": self.operation,
         }
         if self.operation == "UPDATE":
-            request["oldObject"] = held
+            request["oldObject"] = object_
         review = {
             "apiVersion": "admission.k8s.io/v1",
             "kind": "AdmissionReview",
@@ -145,11 +145,11 @@ class Shape:
         found: Json = {}
         if self.owners:
             found["ownerReferences"] = [
-                {"kind": self._word("k"), "name": self._word(f"{each:x}")}
-                for each in range(self.owners)
+                {"kind": self._word("k"), "name": self._word(f"{index:x}")}
+                for index in range(self.owners)
             ]
         if self.fields:
-            fields: Json = {f"f:{each:x}": {} for each in range(self.fields)}
+            fields: Json = {f"f:{index:x}": {} for index in range(self.fields)}
             found["managedFields"] = [{"operation": "Apply", "fieldsV1": {"f:metadata": fields}}]
         return found
 
@@ -179,7 +179,7 @@ class Shape:
                 "spec": {
                     "template": {
                         "metadata": {
-                            "annotations": {f"{each:x}": "" for each in range(self.annotations)}
+                            "annotations": {f"{index:x}": "" for index in range(self.annotations)}
                         }
                     }
                 }
@@ -205,12 +205,12 @@ class Shape:
         more: Json = {"volumeMounts": mounts} if mounts else {}
         if self.devices:
             more["volumeDevices"] = [
-                {"name": "d", "devicePath": self._word(f"/{each:x}")}
-                for each in range(self.devices)
+                {"name": "d", "devicePath": self._word(f"/{index:x}")}
+                for index in range(self.devices)
             ]
         if self.env:
             listed = "envFrom" if self.variable == "from" else "env"
-            more[listed] = [self._variable(each) for each in range(self.env)]
+            more[listed] = [self._variable(index) for index in range(self.env)]
         containers = [
             {**({"name": self._word(f"{number:x}")} if self.container == "named" else {}), **more}
             for number in range(self.containers)
@@ -239,7 +239,7 @@ class Shape:
         return mounts[self.mount]
 
     def _volume(self, number: int) -> Json:
-        sources = [self._source(each) for each in range(self.sources)]
+        sources = [self._source(index) for index in range(self.sources)]
         shape = [
             {"serviceAccountToken": {"path": "token"}},
             {"configMap": {"name": "kube-root-ca.crt"}},
@@ -517,7 +517,7 @@ def search(
         shape = (
             pool.pop()
             if pool
-            else _changed(chance.choice([each[1] for each in worst.values()]), chance)
+            else _changed(chance.choice([entry[1] for entry in worst.values()]), chance)
         )
         if _length(shape) > MOST_BYTES:
             continue

@@ -157,7 +157,7 @@ class Generator:
                 }
             case 3 | 4:
                 return {"name": name, "projected": {"sources": self._api_access()}}
-        tokens = [self._token(each) for each in range(chance.choice([1, 1, 1, 2, 3]))]
+        tokens = [self._token(index) for index in range(chance.choice([1, 1, 1, 2, 3]))]
         return {
             "name": name,
             "projected": {"sources": [*tokens, *chance.choice([[], [{"secret": {"name": "s"}}]])]},

@@ -26,7 +26,7 @@ Change = Callable[[Json], list[Json]]
 
 def a_sidecar(pod: Json) -> list[Json]:
     """A container without mounts."""
-    if any(each["name"] == "sidecar" for each in pod["spec"]["containers"]):
+    if any(container["name"] == "sidecar" for container in pod["spec"]["containers"]):
         return []
     return [{"op": "add", "path": "/spec/containers/-", "value": a_container("sidecar")}]
 
@@ -34,7 +34,7 @@ def a_sidecar(pod: Json) -> list[Json]:
 def a_year(pod: Json) -> list[Json]:
     """A token that lives a year, put back."""
     volumes = pod["spec"].get("volumes") or []
-    if any(each["name"] == "late" for each in volumes):
+    if any(other["name"] == "late" for other in volumes):
         return []
     volume = {
         "name": "late",

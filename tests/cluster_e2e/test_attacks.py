@@ -109,16 +109,16 @@ def attacked(cluster: Cluster, attack: str) -> Seen:
             sent.append(1)
 
     attackers = [threading.Thread(target=go) for _ in range(2)]
-    for each in attackers:
-        each.start()
+    for attacker in attackers:
+        attacker.start()
     while (begun := time.monotonic()) < stop:
         seen.not_injected += send(cluster, shop, a_bare_pod()) != [names.VOLUME]
         seen.slowest = max(seen.slowest, time.monotonic() - begun)
         seen.honest += 1
         seen.unready += cluster.kubelet.proxy.ready("boundtoken") < len(first)
         pids = pids | {pod.pid for pod in cluster.kubelet.pods}
-    for each in attackers:
-        each.join()
+    for attacker in attackers:
+        attacker.join()
     seen.sent, seen.ended = len(sent), len(pids - first)
     seen.growth = (cluster.plane.audit_log.stat().st_size - before) / (seen.sent + seen.honest)
     print(f"{attack}: {seen}")
@@ -155,7 +155,7 @@ def test_the_same_attacks_did_harm_before(tmp_path: Path) -> None:
                 shop = cluster.namespace(inject="enabled", automount="disabled")
                 wait_for(lambda shop=shop: send(cluster, shop, a_bare_pod()) == [names.VOLUME], 60)
                 harm[attack] = attacked(cluster, attack).harm
-    assert len([each for each in harm.values() if each]) >= 2
+    assert len([effects for effects in harm.values() if effects]) >= 2
 
 
 def test_a_pod_of_1_3_mb_is_injected(cluster: Cluster) -> None:

@@ -47,7 +47,7 @@ EXPIRED = authority.make_authority(
 )
 
 
-def held(cluster: Cluster) -> CertificateAuthorities:
+def stored_authorities(cluster: Cluster) -> CertificateAuthorities:
     return ca_secret.from_data(cluster.plane.call("GET", SECRET)["data"])
 
 
@@ -58,7 +58,7 @@ def published(cluster: Cluster) -> set[bytes]:
 
 def in_sync(cluster: Cluster) -> bool:
     try:
-        return published(cluster) == {held(cluster).ca_bundle()}
+        return published(cluster) == {stored_authorities(cluster).ca_bundle()}
     except Exception:  # noqa: BLE001  (a Secret that is gone or spoilt is not in sync)
         return False
 
@@ -71,10 +71,10 @@ def patch_entries(cluster: Cluster, change: Callable[[Json], object]) -> None:
 
 
 def rotated(cluster: Cluster) -> None:
-    said = boundtoken("certs", "rotate", "--wait", kubeconfig=cluster.plane.kubeconfig())
-    assert said.returncode == 0, said.stderr
-    assert said.stdout.splitlines()[-1] == "every replica serves a leaf of the new CA"
-    signs = held(cluster).current.certificate
+    result = boundtoken("certs", "rotate", "--wait", kubeconfig=cluster.plane.kubeconfig())
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines()[-1] == "every replica serves a leaf of the new CA"
+    signs = stored_authorities(cluster).current.certificate
     assert all(served_leaf(pod.ip).is_signed_by(signs) for pod in cluster.kubelet.pods)
 
 
@@ -183,14 +183,14 @@ def new_connections_without_pause(cluster: Cluster) -> Iterator[list[bool]]:
 def test_sixty_leaves_and_ten_hand_overs_fail_no_call(three_replicas: Cluster) -> None:
     cluster = three_replicas
     namespace = cluster.namespace(inject="enabled", automount="disabled")
-    authorities, before = {held(cluster).current}, swaps(cluster)
+    authorities, before = {stored_authorities(cluster).current}, swaps(cluster)
     with (
         pods_without_pause(cluster, namespace) as results,
         new_connections_without_pause(cluster) as handshakes,
     ):
         for _ in range(10):
             rotated(cluster)
-            authorities.add(held(cluster).current)
+            authorities.add(stored_authorities(cluster).current)
         wait_for(lambda: swaps(cluster) - before >= 60, 120)
     assert len(authorities) == 11
     assert len(results) > 200
@@ -203,14 +203,14 @@ def test_replicas_killed_at_every_step_of_a_hand_over_end_in_one_state(
 ) -> None:
     cluster = three_replicas
     namespace = cluster.namespace(inject="enabled", automount="disabled")
-    authorities = {held(cluster).current}
+    authorities = {stored_authorities(cluster).current}
     for number in range(9):
-        said = boundtoken("certs", "rotate", kubeconfig=cluster.plane.kubeconfig())
-        assert said.returncode == 0, said.stderr
+        result = boundtoken("certs", "rotate", kubeconfig=cluster.plane.kubeconfig())
+        assert result.returncode == 0, result.stderr
         time.sleep(0.4 * number)  # from the very beginning of a rotation to its end
         os.kill(cluster.kubelet.pods[number % 3].pid, signal.SIGKILL)
-        wait_for(lambda: held(cluster).next is None and in_sync(cluster), 30)
-        authorities.add(held(cluster).current)
+        wait_for(lambda: stored_authorities(cluster).next is None and in_sync(cluster), 30)
+        authorities.add(stored_authorities(cluster).current)
     wait_for(lambda: all(serves(pod.ip) for pod in cluster.kubelet.pods), 30)
     wait_for(lambda: cluster.kubelet.proxy.ready("boundtoken") == 3, 30)
     with (
@@ -219,7 +219,7 @@ def test_replicas_killed_at_every_step_of_a_hand_over_end_in_one_state(
     ):
         time.sleep(3)
     assert len(authorities) == 10
-    current = held(cluster).current.certificate
+    current = stored_authorities(cluster).current.certificate
     assert (
         89 <= (current.not_after - current.not_before).days <= 91
     )  # as the Deployment tells the replicas
@@ -273,10 +273,10 @@ async def test_clock_jumps_of_a_year_forwards_and_a_day_backwards(plane: Control
 
 def test_the_api_server_away_in_the_middle_of_a_hand_over(cluster: Cluster) -> None:
     namespace = cluster.namespace(inject="enabled", automount="disabled")
-    before = held(cluster).current
+    before = stored_authorities(cluster).current
     boundtoken("certs", "rotate", kubeconfig=cluster.plane.kubeconfig())
     cluster.plane.restart_apiserver()
-    wait_for(lambda: held(cluster).current != before and in_sync(cluster), 40)
+    wait_for(lambda: stored_authorities(cluster).current != before and in_sync(cluster), 40)
     wait_for(lambda: cluster.kubelet.proxy.ready("boundtoken") == 2, 30)
     wait_for(lambda: injected(cluster, namespace), 5)
 
@@ -342,10 +342,10 @@ def test_a_configuration_deleted_and_made_again_is_trusted_within_seconds(cluste
 def test_applying_on_the_server_again_is_no_conflict_and_keeps_the_bundle(cluster: Cluster) -> None:
     before = published(cluster)
     for _ in range(2):
-        said = cluster.plane.run_kubectl(
+        result = cluster.plane.run_kubectl(
             "apply", "--server-side", "--force-conflicts", "-k", str(ROOT / "manifests")
         )
-        assert said.returncode == 0
+        assert result.returncode == 0
     again = cluster.plane.run_kubectl("apply", "--server-side", "-k", str(ROOT / "manifests"))
     assert (again.returncode, "conflict" in again.stderr) == (0, False)
     assert published(cluster) == before
@@ -371,7 +371,7 @@ def test_applying_on_the_server_again_is_no_conflict_and_keeps_the_bundle(cluste
 )
 def test_a_spoilt_secret_is_healed_and_no_call_fails(cluster: Cluster, spoil: Json | None) -> None:
     namespace = cluster.namespace(inject="enabled", automount="disabled")
-    before = held(cluster)
+    before = stored_authorities(cluster)
     with pods_without_pause(cluster, namespace) as results:
         if spoil is None:
             cluster.plane.call("DELETE", SECRET)
@@ -379,7 +379,7 @@ def test_a_spoilt_secret_is_healed_and_no_call_fails(cluster: Cluster, spoil: Js
             cluster.plane.call("PATCH", SECRET, spoil, kind=MERGE_PATCH)
         wait_for(lambda: in_sync(cluster), 5)
         time.sleep(1)
-    assert held(cluster) == before
+    assert stored_authorities(cluster) == before
     assert results.count(False) == 0
 
 
@@ -392,7 +392,7 @@ def test_an_expired_ca_is_replaced_and_no_call_fails(cluster: Cluster) -> None:
             {"data": ca_secret.to_data(CertificateAuthorities(EXPIRED))},
             kind=MERGE_PATCH,
         )
-        wait_for(lambda: held(cluster).current != EXPIRED and in_sync(cluster), 5)
+        wait_for(lambda: stored_authorities(cluster).current != EXPIRED and in_sync(cluster), 5)
         time.sleep(4)
     assert results.count(False) == 0
 
@@ -439,43 +439,43 @@ def test_openssl_verifies_the_leaf_with_what_is_published(cluster: Cluster) -> N
         trust.wrap_socket(plain, server_hostname=HOST) as tls,
     ):
         leaf = ssl.DER_cert_to_PEM_cert(tls.getpeercert(binary_form=True) or b"")
-    said = subprocess.run(
+    result = subprocess.run(
         ["openssl", "verify", "-CAfile", str(file), "-purpose", "sslserver", "-verify_hostname", HOST],
         input=leaf, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert (said.returncode, said.stdout) == (0, "stdin: OK\n"), said.stderr
+    assert (result.returncode, result.stdout) == (0, "stdin: OK\n"), result.stderr
 
 
 def test_show_tells_what_is_where(cluster: Cluster) -> None:
     kubeconfig = cluster.plane.kubeconfig()
-    said = boundtoken("certs", "show", "-o", "json", kubeconfig=kubeconfig)
-    report = json.loads(said.stdout)
-    assert (said.returncode, report["ok"], report["authorities"][0]["role"]) == (0, True, "signs")
-    assert all(each["inSync"] for each in report["configurations"])
+    result = boundtoken("certs", "show", "-o", "json", kubeconfig=kubeconfig)
+    report = json.loads(result.stdout)
+    assert (result.returncode, report["ok"], report["authorities"][0]["role"]) == (0, True, "signs")
+    assert all(configuration["inSync"] for configuration in report["configurations"])
     served = {pod.name: fingerprint(served_by(pod.ip)) for pod in cluster.kubelet.pods}
-    assert {each["name"]: each["fingerprint"] for each in report["replicas"]} == served
-    assert all(each["ready"] and each["trusted"] for each in report["replicas"])
+    assert {replica["name"]: replica["fingerprint"] for replica in report["replicas"]} == served
+    assert all(replica["ready"] and replica["trusted"] for replica in report["replicas"])
     text = boundtoken("certs", "show", kubeconfig=kubeconfig).stdout
     assert "mutatingwebhookconfiguration/boundtoken  caBundle matches" in text
     assert all(f"pod/{name}\n  leaf {leaf}  trusted" in text for name, leaf in served.items())
-    assert "PRIVATE" not in said.stdout + text
+    assert "PRIVATE" not in result.stdout + text
     assert (
         boundtoken("certs", "show", "--namespace", "default", kubeconfig=kubeconfig).returncode == 1
     )
     scale(cluster, 0)
     try:
-        said = boundtoken("certs", "show", kubeconfig=kubeconfig)
-        assert (said.returncode, "no replica is running" in said.stdout) == (1, True)
+        result = boundtoken("certs", "show", kubeconfig=kubeconfig)
+        assert (result.returncode, "no replica is running" in result.stdout) == (1, True)
     finally:
         scale(cluster, 2)
 
 
 def test_rotate_as_a_dry_run_keeps_nothing(cluster: Cluster) -> None:
     before = cluster.plane.call("GET", SECRET)["data"]
-    said = boundtoken(
+    result = boundtoken(
         "certs", "rotate", "--wait", "--dry-run", kubeconfig=cluster.plane.kubeconfig()
     )
-    assert said.stdout == "secret/boundtoken-ca got a next CA (dry run)\n"
+    assert result.stdout == "secret/boundtoken-ca got a next CA (dry run)\n"
     assert cluster.plane.call("GET", SECRET)["data"] == before
 
 

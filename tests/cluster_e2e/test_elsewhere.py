@@ -80,8 +80,8 @@ def test_the_overlay_of_the_readme_renders_with_its_image_flag_and_configuration
         )
         (tmp_path / "kustomization.yaml").write_text(text)
         made = {
-            each["kind"]: each
-            for each in yaml.safe_load_all(plane.kubectl("kustomize", str(tmp_path)))
+            manifest["kind"]: manifest
+            for manifest in yaml.safe_load_all(plane.kubectl("kustomize", str(tmp_path)))
         }
         container = made["Deployment"]["spec"]["template"]["spec"]["containers"][0]
         assert container["image"] == "registry.example.com/boundtoken:0.1.0"

@@ -41,11 +41,11 @@ def judges(cluster: Cluster, namespace: str) -> None:
 def test_a_year_long_token_is_denied_and_the_message_says_what_to_do(cluster: Cluster) -> None:
     namespace = cluster.namespace(enforce="bound")
     judges(cluster, namespace)
-    said = cluster.denial(namespace, bare(), query="")
-    assert said.startswith(
+    message = cluster.denial(namespace, bare(), query="")
+    assert message.startswith(
         f'namespace "{namespace}" enforces "bound:v1": [token-lifetime] volume "kube-api-access-'
     )
-    assert said.endswith(
+    assert message.endswith(
         '": 3607 makes a token valid for one year, not 86400 s; annotate namespace or pod with boundtoken.dev/inject=enabled'
     )
     fix = {"boundtoken.dev/inject": "enabled"}
@@ -68,22 +68,22 @@ def test_warnings_and_audit_annotations_deny_nothing(cluster: Cluster) -> None:
     namespace = cluster.namespace(warn="strict", audit="bound")
     wait_for(lambda: cluster.create(namespace, bare("probe"), query="?dryRun=All")[1], 15)
     made, warnings = cluster.create(namespace, bare())
-    assert all(each.startswith('would violate boundtoken "strict:v1": ') for each in warnings)
+    assert all(warning.startswith('would violate boundtoken "strict:v1": ') for warning in warnings)
     assert len(warnings) == 2
     events = [json.loads(line) for line in cluster.plane.audit_log.read_text().splitlines()]
     uid_events = [
-        each
-        for each in events
-        if each.get("objectRef", {}).get("namespace") == namespace and each["verb"] == "create"
+        event
+        for event in events
+        if event.get("objectRef", {}).get("namespace") == namespace and event["verb"] == "create"
     ]
     annotations = [
-        each.get("annotations", {})
-        for each in uid_events
-        if each["objectRef"]["resource"] == "pods"
+        event.get("annotations", {})
+        for event in uid_events
+        if event["objectRef"]["resource"] == "pods"
     ]
     assert any(
-        each.get("enforced.boundtoken.dev/violations", "").startswith("bound:v1: [token-")
-        for each in annotations
+        entry.get("enforced.boundtoken.dev/violations", "").startswith("bound:v1: [token-")
+        for entry in annotations
     )
     assert made["metadata"]["name"] == "web"
 
@@ -142,11 +142,11 @@ def test_ephemeral_containers_are_judged_by_what_they_bring(cluster: Cluster) ->
     path = f"{NAMESPACES}/{namespace}/pods/web/ephemeralcontainers"
 
     def debug(*mounts: tuple[str, str]) -> None:
-        held = cluster.plane.call("GET", path.removesuffix("/ephemeralcontainers"))
-        held["spec"].setdefault("ephemeralContainers", []).append(
+        pod = cluster.plane.call("GET", path.removesuffix("/ephemeralcontainers"))
+        pod["spec"].setdefault("ephemeralContainers", []).append(
             a_container(f"debug-{len(mounts)}", *mounts)
         )
-        cluster.plane.call("PUT", path, held)
+        cluster.plane.call("PUT", path, pod)
 
     debug()
     with pytest.raises(StatusError, match=r"denied request: .*\[token-lifetime\]"):
@@ -197,11 +197,11 @@ def test_token_requests_of_people_are_governed_and_the_clusters_are_not(
     cluster.configure(
         {**configured, "tokenRequests": {"mode": "warn"}, "legacySecrets": {"mode": "warn"}}
     )
-    said = plane.run_kubectl(
+    result = plane.run_kubectl(
         "create", "token", "default", "-n", namespace, "--duration=9000s", user="editor"
     )
-    assert said.stderr.startswith("Warning: would be denied: token of service account ")
-    assert life(said.stdout.strip()) == 9000
+    assert result.stderr.startswith("Warning: would be denied: token of service account ")
+    assert life(result.stdout.strip()) == 9000
     cluster.configure(
         {**configured, "tokenRequests": {"mode": "enforce"}, "legacySecrets": {"mode": "enforce"}}
     )
@@ -317,17 +317,17 @@ def test_a_change_of_demands_lists_what_would_fail_and_a_dry_run_changes_nothing
     cluster.create(namespace, bare("fine", automountServiceAccountToken=False))
     wait_for(lambda: len(cluster.plane.call("GET", f"{NAMESPACES}/{namespace}/pods")["items"]) == 5)
     annotate = ("annotate", "namespace", namespace, "--overwrite")
-    said = cluster.plane.run_kubectl(
+    warnings = cluster.plane.run_kubectl(
         *annotate, "boundtoken.dev/enforce=bound", "--dry-run=server"
     ).stderr.splitlines()
-    assert said == [
+    assert warnings == [
         f'Warning: existing pods in namespace "{namespace}" violate the boundtoken enforce level "bound:v1"',
         'Warning: deployment/web (3 pods), pod/single: [token-lifetime] volume "kube-api-access-*": 3607 makes a token valid for '
         "one year, not 86400 s; annotate namespace or pod with boundtoken.dev/inject=enabled",
     ]
     assert (
         cluster.plane.run_kubectl(*annotate, "boundtoken.dev/enforce=bound").stderr.splitlines()
-        == said
+        == warnings
     )
     assert cluster.plane.run_kubectl(*annotate, "unrelated=1").stderr == ""
     assert (

@@ -27,7 +27,7 @@ def see_cell(cluster: Cluster, pod: Json, inject: str, automount: str) -> None:
     """One cell of the matrix, by what the pod carries and by how long its tokens live."""
     names_, spec = volume_names(pod), pod["spec"]
     assert spec.get("automountServiceAccountToken") is (False if automount == "disabled" else None)
-    lives = {volume: life(each) for volume, each in cluster.tokens(pod).items()}
+    lives = {volume: life(token) for volume, token in cluster.tokens(pod).items()}
     if inject == "disabled" and automount == "disabled":
         assert (names_, mounts(pod)["app"], lives) == ([], [], {})
         return
@@ -74,7 +74,7 @@ def test_a_container_that_is_skipped_keeps_the_automounted_token(cluster: Cluste
     )
     automounted, ours = volume_names(pod)
     assert mounts(pod) == {"app": [(ours, PATH)], "side": [(automounted, PATH)]}
-    lives = {volume: life(each) for volume, each in cluster.tokens(pod).items()}
+    lives = {volume: life(token) for volume, token in cluster.tokens(pod).items()}
     assert lives == {f"{automounted}/token": YEAR, f"{ours}/token": 3600}
 
 
@@ -89,10 +89,10 @@ def test_a_sidecar_of_another_webhook_gets_its_mount(
     )
     with other_webhook(cluster.plane, f"{order}-sidecar", namespace):
         pod = cluster.run(namespace)
-    held = mounts(pod)
-    assert path in [each for _, each in held["sidecar"]]
-    assert sorted(held["sidecar"]) == sorted(held["app"])
-    lives = {life(each) for each in cluster.tokens(pod).values()}
+    by_container = mounts(pod)
+    assert path in [mount_path for _, mount_path in by_container["sidecar"]]
+    assert sorted(by_container["sidecar"]) == sorted(by_container["app"])
+    lives = {life(token) for token in cluster.tokens(pod).values()}
     assert lives == {3600}
     assert len(volume_names(pod)) == (2 if path != PATH and automount == "enabled" else 1)
 
@@ -153,8 +153,8 @@ def test_a_person_with_kubectl_sees_the_warning(cluster: Cluster, tmp_path: Path
             {"apiVersion": "v1", "kind": "Pod", **a_bare_pod(annotations={names.AUDIENCE: "a b"})}
         )
     )
-    said = cluster.plane.run_kubectl("apply", "-n", namespace, "-f", str(file)).stderr
-    assert 'Warning: boundtoken.dev/audience="a b" on the pod: ignored' in said
+    stderr = cluster.plane.run_kubectl("apply", "-n", namespace, "-f", str(file)).stderr
+    assert 'Warning: boundtoken.dev/audience="a b" on the pod: ignored' in stderr
 
 
 def test_the_reason_in_the_audit_log_is_the_same_in_both_rounds(cluster: Cluster) -> None:

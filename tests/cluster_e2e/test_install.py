@@ -61,10 +61,10 @@ def test_our_own_pods_token_lives_an_hour(cluster: Cluster) -> None:
 
 
 def test_the_manifests_pass_server_side_validation(cluster: Cluster) -> None:
-    said = cluster.plane.run_kubectl(
+    result = cluster.plane.run_kubectl(
         "apply", "--dry-run=server", "--validate=strict", "-k", str(ROOT / "manifests")
     )
-    assert said.stderr == ""
+    assert result.stderr == ""
 
 
 def test_applying_the_manifests_again_changes_nothing_and_keeps_the_ca_bundle(
@@ -72,9 +72,9 @@ def test_applying_the_manifests_again_changes_nothing_and_keeps_the_ca_bundle(
 ) -> None:
     before = cluster.plane.call("GET", CONFIGURATION)
     assert all(entry["clientConfig"]["caBundle"] for entry in before["webhooks"])
-    said = cluster.plane.kubectl("apply", "-k", str(ROOT / "manifests")).splitlines()
+    output = cluster.plane.kubectl("apply", "-k", str(ROOT / "manifests")).splitlines()
     assert [
-        line for line in said if line.endswith("configured") and "poddisruptionbudget" not in line
+        line for line in output if line.endswith("configured") and "poddisruptionbudget" not in line
     ] == []  # kubectl patches those always
     assert cluster.plane.call("GET", CONFIGURATION) == before
 
@@ -88,8 +88,8 @@ def test_the_pod_passes_pod_security_restricted_without_a_warning(cluster: Clust
         "-f",
         str(ROOT / "manifests/40-deployment.yaml"),
     )
-    said = cluster.plane.run_kubectl(*command)
-    assert "PodSecurity" not in said.stderr
+    result = cluster.plane.run_kubectl(*command)
+    assert "PodSecurity" not in result.stderr
     deployment = yaml.safe_load((ROOT / "manifests/40-deployment.yaml").read_text())
     pod = {"metadata": {"name": "probe"}, "spec": deployment["spec"]["template"]["spec"]}
     path = "/api/v1/namespaces/boundtoken-system/pods?dryRun=All"
@@ -128,26 +128,26 @@ def test_the_replicas_own_the_ca_bundle_and_no_other_field(cluster: Cluster) -> 
     managed = cluster.plane.call("GET", CONFIGURATION)["metadata"]["managedFields"]
     (ours,) = [entry["fieldsV1"] for entry in managed if entry["manager"] == "boundtoken-certs"]
     entry: Json = {".": {}, "f:clientConfig": {"f:caBundle": {}}, "f:name": {}}
-    names_ = [f"{each}.boundtoken.dev" for each in ("pods", "workloads")]
+    names_ = [f"{resource}.boundtoken.dev" for resource in ("pods", "workloads")]
     assert ours == {"f:webhooks": {f'k:{{"name":"{name}"}}': entry for name in names_}}
 
 
 def test_certs_init_says_what_to_do_where_nothing_is_installed(cluster: Cluster) -> None:
-    said = boundtoken(
+    result = boundtoken(
         "certs", "init", "--namespace", "nowhere", kubeconfig=cluster.plane.kubeconfig()
     )
-    assert (said.returncode, said.stderr) == (
+    assert (result.returncode, result.stderr) == (
         2,
         "boundtoken: namespace nowhere not found: install the manifests first, kubectl apply -k manifests\n",
     )
 
 
 def test_certs_init_without_the_right_says_so(cluster: Cluster) -> None:
-    said = boundtoken("certs", "init", kubeconfig=cluster.plane.kubeconfig("editor"))
-    assert said.returncode == 3
+    result = boundtoken("certs", "init", kubeconfig=cluster.plane.kubeconfig("editor"))
+    assert result.returncode == 3
     assert (
         'mutatingwebhookconfigurations.admissionregistration.k8s.io "boundtoken" is forbidden'
-        in said.stderr
+        in result.stderr
     )
 
 

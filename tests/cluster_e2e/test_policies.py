@@ -75,9 +75,9 @@ def settings(away: Cluster) -> Iterator[Any]:
     """
 
     def put(layer: ClusterPolicy | dict[str, str]) -> None:
-        wanted = layer if isinstance(layer, dict) else bindings.annotations(layer)
+        annotations = layer if isinstance(layer, dict) else bindings.annotations(layer)
         for name in names.POLICY_BINDINGS:
-            put_settings(away, wanted, name)
+            put_settings(away, annotations, name)
 
     put(PLAIN)
     yield put
@@ -124,11 +124,11 @@ class Creator:
             "POST", f"{NAMESPACES}/{namespace}/pods?dryRun=All", json.dumps(pod), headers
         )
         with self._kept.connection.getresponse() as answer:
-            said = json.loads(answer.read())
-        return "" if answer.status == 201 else denied_by(StatusError(answer.status, said))
+            status = json.loads(answer.read())
+        return "" if answer.status == 201 else denied_by(StatusError(answer.status, status))
 
 
-def settled(cluster: Cluster, namespace: str, layer: ClusterPolicy) -> None:
+def wait_for_policy(cluster: Cluster, namespace: str, layer: ClusterPolicy) -> None:
     """Wait until the API server judges a namespace under this configuration: floor and locks show
     in the denial.
     """
@@ -146,33 +146,39 @@ def test_two_judges_say_the_same_of_a_thousand_pods_and_more(
 ) -> None:
     layer = CLUSTERS[number]
     namespaces = [
-        (quiet(away, **{key.replace("-", "_"): text for key, text in each.items()}), each)
-        for each in GENERATED
+        (
+            quiet(away, **{key.replace("-", "_"): text for key, text in annotations.items()}),
+            annotations,
+        )
+        for annotations in GENERATED
     ]
     settings(layer)
-    settled(away, namespaces[0][0], layer)
+    wait_for_policy(away, namespaces[0][0], layer)
     generator = Generator(number)
     turns = itertools.cycle(namespaces)
-    jobs = [(*next(turns), generator.pod(f"pod-{each}")) for each in range(1012)]
+    jobs = [(*next(turns), generator.pod(f"pod-{index}")) for index in range(1012)]
     with Creator(away.plane) as create, ThreadPoolExecutor(4) as pool:
-        said = list(pool.map(lambda job: create(job[0], job[2]), jobs))
-    wanted = [expected(pod, layer, namespace, annotations) for namespace, annotations, pod in jobs]
-    for (_, annotations, pod), by_policy, by_rules in zip(jobs, said, wanted, strict=True):
+        messages = list(pool.map(lambda job: create(job[0], job[2]), jobs))
+    expectations = [
+        expected(pod, layer, namespace, annotations) for namespace, annotations, pod in jobs
+    ]
+    for (_, annotations, pod), by_policy, by_rules in zip(
+        jobs, messages, expectations, strict=True
+    ):
         assert by_policy == by_rules, (annotations, pod)
-    denied = sum(map(bool, said))
+    denied = sum(map(bool, messages))
     assert len(jobs) // 10 < denied < len(jobs) * 95 // 100
     slugs = ("token-lifetime", "token-audience", "automounted-volume", "token-mount")
-    assert [slug for slug in slugs if not any(f"[{slug}]" in message for message in said)] == []
+    assert [slug for slug in slugs if not any(f"[{slug}]" in message for message in messages)] == []
 
 
 @pytest.mark.parametrize("level", ["bound", "strict"])
 def test_two_judges_say_the_same_of_every_fixture(away: Cluster, settings: Any, level: str) -> None:
     annotations = {"enforce": level, "allowed-audiences": "https://vault.example.com"}
     namespace = quiet(away, enforce=level, allowed_audiences=annotations["allowed-audiences"])
-    settled_by = {**annotations, "enforce": level}
     wait_for(
         lambda: (
-            away.denial(namespace, VIOLATING) == expected(VIOLATING, PLAIN, namespace, settled_by)
+            away.denial(namespace, VIOLATING) == expected(VIOLATING, PLAIN, namespace, annotations)
         ),
         15,
     )
@@ -190,11 +196,11 @@ def test_two_judges_say_the_same_of_every_fixture(away: Cluster, settings: Any, 
         pods = f"{NAMESPACES}/{namespace}/pods"
         made = away.plane.call("POST", pods, pod)
         body = {**made, "spec": {**made["spec"], "ephemeralContainers": newcomers}}
-        said = ""
+        message = ""
         try:
             away.plane.call("PUT", f"{pods}/{made['metadata']['name']}/ephemeralcontainers", body)
         except StatusError as problem:
-            said = denied_by(problem)
+            message = denied_by(problem)
         request = a_review(
             body,
             namespace=namespace,
@@ -205,7 +211,7 @@ def test_two_judges_say_the_same_of_every_fixture(away: Cluster, settings: Any, 
         given = {names.DOMAIN + name: value for name, value in annotations.items()}
         decoded = review.decode_full(msgspec.json.encode(request))
         assert (
-            said == validation_of(decoded, PLAIN, policy.resolve_namespace(PLAIN, given)).denial
+            message == validation_of(decoded, PLAIN, policy.resolve_namespace(PLAIN, given)).denial
         ), path
     assert seen > 10
 
@@ -235,9 +241,9 @@ def test_the_policy_holds_each_cell_of_the_table_of_maxima(  # noqa: PLR0917  (t
     for seconds in (maximum, maximum + 1):
         if seconds <= 1 << 32:
             pod = with_tokens({"expirationSeconds": seconds})
-            wanted = expected(pod, layer, namespace, annotations)
-            assert bool(wanted) is (seconds > maximum)
-            wait_for(lambda pod=pod, wanted=wanted: away.denial(namespace, pod) == wanted, 5)
+            denial = expected(pod, layer, namespace, annotations)
+            assert bool(denial) is (seconds > maximum)
+            wait_for(lambda pod=pod, denial=denial: away.denial(namespace, pod) == denial, 5)
 
 
 def test_without_any_replica_who_violates_is_refused_who_complies_is_created_and_others_are_left_alone(
@@ -279,11 +285,11 @@ def test_bad_settings_are_safe(away: Cluster, settings: Any, annotations: str) -
     wait_for(lambda: bool(away.denial(other, VIOLATING)) is bool(bad), 5)
     assert "[token-lifetime]" in away.denial(enforced, VIOLATING)
     assert away.denial(enforced, COMPLIANT) == away.denial(other, COMPLIANT) == ""
-    said = away.denial(other, a_bare_pod())
+    message = away.denial(other, a_bare_pod())
     assert (
-        said == ""
+        message == ""
         if not bad
-        else said.startswith(
+        else message.startswith(
             f'namespace "{other}" is under the cluster\'s enforceFloor "strict": ['
         )
     )
@@ -323,8 +329,8 @@ def test_no_annotation_of_a_namespace_makes_an_expression_fail(
             }
             away.plane.call("PATCH", f"{NAMESPACES}/{namespace}", body, kind=MERGE_PATCH)
             for pod in both:
-                wanted = expected(pod, PLAIN, namespace, annotations)
-                wait_for(lambda pod=pod, wanted=wanted: away.denial(namespace, pod) == wanted, 5)
+                denial = expected(pod, PLAIN, namespace, annotations)
+                wait_for(lambda pod=pod, denial=denial: away.denial(namespace, pod) == denial, 5)
         nothing = {"metadata": {"annotations": {names.DOMAIN + name: None}}}
         away.plane.call("PATCH", f"{NAMESPACES}/{namespace}", nothing, kind=MERGE_PATCH)
 
@@ -333,8 +339,8 @@ def big(volumes: int, containers: int, mounts: int, *, tokens: int) -> Json:
     """A compliant pod of a size: plain volumes, all of which are mounted, and volumes with a
     token.
     """
-    held: list[Json] = [{"name": f"v{number}", "emptyDir": {}} for number in range(volumes)]
-    held += [
+    volume_list: list[Json] = [{"name": f"v{number}", "emptyDir": {}} for number in range(volumes)]
+    volume_list += [
         {
             "name": f"t{number}",
             "projected": {
@@ -351,7 +357,11 @@ def big(volumes: int, containers: int, mounts: int, *, tokens: int) -> Json:
     ]
     return {
         "metadata": {"name": "big"},
-        "spec": {"containers": several, "volumes": held, "automountServiceAccountToken": False},
+        "spec": {
+            "containers": several,
+            "volumes": volume_list,
+            "automountServiceAccountToken": False,
+        },
     }
 
 
@@ -383,14 +393,14 @@ def test_a_message_stays_below_the_limit_of_the_api_server_and_keeps_what_matter
         for number, seconds in enumerate([90000] * 30)
     ]  # fmt: skip
     mounts = [
-        {"name": each["name"], "mountPath": f"/{number}", "subPath": "x"}
-        for number, each in enumerate(volumes)
+        {"name": volume["name"], "mountPath": f"/{number}", "subPath": "x"}
+        for number, volume in enumerate(volumes)
     ]
     pod = a_bare_pod({**a_container(), "volumeMounts": mounts}, volumes=volumes)
-    said = away.denial(namespace, pod)
-    assert len(said.encode()) < 5 * 1024
+    message = away.denial(namespace, pod)
+    assert len(message.encode()) < 5 * 1024
     for slug in ("token-lifetime", "token-audience", "automounted-volume", "token-mount"):
-        assert f"[{slug}]" in said
+        assert f"[{slug}]" in message
 
 
 def test_kubectl_debug_works_on_an_older_pod_and_brings_no_token_in(
@@ -411,11 +421,14 @@ def test_kubectl_debug_works_on_an_older_pod_and_brings_no_token_in(
             f"--container={name}",
         )
     path = f"{NAMESPACES}/{namespace}/pods/web"
-    held = away.plane.call("GET", path)
-    assert [each["name"] for each in held["spec"]["ephemeralContainers"]] == ["first", "second"]
-    held["spec"]["ephemeralContainers"].append(a_container("third", (volume, "/t")))
+    debugged = away.plane.call("GET", path)
+    assert [container["name"] for container in debugged["spec"]["ephemeralContainers"]] == [
+        "first",
+        "second",
+    ]
+    debugged["spec"]["ephemeralContainers"].append(a_container("third", (volume, "/t")))
     with pytest.raises(StatusError) as refused:
-        away.plane.call("PUT", f"{path}/ephemeralcontainers", held)
+        away.plane.call("PUT", f"{path}/ephemeralcontainers", debugged)
     assert "[token-lifetime]" in denied_by(refused.value)
     away.plane.call("PATCH", path, {"metadata": {"labels": {"a": "b"}}}, kind=MERGE_PATCH)
 
@@ -429,7 +442,7 @@ def test_a_deployments_event_names_the_rule_and_the_namespace(away: Cluster, set
 
     def told() -> list[str]:
         events = away.plane.call("GET", f"{NAMESPACES}/{namespace}/events")["items"]
-        return [each["message"] for each in events if "[token-lifetime]" in each["message"]]
+        return [event["message"] for event in events if "[token-lifetime]" in event["message"]]
 
     assert f'namespace "{namespace}" enforces "bound:v1"' in wait_for(told, 20)[0]
 
@@ -727,12 +740,12 @@ def test_an_old_legacy_secret_is_no_way_to_a_new_token(
     filled = wait_for(lambda: plane.call("GET", f"{path}/old").get("data", {}).get("token"))
     settings(ClusterPolicy(api_audiences=(API,), legacy_secrets="enforce"))
     wait_for(lambda: caught_creating(plane, path, legacy_secret("new")) is not None)
-    said = None
+    message = None
     try:
         plane.call("PATCH", f"{path}/old", change, kind=MERGE_PATCH)
     except StatusError as problem:
-        said = denied_by(problem, names.LEGACY_SECRET_POLICY)
-    assert (said is not None) is refused
+        message = denied_by(problem, names.LEGACY_SECRET_POLICY)
+    assert (message is not None) is refused
     assert plane.call("GET", f"{path}/old")["data"]["token"] == filled
     plane.call("DELETE", f"{path}/old")
 

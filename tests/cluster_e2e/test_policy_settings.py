@@ -104,7 +104,7 @@ def test_a_deleted_binding_is_logged_each_minute_and_counted_and_made_again_by_a
     name = names.LEGACY_SECRET_POLICY
     counted = 'boundtoken_policy_updates_total{result="missing"}'
     before = metric(cluster, counted)
-    wanted = cluster.settings(name)
+    expected = cluster.settings(name)
     cluster.plane.kubectl("delete", "validatingadmissionpolicybinding", name)
     wait_for(lambda: metric(cluster, "boundtoken_policy_in_sync") == [0.0, 0.0], 10)
     wait_for(
@@ -128,7 +128,7 @@ def test_a_deleted_binding_is_logged_each_minute_and_counted_and_made_again_by_a
         1,
     )
     cluster.plane.kubectl("apply", "-k", "manifests")
-    wait_for(lambda: cluster.settings(name) == wanted, 10)
+    wait_for(lambda: cluster.settings(name) == expected, 10)
     wait_for(lambda: metric(cluster, "boundtoken_policy_in_sync") == [1.0, 1.0], 10)
 
 
@@ -143,8 +143,11 @@ def test_a_change_of_the_configuration_reaches_the_api_server_within_seconds(
         }
     )
     wait_for(lambda: "set expirationSeconds to 3600" in cluster.denial(namespace, VIOLATING), 5)
-    held = cluster.settings()
-    assert (held[names.ENFORCE_FLOOR], held[names.MAX_EXPIRATION_SECONDS]) == ("bound", "3607")
+    annotations = cluster.settings()
+    assert (annotations[names.ENFORCE_FLOOR], annotations[names.MAX_EXPIRATION_SECONDS]) == (
+        "bound",
+        "3607",
+    )
     cluster.configure({**configured, "namespaces": {"excluded": [namespace]}})
     wait_for(lambda: cluster.denial(namespace, VIOLATING) == "", 5)
     assert names.MAX_EXPIRATION_SECONDS not in cluster.settings()
@@ -163,11 +166,11 @@ def test_config_preview_says_whom_a_floor_would_refuse_and_what_depends_on_us(
     file = tmp_path / "config.yaml"
     head = "apiVersion: boundtoken.dev/v1alpha1\nkind: Configuration\n"
     file.write_text(f"{head}locks: {{enforceFloor: bound}}\nnamespaces: {{excluded: [{spared}]}}\n")
-    said = boundtoken(
+    result = boundtoken(
         "config", "preview", str(file), "-o", "json", kubeconfig=cluster.plane.kubeconfig()
     )
-    assert (said.returncode, said.stderr) == (1, "")
-    found = json.loads(said.stdout)["namespaces"]
+    assert (result.returncode, result.stderr) == (1, "")
+    found = json.loads(result.stdout)["namespaces"]
     assert spared not in found
     assert found[injecting][0].startswith(
         "pod/cni: complies by injection only, and is refused while boundtoken is away"
@@ -222,10 +225,10 @@ def test_without_the_right_to_the_bindings_the_replicas_say_so_and_are_still_hel
     cluster: Cluster,
 ) -> None:
     plane, role = cluster.plane, "/apis/rbac.authorization.k8s.io/v1/clusterroles/boundtoken"
-    held = plane.call("GET", role)
+    cluster_role = plane.call("GET", role)
     fewer = [
         rule
-        for rule in held["rules"]
+        for rule in cluster_role["rules"]
         if "validatingadmissionpolicybindings" not in rule["resources"]
     ]
     plane.call("PATCH", role, {"rules": fewer}, kind=MERGE_PATCH)
@@ -259,7 +262,7 @@ def test_without_the_right_to_the_bindings_the_replicas_say_so_and_are_still_hel
                 token=token,
             )
     finally:
-        plane.call("PATCH", role, {"rules": held["rules"]}, kind=MERGE_PATCH)
+        plane.call("PATCH", role, {"rules": cluster_role["rules"]}, kind=MERGE_PATCH)
     wait_for(lambda: metric(cluster, "boundtoken_policy_in_sync") == [1.0, 1.0], 30)
 
 

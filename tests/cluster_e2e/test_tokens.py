@@ -72,26 +72,26 @@ def test_a_token_for_the_api_server_itself_is_accepted_by_it_and_dies_with_its_p
 
 def test_each_of_several_tokens_is_for_its_own_audience_and_lifetime(cluster: Cluster) -> None:
     namespace = cluster.namespace(inject="enabled", automount="disabled", expiration_seconds="1200")
-    asked = {names.TOKENS: f"vault={VAULT};900, aws=sts.amazonaws.com"}
-    pod = cluster.run(namespace, a_bare_pod(annotations=asked))
+    annotations = {names.TOKENS: f"vault={VAULT};900, aws=sts.amazonaws.com"}
+    pod = cluster.run(namespace, a_bare_pod(annotations=annotations))
     tokens = cluster.tokens(pod)
     assert {name: life(token) for name, token in tokens.items()} == {
         "boundtoken/token": 1200,
         "boundtoken-tokens/vault": 900,
         "boundtoken-tokens/aws": 1200,
     }
-    wanted = {
+    audiences = {
         "boundtoken/token": ISSUER,
         "boundtoken-tokens/vault": VAULT,
         "boundtoken-tokens/aws": "sts.amazonaws.com",
     }
     for name, token in tokens.items():
         accepted = [
-            each
-            for each in wanted.values()
-            if cluster.plane.review_token(token, each).get("authenticated")
+            audience
+            for audience in audiences.values()
+            if cluster.plane.review_token(token, audience).get("authenticated")
         ]
-        assert accepted == [wanted[name]]
+        assert accepted == [audiences[name]]
 
 
 def test_an_audience_that_the_pod_does_not_declare_is_refused_to_the_node(cluster: Cluster) -> None:

@@ -44,8 +44,8 @@ class Load:
             yield
 
     def _try_both(self) -> None:
-        if said := why_refused(self._plane, self._namespace, COMPLIANT):
-            self.refused.append(said)
+        if message := why_refused(self._plane, self._namespace, COMPLIANT):
+            self.refused.append(message)
         self.created += not why_refused(self._plane, self._namespace, VIOLATING)
         self.tries += 1
 

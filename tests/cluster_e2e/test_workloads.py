@@ -15,8 +15,8 @@ from webhook.core import names
 AUDIENCE, SECONDS = names.AUDIENCE, names.EXPIRATION_SECONDS
 
 
-def in_template(held: Json) -> dict[str, str]:
-    return dict(held["spec"]["template"]["metadata"].get("annotations") or {})
+def in_template(workload: Json) -> dict[str, str]:
+    return dict(workload["spec"]["template"]["metadata"].get("annotations") or {})
 
 
 def path(namespace: str, kind: str = "deployments", group: str = "apps") -> str:
@@ -27,9 +27,9 @@ def the(cluster: Cluster, namespace: str) -> Json:
     return dict(cluster.plane.call("GET", path(namespace) + "/web"))
 
 
-def apply(cluster: Cluster, namespace: str, held: Json) -> str:
+def apply(cluster: Cluster, namespace: str, manifest: Json) -> str:
     return cluster.plane.run_kubectl(
-        "apply", "-n", namespace, "-f", "-", stdin=json.dumps(held)
+        "apply", "-n", namespace, "-f", "-", stdin=json.dumps(manifest)
     ).stderr
 
 
@@ -62,8 +62,8 @@ def test_server_side_apply_keeps_and_undoes_too(cluster: Cluster) -> None:
         ({AUDIENCE: "vault"}, with_memory({AUDIENCE: "vault"})),
         ({}, {}),
     ):
-        held = json.dumps(a_deployment(annotations))
-        cluster.plane.kubectl("apply", "--server-side", "-n", namespace, "-f", "-", stdin=held)
+        manifest = json.dumps(a_deployment(annotations))
+        cluster.plane.kubectl("apply", "--server-side", "-n", namespace, "-f", "-", stdin=manifest)
         assert in_template(the(cluster, namespace)) == want
 
 
@@ -91,11 +91,13 @@ def test_an_annotation_that_moves_into_the_template_stays_there(
     namespace = cluster.namespace(inject="enabled")
     moved = a_deployment()
     moved["spec"]["template"]["metadata"]["annotations"] = {SECONDS: "1800"}
-    for held, want in (
+    for manifest, want in (
         (a_deployment({SECONDS: "1800"}), with_memory({SECONDS: "1800"})),
         (moved, {SECONDS: "1800"}),
     ):
-        cluster.plane.kubectl("apply", *flags, "-n", namespace, "-f", "-", stdin=json.dumps(held))
+        cluster.plane.kubectl(
+            "apply", *flags, "-n", namespace, "-f", "-", stdin=json.dumps(manifest)
+        )
         assert in_template(the(cluster, namespace)) == want
 
 
@@ -155,11 +157,11 @@ def test_every_kind_of_workload_is_copied_into_its_template(
 ) -> None:
     namespace = cluster.namespace(inject="enabled")
     template = {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [a_container()]}}
-    held = {
+    workload = {
         "metadata": {"name": "web", "annotations": {AUDIENCE: "vault"}},
         "spec": {"template": template, **spec},
     }
-    created = cluster.plane.call("POST", path(namespace, kind, group), held)
+    created = cluster.plane.call("POST", path(namespace, kind, group), workload)
     assert in_template(created)[AUDIENCE] == "vault"
     pod = wait_for(
         lambda: (
@@ -173,12 +175,12 @@ def test_every_kind_of_workload_is_copied_into_its_template(
 def test_a_cron_job_is_copied_into_the_template_of_its_jobs(cluster: Cluster) -> None:
     namespace = cluster.namespace(inject="enabled")
     job: Json = {"template": {"spec": {"restartPolicy": "Never", "containers": [a_container()]}}}
-    held: Json = {
+    workload: Json = {
         "metadata": {"name": "web"},
         "spec": {"schedule": "0 0 1 1 *", "jobTemplate": {"spec": job}},
     }
-    held["metadata"]["annotations"] = {AUDIENCE: "vault"}
-    created: Any = cluster.plane.call("POST", path(namespace, "cronjobs", "batch"), held)
+    workload["metadata"]["annotations"] = {AUDIENCE: "vault"}
+    created: Any = cluster.plane.call("POST", path(namespace, "cronjobs", "batch"), workload)
     assert in_template(created["spec"]["jobTemplate"]) == with_memory({AUDIENCE: "vault"})
 
 
@@ -186,17 +188,17 @@ def test_an_annotation_on_the_jobs_of_a_cron_job_is_warned_of(cluster: Cluster) 
     namespace = cluster.namespace(inject="enabled")
     job: Json = {"template": {"spec": {"restartPolicy": "Never", "containers": [a_container()]}}}
     jobs: Json = {"metadata": {"annotations": {AUDIENCE: "vault"}}, "spec": job}
-    held: Json = {"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "web"}}
-    said = apply(
-        cluster, namespace, {**held, "spec": {"schedule": "0 0 1 1 *", "jobTemplate": jobs}}
+    workload: Json = {"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "web"}}
+    stderr = apply(
+        cluster, namespace, {**workload, "spec": {"schedule": "0 0 1 1 *", "jobTemplate": jobs}}
     )
-    assert "it belongs on the CronJob itself or on the template of its pods" in said
-    said = apply(
+    assert "it belongs on the CronJob itself or on the template of its pods" in stderr
+    stderr = apply(
         cluster,
         namespace,
-        {**held, "spec": {"schedule": "0 0 1 1 *", "jobTemplate": {"spec": job}}},
+        {**workload, "spec": {"schedule": "0 0 1 1 *", "jobTemplate": {"spec": job}}},
     )
-    assert said == ""
+    assert stderr == ""
 
 
 def test_a_job_that_is_updated_is_let_through(cluster: Cluster) -> None:
@@ -209,10 +211,10 @@ def test_a_job_that_is_updated_is_let_through(cluster: Cluster) -> None:
 
 
 def test_a_developer_hears_of_a_fault_when_applying_the_deployment(cluster: Cluster) -> None:
-    said = apply(cluster, cluster.namespace(inject="enabled"), a_deployment({SECONDS: "1h"}))
+    stderr = apply(cluster, cluster.namespace(inject="enabled"), a_deployment({SECONDS: "1h"}))
     assert (
         'Warning: boundtoken.dev/expiration-seconds="1h" on the workload: ignored, must be an integer number of seconds'
-        in said
+        in stderr
     )
 
 

@@ -318,17 +318,17 @@ def _path(stem: str, numbers: Counter[str]) -> str:
     return f"{stem}-{numbers[stem]}"
 
 
-def _yaml(held: Json) -> str:
-    return yaml.safe_dump(held, sort_keys=False)
+def _yaml(document: Json) -> str:
+    return yaml.safe_dump(document, sort_keys=False)
 
 
 def main() -> None:
     """Write them, and take away those that are no more."""
-    wanted = files()
+    expected = files()
     for old in [*HERE.glob("v*/**/*.yaml"), *HERE.glob("v*/**/*.txt")]:
-        if str(old.relative_to(HERE)) not in wanted:
+        if str(old.relative_to(HERE)) not in expected:
             old.unlink()
-    for name, text in wanted.items():
+    for name, text in expected.items():
         (HERE / name).parent.mkdir(parents=True, exist_ok=True)
         (HERE / name).write_text(text)
 

@@ -39,7 +39,7 @@ components: [manifests/optional/legacy-tokens]
 """
 NAMESPACE: Json = yaml.safe_load((HERE / "v1/namespace.yaml").read_text())
 ALLOWED = NAMESPACE["metadata"]["annotations"]["boundtoken.dev/allowed-audiences"]
-each_fixture = pytest.mark.parametrize(
+all_fixtures = pytest.mark.parametrize(
     "path", FIXTURES, ids=lambda path: str(path.relative_to(HERE).with_suffix(""))
 )
 
@@ -126,7 +126,7 @@ def test_what_a_released_version_means_is_frozen() -> None:
         )
 
 
-@each_fixture
+@all_fixtures
 def test_the_core_finds_exactly_this(path: Path) -> None:
     fixture = Fixture(path)
     pod = msgspec.json.decode(json.dumps(fixture.pod), type=full_views.FullPod)
@@ -136,11 +136,12 @@ def test_the_core_finds_exactly_this(path: Path) -> None:
     )
     found = validate.violations_of("enforce", Facts(pod), cluster, namespace, LEGACY)
     assert [
-        f'{each.rule} {each.field} {each.place[0]} "{each.place[1]}"' for each in found
+        f'{violation.rule} {violation.field} {violation.place[0]} "{violation.place[1]}"'
+        for violation in found
     ] == fixture.expected
 
 
-@each_fixture
+@all_fixtures
 def test_a_request_is_judged_so(path: Path) -> None:
     fixture = Fixture(path)
     cluster = ClusterPolicy(api_audiences=(API_AUDIENCE,))
@@ -173,9 +174,9 @@ async def test_the_tls_port_judges_every_fixture_so(tmp_path: Path) -> None:
         service.service._legacy_tokens.apply(listed("bound", "strict"))
         for path in FIXTURES:
             fixture = Fixture(path)
-            asked = fixture.review()
-            asked["request"]["namespace"] = fixture.level
-            status, answer = await service.post(asked, path="/validate")
+            body = fixture.review()
+            body["request"]["namespace"] = fixture.level
+            status, answer = await service.post(body, path="/validate")
             response = json.loads(answer)["response"]
             assert (status, response["allowed"]) == (200, not fixture.fails), path
             assert response.get("status", {}).get("code") == (403 if fixture.fails else None)
@@ -184,7 +185,7 @@ async def test_the_tls_port_judges_every_fixture_so(tmp_path: Path) -> None:
 def listed(*namespaces: str) -> Any:
     from webhook.cluster.watch import Listed
 
-    return Listed([(each, "legacy") for each in namespaces], "start")
+    return Listed([(namespace, "legacy") for namespace in namespaces], "start")
 
 
 @pytest.fixture(scope="module")

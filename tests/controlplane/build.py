@@ -102,10 +102,10 @@ def go() -> str:
     for candidate in candidates:
         if candidate is None or not Path(candidate).exists():
             continue
-        said = subprocess.run(
+        output = subprocess.run(
             [candidate, "version"], capture_output=True, text=True, check=False
         ).stdout
-        has = re.search(r"go(\d+)\.(\d+)", said)
+        has = re.search(r"go(\d+)\.(\d+)", output)
         if has and (int(has[1]), int(has[2])) >= needed:
             return candidate
     raise RuntimeError(

@@ -214,11 +214,11 @@ class ControlPlane:
         try:
             with urllib.request.urlopen(request, context=context, timeout=30) as answer:
                 warnings = [
-                    each.split(" ", 2)[2].strip('"')
-                    for each in answer.headers.get_all("Warning") or ()
+                    header.split(" ", 2)[2].strip('"')
+                    for header in answer.headers.get_all("Warning") or ()
                 ]
                 return json.loads(answer.read() or b"null"), [
-                    each.replace('\\"', '"') for each in warnings
+                    warning.replace('\\"', '"') for warning in warnings
                 ]
         except urllib.error.HTTPError as problem:
             with problem:

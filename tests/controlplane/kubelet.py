@@ -193,9 +193,9 @@ class RunningPod:
 
     def _answers(self, probe: dict[str, Any]) -> bool:
         port = next(
-            each["containerPort"]
-            for each in self._container["ports"]
-            if each["name"] == probe["port"]
+            container_port["containerPort"]
+            for container_port in self._container["ports"]
+            if container_port["name"] == probe["port"]
         )
         try:
             with urllib.request.urlopen(
@@ -264,8 +264,8 @@ class RunningPod:
         shown: dict[str, bytes] = {}
         for source in sources:
             if "serviceAccountToken" in source:
-                wanted = source["serviceAccountToken"]
-                shown[wanted["path"]] = node_token(self._plane, self._pod, wanted).encode()
+                projection = source["serviceAccountToken"]
+                shown[projection["path"]] = node_token(self._plane, self._pod, projection).encode()
             elif "configMap" in source:
                 data = self._get("configmaps", source["configMap"]["name"])
                 shown |= {
@@ -366,12 +366,12 @@ def show(folder: Path, content: dict[str, bytes]) -> None:
         if (
             link.is_symlink()
             and not link.name.startswith("..")
-            and link.name not in {each.split("/")[0] for each in content}
+            and link.name not in {name.split("/")[0] for name in content}
         ):
             link.unlink()
 
 
-def node_token(plane: ControlPlane, pod: dict[str, Any], wanted: dict[str, Any]) -> str:
+def node_token(plane: ControlPlane, pod: dict[str, Any], projection: dict[str, Any]) -> str:
     """The token that a node gets for one projected source of a pod bound to it.
 
     Raises: StatusError, as NodeRestriction refuses a token that the pod does not declare
@@ -380,10 +380,10 @@ def node_token(plane: ControlPlane, pod: dict[str, Any], wanted: dict[str, Any])
     bound = {"apiVersion": "v1", "kind": "Pod", "name": metadata["name"], "uid": metadata["uid"]}
     spec: dict[str, Any] = {
         "boundObjectRef": bound,
-        "audiences": [wanted["audience"]] if wanted.get("audience") else None,
+        "audiences": [projection["audience"]] if projection.get("audience") else None,
     }
-    if "expirationSeconds" in wanted:
-        spec["expirationSeconds"] = wanted["expirationSeconds"]
+    if "expirationSeconds" in projection:
+        spec["expirationSeconds"] = projection["expirationSeconds"]
     path = f"/api/v1/namespaces/{metadata['namespace']}/serviceaccounts/{account}/token"
     body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
     return str(plane.call("POST", path, body, user="node")["status"]["token"])

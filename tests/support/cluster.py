@@ -121,8 +121,10 @@ class Cluster:
 
     def settings(self, name: str = names.POD_POLICY) -> dict[str, str]:
         """The annotations of a policy binding that are ours."""
-        held = self.plane.call("GET", f"{BINDINGS}/{name}")["metadata"].get("annotations") or {}
-        return {key: value for key, value in held.items() if key.startswith(names.DOMAIN)}
+        annotations = (
+            self.plane.call("GET", f"{BINDINGS}/{name}")["metadata"].get("annotations") or {}
+        )
+        return {key: value for key, value in annotations.items() if key.startswith(names.DOMAIN)}
 
     def configure(self, configuration: dict[str, Any] | str) -> None:
         """Give the replicas this configuration, and wait until they have it and the bindings say
@@ -141,8 +143,8 @@ class Cluster:
             20,
         )
         parsed = cluster_configuration.parse(text, api_audiences=(ISSUER,)).layer
-        wanted = bindings.annotations(parsed)
-        wait_for(lambda: all(self.settings(name) == wanted for name in names.POLICY_BINDINGS), 20)
+        expected = bindings.annotations(parsed)
+        wait_for(lambda: all(self.settings(name) == expected for name in names.POLICY_BINDINGS), 20)
 
     def audit(self, namespace: str, resource: str = "pods") -> list[dict[str, str]]:
         """The audit annotations of every create of a resource in a namespace."""
@@ -163,8 +165,8 @@ def denied_by(problem: StatusError, policy: str = names.POD_POLICY) -> str:
 
     Raises: the problem, where it was not that policy
     """
-    said = str(problem.status.get("message"))
-    before, found, message = said.partition(
+    status_message = str(problem.status.get("message"))
+    before, found, message = status_message.partition(
         f"ValidatingAdmissionPolicy '{policy}' with binding '{policy}' denied request: "
     )
     if not found or (problem.code, problem.status.get("reason")) != (403, "Forbidden"):
@@ -231,17 +233,17 @@ def starved(kubelet: Kubelet) -> Iterator[None]:
     """512 connections to every replica that asked for something once and are idle since."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    held = []
+    connections = []
     for pod in kubelet.pods:
         for _ in range(512):
             connection = http.client.HTTPSConnection(pod.ip, 10250, context=context, timeout=10)
             with contextlib.suppress(OSError, http.client.HTTPException):
                 connection.request("GET", "/certificate")
                 connection.getresponse().read()
-                held.append(connection)
-    assert len(held) > 900
+                connections.append(connection)
+    assert len(connections) > 900
     try:
         yield
     finally:
-        for connection in held:
+        for connection in connections:
             connection.close()
