@@ -40,13 +40,13 @@ STEP_SECONDS = 0.01
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
-Namespace = tuple[str, Mapping[str, str]]
+NameAndAnnotations = tuple[str, Mapping[str, str]]
 """A name, and the annotations of our domain."""
 Fetch = Callable[[str], Awaitable[Mapping[str, str] | None]]
 """Returns the annotations of the namespace of this name, or None."""
 
 
-def from_metadata(metadata: ObjectMeta) -> Namespace:
+def from_metadata(metadata: ObjectMeta) -> NameAndAnnotations:
     """The part of a namespace that is kept."""
     return metadata.name, policy.namespace_annotations(metadata.annotations)
 
@@ -136,7 +136,9 @@ class NamespaceCache:
             del self._flights[name]
 
     async def prepare(
-        self, items: Iterable[Namespace] | None = None, cluster: ClusterPolicy | None = None
+        self,
+        items: Iterable[NameAndAnnotations] | None = None,
+        cluster: ClusterPolicy | None = None,
     ) -> None:
         """Resolve the policies of these namespaces, else of all in the cache, under a configuration
         that may be new: in steps, so that other requests are answered in between.
@@ -157,7 +159,7 @@ class NamespaceCache:
                 since = perf_counter()
         self._prepared = cluster, prepared
 
-    def apply(self, event: Event[Namespace]) -> None:
+    def apply(self, event: Event[NameAndAnnotations]) -> None:
         """Apply one event of the stream."""
         match event:
             case Listed(items=items):
@@ -169,7 +171,7 @@ class NamespaceCache:
             case Bookmark() | Disconnected():
                 pass
 
-    def replace_all(self, items: Iterable[Namespace]) -> None:
+    def replace_all(self, items: Iterable[NameAndAnnotations]) -> None:
         """Replace the content of the cache by these namespaces."""
         self._cache = {name: self._layer(annotations) for name, annotations in items}
         self._prepared = None

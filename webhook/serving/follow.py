@@ -10,7 +10,7 @@ from .. import metrics
 from ..cluster import legacy_tokens, namespaces, watch
 from ..cluster.client import ApiClient
 from ..cluster.legacy_tokens import LegacyTokens, Name
-from ..cluster.namespaces import Namespace, NamespaceCache
+from ..cluster.namespaces import NameAndAnnotations, NamespaceCache
 from ..cluster.watch import Disconnected, Event, Listed
 from ..log import Log
 from .process import freeze_garbage_collector
@@ -60,7 +60,7 @@ async def follow(
 async def follow_namespaces(client: ApiClient, cache: NamespaceCache, log: Log) -> None:
     """Keep the cache of namespaces and its metrics up to date, for ever."""
 
-    def apply(event: Event[Namespace]) -> None:
+    def apply(event: Event[NameAndAnnotations]) -> None:
         first = not cache.synced
         cache.apply(event)
         count_namespaces(cache)

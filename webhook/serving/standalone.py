@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import documents
-from ..cluster.namespaces import Namespace, NamespaceCache
+from ..cluster.namespaces import NameAndAnnotations, NamespaceCache
 from ..core import policy
 from ..core.text import quote
 from ..errors import BadInput
@@ -68,12 +68,12 @@ def yaml_files(given: Iterable[Path]) -> list[Path]:
     return paths
 
 
-def namespaces(contents: Contents) -> list[Namespace]:
+def namespaces(contents: Contents) -> list[NameAndAnnotations]:
     """The Namespace objects in these files; objects of other kinds are ignored.
 
     Raises: BadInput, naming every file and document that cannot be read
     """
-    found: dict[str, Namespace] = {}
+    found: dict[str, NameAndAnnotations] = {}
     faults: list[str] = []
     for path, content in contents.items():
         try:
@@ -85,7 +85,7 @@ def namespaces(contents: Contents) -> list[Namespace]:
     return list(found.values())
 
 
-def _in_file(path: Path, content: bytes | Unreadable) -> Iterator[Namespace]:
+def _in_file(path: Path, content: bytes | Unreadable) -> Iterator[NameAndAnnotations]:
     if isinstance(content, Unreadable):
         raise BadInput(f"{path}: {content.reason}")
     try:
@@ -100,7 +100,7 @@ def _in_file(path: Path, content: bytes | Unreadable) -> Iterator[Namespace]:
             yield _namespace(path, document)
 
 
-def _namespace(path: Path, document: dict[str, Any]) -> Namespace:
+def _namespace(path: Path, document: dict[str, Any]) -> NameAndAnnotations:
     metadata = document.get("metadata")
     name = metadata.get("name") if isinstance(metadata, dict) else None
     if not isinstance(metadata, dict) or not isinstance(name, str):
