@@ -10,7 +10,7 @@ from ..errors import BadCertificate
 from ..log import Log
 from ..pki.pem import MAX_PEM_BYTES, read_key_pair
 from . import files
-from .certificates import Certificates
+from .certificates import ServedCertificate
 from .files import Unreadable
 from .process import Loop
 
@@ -20,9 +20,9 @@ class CertificateFiles:
 
     is_trusted = True  # as far as we know: others write the caBundle
 
-    def __init__(self, certificate: Path, key: Path, certificates: Certificates, log: Log) -> None:
+    def __init__(self, certificate: Path, key: Path, served: ServedCertificate, log: Log) -> None:
         self._certificate, self._key = certificate, key
-        self._certificates = certificates
+        self._served = served
         self._log = log
 
     def loops(self) -> list[Loop]:
@@ -48,15 +48,15 @@ class CertificateFiles:
         if isinstance(certificate, Unreadable) or isinstance(key, Unreadable):
             return "the files must be readable, and one is not"
         try:
-            self._certificates.use(read_key_pair(certificate, key))
+            self._served.use(read_key_pair(certificate, key))
         except BadCertificate as problem:
             return str(problem)
         return ""
 
     def _log_refusal(self, problem: str) -> None:
         metrics.CERTIFICATE_ROTATIONS.labels("leaf", "refused").inc()
-        served = self._certificates.live.loaded
-        consequence = "the old one goes on serving" if served else "nothing can be served yet"
+        loaded = self._served.live.loaded
+        consequence = "the old one goes on serving" if loaded else "nothing can be served yet"
         self._log.error(
             f"certificate refused, {consequence}",
             certificate=str(self._certificate),

@@ -12,7 +12,7 @@ from .tls import LiveCertificate
 
 
 class CertificateSource(Protocol):
-    """Makes or reads certificates, and hands each to `Certificates.use`."""
+    """Makes or reads certificates, and hands each to `ServedCertificate.use`."""
 
     @property
     def is_trusted(self) -> bool:
@@ -24,8 +24,8 @@ class CertificateSource(Protocol):
         ...
 
 
-class Certificates:
-    """Puts certificates in use. `now` gives the time by which they are valid or not."""
+class ServedCertificate:
+    """The certificate in use. `now` gives the time by which it is valid or not."""
 
     def __init__(self, now: Callable[[], datetime], log: Log) -> None:
         self.live = LiveCertificate()

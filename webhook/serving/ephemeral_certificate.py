@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ..errors import BadInput
 from ..pki import authority
-from .certificates import Certificates
+from .certificates import ServedCertificate
 from .process import Loop
 
 HOSTS = ("localhost", "127.0.0.1", "::1")
@@ -20,11 +20,11 @@ class EphemeralCertificate:
 
     is_trusted = True  # by whoever was given the CA
 
-    def __init__(self, host: str, ca_out: Path | None, certificates: Certificates) -> None:
-        now = certificates.now()
+    def __init__(self, host: str, ca_out: Path | None, served: ServedCertificate) -> None:
+        now = served.now()
         root = authority.make_authority("boundtoken standalone", now, LIFETIME)
         hosts = [*dict.fromkeys([*HOSTS, host])]
-        certificates.use(authority.issue(root, hosts, now, LIFETIME))
+        served.use(authority.issue(root, hosts, now, LIFETIME))
         if ca_out is not None:
             try:
                 ca_out.write_bytes(root.certificate.pem)

@@ -23,7 +23,7 @@ from ..log import Log
 from ..options import Config
 from .app import AdmissionHandler, health_and_metrics
 from .certificate_files import CertificateFiles
-from .certificates import Certificates, CertificateSource
+from .certificates import CertificateSource, ServedCertificate
 from .configuration_file import ConfigurationFile
 from .connection import MAX_METRICS_CONNECTIONS, Connections
 from .ephemeral_certificate import EphemeralCertificate
@@ -72,7 +72,7 @@ class Service:
         self._bindings = self._binding_reconciler()
         self._legacy_tokens = LegacyTokens()
         now = client.now if client and config.tls_cert is None else partial(datetime.now, UTC)
-        self._certificates = Certificates(now, log)
+        self._served = ServedCertificate(now, log)
         self._source = self._certificate_source()
         worker = Worker()
         reporter = Reporter(log, asyncio.get_running_loop().call_later)
@@ -83,7 +83,7 @@ class Service:
             log,
             reporter,
             worker=worker,
-            certificate=lambda: self._certificates.live.pem,
+            certificate=lambda: self._served.live.pem,
         )
         self.connections = Connections(handler, log)
         self._metrics_connections = Connections(
@@ -105,7 +105,7 @@ class Service:
                 await stack.enter_async_context(self._client)
             listener = await stack.enter_async_context(
                 open_ports(
-                    (config.listen, self.connections, self._certificates.live.context),
+                    (config.listen, self.connections, self._served.live.context),
                     (config.plain_listen, self._metrics_connections),
                     self._log,
                 )
@@ -130,7 +130,7 @@ class Service:
 
     def unready_reasons(self) -> list[str]:
         """What readiness still waits for, in words."""
-        loaded = self._certificates.live.loaded
+        loaded = self._served.live.loaded
         untrusted = loaded and not self._source.is_trusted
         unlisted = self._config.legacy_tokens and not self._legacy_tokens.synced
         reasons = {
@@ -157,15 +157,15 @@ class Service:
         return None
 
     def _certificate_source(self) -> CertificateSource:
-        config, certificates = self._config, self._certificates
+        config, served = self._config, self._served
         if self._client is None:
-            return EphemeralCertificate(config.listen.host, config.ca_out, certificates)
+            return EphemeralCertificate(config.listen.host, config.ca_out, served)
         if config.tls_cert is not None and config.tls_key is not None:
-            return CertificateFiles(config.tls_cert, config.tls_key, certificates, self._log)
-        return ManagedCertificates(self._client, config, certificates.use, self._log)
+            return CertificateFiles(config.tls_cert, config.tls_key, served, self._log)
+        return ManagedCertificates(self._client, config, served.use, self._log)
 
     def _all_loops(self) -> list[Loop]:
-        live, now = self._certificates.live, self._certificates.now
+        live, now = self._served.live, self._served.now
         loops: list[Loop] = [
             measure_lag,
             self.connections.sweep,
