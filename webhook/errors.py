@@ -6,7 +6,7 @@ BoundtokenError
 ├── BadInput            a given file or flag is wrong: exit code 2
 ├── BadCertificate      a certificate and key that cannot be served
 ├── Unauthenticated     no credential for the API server can be found or read
-├── bodies.TooLarge     a request with too long a body: 413
+├── bodies.BodyTooLarge a request with too long a body: 413
 ├── bodies.TooSlow      a request whose body does not arrive in time: 408
 └── ApiError            the API server refused, cannot be reached, or sent an unreadable answer
     ├── Gone            410: the resource version is too old, list again

@@ -26,7 +26,7 @@ from ..errors import MalformedReview
 from ..log import Log
 from ..mutation import mutate
 from ..pki.replicas import CERTIFICATE_PATH
-from .bodies import Body, TooLarge, TooSlow, read_body
+from .bodies import Body, BodyTooLarge, TooSlow, read_body
 from .previews import Previews
 from .reply import Reply
 from .reporting import Reporter, count
@@ -111,7 +111,7 @@ class AdmissionHandler:
                 "warning", "malformed review", problem=str(problem), bytes=len(body)
             )
             return _sentence(400, str(problem))
-        except (TooLarge, TooSlow) as problem:
+        except (BodyTooLarge, TooSlow) as problem:
             return self._too_much(http, problem)
         finally:
             self._in_flight -= 1
@@ -136,9 +136,9 @@ class AdmissionHandler:
     def _begin_turn(self) -> None:
         self._bytes_here = 0
 
-    def _too_much(self, http: web.BaseRequest, problem: TooLarge | TooSlow) -> web.Response:
+    def _too_much(self, http: web.BaseRequest, problem: BodyTooLarge | TooSlow) -> web.Response:
         """Reject a body, and log its size: the object may have been created without injection."""
-        answer = _sentence(413 if isinstance(problem, TooLarge) else 408, str(problem))
+        answer = _sentence(413 if isinstance(problem, BodyTooLarge) else 408, str(problem))
         answer.force_close()
         self._log.untrusted(
             "warning", "body refused", problem=str(problem), bytes=http.content_length

@@ -25,7 +25,7 @@ BODY_SECONDS = 10.0
 Body = bytes | bytearray
 
 
-class TooLarge(BoundtokenError):
+class BodyTooLarge(BoundtokenError):
     """The body is longer than the limit: 413."""
 
 
@@ -39,10 +39,11 @@ async def read_body(
     """The whole body.
 
     Units:   `limit` in bytes, `seconds` for the whole body
-    Raises:  TooLarge, before a byte is read if the header says so; TooSlow; ConnectionResetError
+    Raises:  BodyTooLarge, before a byte is read if the header says so; TooSlow;
+             ConnectionResetError
     """
     if (http.content_length or 0) > limit:
-        raise TooLarge(
+        raise BodyTooLarge(
             f"the body must have at most {limit} bytes, and its header says {http.content_length}"
         )
     content = http.content
@@ -60,7 +61,7 @@ async def read_body(
                 await connection.budget.take(connection, len(chunk))
                 body += chunk
                 if len(body) > limit:
-                    raise TooLarge(f"the body must have at most {limit} bytes")
+                    raise BodyTooLarge(f"the body must have at most {limit} bytes")
     except TimeoutError as problem:
         metrics.CONNECTIONS_CUT.labels("tls", "body").inc()
         raise TooSlow(f"the body must arrive within {seconds:.0f} seconds") from problem
