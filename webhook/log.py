@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import msgspec
 
-Level = Literal["debug", "info", "warning", "error"]
+LogLevel = Literal["debug", "info", "warning", "error"]
 STANDARD_ERROR = 2
 MAX_LINE_BYTES = 16 << 10
 """Container runtimes split a longer line (containerd's default), and then it is no JSON any
@@ -31,7 +31,7 @@ UNTRUSTED_LINES = 10
 MAX_EVENTS = 20
 """Events with a counter of their own in one second. We have fewer, and each library has a logger
 of its own."""
-LEVELS: tuple[Level, ...] = ("debug", "info", "warning", "error")
+LOG_LEVELS: tuple[LogLevel, ...] = ("debug", "info", "warning", "error")
 
 _ENCODER = msgspec.json.Encoder()
 _MISLEADING = re.compile(
@@ -47,7 +47,7 @@ class Line(msgspec.Struct, gc=False):
     """
 
     time: str
-    level: Level
+    level: LogLevel
     event: str
 
 
@@ -57,8 +57,8 @@ class Log:
     Lines may wait (`defer`). They are written before any later line, so the order is kept.
     """
 
-    def __init__(self, level: Level, write: Callable[[bytes], object]) -> None:
-        self._level = LEVELS.index(level)
+    def __init__(self, level: LogLevel, write: Callable[[bytes], object]) -> None:
+        self._level = LOG_LEVELS.index(level)
         self._write = write
         self._second = 0
         self._in_this_second: Counter[str] = Counter()
@@ -77,14 +77,14 @@ class Log:
     def error(self, event: str, **fields: Any) -> None:
         self.line("error", event, fields)
 
-    def line(self, level: Level, event: str, fields: dict[str, Any]) -> None:
+    def line(self, level: LogLevel, event: str, fields: dict[str, Any]) -> None:
         """Write one line: time (UTC, milliseconds), level, event, then the fields in this order."""
         if not self.is_enabled_for(level):
             return
         self.flush()
         self._write(encoded(level, event, fields))
 
-    def untrusted(self, level: Level, event: str, *, budget: str = "", **fields: Any) -> None:
+    def untrusted(self, level: LogLevel, event: str, *, budget: str = "", **fields: Any) -> None:
         """Write a line about an event that untrusted input can cause, at most UNTRUSTED_LINES in a
         second. Further ones are counted, and the next line has their number.
 
@@ -104,9 +104,9 @@ class Log:
         suppressed = self._suppressed.pop(name, 0)
         self.line(level, event, {**fields, **({"suppressed": suppressed} if suppressed else {})})
 
-    def is_enabled_for(self, level: Level) -> bool:
+    def is_enabled_for(self, level: LogLevel) -> bool:
         """Whether lines of this level are written."""
-        return LEVELS.index(level) >= self._level
+        return LOG_LEVELS.index(level) >= self._level
 
     def defer(self, line: Line) -> None:
         """Write this line at the next `flush`, or before the next other line."""
@@ -140,11 +140,11 @@ class _Handler(logging.Handler):
         if record.exc_info and record.exc_info[0] is not None:
             fields["error"] = record.exc_info[0].__name__
             fields["traceback"] = "".join(traceback.format_tb(record.exc_info[2]))
-        level: Level = "error" if record.levelno >= logging.ERROR else "warning"
+        level: LogLevel = "error" if record.levelno >= logging.ERROR else "warning"
         self._log.untrusted(level, record.getMessage(), budget=record.name, **fields)
 
 
-def encoded(level: Level, event: str, fields: dict[str, Any]) -> bytes:
+def encoded(level: LogLevel, event: str, fields: dict[str, Any]) -> bytes:
     """One line of a bounded length: time (UTC, milliseconds), level, event, then the fields."""
     head = {
         "time": stamp(int(time.time() * 1000)),

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, get_args
 
 from .core import names
 from .errors import BadInput
-from .log import Level
+from .log import LogLevel
 
 PREFIX = "BOUNDTOKEN_"
 MAX_PORT = 65535
@@ -43,7 +43,7 @@ class Config:
     context: str | None = None
     namespace: str = names.NAMESPACE
     drain_seconds: float = 8.0
-    log_level: Level = "info"
+    log_level: LogLevel = "info"
     standalone: tuple[Path, ...] = ()
     ca_out: Path | None = None
     webhook_configurations: tuple[str, ...] = (names.APP,)
@@ -121,8 +121,8 @@ def _switch(text: str) -> bool:
 
 
 def _level(text: str) -> str:
-    if text not in get_args(Level):
-        raise ValueError(f"must be one of {', '.join(get_args(Level))}")
+    if text not in get_args(LogLevel):
+        raise ValueError(f"must be one of {', '.join(get_args(LogLevel))}")
     return text
 
 

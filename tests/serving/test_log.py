@@ -17,7 +17,7 @@ from tests.support.builders import Json
 from tests.support.service import REVIEW
 from webhook.core import review
 from webhook.core.decision import Decision
-from webhook.log import MAX_EVENTS, MAX_LINE_BYTES, UNTRUSTED_LINES, Level, Log
+from webhook.log import MAX_EVENTS, MAX_LINE_BYTES, UNTRUSTED_LINES, Log, LogLevel
 from webhook.log_writer import MAX_WAITING_BYTES, Writer
 from webhook.serving.reporting import Reporter
 
@@ -178,7 +178,7 @@ def test_many_events_are_no_way_around_the_bound(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize(("level", "told"), [("info", 1), ("warning", 0)])
-def test_the_level_holds_for_reviews_as_well(level: Level, told: int) -> None:
+def test_the_level_holds_for_reviews_as_well(level: LogLevel, told: int) -> None:
     lines: list[bytes] = []
     reporter = Reporter(Log(level, lines.append), lambda _, __: None)
     reporter.record(

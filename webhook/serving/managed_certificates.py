@@ -9,7 +9,7 @@ from .. import metrics
 from ..cluster import watch
 from ..cluster.client import ApiClient
 from ..core import names
-from ..log import Level, Log
+from ..log import Log, LogLevel
 from ..options import Config
 from ..pki import authority
 from ..pki.lifecycle import Lifetimes
@@ -68,7 +68,7 @@ class ManagedCertificates:
 
     def _log_event(self, kind: str, action: str, reason: str) -> None:
         metrics.CERTIFICATE_ROTATIONS.labels(kind, action).inc()
-        level: Level = "error" if action == "failed" else "info"
+        level: LogLevel = "error" if action == "failed" else "info"
         fields = {"kind": kind, "action": action, "reason": reason}
         self._log.line(level, "certificate rotation", fields)
         if (authorities := self._rotation.authorities) is not None:
