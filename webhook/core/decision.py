@@ -36,14 +36,14 @@ Reason = Literal[
 REASONS: tuple[Reason, ...] = get_args(Reason)
 
 
-Result = Literal["allow", "deny", "exempt"]
-EVALUATIONS: tuple[Result, ...] = get_args(Result)
+EvaluationResult = Literal["allow", "deny", "exempt"]
+EVALUATIONS: tuple[EvaluationResult, ...] = get_args(EvaluationResult)
 
 
 class Evaluation(NamedTuple):
     """The result for one mode, as the metric `boundtoken_policy_evaluations_total` counts it."""
 
-    result: Result
+    result: EvaluationResult
     mode: Mode
     level: Level
 
