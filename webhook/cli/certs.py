@@ -62,7 +62,7 @@ class _Deployment(msgspec.Struct):
 _DEPLOYMENT = msgspec.json.Decoder(_Deployment)
 
 
-class State(msgspec.Struct, frozen=True):
+class ClusterState(msgspec.Struct, frozen=True):
     """What the cluster stores. `authorities` is None if the Secret holds no usable CA, and then
     `problem` says why.
     """
@@ -290,13 +290,13 @@ async def read_lifetimes(store: Store) -> Lifetimes:
     return Lifetimes(config.ca_duration, config.leaf_duration)
 
 
-async def read_state(store: Store) -> State:
+async def read_state(store: Store) -> ClusterState:
     """What the cluster stores now. Raises: ApiError."""
     configurations, secret = await store.read_ca_bundles(), await store.read_secret()
     try:
-        return State(configurations, secret, ca_secret.from_data(secret.data))
+        return ClusterState(configurations, secret, ca_secret.from_data(secret.data))
     except BadCertificate as problem:
-        return State(configurations, secret, None, str(problem))
+        return ClusterState(configurations, secret, None, str(problem))
 
 
 async def _write(

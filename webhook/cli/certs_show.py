@@ -17,7 +17,7 @@ from ..pki.lifecycle import Lifetimes
 from ..pki.pem import Certificate, Certificates
 from ..pki.replicas import Replica
 from ..pki.store import KINDS, SECRET, CaBundles, Store
-from .certs import State, read_lifetimes, read_state, with_store
+from .certs import ClusterState, read_lifetimes, read_state, with_store
 
 Report = dict[str, Any]
 
@@ -49,7 +49,7 @@ async def _show(store: Store, parsed: argparse.Namespace) -> int:
 
 
 def _report(
-    state: State, pods: list[Replica] | None, *, lifetimes: Lifetimes, now: datetime
+    state: ClusterState, pods: list[Replica] | None, *, lifetimes: Lifetimes, now: datetime
 ) -> Report:
     """The report as JSON; `pods` is None if the replicas cannot be queried."""
     authorities = state.authorities
@@ -79,7 +79,7 @@ def _report(
     }
 
 
-def _problem(state: State) -> str:
+def _problem(state: ClusterState) -> str:
     if not state.secret.version:
         return "not found: no replica has created it yet, or the certificates are managed externally (--tls-cert)"
     return state.problem
@@ -134,7 +134,7 @@ def _dates(certificate: Certificate) -> Report:
     }
 
 
-def _next_step(state: State, now: datetime, lifetimes: Lifetimes) -> Report:
+def _next_step(state: ClusterState, now: datetime, lifetimes: Lifetimes) -> Report:
     """The next step of the CAs, why, and when."""
     authorities = state.authorities
     published = authorities is not None and all(
