@@ -9,7 +9,7 @@ from ..core import views
 from ..core.full_views import FullContainer, FullMount, FullPod
 
 VOLUMES = "spec.volumes"
-KINDS = {
+CONTAINER_KINDS = {
     "initContainers": "init container",
     "containers": "container",
     "ephemeralContainers": "ephemeral container",
@@ -54,7 +54,7 @@ def _secrets(pod: FullPod) -> Iterator[tuple[str, Place, str]]:
     for kind, container in pod.spec.all_containers():
         if not container.env and not container.env_from:
             continue
-        place = KINDS[kind], container.name
+        place = CONTAINER_KINDS[kind], container.name
         for env in container.env or ():
             if env.value_from is not None and env.value_from.secret_key_ref is not None:
                 yield (

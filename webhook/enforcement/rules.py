@@ -24,7 +24,7 @@ from ..core.levels import LATEST, LEVELS, VERSIONS, Level, LevelVersion
 from ..core.limits import Limits
 from ..core.text import displayed, quote, truncate
 from . import cel
-from .facts import KINDS, VOLUMES, Facts, Place
+from .facts import CONTAINER_KINDS, VOLUMES, Facts, Place
 
 TOKEN = "spec.volumes.projected.sources.serviceAccountToken"  # noqa: S105  (a field path)
 ONE_YEAR = "3607 makes a token valid for one year, not {maximum} s"
@@ -122,7 +122,7 @@ def _is_writable(pod: Facts, _limits: Limits) -> Iterator[Found]:
         if not mount.read_only:
             yield (
                 f"spec.{kind}.volumeMounts.readOnly",
-                (KINDS[kind], container.name),
+                (CONTAINER_KINDS[kind], container.name),
                 f"volume {mount.name}",
             )
 
@@ -134,7 +134,7 @@ def _is_by_sub_path(pod: Facts, _limits: Limits) -> Iterator[Found]:
             field = "subPath" if mount.sub_path else "subPathExpr"
             yield (
                 f"spec.{kind}.volumeMounts.{field}",
-                (KINDS[kind], container.name),
+                (CONTAINER_KINDS[kind], container.name),
                 f"volume {mount.name}",
             )
 
