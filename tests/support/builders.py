@@ -210,7 +210,8 @@ def applied(object_: Json, verdict: Decision) -> Json:
 
 def patch_of(verdict: Decision) -> list[Json]:
     """The operations as the API server reads them."""
-    return list(msgspec.json.decode(base64.b64decode(review.encode_patch(verdict.operations))))
+    patch = msgspec.json.decode(review.encode_patch(verdict.operations), type=str)
+    return list(msgspec.json.decode(base64.b64decode(patch)))
 
 
 def mutated(pod: Json, cluster: ClusterPolicy | None = None, /, **annotations: str) -> Json:

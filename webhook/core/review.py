@@ -79,8 +79,7 @@ class Response(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     allowed: bool = True
     warnings: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
     audit_annotations: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
-    patch: str | msgspec.UnsetType = msgspec.UNSET
-    """In base64."""
+    patch: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     patch_type: str | msgspec.UnsetType = msgspec.UNSET
     status: Status | msgspec.UnsetType = msgspec.UNSET
 
@@ -197,8 +196,8 @@ def respond(uid: str, decision: Decision) -> bytes:
     return _ENCODER.encode(_Reply(response))
 
 
-def encode_patch(operations: tuple[Operation, ...]) -> str:
-    """Return the JSON Patch document (RFC 6902) of these operations, in base64.
+def encode_patch(operations: tuple[Operation, ...]) -> msgspec.Raw:
+    """Return the JSON Patch document (RFC 6902) of these operations: a JSON string of base64.
 
     Pods of one shape get the same operations, whatever their names, so short patches are cached.
     """
@@ -210,21 +209,21 @@ def encode_patch(operations: tuple[Operation, ...]) -> str:
         return _patch(operations)
     if kept is None:
         kept = _patch(operations)
-        if len(kept) <= _KEPT_CHARS:
+        if len(bytes(kept)) <= _KEPT_BYTES:
             if len(_kept_patches) >= _KEPT:
                 _kept_patches.clear()
             _kept_patches[operations] = kept
     return kept
 
 
-def _patch(operations: tuple[Operation, ...]) -> str:
-    return base64.b64encode(_ENCODER.encode(operations)).decode()
+def _patch(operations: tuple[Operation, ...]) -> msgspec.Raw:
+    return msgspec.Raw(b'"%b"' % base64.b64encode(_ENCODER.encode(operations)))
 
 
-_KEPT, _KEPT_OPERATIONS, _KEPT_CHARS = 128, 64, 8192
-"""Limits of the cache: patches, operations of each, and characters of each. The whole cache stays
+_KEPT, _KEPT_OPERATIONS, _KEPT_BYTES = 128, 64, 8192
+"""Limits of the cache: patches, operations of each, and bytes of each. The whole cache stays
 below 4 MB, keys included."""
-_kept_patches: dict[tuple[Operation, ...], str] = {}
+_kept_patches: dict[tuple[Operation, ...], msgspec.Raw] = {}
 
 
 def _is_review(review: _Review[Any]) -> bool:
