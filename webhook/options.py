@@ -5,9 +5,11 @@ The settings of the cluster are in its configuration file (`cluster_config.py`).
 `BOUNDTOKEN_*` variables are no fault: the kubelet sets some for every Service called boundtoken.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
@@ -17,6 +19,10 @@ from .log import LogLevel
 
 PREFIX = "BOUNDTOKEN_"
 MAX_PORT = 65535
+MAX_HOST_CHARS = 253
+_LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_HOST = re.compile(rf"(\*\.)?{_LABEL}(\.{_LABEL})*")
+_NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,13 +77,34 @@ class Option(NamedTuple):
 
 
 def address(text: str) -> Address:
+    """Read HOST:PORT. Raises: ValueError."""
     host, colon, port = text.rpartition(":")
-    if not colon or not port.isascii() or not port.isdigit() or int(port) > MAX_PORT or not host:
+    if not colon or not port.isascii() or not port.isdigit() or int(port[:6]) > MAX_PORT:
         raise ValueError("must be HOST:PORT, such as 127.0.0.1:10250")
-    return Address(host=host.strip("[]"), port=int(port))
+    return Address(host=hostname(host.strip("[]")), port=int(port))
 
 
-def _seconds(text: str) -> float:
+def hostname(text: str) -> str:
+    """Read a DNS name, which may begin with `*.`, or an IP address. Raises: ValueError."""
+    if len(text) > MAX_HOST_CHARS or not _HOST.fullmatch(text):
+        try:
+            ip_address(text)
+        except ValueError:
+            raise ValueError("must be a DNS name in ASCII, or an IP address") from None
+    return text
+
+
+def namespace(text: str) -> str:
+    """Read the name of a namespace. Raises: ValueError."""
+    if not _NAMESPACE.fullmatch(text):
+        raise ValueError(
+            "must be the name of a namespace: at most 63 lower-case letters, digits and dashes"
+        )
+    return text
+
+
+def seconds(text: str) -> float:
+    """Read seconds from 0 to 3600. Raises: ValueError."""
     try:
         value = float(text)
     except ValueError:
@@ -169,7 +196,7 @@ OPTIONS = (
         "NAME",
         names.NAMESPACE,
         "boundtoken's own namespace, whose pods are never changed",
-        str,
+        namespace,
     ),
     Option(
         "webhook-configurations",
@@ -204,7 +231,7 @@ OPTIONS = (
         "N",
         "8",
         "how long to serve after SIGTERM, until endpoints have followed",
-        _seconds,
+        seconds,
     ),
     Option("log-level", "LEVEL", "info", "debug, info, warning or error", _level),
 )

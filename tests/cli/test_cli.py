@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from tests.support.builders import Json
-from tests.support.paths import ROOT
+from tests.support.paths import BOUNDTOKEN, ROOT
 from tests.support.processes import boundtoken
 from webhook import __version__, cluster_config, options
 from webhook.cli import certs
@@ -106,6 +106,21 @@ def test_make_patch_says_what_it_needs(text: str) -> None:
         ("serve --nonsense", "boundtoken: error: unrecognized arguments: --nonsense"),
         ("certs init --days 0", "boundtoken: --days=0: must be from 1 to 3650"),
         ("certs init --renew", "boundtoken: --renew, --host and --days go with --out"),
+        ("certs init --host a_b", "boundtoken: --host='a_b': must be a DNS name in ASCII"),
+        ("certs init --host 10.0.0.0/8", "boundtoken: --host='10.0.0.0/8': must be a DNS name"),
+        (
+            "certs init --host \xfc.example",
+            "boundtoken: --host='\\xfc.example': must be a DNS name",
+        ),
+        ("certs show --namespace ../..", "boundtoken: --namespace='../..': must be the name of a"),
+        ("export policies --namespace UPPER", "boundtoken: --namespace='UPPER': must be the name"),
+        ("certs rotate --timeout nan", "boundtoken: --timeout='nan': must be seconds from 0"),
+        ("certs rotate --timeout -1", "boundtoken: --timeout='-1': must be seconds from 0"),
+        (
+            "serve --standalone . --listen \udcff:1",
+            "boundtoken: --listen='\\udcff:1': must be a DNS",
+        ),
+        (f"serve --standalone . --listen a:{'9' * 5000}", "boundtoken: --listen='a:9999"),
         (
             "config check /missing",
             "boundtoken: /missing: must be a readable file: No such file or directory",
@@ -116,6 +131,28 @@ def test_wrong_use_is_2_and_goes_to_standard_error(arguments: str, message: str)
     result = boundtoken(*arguments.split())
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr.splitlines()[-1].startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "message"),
+    [
+        pytest.param("version > /dev/full", 3, "No space left on device", id="a full disk"),
+        pytest.param("config schema > /dev/full", 3, "No space left on device", id="much output"),
+        pytest.param("config check - <&-", 2, "standard input is closed", id="no standard input"),
+        pytest.param("export policies --validating >&-", 0, "", id="no standard output"),
+    ],
+)
+def test_what_a_shell_does_to_the_streams_is_one_line_at_most(
+    command: str, code: int, message: str
+) -> None:
+    result = subprocess.run(
+        ["sh", "-c", f'exec "$0" {command}', BOUNDTOKEN],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    expected = f"boundtoken: {message}\n" if message else ""
+    assert (result.returncode, result.stderr) == (code, expected)
 
 
 def test_every_fault_of_the_flags_is_printed_at_once() -> None:

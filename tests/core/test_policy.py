@@ -337,6 +337,7 @@ def test_a_pod_may_tighten_where_overrides_are_denied(
     ("namespace", "pod"),
     [
         pytest.param({}, {"expiration_seconds": "7200"}, id="longer"),
+        pytest.param({}, {"expiration_seconds": "3601"}, id="a second longer"),
         pytest.param({"automount": "disabled"}, {"automount": "enabled"}, id="automount back"),
         pytest.param({"inject": "enabled"}, {"inject": "disabled"}, id="the year-long token back"),
         pytest.param(

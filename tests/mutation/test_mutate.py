@@ -71,6 +71,16 @@ def verdict_of(object_: Json | None, **request: Any) -> Decision:
             "left-to-owner",
             id="a replica set of a deployment",
         ),
+        pytest.param(
+            {
+                "metadata": {
+                    "ownerReferences": [{"kind": "CronJob", "name": "x", "controller": True}]
+                }
+            },
+            {"kind": "Job", "group": "batch"},
+            "left-to-owner",
+            id="a job of a cron job",
+        ),
     ],
 )
 def test_these_are_never_touched(

@@ -211,7 +211,7 @@ async def _rotate(store: Store, parsed: argparse.Namespace) -> int:
         print(f"secret/{SECRET} {verb} a next CA" + " (dry run)" * parsed.dry_run)
         if not parsed.wait or parsed.dry_run:
             return 0
-        return await _wait(store, authorities.next.certificate, parsed.timeout)
+        return await _wait(store, authorities.next.certificate, float(parsed.timeout))
     raise ApiError(
         f"secret/{SECRET} was changed by others at each of {ATTEMPTS} attempts; try again"
     )

@@ -20,6 +20,8 @@ def read(file: str) -> tuple[str, bytes]:
     Raises: BadInput, if it cannot be read
     """
     if file == "-":
+        if sys.stdin is None:
+            raise BadInput("standard input is closed")
         return "standard input", sys.stdin.buffer.read(MAX_BYTES + 1)
     try:
         return file, documents.read(Path(file), MAX_BYTES)

@@ -3,7 +3,6 @@ the rules, as YAML to apply.
 """
 
 import argparse
-import sys
 from typing import Any
 
 import yaml
@@ -43,7 +42,7 @@ def policies(parsed: argparse.Namespace) -> int:
     if parsed.config is not None:
         layer = parse(parsed.config, parsed.namespace or names.NAMESPACE)
         settings = bindings.annotations(layer)
-    sys.stdout.write(render(manifests.documents(settings)))
+    print(render(manifests.documents(settings)), end="")
     return 0
 
 

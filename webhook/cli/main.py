@@ -8,10 +8,10 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from .. import __version__
+from .. import __version__, options
 from ..errors import BadInput, BoundtokenError
 from ..options import OPTIONS
 
@@ -24,7 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parsed = parser().parse_args(arguments)
     try:
-        return int(parsed.run(parsed))
+        _check_flags(parsed)
+        return _run(parsed)
     except BadInput as problem:
         for fault in problem.faults:
             print(f"boundtoken: {fault}", file=sys.stderr)
@@ -33,10 +34,52 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"boundtoken: {problem}", file=sys.stderr)
         return FAILURE
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
         return SUCCESS
+    except OSError as problem:
+        _discard_output()
+        place = f"{problem.filename}: " if problem.filename is not None else ""
+        print(f"boundtoken: {place}{problem.strerror or problem}", file=sys.stderr)
+        return FAILURE
     except KeyboardInterrupt:
         return 130
+
+
+def _run(parsed: argparse.Namespace) -> int:
+    code = int(parsed.run(parsed))
+    # Here, because a full disk is no error of ours any more when the interpreter ends.
+    if sys.stdout is not None:
+        sys.stdout.flush()
+    return code
+
+
+def _check_flags(parsed: argparse.Namespace) -> None:
+    """Check the flags of several commands. Raises: BadInput, with every fault."""
+    faults = []
+    for flag, read in CHECKED.items():
+        given = getattr(parsed, flag, None)
+        for text in given if isinstance(given, list) else [given]:
+            if text is None:
+                continue
+            try:
+                read(text)
+            except ValueError as problem:
+                faults.append(f"--{flag}={text!a}: {problem}")
+    if faults:
+        raise BadInput(*faults)
+
+
+CHECKED: dict[str, Callable[[str], object]] = {
+    "namespace": options.namespace,
+    "host": options.hostname,
+    "timeout": options.seconds,
+}
+
+
+def _discard_output() -> None:
+    """Let the interpreter flush what is left of the output to nowhere."""
+    if sys.stdout is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def parser() -> argparse.ArgumentParser:
@@ -225,7 +268,9 @@ def _certs_init(command: argparse.ArgumentParser) -> None:
         help="with --out: replace certificates that could be reused",
     )
     _cluster(command)
-    command.add_argument("--dry-run", action="store_true", help="server-side dry run")
+    command.add_argument(
+        "--dry-run", action="store_true", help="server-side dry run; with --out, write no file"
+    )
     command.set_defaults(run=_lazy("certs", "init"))
 
 
@@ -246,8 +291,7 @@ def _certs_rotate(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--timeout",
         metavar="N",
-        type=float,
-        default=60,
+        default="60",
         help="seconds to wait at most (default 60)",
     )
     _cluster(command)

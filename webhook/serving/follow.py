@@ -95,3 +95,8 @@ def count_namespaces(cache: NamespaceCache) -> None:
     metrics.NAMESPACES.set(len(cache))
     metrics.NAMESPACE_CACHE_SYNCED.set(cache.synced)
     metrics.NAMESPACE_LAST_EVENT.set(time.time())
+
+
+def log_lookup_problem(log: Log, namespace: str, problem: str) -> None:
+    """Log why a live GET of a namespace failed."""
+    log.warning("namespace lookup failed", namespace=namespace, problem=problem)

@@ -28,7 +28,7 @@ from .configuration_file import ConfigurationFile
 from .connection import MAX_METRICS_CONNECTIONS, Connections
 from .ephemeral_certificate import EphemeralCertificate
 from .expiry import warn_before_expiry
-from .follow import follow_legacy_tokens, follow_namespaces
+from .follow import follow_legacy_tokens, follow_namespaces, log_lookup_problem
 from .managed_certificates import ManagedCertificates
 from .policy_bindings import BindingReconciler, log_leftover_labels
 from .ports import drain, open_ports
@@ -67,7 +67,7 @@ class Service:
         agent = f"boundtoken/{__version__}"
         self._client = client = ApiClient(self._credentials, agent) if self._credentials else None
         self.namespaces = NamespaceCache(
-            policy, fetch_from(client, partial(_log_lookup_problem, log)) if client else None
+            policy, fetch_from(client, partial(log_lookup_problem, log)) if client else None
         )
         self._bindings = self._binding_reconciler()
         self._legacy_tokens = LegacyTokens()
@@ -195,7 +195,3 @@ class Service:
         self.namespaces.reconfigure(policy)
         if self._bindings is not None:
             self._bindings.configuration_changed()
-
-
-def _log_lookup_problem(log: Log, namespace: str, problem: str) -> None:
-    log.warning("namespace lookup failed", namespace=namespace, problem=problem)

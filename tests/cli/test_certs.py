@@ -1,0 +1,92 @@
+"""The steps of `boundtoken certs` take the lifetimes that the Deployment gives to the replicas."""
+
+import argparse
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from webhook.cli import certs, certs_show
+from webhook.cluster.client import ApiClient
+from webhook.core import names
+from webhook.log import Log
+from webhook.options import resolve
+from webhook.pki import ca_secret
+from webhook.pki.ca_secret import CertificateAuthorities
+from webhook.pki.lifecycle import Lifetimes
+from webhook.pki.store import CaBundle, CaBundles, CaSecret, Store
+from webhook.serving.managed_certificates import ManagedCertificates
+
+CA, LEAF = timedelta(days=10), timedelta(days=2)
+ARGUMENTS = ["serve", "--ca-duration=10d", "--leaf-duration=2d"]
+PARSED = argparse.Namespace(dry_run=False, wait=False, output="json")
+
+
+class Client:
+    """An API client that knows the Deployment, and no pods."""
+
+    async def get(self, _path: str, **_options: object) -> bytes:
+        container = {"name": names.APP, "args": ARGUMENTS}
+        return json.dumps(
+            {"spec": {"template": {"spec": {"containers": [container]}}}, "items": []}
+        ).encode()
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+
+class Cluster(Store):
+    """A cluster with this Deployment, a webhook configuration and the Secret that was written."""
+
+    def __init__(self) -> None:
+        client: Any = Client()
+        super().__init__(client, names.NAMESPACE, (names.APP,))
+        self.data: dict[str, str] = {}
+
+    async def read_secret(self) -> CaSecret:
+        return CaSecret(self.data, "1" if self.data else "")
+
+    async def write(
+        self, authorities: CertificateAuthorities, version: str, *, dry_run: bool = False
+    ) -> None:
+        assert not dry_run
+        assert version == ("1" if self.data else "")
+        self.data = ca_secret.to_data(authorities)
+
+    async def read_ca_bundles(self) -> list[CaBundles]:
+        return [
+            CaBundles("mutatingwebhookconfigurations", names.APP, "1", {"pods": CaBundle(b"", ())})
+        ]
+
+    async def apply_ca_bundle(
+        self, configuration: CaBundles, pem: bytes, *, dry_run: bool = False
+    ) -> None: ...
+
+
+async def test_the_ca_that_init_creates(capsys: Any) -> None:
+    cluster = Cluster()
+    await certs._into_cluster(cluster, PARSED, datetime.now(UTC))
+    (ca,) = ca_secret.from_data(cluster.data).trusted()
+    assert ca.not_after - ca.not_before < CA + timedelta(hours=1)
+    assert capsys.readouterr().out.startswith(f"secret/{names.APP}-ca created")
+
+
+async def test_the_next_ca_of_a_rotation_and_the_forecast_of_show(capsys: Any) -> None:
+    cluster = Cluster()
+    await certs._into_cluster(cluster, PARSED, datetime.now(UTC))
+    await certs_show._show(cluster, PARSED)
+    report = json.loads(capsys.readouterr().out.partition("\n{")[2].join(("{", "")))
+    due = datetime.fromisoformat(report["next"]["at"]) - datetime.now(UTC)
+    assert report["next"]["step"] == "prepare"
+    assert timedelta(days=6) < due < timedelta(days=7)  # two thirds of 10 days
+    assert await certs._rotate(cluster, PARSED) == 0
+    upcoming = ca_secret.from_data(cluster.data).next
+    assert upcoming is not None
+    lifetime = upcoming.certificate.not_after - upcoming.certificate.not_before
+    assert lifetime < CA + timedelta(hours=1)
+
+
+def test_the_lifetimes_of_a_replica() -> None:
+    config = resolve({"ca_duration": "10d", "leaf_duration": "2d"}, {})
+    client: ApiClient = Client()  # type: ignore[assignment]
+    managed = ManagedCertificates(client, config, lambda _: None, Log("info", lambda _: None))
+    assert managed._rotation.lifetimes == Lifetimes(ca=CA, leaf=LEAF)
