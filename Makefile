@@ -27,7 +27,7 @@ patch:
 cluster: $(SETUP) ## a real control plane with boundtoken in it, for you to try; Ctrl-C stops it
 	@$(BIN)/python -m tests.demo cluster
 
-test: $(SETUP) ## every test, the control plane included (its first build takes about 8 minutes); one test: make test ARGS="-k name"
+test: $(SETUP) ## every test, the control plane included (its first build takes about 10 minutes); one test: make test ARGS="-k name"
 	@$(BIN)/python -m tests.controlplane.build
 	@$(BIN)/pytest $(ARGS)
 
@@ -44,7 +44,7 @@ check: $(SETUP) ## format, lint, types, floors
 	@$(BIN)/mypy
 	@$(BIN)/pytest -q tests/repo
 
-fuzz: $(SETUP) ## two minutes of spoilt certificates, Secrets, configurations and answers; exit 1 with the shortest that ends something
+fuzz: $(SETUP) ## two minutes of corrupted certificates, Secrets, configurations and answers; exit 1 with the shortest that ends something
 	@$(BIN)/python -W error -m tests.fuzz
 
 bench: $(SETUP) ## the goals for speed and memory, each with its ratio

@@ -1,4 +1,4 @@
-"""What only a real API server can tell of injection: points a, c, d, e, f and g of the main job."""
+"""What only a real API server can tell of injection: which pods are injected, and that they run."""
 
 import json
 import time

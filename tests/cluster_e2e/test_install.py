@@ -1,6 +1,4 @@
-"""The manifests as the API server sees them: points k and l of the main job, and the certificates
-of `certs init`.
-"""
+"""The manifests as the API server sees them, and the certificates of `certs init`."""
 
 import pytest
 import yaml

@@ -1,4 +1,4 @@
-"""What happens when a part goes away: points h, i and m of the main job."""
+"""What happens while a replica, all replicas or the API server cannot be reached."""
 
 import time
 

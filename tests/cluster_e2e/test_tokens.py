@@ -1,4 +1,4 @@
-"""The token that the node gets for a pod, judged by the API server: point b of the main job."""
+"""The token that the node gets for a pod, and what the API server says of it."""
 
 import pytest
 

@@ -1,6 +1,4 @@
-"""Annotations of workloads on the real API server: copied, kept, undone. Point j of the main
-job.
-"""
+"""Annotations of workloads on the real API server: copied, kept, undone."""
 
 import json
 from typing import Any

@@ -1,8 +1,10 @@
-"""What stands in YAML and in the Dockerfile is what the code says; judged without a cluster."""
+"""YAML, the Dockerfile and the reference say what the code says; compared without a cluster."""
 
+import argparse
 import itertools
 import re
 import subprocess
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -317,6 +319,34 @@ def test_the_reference_has_every_flag_with_its_variable_and_default() -> None:
         for option in options.OPTIONS
         for default in [option.default or in_a_pod.get(option.name)]
     ]
+
+
+def commands(parser: argparse.ArgumentParser) -> Iterator[tuple[str, set[str]]]:
+    """Every command with its long flags."""
+    groups = [
+        action for action in parser._actions if isinstance(action, argparse._SubParsersAction)
+    ]
+    for group in groups:
+        for command in group.choices.values():
+            yield from commands(command)
+    if not groups:
+        flags = {flag for action in parser._actions for flag in action.option_strings}
+        yield parser.prog, {flag for flag in flags if flag.startswith("--")} - {"--help"}
+
+
+def test_the_reference_and_the_contract_have_every_command_with_its_flags() -> None:
+    configured = {f"--{option.name}" for option in options.OPTIONS}
+    expected = dict(commands(parser()))
+    there = {
+        name.strip("`"): set(re.findall(r"`(--[a-z-]+)`", flags))
+        for name, flags, _ in table("command")
+    }
+    assert there == {
+        name: flags - configured if name == "boundtoken serve" else flags
+        for name, flags in expected.items()
+    }
+    contract = (ROOT / "docs/contract.md").read_text()
+    assert [name for name in expected if f"`{name}`" not in contract] == []
 
 
 def test_the_reference_has_every_metric_with_its_labels() -> None:

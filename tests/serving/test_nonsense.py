@@ -86,10 +86,10 @@ async def test_what_callers_would_refuse_does_not_replace_a_good_certificate(
         refused = await service.metric(REFUSED)
         write_pair(tmp_path, make(root))  # type: ignore[operator]
         await eventually(
-            lambda: service.log_lines("certificate refused, the old one goes on serving")
+            lambda: service.log_lines("certificate rejected, keeping the previous one")
         )
         await asyncio.sleep(2 * files.EVERY_SECONDS)
-        (line,) = service.log_lines("certificate refused")
+        (line,) = service.log_lines("certificate rejected")
         assert line["problem"].startswith(problem)
         assert await service.metric(REFUSED) == refused + 1
         assert await served(service) == serial(good)
@@ -131,10 +131,10 @@ async def test_a_certificate_that_begins_later_is_taken_when_it_begins(tmp_path:
             root, HOSTS, datetime.now(UTC) + CLOCK_SKEW + timedelta(seconds=3), HOUR
         )
         write_pair(tmp_path, later)
-        await eventually(lambda: len(service.log_lines("certificate refused")) == 1)
+        await eventually(lambda: len(service.log_lines("certificate rejected")) == 1)
         await eventually(lambda: len(service.log_lines("certificate in use")) == 2)
         assert await served(service) == serial(later)
-        assert len(service.log_lines("certificate refused")) == 1
+        assert len(service.log_lines("certificate rejected")) == 1
 
 
 async def test_certificates_that_are_swapped_under_load_fail_no_call(tmp_path: Path) -> None:
@@ -273,8 +273,10 @@ async def test_a_folder_that_cannot_be_read_is_told_and_the_old_namespaces_stay(
 ) -> None:
     async with running(tmp_path) as service:
         spoil(tmp_path / "namespaces")  # type: ignore[operator]
-        await eventually(lambda: service.log_lines("namespaces refused, the old ones stay"))
-        assert service.log_lines("namespaces refused")[0]["faults"][0].endswith(fault)
+        await eventually(
+            lambda: service.log_lines("namespaces rejected, keeping the previous ones")
+        )
+        assert service.log_lines("namespaces rejected")[0]["faults"][0].endswith(fault)
         assert await injects(service)
 
 
@@ -285,11 +287,13 @@ async def test_without_a_free_file_descriptor_the_old_namespaces_stay(tmp_path: 
             soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
             try:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
-                await eventually(lambda: service.log_lines("namespaces refused, the old ones stay"))
+                await eventually(
+                    lambda: service.log_lines("namespaces rejected, keeping the previous ones")
+                )
                 assert (await service.post(REVIEW, session=session))[0] == 200
             finally:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-        assert "Too many open files" in service.log_lines("namespaces refused")[0]["faults"][0]
+        assert "Too many open files" in service.log_lines("namespaces rejected")[0]["faults"][0]
         await eventually(lambda: service.log_lines("namespaces read again"))
 
 

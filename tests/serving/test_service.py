@@ -118,8 +118,8 @@ async def test_namespace_files_are_read_again_and_a_bad_one_is_refused_whole(
         file.write_text(
             "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop, annotations: {boundtoken.dev/inject: true}}"
         )
-        await eventually(lambda: service.log_lines("namespaces refused"))
-        (line,) = service.log_lines("namespaces refused")
+        await eventually(lambda: service.log_lines("namespaces rejected"))
+        (line,) = service.log_lines("namespaces rejected")
         assert line["faults"] == [
             f'{file}: Namespace "shop": metadata.annotations must map strings to strings (quote numbers and true)'
         ]
@@ -245,7 +245,7 @@ async def test_a_broken_pair_leaves_the_old_one_serving(tmp_path: Path, broken: 
         )
         write_texts(tmp_path, *broken(good, other))  # type: ignore[operator]
         await eventually(
-            lambda: service.log_lines("certificate refused, the old one goes on serving")
+            lambda: service.log_lines("certificate rejected, keeping the previous one")
         )
         assert await served(service) == good.certificate.x509_certificate.serial_number
         assert (await service.post(REVIEW))[0] == 200

@@ -170,8 +170,9 @@ def _print(report: Report, now: datetime, namespace: str) -> None:
         print(f"  CA   {ca['fingerprint']}  {ca['role']:<5}  {_until(ca, now)}")
     for configuration in report["configurations"]:
         status = "caBundle matches" if configuration["inSync"] else "caBundle is out of date"
-        webhooks = ", ".join(configuration["webhooks"]) or "no webhook of this namespace"
-        print(f"{configuration['name']}  {status}  ({webhooks})")
+        webhooks = ", ".join(configuration["webhooks"])
+        status = f"{status}  ({webhooks})" if webhooks else "calls no Service of this namespace"
+        print(f"{configuration['name']}  {status}")
     if not report["configurations"]:
         print("no webhook configuration found: kubectl apply -k manifests")
     if report["replicas"] == []:
@@ -189,6 +190,9 @@ def _print(report: Report, now: datetime, namespace: str) -> None:
             print(
                 f"  leaf {replica['fingerprint']}  {status}  {_until(replica, now)}, renewed at {replica['renewAt'][:16]}Z"
             )
+    if not report["authorities"] and not report["replicas"]:
+        print(f"boundtoken does not run in namespace {namespace}: install it, or give --namespace")
+        return
     print(
         f"next: {report['next']['step']} at {report['next']['at'][:16]}Z  ({report['next']['reason']})"
     )

@@ -17,7 +17,7 @@ HEADER = """\
 # from the rules in webhook/enforcement/rules.py; a test compares. Change those, then run: make policies
 #
 # Each binding names itself as its parameter. Its annotations boundtoken.dev/… are the configuration's part (floor, locks,
-# exclusions, exemptions), kept by the replicas. Without --config none stands here, so that applying this again takes none away.
+# exclusions, exemptions), kept by the replicas. Without --config there are none here, so that applying this again takes none away.
 # In an emergency (see README):
 #   kubectl delete validatingadmissionpolicybindings boundtoken-pods boundtoken-token-requests boundtoken-legacy-secrets
 """

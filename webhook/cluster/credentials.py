@@ -124,9 +124,8 @@ class FromKubeconfig:
             AttributeError,
             KeyError,
         ) as problem:
-            raise Unauthenticated(
-                f"kubeconfig {file or '(default)'}: {str(problem)[:300]}"
-            ) from problem
+            place = file or kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION
+            raise Unauthenticated(f"kubeconfig {place}: {str(problem)[:300]}") from problem
         self.server = str(self._configuration.host).rstrip("/")
 
     def tls(self) -> ssl.SSLContext:

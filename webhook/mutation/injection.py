@@ -193,7 +193,10 @@ class _Plan:
             volumes.set_token(operations, self.volumes[at], at, audience, policy.expiration_seconds)
         for at in (*self.ours, *self.our_tokens):
             volumes.apply_locks(operations, self.volumes[at], at, self.locks)
-        remark = f"the pod would need more than {names.MAX_OPERATIONS} changes; its tokens get our lifetime where they stand"
+        remark = (
+            f"the pod would need more than {names.MAX_OPERATIONS} changes; its tokens get the "
+            "lifetime of the policy, and no mount changes"
+        )
         return operations, "rewritten" if self.movable else "unchanged", (remark,)
 
     def _remove_ours(self) -> None:

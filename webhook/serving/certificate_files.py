@@ -56,9 +56,9 @@ class CertificateFiles:
     def _log_refusal(self, problem: str) -> None:
         metrics.CERTIFICATE_ROTATIONS.labels("leaf", "refused").inc()
         loaded = self._served.live.loaded
-        consequence = "the old one goes on serving" if loaded else "nothing can be served yet"
+        consequence = "keeping the previous one" if loaded else "nothing can be served yet"
         self._log.error(
-            f"certificate refused, {consequence}",
+            f"certificate rejected, {consequence}",
             certificate=str(self._certificate),
             problem=problem,
         )

@@ -57,7 +57,9 @@ def fit_descriptors(tls: Connections, metrics_port: Connections, log: Log) -> No
         metrics_port.limit = max(2, min(metrics_port.limit, left // 8))
         tls.limit = max(8, left - metrics_port.limit)
         log.warning(
-            "few file descriptors, so few connections", descriptors=soft, connections=tls.limit
+            "the limit of file descriptors lowers the limit of connections",
+            descriptors=soft,
+            connections=tls.limit,
         )
 
 

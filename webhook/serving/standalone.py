@@ -43,7 +43,9 @@ class NamespaceFiles:
             try:
                 self._cache.replace_all(await asyncio.to_thread(namespaces, contents))
             except BadInput as problem:
-                self._log.error("namespaces refused, the old ones stay", faults=problem.faults)
+                self._log.error(
+                    "namespaces rejected, keeping the previous ones", faults=problem.faults
+                )
                 continue
             count_namespaces(self._cache)
             self._log.info("namespaces read again", namespaces=len(self._cache))

@@ -53,7 +53,7 @@ def _token_requests() -> Json:
     validation = {
         "expression": "variables.mode != 'enforce' || variables.exempt || variables.violations == []",
         "messageExpression": cel.truncate("variables.message", validate.MAX_MESSAGE_CHARS),
-        "message": "asks for a longer life or another audience than boundtoken allows in this namespace",
+        "message": "requests a longer lifetime or another audience than boundtoken allows in this namespace",
     }
     constraints = {"resourceRules": [_rule("serviceaccounts/token", "CREATE")]}
     conditions = requests.token_request_conditions()
