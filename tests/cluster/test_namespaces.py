@@ -213,7 +213,10 @@ def test_of_a_namespaces_annotations_only_what_can_be_valid_is_kept() -> None:
 
 
 async def test_many_namespaces_do_not_stop_the_loop() -> None:
-    """1,000 lists of a thousand audiences, at a list of all namespaces and at a reconfiguration."""
+    """1,000 lists of a thousand audiences, at a list of all namespaces and at a reconfiguration.
+
+    CPU seconds of the thread are measured, which other processes do not change.
+    """
     audiences = ",".join(f"{number:x}" for number in range(1000))
     items = [
         (f"n{number}", {names.ALLOWED_AUDIENCES: f"z{number},{audiences}"})
@@ -226,12 +229,12 @@ async def test_many_namespaces_do_not_stop_the_loop() -> None:
     async def measure() -> None:
         nonlocal longest
         while True:
-            start = time.perf_counter()
+            start = time.thread_time()
             await asyncio.sleep(0)
-            longest = max(longest, time.perf_counter() - start)
+            longest = max(longest, time.thread_time() - start)
 
     measuring = asyncio.create_task(measure())
-    start = time.perf_counter()
+    start = time.thread_time()
     await cache.prepare(items)
     cache.replace_all(items)
     await asyncio.sleep(0)
@@ -239,7 +242,7 @@ async def test_many_namespaces_do_not_stop_the_loop() -> None:
     cache.reconfigure(tighter)
     await asyncio.sleep(0)
     measuring.cancel()
-    assert time.perf_counter() - start > 0.5
+    assert time.thread_time() - start > 0.5
     assert longest < 0.1
     first = cache.get("n0")
     assert first is not None

@@ -522,7 +522,7 @@ async def test_many_reviews_at_once_do_not_stop_the_loop(
             longest, before = max(longest, time.monotonic() - before), time.monotonic()
         answers = [await asyncio.wait_for(reader.readuntil(b"\r\n"), 3) for reader, _ in ends]
         assert [b" 200 " in answer for answer in answers] == [True] * 40
-        assert longest < 0.15
+        assert longest < 0.3  # all 40 in one go take 0.4 s and more
 
 
 async def test_a_source_with_little_loses_nothing_because_its_bodies_are_two(
