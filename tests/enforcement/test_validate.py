@@ -188,6 +188,15 @@ def test_a_token_without_a_lifetime_is_judged_by_what_the_api_server_makes_of_it
         assert rules_denied(pod, enforce="bound", max_expiration_seconds=maximum) == found
 
 
+def test_a_token_request_without_a_lifetime_is_judged_by_what_the_api_server_makes_of_it() -> None:
+    enforcing = ClusterPolicy(token_requests="enforce")
+    for maximum, outcome in (("3600", "unchanged"), ("3599", "denied")):
+        decision = validating_decision(
+            {"spec": {}}, enforcing, request=TOKEN_REQUEST, max_expiration_seconds=maximum
+        )
+        assert decision.outcome == outcome
+
+
 def test_a_fault_in_allowed_audiences_allows_the_api_servers_own_only() -> None:
     for text in ("vault, https://a b", "x" * 8193, "vault,\x00"):
         for audience, found in ((None, []), ("api", []), ("vault", ["token-audience"])):
