@@ -232,8 +232,24 @@ def test_the_rules_ask_about_what_the_code_looks_at() -> None:
 
 @pytest.mark.parametrize("page", ["docs/reference.md", "docs/contract.md"])
 def test_the_documents_name_every_workload_kind(page: str) -> None:
+    """In the sentence about what is copied: elsewhere stand kinds that are not, and CronJob has
+    Job in it.
+    """
     text = (ROOT / page).read_text()
-    assert [workload.kind for workload in WORKLOADS if workload.kind not in text] == []
+    (sentence,) = re.findall(r"nnotations? of a ([\w, ]+?)(?: itself)? (?:is|are) copied", text)
+    assert set(re.findall(r"\w+", sentence)) - {"or"} == {each.kind for each in WORKLOADS}
+
+
+def test_the_mutating_webhook_is_asked_about_updates_that_can_change_a_template() -> None:
+    asked = {
+        resource: set(rule["operations"])
+        for rule in webhook("workloads.boundtoken.dev")["rules"]
+        for resource in rule["resources"]
+    }
+    assert asked == {
+        workload.resource: {"CREATE"} if workload.is_immutable else {"CREATE", "UPDATE"}
+        for workload in WORKLOADS
+    }
 
 
 def test_rbac_names_exactly_what_the_client_calls() -> None:
