@@ -2,9 +2,11 @@
 that mean one thing.
 """
 
+import argparse
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from tests.support.builders import Json
 from tests.support.paths import BOUNDTOKEN, ROOT
 from tests.support.processes import boundtoken
 from webhook import __version__, cluster_config, options
-from webhook.cli import certs
+from webhook.cli import certs, main
 from webhook.cli.certs import Files
 from webhook.core.limits import Locks
 from webhook.core.policy import Exemptions
@@ -32,22 +34,26 @@ HEAD = "apiVersion: boundtoken.dev/v1alpha1\nkind: Configuration\n"
 TLS = {"tls_cert": "a", "tls_key": "b"}
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        [],
-        ["serve"],
-        ["certs"],
-        ["certs", "init"],
-        ["certs", "show"],
-        ["certs", "rotate"],
-        ["config"],
-        ["config", "check"],
-        ["export"],
-        ["export", "policies"],
-        ["version"],
-    ],
-)
+def commands(of: argparse.ArgumentParser, *path: str) -> Iterator[tuple[list[str], list[str]]]:
+    """Every command and group of the parser, each with the names of its commands."""
+    groups = [
+        action for action in of._actions if isinstance(action, argparse._SubParsersAction)
+    ]
+    yield [*path], [name for group in groups for name in group.choices]
+    for group in groups:
+        for name, command in group.choices.items():
+            yield from commands(command, *path, name)
+
+
+COMMANDS = list(commands(main.parser()))
+
+
+def test_the_help_of_each_group_shows_the_examples_of_all_its_commands() -> None:
+    groups = {path[0]: set(names) for path, names in COMMANDS if path and names}
+    assert {group: set(names) for group, names in main.GROUPS.items()} == groups
+
+
+@pytest.mark.parametrize("command", [path for path, _ in COMMANDS], ids=" ".join)
 def test_every_command_explains_itself(command: list[str]) -> None:
     result = boundtoken(*command, "--help")
     assert (result.returncode, result.stderr) == (0, "")
@@ -62,7 +68,7 @@ def test_every_command_explains_itself(command: list[str]) -> None:
     assert [line for line in examples if not line.startswith(own)] == []
 
 
-@pytest.mark.parametrize("command", [[], ["certs"], ["config"], ["export"]])
+@pytest.mark.parametrize("command", [path for path, names in COMMANDS if names], ids=" ".join)
 def test_a_group_of_commands_alone_shows_its_help(command: list[str]) -> None:
     result = boundtoken(*command)
     assert (result.returncode, result.stderr) == (0, "")
