@@ -68,6 +68,11 @@ def test_every_command_explains_itself(command: list[str]) -> None:
     assert [line for line in examples if not line.startswith(own)] == []
 
 
+def test_the_default_of_days_is_the_one_that_counts_as_not_given() -> None:
+    assert main.parser().parse_args(["certs", "init"]).days == certs.DAYS
+    assert f"(default {certs.DAYS})" in boundtoken("certs", "init", "--help").stdout
+
+
 @pytest.mark.parametrize("command", [path for path, names in COMMANDS if names], ids=" ".join)
 def test_a_group_of_commands_alone_shows_its_help(command: list[str]) -> None:
     result = boundtoken(*command)

@@ -1,6 +1,7 @@
 """YAML, the Dockerfile and the reference say what the code says; compared without a cluster."""
 
 import argparse
+import dataclasses
 import itertools
 import re
 import subprocess
@@ -22,6 +23,7 @@ from webhook.core.kinds import RESOURCES, WORKLOADS
 from webhook.core.policy import ClusterPolicy
 from webhook.enforcement import rules
 from webhook.enforcement.policies import manifests, requests
+from webhook.pki.lifecycle import Lifetimes
 from webhook.pki.store import KINDS, SECRET
 from webhook.serving.reporting import ReviewLine
 
@@ -363,6 +365,42 @@ def test_the_reference_and_the_contract_have_every_command_with_its_flags() -> N
     }
     contract = (ROOT / "docs/contract.md").read_text()
     assert [name for name in expected if f"`{name}`" not in contract] == []
+
+
+def test_every_default_of_an_option_stands_alike_wherever_it_is_written() -> None:
+    resolved = options.resolve({}, {})
+    fields = [
+        field for field in dataclasses.fields(resolved) if field.default is not dataclasses.MISSING
+    ]
+    assert {field.name: getattr(resolved, field.name) for field in fields} == {
+        field.name: field.default for field in fields
+    }
+    # Lifetimes is what commands use where no Deployment is found.
+    assert Lifetimes() == Lifetimes(resolved.ca_duration, resolved.leaf_duration)
+    lifetimes = re.findall(
+        r"^\| (?:CA|leaf) \| [^|]+ \| (\d+) days",
+        (ROOT / "certs/README.md").read_text(),
+        re.MULTILINE,
+    )
+    assert lifetimes == [str(resolved.ca_duration.days), str(resolved.leaf_duration.days)]
+
+
+def test_every_metric_is_counted_somewhere() -> None:
+    """One that is declared and documented, and never set, would be 0 for ever."""
+    elsewhere = "".join(
+        path.read_text()
+        for room in ("cluster", "serving", "cli")
+        for path in (ROOT / "webhook" / room).glob("*.py")
+    )
+    own = (ROOT / "webhook/metrics.py").read_text()
+    declared = re.findall(r"^([A-Z_]+) = (?:Counter|Gauge|Durations)\(", own, re.MULTILINE)
+    assert len(declared) == len(table("metric"))
+    assert [
+        name
+        for name in declared
+        if f"metrics.{name}." not in elsewhere
+        and not re.search(rf"^{name}\.labels\(__version__", own, re.MULTILINE)
+    ] == []
 
 
 def test_the_reference_has_every_metric_with_its_labels() -> None:
