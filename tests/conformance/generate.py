@@ -281,7 +281,12 @@ STRICT_FAIL: list[tuple[list[Finding], list[Tweak]]] = [
 ]  # fmt: skip
 
 
-FIXTURES = {("v1", "bound"): (BOUND_PASS, BOUND_FAIL), ("v1", "strict"): (STRICT_PASS, STRICT_FAIL)}
+Passing = list[tuple[str, list[Tweak]]]
+Failing = list[tuple[list[Finding], list[Tweak]]]
+FIXTURES: dict[tuple[str, str], tuple[Passing, Failing]] = {
+    ("v1", "bound"): (BOUND_PASS, BOUND_FAIL),
+    ("v1", "strict"): (STRICT_PASS, STRICT_FAIL),
+}
 """For each version and level what passes and what fails; a test compares the keys with those of the
 rules."""
 

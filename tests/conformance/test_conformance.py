@@ -24,7 +24,7 @@ from tests.support.cluster import Cluster
 from tests.support.paths import ROOT
 from tests.support.service import running
 from tests.support.waiting import wait_for
-from webhook.core import full_views, review
+from webhook.core import full_views, names, review
 from webhook.core.levels import LEVELS, VERSIONS
 from webhook.core.policy import ClusterPolicy
 from webhook.enforcement import rules, validate
@@ -158,9 +158,14 @@ def test_a_request_is_judged_so(path: Path) -> None:
 async def test_the_tls_port_judges_every_fixture_so(tmp_path: Path) -> None:
     namespaces = tmp_path / "namespaces.yaml"
     documents = []
-    for level in ("bound", "strict"):
-        annotations = {"boundtoken.dev/allowed-audiences": ALLOWED, "boundtoken.dev/enforce": level}
-        documents.append({**NAMESPACE, "metadata": {"name": level, "annotations": annotations}})
+    for version, level in FIXTURES_OF:
+        annotations = {
+            names.ALLOWED_AUDIENCES: ALLOWED,
+            names.ENFORCE: level,
+            names.ENFORCE_VERSION: version,
+        }
+        metadata = {"name": f"{level}-{version}", "annotations": annotations}
+        documents.append({**NAMESPACE, "metadata": metadata})
     namespaces.write_text(yaml.safe_dump_all(documents))
     configuration = tmp_path / "config.yaml"
     text = f"apiVersion: boundtoken.dev/v1alpha1\nkind: Configuration\napiAudiences: [{API_AUDIENCE}]\n"
@@ -171,11 +176,12 @@ async def test_the_tls_port_judges_every_fixture_so(tmp_path: Path) -> None:
         "config": str(configuration),
     }
     async with running(tmp_path, **flags) as service:
-        service.service._legacy_tokens.apply(listed("bound", "strict"))
+        judging = [f"{level}-{version}" for version, level in FIXTURES_OF]
+        service.service._legacy_tokens.apply(listed(*judging))
         for path in FIXTURES:
             fixture = Fixture(path)
             body = fixture.review()
-            body["request"]["namespace"] = fixture.level
+            body["request"]["namespace"] = f"{fixture.level}-{fixture.version}"
             status, answer = await service.post(body, path="/validate")
             response = json.loads(answer)["response"]
             assert (status, response["allowed"]) == (200, not fixture.fails), path
@@ -211,14 +217,16 @@ def applied(cluster: Cluster, folder: Path) -> None:
     wait_for(lambda: len(cluster.kubelet.pods) == 2, 60)
 
 
-@pytest.mark.parametrize("level", ["bound", "strict"])
-def test_the_api_server_creates_or_denies_every_fixture(enforcing: Cluster, level: str) -> None:
+@pytest.mark.parametrize(("version", "level"), FIXTURES_OF)
+def test_the_api_server_creates_or_denies_every_fixture(
+    enforcing: Cluster, version: str, level: str
+) -> None:
     cluster = enforcing
-    namespace = cluster.namespace(allowed_audiences=ALLOWED, enforce=level)
+    namespace = cluster.namespace(allowed_audiences=ALLOWED, enforce=level, enforce_version=version)
     for secret in yaml.safe_load_all((HERE / "v1/secrets.yaml").read_text()):
         cluster.plane.call("POST", f"/api/v1/namespaces/{namespace}/secrets", secret)
     wait_for(lambda: denied(cluster, namespace, HERE / "v1/bound/fail/legacy-token-1.yaml"), 10)
-    for number, path in enumerate(path for path in FIXTURES if path.parent.parent.name == level):
+    for number, path in enumerate(sorted((HERE / version / level).glob("*/*.yaml"))):
         fixture = Fixture(path)
         fixture.pod["metadata"]["name"] = f"pod-{number}"
         assert denied(cluster, namespace, path, fixture) is fixture.fails, path
