@@ -20,6 +20,7 @@ from webhook.cli.main import parser
 from webhook.core import names
 from webhook.core.decision import REASONS
 from webhook.core.kinds import RESOURCES, WORKLOADS
+from webhook.core.levels import VERSIONS
 from webhook.core.policy import ClusterPolicy
 from webhook.enforcement import rules
 from webhook.enforcement.policies import manifests, requests
@@ -119,11 +120,6 @@ def test_the_policies_compile_for_the_oldest_kubernetes_that_we_support() -> Non
 
 def test_the_image_is_tagged_with_the_release() -> None:
     assert CONTAINER["image"] == f"{names.APP}:{__version__}"
-
-
-def test_the_configuration_is_the_default_one_spelled_out() -> None:
-    layer = cluster_config.parse(the("ConfigMap")["data"]["config.yaml"]).layer
-    assert layer == ClusterPolicy()
 
 
 def test_the_flags_and_variables_of_the_deployment_exist() -> None:
@@ -310,6 +306,58 @@ def test_the_reference_has_every_annotation() -> None:
         for name in re.findall(r"`(boundtoken\.dev/[a-z-]+)`", row.split(" | ")[0])
     }
     assert there == names.FOR_PODS | names.FOR_NAMESPACES | names.OURS_ON_PODS
+
+
+@pytest.mark.parametrize("page", ["docs/reference.md", "docs/contract.md"])
+def test_the_documents_have_every_annotation_of_users_and_the_versions(page: str) -> None:
+    rows = [
+        row
+        for row in (ROOT / page).read_text().splitlines()
+        if row.startswith("| `boundtoken.dev/")
+    ]
+    there = {
+        name
+        for row in rows
+        for name in re.findall(r"`(boundtoken\.dev/[a-z-]+)`", row.split(" | ")[0])
+    }
+    assert there - names.OURS_ON_PODS == names.FOR_PODS | names.FOR_NAMESPACES
+    (versions,) = [row.split(" | ")[1] for row in rows if f"`{names.ENFORCE_VERSION}`" in row]
+    assert re.findall(r"`(\w+)`", versions) == [*VERSIONS, "latest"]
+    (seconds,) = [row.split(" | ") for row in rows if f"`{names.EXPIRATION_SECONDS}`" in row]
+    assert seconds[2].strip(" |") == str(names.DEFAULT_EXPIRATION_SECONDS)
+
+
+def test_uninstalling_takes_off_every_annotation() -> None:
+    taken: dict[str, set[str]] = {"deployments": set(), "namespaces": set()}
+    readme = (ROOT / "README.md").read_text()
+    for kind, listed in re.findall(
+        r"^kubectl annotate (deployments|namespaces)\S* --all.* boundtoken\.dev/\{(.+)\}-$",
+        readme,
+        re.MULTILINE,
+    ):
+        taken[kind] |= {names.DOMAIN + name for name in listed.split(",")}
+    assert taken == {"deployments": names.FOR_PODS, "namespaces": names.FOR_NAMESPACES}
+
+
+@pytest.mark.parametrize("page", ["docs/contract.md", "manifests/35-configmap.yaml"])
+def test_every_key_of_the_configuration_is_spelled_out(page: str) -> None:
+    text = (ROOT / page).read_text()
+    if page.endswith(".md"):
+        (text,) = re.findall(r"```yaml\n(apiVersion: boundtoken.dev.+?)```", text, re.DOTALL)
+    else:
+        text = yaml.safe_load(text)["data"]["config.yaml"]
+    there = {
+        key: value
+        for key, value in yaml.safe_load(text).items()
+        if key not in ("apiVersion", "kind")
+    }
+    assert cluster_config.parse(text).layer == ClusterPolicy()
+    assert {
+        key: set(value) if isinstance(value, dict) else None for key, value in there.items()
+    } == {
+        key: set(field) if isinstance(field, dict) else None
+        for key, field in cluster_config.FIELDS.items()
+    }
 
 
 def test_the_reference_lists_the_rules_as_the_records_have_them() -> None:
