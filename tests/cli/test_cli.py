@@ -21,7 +21,7 @@ from webhook import __version__, cluster_config, options
 from webhook.cli import certs, main
 from webhook.cli.certs import Files
 from webhook.core.limits import Locks
-from webhook.core.policy import Exemptions
+from webhook.core.policy import ClusterPolicy, Exemptions
 from webhook.errors import BadInput, NotFound
 from webhook.options import Address
 from webhook.pki import authority
@@ -341,6 +341,29 @@ def test_the_configuration_sets_layers_and_locks() -> None:
 def test_each_key_of_the_exemptions_exempts_what_it_says(key: str, field: str, value: str) -> None:
     layer = cluster_config.parse(HEAD + f"exemptions: {{{key}: [{value}]}}\n").layer
     assert layer.exemptions == Exemptions(**{field: frozenset({value})})
+
+
+KEYS = [
+    (group, *key)
+    for group, fields in cluster_config.FIELDS.items()
+    for key in ([(key,) for key in fields] if isinstance(fields, dict) else [()])
+]
+VALUES = ["enabled", "disabled", "denied", "strict", "warn", "x", "/x", 900, ["x"], ["x/y"]]
+"""Of each key at least one is valid and not the default."""
+
+
+def layer_of(document: Any) -> ClusterPolicy:
+    try:
+        return cluster_config.parse(HEAD + yaml.safe_dump(document)).layer
+    except BadInput:
+        return ClusterPolicy()
+
+
+@pytest.mark.parametrize("key", KEYS, ids=".".join)
+def test_every_key_of_the_configuration_changes_the_policy(key: tuple[str, ...]) -> None:
+    group, *rest = key
+    layers = [layer_of({group: {rest[0]: value} if rest else value}) for value in VALUES]
+    assert [layer for layer in layers if layer != ClusterPolicy()], "it is read and lands nowhere"
 
 
 def test_every_key_of_locks_and_requests_lands_where_it_belongs() -> None:

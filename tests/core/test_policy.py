@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from tests.support.builders import a_namespace_policy
-from webhook.core import names, policy
+from tests.support.strategies import POOLS
+from webhook.core import levels, names, policy
 from webhook.core.annotations import parse_mount_path, split_list
 from webhook.core.limits import Locks, Token
 from webhook.core.policy import ClusterPolicy, NamespacePolicy, Resolution, TokenPolicy
@@ -29,6 +30,14 @@ def fault_texts(resolution: Resolution) -> list[str]:
 def test_every_wish_names_a_field_of_the_policy() -> None:
     assert {row[0] for row in policy.SETTINGS} == set(TokenPolicy.__struct_fields__)
     assert {row[0] for row in policy.LOCKS} == set(Locks.__struct_fields__)
+
+
+def test_every_annotation_is_read_and_has_values_for_the_laws() -> None:
+    settings, locks = ({row[1] for row in rows} for rows in (policy.SETTINGS, policy.LOCKS))
+    of_levels = {*levels.LEVEL_OF.values(), *levels.VERSION_OF.values()}
+    assert settings == names.FOR_PODS
+    assert (settings & names.FOR_NAMESPACES) | locks | of_levels == names.FOR_NAMESPACES
+    assert (settings | locks) - POOLS.keys() == set(), "values in tests/support/strategies.py"
 
 
 def test_a_path_may_have_a_slash_at_its_end_and_as_many_bytes_as_the_kernel_takes() -> None:

@@ -19,6 +19,7 @@ from tests.support.builders import (
     mutation_of,
     response_to,
 )
+from tests.support.strategies import POOLS
 from webhook.core import names, review
 from webhook.core.decision import Decision, Reason
 from webhook.core.policy import ClusterPolicy
@@ -405,3 +406,15 @@ def test_a_token_of_the_users_own_elsewhere_is_untouched() -> None:
     }
     pod = a_pod(a_container("app", ("vault", "/vault")), volumes=[own, api_access()])
     assert mutated(pod, inject="enabled", automount="disabled")["spec"]["volumes"][0] == own
+
+
+@pytest.mark.parametrize("name", sorted(names.FOR_PODS))
+def test_every_annotation_of_a_pod_changes_what_becomes_of_one(name: str) -> None:
+    """With one of the values from which the laws draw: else it would be read and do nothing."""
+    asked = {names.INJECT: "enabled", names.TOKENS: "a=x"}
+    asked.pop(name, None)
+
+    def spec(annotations: dict[str, str]) -> Json:
+        return dict(mutated(automounted(a_pod(annotations=annotations)))["spec"])
+
+    assert [value for value in POOLS[name] if spec({**asked, name: value}) != spec(asked)]
