@@ -188,6 +188,14 @@ def test_a_token_without_a_lifetime_is_judged_by_what_the_api_server_makes_of_it
         assert rules_denied(pod, enforce="bound", max_expiration_seconds=maximum) == found
 
 
+def test_a_template_is_expected_to_get_further_tokens_where_a_container_has_room_for_them() -> None:
+    asked = {"warn": "bound", "inject": "enabled", "automount": "disabled", "tokens": "a=x;90000"}
+    for path, expected in ((names.TOKENS_PATH, False), ("/data", True)):
+        held = deployment_of(containers=[a_container("app", ("own", path))])
+        decision = validating_decision(held, request=DEPLOYMENT, **asked)
+        assert ("boundtoken-tokens" in "".join(decision.warnings)) is expected, path
+
+
 def test_a_token_request_without_a_lifetime_is_judged_by_what_the_api_server_makes_of_it() -> None:
     enforcing = ClusterPolicy(token_requests="enforce")
     for maximum, outcome in (("3600", "unchanged"), ("3599", "denied")):

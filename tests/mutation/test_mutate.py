@@ -408,6 +408,14 @@ def test_a_token_of_the_users_own_elsewhere_is_untouched() -> None:
     assert mutated(pod, inject="enabled", automount="disabled")["spec"]["volumes"][0] == own
 
 
+def test_a_pod_with_no_place_for_any_token_did_not_opt_out_of_one() -> None:
+    for path, reason in ((names.TOKENS_PATH, "stripped"), ("/data", "pod-opted-out")):
+        app = a_container("app", ("own", names.DEFAULT_PATH), ("more", path))
+        pod = a_pod(app, automountServiceAccountToken=False)
+        decision = mutating_decision(pod, inject="enabled", automount="disabled", tokens="a=x")
+        assert decision.reason == reason, path
+
+
 @pytest.mark.parametrize("name", sorted(names.FOR_PODS))
 def test_every_annotation_of_a_pod_changes_what_becomes_of_one(name: str) -> None:
     """With one of the values from which the laws draw: else it would be read and do nothing."""
