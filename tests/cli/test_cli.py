@@ -36,9 +36,7 @@ TLS = {"tls_cert": "a", "tls_key": "b"}
 
 def commands(of: argparse.ArgumentParser, *path: str) -> Iterator[tuple[list[str], list[str]]]:
     """Every command and group of the parser, each with the names of its commands."""
-    groups = [
-        action for action in of._actions if isinstance(action, argparse._SubParsersAction)
-    ]
+    groups = [action for action in of._actions if isinstance(action, argparse._SubParsersAction)]
     yield [*path], [name for group in groups for name in group.choices]
     for group in groups:
         for name, command in group.choices.items():

@@ -189,10 +189,15 @@ def test_a_token_without_a_lifetime_is_judged_by_what_the_api_server_makes_of_it
 
 
 def test_a_template_is_expected_to_get_further_tokens_where_a_container_has_room_for_them() -> None:
-    asked = {"warn": "bound", "inject": "enabled", "automount": "disabled", "tokens": "a=x;90000"}
+    annotations = {
+        "warn": "bound",
+        "inject": "enabled",
+        "automount": "disabled",
+        "tokens": "a=x;90000",
+    }
     for path, expected in ((names.TOKENS_PATH, False), ("/data", True)):
-        held = deployment_of(containers=[a_container("app", ("own", path))])
-        decision = validating_decision(held, request=DEPLOYMENT, **asked)
+        deployment = deployment_of(containers=[a_container("app", ("own", path))])
+        decision = validating_decision(deployment, request=DEPLOYMENT, **annotations)
         assert ("boundtoken-tokens" in "".join(decision.warnings)) is expected, path
 
 

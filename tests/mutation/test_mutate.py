@@ -419,10 +419,12 @@ def test_a_pod_with_no_place_for_any_token_did_not_opt_out_of_one() -> None:
 @pytest.mark.parametrize("name", sorted(names.FOR_PODS))
 def test_every_annotation_of_a_pod_changes_what_becomes_of_one(name: str) -> None:
     """With one of the values from which the laws draw: else it would be read and do nothing."""
-    asked = {names.INJECT: "enabled", names.TOKENS: "a=x"}
-    asked.pop(name, None)
+    annotations = {names.INJECT: "enabled", names.TOKENS: "a=x"}
+    annotations.pop(name, None)
 
     def spec(annotations: dict[str, str]) -> Json:
         return dict(mutated(automounted(a_pod(annotations=annotations)))["spec"])
 
-    assert [value for value in POOLS[name] if spec({**asked, name: value}) != spec(asked)]
+    assert [
+        value for value in POOLS[name] if spec({**annotations, name: value}) != spec(annotations)
+    ]

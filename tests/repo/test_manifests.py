@@ -235,16 +235,16 @@ def test_the_documents_name_every_workload_kind(page: str) -> None:
     """
     text = (ROOT / page).read_text()
     (sentence,) = re.findall(r"nnotations? of a ([\w, ]+?)(?: itself)? (?:is|are) copied", text)
-    assert set(re.findall(r"\w+", sentence)) - {"or"} == {each.kind for each in WORKLOADS}
+    assert set(re.findall(r"\w+", sentence)) - {"or"} == {workload.kind for workload in WORKLOADS}
 
 
 def test_the_mutating_webhook_is_asked_about_updates_that_can_change_a_template() -> None:
-    asked = {
+    rules = {
         resource: set(rule["operations"])
         for rule in webhook("workloads.boundtoken.dev")["rules"]
         for resource in rule["resources"]
     }
-    assert asked == {
+    assert rules == {
         workload.resource: {"CREATE"} if workload.is_immutable else {"CREATE", "UPDATE"}
         for workload in WORKLOADS
     }
