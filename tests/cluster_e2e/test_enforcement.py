@@ -321,7 +321,8 @@ def test_a_change_of_demands_lists_what_would_fail_and_a_dry_run_changes_nothing
         *annotate, "boundtoken.dev/enforce=bound", "--dry-run=server"
     ).stderr.splitlines()
     assert warnings == [
-        f'Warning: existing pods in namespace "{namespace}" violate the boundtoken enforce level "bound:v1"',
+        f'Warning: 4 existing pods in namespace "{namespace}" violate "bound": 4 will be refused (deployment/web (3 pods), '
+        "pod/single); 1 complies",
         'Warning: deployment/web (3 pods), pod/single: [token-lifetime] volume "kube-api-access-*": 3607 makes a token valid for '
         "one year, not 86400 s; annotate namespace or pod with boundtoken.dev/inject=enabled",
     ]

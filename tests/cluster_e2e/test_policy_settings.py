@@ -170,20 +170,26 @@ def test_config_preview_says_whom_a_floor_would_refuse_and_what_depends_on_us(
         "config", "preview", str(file), "-o", "json", kubeconfig=cluster.plane.kubeconfig()
     )
     assert (result.returncode, result.stderr) == (1, "")
-    found = json.loads(result.stdout)["namespaces"]
+    report = json.loads(result.stdout)
+    found = report["namespaces"]
     assert spared not in found
+    assert {spared, "kube-system", "boundtoken-system"} <= set(
+        report["namespacesLeftOut"]["excluded"]
+    )
+    assert report["pods"]["refused"] >= 1
     assert found[injecting][0].startswith(
         "pod/cni: complies by injection only, and is refused while boundtoken is away"
     )
     assert (
         found[plain][0]
-        == f'existing pods in namespace "{plain}" violate the cluster\'s enforceFloor "bound"'
+        == f'1 existing pod in namespace "{plain}" violates the cluster\'s enforceFloor "bound": 1 will be refused (pod/cni)'
     )
     assert found[plain][1].startswith(
         'pod/cni: [token-lifetime] volume "kube-api-access-*": 3607 makes a token valid for one year'
     )
     text = boundtoken("config", "preview", str(file), kubeconfig=cluster.plane.kubeconfig())
     assert f"namespace/{plain}\n" in text.stdout
+    assert "not for excluded namespaces: " in text.stdout
     assert text.stdout.splitlines()[-1].startswith("floor bound: ")
     file.write_text(head)
     off = boundtoken("config", "preview", str(file), kubeconfig=cluster.plane.kubeconfig())

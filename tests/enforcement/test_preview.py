@@ -1,24 +1,28 @@
-"""The preview: which changes are looked at, and how what would fail is said."""
+"""The preview: which requests are answered, the three groups of pods, and how they are told."""
 
 from typing import Any
 
 import msgspec
 import pytest
 
-from tests.support.builders import Json, a_pod, api_access, automounted
+from tests.support.builders import Json, a_container, a_pod, api_access, automounted
 from webhook.core import names, policy
-from webhook.core.full_views import Namespace
-from webhook.core.policy import ClusterPolicy, Exemptions
-from webhook.core.views import Metadata
+from webhook.core.policy import ClusterPolicy, Exemptions, NamespacePolicy
 from webhook.enforcement import preview
-from webhook.enforcement.preview import ListedPod, Preview
+from webhook.enforcement.preview import Counts, ListedPod, Preview
 
 API = ClusterPolicy(api_audiences=("api",))
 
 
-def a_namespace_view(**annotations: str) -> Namespace:
+YEAR = (
+    '[token-lifetime] volume "kube-api-access-*": 3607 makes a token valid for one year, not 86400 s; annotate namespace or pod '
+    "with boundtoken.dev/inject=enabled"
+)
+
+
+def resolved(cluster: ClusterPolicy, **annotations: str) -> NamespacePolicy:
     given = {names.DOMAIN + name.replace("_", "-"): value for name, value in annotations.items()}
-    return Namespace(Metadata(name="shop", annotations=given))
+    return policy.resolve_namespace(cluster, given)
 
 
 def listed(
@@ -39,44 +43,72 @@ def listed(
 
 
 def looked(*pods: ListedPod, cluster: ClusterPolicy = API, **annotations: str) -> Preview:
-    demanded = policy.own_annotations(
-        a_namespace_view(**(annotations or {"enforce": "bound"})).metadata.annotations
+    made = Preview(
+        "shop", cluster, resolved(cluster, **(annotations or {"enforce": "bound"})), ("enforce",)
     )
-    made = Preview("shop", cluster, policy.resolve_namespace(cluster, demanded), ("enforce",))
     made.add(pods)
     return made
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "changed"),
+    ("before", "after", "changed", "required"),
     [
-        ({}, {"enforce": "bound"}, [("enforce", "bound")]),
-        ({"enforce": "bound"}, {"enforce": "bound"}, []),
-        ({"enforce": "bound"}, {"enforce": "off"}, []),
-        ({}, {"warn": "strict"}, [("warn", "strict")]),
-        ({}, {"audit": "strict"}, []),
-        ({}, {"enforce": "bound", "warn": "bound"}, [("enforce", "bound")]),
-        (
-            {"enforce": "bound"},
-            {"enforce": "bound", "max_expiration_seconds": "600"},
-            [("enforce", "bound")],
-        ),
-        (
-            {"enforce": "bound"},
-            {"enforce": "bound", "allowed_audiences": "vault"},
-            [("enforce", "bound")],
-        ),
-        ({"enforce": "bound"}, {"enforce": "bound", "inject": "enabled"}, []),
-        ({}, {"max_expiration_seconds": "600"}, []),
+        ({}, {"enforce": "bound"}, ["enforce"], ["enforce"]),
+        ({"enforce": "bound"}, {"enforce": "bound"}, [], ["enforce"]),
+        ({"enforce": "bound"}, {"enforce": "off"}, [], []),
+        ({}, {"warn": "strict"}, ["warn"], ["warn"]),
+        ({"enforce": "bound"}, {"enforce": "bound", "warn": "strict"}, ["warn"], ["enforce", "warn"]),
+        ({}, {"audit": "strict"}, [], []),
+        ({}, {"enforce": "bound", "warn": "bound"}, ["enforce"], ["enforce"]),
+        ({"enforce": "bound"}, {"enforce": "bound", "max_expiration_seconds": "600"}, ["enforce"], ["enforce"]),
+        ({"enforce": "bound"}, {"enforce": "bound", "allowed_audiences": "vault"}, ["enforce"], ["enforce"]),
+        ({"enforce": "bound"}, {"enforce": "bound", "inject": "enabled"}, ["enforce"], ["enforce"]),
+        ({"enforce": "bound"}, {"enforce": "bound", "pod_overrides": "denied"}, ["enforce"], ["enforce"]),
+        ({}, {"max_expiration_seconds": "600"}, [], []),
     ],
-)
-def test_which_changes_are_looked_at(
-    before: dict[str, str], after: dict[str, str], changed: list[tuple[str, str]]
+)  # fmt: skip
+def test_a_change_is_answered_and_under_dry_run_every_demand(
+    before: dict[str, str], after: dict[str, str], changed: list[str], required: list[str]
 ) -> None:
-    layer, found = preview.changes(
-        a_namespace_view(**before), a_namespace_view(**after), ClusterPolicy()
+    policies = resolved(API, **before), resolved(API, **after)
+    assert list(preview.modes(*policies, API, every=False)) == changed
+    assert list(preview.modes(*policies, API, every=True)) == required
+
+
+def test_pods_are_in_three_groups_with_their_owners() -> None:
+    year = automounted(a_pod())
+    hashed: Any = {"labels": {"pod-template-hash": "7d9f"}}
+    out: Any = {"annotations": {names.INJECT: "disabled"}, **hashed}
+    pods = [
+        *[listed(year, f"a{n}", owner=("ReplicaSet", "web-7d9f"), **hashed) for n in range(30)],
+        listed(year, "b", owner=("ReplicaSet", "optout-7d9f"), **out),
+        listed(year, "c", phase="Succeeded"),
+        *[listed(a_pod(automountServiceAccountToken=False), f"d{n}") for n in range(9)],
+    ]
+    made = looked(*pods, enforce="bound", inject="enabled")
+    assert made.lines() == [
+        '31 existing pods in namespace "shop" violate "bound": 30 comply after a restart, 1 will be refused (deployment/optout); 9 comply',
+        f"deployment/optout: {YEAR}",
+        "deployment/web (30 pods): comply after a restart, such as by kubectl rollout restart",
+    ]
+    assert made.counts("enforce") == Counts(9, 30, 1)
+
+
+def test_a_pod_that_complies_and_could_not_be_created_again_is_told() -> None:
+    pod = a_pod(
+        a_container("app", ("boundtoken", names.DEFAULT_PATH)),
+        volumes=[api_access("boundtoken", seconds=3600)],
+        automountServiceAccountToken=False,
     )
-    assert [(mode, layer.enforcement.of(mode).level) for mode in found] == changed
+    injected = listed(pod, annotations={names.STATUS: "injected policy=12345678"})
+    made = looked(injected, enforce="bound")
+    assert made.lines() == [
+        '1 existing pod in namespace "shop" complies with "bound" now, and will be refused when created again (pod/web-1)',
+        f"pod/web-1: {YEAR}",
+    ]
+    assert made.counts("enforce") == Counts(0, 0, 1)
+    made = looked(injected, enforce="bound", inject="enabled")
+    assert (made.lines(), made.lines(every=False)) == ([f"pod/web-1: {preview.RELYING}"], [])
 
 
 def test_each_thing_is_said_once_with_all_its_owners() -> None:
@@ -91,48 +123,66 @@ def test_each_thing_is_said_once_with_all_its_owners() -> None:
         listed(year, "done", phase="Succeeded"),
         listed(a_pod(), "fine"),
     ]
-    assert looked(*pods).warnings() == (
-        'existing pods in namespace "shop" violate the boundtoken enforce level "bound:v1"',
-        'deployment/web (2 pods), pod/d0, pod/d1 and 2 more: [token-lifetime] volume "kube-api-access-*": 3607 makes a token valid '
-        "for one year, not 86400 s; annotate namespace or pod with boundtoken.dev/inject=enabled",
+    owners = "deployment/web (2 pods), pod/d0, pod/d1 and 2 more"
+    assert looked(*pods).lines() == [
+        f'6 existing pods in namespace "shop" violate "bound": 6 will be refused ({owners}); 1 complies',
+        f"{owners}: {YEAR}",
+    ]
+
+
+def test_a_mode_that_only_warns_says_so() -> None:
+    made = Preview("shop", API, resolved(API, warn="strict"), ("warn",))
+    made.add([listed(automounted(a_pod()))])
+    assert (
+        made.lines()[0]
+        == '1 existing pod in namespace "shop" violates the warn level "strict": 1 will be warned of (pod/web-1)'
     )
 
 
-def test_nothing_is_said_where_nothing_would_fail_and_what_was_not_seen_is() -> None:
-    assert looked(listed(a_pod())).warnings() == ()
-    assert looked().warnings("3000 existing pods were looked at") == (
-        "3000 existing pods were looked at",
-    )
+def test_nothing_is_told_where_all_comply() -> None:
+    assert looked(listed(a_pod())).lines() == []
+
+
+def test_pods_that_are_alike_are_evaluated_once() -> None:
+    pods = [listed(automounted(a_pod(), f"kube-api-access-{n:05}"), f"a{n}") for n in range(50)]
+    made, evaluated = looked(), []
+    evaluate = made._evaluate
+    made._evaluate = lambda pod: evaluated.append(pod) or evaluate(pod)  # type: ignore[func-returns-value,method-assign]
+    made.add(pods)
+    assert (len(evaluated), made.counts("enforce")) == (1, Counts(0, 0, 50))
 
 
 def test_exempt_pods_are_left_out() -> None:
     exemptions = Exemptions(service_accounts=frozenset({"shop/default"}))
     assert (
-        looked(
-            listed(automounted(a_pod())), cluster=ClusterPolicy(exemptions=exemptions)
-        ).warnings()
-        == ()
+        looked(listed(automounted(a_pod())), cluster=ClusterPolicy(exemptions=exemptions)).lines()
+        == []
     )
 
 
-def test_a_change_of_the_maximum_under_a_floor_is_looked_at_and_names_the_floor() -> None:
+@pytest.mark.parametrize(
+    ("own", "named"),
+    [
+        ({"max_expiration_seconds": "600"}, 'the cluster\'s enforceFloor "bound"'),
+        ({"enforce": "off"}, 'the cluster\'s enforceFloor "bound"'),
+        ({"enforce": "strict"}, '"strict" and the cluster\'s enforceFloor "bound"'),
+    ],
+)
+def test_a_floor_is_looked_at_and_named(own: dict[str, str], named: str) -> None:
     floor = ClusterPolicy(enforce_floor="bound")
-    layer, found = preview.changes(
-        a_namespace_view(), a_namespace_view(max_expiration_seconds="600"), floor
-    )
-    assert (layer.max_expiration_seconds, found) == (600, ("enforce",))
-    texts = looked(
-        listed(automounted(a_pod())), cluster=floor, max_expiration_seconds="600"
-    ).warnings()
-    assert (
-        texts[0] == 'existing pods in namespace "shop" violate the cluster\'s enforceFloor "bound"'
+    found = preview.modes(resolved(floor), resolved(floor, **own), floor, every=True)
+    assert found == ("enforce",)
+    texts = looked(listed(automounted(a_pod())), cluster=floor, **own).lines()
+    assert texts[0] == (
+        f'1 existing pod in namespace "shop" violates {named}: 1 will be refused (pod/web-1)'
     )
 
 
 def test_those_that_the_cluster_surely_needs_come_first() -> None:
     pod = a_pod(volumes=[api_access("boundtoken", seconds=3600)])
     made = looked(listed(pod, "a"), listed(pod, "b", owner=("DaemonSet", "cni")))
-    assert [line.partition(":")[0] for line in made.warnings()] == ["daemonset/cni", "pod/a"]
+    assert [line.partition(":")[0] for line in made.lines()] == ["daemonset/cni", "pod/a"]
+    assert [line.partition(":")[0] for line in made.lines(every=False)] == ["daemonset/cni"]
     assert not made.finds_violations
 
 
@@ -155,7 +205,7 @@ def test_pods_that_only_injection_lets_in_are_named(
     spec: Json, owner: tuple[str, str] | None, *, told: bool
 ) -> None:
     pod = a_pod(**{"volumes": [api_access("boundtoken", seconds=3600)], **spec})
-    texts = looked(listed(pod, owner=owner)).warnings()
+    texts = looked(listed(pod, owner=owner)).lines()
     assert bool(texts) is told
     if told:
         whose = f"{owner[0].lower()}/{owner[1]}" if owner else "pod/web-1"

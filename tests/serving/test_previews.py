@@ -165,7 +165,9 @@ async def looked_at(
 
 async def test_a_preview_looks_at_all_pods_page_by_page() -> None:
     (summary, finding), pages = await looked_at(250)
-    assert summary.startswith('existing pods in namespace "shop" violate')
+    assert summary == (
+        '250 existing pods in namespace "shop" violate "bound": 250 will be refused (pod/web (250 pods))'
+    )
     assert (finding.partition(":")[0], pages) == ("pod/web (250 pods)", 3)
 
 

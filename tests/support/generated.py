@@ -152,3 +152,9 @@ class Generator:
         if chance.random() < 0.1 and device not in taken and device != names.DEFAULT_PATH:
             container["volumeDevices"] = [{"name": "disk", "devicePath": device}]
         return container
+
+
+def copies_nothing(pod: Json) -> bool:
+    """Whether no volume has a name that admission gives: such a one was copied from another pod."""
+    taken = (names.VOLUME, names.AUTOMOUNTED_PREFIX)
+    return not any(volume["name"].startswith(taken) for volume in pod["spec"].get("volumes") or ())

@@ -1,5 +1,5 @@
-"""`boundtoken config preview FILE`: which pods of the cluster the file's enforceFloor would refuse,
-and which comply only by injection.
+"""`boundtoken config preview FILE`: which pods of the cluster the file's enforceFloor would refuse
+when they are created again, which comply after a restart, and which comply only by injection.
 
 It reads from the API server page by page, with the rights of the person who runs it, and changes
 nothing.
@@ -17,7 +17,7 @@ import msgspec
 from .. import __version__
 from ..cluster.client import METADATA, ApiClient, decode
 from ..cluster.credentials import FromKubeconfig
-from ..cluster.watch import ObjectMeta, objects, pages
+from ..cluster.watch import ListMeta, ObjectMeta, objects, pages, read_pages
 from ..core import names, policy
 from ..core.levels import EnforcementPolicy
 from ..core.policy import ClusterPolicy
@@ -26,6 +26,8 @@ from ..errors import ApiError
 from .config import parse
 
 PAGE = 500
+MAX_PAGES = 1000
+"""500,000 pods: more than three times what Kubernetes supports. It ends a list without an end."""
 MAX_BYTES = 256 << 20
 """Of one page: 500 whole pods of 0.5 MB. A person's machine has more memory than a replica."""
 BINDING = (
@@ -33,12 +35,8 @@ BINDING = (
 )
 
 
-class _ListMeta(msgspec.Struct):
-    continue_: str = msgspec.field(name="continue", default="")
-
-
 class _Pods(msgspec.Struct):
-    metadata: _ListMeta
+    metadata: ListMeta
     items: list[ListedPod] | None = None
 
 
@@ -51,7 +49,9 @@ _OBJECT = msgspec.json.Decoder(_Object)
 
 
 def preview(parsed: argparse.Namespace) -> int:
-    """Print the preview; exit 1 if a pod that exists now would be refused."""
+    """Print the preview; exit 1 if a pod that exists now would be refused when it is created
+    again.
+    """
     layer = parse(parsed.file, parsed.namespace or names.NAMESPACE)
     if layer.enforce_floor == "off":
         print(f"{parsed.file}: locks.enforceFloor is off, so no pod would be refused")
@@ -61,7 +61,7 @@ def preview(parsed: argparse.Namespace) -> int:
         print(json.dumps(report, indent=2))
     else:
         _print(report)
-    return 1 if report["violates"] else 0
+    return 1 if report["pods"]["refused"] else 0
 
 
 async def _report(parsed: argparse.Namespace, layer: ClusterPolicy) -> dict[str, Any]:
@@ -71,12 +71,14 @@ async def _report(parsed: argparse.Namespace, layer: ClusterPolicy) -> dict[str,
         if not layer.api_audiences:
             layer = msgspec.structs.replace(layer, api_audiences=await _api_audiences(client))
         previews: dict[str, Preview] = {}
+        left_out: dict[str, list[str]] = {"excluded": [], "exempt": []}
         async for metadata in _namespaces(client):
-            if metadata.name in layer.excluded | layer.exemptions.namespaces | {
-                layer.own_namespace
-            }:
+            if (why := _left_out(metadata.name, layer)) is not None:
+                left_out[why].append(metadata.name)
                 continue
-            own = policy.resolve_namespace(layer, policy.own_annotations(metadata.annotations))
+            own = policy.resolve_namespace(
+                layer, policy.namespace_annotations(metadata.annotations)
+            )
             # Without the namespace's own levels: the preview is of what the floor adds.
             own = msgspec.structs.replace(own, enforcement=EnforcementPolicy())
             previews[metadata.name] = Preview(metadata.name, layer, own, ("enforce",))
@@ -91,13 +93,27 @@ async def _report(parsed: argparse.Namespace, layer: ClusterPolicy) -> dict[str,
     if sys.stderr.isatty():
         print(file=sys.stderr)
     lines = {name: preview.lines() for name, preview in previews.items()}
+    counts = [preview.counts("enforce") for preview in previews.values()]
     return {
         "floor": layer.enforce_floor,
         "podsSeen": seen,
         "namespacesSeen": len(previews),
+        "namespacesLeftOut": left_out,
+        "pods": {
+            "comply": sum(count.comply for count in counts),
+            "complyAfterRestart": sum(count.comply_after_restart for count in counts),
+            "refused": sum(count.refused for count in counts),
+        },
         "violates": any(preview.finds_violations for preview in previews.values()),
         "namespaces": {name: texts for name, texts in lines.items() if texts},
     }
+
+
+def _left_out(namespace: str, layer: ClusterPolicy) -> str | None:
+    """Return why the floor does not apply to a namespace, or None if it does."""
+    if namespace in layer.excluded or namespace == layer.own_namespace:
+        return "excluded"
+    return "exempt" if namespace in layer.exemptions.namespaces else None
 
 
 async def _api_audiences(client: ApiClient) -> tuple[str, ...]:
@@ -118,13 +134,22 @@ async def _namespaces(client: ApiClient) -> AsyncIterator[ObjectMeta]:
 
 
 async def _pods(client: ApiClient) -> AsyncIterator[list[ListedPod]]:
-    query = {"limit": str(PAGE)}
-    while True:
-        page = decode(_PODS, await client.get("/api/v1/pods", query=query, limit=MAX_BYTES))
+    async def decode_page(body: bytes) -> _Pods:
+        return decode(_PODS, body)
+
+    more = ""
+    async for page in read_pages(
+        client,
+        "/api/v1/pods",
+        {"limit": str(PAGE)},
+        decode_page,
+        byte_limit=MAX_BYTES,
+        page_limit=MAX_PAGES,
+    ):
         yield page.items or []
-        if not page.metadata.continue_:
-            return
-        query["continue"] = page.metadata.continue_
+        more = page.metadata.continue_
+    if more:
+        raise ApiError(f"the list of pods has no end: more than {MAX_PAGES * PAGE} pods")
 
 
 def _print(report: dict[str, Any]) -> None:
@@ -132,9 +157,12 @@ def _print(report: dict[str, Any]) -> None:
         print(f"namespace/{name}")
         for line in lines:
             print(f"  {line}")
-    scope = (
-        f"{report['podsSeen']} pods, {report['namespacesSeen']} namespaces that the floor is for"
-    )
+    for why, left_out in report["namespacesLeftOut"].items():
+        if left_out:
+            print(f"not for {why} namespaces: {', '.join(left_out)}")
+    pods = report["pods"]
     print(
-        f"floor {report['floor']}: {len(report['namespaces'])} namespaces with affected pods ({scope})"
+        f"floor {report['floor']}: {pods['comply']} pods comply, {pods['complyAfterRestart']} comply after a restart, "
+        f"{pods['refused']} will be refused ({report['podsSeen']} pods, {report['namespacesSeen']} namespaces that the floor "
+        "is for)"
     )

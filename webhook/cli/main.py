@@ -144,7 +144,7 @@ EXAMPLES = {
   boundtoken config check config.yaml        every fault with its path; exit 1 if there is one
   boundtoken config check - < config.yaml    from standard input""",
     "preview": """
-  boundtoken config preview config.yaml      the pods that its enforceFloor would refuse; exit 1 if there are any""",
+  boundtoken config preview config.yaml      the pods that its enforceFloor will refuse; exit 1 if there are any""",
     "schema": """
   boundtoken config schema > schema.json     for an editor that completes and checks""",
     "policies": """

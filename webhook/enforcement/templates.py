@@ -49,15 +49,15 @@ def as_admitted(template: FullTemplate, resolution: Resolution) -> tuple[FullSpe
     added: list[FullVolume] = []
     match becomes:
         case "unchanged":
-            added.append(_api_access(AUTOMOUNTED, "", names.YEAR_TRAP_SECONDS))
+            added.append(api_access(AUTOMOUNTED, "", names.YEAR_TRAP_SECONDS))
         case "shortened":
-            added.append(_api_access(AUTOMOUNTED, "", policy.expiration_seconds))
+            added.append(api_access(AUTOMOUNTED, "", policy.expiration_seconds))
         case "rewritten":
-            added.append(_api_access(AUTOMOUNTED, policy.audience, policy.expiration_seconds))
+            added.append(api_access(AUTOMOUNTED, policy.audience, policy.expiration_seconds))
     # A rewritten volume is the carrier itself, so no volume of ours is added beside it.
     comes_new = becomes != "rewritten" and (ours or _some_lack(policy.mount_path, spec, skip))
     if inject and (becomes == "renamed" or comes_new):
-        added.append(_api_access(names.VOLUME, policy.audience, policy.expiration_seconds))
+        added.append(api_access(names.VOLUME, policy.audience, policy.expiration_seconds))
     if inject and policy.tokens and _some_lack(names.TOKENS_PATH, spec, skip):
         added += [_further_token(token) for token in policy.tokens]
     # Volumes that mutation changes are in `added`. Ours stays only if mutation changes nothing.
@@ -80,7 +80,8 @@ def _some_lack(path: str, spec: FullSpec, skip: frozenset[str]) -> bool:
     )
 
 
-def _api_access(name: str, audience: str, seconds: int) -> FullVolume:
+def api_access(name: str, audience: str, seconds: int) -> FullVolume:
+    """Return a volume with a token, the CA and the namespace, as the plugin and mutation add it."""
     namespace = DownwardItem("namespace", FieldRef("metadata.namespace"))
     sources = (
         FullSource(TokenSource(names.TOKEN_FILE, audience, seconds)),

@@ -1,5 +1,5 @@
-"""Preview a change of a namespace: list its pods, and warn about those that would violate the new
-level.
+"""Preview a change of a namespace: list its pods, and warn about those that violate the new level,
+or will be refused when they are created again.
 
 This path is rarely used, because people change namespaces by hand. One preview runs at a time, page
 by page, outside the event loop.
@@ -13,9 +13,11 @@ from ..cluster.client import ApiClient, decode
 from ..cluster.legacy_tokens import LegacyTokens
 from ..cluster.namespaces import NamespaceCache
 from ..cluster.watch import ListMeta, read_pages
+from ..core import policy
 from ..core.decision import Decision
 from ..core.full_views import Namespace
 from ..core.review import ValidationRequest
+from ..core.text import truncate_warnings
 from ..enforcement import preview
 from ..enforcement.preview import ListedPod, Preview
 from ..errors import ApiError, Unauthenticated
@@ -72,7 +74,11 @@ class Previews:
             return Decision("not-applicable")
         if name in cluster.exemptions.namespaces:
             return Decision("exempt")
-        namespace, changed = preview.changes(old, new, cluster)
+        before, namespace = (
+            policy.resolve_namespace(cluster, policy.own_annotations(given.metadata.annotations))
+            for given in (old, new)
+        )
+        changed = preview.modes(before, namespace, cluster, every=False)
         if not changed:
             return Decision("not-enforced")
         pods = Preview(name, cluster, namespace, changed, self._legacy_tokens.of(name))
@@ -81,7 +87,9 @@ class Previews:
             warnings: tuple[str, ...] = (BUSY,)
         else:
             async with self._lock:
-                warnings = pods.warnings(await self._list(self._client, name, pods))
+                unseen = await self._list(self._client, name, pods)
+            lines = pods.lines(every=False)
+            warnings = truncate_warnings([*([unseen] if unseen else []), *lines])
         return Decision(
             "violates" if pods.finds_violations else "complies",
             "warned" if warnings else "unchanged",
