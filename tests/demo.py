@@ -133,9 +133,9 @@ Four things to try:
 
   1. what a pod would get, without making it
      echo {shlex.quote(pod)} | kubectl create -n after -f - --dry-run=server -o yaml
-  2. ask for something wrong, and read the warning
-     kubectl annotate namespace before boundtoken.dev/inject=enabled boundtoken.dev/expiration-seconds=1h
-     kubectl run wrong -n before --image=nginx
+  2. ask for something wrong, and read what was meant
+     kubectl annotate namespace before boundtoken.dev/inject=true boundtoken.dev/expiration-seconds=1h
+     kubectl run wrong -n after --image=nginx --annotations=boundtoken.dev/expiration-seconds=1h
   3. annotate a Deployment and see its pods follow; take it off and see it go
      kubectl apply -f manifests/examples/namespace.yaml -f manifests/examples
      kubectl get pods -n shop -o yaml | grep -B3 -A12 serviceAccountToken

@@ -11,7 +11,7 @@ from tests.cluster_e2e.sidecar import a_year, other_webhook
 from tests.controlplane.cluster import KubectlError, StatusError
 from tests.controlplane.kubelet import node_token
 from tests.support.builders import Json, a_container, a_deployment, a_pod
-from tests.support.cluster import NAMESPACES, Cluster, life
+from tests.support.cluster import NAMESPACES, Cluster, life, namespaces_unreviewed
 from tests.support.waiting import wait_for
 
 
@@ -295,10 +295,9 @@ def test_floor_and_exemptions_of_the_configuration(
 
 
 def test_a_fault_in_enforce_counts_as_strict_and_a_version_can_be_pinned(cluster: Cluster) -> None:
-    faulty, pinned = (
-        cluster.namespace(enforce="sttrict"),
-        cluster.namespace(enforce="bound", enforce_version="v1"),
-    )
+    with namespaces_unreviewed(cluster):
+        faulty = cluster.namespace(enforce="sttrict")
+    pinned = cluster.namespace(enforce="bound", enforce_version="v1")
     judges(cluster, faulty)
     judges(cluster, pinned)
     assert f'namespace "{faulty}" enforces "strict:v1": [' in cluster.denial(
@@ -321,8 +320,7 @@ def test_a_change_of_demands_lists_what_would_fail_and_a_dry_run_changes_nothing
         *annotate, "boundtoken.dev/enforce=bound", "--dry-run=server"
     ).stderr.splitlines()
     assert warnings == [
-        f'Warning: 4 existing pods in namespace "{namespace}" violate "bound": 4 will be refused (deployment/web (3 pods), '
-        "pod/single); 1 complies",
+        f'Warning: 4 existing pods in namespace "{namespace}" violate "bound": 4 will be refused (deployment/web (3 pods), pod/single); 1 complies',
         'Warning: deployment/web (3 pods), pod/single: [token-lifetime] volume "kube-api-access-*": 3607 makes a token valid for '
         "one year, not 86400 s; annotate namespace or pod with boundtoken.dev/inject=enabled",
     ]

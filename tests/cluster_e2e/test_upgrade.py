@@ -15,11 +15,8 @@ from tests.controlplane.kubelet import Kubelet
 from tests.support.builders import COMPLIANT, VIOLATING, Json, a_bare_pod, with_tokens
 from tests.support.cluster import NAMESPACES, starved
 from tests.support.paths import ROOT
-from tests.support.releases import overlay, unpacked
+from tests.support.releases import BEFORE, install, overlay, unpacked
 from tests.support.waiting import wait_for
-
-BEFORE = "7c6f70dbb2b961897dfe62f5a774c97ad54428b8"
-"""The last commit whose demands hung on a label and a webhook that fails closed."""
 
 
 @pytest.fixture
@@ -76,14 +73,6 @@ def why_refused(plane: ControlPlane, namespace: str, pod: Json) -> str:
     except StatusError as problem:
         return str(problem)
     return ""
-
-
-def install(plane: ControlPlane, kubelet: Kubelet, release: Path) -> None:
-    plane.kubectl("apply", "-k", str(release))
-    plane.kubectl(
-        "rollout", "status", "-n", "boundtoken-system", "deployment/boundtoken", "--timeout=100s"
-    )
-    wait_for(lambda: len(kubelet.pods) == 2 and kubelet.proxy.ready("boundtoken") == 2, 60)
 
 
 def namespace(plane: ControlPlane, name: str, **annotations: str) -> str:

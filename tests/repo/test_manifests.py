@@ -197,7 +197,11 @@ def test_judging_fails_open_and_leaves_no_namespace_out_where_tokens_are_asked_f
         for row in entry.get("namespaceSelector", {}).get("matchExpressions", ())
         for value in row["values"]
     }
-    everywhere = entry["name"] in ("tokenrequests.boundtoken.dev", "legacysecrets.boundtoken.dev")
+    everywhere = entry["name"] in (
+        "tokenrequests.boundtoken.dev",
+        "legacysecrets.boundtoken.dev",
+        "previews.boundtoken.dev",
+    )
     assert left_out == (set() if everywhere else names.NEVER_TOUCHED)
 
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from aiohttp.test_utils import TestServer
 from tests.support.api import Api
 from tests.support.builders import Json, a_pod, a_review, automounted
 from tests.support.service import running
+from tests.support.waiting import eventually
 from webhook.cluster.client import ApiClient
 from webhook.cluster.legacy_tokens import LegacyTokens
 from webhook.cluster.namespaces import NamespaceCache
@@ -100,73 +103,83 @@ def test_the_cache_of_legacy_tokens_follows_and_says_when_it_knows_nothing() -> 
     assert (tokens.of("shop"), tokens.of("nowhere")) == (frozenset({"c"}), frozenset())
 
 
-def a_change() -> review.ValidationRequest:
-    def named(**annotations: str) -> Json:
-        return {
-            "metadata": {
-                "name": "shop",
-                "annotations": {
-                    f"boundtoken.dev/{key}": value for key, value in annotations.items()
-                },
-            }
+def a_namespace_update(
+    old: dict[str, str] | None = None, *, dry_run: bool = False, **annotations: str
+) -> review.ValidationRequest:
+    """An update from the annotations `old` to `annotations`, by default to `enforce: bound`."""
+
+    def named(annotations: dict[str, str]) -> Json:
+        given = {
+            f"boundtoken.dev/{key.replace('_', '-')}": value for key, value in annotations.items()
         }
+        return {"metadata": {"name": "shop", "annotations": given}}
 
     body = a_review(
-        named(enforce="bound"), kind="Namespace", operation="UPDATE", name="shop", oldObject=named()
+        named(annotations or {"enforce": "bound"}),
+        kind="Namespace",
+        operation="UPDATE",
+        name="shop",
+        oldObject=named(old or {}),
+        dryRun=dry_run,
     )
     return review.decode_full(msgspec.json.encode(body))
 
 
-async def looked_at(
-    pods: int,
-    *,
-    pause: float = 0,
-    status: int = 200,
-    exemptions: Exemptions | None = None,
-    at_once: int = 1,
-) -> tuple[tuple[str, ...], int]:
-    """The warnings of a preview of so many pods, and how many pages were asked for."""
-    pages = 0
+class PodList:
+    """An API server with this many pods in the namespace `shop`, and what was asked of it."""
 
-    async def listed(request: web.Request) -> web.Response:
-        nonlocal pages
-        pages += 1
-        await asyncio.sleep(pause)
+    def __init__(self, pods: int, pause: float = 0, status: int = 200) -> None:
+        self.pods, self.pause, self.status = pods, pause, status
+        self.pages = 0
+
+    async def page(self, request: web.Request) -> web.Response:
+        self.pages += 1
+        await asyncio.sleep(self.pause)
         start, limit = int(request.query.get("continue", "0")), int(request.query["limit"])
-        items = [automounted(a_pod())] * min(limit, pods - start)
-        rest = pods - start - len(items)
+        items = [automounted(a_pod())] * min(limit, self.pods - start)
+        rest = self.pods - start - len(items)
         metadata = {"continue": str(start + limit), "remainingItemCount": rest} if rest else {}
-        return web.json_response({"metadata": metadata, "items": items}, status=status)
+        return web.json_response({"metadata": metadata, "items": items}, status=self.status)
 
+
+@asynccontextmanager
+async def previewing(
+    pods: PodList, cluster: ClusterPolicy | None = None
+) -> AsyncIterator[tuple[Previews, NamespaceCache]]:
+    """Previews of these pods, and the cache with the configuration."""
     app = web.Application()
-    app.router.add_get("/api/v1/namespaces/shop/pods", listed)
+    app.router.add_get("/api/v1/namespaces/shop/pods", pods.page)
     server = TestServer(app)
     await server.start_server(shutdown_timeout=0)
     api = Api()
     api.server = str(server.make_url("")).rstrip("/")
     try:
         async with ApiClient(api, "test") as client:
-            cluster = ClusterPolicy(api_audiences=("api",), exemptions=exemptions or Exemptions())
-            previewer = Previews(client, NamespaceCache(cluster), LegacyTokens(), Worker())
-            if at_once == 1:
-                return (await previewer.decide(a_change())).warnings, pages
-            judgements = await asyncio.gather(
-                *(previewer.decide(a_change()) for _ in range(at_once))
-            )
-            return tuple(
-                warning
-                for judgement in judgements
-                for warning in judgement.warnings
-                if warning == previews.BUSY
-            ), pages
+            cache = NamespaceCache(cluster or ClusterPolicy(api_audiences=("api",)))
+            yield Previews(client, cache, LegacyTokens(), Worker()), cache
     finally:
         await server.close()
 
 
+async def looked_at(
+    number: int,
+    *,
+    pause: float = 0,
+    status: int = 200,
+    exemptions: Exemptions | None = None,
+) -> tuple[tuple[str, ...], int]:
+    """The warnings of a preview of so many pods, and how many pages were asked for."""
+    pods = PodList(number, pause, status)
+    cluster = ClusterPolicy(api_audiences=("api",), exemptions=exemptions or Exemptions())
+    async with previewing(pods, cluster) as (previewer, _):
+        return (await previewer.decide(a_namespace_update())).warnings, pods.pages
+
+
 async def test_a_preview_looks_at_all_pods_page_by_page() -> None:
     (summary, finding), pages = await looked_at(250)
-    assert summary == (
-        '250 existing pods in namespace "shop" violate "bound": 250 will be refused (pod/web (250 pods))'
+    assert (
+        summary
+        == '250 existing pods in namespace "shop" violate "bound": 250 will be refused (pod/web (250 pods))'
     )
     assert (finding.partition(":")[0], pages) == ("pod/web (250 pods)", 3)
 
@@ -190,8 +203,33 @@ async def test_a_preview_stops_at_its_limits_and_says_what_it_did_not_see(
 
 
 async def test_one_preview_at_a_time_and_the_others_are_told() -> None:
-    busy, pages = await looked_at(250, at_once=4)
-    assert (len(busy), pages) == (3, 3)
+    pods = PodList(250)
+    async with previewing(pods) as (previewer, _):
+        decisions = await asyncio.gather(
+            *(previewer.decide(a_namespace_update()) for _ in range(4))
+        )
+    busy = [warning for decision in decisions for warning in decision.warnings]
+    assert (busy.count(previews.BUSY), pods.pages) == (3, 3)
+
+
+async def test_faults_are_denied_before_any_pod_is_listed_and_without_a_cluster_too(
+    tmp_path: Path,
+) -> None:
+    pods = PodList(5)
+    request = a_namespace_update(enforce="Bound", dry_run=True)
+    async with previewing(pods) as (previewer, _):
+        decision = await previewer.decide(request)
+        assert (decision.reason, pods.pages) == ("bad-annotations", 0)
+    async with running(tmp_path, **namespaces(tmp_path)) as service:
+        new = {"metadata": {"name": "new", "annotations": {"boundtoken.dev/inject": "true"}}}
+        body = a_review(new, kind="Namespace", name="new")
+        _, text = await service.post(body, path="/validate")
+        response = json.loads(text)["response"]
+        assert (response["allowed"], response["status"]["code"]) == (False, 403)
+        assert 'did you mean "enabled"?' in response["status"]["message"]
+        await eventually(lambda: service.log_lines("review"))
+        (line,) = service.log_lines("review")
+        assert (line["outcome"], line["reason"], line["faults"]) == ("denied", "bad-annotations", 1)
 
 
 async def test_a_page_that_is_too_long_ends_the_preview_with_a_sentence(
@@ -202,8 +240,10 @@ async def test_a_page_that_is_too_long_ends_the_preview_with_a_sentence(
     assert warnings == ("existing pods were not all looked at: an answer of more than 1000 bytes",)
 
 
-async def test_nobody_looks_at_the_pods_of_an_exempt_namespace() -> None:
-    assert await looked_at(5, exemptions=Exemptions(namespaces=frozenset({"shop"}))) == ((), 0)
+async def test_nobody_looks_at_the_pods_of_an_exempt_namespace_and_it_is_told() -> None:
+    (told,), pages = await looked_at(5, exemptions=Exemptions(namespaces=frozenset({"shop"})))
+    assert told.startswith('namespace "shop" is exempt from enforcement')
+    assert pages == 0
 
 
 async def test_a_preview_that_may_not_look_says_so_and_denies_nothing() -> None:

@@ -229,6 +229,34 @@ def life(token: str) -> int:
 
 
 @contextlib.contextmanager
+def namespaces_unreviewed(cluster: Cluster) -> Iterator[None]:
+    """While no request on a Namespace is sent to boundtoken, as before it was installed."""
+    path = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/boundtoken"
+    hooks = cluster.plane.call("GET", path)["webhooks"]
+    (at,) = (n for n, hook in enumerate(hooks) if hook["name"] == "previews.boundtoken.dev")
+    pointer = f"/webhooks/{at}/rules/0/operations"
+    probe = {"metadata": {"name": "probe", "annotations": {names.INJECT: "true"}}}
+
+    def is_denied() -> bool:
+        try:
+            cluster.plane.call("POST", f"{NAMESPACES}?dryRun=All", probe)
+        except StatusError:
+            return True
+        return False
+
+    def send(operations: list[str]) -> None:
+        operation = {"op": "replace", "path": pointer, "value": operations}
+        cluster.plane.call("PATCH", path, [operation], kind="application/json-patch+json")
+        wait_for(lambda: is_denied() == ("CREATE" in operations), 15)
+
+    send(["DELETE"])
+    try:
+        yield
+    finally:
+        send(hooks[at]["rules"][0]["operations"])
+
+
+@contextlib.contextmanager
 def starved(kubelet: Kubelet) -> Iterator[None]:
     """512 connections to every replica that asked for something once and are idle since."""
     context = ssl.create_default_context()

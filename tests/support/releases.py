@@ -6,7 +6,13 @@ from pathlib import Path
 
 import yaml
 
+from tests.controlplane.cluster import ControlPlane
+from tests.controlplane.kubelet import Kubelet
 from tests.support.paths import ROOT
+from tests.support.waiting import wait_for
+
+BEFORE = "7c6f70dbb2b961897dfe62f5a774c97ad54428b8"
+"""The last commit whose demands hung on a label and a webhook that fails closed."""
 
 FLOOR = """
 apiVersion: boundtoken.dev/v1alpha1
@@ -49,3 +55,12 @@ def overlay(
         yaml.safe_dump({"resources": ["manifests"], "patches": patches})
     )
     return folder
+
+
+def install(plane: ControlPlane, kubelet: Kubelet, release: Path) -> None:
+    """Apply a kustomization, and wait until its two replicas are ready."""
+    plane.kubectl("apply", "-k", str(release))
+    plane.kubectl(
+        "rollout", "status", "-n", "boundtoken-system", "deployment/boundtoken", "--timeout=100s"
+    )
+    wait_for(lambda: len(kubelet.pods) == 2 and kubelet.proxy.ready("boundtoken") == 2, 60)

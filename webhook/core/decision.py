@@ -29,6 +29,7 @@ Reason = Literal[
     "violates",
     "exempt",
     "not-enforced",
+    "bad-annotations",
     "malformed-review",
     "internal-error",
 ]

@@ -19,8 +19,12 @@ class Fault(msgspec.Struct, frozen=True):
     problem: str
 
     def __str__(self) -> str:
+        return self.on(f"the {self.layer}")
+
+    def on(self, place: str) -> str:
+        """Return the fault as a sentence that calls its object `place`."""
         name = self.annotation if self.annotation.isprintable() else quote(self.annotation)
-        return truncate(f"{name}={quote(self.value)} on the {self.layer}: {self.problem}")
+        return truncate(f"{name}={quote(self.value)} on {place}: {self.problem}")
 
 
 def more_faults(layer: str, number: int) -> list[Fault]:

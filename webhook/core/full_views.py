@@ -227,8 +227,13 @@ class Secret(View, frozen=True):
     type: str = ""
 
 
+class NamespaceMetadata(Metadata, frozen=True):
+    labels: dict[str, str] | None = None
+    deletion_timestamp: str | None = None
+
+
 class Namespace(View, frozen=True):
-    metadata: Metadata = Metadata()
+    metadata: NamespaceMetadata = NamespaceMetadata()
 
 
 class UserInfo(View, frozen=True):

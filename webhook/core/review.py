@@ -184,15 +184,14 @@ def _decode_quickly(
 def respond(uid: str, decision: Decision) -> bytes:
     """Return the AdmissionReview v1 with a decision, as JSON."""
     audit = {"reason": decision.reason, **decision.audit}
+    warnings = decision.warnings or msgspec.UNSET
     if decision.denial:
-        status = Status(decision.denial)
-        response = Response(uid, allowed=False, audit_annotations=audit, status=status)
+        response = Response(uid, False, warnings, audit, status=Status(decision.denial))
     elif decision.operations:
-        warnings = decision.warnings or msgspec.UNSET
         patch = encode_patch(decision.operations)
         response = Response(uid, True, warnings, audit, patch, "JSONPatch")
     else:
-        response = Response(uid, True, decision.warnings or msgspec.UNSET, audit)
+        response = Response(uid, True, warnings, audit)
     return _ENCODER.encode(_Reply(response))
 
 

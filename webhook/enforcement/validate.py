@@ -5,7 +5,7 @@ evaluation of a pod serves all three modes.
     pods/ephemeralcontainers UPDATE    the same, for what the update adds
     templates of workloads             warn and audit only: enforce applies to their pods
     TokenRequests, legacy Secrets      off, warn or enforce, as the configuration says
-    namespaces UPDATE                  a preview (`preview.py`), which denies nothing
+    namespaces CREATE, UPDATE          faults in annotations (`namespaces.py`), and a preview
 
 The API server itself denies pods that violate `enforce`, by policies that are made of the same
 rules. This module evaluates `enforce` again because CEL cannot express one rule (legacy tokens),
@@ -50,6 +50,7 @@ _VALIDATED: frozenset[tuple[type, str, str]] = frozenset(
         (FullWorkload, "", "UPDATE"),
         (TokenRequest, "token", "CREATE"),
         (Secret, "", "CREATE"),
+        (Namespace, "", "CREATE"),
         (Namespace, "", "UPDATE"),
     }
 )
@@ -64,10 +65,12 @@ def skip_reason(request: ValidationRequest, cluster: ClusterPolicy) -> Reason | 
         return "not-enforced" if cluster.token_requests == "off" else None  # noqa: S105  (a mode)
     if isinstance(resource, Secret):
         return "not-enforced" if cluster.legacy_secrets == "off" else None
-    namespace = request.name if isinstance(resource, Namespace) else request.namespace
-    if namespace == cluster.own_namespace:
+    if isinstance(resource, Namespace):
+        # Its last updates must never fail. Of an excluded one its author is told that it is one.
+        return "not-applicable" if resource.metadata.deletion_timestamp else None
+    if request.namespace == cluster.own_namespace:
         return "own-namespace"
-    if namespace in cluster.excluded:
+    if request.namespace in cluster.excluded:
         return "excluded-namespace"
     if isinstance(resource, FullWorkload) and resource.metadata.controller is not None:
         return "left-to-owner"

@@ -1,11 +1,12 @@
-"""Preview a change of a namespace: list its pods, and warn about those that violate the new level,
-or will be refused when they are created again.
+"""Answer requests on namespaces: the faults in their annotations, and a preview of what they mean
+for the pods that exist.
 
 This path is rarely used, because people change namespaces by hand. One preview runs at a time, page
 by page, outside the event loop.
 """
 
 import asyncio
+from typing import NamedTuple
 
 import msgspec
 
@@ -13,12 +14,11 @@ from ..cluster.client import ApiClient, decode
 from ..cluster.legacy_tokens import LegacyTokens
 from ..cluster.namespaces import NamespaceCache
 from ..cluster.watch import ListMeta, read_pages
-from ..core import policy
 from ..core.decision import Decision
-from ..core.full_views import Namespace
+from ..core.policy import ClusterPolicy
 from ..core.review import ValidationRequest
-from ..core.text import truncate_warnings
-from ..enforcement import preview
+from ..enforcement import namespaces
+from ..enforcement.namespaces import Review
 from ..enforcement.preview import ListedPod, Preview
 from ..errors import ApiError, Unauthenticated
 from .worker import Worker
@@ -40,6 +40,11 @@ class _Pods(msgspec.Struct):
 _PODS = msgspec.json.Decoder(_Pods)
 
 
+class _Answer(NamedTuple):
+    lines: tuple[str, ...]
+    violates: bool
+
+
 def _add_page(body: bytes, pods: Preview) -> _Pods:
     """Add a page of pods to the preview, and return it.
 
@@ -51,50 +56,47 @@ def _add_page(body: bytes, pods: Preview) -> _Pods:
 
 
 class Previews:
-    """Decides on changes of namespaces. Without a client (standalone) it has no pods to list."""
+    """Decides on requests on namespaces. Without a client (standalone) it has no pods to list."""
 
     def __init__(
         self,
         client: ApiClient | None,
-        namespaces: NamespaceCache,
+        namespace_cache: NamespaceCache,
         legacy_tokens: LegacyTokens,
         worker: Worker,
     ) -> None:
         self._client = client
-        self._namespaces = namespaces
+        self._namespaces = namespace_cache
         self._legacy_tokens = legacy_tokens
         self._worker = worker
         self._lock = asyncio.Lock()
 
     async def decide(self, request: ValidationRequest) -> Decision:
-        """Return warnings about pods that would violate the new level; never a denial."""
-        new, old, name = request.object, request.old_object, request.name
+        """Return a denial of faults that the request introduces, or else warnings: about other
+        faults, and about pods that would violate.
+        """
         cluster = self._namespaces.cluster
-        if not isinstance(new, Namespace) or not isinstance(old, Namespace) or self._client is None:
-            return Decision("not-applicable")
-        if name in cluster.exemptions.namespaces:
-            return Decision("exempt")
-        before, namespace = (
-            policy.resolve_namespace(cluster, policy.own_annotations(given.metadata.annotations))
-            for given in (old, new)
-        )
-        changed = preview.modes(before, namespace, cluster, every=False)
-        if not changed:
-            return Decision("not-enforced")
-        pods = Preview(name, cluster, namespace, changed, self._legacy_tokens.of(name))
+        review = namespaces.review(request, cluster)
+        if not review.modes or self._client is None:
+            return review.decision
+        answer = await self._answer(self._client, review, cluster)
+        return namespaces.with_preview(review.decision, answer.lines, violates=answer.violates)
+
+    async def _answer(self, client: ApiClient, review: Review, cluster: ClusterPolicy) -> _Answer:
         # The API server waits for the answer, so a second preview is not queued.
         if self._lock.locked():
-            warnings: tuple[str, ...] = (BUSY,)
-        else:
-            async with self._lock:
-                unseen = await self._list(self._client, name, pods)
-            lines = pods.lines(every=False)
-            warnings = truncate_warnings([*([unseen] if unseen else []), *lines])
-        return Decision(
-            "violates" if pods.finds_violations else "complies",
-            "warned" if warnings else "unchanged",
-            warnings=warnings,
+            return _Answer((BUSY,), violates=False)
+        pods = Preview(
+            review.name,
+            cluster,
+            review.namespace,
+            review.modes,
+            self._legacy_tokens.of(review.name),
         )
+        async with self._lock:
+            unseen = await self._list(client, review.name, pods)
+        lines = (*([unseen] if unseen else []), *pods.lines(every=False))
+        return _Answer(tuple(lines), violates=pods.finds_violations)
 
     async def _list(self, client: ApiClient, namespace: str, pods: Preview) -> str:
         """Add the pods of a namespace to the preview. Returns a sentence about those that are
@@ -122,4 +124,5 @@ class Previews:
             pass
         except (ApiError, Unauthenticated) as problem:
             return f"existing pods were not all looked at: {problem}"
-        return f"{seen} existing pods were looked at, and {rest} more were not: at most {MAX_PODS} pods or {SECONDS:.0f} s"
+        limits = f"at most {MAX_PODS} pods or {SECONDS:.0f} s"
+        return f"{seen} existing pods were looked at, and {rest} more were not: {limits}"
