@@ -2,12 +2,16 @@
 release, on the real API server.
 """
 
+import json
+from pathlib import Path
+
 import pytest
 import yaml
 
 from tests.controlplane.cluster import MERGE_PATCH, ControlPlane, KubectlError
-from tests.support.builders import Json, a_bare_pod, volume_names
+from tests.support.builders import Json, a_bare_pod, a_deployment, volume_names
 from tests.support.cluster import NAMESPACES, Cluster, namespaces_unreviewed
+from tests.support.processes import boundtoken
 from tests.support.waiting import wait_for
 from webhook.core import names
 
@@ -141,3 +145,89 @@ def test_a_preview_tells_where_nothing_is_looked_at(
     assert warned(plane, *a_dry_run(exempt)) == [
         f'namespace "{exempt}" is exempt from enforcement (exemptions.namespaces), and these are ignored: boundtoken.dev/enforce'
     ]
+
+
+def two_deployments(cluster: Cluster, namespace: str) -> None:
+    """One that only needs a restart once the namespace injects, and one that opted out."""
+    for name, replicas, annotations in (("web", 3, {}), ("optout", 1, {names.INJECT: "disabled"})):
+        deployment = a_deployment()
+        deployment["metadata"]["name"] = name
+        deployment["spec"]["replicas"] = replicas
+        deployment["spec"]["selector"]["matchLabels"] = {"app": name}
+        deployment["spec"]["template"]["metadata"] = {"labels": {"app": name}, "annotations": annotations}  # fmt: skip
+        cluster.plane.call("POST", f"/apis/apps/v1/namespaces/{namespace}/deployments", deployment)
+    wait_for(lambda: len(cluster.plane.call("GET", f"{NAMESPACES}/{namespace}/pods")["items"]) == 4)
+
+
+def test_a_preview_is_a_forecast_and_answers_an_unchanged_demand(
+    cluster: Cluster, namespace: str
+) -> None:
+    plane = cluster.plane
+    two_deployments(cluster, namespace)
+    plane.kubectl(
+        "annotate", "ns", namespace, "boundtoken.dev/inject=enabled", "boundtoken.dev/enforce=bound"
+    )
+    told = [
+        f'4 existing pods in namespace "{namespace}" violate "bound": 3 comply after a restart, 1 will be refused (deployment/optout)',
+        'deployment/optout: [token-lifetime] volume "kube-api-access-*": 3607 makes a token valid for one year, not 86400 s; '
+        "annotate namespace or pod with boundtoken.dev/inject=enabled",
+        "deployment/web (3 pods): comply after a restart, such as by kubectl rollout restart",
+    ]
+    assert warned(plane, *a_dry_run(namespace)) == told
+    assert "3 warnings received" in refused(plane, *a_dry_run(namespace, "--warnings-as-errors"))
+    assert warned(plane, "annotate", "ns", namespace, "unrelated=1") == []
+    plane.kubectl("delete", "deployment/optout", "-n", namespace)
+    # No kubelet makes a pod of this namespace ready, so that a rollout would not go on.
+    plane.kubectl("delete", "pods", "-l", "app=web", "-n", namespace)
+
+    def is_restarted() -> bool:
+        pods = plane.call("GET", f"{NAMESPACES}/{namespace}/pods")["items"]
+        return len(pods) == 3 and all(
+            names.STATUS in (pod["metadata"].get("annotations") or {}) for pod in pods
+        )
+
+    wait_for(is_restarted, 60)
+    # Another policy with the same meaning: the answer above is used again for half a minute.
+    plane.kubectl("annotate", "ns", namespace, "boundtoken.dev/enforce-version=latest")
+    assert warned(plane, *a_dry_run(namespace, "--warnings-as-errors")) == []
+
+
+def test_the_line_for_a_pipeline_fails_where_pods_violate(cluster: Cluster, namespace: str) -> None:
+    plane = cluster.plane
+    label = f"kubernetes.io/metadata.name in ({namespace})"
+    line = ("annotate", "namespaces", "-l", label, "--overwrite", "boundtoken.dev/enforce=bound", "--dry-run=server", "--warnings-as-errors")  # fmt: skip
+    assert warned(plane, *line) == []
+    cluster.create(namespace, a_bare_pod())
+    plane.kubectl("annotate", "ns", namespace, "boundtoken.dev/enforce-version=latest")
+    assert f'1 existing pod in namespace "{namespace}" violates' in refused(plane, *line)
+    ours = "kubernetes.io/metadata.name notin (kube-system,kube-public,kube-node-lease,boundtoken-system)"
+    others = refused(plane, *line[:3], ours, *line[4:])
+    assert f'1 existing pod in namespace "{namespace}" violates' in others
+    assert "is excluded from boundtoken" not in others
+    everywhere = refused(plane, "annotate", "namespaces", "--all", "--overwrite", "boundtoken.dev/enforce=bound", "--dry-run=server", "--warnings-as-errors")  # fmt: skip
+    assert 'namespace "kube-system" is excluded from boundtoken' in everywhere
+
+
+def test_a_floor_is_previewed_before_and_named_after(
+    cluster: Cluster, namespace: str, configured: dict[str, Json], tmp_path: Path
+) -> None:
+    plane, file = cluster.plane, tmp_path / "floor.yaml"
+    two_deployments(cluster, namespace)
+    plane.kubectl("annotate", "ns", namespace, "boundtoken.dev/inject=enabled")
+    locks = {**configured["locks"], "enforceFloor": "bound"}
+    file.write_text(yaml.safe_dump({**configured, "locks": locks}))
+    result = boundtoken("config", "preview", str(file), "-o", "json", kubeconfig=plane.kubeconfig())
+    assert (result.returncode, result.stderr) == (1, "")
+    lines = json.loads(result.stdout)["namespaces"][namespace]
+    told = f'4 existing pods in namespace "{namespace}" violate the cluster\'s enforceFloor "bound": 3 comply after a restart, 1 will be refused (deployment/optout)'
+    assert lines[0] == told
+    cluster.configure({**configured, "locks": locks})
+    off = ("annotate", "ns", namespace, "boundtoken.dev/enforce=off", "--dry-run=server")
+    found = warned(plane, *off)
+    assert found[:2] == [
+        f'boundtoken.dev/enforce="off" on namespace "{namespace}": the cluster\'s enforceFloor "bound" is stricter, and decides',
+        told,
+    ]
+    assert 'is under the cluster\'s enforceFloor "bound"' in cluster.denial(
+        namespace, a_bare_pod(annotations={names.INJECT: "disabled"})
+    )

@@ -88,6 +88,21 @@ def test_twenty_namespaces_are_applied_and_only_introduced_faults_stop_their_own
     assert apply(plane, good, *more) == ([], [])
 
 
+@pytest.mark.parametrize(("way", "answers"), [("client", 0), ("server", 2)])
+def test_an_unchanged_demand_is_answered_where_kubectl_sends_it(
+    cluster: Cluster, way: str, answers: int
+) -> None:
+    plane, name = cluster.plane, cluster.namespace()
+    cluster.create(name, a_bare_pod())
+    metadata = {"name": name, "annotations": {names.ENFORCE: "bound"}}
+    text = yaml.safe_dump({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
+    command = ("apply", *WAYS[way], "-f", "-")
+    for more, expected in (([], 2), (["--dry-run=server"], answers)):
+        lines = plane.run_kubectl(*command, *more, stdin=text).stderr.splitlines()
+        told = [line for line in lines if "existing pod" in line or "[token-lifetime]" in line]
+        assert len(told) == expected, lines
+
+
 def beside(plane: ControlPlane, release: Path) -> None:
     """One more replica, of another release, behind the same Service."""
     documents = yaml.safe_load_all(plane.kubectl("kustomize", str(release)))

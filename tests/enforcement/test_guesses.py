@@ -55,6 +55,7 @@ def test_what_was_meant_is_offered(annotation: str, value: str, meant: str) -> N
     [
         (names.INJECT, ""),
         (names.INJECT, "x" * 10_000),
+        (names.INJECT, " " * 100 + "enabled"),
         (names.ENFORCE, "true"),
         (names.ENFORCE_VERSION, "v9"),
         (names.MAX_EXPIRATION_SECONDS, "5m"),  # below the shortest

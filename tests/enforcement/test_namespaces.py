@@ -166,11 +166,29 @@ def test_an_exempt_namespace_hears_that_its_demands_are_ignored_and_its_faults_a
     assert decided(a_namespace(inject="true"), cluster=cluster).reason == "bad-annotations"
 
 
+@pytest.mark.parametrize(
+    ("own", "told"),
+    [
+        ({"enforce": "off"}, 'boundtoken.dev/enforce="off" on namespace "shop": the cluster\'s enforceFloor "bound" is stricter, and decides'),
+        ({"enforce": "bound"}, ""),
+        ({"enforce": "strict"}, ""),
+        ({"inject": "enabled"}, ""),
+    ],
+)  # fmt: skip
+def test_a_level_below_the_floor_is_told(own: Any, told: str) -> None:
+    floor = ClusterPolicy(enforce_floor="bound")
+    answer = reviewed(a_namespace(**own), a_namespace(), floor, dryRun=True)
+    assert answer.modes == ("enforce",)
+    for decision in (answer.decision, decided(a_namespace(**own), cluster=floor)):
+        assert decision.warnings == ((told,) if told else ())
+
+
 def test_pods_are_a_question_of_updates_that_demand_something() -> None:
     new = a_namespace(enforce="bound")
     assert reviewed(new).modes == ()  # a new namespace has no pods
     assert reviewed(new, a_namespace()).modes == ("enforce",)
     assert reviewed(new, new).modes == ()
+    assert reviewed(new, new, dryRun=True).modes == ("enforce",)
     assert reviewed(a_namespace(enforce="Bound"), a_namespace(), dryRun=True).modes == ()
 
 

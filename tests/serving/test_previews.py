@@ -212,6 +212,66 @@ async def test_one_preview_at_a_time_and_the_others_are_told() -> None:
     assert (busy.count(previews.BUSY), pods.pages) == (3, 3)
 
 
+async def test_a_dry_run_of_a_demand_is_answered_changed_or_not_and_a_change_too() -> None:
+    demand = {"enforce": "bound"}
+    pods = PodList(5)
+    for old, dry_run, pages in (
+        ({}, False, 1),
+        ({}, True, 1),
+        (demand, True, 1),
+        (demand, False, 0),
+    ):
+        async with previewing(pods) as (previewer, _):
+            decision = await previewer.decide(a_namespace_update(old, dry_run=dry_run))
+        assert (pods.pages, bool(decision.warnings)) == (pages, bool(pages))
+        assert decision.reason == ("violates" if pages else "not-enforced")
+        pods.pages = 0
+
+
+async def test_an_answer_is_used_again_for_half_a_minute_for_the_same_policy_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pods = PodList(5)
+    request = a_namespace_update(dry_run=True)
+    async with previewing(pods) as (previewer, cache):
+        first = await previewer.decide(request)
+        assert (await previewer.decide(request), pods.pages) == (first, 1)
+        await previewer.decide(a_namespace_update(enforce="strict", dry_run=True))
+        assert pods.pages == 2
+        cache.reconfigure(ClusterPolicy(api_audiences=("api",), enforce_floor="strict"))
+        await previewer.decide(request)
+        assert pods.pages == 3
+        monkeypatch.setattr(previews, "KEEP_SECONDS", -1.0)
+        cache.reconfigure(ClusterPolicy())
+        await previewer.decide(request)
+        await previewer.decide(request)
+        assert pods.pages == 5
+
+
+async def test_the_answers_that_are_kept_are_bounded_and_failures_are_not_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(previews, "MAX_KEPT", 2)
+    pods = PodList(5)
+    requests = [
+        a_namespace_update(enforce="bound", max_expiration_seconds=seconds)
+        for seconds in ("600", "700", "800")
+    ]
+    async with previewing(pods) as (previewer, cache):
+        for request in requests:
+            await previewer.decide(request)
+        await previewer.decide(requests[2])
+        assert pods.pages == 3
+        await previewer.decide(requests[0])
+        assert pods.pages == 4
+        cache.reconfigure(ClusterPolicy())
+        pods.status = 500
+        await previewer.decide(requests[0])
+        pods.status = 200
+        decision = await previewer.decide(requests[0])
+        assert decision.warnings[0].startswith('5 existing pods in namespace "shop" violate')
+
+
 async def test_faults_are_denied_before_any_pod_is_listed_and_without_a_cluster_too(
     tmp_path: Path,
 ) -> None:

@@ -77,7 +77,7 @@ def review(request: ValidationRequest, cluster: ClusterPolicy) -> Review:
         remarks = _exempt(name, after) if is_news else ()
         return Review(decided("exempt", remarks=remarks), name, after, ())
     # A namespace that is created has no pods.
-    modes = preview.modes(before, after, cluster, every=False) if before else ()
+    modes = preview.modes(before, after, cluster, every=bool(request.dry_run)) if before else ()
     remarks = _floor_decides(name, after, cluster) if modes or before is None else ()
     return Review(decided("not-enforced", remarks=remarks), name, after, modes)
 

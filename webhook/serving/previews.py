@@ -1,11 +1,12 @@
 """Answer requests on namespaces: the faults in their annotations, and a preview of what they mean
 for the pods that exist.
 
-This path is rarely used, because people change namespaces by hand. One preview runs at a time, page
-by page, outside the event loop.
+This path is rarely used, because people change namespaces by hand; GitOps tools dry-run them often,
+so answers are cached. One preview runs at a time, page by page, outside the event loop.
 """
 
 import asyncio
+import hashlib
 from typing import NamedTuple
 
 import msgspec
@@ -29,6 +30,11 @@ SECONDS = 1.0
 """The limits of Pod Security admission for the same warnings."""
 MAX_PAGE_BYTES = 8 << 20
 """A page of pods with 80 KB each. The memory limit has room for processing one such page."""
+KEEP_SECONDS = 30.0
+"""How long an answer is used again for the same namespace and policy: a GitOps tool dry-runs every
+namespace each few minutes, once from each of its parts."""
+MAX_KEPT = 256
+"""Answers that are kept, of at most 16 warnings each: 1 MB at most."""
 BUSY = "existing pods were not looked at: another namespace is being looked at; ask again, kubectl annotate --dry-run=server does"
 
 
@@ -55,6 +61,30 @@ def _add_page(body: bytes, pods: Preview) -> _Pods:
     return page
 
 
+class _Kept:
+    """Answers by namespace and policy, each for 30 seconds. Those of another configuration are
+    dropped.
+    """
+
+    def __init__(self) -> None:
+        self._cluster: ClusterPolicy | None = None
+        self._answers: dict[bytes, tuple[float, _Answer]] = {}
+
+    def get(self, key: bytes, cluster: ClusterPolicy, now: float) -> _Answer | None:
+        if cluster is not self._cluster:
+            self._cluster, self._answers = cluster, {}
+        until, answer = self._answers.get(key, (0.0, None))
+        return answer if now < until else None
+
+    def put(self, key: bytes, cluster: ClusterPolicy, now: float, answer: _Answer) -> None:
+        if cluster is not self._cluster:
+            return
+        self._answers.pop(key, None)  # keeps the order by age: the oldest is first
+        if len(self._answers) >= MAX_KEPT:
+            del self._answers[next(iter(self._answers))]
+        self._answers[key] = (now + KEEP_SECONDS, answer)
+
+
 class Previews:
     """Decides on requests on namespaces. Without a client (standalone) it has no pods to list."""
 
@@ -70,6 +100,7 @@ class Previews:
         self._legacy_tokens = legacy_tokens
         self._worker = worker
         self._lock = asyncio.Lock()
+        self._kept = _Kept()
 
     async def decide(self, request: ValidationRequest) -> Decision:
         """Return a denial of faults that the request introduces, or else warnings: about other
@@ -83,6 +114,10 @@ class Previews:
         return namespaces.with_preview(review.decision, answer.lines, violates=answer.violates)
 
     async def _answer(self, client: ApiClient, review: Review, cluster: ClusterPolicy) -> _Answer:
+        clock = asyncio.get_running_loop().time
+        key = _key(review)
+        if (kept := self._kept.get(key, cluster, clock())) is not None:
+            return kept
         # The API server waits for the answer, so a second preview is not queued.
         if self._lock.locked():
             return _Answer((BUSY,), violates=False)
@@ -94,13 +129,17 @@ class Previews:
             self._legacy_tokens.of(review.name),
         )
         async with self._lock:
-            unseen = await self._list(client, review.name, pods)
+            unseen, failed = await self._list(client, review.name, pods)
         lines = (*([unseen] if unseen else []), *pods.lines(every=False))
-        return _Answer(tuple(lines), violates=pods.finds_violations)
+        answer = _Answer(tuple(lines), violates=pods.finds_violations)
+        # An answer without all of its pages is no answer for the next who asks.
+        if not failed:
+            self._kept.put(key, cluster, clock(), answer)
+        return answer
 
-    async def _list(self, client: ApiClient, namespace: str, pods: Preview) -> str:
+    async def _list(self, client: ApiClient, namespace: str, pods: Preview) -> tuple[str, bool]:
         """Add the pods of a namespace to the preview. Returns a sentence about those that are
-        missing, or an empty one.
+        missing, or an empty one, and whether the API server failed.
         """
         pages = read_pages(
             client,
@@ -117,12 +156,21 @@ class Previews:
                 async for page in pages:
                     seen += len(page.items or ())
                     if not page.metadata.continue_:
-                        return ""
+                        return "", False
                     rest = str(page.metadata.remaining_item_count or "some")
         except TimeoutError:
             # What was seen in time is reported; the sentence below says how much is missing.
             pass
         except (ApiError, Unauthenticated) as problem:
-            return f"existing pods were not all looked at: {problem}"
+            return f"existing pods were not all looked at: {problem}", True
         limits = f"at most {MAX_PODS} pods or {SECONDS:.0f} s"
-        return f"{seen} existing pods were looked at, and {rest} more were not: {limits}"
+        return f"{seen} existing pods were looked at, and {rest} more were not: {limits}", False
+
+
+def _key(review: Review) -> bytes:
+    """Return what the answer depends on, besides the configuration and the pods, as a digest: the
+    annotations can have 256 KiB.
+    """
+    annotations = dict(review.namespace.annotations)
+    text = msgspec.json.encode((review.name, review.modes, annotations))
+    return hashlib.sha256(text).digest()
