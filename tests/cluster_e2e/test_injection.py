@@ -66,6 +66,13 @@ def test_a_service_account_that_opts_out_gets_ours_when_its_namespace_opts_in(
     )
 
 
+def test_a_misspelt_inject_beside_automount_disabled_takes_no_token(cluster: Cluster) -> None:
+    pod = cluster.run(cluster.namespace(inject="true", automount="disabled"))
+    (name,) = volume_names(pod)
+    assert mounts(pod)["app"] == [(name, PATH)]
+    assert "automountServiceAccountToken" not in pod["spec"]
+
+
 def test_a_container_that_is_skipped_keeps_the_automounted_token(cluster: Cluster) -> None:
     namespace = cluster.namespace(inject="enabled", automount="disabled")
     skip = {names.SKIP_CONTAINERS: "side"}

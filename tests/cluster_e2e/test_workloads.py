@@ -224,3 +224,17 @@ def test_a_workload_without_annotations_of_ours_never_asks_us(cluster: Cluster) 
         "workloads.boundtoken.dev/reason" in event
         for event in cluster.audit(namespace, "deployments")
     )
+
+
+def test_bad_values_on_a_deployment_make_no_revision(cluster: Cluster) -> None:
+    namespace = cluster.namespace(inject="enabled")
+    cluster.plane.call("POST", path(namespace), a_deployment({SECONDS: "1800"}))
+    wait_for(lambda: the(cluster, namespace)["status"].get("observedGeneration") == 1)
+    for name, value in ((SECONDS, "15m"), (names.INJECT, "true"), (names.TOKENS, "vault")):
+        result = cluster.plane.run_kubectl(
+            "annotate", "--overwrite", "-n", namespace, "deployment/web", f"{name}={value}"
+        )
+        assert f'Warning: {name}="{value}" on the workload: ignored, ' in result.stderr
+    wait_for(lambda: the(cluster, namespace)["status"]["observedGeneration"] == 4)
+    assert in_template(the(cluster, namespace)) == with_memory({SECONDS: "1800"})
+    assert len(cluster.plane.call("GET", path(namespace, "replicasets"))["items"]) == 1

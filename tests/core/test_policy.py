@@ -209,6 +209,38 @@ def test_a_bad_value_is_ignored_and_says_what_would_be_right(
     ] == [("pod", names.DOMAIN + name, value, f"ignored, {problem}")]
 
 
+@pytest.mark.parametrize("automount", ["enabled", "disabled"])
+def test_a_fault_in_inject_takes_the_automount_of_its_layer_with_it(automount: str) -> None:
+    """`inject=true automount=disabled` on a namespace took the token of every new pod."""
+    fault = (
+        'must be "enabled" or "disabled", spelled exactly so; boundtoken.dev/automount is ignored '
+        "too, so that no token is lost"
+    )
+    namespace = a_namespace_policy(inject="true", automount=automount)
+    assert namespace.resolution.policy == TokenPolicy()
+    assert fault_texts(namespace.resolution) == [
+        f'boundtoken.dev/inject="true" on the namespace: ignored, {fault}'
+    ]
+    namespace = a_namespace_policy(inject="enabled", automount="disabled")
+    resolution = resolution_of(namespace, inject="true", automount=automount)
+    assert resolution.policy == namespace.resolution.policy
+    assert resolution.decided_by["automount"] == "namespace"
+    assert fault_texts(resolution) == [f'boundtoken.dev/inject="true" on the pod: ignored, {fault}']
+
+
+def test_the_automount_of_another_layer_stays_where_inject_has_a_fault() -> None:
+    resolution = resolution_of(a_namespace_policy(automount="disabled"), inject="true")
+    assert resolution.policy == TokenPolicy(automount=False)
+    assert resolution_of(a_namespace_policy(inject="true"), automount="disabled").policy == (
+        TokenPolicy(automount=False)
+    )
+
+
+def test_the_longest_fault_in_inject_is_told_whole() -> None:
+    resolution = resolution_of(a_namespace_policy(), inject="x" * 300, automount="disabled")
+    assert fault_texts(resolution)[0].endswith("so that no token is lost")
+
+
 @pytest.mark.parametrize(
     ("text", "used", "remark"),
     [

@@ -330,3 +330,60 @@ def test_the_developer_hears_what_is_wrong_where_they_can_see_it() -> None:
 def test_the_namespaces_own_faults_are_not_told_to_developers() -> None:
     request = a_request(a_workload({AUDIENCE: "vault"}), kind="Deployment", group="apps")
     assert mutation_of(request, ClusterPolicy(), a_namespace_policy(audience="a b")).warnings == ()
+
+
+BAD = {
+    names.INJECT: "true",
+    AUDIENCE: "a b",
+    SECONDS: "15m",
+    names.MOUNT_PATH: "relative",
+    names.TOKENS: "vault",
+}
+
+
+@pytest.mark.parametrize("name", sorted(BAD))
+def test_a_bad_value_is_not_copied_and_its_author_is_warned(name: str) -> None:
+    workload = a_workload({name: BAD[name]})
+    verdict = decision_on_workload(workload)
+    assert (verdict.reason, verdict.operations) == ("not-requested", ())
+    (warning,) = verdict.warnings
+    assert warning.startswith(f'{name}="{BAD[name]}" on the workload: ignored, ')
+    good = {names.AUTOMOUNT: "disabled"} if name != names.INJECT else {AUDIENCE: "vault"}
+    assert annotations(after(a_workload({name: BAD[name], **good}))) == with_memory(good)
+
+
+def test_a_misspelt_inject_leaves_the_automount_beside_it_on_the_workload() -> None:
+    """Copied alone, it would take the token of each pod."""
+    workload = a_workload({names.INJECT: "true", names.AUTOMOUNT: "disabled"})
+    assert decision_on_workload(workload).operations == ()
+    workload = a_workload(
+        {names.INJECT: "true", names.AUTOMOUNT: "disabled"}, {names.INJECT: "enabled"}
+    )
+    assert annotations(after(workload)) == {names.INJECT: "enabled"} | with_memory(
+        {names.AUTOMOUNT: "disabled"}
+    )
+
+
+@pytest.mark.parametrize("exported", [with_memory({SECONDS: "1800"}), OLD_MEMORY])
+def test_a_copy_stays_as_it_is_while_its_original_is_bad(exported: dict[str, str]) -> None:
+    old = a_workload({SECONDS: "1800"}, exported)
+    bad = the_next(old, {SECONDS: "15m"})
+    assert decision_on_workload(bad, old).operations == ()
+    good = the_next(bad, {SECONDS: "900"})
+    assert annotations(after(good, bad)) == with_memory({SECONDS: "900"})
+    assert annotations(after(the_next(bad, {}), bad)) == {}
+    more = the_next(bad, {SECONDS: "15m", AUDIENCE: "vault"})
+    assert annotations(after(more, bad)) == with_memory({SECONDS: "1800", AUDIENCE: "vault"})
+
+
+def test_a_bad_value_that_an_earlier_release_copied_restarts_nothing() -> None:
+    old = a_workload({SECONDS: "15m"}, with_memory({SECONDS: "15m"}))
+    assert decision_on_workload(old, old).operations == ()
+
+
+def test_what_the_namespace_does_not_let_pods_change_is_not_copied() -> None:
+    namespace = a_namespace_policy(pod_overrides="denied", allowed_audiences="vault")
+    for own in ({AUDIENCE: "vault"}, {SECONDS: "7200"}):
+        request = a_request(a_workload(own), kind="Deployment", group="apps")
+        verdict = mutation_of(request, ClusterPolicy(), namespace)
+        assert (verdict.operations, len(verdict.warnings)) == ((), 1)

@@ -112,7 +112,8 @@ class NamespacePolicy(msgspec.Struct, frozen=True, weakref=True):
 
 
 SETTINGS: tuple[tuple[str, str, Parser], ...] = (
-    # automount comes before inject, because under denied overrides inject is checked against it.
+    # automount comes before inject: a fault in inject takes it out again, and under denied
+    # overrides inject is checked against it.
     ("automount", names.AUTOMOUNT, parse_switch),
     ("inject", names.INJECT, parse_switch),
     ("audience", names.AUDIENCE, parse_audience),
@@ -244,6 +245,17 @@ def resolve(
     return Resolution(merged, (*base.faults, *faults), decided_by, _hash(merged))
 
 
+def ignored(resolution: Resolution, annotations: Mapping[str, str], layer: str) -> set[str]:
+    """Return which of these annotations of a layer have no effect: bad values, and what they take
+    with them.
+    """
+    return {
+        annotation
+        for attribute, annotation, _ in SETTINGS
+        if annotation in annotations and resolution.decided_by[attribute] != layer
+    }
+
+
 def _read(
     layer: str,
     rows: tuple[tuple[str, str, Parser], ...],
@@ -260,10 +272,13 @@ def _read(
         try:
             settings[attribute], remarks = parse(text, locks)
         except ValueError as problem:
-            became = "ignored"
+            became, more = "ignored", ""
             if annotation in COUNTS_AS:
                 settings[attribute], became = COUNTS_AS[annotation]
-            faults.append(Fault(layer, annotation, text, f"{became}, {problem}"))
+            elif attribute == "inject" and settings.pop("automount", None) is not None:
+                # Alone, automount=disabled takes the token that inject would have replaced.
+                more = f"; {names.AUTOMOUNT} is ignored too, so that no token is lost"
+            faults.append(Fault(layer, annotation, text, f"{became}, {problem}{more}"))
         else:
             faults += [Fault(layer, annotation, text, remark) for remark in remarks]
     return settings

@@ -172,20 +172,22 @@ def _decide_workload(
     if (fault := policy.too_large("workload", own)) is not None:
         audit = _audit(namespace.resolution.hash, (fault,))
         return Decision("not-requested", warnings=_warnings((fault,)), audit=audit, faults=(fault,))
-    copying = workloads.copy(workload, old)
+    copying = workloads.copying(workload, old)
+    annotations = copying.annotations
     misplaced = {name: value for name, value in own.items() if name not in names.FOR_PODS}
-    resolution = policy.resolve(namespace, {**misplaced, **copying.annotations}, layer="workload")
+    resolution = policy.resolve(namespace, {**misplaced, **annotations}, layer="workload")
     known = workloads.container_names(workload)
     # Without the faults of the namespace itself, which are reported to whoever creates pods.
     faults = (
         *resolution.faults[len(namespace.resolution.faults) :],
-        *_unknown_containers("workload", copying.annotations, resolution.policy, known),
+        *_unknown_containers("workload", annotations, resolution.policy, known),
         *(_on_job_template(workload) if isinstance(workload, CronJob) else ()),
     )
+    operations, has_copies = copying.plan(policy.ignored(resolution, annotations, "workload"))
     return Decision(
-        "copied" if copying.copied else "not-requested",
-        outcome="patched" if copying.operations else "unchanged",
-        operations=copying.operations,
+        "copied" if has_copies else "not-requested",
+        outcome="patched" if operations else "unchanged",
+        operations=tuple(operations),
         warnings=_warnings(faults),
         audit=_audit(resolution.hash, faults),
         faults=faults,

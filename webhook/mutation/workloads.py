@@ -1,6 +1,9 @@
 """Copy our annotations from a workload into its pod template, and remove copies whose original is
 gone. Nothing else of a workload changes.
 
+A value that would be ignored on the pods is not copied, because a change of the template restarts
+them for nothing. A copy that the template has already stays as it is then.
+
 Developers annotate the workload, but we see its pods. The template records what was copied, because
 a review has no other memory: `audience=1a2b3c4d,expiration-seconds=5e6f7a8b`. The record has the
 names without our domain, each with the first 8 hex digits of the SHA-256 of its value, sorted and
@@ -19,7 +22,8 @@ alone would restart every pod of the workload.
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 import msgspec
@@ -31,39 +35,57 @@ from ..core.views import CronJob, Template, Workload
 
 
 class Copying(msgspec.Struct, frozen=True):
-    """The operations, the resulting annotations of our domain in the template, and the names of
-    those that are copies.
-    """
+    """The annotations of a template and of its workload."""
 
-    operations: tuple[Operation, ...]
-    annotations: dict[str, str]
-    copied: tuple[str, ...]
+    pointer: str
+    template: Template | None
+    there: Mapping[str, str]
+    """All annotations of the template."""
+    workload: Mapping[str, str]
+    """All annotations of the workload."""
+    copies: AbstractSet[str]
+    """The names whose value in the template is a copy of ours."""
+    free: tuple[str, ...]
+    """The names that the template's author leaves to the workload, sorted."""
+
+    @property
+    def annotations(self) -> dict[str, str]:
+        """The annotations of our domain that the template would have if all were copied."""
+        after = dict(self.there)
+        for name in self.free:
+            after.pop(name, None)
+            if name in self.workload:
+                after[name] = self.workload[name]
+        return {name: value for name, value in after.items() if name.startswith(names.DOMAIN)}
+
+    def plan(self, ignored: AbstractSet[str] = frozenset()) -> tuple[list[Operation], bool]:
+        """Return the operations that make the template follow its workload, and whether the
+        template has a copy then. `ignored` are the names whose value has no effect on pods.
+        """
+        if self.template is None:
+            return [], False
+        # None removes a copy whose original is gone from the workload.
+        desired: dict[str, str | None] = {name: self.workload.get(name) for name in self.free}
+        for name in ignored & desired.keys() & self.workload.keys():
+            desired[name] = self.there[name] if name in self.copies else None
+        copied = {name: value for name, value in desired.items() if value is not None}
+        changes = any(self.there.get(name) != value for name, value in desired.items())
+        # A record of an earlier release (names only) stays as it is while nothing else changes: a
+        # new one would restart the pods.
+        if changes or self.there.get(names.FROM_WORKLOAD) != ",".join(copied):
+            record = ",".join(_record(name, value) for name, value in copied.items())
+            desired[names.FROM_WORKLOAD] = record or None
+        return _annotate(self.pointer, self.template, desired), bool(copied)
 
 
-def copy(workload: Workload | CronJob, old: Workload | CronJob | None) -> Copying:
-    """Make the pod template follow the annotations of its workload. `old` is the object that an
-    update replaces.
-    """
+def copying(workload: Workload | CronJob, old: Workload | CronJob | None) -> Copying:
+    """Return what there is to copy. `old` is the object that an update replaces."""
     pointer, template = workload.template
-    if template is None:
-        return Copying((), {}, ())
     there = _annotations(template)
     copies = _copies(workload, there, _annotations(old.template[1]) if old is not None else there)
-    annotations = workload.metadata.annotations or {}
-    free = {name for name in names.FOR_PODS if name not in there} | copies
-    copied = sorted(free & annotations.keys())
-    # None removes a copy whose original is gone from the workload.
-    desired: dict[str, str | None] = {name: annotations.get(name) for name in sorted(free)}
-    changes = any(there.get(name) != value for name, value in desired.items())
-    # A record of an earlier release (names only) stays as it is while nothing else changes: a new
-    # one would restart the pods.
-    if changes or there.get(names.FROM_WORKLOAD) != ",".join(copied):
-        desired[names.FROM_WORKLOAD] = (
-            ",".join(_record(name, annotations[name]) for name in copied) or None
-        )
-    after = {name: value for name, value in {**there, **desired}.items() if value is not None}
-    ours = {name: value for name, value in after.items() if name.startswith(names.DOMAIN)}
-    return Copying(tuple(_annotate(pointer, template, desired)), ours, tuple(copied))
+    free = sorted(name for name in names.FOR_PODS if name not in there or name in copies)
+    own = workload.metadata.annotations or {}
+    return Copying(pointer, template, there, own, copies, tuple(free))
 
 
 def container_names(workload: Workload | CronJob) -> Iterable[str]:
