@@ -16,8 +16,10 @@ import msgspec
 from . import documents
 from .core import limits, names
 from .core.annotations import (
+    INJECT_VALUES,
     Parser,
     parse_audience,
+    parse_inject,
     parse_mount_path,
     parse_overrides,
     parse_switch,
@@ -146,7 +148,7 @@ _LIST = {"type": "array", "items": {"type": "string"}}
 
 FIELDS: dict[str, dict[str, Field] | Field] = {
     "defaults": {
-        "inject": Field(_SWITCH, _text(parse_switch), False),
+        "inject": Field({"enum": [*INJECT_VALUES]}, _text(parse_inject), "disabled"),
         "automount": Field(_SWITCH, _text(parse_switch), True),
         "audience": Field(
             {"type": "string", "maxLength": names.MAX_AUDIENCE_CHARS}, _text(parse_audience), ""

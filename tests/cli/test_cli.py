@@ -317,7 +317,9 @@ def test_the_configuration_sets_layers_and_locks() -> None:
         + "defaults: {inject: enabled, expirationSeconds: 1200}\nlocks: {maxExpirationSeconds: 900, podOverrides: denied}\n"
         "namespaces: {excluded: [legacy]}\napiAudiences: [api]\n"
     ).layer
-    assert (layer.defaults.inject, layer.defaults.expiration_seconds) == (True, 1200)
+    assert (layer.defaults.inject, layer.defaults.expiration_seconds) == ("enabled", 1200)
+    replacing = cluster_config.parse(HEAD + "defaults: {inject: replace}\n").layer
+    assert replacing.defaults.inject == "replace"
     assert (layer.locks.max_expiration_seconds, layer.locks.pod_overrides) == (900, False)
     assert layer.excluded == {"legacy", "kube-system", "kube-public", "kube-node-lease"}
     assert layer.api_audiences == ("api",)

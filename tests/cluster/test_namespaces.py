@@ -32,7 +32,7 @@ def test_the_cache_follows_the_events() -> None:
     layer = cache.get("b")
     assert (cache.synced, len(cache), cache.get("a")) == (True, 1, None)
     assert layer is not None
-    assert layer.resolution.policy.inject
+    assert layer.resolution.policy.inject == "enabled"
 
 
 def test_a_new_list_forgets_what_is_gone() -> None:
@@ -52,10 +52,10 @@ def test_namespaces_with_the_same_annotations_share_one_layer() -> None:
 def test_another_configuration_settles_every_namespace_anew() -> None:
     cache = NamespaceCache(ClusterPolicy())
     cache.apply(Listed([("a", {})], "start"))
-    cache.reconfigure(ClusterPolicy(TokenPolicy(inject=True)))
+    cache.reconfigure(ClusterPolicy(TokenPolicy(inject="enabled")))
     layer = cache.get("a")
     assert layer is not None
-    assert layer.resolution.policy.inject
+    assert layer.resolution.policy.inject == "enabled"
 
 
 async def test_two_hundred_pods_of_one_unknown_namespace_cost_one_get() -> None:
@@ -68,7 +68,9 @@ async def test_two_hundred_pods_of_one_unknown_namespace_cost_one_get() -> None:
             await asyncio.sleep(0)
         api.gate.set()
         found = await asyncio.gather(*lookups)
-        assert all(layer is not None and layer.resolution.policy.inject for layer in found)
+        assert all(
+            layer is not None and layer.resolution.policy.inject == "enabled" for layer in found
+        )
         assert api.gets == 1
 
 
@@ -208,7 +210,7 @@ def test_of_a_namespaces_annotations_only_what_can_be_valid_is_kept() -> None:
     assert len(annotations) == policy.MAX_UNKNOWN + 1
     assert sum(map(len, annotations.values())) < 20_000
     resolution = policy.resolve_namespace(ClusterPolicy(), annotations).resolution
-    assert resolution.policy.inject
+    assert resolution.policy.inject == "enabled"
     assert len(resolution.faults) == names.MAX_FAULTS + 1
 
 

@@ -20,6 +20,8 @@ MATRIX = [
     pytest.param("disabled", "disabled", id="strip"),
     pytest.param("enabled", "disabled", id="inject and strip"),
     pytest.param("enabled", "enabled", id="inject"),
+    pytest.param("replace", "disabled", id="replace and strip"),
+    pytest.param("replace", "enabled", id="replace"),
 ]
 
 
@@ -34,7 +36,7 @@ def see_cell(cluster: Cluster, pod: Json, inject: str, automount: str) -> None:
     (name,) = names_
     assert mounts(pod)["app"] == [(name, PATH)]
     assert name == "boundtoken" if automount == "disabled" else name.startswith("kube-api-access-")
-    assert lives == {f"{name}/token": 3600 if inject == "enabled" else YEAR}
+    assert lives == {f"{name}/token": YEAR if inject == "disabled" else 3600}
 
 
 @pytest.mark.parametrize(("inject", "automount"), MATRIX)
@@ -50,20 +52,23 @@ def test_each_cell_for_a_deployments_pods(cluster: Cluster, inject: str, automou
     see_cell(cluster, pod, inject, automount)
 
 
-def test_a_service_account_that_opts_out_gets_ours_when_its_namespace_opts_in(
-    cluster: Cluster,
+@pytest.mark.parametrize(("inject", "expected"), [("enabled", ["boundtoken"]), ("replace", [])])
+def test_a_service_account_that_opts_out_gets_ours_by_enabled_and_stays_out_by_replace(
+    cluster: Cluster, inject: str, expected: list[str]
 ) -> None:
-    namespace = cluster.namespace(inject="enabled", automount="disabled")
+    namespace = cluster.namespace()
     path = f"/api/v1/namespaces/{namespace}/serviceaccounts/default"
     cluster.plane.call("PATCH", path, {"automountServiceAccountToken": False}, kind=MERGE_PATCH)
-    wait_for(
-        lambda: (
-            volume_names(
-                cluster.create(namespace, a_bare_pod(name="probe"), query="?dryRun=All")[0]
-            )
-            == ["boundtoken"]
-        )
-    )
+
+    def probe() -> list[str]:
+        pod, _ = cluster.create(namespace, a_bare_pod(name="probe"), query="?dryRun=All")
+        return volume_names(pod)
+
+    wait_for(lambda: probe() == [])  # the plugin knows
+    cluster.annotate(namespace, inject="enabled", automount="disabled")
+    wait_for(lambda: probe() == ["boundtoken"])
+    cluster.annotate(namespace, inject=inject)
+    wait_for(lambda: probe() == expected)
 
 
 def test_a_misspelt_inject_beside_automount_disabled_takes_no_token(cluster: Cluster) -> None:

@@ -58,12 +58,14 @@ def test_without_annotations_the_defaults_hold_and_nothing_is_made_anew() -> Non
 
 
 def test_pod_beats_namespace_beats_defaults() -> None:
-    cluster = ClusterPolicy(TokenPolicy(inject=True, audience="default", expiration_seconds=1200))
+    cluster = ClusterPolicy(
+        TokenPolicy(inject="enabled", audience="default", expiration_seconds=1200)
+    )
     resolution = resolution_of(
         a_namespace_policy(cluster, audience="namespace"), expiration_seconds="1800"
     )
     assert resolution.policy == TokenPolicy(
-        inject=True, audience="namespace", expiration_seconds=1800
+        inject="enabled", audience="namespace", expiration_seconds=1800
     )
     assert resolution.decided_by["inject"] == "defaults"
     assert resolution.decided_by["audience"] == "namespace"
@@ -83,13 +85,13 @@ def test_the_hash_is_of_the_policy_and_of_nothing_else() -> None:
         pytest.param(
             "inject",
             "Enabled",
-            'must be "enabled" or "disabled", spelled exactly so',
+            'must be "enabled", "replace" or "disabled", spelled exactly so',
             id="case counts",
         ),
         pytest.param(
             "inject",
             "true",
-            'must be "enabled" or "disabled", spelled exactly so',
+            'must be "enabled", "replace" or "disabled", spelled exactly so',
             id="true is no switch",
         ),
         pytest.param(
@@ -213,7 +215,7 @@ def test_a_bad_value_is_ignored_and_says_what_would_be_right(
 def test_a_fault_in_inject_takes_the_automount_of_its_layer_with_it(automount: str) -> None:
     """`inject=true automount=disabled` on a namespace took the token of every new pod."""
     fault = (
-        'must be "enabled" or "disabled", spelled exactly so; boundtoken.dev/automount is ignored '
+        'must be "enabled", "replace" or "disabled", spelled exactly so; boundtoken.dev/automount is ignored '
         "too, so that no token is lost"
     )
     namespace = a_namespace_policy(inject="true", automount=automount)
@@ -350,19 +352,29 @@ def test_a_maximum_below_what_kubernetes_accepts_is_a_bad_value() -> None:
     [
         pytest.param({"expiration_seconds": "3600"}, {"expiration_seconds": "1800"}, {"expiration_seconds": 1800}, id="shorter"),
         pytest.param({}, {"automount": "disabled"}, {"automount": False}, id="no automount"),
-        pytest.param({}, {"inject": "enabled"}, {"inject": True}, id="inject shortens the automounted token"),
+        pytest.param({}, {"inject": "enabled"}, {"inject": "enabled"}, id="inject shortens the automounted token"),
         pytest.param(
-            {"inject": "enabled", "automount": "disabled"}, {"inject": "disabled"}, {"inject": False}, id="no token at all"
+            {"inject": "enabled", "automount": "disabled"}, {"inject": "disabled"}, {"inject": "disabled"}, id="no token at all"
         ),
         pytest.param(
-            {"inject": "enabled"}, {"automount": "disabled", "inject": "disabled"}, {"inject": False, "automount": False},
+            {"inject": "enabled"}, {"automount": "disabled", "inject": "disabled"}, {"inject": "disabled", "automount": False},
             id="no token at all, by two wishes",
         ),
         pytest.param(
-            {}, {"automount": "disabled", "inject": "enabled"}, {"inject": True, "automount": False},
+            {}, {"automount": "disabled", "inject": "enabled"}, {"inject": "enabled", "automount": False},
             id="a bound token instead of the automounted one",
         ),
         pytest.param({"audience": "vault"}, {"audience": "vault"}, {"audience": "vault"}, id="what holds anyway"),
+        pytest.param({}, {"inject": "replace"}, {"inject": "replace"}, id="replace shortens the automounted token"),
+        pytest.param({"inject": "enabled"}, {"inject": "replace"}, {"inject": "replace"}, id="replace gives fewer than enabled"),
+        pytest.param(
+            {"inject": "enabled", "automount": "disabled"}, {"inject": "replace"}, {"inject": "replace"},
+            id="replace gives fewer than enabled, without automount too",
+        ),
+        pytest.param(
+            {"inject": "replace", "automount": "disabled"}, {"inject": "disabled"}, {"inject": "disabled"},
+            id="no token instead of a replaced one",
+        ),
         pytest.param({"tokens": "a=x"}, {"tokens": "a=x"}, {"tokens": (Token("a", "x", 3600),)}, id="the same tokens"),
     ],
 )  # fmt: skip
@@ -383,6 +395,17 @@ def test_a_pod_may_tighten_where_overrides_are_denied(
         pytest.param({"inject": "enabled"}, {"inject": "disabled"}, id="the year-long token back"),
         pytest.param(
             {"automount": "disabled"}, {"inject": "enabled"}, id="a token where there is none"
+        ),
+        pytest.param(
+            {"automount": "disabled"},
+            {"inject": "replace"},
+            id="the token that automount takes away",
+        ),
+        pytest.param(
+            {"inject": "replace"}, {"inject": "enabled"}, id="a token where the account opted out"
+        ),
+        pytest.param(
+            {"inject": "replace"}, {"inject": "disabled"}, id="the year back, by disabled"
         ),
         pytest.param({}, {"audience": "vault"}, id="another audience"),
         pytest.param({}, {"mount_path": "/bound"}, id="another path"),

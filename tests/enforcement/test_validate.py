@@ -307,6 +307,10 @@ TEMPLATES = [
     ("injected", {"inject": "enabled", "automount": "disabled"}, {}, {}, [], True),
     ("rewritten", {"inject": "enabled"}, {}, {}, ["automounted-volume"], True),
     ("stripped", {"automount": "disabled"}, {}, {}, [], True),
+    ("replaced", {"inject": "replace", "automount": "disabled"}, {}, {}, [], True),
+    ("replaced in place", {"inject": "replace"}, {}, {}, ["automounted-volume"], True),
+    ("nothing to replace", {"inject": "replace", "expiration_seconds": "7200"}, {"automountServiceAccountToken": False}, {}, [], False),
+    ("too long, if at all", {"inject": "replace", "automount": "disabled", "expiration_seconds": "7200"}, {}, {}, ["token-lifetime"], True),
     ("injected elsewhere", {"inject": "enabled", "mount_path": "/t"}, {}, {}, ["automounted-volume"], True),
     ("too long", {"inject": "enabled", "automount": "disabled", "expiration_seconds": "7200"}, {}, {}, ["token-lifetime"], False),
     (

@@ -33,7 +33,7 @@ def test_a_mount_elsewhere_goes_while_a_skipped_container_keeps_the_volume() -> 
 
 def test_a_template_that_opts_out_is_not_injected_by_the_defaults_of_the_cluster() -> None:
     """The forecast for it has no token, and so none that is valid for too long."""
-    defaults = TokenPolicy(inject=True, automount=False, expiration_seconds=7200)
+    defaults = TokenPolicy(inject="enabled", automount=False, expiration_seconds=7200)
     cluster = ClusterPolicy(defaults=defaults)
     for operation in ("CREATE", "UPDATE"):
         for says, violates in ((False, False), (None, True)):

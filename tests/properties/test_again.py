@@ -31,20 +31,28 @@ def test_plugin_and_we_come_to_rest_with_one_reason_for_every_shape_and_size() -
         namespace = policy.resolve_namespace(CLUSTER, policy.own_annotations(generator.namespace()))
         pod = generator.pod()
         try:
-            comes_to_rest(pod, namespace)
+            comes_to_rest(pod, namespace, opts_out=generator.account_opts_out())
         except Exception as problem:
             raise AssertionError(
                 f"BOUNDTOKEN_SEED={SEED + number} BOUNDTOKEN_PODS=1 shows it"
             ) from problem
 
 
-def comes_to_rest(pod: Json, namespace: NamespacePolicy) -> None:
-    """Plugin, we, plugin, we, as the API server calls us; and then neither finds anything to do."""
-    arrived = automounted(pod)
+def comes_to_rest(pod: Json, namespace: NamespacePolicy, *, opts_out: bool) -> None:
+    """Plugin, we, plugin, we, as the API server calls us; and then neither finds anything to do.
+
+    `opts_out`: the service account says `automountServiceAccountToken: false`.
+    """
+
+    def plugin(pod: Json, name: str) -> Json:
+        stays_out = opts_out and pod["spec"].get("automountServiceAccountToken") is None
+        return pod if stays_out else automounted(pod, name)
+
+    arrived = plugin(pod, "kube-api-access-first")
     first, once = decision_and_pod(arrived, namespace)
-    second, twice = decision_and_pod(automounted(once, "kube-api-access-again"), namespace)
+    second, twice = decision_and_pod(plugin(once, "kube-api-access-again"), namespace)
     third, _ = decision_and_pod(twice, namespace)
-    assert automounted(twice, "kube-api-access-third") == twice
+    assert plugin(twice, "kube-api-access-third") == twice
     assert third.operations == ()
     assert first.reason == second.reason == third.reason
     assert status(once) == status(twice)

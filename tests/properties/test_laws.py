@@ -123,10 +123,12 @@ def test_a_container_added_to_our_result_gets_its_mount_and_nothing_else_changes
     pod: Json, given_: dict[str, str]
 ) -> None:
     namespace = namespace_policy(given_)
-    once = after(pod, namespace)
+    # `replace` injects only what the plugin has given a token.
+    replaces = policy_of(pod, namespace).inject == "replace"
+    once = after(automounted(pod) if replaces else pod, namespace)
     token_policy = policy_of(once, namespace)
     view: Any = a_request(once).object
-    assume(token_policy.inject and any(map(views.is_ours, view.spec.volumes or ())))
+    assume(token_policy.inject != "disabled" and any(map(views.is_ours, view.spec.volumes or ())))
     late = copy.deepcopy(once)
     late["spec"]["containers"].append(a_container("late"))
     assume(not is_too_big(late, namespace))
@@ -264,10 +266,13 @@ def test_a_pod_can_only_tighten_where_overrides_are_denied(
         base.mount_path,
         base.skip_containers,
     )
-    if base.inject and not token_policy.inject:
-        assert not token_policy.automount
-    if token_policy.inject and not base.inject:
-        assert base.automount
+    match base.inject, token_policy.inject:
+        case (("enabled" | "replace"), "disabled"):
+            assert not token_policy.automount
+        case "disabled", ("enabled" | "replace"):
+            assert base.automount
+        case before, now:
+            assert now in (before, "replace")
 
 
 @given(st.binary(max_size=300) | anything.map(msgspec.json.encode))

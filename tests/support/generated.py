@@ -41,7 +41,7 @@ class Generator:
         """Annotations that mostly ask for something."""
         chance = self._chance
         switches = {
-            names.INJECT: chance.choice(["enabled", "enabled", "disabled"]),
+            names.INJECT: chance.choice(["enabled", "enabled", "replace", "replace", "disabled"]),
             names.AUTOMOUNT: chance.choice(["enabled", "disabled"]),
         }
         return {**switches, **self._annotations(names.FOR_NAMESPACES, 0.15)}
@@ -90,6 +90,10 @@ class Generator:
         )
         own = self._annotations(names.FOR_PODS | {names.STATUS}, 0.12)
         return {"metadata": {"name": "web", **({"annotations": own} if own else {})}, "spec": spec}
+
+    def account_opts_out(self) -> bool:
+        """Whether the pod's service account says `automountServiceAccountToken: false`."""
+        return self._chance.random() < 0.25
 
     def _many(self, make: Any) -> list[Any]:
         return [make(number) for number in range(self._chance.choice(SIZES))]

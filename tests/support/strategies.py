@@ -57,7 +57,7 @@ TOKENS = [
 ]
 SKIPS = ["", "app", "init", "app, side", "nobody", ",,", "app,app"]
 POOLS = {
-    names.INJECT: SWITCHES,
+    names.INJECT: [*SWITCHES, "replace"],
     names.AUTOMOUNT: SWITCHES,
     names.AUDIENCE: AUDIENCES,
     names.EXPIRATION_SECONDS: SECONDS,
@@ -85,7 +85,7 @@ there."""
 
 namespace_annotations = _some(
     {
-        names.INJECT: ["enabled"],
+        names.INJECT: ["enabled", "enabled", "replace"],
         names.AUTOMOUNT: ["enabled", "disabled"],
         names.MOUNT_PATH: [names.DEFAULT_PATH, "/bound"],
         names.TOKENS: ["a=x", "a=x,b=y;900"],

@@ -7,7 +7,7 @@ value must be. Values are compared exactly; only lists trim blanks around their 
 
 import re
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Literal, get_args
 
 from . import names
 from .audiences import Audiences
@@ -16,6 +16,10 @@ from .text import quote
 
 Parsed = tuple[Any, tuple[str, ...]]
 Parser = Callable[[str, Locks], Parsed]
+
+Inject = Literal["enabled", "replace", "disabled"]
+"""Whether a pod gets a token of ours; `replace`: only where Kubernetes has mounted one."""
+INJECT_VALUES: tuple[Inject, ...] = get_args(Inject)
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9._-]+")
 _INVISIBLE = re.compile(
@@ -30,6 +34,12 @@ def parse_switch(text: str, _locks: Locks) -> Parsed:
     if text not in ("enabled", "disabled"):
         raise ValueError('must be "enabled" or "disabled", spelled exactly so')
     return text == "enabled", ()
+
+
+def parse_inject(text: str, _locks: Locks) -> Parsed:
+    if text not in INJECT_VALUES:
+        raise ValueError('must be "enabled", "replace" or "disabled", spelled exactly so')
+    return text, ()
 
 
 def parse_audience(text: str, locks: Locks) -> Parsed:

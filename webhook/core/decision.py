@@ -17,6 +17,7 @@ Reason = Literal[
     "stripped",
     "unchanged",
     "not-requested",
+    "nothing-to-replace",
     "pod-opted-out",
     "mirror-pod",
     "excluded-namespace",

@@ -5,10 +5,8 @@ A fault never stops the resolution: the next weaker layer decides, and the fault
 result. Everything that depends only on the namespace is resolved once for each change of it, so a
 pod without annotations of ours costs nothing here.
 
-Under `pod-overrides: denied` a pod may still set `inject: enabled` if the *namespace's* automount
-is enabled, and `inject: disabled` if the *pod's* automount is disabled. The first replaces a token
-that the pod would have anyway, the second leaves it without a token. Neither gives an attacker more
-than before.
+Under `pod-overrides: denied` a pod may still change `inject` to what gives an attacker no more than
+before (`_tightens_inject`).
 """
 
 import difflib
@@ -20,10 +18,12 @@ import msgspec
 
 from . import levels, limits, names
 from .annotations import (
+    Inject,
     Parser,
     parse_audience,
     parse_audiences,
     parse_container_names,
+    parse_inject,
     parse_max_seconds,
     parse_mount_path,
     parse_overrides,
@@ -40,7 +40,7 @@ from .limits import DEFAULT_MAXIMUM, Locks, Token
 class TokenPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """The settings of a pod. Kubernetes accepts every value."""
 
-    inject: bool = False
+    inject: Inject = "disabled"
     automount: bool = True
     audience: str = ""
     """Empty: the API server's own."""
@@ -115,7 +115,7 @@ SETTINGS: tuple[tuple[str, str, Parser], ...] = (
     # automount comes before inject: a fault in inject takes it out again, and under denied
     # overrides inject is checked against it.
     ("automount", names.AUTOMOUNT, parse_switch),
-    ("inject", names.INJECT, parse_switch),
+    ("inject", names.INJECT, parse_inject),
     ("audience", names.AUDIENCE, parse_audience),
     ("expiration_seconds", names.EXPIRATION_SECONDS, parse_seconds),
     ("mount_path", names.MOUNT_PATH, parse_mount_path),
@@ -310,9 +310,7 @@ def _keep_tightening(
         tighter = (
             # Without automount there is no token of a year.
             (attribute == "automount" and value is False)
-            # Injection replaces the automounted token that the namespace would give to the pod.
-            # Disabling injection is tighter only if no automounted token comes back.
-            or (attribute == "inject" and (base.automount if value else not automount))
+            or (attribute == "inject" and _tightens_inject(value, base, automount=automount))
             or (attribute == "expiration_seconds" and value < current)
         )
         if tighter or value == current:
@@ -321,6 +319,22 @@ def _keep_tightening(
             problem = f"ignored, pods may only tighten here, {names.POD_OVERRIDES} is denied"
             faults.append(Fault(layer, annotation, annotations[annotation], problem))
     return kept
+
+
+def _tightens_inject(value: Inject, base: TokenPolicy, *, automount: bool) -> bool:
+    """Whether a pod may change the namespace's `inject` to this. `automount` is that of the pod."""
+    match value:
+        case "disabled":
+            # Only if no automounted token, valid for a year, comes back.
+            return not automount
+        case "replace":
+            # Instead of `enabled` it gives fewer pods a token, and else it shortens a token that
+            # the namespace would let the pod have.
+            return base.inject == "enabled" or base.automount
+        case "enabled":
+            # It shortens the token too. A namespace with `replace` has shortened it already, and
+            # only a pod that would have had none would get one.
+            return base.inject == "disabled" and base.automount
 
 
 def too_large(layer: str, ours: Mapping[str, str]) -> Fault | None:

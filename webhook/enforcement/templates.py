@@ -18,6 +18,10 @@ AUTOMOUNTED = names.AUTOMOUNTED_PREFIX + "*"
 """The name of the volume that the plugin will add. Its last characters are random."""
 
 
+WITH_REPLACE = frozenset({AUTOMOUNTED, names.VOLUME, names.TOKENS_VOLUME})
+"""The volumes that a pod has only if the plugin adds its own, where `inject` is `replace`."""
+
+
 def as_admitted(template: FullTemplate, resolution: Resolution) -> tuple[FullSpec, bool]:
     """Return the spec with the volumes that its pods will have after admission, and whether the
     setting of the service account, which boundtoken does not look up, could change that.
@@ -27,10 +31,6 @@ def as_admitted(template: FullTemplate, resolution: Resolution) -> tuple[FullSpe
     automounted = [volume for volume in volumes if views.is_automounted(volume)]
     ours = [volume for volume in volumes if views.is_ours(volume)]
     says = spec.automount_service_account_token
-    # Mutation reads `false` in the spec as an opt-out, unless the pod has a volume of ours or the
-    # template itself asks for injection.
-    by_author = resolution.decided_by["inject"] not in ("namespace", "defaults")
-    inject = policy.inject and (says is not False or bool(ours) or by_author)
     # The plugin adds its volume for containers without a mount at exactly the default path.
     lacking = {
         container.name
@@ -38,6 +38,7 @@ def as_admitted(template: FullTemplate, resolution: Resolution) -> tuple[FullSpe
         if all(mount.mount_path != names.DEFAULT_PATH for mount in container.volume_mounts or ())
     }
     comes = (says is not False and bool(lacking)) or bool(automounted)
+    inject = _injects(spec, resolution, comes=comes)
     skip = frozenset(policy.skip_containers)
     becomes = "removed"
     if comes and not skip.isdisjoint(lacking):
@@ -66,6 +67,22 @@ def as_admitted(template: FullTemplate, resolution: Resolution) -> tuple[FullSpe
     gone = {id(volume) for volume in changed}
     stays = [volume for volume in volumes if id(volume) not in gone]
     return msgspec.structs.replace(spec, volumes=(*stays, *added)), comes and says is None
+
+
+def _injects(spec: FullSpec, resolution: Resolution, *, comes: bool) -> bool:
+    """Whether the pods are injected. `comes` says whether an automounted volume does."""
+    policy = resolution.policy
+    if policy.inject == "disabled":
+        return False
+    if any(
+        views.is_ours(volume) or (bool(policy.tokens) and views.is_our_tokens(volume))
+        for volume in spec.volumes or ()
+    ):
+        return True
+    # Mutation reads `false` in the spec as an opt-out, unless the template asks for injection.
+    by_author = resolution.decided_by["inject"] not in ("namespace", "defaults")
+    says_no = spec.automount_service_account_token is False and not by_author
+    return not says_no and (comes or policy.inject == "enabled")
 
 
 def _some_lack(path: str, spec: FullSpec, skip: frozenset[str]) -> bool:

@@ -105,10 +105,13 @@ def decide(
         audit["exempt"] = exemption
         evaluations = tuple(Evaluation("exempt", mode, level) for mode, level in modes)
         return Decision("exempt", audit=audit, faults=faults, evaluations=evaluations)
-    pod, depends_on_account = _pod(request, namespace)
+    pod, conditional = _pod(request, namespace)
     violations = _violations_by_mode(modes, Facts(pod), cluster, namespace, legacy_tokens)
-    if depends_on_account:
-        violations = {mode: tuple(map(_conditional, of)) for mode, of in violations.items()}
+    if conditional:
+        violations = {
+            mode: tuple(_conditional(violation, conditional) for violation in of)
+            for mode, of in violations.items()
+        }
     decision = _decision(request.namespace, cluster, namespace, violations)
     return msgspec.structs.replace(decision, audit={**audit, **decision.audit}, faults=faults)
 
@@ -247,27 +250,31 @@ def _exempt_requester(username: str, cluster: ClusterPolicy) -> str:
     return "serviceAccount" if account in cluster.exemptions.service_accounts else ""
 
 
-def _pod(request: ValidationRequest, namespace: NamespacePolicy) -> tuple[FullPod, bool]:
-    """Return the pod to evaluate, and whether the result depends on the setting of its service
-    account, which boundtoken does not look up.
+def _pod(request: ValidationRequest, namespace: NamespacePolicy) -> tuple[FullPod, frozenset[str]]:
+    """Return the pod to evaluate, and the names of volumes that depend on the setting of its
+    service account, which boundtoken does not look up.
     """
     resource, old = request.object, request.old_object
     if isinstance(resource, FullPod):
         if request.sub_resource and isinstance(old, FullPod):
-            return full_views.added_by_update(resource, old), False
-        return resource, False
+            return full_views.added_by_update(resource, old), frozenset()
+        return resource, frozenset()
     template = resource.template if isinstance(resource, FullWorkload) else None
     if template is None:
-        return FullPod(), False
+        return FullPod(), frozenset()
     annotations = template.metadata.annotations if template.metadata is not None else None
     resolution = policy.resolve(namespace, annotations, layer="workload")
     spec, depends_on_account = templates.as_admitted(template, resolution)
-    return FullPod(spec=spec), depends_on_account
+    conditional = frozenset[str]()
+    if depends_on_account:
+        replaces = resolution.policy.inject == "replace"
+        conditional = templates.WITH_REPLACE if replaces else frozenset({templates.AUTOMOUNTED})
+    return FullPod(spec=spec), conditional
 
 
-def _conditional(violation: Violation) -> Violation:
-    """Add the condition to a violation of the volume that the plugin may or may not add."""
-    if violation.place[1] != templates.AUTOMOUNTED:
+def _conditional(violation: Violation, volumes: frozenset[str]) -> Violation:
+    """Add the condition to a violation of a volume that may be missing."""
+    if violation.place[1] not in volumes:
         return violation
     return msgspec.structs.replace(violation, condition=CONDITION)
 

@@ -12,7 +12,8 @@ nothing, because the mount is removed."""
 
 
 Case = tuple[bool, bool, bool]
-"""Whether the policy injects, whether it automounts, and whether our path is the default path."""
+"""Whether the pod is injected, whether its policy automounts, and whether our path is the default
+path."""
 
 
 class Fate(NamedTuple):

@@ -46,7 +46,7 @@ def plan(
     The list is empty if the pod already complies with `policy`. If the policy changes nothing, the
     operations only apply the locks to volumes of ours that came with a copied pod.
     """
-    if not policy.inject and policy.automount:
+    if policy.inject == "disabled" and policy.automount:
         # A copied pod must not bring a token that the locks of this namespace forbid.
         operations: list[Operation] = []
         volumes.apply_locks_to_ours(operations, pod.spec.volumes or (), locks)
@@ -72,8 +72,8 @@ class _Plan:
     """
 
     __slots__ = (
-        "at_default", "automounted", "carrier", "further", "has_new_tokens", "is_large", "is_new",
-        "is_rewritten", "locks", "mount_targets", "movable", "operations", "our_tokens", "ours",
+        "at_default", "automounted", "carrier", "further", "has_new_tokens", "injects", "is_large",
+        "is_new", "is_rewritten", "locks", "mount_targets", "movable", "operations", "our_tokens", "ours",
         "policy", "remarks", "removed", "renamed", "skip", "skipped", "spec", "used", "used_tokens",
         "volumes", "wants_tokens",
     )  # fmt: skip
@@ -86,6 +86,7 @@ class _Plan:
         """Whether any container mounts the carrier, and the further tokens, in the end."""
         self.volumes = spec.volumes or ()
         self.is_large = len(spec.containers or ()) + len(spec.init_containers or ()) > LARGE
+        self.injects = policy.inject != "disabled"
         self.at_default = policy.mount_path == names.DEFAULT_PATH
         name_is_free = self._find_roles()
         self.skip = frozenset(policy.skip_containers) if policy.skip_containers else _NO_NAMES
@@ -98,7 +99,7 @@ class _Plan:
         self._decide_fates(name_is_free=name_is_free)
         self.wants_tokens = self.has_new_tokens = False
         self.further = ""
-        if policy.tokens and policy.inject:
+        if policy.tokens and self.injects:
             self.wants_tokens = True
             self.has_new_tokens = not self.our_tokens
             self.further = (
@@ -131,7 +132,7 @@ class _Plan:
 
     def _decide_fates(self, *, name_is_free: bool) -> None:
         """Look up the fate of each automounted volume, and choose the carrier."""
-        inject, found, ours, movable = self.policy.inject, self.volumes, self.ours, self.movable
+        inject, found, ours, movable = self.injects, self.volumes, self.ours, self.movable
         case = inject, self.policy.automount, self.at_default
         fate = fates.of_automounted(case, has_ours=bool(ours))
         becomes = fate.becomes if movable else "unchanged"
@@ -162,7 +163,7 @@ class _Plan:
 
     def completed(self) -> tuple[list[Operation], Result, tuple[str, ...]]:
         """Return the whole plan. Raises: _TooManyChanges."""
-        if self.our_tokens or not self.policy.inject:
+        if self.our_tokens or not self.injects:
             self._remove_ours()
         self._update_sources()
         mark = len(self.operations)
@@ -188,7 +189,7 @@ class _Plan:
         """
         policy, operations = self.policy, self.operations
         # No mount changes, so unless our path is the default path the volume serves API clients.
-        audience = policy.audience if policy.inject and self.at_default else ""
+        audience = policy.audience if self.injects and self.at_default else ""
         for at in self.movable:
             volumes.set_token(operations, self.volumes[at], at, audience, policy.expiration_seconds)
         for at in (*self.ours, *self.our_tokens):
@@ -204,7 +205,7 @@ class _Plan:
         container mounts stays, within the locks.
         """
         unwanted = [] if self.wants_tokens else self.our_tokens
-        if not self.policy.inject:
+        if not self.injects:
             unwanted, self.ours = self.ours + self.our_tokens, []
         for at in unwanted:
             name = self.volumes[at].name
@@ -235,7 +236,7 @@ class _Plan:
             operations.append(volumes.renamed_volume(at, self.carrier))
         for at in self.ours:
             volumes.set_token(operations, self.volumes[at], at, policy.audience, seconds)
-        if self.is_rewritten or (policy.inject and policy.automount and not self.at_default):
+        if self.is_rewritten or (self.injects and policy.automount and not self.at_default):
             # A volume that is only shortened serves API clients, so it keeps the API audience.
             audience = policy.audience if self.is_rewritten else ""
             for at in self.movable:
@@ -255,7 +256,7 @@ class _Plan:
         devices at our path.
         """
         spec, skip, targets, operations = self.spec, self.skip, self.mount_targets, self.operations
-        path, inject, wants_tokens = self.policy.mount_path, self.policy.inject, self.wants_tokens
+        path, inject, wants_tokens = self.policy.mount_path, self.injects, self.wants_tokens
         carrier, further, shortest = self.carrier, self.further, len(path) - 1
         groups = ("initContainers", spec.init_containers), ("containers", spec.containers)
         for kind, containers in groups:
@@ -310,10 +311,10 @@ class _Plan:
         no mount at the path of a block device.
         """
         has_device = container.has_device_at(self.policy.mount_path)
-        if has_device and self.policy.inject:
+        if has_device and self.injects:
             self._remark(container, "has a block device there, and no token of ours")
         return (
-            self.policy.inject and not has_device,
+            self.injects and not has_device,
             self.wants_tokens and not container.has_device_at(names.TOKENS_PATH),
         )
 

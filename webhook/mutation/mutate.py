@@ -64,14 +64,17 @@ def decide(request: Request, cluster: ClusterPolicy, namespace: NamespacePolicy)
 def _decide_pod(pod: Pod, cluster: ClusterPolicy, namespace: NamespacePolicy) -> Decision:
     annotations = pod.metadata.annotations
     resolution = policy.resolve(namespace, annotations)
-    effective = _effective_policy(pod, resolution)
+    effective = resolution.policy
+    # The usual pod takes the short way: only for the others it matters who decided.
+    if effective.inject == "replace" or pod.spec.automount_service_account_token is False:
+        effective = _effective_policy(pod, resolution)
+    injects = effective.inject != "disabled"
     faults = resolution.faults
     if effective.skip_containers:
         known = (container.name for _, container in pod.containers())
         faults += _unknown_containers("pod", pod.annotations, effective, known)
     operations, result, remarks = injection.plan(pod, effective, namespace.locks)
-    # The usual pod takes the short way: only for the others it matters who decided.
-    is_plain = effective is resolution.policy and (effective.inject or not effective.automount)
+    is_plain = effective is resolution.policy and (injects or not effective.automount)
     reason = result if is_plain else _reason_without(result, pod, resolution, effective)
     if reason in _TOKEN_GIVEN:
         status = f"{result} policy={resolution.hash}"
@@ -112,11 +115,15 @@ def _reason_without(
     """Return the reason for a pod that is not injected. A second call returns the same reason,
     although we may have set `automountServiceAccountToken: false` in between.
     """
-    opted_out = effective is not resolution.policy
-    if effective.automount:
-        by_pod = opted_out or resolution.decided_by["inject"] == "pod"
-        return "pod-opted-out" if by_pod else "not-requested"
-    return "pod-opted-out" if opted_out and _would_mount(pod, resolution.policy) else result
+    if effective is not resolution.policy:
+        without_ours = effective.automount or _would_mount(pod, resolution.policy)
+        # A second call cannot tell an opt-out in the spec from what we wrote there.
+        replaces = resolution.policy.inject == "replace"
+        reason: Reason = "nothing-to-replace" if replaces else "pod-opted-out"
+        return reason if without_ours else result
+    if not effective.automount:
+        return result
+    return "pod-opted-out" if resolution.decided_by["inject"] == "pod" else "not-requested"
 
 
 def _would_mount(pod: Pod, resolved: TokenPolicy) -> bool:
@@ -145,19 +152,24 @@ def _would_mount(pod: Pod, resolved: TokenPolicy) -> bool:
 
 
 def _effective_policy(pod: Pod, resolution: Resolution) -> TokenPolicy:
-    """Return the policy for this pod, without injection if its spec opts out of tokens.
+    """Return the policy for this pod: without injection if its spec opts out of tokens, or if there
+    is none that `replace` could replace.
 
     `automountServiceAccountToken: false` opts out, unless a volume of ours shows that we set it.
+    Such a volume also stands for the automounted one that it has replaced.
     """
     resolved = resolution.policy
     says_no = (
-        resolved.inject
-        and pod.spec.automount_service_account_token is False
+        pod.spec.automount_service_account_token is False
         and resolution.decided_by["inject"] != "pod"
     )
-    if says_no and not volumes.carries_ours(pod, tokens=bool(resolved.tokens)):
-        return msgspec.structs.replace(resolved, inject=False)
-    return resolved
+    if resolved.inject == "disabled" or not (says_no or resolved.inject == "replace"):
+        return resolved
+    if not says_no and any(map(views.is_automounted, pod.spec.volumes or ())):
+        return resolved
+    if volumes.carries_ours(pod, tokens=bool(resolved.tokens)):
+        return resolved
+    return msgspec.structs.replace(resolved, inject="disabled")
 
 
 def _decide_workload(
