@@ -30,6 +30,14 @@ def see_cell(cluster: Cluster, pod: Json, inject: str, automount: str) -> None:
     names_, spec = volume_names(pod), pod["spec"]
     assert spec.get("automountServiceAccountToken") is (False if automount == "disabled" else None)
     lives = {volume: life(token) for volume, token in cluster.tokens(pod).items()}
+    status = (pod["metadata"].get("annotations") or {}).get(names.STATUS, "")
+    if inject != "disabled":
+        reason = "injected" if automount == "disabled" else "rewritten"
+        assert status.startswith(
+            f"{reason}: audience=(API server) expires=3600 set-by=namespace policy="
+        )
+    else:
+        assert status[:21] == ("stripped: token=none " if automount == "disabled" else "")
     if inject == "disabled" and automount == "disabled":
         assert (names_, mounts(pod)["app"], lives) == ([], [], {})
         return

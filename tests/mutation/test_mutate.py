@@ -22,7 +22,7 @@ from tests.support.builders import (
 from tests.support.strategies import POOLS
 from webhook.core import names, review
 from webhook.core.decision import Decision, Reason
-from webhook.core.policy import ClusterPolicy
+from webhook.core.policy import ClusterPolicy, TokenPolicy
 from webhook.mutation import mutate
 
 CLUSTER = ClusterPolicy(excluded=names.NEVER_TOUCHED | {"legacy"})
@@ -234,13 +234,15 @@ def test_one_pod_has_one_reason_where_injection_is_asked_for_and_none_is_needed(
     "annotations",
     [
         pytest.param({}, id="nothing is asked for"),
-        pytest.param({"automount": "disabled"}, id="stripped"),
+        pytest.param({"inject": "replace"}, id="nothing to replace"),
         pytest.param(
             {"inject": "enabled", "mount_path": "/own"}, id="no container needs the mount"
         ),
     ],
 )
-def test_a_status_goes_where_no_token_is_given(annotations: dict[str, str]) -> None:
+def test_a_status_that_somebody_else_wrote_goes_from_a_pod_that_is_not_changed(
+    annotations: dict[str, str],
+) -> None:
     own = a_container("app", ("own", "/own"))
     pod = a_pod(
         own,
@@ -252,12 +254,82 @@ def test_a_status_goes_where_no_token_is_given(annotations: dict[str, str]) -> N
     assert verdict.outcome == "patched"
 
 
-def test_an_injected_pod_carries_reason_and_policy() -> None:
-    verdict = mutating_decision(a_pod(annotations={}), inject="enabled")
-    pod = applied(a_pod(annotations={}), verdict)
-    assert pod["metadata"]["annotations"] == {
-        names.STATUS: f"injected policy={verdict.audit['policy']}"
-    }
+@pytest.mark.parametrize("own", [{names.INJECT: "disabled"}, {"x": "y"}])
+def test_it_goes_from_a_pod_that_opts_out_too(own: dict[str, str]) -> None:
+    spoofed = own | {names.STATUS: "injected: audience=(API server)"}
+    pod = a_pod(annotations=spoofed, automountServiceAccountToken=False)
+    verdict = mutating_decision(pod, inject="enabled")
+    assert verdict.reason == "pod-opted-out"
+    assert applied(pod, verdict)["metadata"]["annotations"] == own
+
+
+@pytest.mark.parametrize(
+    ("namespace", "own", "expected"),
+    [
+        pytest.param(
+            {"inject": "enabled", "automount": "disabled"},
+            {},
+            "injected: audience=(API server) expires=3600 set-by=namespace",
+            id="injected",
+        ),
+        pytest.param(
+            {"inject": "enabled", "audience": "https://vault"},
+            {names.EXPIRATION_SECONDS: "900"},
+            'rewritten: audience="https://vault" expires=900 set-by=namespace',
+            id="rewritten",
+        ),
+        pytest.param(
+            {"inject": "disabled", "audience": "vault"},
+            {names.INJECT: "replace"},
+            'rewritten: audience="vault" expires=3600 set-by=pod',
+            id="by the pod",
+        ),
+        pytest.param(
+            {"automount": "disabled"}, {}, "stripped: token=none set-by=namespace", id="stripped"
+        ),
+        pytest.param(
+            {"inject": "enabled", "automount": "disabled"},
+            {names.INJECT: "disabled"},
+            "stripped: token=none set-by=pod",
+            id="stripped by the pod",
+        ),
+        pytest.param(
+            {"inject": "enabled"},
+            {names.AUDIENCE: "x" * 512},
+            f'rewritten: audience="{"x" * 59}…" expires=3600 set-by=namespace',
+            id="a long audience",
+        ),
+    ],
+)
+def test_the_owner_of_a_pod_reads_what_was_done_and_who_decided(
+    namespace: dict[str, str], own: dict[str, str], expected: str
+) -> None:
+    pod = automounted(a_pod(annotations=own))
+    verdict = mutating_decision(pod, **namespace)
+    after = applied(pod, verdict)
+    status = after["metadata"]["annotations"][names.STATUS]
+    assert status == f"{expected} policy={verdict.audit['policy']}"
+    assert mutating_decision(after, **namespace).operations == ()
+
+
+def test_the_defaults_of_the_configuration_are_named_too() -> None:
+    cluster = ClusterPolicy(TokenPolicy(inject="enabled", automount=False))
+    status = mutated(a_pod(), cluster)["metadata"]["annotations"][names.STATUS]
+    assert "set-by=defaults" in status
+
+
+def test_a_token_that_is_only_shortened_keeps_the_audience_of_the_api_server() -> None:
+    """Our path is another one, and no container needs our volume there."""
+    own = a_pod(a_container("app", ("own", "/own")), volumes=[{"name": "own", "emptyDir": {}}])
+    after = mutated(automounted(own), inject="enabled", audience="vault", mount_path="/own")
+    status = after["metadata"]["annotations"][names.STATUS]
+    assert status.startswith("rewritten: audience=(API server) expires=3600 set-by=namespace ")
+
+
+def test_a_pod_that_replace_keeps_without_a_token_says_so() -> None:
+    after = mutated(a_pod(), inject="replace", automount="disabled")
+    status = after["metadata"]["annotations"][names.STATUS]
+    assert status.startswith("nothing-to-replace: token=none set-by=namespace policy=")
 
 
 def test_a_status_that_somebody_made_up_is_overwritten() -> None:

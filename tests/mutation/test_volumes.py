@@ -44,6 +44,8 @@ def test_without_a_token_of_ours_one_from_elsewhere_goes_with_the_automounted_on
     verdict = mutating_decision(pod, automount="disabled")
     after = applied(pod, verdict)
     assert (verdict.reason, volume_names(after), mounts(after)) == ("stripped", [], {"app": []})
+    status = after["metadata"]["annotations"].pop(names.STATUS)
+    assert status.startswith("stripped: token=none ")
     assert after["metadata"]["annotations"] == {"team": "shop"}
 
 
@@ -112,6 +114,7 @@ def test_a_volume_of_ours_that_a_skipped_container_mounts_stays_within_the_locks
         "/spec/volumes/1",
         "/spec/volumes/0",
         "/spec/automountServiceAccountToken",
+        "/metadata/annotations",
     ]
     after = mutated(pod, inject="enabled", max_expiration_seconds="1200")
     lives = [

@@ -17,7 +17,7 @@ from tests.support.builders import (
 from tests.support.generated import Generator
 from webhook.core import names, policy
 from webhook.core.decision import Decision
-from webhook.core.policy import ClusterPolicy, NamespacePolicy
+from webhook.core.policy import ClusterPolicy, NamespacePolicy, TokenPolicy
 
 PODS = int(os.environ.get("BOUNDTOKEN_PODS", "300"))
 """How many; `make long` asks for 80,000."""
@@ -56,8 +56,17 @@ def comes_to_rest(pod: Json, namespace: NamespacePolicy, *, opts_out: bool) -> N
     assert third.operations == ()
     assert first.reason == second.reason == third.reason
     assert status(once) == status(twice)
-    assert (status(twice) is None) == (third.reason not in ("injected", "rewritten"))
+    has_status = third.reason in ("injected", "rewritten", "stripped") or (
+        third.reason == "nothing-to-replace" and not policy_of(twice, namespace).automount
+    )
+    shown = status(twice)
+    assert (shown is not None) == has_status
+    assert shown is None or (shown.startswith(f"{third.reason}: ") and len(shown) < 160)
     is_sound(arrived, twice)
+
+
+def policy_of(pod: Json, namespace: NamespacePolicy) -> TokenPolicy:
+    return policy.resolve(namespace, pod["metadata"].get("annotations") or {}).policy
 
 
 def decision_and_pod(pod: Json, namespace: NamespacePolicy) -> tuple[Decision, Json]:

@@ -28,7 +28,7 @@ WARN_VERSION: Final = WARN + "-version"
 AUDIT_VERSION: Final = AUDIT + "-version"
 # A label of namespaces that earlier releases wrote; it has no effect any more
 LEFTOVER_LABEL: Final = DOMAIN + "enforced"
-STATUS: Final = DOMAIN + "status"  # we write it on pods that we injected
+STATUS: Final = DOMAIN + "status"  # we write it on pods that we changed
 # We write it on pod templates that we copied annotations into
 FROM_WORKLOAD: Final = DOMAIN + "from-workload"
 

@@ -35,6 +35,7 @@ from .annotations import (
 from .faults import Fault, more_faults
 from .levels import EnforcementPolicy, Level
 from .limits import DEFAULT_MAXIMUM, Locks, Token
+from .text import quote
 
 
 class TokenPolicy(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,6 +94,8 @@ class Resolution(msgspec.Struct, frozen=True):
     decided_by: Mapping[str, str]
     hash: str
     """Of the policy: 8 hex digits, the same on every replica."""
+    summary: str
+    """The token, who decided on it, and the hash, in one short line for the owner of a pod."""
 
 
 class NamespacePolicy(msgspec.Struct, frozen=True, weakref=True):
@@ -135,6 +138,10 @@ COUNTS_AS: dict[str, tuple[Any, str]] = {
 }
 """What an invalid value counts as, for annotations whose weaker layers would allow more."""
 NAMESPACE_SETTINGS = tuple(row for row in SETTINGS if row[1] in names.FOR_NAMESPACES)
+
+
+LAYERS = ("pod", "workload", "namespace", "defaults")
+"""What decides, the strongest first; `workload` stands for the pods of a template."""
 
 
 def own_annotations(annotations: Mapping[str, str] | None) -> dict[str, str]:
@@ -194,7 +201,7 @@ def resolve_namespace(cluster: ClusterPolicy, annotations: Mapping[str, str]) ->
             faults.append(Fault("defaults", names.AUDIENCE, defaults.audience, problem))
         defaults = msgspec.structs.replace(defaults, audience="")
     merged = _merge(defaults, settings, locks)
-    resolution = Resolution(merged, tuple(faults), decided_by, _hash(merged))
+    resolution = _resolution(merged, tuple(faults), decided_by)
     maximum = own_locks.get("max_expiration_seconds")
     return NamespacePolicy(
         annotations,
@@ -242,7 +249,7 @@ def resolve(
     # The namespace's settings are merged again, because tokens without a lifetime take the pod's.
     merged = _merge(base.policy, {**namespace.settings, **settings}, namespace.locks)
     decided_by = {**base.decided_by, **dict.fromkeys(settings, layer)}
-    return Resolution(merged, (*base.faults, *faults), decided_by, _hash(merged))
+    return _resolution(merged, (*base.faults, *faults), decided_by)
 
 
 def ignored(resolution: Resolution, annotations: Mapping[str, str], layer: str) -> set[str]:
@@ -398,5 +405,17 @@ def _merge(defaults: TokenPolicy, settings: Mapping[str, Any], locks: Locks) -> 
     return msgspec.structs.replace(defaults, **chosen)
 
 
-def _hash(policy: TokenPolicy) -> str:
-    return hashlib.sha256(msgspec.json.encode(policy)).hexdigest()[:8]
+def _resolution(
+    policy: TokenPolicy, faults: tuple[Fault, ...], decided_by: Mapping[str, str]
+) -> Resolution:
+    digest = hashlib.sha256(msgspec.json.encode(policy)).hexdigest()[:8]
+    by = decided_by["inject"]
+    return Resolution(policy, faults, decided_by, digest, summary(policy, by, digest))
+
+
+def summary(policy: TokenPolicy, set_by: str, digest: str) -> str:
+    """Return what `Resolution.summary` is, for the token of this policy."""
+    audience = quote(policy.audience) if policy.audience else "(API server)"
+    return (
+        f"audience={audience} expires={policy.expiration_seconds} set-by={set_by} policy={digest}"
+    )

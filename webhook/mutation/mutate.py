@@ -76,12 +76,17 @@ def _decide_pod(pod: Pod, cluster: ClusterPolicy, namespace: NamespacePolicy) ->
     operations, result, remarks = injection.plan(pod, effective, namespace.locks)
     is_plain = effective is resolution.policy and (injects or not effective.automount)
     reason = result if is_plain else _reason_without(result, pod, resolution, effective)
-    if reason in _TOKEN_GIVEN:
-        status = f"{result} policy={resolution.hash}"
+    if reason == "injected" or (reason == "rewritten" and not effective.audience):
+        status = f"{reason}: {resolution.summary}"
+    elif effective.automount and reason != "rewritten":
+        status = ""  # the pod is not changed
+    else:
+        status = _status_of(reason, resolution, effective)
+    if status:
         if annotations is None or annotations.get(names.STATUS) != status:
             operations.append(_status(status, has_annotations=annotations is not None))
     elif annotations is not None and names.STATUS in annotations:
-        operations.append(_NO_STATUS)  # it was copied from another pod, and is wrong here
+        operations.append(_NO_STATUS)  # somebody else wrote it, and it is wrong here
     warnings: tuple[str, ...] = ()
     if faults or effective.audience or remarks:
         warnings = _warnings(faults, _advice(resolution.policy, reason, cluster, remarks))
@@ -94,6 +99,24 @@ def _audit(policy_hash: str, faults: tuple[Fault, ...]) -> dict[str, str]:
     if not faults:
         return {"policy": policy_hash}
     return {"policy": policy_hash, "faults": truncate_bytes("; ".join(map(str, faults)))}
+
+
+def _status_of(reason: Reason, resolution: Resolution, effective: TokenPolicy) -> str:
+    """Return the status of a pod without an automounted token as it came, or an empty text for a
+    pod that is not changed. It depends on nothing that a second call would find otherwise.
+    """
+    if reason == "rewritten":
+        if effective.mount_path == names.DEFAULT_PATH:
+            return f"{reason}: {resolution.summary}"
+        # Our path has no token: what was rewritten serves API clients (`fates`).
+        token = msgspec.structs.replace(effective, audience="")
+        by = resolution.decided_by["inject"]
+        return f"{reason}: {policy.summary(token, by, resolution.hash)}"
+    if reason in ("stripped", "nothing-to-replace"):
+        deciders = {resolution.decided_by[attribute] for attribute in ("inject", "automount")}
+        by = next(layer for layer in policy.LAYERS if layer in deciders)
+        return f"{reason}: token=none set-by={by} policy={resolution.hash}"
+    return ""
 
 
 @lru_cache(maxsize=256)
