@@ -162,7 +162,7 @@ def test_an_audience_that_is_the_api_servers_own_surprises_nobody(cluster: Clust
     (warning,) = cluster.create(
         namespace, a_bare_pod(name="other", annotations={names.AUDIENCE: "vault"})
     )[1]
-    assert "replaces the Kubernetes API token, so API clients in the pod will get 401" in warning
+    assert "replaces the Kubernetes API token: API clients in this pod will get 401" in warning
 
 
 def test_a_person_with_kubectl_sees_the_warning(cluster: Cluster, tmp_path: Path) -> None:

@@ -238,3 +238,18 @@ def test_bad_values_on_a_deployment_make_no_revision(cluster: Cluster) -> None:
     wait_for(lambda: the(cluster, namespace)["status"]["observedGeneration"] == 4)
     assert in_template(the(cluster, namespace)) == with_memory({SECONDS: "1800"})
     assert len(cluster.plane.call("GET", path(namespace, "replicasets"))["items"]) == 1
+
+
+def test_a_developer_hears_what_would_harm_the_pods(cluster: Cluster) -> None:
+    namespace = cluster.namespace(inject="replace", automount="disabled")
+    cluster.plane.call("POST", path(namespace), a_deployment())
+    for annotation, expected in (
+        (f"{names.MOUNT_PATH}=/var/run/secrets/mine", "nothing is left at /var/run/secrets/"),
+        (f"{names.MOUNT_PATH}=/etc", "must not hide a system folder"),
+        (f"{names.INJECT}=disabled", "to keep the one of Kubernetes, also set"),
+    ):
+        result = cluster.plane.run_kubectl(
+            "annotate", "--overwrite", "-n", namespace, "deployment/web", annotation
+        )
+        assert f"Warning: {annotation.partition('=')[0]}=" in result.stderr
+        assert expected in result.stderr

@@ -15,6 +15,11 @@ PATH_PROBLEM = (
     'must be an absolute path of at most 4095 bytes without "//", ".", ".." and ":", and not "/"'
 )
 
+SYSTEM_PROBLEM = (
+    "must not hide a system folder: /etc, /dev, /usr, /bin, /sbin, /lib* (in /usr too), /proc and "
+    "/sys"
+)
+
 
 def resolution_of(namespace: NamespacePolicy, **annotations: str) -> Resolution:
     return policy.resolve(
@@ -46,6 +51,14 @@ def test_a_path_may_have_a_slash_at_its_end_and_as_many_bytes_as_the_kernel_take
         ("/a.b", ()),
         (longest, ()),
     ]
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/etc/boundtoken", "/usr/local", "/usr/share/bound", "/dev/bound", "/lib/bound", "/etcetera"],
+)
+def test_a_folder_of_our_own_below_a_system_folder_hides_nothing(path: str) -> None:
+    assert parse_mount_path(path, Locks()) == (path, ())
 
 
 def test_without_annotations_the_defaults_hold_and_nothing_is_made_anew() -> None:
@@ -153,6 +166,14 @@ def test_the_hash_is_of_the_policy_and_of_nothing_else() -> None:
         pytest.param("mount-path", "/a/../b", PATH_PROBLEM, id="dots"),
         pytest.param("mount-path", "/a:b", PATH_PROBLEM, id="colon"),
         pytest.param("mount-path", "/", PATH_PROBLEM, id="the root"),
+        *(
+            pytest.param("mount-path", path, SYSTEM_PROBLEM, id=path)
+            for path in (
+                *("/etc", "/etc/", "/usr", "/proc", "/dev", "/sys", "/bin", "/sbin", "/lib"),
+                *("/lib64", "/usr/bin", "/usr/sbin", "/usr/lib", "/usr/libexec"),
+                *("/proc/1", "/sys/fs/boundtoken"),
+            )
+        ),
         pytest.param("mount-path", "/.", PATH_PROBLEM, id="the root by a dot"),
         pytest.param("mount-path", "//a", PATH_PROBLEM, id="two slashes first"),
         pytest.param("mount-path", "/a//b", PATH_PROBLEM, id="two slashes"),
@@ -420,7 +441,7 @@ def test_everything_else_is_a_bad_value_there(
     resolution = resolution_of(layer, **pod)
     assert resolution.policy == layer.resolution.policy
     assert [fault.problem for fault in resolution.faults] == [
-        "ignored, pods may only tighten here, boundtoken.dev/pod-overrides is denied"
+        "ignored, this namespace does not let pods change it (boundtoken.dev/pod-overrides=denied)"
     ]
 
 

@@ -20,6 +20,7 @@ from tests.support.builders import (
     volume_names,
 )
 from webhook.core import names
+from webhook.mutation import injection
 
 PATH = names.DEFAULT_PATH
 TOKENS = names.TOKENS_PATH
@@ -422,3 +423,9 @@ def test_several_automounted_volumes_are_all_taken_care_of() -> None:
         3600,
         3600,
     ]
+
+
+def test_the_folders_around_a_very_long_path_are_not_made() -> None:
+    injection._parents.cache_clear()
+    assert injection._parents("/a" * 2047) == frozenset()
+    assert injection._parents("/a/b") == {"/", "/a", "/a/"}

@@ -361,11 +361,13 @@ def test_an_untouched_pod_is_answered_without_a_patch() -> None:
 
 
 def test_a_foreign_audience_at_the_default_path_is_warned_about() -> None:
-    (warning,) = mutating_decision(a_pod(), inject="enabled", audience="https://vault").warnings
-    assert warning.startswith(
-        'boundtoken.dev/audience="https://vault": replaces the Kubernetes API token, so API clients in the pod will'
+    assert mutating_decision(a_pod(), inject="enabled", audience="https://vault").warnings == (
+        'boundtoken.dev/audience="https://vault": replaces the Kubernetes API token: API clients in this pod will get 401. '
+        "To keep both, remove it and set boundtoken.dev/tokens: file=https://vault",
     )
-    assert len(warning) <= names.MAX_WARNING_CHARS
+    for odd in ("a,b", "a;b", "x" * 61):
+        (warning,) = mutating_decision(a_pod(), inject="enabled", audience=odd).warnings
+        assert warning.endswith("set boundtoken.dev/tokens: file=audience")
     assert (
         mutating_decision(
             a_pod(), inject="enabled", audience="https://vault", mount_path="/v"
@@ -388,7 +390,7 @@ def test_a_container_that_keeps_its_own_at_our_path_is_reported(automount: str) 
     )
     assert mutating_decision(automounted(pod), inject="enabled", automount=automount).warnings == (
         'boundtoken.dev/mount-path="/var/run/secrets/kubernetes.io/serviceaccount": container "app" mounts volume '
-        '"default-token-abc12" there, and no token of ours',
+        '"default-token-abc12" there, and no token of ours; by its name it is a legacy token, which never expires',
     )
     assert mutating_decision(automounted(pod), automount=automount).warnings == ()
     device = a_container("app", volumeDevices=[{"name": "disk", "devicePath": "/bound"}])
@@ -410,11 +412,72 @@ def test_a_container_that_keeps_its_own_at_our_path_is_reported(automount: str) 
 def test_a_mount_around_ours_or_inside_of_it_is_warned_of(at: str, warned: bool) -> None:
     pod = a_pod(a_container("app", ("own", at)), volumes=[{"name": "own", "emptyDir": {}}])
     verdict = mutating_decision(pod, inject="enabled")
-    assert verdict.warnings == warned * (
+    expected = warned * (
         'boundtoken.dev/mount-path="/var/run/secrets/kubernetes.io/serviceaccount": container "app" mounts volume "own" at '
         f'"{at}"; a runtime may fail to mount one of the two inside the other',
     )
+    assert verdict.warnings == expected
     assert mutating_decision(applied(pod, verdict), inject="enabled").operations == ()
+    if not at.startswith(names.DEFAULT_PATH):  # such a pod does not start, with us or without
+        for automount in ("enabled", "disabled"):
+            arrived = mutating_decision(automounted(pod), inject="replace", automount=automount)
+            assert arrived.warnings == expected
+    assert mutating_decision(automounted(pod)).warnings == ()
+
+
+STRIPPING = 'boundtoken.dev/inject="disabled": the pod is left without any token, because boundtoken.dev/automount is disabled here'
+
+
+@pytest.mark.parametrize(
+    ("namespace", "own", "expected"),
+    [
+        pytest.param(
+            {"inject": "enabled", "automount": "disabled"},
+            {names.INJECT: "disabled"},
+            (
+                f"{STRIPPING}; to keep the one of Kubernetes, also set boundtoken.dev/automount: enabled",
+            ),
+            id="meant to opt out",
+        ),
+        pytest.param(
+            {"inject": "enabled", "automount": "disabled", "pod_overrides": "denied"},
+            {names.INJECT: "disabled"},
+            (STRIPPING,),
+            id="may not keep one",
+        ),
+        pytest.param(
+            {"inject": "enabled", "automount": "disabled"},
+            {names.INJECT: "disabled", names.AUTOMOUNT: "enabled"},
+            (),
+            id="knows how",
+        ),
+        pytest.param(
+            {"inject": "enabled"},
+            {names.INJECT: "disabled", names.AUTOMOUNT: "disabled"},
+            (),
+            id="wants none",
+        ),
+        pytest.param({"inject": "enabled"}, {names.INJECT: "disabled"}, (), id="keeps one"),
+        pytest.param({"automount": "disabled"}, {}, (), id="the namespace strips"),
+    ],
+)
+def test_an_opt_out_that_leaves_no_token_is_warned_of(
+    namespace: dict[str, str], own: dict[str, str], expected: tuple[str, ...]
+) -> None:
+    pod = automounted(a_pod(annotations=own))
+    assert mutating_decision(pod, **namespace).warnings == expected
+    says_no = a_pod(annotations=own, automountServiceAccountToken=False)
+    assert mutating_decision(says_no, **namespace).warnings == ()
+
+
+def test_an_empty_default_path_is_warned_of() -> None:
+    pod = automounted(a_pod(annotations={names.MOUNT_PATH: "/var/run/vault"}))
+    assert mutating_decision(pod, inject="enabled", automount="disabled").warnings == (
+        'boundtoken.dev/mount-path="/var/run/vault": nothing is left at /var/run/secrets/kubernetes.io/serviceaccount, where '
+        "API clients look; to have both, set boundtoken.dev/automount: enabled",
+    )
+    assert mutating_decision(pod, inject="enabled").warnings == ()
+    assert mutating_decision(pod, automount="disabled").warnings == ()
 
 
 def test_a_skipped_name_that_no_container_has_is_warned_about() -> None:

@@ -387,3 +387,31 @@ def test_what_the_namespace_does_not_let_pods_change_is_not_copied() -> None:
         request = a_request(a_workload(own), kind="Deployment", group="apps")
         verdict = mutation_of(request, ClusterPolicy(), namespace)
         assert (verdict.operations, len(verdict.warnings)) == ((), 1)
+
+
+@pytest.mark.parametrize(
+    ("own", "warned"),
+    [
+        ({names.INJECT: "disabled"}, "the pod is left without any token"),
+        ({names.MOUNT_PATH: "/var/run/mine"}, "nothing is left at /var/run/secrets/"),
+        ({names.INJECT: "disabled", names.AUTOMOUNT: "enabled"}, None),
+        ({names.MOUNT_PATH: "/var/run/mine", names.AUTOMOUNT: "enabled"}, None),
+        ({AUDIENCE: "vault"}, None),
+    ],
+)
+def test_what_harms_the_pods_is_told_to_who_annotates_the_workload(
+    own: dict[str, str], warned: str | None
+) -> None:
+    namespace = a_namespace_policy(inject="enabled", automount="disabled")
+    verdict = mutation_of(
+        a_request(a_workload(own), kind="Deployment", group="apps"), ClusterPolicy(), namespace
+    )
+    assert verdict.reason == "copied"
+    assert [warned in warning for warning in verdict.warnings if warned] == [True] * bool(warned)
+    assert verdict.faults == ()
+
+
+def test_a_path_of_the_namespace_is_not_told_to_who_annotates_something_else() -> None:
+    namespace = a_namespace_policy(inject="enabled", automount="disabled", mount_path="/bound")
+    request = a_request(a_workload({SECONDS: "900"}), kind="Deployment", group="apps")
+    assert mutation_of(request, ClusterPolicy(), namespace).warnings == ()

@@ -41,6 +41,7 @@ PATHS = [
     "//bound",
     "/./bound",
     names.TOKENS_PATH,
+    "/etc",
 ]
 SWITCHES = ["enabled", "disabled", "Enabled", "true", ""]
 TOKENS = [
@@ -110,6 +111,7 @@ MOUNT_PATHS = [
     "/bound",
     "/bound/.",
     names.TOKENS_PATH,
+    "/var/run/secrets",
     "/data",
 ]
 DEVICES: list[Json] = [

@@ -22,6 +22,10 @@ Inject = Literal["enabled", "replace", "disabled"]
 INJECT_VALUES: tuple[Inject, ...] = get_args(Inject)
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9._-]+")
+_SYSTEM_FOLDER = re.compile("/etc|/dev|/usr|(/usr)?/(s?bin|lib[^/]*)|/(proc|sys)(/.*)?")
+SYSTEM_FOLDERS = "/etc, /dev, /usr, /bin, /sbin, /lib* (in /usr too), /proc and /sys"
+"""Where a container finds its programs, libraries and devices. A folder of our own below one of
+them hides nothing; below /proc and /sys a runtime cannot make one."""
 _INVISIBLE = re.compile(
     "["
     + "".join(f"{re.escape(chr(low))}-{re.escape(chr(high))}" for low, high in names.INVISIBLE)
@@ -94,6 +98,8 @@ def parse_mount_path(text: str, _locks: Locks) -> Parsed:
         raise ValueError(
             f'must be an absolute path of {limit} without "//", ".", ".." and ":", and not "/"'
         )
+    if _SYSTEM_FOLDER.fullmatch(path):
+        raise ValueError(f"must not hide a system folder: {SYSTEM_FOLDERS}")
     if path == names.TOKENS_PATH:
         raise ValueError(f"must be another path: {names.TOKENS} are mounted there")
     return path, ()

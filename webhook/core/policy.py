@@ -96,6 +96,8 @@ class Resolution(msgspec.Struct, frozen=True):
     """Of the policy: 8 hex digits, the same on every replica."""
     summary: str
     """The token, who decided on it, and the hash, in one short line for the owner of a pod."""
+    may_surprise: bool
+    """Whether the settings may have an effect that their author should be told of."""
 
 
 class NamespacePolicy(msgspec.Struct, frozen=True, weakref=True):
@@ -323,7 +325,7 @@ def _keep_tightening(
         if tighter or value == current:
             kept[attribute] = value
         else:
-            problem = f"ignored, pods may only tighten here, {names.POD_OVERRIDES} is denied"
+            problem = f"ignored, this namespace does not let pods change it ({names.POD_OVERRIDES}=denied)"
             faults.append(Fault(layer, annotation, annotations[annotation], problem))
     return kept
 
@@ -409,8 +411,11 @@ def _resolution(
     policy: TokenPolicy, faults: tuple[Fault, ...], decided_by: Mapping[str, str]
 ) -> Resolution:
     digest = hashlib.sha256(msgspec.json.encode(policy)).hexdigest()[:8]
-    by = decided_by["inject"]
-    return Resolution(policy, faults, decided_by, digest, summary(policy, by, digest))
+    line = summary(policy, decided_by["inject"], digest)
+    has_no_token = policy.inject == "disabled" and not policy.automount
+    elsewhere = policy.mount_path != names.DEFAULT_PATH
+    may_surprise = bool(policy.audience) or elsewhere or has_no_token
+    return Resolution(policy, faults, decided_by, digest, line, may_surprise)
 
 
 def summary(policy: TokenPolicy, set_by: str, digest: str) -> str:

@@ -18,6 +18,8 @@ The operations depend on the fields of the view only. A pod that already complie
 gets none. All functions append operations to one list, in the order in which they are applied.
 """
 
+import re
+from functools import lru_cache
 from typing import Literal
 
 from ..core import names, patch, views
@@ -25,7 +27,7 @@ from ..core.limits import Locks
 from ..core.patch import Operation
 from ..core.policy import TokenPolicy
 from ..core.text import quote
-from ..core.views import Container, Pod, PodSpec
+from ..core.views import Container, Mount, Pod, PodSpec
 from . import fates, volumes
 
 Result = Literal["injected", "rewritten", "stripped", "unchanged"]
@@ -33,6 +35,11 @@ Result = Literal["injected", "rewritten", "stripped", "unchanged"]
 _Place = tuple[str, int, int]
 """A mount: the field and the index of its container, and its own index."""
 _NO_NAMES: frozenset[str] = frozenset()
+_LEGACY_NAME = re.compile(r".+-token-[a-z0-9]{5}")
+"""A volume with a legacy token, as the ServiceAccount plugin called it before Kubernetes 1.24."""
+MAX_NESTED_CHARS = 256
+"""Of our path, where mounts around it are remarked on. The folders around one of 4 KiB could take
+thousands of times its length."""
 LARGE = 64
 """Above this number of containers the operations are counted after each container, so that a huge
 pod is given up early."""
@@ -254,10 +261,15 @@ class _Plan:
         `superfluous` are the mounts of ours that must be removed. It is None at first, because few
         pods have any: they are looked for only after a container was found with two mounts or
         devices at our path.
+
+        The length of a path is compared first, because normalizing every path would cost most of
+        the time: another spelling of our path is longer, or lacks the first slash.
         """
         spec, skip, targets, operations = self.spec, self.skip, self.mount_targets, self.operations
         path, inject, wants_tokens = self.policy.mount_path, self.injects, self.wants_tokens
         carrier, further, shortest = self.carrier, self.further, len(path) - 1
+        parents = _parents(path) if inject else _NO_NAMES
+        removed: list[int] = []
         groups = ("initContainers", spec.init_containers), ("containers", spec.containers)
         for kind, containers in groups:
             for index, container in enumerate(containers or ()):
@@ -266,11 +278,8 @@ class _Plan:
                 lacks, lacks_tokens = inject, wants_tokens
                 if container.volume_devices:
                     lacks, lacks_tokens = self._lacks(container)
-                removed: list[int] = []
                 for number, mount in enumerate(container.volume_mounts or ()):
                     name, at = mount.name, mount.mount_path
-                    # The length is compared first, because normalizing every path would cost most
-                    # of the time: another spelling of our path is longer, or lacks the first slash.
                     here = at == path or (len(at) >= shortest and views.same_path(at, path))
                     if here and not lacks and superfluous is None and inject:
                         # Plan all containers again: it is rare, and simpler than a plan in parts.
@@ -287,9 +296,9 @@ class _Plan:
                             operations.append(volumes.renamed_mount(kind, index, number, target))
                         name = target
                     elif here and inject and name != carrier:
-                        # The author's own mount is never replaced; the author is only told.
-                        what = f"mounts volume {quote(name)} there, and no token of ours"
-                        self._remark(container, what)
+                        self._remark_own_mount(container, name)
+                    elif at in parents:
+                        self._remark_nested(container, mount)
                     if here:
                         lacks = False
                     elif lacks_tokens and views.same_path(at, names.TOKENS_PATH):
@@ -301,6 +310,7 @@ class _Plan:
                 if removed:
                     pointer = volumes.mounts_pointer(kind, index)
                     operations += [patch.remove(f"{pointer}/{at}") for at in reversed(removed)]
+                    removed = []
                 if lacks or lacks_tokens:
                     self._add_mounts(kind, index, container, lacks=lacks, lacks_tokens=lacks_tokens)
                 if self.is_large and len(operations) - mark > names.MAX_OPERATIONS:
@@ -326,14 +336,8 @@ class _Plan:
             self.used = True
             added.append(volumes.mount(self.carrier, path))
             for mount in container.mounts:
-                # Slashes at both ends, so that /var/run is no parent of /var/running.
-                at = mount.mount_path.rstrip("/") + "/"
-                if path.startswith(at) or at.startswith(f"{path}/"):
-                    where = f"mounts volume {quote(mount.name)} at {quote(mount.mount_path)}"
-                    self._remark(
-                        container,
-                        f"{where}; a runtime may fail to mount one of the two inside the other",
-                    )
+                if mount.mount_path.startswith(f"{path}/"):
+                    self._remark_nested(container, mount)
         if lacks_tokens:
             self.used_tokens = True
             added.append(volumes.mount(self.further, names.TOKENS_PATH))
@@ -380,6 +384,22 @@ class _Plan:
                 superfluous.update((kind, index, at) for at in ours if at not in stays[:1])
         return frozenset(superfluous)
 
+    def _remark_own_mount(self, container: Container, volume: str) -> None:
+        # The author's own mount is never replaced; the author is only told.
+        legacy = "; by its name it is a legacy token, which never expires"
+        self._remark(
+            container,
+            f"mounts volume {quote(volume)} there, and no token of ours"
+            f"{legacy if _LEGACY_NAME.fullmatch(volume) else ''}",
+        )
+
+    def _remark_nested(self, container: Container, mount: Mount) -> None:
+        self._remark(
+            container,
+            f"mounts volume {quote(mount.name)} at {quote(mount.mount_path)}; a runtime may fail to "
+            "mount one of the two inside the other",
+        )
+
     def _remark(self, container: Container, text: str) -> None:
         """Note a surprising effect on a container, up to the number that warnings have room for."""
         if len(self.remarks) <= names.MAX_WARNINGS:
@@ -393,6 +413,18 @@ class _Plan:
         if not self.policy.automount:
             return "stripped"
         return "rewritten" if not self.at_default and self.movable else "unchanged"
+
+
+@lru_cache(maxsize=16)
+def _parents(path: str) -> frozenset[str]:
+    """Return the folders around `path`, each with and without a slash at its end; none of a very
+    long one.
+    """
+    if len(path) > MAX_NESTED_CHARS:
+        return _NO_NAMES
+    steps = path.split("/")
+    folders = {"/".join(steps[:number]) for number in range(1, len(steps))}
+    return frozenset(folders - {""} | {f"{folder}/" for folder in folders})
 
 
 def _mounted_by(spec: PodSpec, container_names: frozenset[str]) -> frozenset[str]:

@@ -22,9 +22,7 @@ from ..core.policy import ClusterPolicy, NamespacePolicy, Resolution, TokenPolic
 from ..core.review import Request
 from ..core.text import quote, truncate_bytes, truncate_warnings
 from ..core.views import CronJob, Pod, Workload
-from . import injection, volumes, workloads
-
-_TOKEN_GIVEN = ("injected", "rewritten")
+from . import advice, injection, volumes, workloads
 
 
 def skip_reason(request: Request, cluster: ClusterPolicy) -> Reason | None:  # noqa: PLR0911  (one line for each reason)
@@ -68,13 +66,14 @@ def _decide_pod(pod: Pod, cluster: ClusterPolicy, namespace: NamespacePolicy) ->
     # The usual pod takes the short way: only for the others it matters who decided.
     if effective.inject == "replace" or pod.spec.automount_service_account_token is False:
         effective = _effective_policy(pod, resolution)
-    injects = effective.inject != "disabled"
     faults = resolution.faults
     if effective.skip_containers:
         known = (container.name for _, container in pod.containers())
         faults += _unknown_containers("pod", pod.annotations, effective, known)
     operations, result, remarks = injection.plan(pod, effective, namespace.locks)
-    is_plain = effective is resolution.policy and (injects or not effective.automount)
+    is_plain = effective is resolution.policy and (
+        not effective.automount or effective.inject != "disabled"
+    )
     reason = result if is_plain else _reason_without(result, pod, resolution, effective)
     if reason == "injected" or (reason == "rewritten" and not effective.audience):
         status = f"{reason}: {resolution.summary}"
@@ -83,15 +82,20 @@ def _decide_pod(pod: Pod, cluster: ClusterPolicy, namespace: NamespacePolicy) ->
     else:
         status = _status_of(reason, resolution, effective)
     if status:
-        if annotations is None or annotations.get(names.STATUS) != status:
-            operations.append(_status(status, has_annotations=annotations is not None))
+        if annotations is None:
+            operations.append(_first_annotation(status))
+        elif annotations.get(names.STATUS) != status:
+            operations.append(_annotation(status))
     elif annotations is not None and names.STATUS in annotations:
         operations.append(_NO_STATUS)  # somebody else wrote it, and it is wrong here
     warnings: tuple[str, ...] = ()
-    if faults or effective.audience or remarks:
-        warnings = _warnings(faults, _advice(resolution.policy, reason, cluster, remarks))
+    if faults or remarks or resolution.may_surprise:
+        says_no = pod.spec.automount_service_account_token is False
+        locks = namespace.locks
+        more = advice.on_pod(resolution, reason, cluster, locks, remarks, says_no=says_no)
+        warnings = _warnings(faults, more)
     outcome: Outcome = "patched" if operations else "unchanged"
-    audit = _audit(resolution.hash, faults)
+    audit = _audit(resolution.hash, faults) if faults else {"policy": resolution.hash}
     return Decision(reason, outcome, tuple(operations), warnings, "", audit, faults)
 
 
@@ -119,14 +123,19 @@ def _status_of(reason: Reason, resolution: Resolution, effective: TokenPolicy) -
     return ""
 
 
+# Two functions of one text, because their caches look that up fastest.
 @lru_cache(maxsize=256)
-def _status(text: str, *, has_annotations: bool) -> Operation:
-    """Return the operation that sets the status annotation. `add` also replaces an existing one
-    (RFC 6902 section 4.1).
+def _annotation(status: str) -> Operation:
+    """Return the operation that sets the status. `add` also replaces an existing one (RFC 6902
+    section 4.1).
     """
-    if not has_annotations:
-        return patch.add("/metadata/annotations", {names.STATUS: text})
-    return patch.add(patch.member("/metadata/annotations", names.STATUS), text)
+    return patch.add(patch.member("/metadata/annotations", names.STATUS), status)
+
+
+@lru_cache(maxsize=256)
+def _first_annotation(status: str) -> Operation:
+    """Return the operation that sets the status of a pod without annotations."""
+    return patch.add("/metadata/annotations", {names.STATUS: status})
 
 
 _NO_STATUS = patch.remove(patch.member("/metadata/annotations", names.STATUS))
@@ -223,7 +232,7 @@ def _decide_workload(
         "copied" if has_copies else "not-requested",
         outcome="patched" if operations else "unchanged",
         operations=tuple(operations),
-        warnings=_warnings(faults),
+        warnings=_warnings(faults, advice.on_workload(resolution, namespace.locks)),
         audit=_audit(resolution.hash, faults),
         faults=faults,
     )
@@ -249,19 +258,6 @@ def _unknown_containers(
     return (*faults, *more_faults(layer, len(unknown)))
 
 
-def _advice(
-    resolved: TokenPolicy, reason: Reason, cluster: ClusterPolicy, remarks: Iterable[str]
-) -> Iterator[str]:
-    """Yield advice about settings that are allowed and may surprise."""
-    yield from (f"{names.MOUNT_PATH}={quote(resolved.mount_path)}: {remark}" for remark in remarks)
-    foreign = resolved.audience and resolved.audience not in cluster.api_audiences
-    if foreign and reason in _TOKEN_GIVEN and resolved.mount_path == names.DEFAULT_PATH:
-        yield (
-            f"{names.AUDIENCE}={quote(resolved.audience)}: replaces the Kubernetes API token, so API clients in the pod will "
-            f"get 401; to keep both, use {names.TOKENS} instead, with file=audience"
-        )
-
-
-def _warnings(faults: tuple[Fault, ...], advice: Iterable[str] = ()) -> tuple[str, ...]:
+def _warnings(faults: tuple[Fault, ...], more: Iterable[str] = ()) -> tuple[str, ...]:
     where = "; the audit annotation faults has them all"
-    return truncate_warnings((*map(str, faults), *advice), where)
+    return truncate_warnings((*map(str, faults), *more), where)
