@@ -15,7 +15,7 @@ from tests.support.processes import boundtoken
 from tests.support.waiting import wait_for
 from webhook.core import names
 
-INJECT = 'boundtoken.dev/inject="true": must be "enabled" or "disabled", spelled exactly so (did you mean "enabled"?)'
+INJECT = 'boundtoken.dev/inject="true": must be "enabled", "replace" or "disabled", spelled exactly so (did you mean "enabled"?)'
 
 
 def refused(plane: ControlPlane, *arguments: str, stdin: str | None = None) -> str:
@@ -169,8 +169,8 @@ def test_a_preview_is_a_forecast_and_answers_an_unchanged_demand(
     )
     told = [
         f'4 existing pods in namespace "{namespace}" violate "bound": 3 comply after a restart, 1 will be refused (deployment/optout)',
-        'deployment/optout: [token-lifetime] volume "kube-api-access-*": 3607 makes a token valid for one year, not 86400 s; '
-        "annotate namespace or pod with boundtoken.dev/inject=enabled",
+        'deployment/optout: [token-lifetime] volume "kube-api-access-*": the automounted token is valid for one year, not 86400 s; '
+        "annotate namespace or pod template with boundtoken.dev/inject=enabled",
         "deployment/web (3 pods): comply after a restart, such as by kubectl rollout restart",
     ]
     assert warned(plane, *a_dry_run(namespace)) == told

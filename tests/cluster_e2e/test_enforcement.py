@@ -13,6 +13,7 @@ from tests.controlplane.kubelet import node_token
 from tests.support.builders import Json, a_container, a_deployment, a_pod
 from tests.support.cluster import NAMESPACES, Cluster, life, namespaces_unreviewed
 from tests.support.waiting import wait_for
+from webhook.core import names
 
 
 def a_nameless(pod: Json) -> Json:
@@ -46,13 +47,29 @@ def test_a_year_long_token_is_denied_and_the_message_says_what_to_do(cluster: Cl
         f'namespace "{namespace}" enforces "bound:v1": [token-lifetime] volume "kube-api-access-'
     )
     assert message.endswith(
-        '": 3607 makes a token valid for one year, not 86400 s; annotate namespace or pod with boundtoken.dev/inject=enabled'
+        '": the automounted token is valid for one year, not 86400 s; annotate namespace or pod template with boundtoken.dev/inject=enabled'
     )
     fix = {"boundtoken.dev/inject": "enabled"}
     assert (
         cluster.denial(namespace, {**bare(), "metadata": {"name": "web", "annotations": fix}}) == ""
     )
     cluster.create(namespace, bare(automountServiceAccountToken=False))
+
+
+def test_the_fix_of_a_strict_denial_leaves_a_token(cluster: Cluster) -> None:
+    """The first fix that was named once left none."""
+    namespace = cluster.namespace(enforce="strict")
+    judges(cluster, namespace)
+    message = cluster.denial(namespace, bare(), query="")
+    fix = (
+        "annotate namespace or pod template with boundtoken.dev/automount=disabled, inject=enabled"
+    )
+    assert f'"strict" forbids the automounted token; {fix}; if it needs no API access, ' in message
+    annotations = {names.AUTOMOUNT: "disabled", names.INJECT: "enabled"}
+    pod, _ = cluster.create(
+        namespace, {**bare(), "metadata": {"name": "web", "annotations": annotations}}
+    )
+    assert [volume["name"] for volume in pod["spec"]["volumes"]] == ["boundtoken"]
 
 
 def test_injection_and_enforcement_together(cluster: Cluster) -> None:
@@ -95,10 +112,10 @@ def test_a_controllers_pod_is_denied_and_its_event_says_why(cluster: Cluster) ->
     _, warnings = cluster.plane.call_with_warnings("POST", path, a_deployment())
     (warning,) = warnings
     assert (
-        '"kube-api-access-*" (unless the service account opts out): 3607 makes a token valid for one year'
+        '"kube-api-access-*" (unless the service account opts out): the automounted token is valid for one year'
         in warning
     )
-    assert warning.endswith("annotate namespace or pod with boundtoken.dev/inject=enabled")
+    assert warning.endswith("annotate namespace or pod template with boundtoken.dev/inject=enabled")
 
     def told() -> bool:
         events = cluster.plane.call("GET", f"{NAMESPACES}/{namespace}/events")["items"]
@@ -321,8 +338,8 @@ def test_a_change_of_demands_lists_what_would_fail_and_a_dry_run_changes_nothing
     ).stderr.splitlines()
     assert warnings == [
         f'Warning: 4 existing pods in namespace "{namespace}" violate "bound": 4 will be refused (deployment/web (3 pods), pod/single); 1 complies',
-        'Warning: deployment/web (3 pods), pod/single: [token-lifetime] volume "kube-api-access-*": 3607 makes a token valid for '
-        "one year, not 86400 s; annotate namespace or pod with boundtoken.dev/inject=enabled",
+        'Warning: deployment/web (3 pods), pod/single: [token-lifetime] volume "kube-api-access-*": the automounted token is valid for '
+        "one year, not 86400 s; annotate namespace or pod template with boundtoken.dev/inject=enabled",
     ]
     assert (
         cluster.plane.run_kubectl(*annotate, "boundtoken.dev/enforce=bound").stderr.splitlines()

@@ -185,7 +185,7 @@ def test_config_preview_says_whom_a_floor_would_refuse_and_what_depends_on_us(
         == f'1 existing pod in namespace "{plain}" violates the cluster\'s enforceFloor "bound": 1 will be refused (pod/cni)'
     )
     assert found[plain][1].startswith(
-        'pod/cni: [token-lifetime] volume "kube-api-access-*": 3607 makes a token valid for one year'
+        'pod/cni: [token-lifetime] volume "kube-api-access-*": the automounted token is valid for one year'
     )
     text = boundtoken("config", "preview", str(file), kubeconfig=cluster.plane.kubeconfig())
     assert f"namespace/{plain}\n" in text.stdout

@@ -4,10 +4,12 @@ import msgspec
 import pytest
 
 from tests.support.builders import Json, a_pod
+from webhook.core import names
 from webhook.core.full_views import FullPod
 from webhook.core.levels import LevelVersion
 from webhook.core.limits import Limits
-from webhook.enforcement import rules
+from webhook.core.text import truncate
+from webhook.enforcement import rules, templates, validate
 from webhook.enforcement.facts import Facts
 
 LEGACY = Limits(maximum=86400, legacy_tokens=frozenset({"legacy"}))
@@ -48,3 +50,32 @@ def test_a_legacy_token_is_found_in_whatever_a_volume_takes_from_a_secret(
 def test_a_volume_that_takes_nothing_from_a_secret_complies(kind: str, source: Json) -> None:
     pod = msgspec.convert(a_pod(volumes=[{"name": "v", kind: source}]), FullPod)
     assert rules.evaluate(Facts(pod), LevelVersion("bound", "v1"), LEGACY) == ()
+
+
+@pytest.mark.parametrize("maximum", [86400, 31_535_999])
+def test_a_warning_about_a_template_has_room_for_the_annotation_to_set(maximum: int) -> None:
+    """With the longest level and the condition, and cut as the API server would."""
+    for rule, annotations in (
+        ("token-lifetime", [f"{names.INJECT}=enabled"]),
+        ("automounted-volume", [f"{names.AUTOMOUNT}=disabled", "inject=enabled"]),
+    ):
+        (check,) = [
+            check
+            for record in rules.RULES
+            if record.slug == rule
+            for check in record.checks
+            if names.DOMAIN in check.fix
+        ]
+        violation = rules.Violation(
+            rule,
+            "",
+            ("volume", templates.AUTOMOUNTED),
+            "",
+            check.problem.format(maximum=maximum),
+            check.fix,
+            validate.CONDITION,
+        )
+        level = "strict" if rule == "automounted-volume" else "bound"
+        (sentence,) = rules.sentences([violation])
+        warning = truncate(f'would violate boundtoken "{level}:v1": {sentence}')
+        assert [annotation in warning for annotation in annotations] == [True] * len(annotations)

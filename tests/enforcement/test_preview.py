@@ -15,7 +15,7 @@ API = ClusterPolicy(api_audiences=("api",))
 
 
 YEAR = (
-    '[token-lifetime] volume "kube-api-access-*": 3607 makes a token valid for one year, not 86400 s; annotate namespace or pod '
+    '[token-lifetime] volume "kube-api-access-*": the automounted token is valid for one year, not 86400 s; annotate namespace or pod template '
     "with boundtoken.dev/inject=enabled"
 )
 

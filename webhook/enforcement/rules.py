@@ -176,8 +176,8 @@ RULES = (
         (
             Check(
                 partial(_lasts_a_year, automounted=True),
-                ONE_YEAR,
-                f"annotate namespace or pod with {names.INJECT}=enabled",
+                "the automounted token is valid for one year, not {maximum} s",
+                f"annotate namespace or pod template with {names.INJECT}=enabled",
                 "automountedYears",
                 _volumes_with(
                     f"t.oneYear && variables.maximum < {names.YEAR_SECONDS}",
@@ -258,8 +258,10 @@ RULES = (
         (
             Check(
                 _is_automounted,
-                "the automounted token is not allowed",
-                f"annotate namespace or pod with {names.AUTOMOUNT}=disabled (and {names.INJECT}=enabled for a token of ours)",
+                '"strict" forbids the automounted token',
+                # The annotation first: the field alone leaves the pod without any token.
+                f"annotate namespace or pod template with {names.AUTOMOUNT}=disabled, inject=enabled; "
+                "if it needs no API access, set automountServiceAccountToken: false",
                 "automountedVolumes",
                 "variables.tokenVolumes.filter(v, v.automounted).map(v, 'volume \"' + v.name + '\"').join(', ')",
             ),
