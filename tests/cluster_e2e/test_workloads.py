@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.builders import Json, a_container, a_deployment, with_memory
+from tests.support.builders import Json, a_bare_pod, a_container, a_deployment, with_memory
 from tests.support.cluster import Cluster, life
 from tests.support.waiting import wait_for
 from webhook.core import names
@@ -253,3 +253,30 @@ def test_a_developer_hears_what_would_harm_the_pods(cluster: Cluster) -> None:
         )
         assert f"Warning: {annotation.partition('=')[0]}=" in result.stderr
         assert expected in result.stderr
+
+
+def test_an_annotation_where_it_has_no_effect_is_warned_of(cluster: Cluster) -> None:
+    namespace = cluster.namespace(inject="enabled")
+    cluster.create(namespace, a_bare_pod(annotations={SECONDS: "1800"}))
+    job = {"template": {"spec": {"restartPolicy": "Never", "containers": [a_container()]}}}
+    jobs = path(namespace, "jobs", "batch")
+    cluster.plane.call(
+        "POST", jobs, {"metadata": {"name": "web", "annotations": {SECONDS: "900"}}, "spec": job}
+    )
+
+    def stderr(*arguments: str) -> str:
+        return cluster.plane.run_kubectl(*arguments, "--overwrite", "-n", namespace).stderr
+
+    for target, expected in (
+        ("pod/web", f"{AUDIENCE}: no effect here. Only a new pod is changed: "),
+        ("job/web", f"{AUDIENCE}: no effect here. The template of an existing Job "),
+        ("serviceaccount/default", f"{AUDIENCE}: no effect here. Instead of a ServiceAccount, "),
+    ):
+        assert expected in stderr("annotate", target, f"{AUDIENCE}=vault")
+        assert stderr("annotate", target, f"{AUDIENCE}=vault", "team=shop") == ""
+        assert stderr("annotate", target, f"{AUDIENCE}-") == ""
+        assert stderr("label", target, "team=shop") == ""
+    many = [f"{names.DOMAIN}{number}=x" for number in range(4)]
+    assert "4 annotations of boundtoken.dev: no effect here. " in stderr(
+        "annotate", "pod/web", *many
+    )

@@ -73,7 +73,8 @@ def test_every_manifest_is_in_the_kustomization_in_install_order() -> None:
 def test_names_are_those_of_the_code() -> None:
     assert NAMESPACE == names.NAMESPACE
     for manifest in OBJECTS:
-        assert manifest["metadata"]["name"] in (names.APP, *names.POLICY_BINDINGS)
+        known = (names.APP, names.MISPLACED_POLICY, *names.POLICY_BINDINGS)
+        assert manifest["metadata"]["name"] in known
 
 
 def test_our_namespace_is_written_once() -> None:
@@ -106,6 +107,20 @@ def test_every_policy_reads_its_own_binding_and_fails_closed() -> None:
         assert (validation["reason"], bool(validation["message"])) == ("Forbidden", True)
         assert bindings[name]["policyName"] == bindings[name]["paramRef"]["name"] == name
         assert bindings[name]["validationActions"] == ["Deny", "Audit"]
+
+
+def test_the_policy_of_misplaced_annotations_warns_and_cannot_deny() -> None:
+    policy, binding = yaml.safe_load_all((MANIFESTS / "90-misplaced.yaml").read_text())
+    assert policy["metadata"]["name"] == binding["spec"]["policyName"] == names.MISPLACED_POLICY
+    spec = policy["spec"]
+    assert (spec["failurePolicy"], binding["spec"]["validationActions"]) == ("Ignore", ["Warn"])
+    (selector,) = spec["matchConstraints"]["namespaceSelector"]["matchExpressions"]
+    assert set(selector["values"]) == names.NEVER_TOUCHED
+    (condition,), (variable, _) = spec["matchConditions"], spec["variables"]
+    conditions = [text["expression"].partition("exists(")[2] for text in (condition,)]
+    assert conditions == [variable["expression"].partition("filter(")[2]]
+    listed = set(re.findall(r"'(boundtoken\.dev/[a-z-]+)'", condition["expression"]))
+    assert listed == names.OURS_ON_PODS
 
 
 @pytest.mark.timeout(1200)  # the first run compiles the API server's packages

@@ -77,6 +77,7 @@ APP: Final = "boundtoken"
 POD_POLICY: Final = APP + "-pods"  # policies and their bindings share their names
 TOKEN_REQUEST_POLICY: Final = APP + "-token-requests"
 LEGACY_SECRET_POLICY: Final = APP + "-legacy-secrets"
+MISPLACED_POLICY: Final = APP + "-misplaced"  # has no settings: manifests/90-misplaced.yaml
 POLICY_BINDINGS: Final = (POD_POLICY, TOKEN_REQUEST_POLICY, LEGACY_SECRET_POLICY)
 NEVER_TOUCHED: Final = frozenset({"kube-system", "kube-public", "kube-node-lease"})
 
