@@ -234,6 +234,8 @@ class Shape:
             "other": {"name": "d", "mountPath": self._word(f"/{number:x}")},
             "misspelt": {"name": "d", "mountPath": names.DEFAULT_PATH.replace("/", "/./")},
             "automounted": {"name": "kube-api-access-0", "mountPath": f"/{number:x}"},
+            "around": {"name": "d", "mountPath": "/var/run"},
+            "inside": {"name": "d", "mountPath": f"{names.DEFAULT_PATH}/a"},
             "writable": {"name": "v0", "mountPath": names.DEFAULT_PATH},
         }
         return mounts[self.mount]
@@ -301,7 +303,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "variable": ("value", "secret", "from"),
     "letter": ("plain", "latin", "wide", "widest", "escaped", "quoted", "ours"),
     "container": ("named", "empty"),
-    "mount": ("empty", "other", "misspelt", "automounted", "writable"),
+    "mount": ("empty", "other", "misspelt", "automounted", "writable", "around", "inside"),
     "volume": (
         "empty", "named", "csi", "secret", "rbd", "azureFile", "taken", "taken for tokens", "tokens", "automounted", "ours",
         "our tokens",
@@ -353,6 +355,8 @@ KNOWN = {
     ),
     "100,000 empty containers": Shape(containers=100_000, container="empty"),
     "100,000 empty containers, judged": Shape("/validate", containers=100_000, container="empty"),
+    "60,000 mounts around ours": Shape(containers=1_000, mounts=60, mount="around"),
+    "60,000 mounts inside of ours": Shape(containers=1_000, mounts=60, mount="inside"),
     "300,000 empty mounts": Shape("/validate", mounts=300_000, mount="empty"),
     "300,000 empty volumes": Shape("/validate", volumes=300_000, volume="empty"),
     "100,000 annotations of others": Shape("/validate", annotations=100_000, annotation="other"),

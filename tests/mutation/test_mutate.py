@@ -563,3 +563,22 @@ def test_every_annotation_of_a_pod_changes_what_becomes_of_one(name: str) -> Non
     assert [
         value for value in POOLS[name] if spec({**annotations, name: value}) != spec(annotations)
     ]
+
+
+@pytest.mark.parametrize("at", ["/var/run", names.DEFAULT_PATH, f"{names.DEFAULT_PATH}/a"])
+def test_texts_are_made_for_as_many_mounts_as_warnings_have_room_for(
+    at: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The text of each of 60,000 took longer than all else together."""
+    calls: list[str] = []
+
+    def counting(text: str, limit: int = 60) -> str:
+        calls.append(text)
+        return text[:limit]
+
+    monkeypatch.setattr("webhook.mutation.injection.quote", counting)
+    containers = [a_container(f"c{number}", *[("own", at)] * 10) for number in range(100)]
+    pod = a_pod(*containers, volumes=[{"name": "own", "emptyDir": {}}])
+    verdict = mutating_decision(pod, inject="enabled")
+    assert len(verdict.warnings) == names.MAX_WARNINGS + 1
+    assert len(calls) <= 2 * 3 * (names.MAX_WARNINGS + 1)

@@ -412,9 +412,9 @@ def _resolution(
 ) -> Resolution:
     digest = hashlib.sha256(msgspec.json.encode(policy)).hexdigest()[:8]
     line = summary(policy, decided_by["inject"], digest)
-    has_no_token = policy.inject == "disabled" and not policy.automount
-    elsewhere = policy.mount_path != names.DEFAULT_PATH
-    may_surprise = bool(policy.audience) or elsewhere or has_no_token
+    opts_out = policy.inject == "disabled" and decided_by["inject"] not in ("namespace", "defaults")
+    empties = not policy.automount and (opts_out or policy.mount_path != names.DEFAULT_PATH)
+    may_surprise = bool(policy.audience) or empties
     return Resolution(policy, faults, decided_by, digest, line, may_surprise)
 
 

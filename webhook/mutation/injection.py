@@ -386,6 +386,8 @@ class _Plan:
 
     def _remark_own_mount(self, container: Container, volume: str) -> None:
         # The author's own mount is never replaced; the author is only told.
+        if len(self.remarks) > names.MAX_WARNINGS:
+            return  # before the texts are made: a pod can have very many such mounts
         legacy = "; by its name it is a legacy token, which never expires"
         self._remark(
             container,
@@ -394,6 +396,8 @@ class _Plan:
         )
 
     def _remark_nested(self, container: Container, mount: Mount) -> None:
+        if len(self.remarks) > names.MAX_WARNINGS:
+            return
         self._remark(
             container,
             f"mounts volume {quote(mount.name)} at {quote(mount.mount_path)}; a runtime may fail to "
