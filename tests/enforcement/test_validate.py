@@ -347,6 +347,20 @@ def test_a_template_is_judged_with_what_admission_will_add(
     assert (validate.CONDITION in violations) is (bool(rules) and unless)
 
 
+@pytest.mark.parametrize(("inject", "reason"), [("enabled", "violates"), ("replace", "complies")])
+def test_a_template_whose_containers_leave_the_plugin_nothing_to_add_is_not_replaced(
+    inject: str, reason: str
+) -> None:
+    own = a_container("app", ("own", names.DEFAULT_PATH))
+    workload = deployment_of(
+        containers=[own], volumes=[{"name": "own", "emptyDir": {}}], serviceAccountName="x"
+    )
+    decision = validating_decision(
+        workload, request=DEPLOYMENT, warn="strict", inject=inject, tokens="a=x;7200"
+    )
+    assert decision.reason == reason
+
+
 def test_the_template_of_another_workload_is_left_to_its_owner() -> None:
     replica_set = deployment_of()
     replica_set["metadata"]["ownerReferences"] = [

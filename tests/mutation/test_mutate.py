@@ -422,7 +422,8 @@ def test_a_mount_around_ours_or_inside_of_it_is_warned_of(at: str, warned: bool)
         for automount in ("enabled", "disabled"):
             arrived = mutating_decision(automounted(pod), inject="replace", automount=automount)
             assert arrived.warnings == expected
-    assert mutating_decision(automounted(pod)).warnings == ()
+    for automount in ("enabled", "disabled"):
+        assert mutating_decision(automounted(pod), automount=automount).warnings == ()
 
 
 STRIPPING = 'boundtoken.dev/inject="disabled": the pod is left without any token, because boundtoken.dev/automount is disabled here'

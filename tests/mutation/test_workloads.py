@@ -376,6 +376,13 @@ def test_a_copy_stays_as_it_is_while_its_original_is_bad(exported: dict[str, str
     assert annotations(after(more, bad)) == with_memory({SECONDS: "1800", AUDIENCE: "vault"})
 
 
+def test_a_put_without_the_copies_keeps_the_last_one_where_the_original_is_bad() -> None:
+    old = after(a_workload({SECONDS: "1800"}))
+    bad = a_workload({SECONDS: "15m"})
+    assert annotations(after(bad, old)) == annotations(old)
+    assert annotations(after(a_workload({}), old)) == {}
+
+
 def test_a_bad_value_that_an_earlier_release_copied_restarts_nothing() -> None:
     old = a_workload({SECONDS: "15m"}, with_memory({SECONDS: "15m"}))
     assert decision_on_workload(old, old).operations == ()

@@ -2,7 +2,8 @@
 gone. Nothing else of a workload changes.
 
 A value that would be ignored on the pods is not copied, because a change of the template restarts
-them for nothing. A copy that the template has already stays as it is then.
+them for nothing. A copy that the template has already, or had before the update, stays as it is
+then.
 
 Developers annotate the workload, but we see its pods. The template records what was copied, because
 a review has no other memory: `audience=1a2b3c4d,expiration-seconds=5e6f7a8b`. The record has the
@@ -47,6 +48,8 @@ class Copying(msgspec.Struct, frozen=True):
     """The names whose value in the template is a copy of ours."""
     free: tuple[str, ...]
     """The names that the template's author leaves to the workload, sorted."""
+    last: Mapping[str, str]
+    """The copies in the template that an update replaces."""
 
     @property
     def annotations(self) -> dict[str, str]:
@@ -67,7 +70,8 @@ class Copying(msgspec.Struct, frozen=True):
         # None removes a copy whose original is gone from the workload.
         desired: dict[str, str | None] = {name: self.workload.get(name) for name in self.free}
         for name in ignored & desired.keys() & self.workload.keys():
-            desired[name] = self.there[name] if name in self.copies else None
+            kept = self.there if name in self.copies else self.last
+            desired[name] = kept.get(name)
         copied = {name: value for name, value in desired.items() if value is not None}
         changes = any(self.there.get(name) != value for name, value in desired.items())
         # A record of an earlier release (names only) stays as it is while nothing else changes: a
@@ -82,10 +86,17 @@ def copying(workload: Workload | CronJob, old: Workload | CronJob | None) -> Cop
     """Return what there is to copy. `old` is the object that an update replaces."""
     pointer, template = workload.template
     there = _annotations(template)
-    copies = _copies(workload, there, _annotations(old.template[1]) if old is not None else there)
+    before = _annotations(old.template[1]) if old is not None else there
+    copies = _copies(workload, there, before)
     free = sorted(name for name in names.FOR_PODS if name not in there or name in copies)
     own = workload.metadata.annotations or {}
-    return Copying(pointer, template, there, own, copies, tuple(free))
+    recorded = _recorded(before)
+    last = {
+        name: before[name]
+        for name in (names.FOR_PODS & before.keys() if recorded else ())
+        if _record(name, before[name]) in recorded
+    }
+    return Copying(pointer, template, there, own, copies, tuple(free), last)
 
 
 def container_names(workload: Workload | CronJob) -> Iterable[str]:
@@ -102,11 +113,10 @@ def _copies(
     workload: Workload | CronJob, there: dict[str, str], before: dict[str, str]
 ) -> set[str]:
     """Return the names whose value in the template is a copy of ours."""
-    text = there.get(names.FROM_WORKLOAD, "")
-    if not text or len(text) > names.MAX_MEMORY_CHARS:
+    recorded = _recorded(there)
+    if not recorded:
         return set()
-    recorded = set(split_list(text))
-    same_record = before.get(names.FROM_WORKLOAD) == text
+    same_record = before.get(names.FROM_WORKLOAD) == there[names.FROM_WORKLOAD]
     # A bare name is a record of an earlier release. If this update changed the value and not the
     # record, then a person changed it, and it is no copy any more.
     copies = {
@@ -117,6 +127,12 @@ def _copies(
     }
     # The manifests are parsed only for workloads with copies, because parsing them is expensive.
     return copies - _written_by_author(workload) if copies else copies
+
+
+def _recorded(annotations: Mapping[str, str]) -> set[str]:
+    """Return the items of the record, none of one that is too long."""
+    text = annotations.get(names.FROM_WORKLOAD, "")
+    return set(split_list(text)) if len(text) <= names.MAX_MEMORY_CHARS else set()
 
 
 def _record(name: str, value: str) -> str:
