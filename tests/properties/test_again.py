@@ -55,6 +55,7 @@ def comes_to_rest(pod: Json, namespace: NamespacePolicy, *, opts_out: bool) -> N
     assert plugin(twice, "kube-api-access-third") == twice
     assert third.operations == ()
     assert first.reason == second.reason == third.reason
+    assert first.audit == second.audit == third.audit
     assert status(once) == status(twice)
     has_status = third.reason in ("injected", "rewritten", "stripped") or (
         third.reason == "nothing-to-replace" and not policy_of(twice, namespace).automount
