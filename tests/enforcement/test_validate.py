@@ -134,7 +134,9 @@ def test_a_fault_in_enforce_counts_as_the_strictest(text: str, level: str) -> No
             f'counts as "{level}", must be "off", "bound" or "strict", spelled exactly so',
         )
     ]
-    assert "error" in validating_decision(a_pod(), enforce=text).audit
+    audit = validating_decision(a_pod(), enforce=text).audit
+    assert audit["faults"] == str(problems[0])
+    assert audit.keys() <= {"policy", "faults", "violations"}
 
 
 def test_a_fault_in_warn_or_audit_is_only_noted() -> None:

@@ -508,6 +508,13 @@ def test_the_reference_says_what_each_webhook_writes_into_the_audit_log(name: st
     )
 
 
+def test_the_words_of_the_audit_log_are_the_same_for_every_webhook() -> None:
+    there = {
+        word for _, written, _ in table("webhooks") for word in re.findall(r"`(\w+)`", written)
+    }
+    assert there == {"reason", "policy", "faults", "violations", "exempt"}
+
+
 def test_every_path_that_the_dockerfile_copies_exists() -> None:
     copies = re.findall(r"^COPY (?!--from)(.+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
     for line in copies:

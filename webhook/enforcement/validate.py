@@ -97,7 +97,7 @@ def decide(
     )
     audit = {"policy": policy_text(namespace, cluster)}
     if faults:
-        audit["error"] = truncate_bytes("; ".join(map(str, faults)))
+        audit["faults"] = truncate_bytes("; ".join(map(str, faults)))
     modes = _modes(request, cluster, namespace)
     if not modes:
         return Decision("not-enforced", audit=audit if faults else {}, faults=faults)
