@@ -150,6 +150,16 @@ async def test_the_first_replica_makes_everything() -> None:
     assert cluster.published == cluster.authorities.current.certificate.pem
 
 
+async def test_a_ca_bundle_that_is_written_names_its_configuration() -> None:
+    events: list[dict[str, str]] = []
+    rotation = Rotation(Cluster(), HOSTS, lambda _: None, lambda _, __, **more: events.append(more))
+    await rotation.reconcile(NOW)
+    assert events[-1] == {
+        "configuration": "mutatingwebhookconfiguration/boundtoken",
+        "reason": "it differed from Secret boundtoken-ca",
+    }
+
+
 async def test_ten_replicas_end_in_one_state_and_change_nothing_more() -> None:
     cluster = Cluster()
     replicas = [Replica(cluster) for _ in range(10)]
@@ -344,7 +354,7 @@ async def test_a_failure_is_reported_once_without_its_content_and_tried_again(
         cluster,
         HOSTS,
         lambda _: None,
-        lambda kind, action, reason: events.append((kind, action, reason)),
+        lambda kind, action, reason, **_: events.append((kind, action, reason)),
         lifetimes=LIFETIMES,
     )
     cluster.failures = [failure, failure]

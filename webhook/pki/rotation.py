@@ -17,7 +17,7 @@ from . import authority, ca_secret, lifecycle
 from .ca_secret import CertificateAuthorities
 from .lifecycle import Lifetimes
 from .pem import Certificate, Certificates, KeyPair
-from .store import CaBundles, Store
+from .store import SECRET, CaBundles, Store
 
 PROPAGATION_DELAY = timedelta(seconds=2)
 """API servers learn of a new caBundle by a watch: a caBundle that we read so long ago is used for
@@ -36,7 +36,7 @@ OnEvent = Callable[..., None]
 
 class Rotation:
     """One replica's part. `use` receives each new leaf; `on_event` receives each event: its kind,
-    the action, and the reason in words.
+    the action, the reason in words, and of a caBundle its configuration.
     """
 
     def __init__(
@@ -168,7 +168,7 @@ class Rotation:
             return (
                 lifecycle.with_trusted(desired, self._leaf_ca, now, self.lifetimes),
                 "trust",
-                "the CA of our leaf was missing",
+                "the CA of the leaf in use was missing",
             )
         return desired, step, reason
 
@@ -208,7 +208,8 @@ class Rotation:
                 self._on_event(
                     "bundle",
                     "published",
-                    reason=f"{configuration.name} did not trust exactly our CAs",
+                    configuration=configuration.title,
+                    reason=f"it differed from Secret {SECRET}",
                 )
                 self._woken.set()
 

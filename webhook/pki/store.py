@@ -57,6 +57,11 @@ class CaBundles(msgspec.Struct, frozen=True):
     version: str
     entries: dict[str, CaBundle]
 
+    @property
+    def title(self) -> str:
+        """The configuration as kubectl names it: `validatingwebhookconfiguration/boundtoken`."""
+        return f"{KINDS[self.resource].lower()}/{self.name}"
+
     def certificates(self) -> Certificates:
         """The certificates in all entries, each once."""
         return unique(

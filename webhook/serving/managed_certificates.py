@@ -66,11 +66,15 @@ class ManagedCertificates:
             if not isinstance(event, watch.Disconnected):
                 self._rotation.wake()
 
-    def _log_event(self, kind: str, action: str, reason: str) -> None:
+    def _log_event(self, kind: str, action: str, reason: str, configuration: str = "") -> None:
         metrics.CERTIFICATE_ROTATIONS.labels(kind, action).inc()
         level: LogLevel = "error" if action == "failed" else "info"
-        fields = {"kind": kind, "action": action, "reason": reason}
-        self._log.line(level, "certificate rotation", fields)
+        if configuration:
+            fields = {"configuration": configuration, "reason": reason}
+            self._log.line(level, "caBundle updated", fields)
+        else:
+            fields = {"kind": kind, "action": action, "reason": reason}
+            self._log.line(level, "certificate rotation", fields)
         if (authorities := self._rotation.authorities) is not None:
             not_after = authorities.current.certificate.not_after
             metrics.CERTIFICATE_NOT_AFTER.labels("ca").set(not_after.timestamp())

@@ -159,7 +159,7 @@ class BindingReconciler:
             binding.anothers_since = binding.anothers_since or now
             if now - binding.anothers_since < self._anothers_seconds:
                 return
-        reason = "our configuration is new" if binding.is_new else f"its annotations are {state}"
+        reason = "the configuration is new" if binding.is_new else f"its annotations are {state}"
         body = {"metadata": {"annotations": bindings.changes(current, desired)}}
         await self._client.send("PATCH", f"{PATH}/{name}", body, content_type=MERGE_PATCH)
         binding.annotations, binding.is_new, binding.anothers_since = desired, False, None
