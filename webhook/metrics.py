@@ -1,5 +1,5 @@
-"""All metrics: name, unit, labels. No label has text that a user chooses. Core never imports
-this.
+"""All metrics: name, unit, labels. No label has text that a user chooses, but namespaces where
+`--namespace-metrics` is on. Core never imports this.
 """
 
 import platform
@@ -77,6 +77,12 @@ POLICY_EVALUATIONS = Counter(
     "boundtoken_policy_evaluations_total",
     "Evaluations of pods and templates, once for each mode that is not off.",
     ("decision", "mode", "level", "operation", "resource"),
+    registry=REGISTRY,
+)
+VIOLATIONS = Counter(
+    "boundtoken_violations_total",
+    "Reviews whose object violates a rule, once for each mode that is not off.",
+    ("rule", "mode", "namespace"),
     registry=REGISTRY,
 )
 LEGACY_TOKENS_SYNCED = Gauge(

@@ -56,6 +56,7 @@ class Config:
     ca_duration: timedelta = timedelta(days=365)
     leaf_duration: timedelta = timedelta(days=7)
     legacy_tokens: bool = False
+    namespace_metrics: bool = False
 
 
 class Option(NamedTuple):
@@ -224,6 +225,13 @@ OPTIONS = (
         "on|off",
         "off",
         "find legacy token Secrets, for the rule legacy-token; needs RBAC",
+        _switch,
+    ),
+    Option(
+        "namespace-metrics",
+        "on|off",
+        "off",
+        "the label namespace of boundtoken_violations_total, for at most 500 namespaces",
         _switch,
     ),
     Option(

@@ -26,7 +26,7 @@ from webhook.enforcement import rules
 from webhook.enforcement.policies import manifests, requests
 from webhook.pki.lifecycle import Lifetimes
 from webhook.pki.store import KINDS, SECRET
-from webhook.serving.reporting import ReviewLine
+from webhook.serving.reporting import ValidationLine
 
 MANIFESTS = ROOT / "manifests"
 NAMESPACE = yaml.safe_load((MANIFESTS / "kustomization.yaml").read_text())["namespace"]
@@ -487,7 +487,7 @@ def test_the_reference_has_every_metric_with_its_labels() -> None:
 
 def test_the_reference_has_every_field_of_the_line_of_a_review() -> None:
     assert [name for name, _ in table("field")] == [
-        f"`{field}`" for field in ReviewLine.__struct_fields__
+        f"`{field}`" for field in ValidationLine.__struct_fields__
     ]
 
 

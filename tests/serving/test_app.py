@@ -210,7 +210,7 @@ async def test_one_line_for_each_review_with_nothing_of_the_pod(tmp_path: Path) 
         await eventually(lambda: service.log_lines("review"))
         (line,) = service.log_lines("review")
     assert list(line) == [
-        "time", "level", "event", "uid", "namespace", "name", "owner", "operation", "resource", "outcome", "reason",
+        "time", "level", "event", "webhook", "uid", "namespace", "name", "owner", "operation", "resource", "outcome", "reason",
         "duration_us", "dry_run", "faults",
     ]  # fmt: skip
     assert (line["name"], line["owner"], line["reason"], line["dry_run"], line["faults"]) == (

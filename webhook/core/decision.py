@@ -50,6 +50,15 @@ class Evaluation(NamedTuple):
     level: Level
 
 
+class RuleViolation(NamedTuple):
+    """A rule that is violated under one mode, as the metric `boundtoken_violations_total` counts
+    it: once, in however many places of the object.
+    """
+
+    rule: str
+    mode: Mode
+
+
 class Decision(msgspec.Struct, frozen=True, gc=False):
     """The decision on one request. The request is denied if `denial` is not empty.
 
@@ -68,3 +77,4 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     """Audit annotations besides the reason."""
     faults: tuple[Fault, ...] = ()
     evaluations: tuple[Evaluation, ...] = ()
+    violations: tuple[RuleViolation, ...] = ()

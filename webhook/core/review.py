@@ -10,7 +10,7 @@ apiserver/pkg/admission/plugin/webhook/request/admissionreview.go.
 """
 
 import base64
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import msgspec
 
@@ -50,6 +50,7 @@ class _Head(View, frozen=True):
 class Request(_Head, frozen=True):
     """A request to `/mutate`. `object` is None for DELETE, and for a kind without a view."""
 
+    is_validation: ClassVar[bool] = False
     object: Pod | Workload | CronJob | None = None
     old_object: Workload | CronJob | None = None
 
@@ -57,6 +58,7 @@ class Request(_Head, frozen=True):
 class ValidationRequest(_Head, frozen=True):
     """A request to `/validate`. Both objects are None for a kind without a view."""
 
+    is_validation: ClassVar[bool] = True
     user_info: UserInfo = UserInfo()
     object: Validated | None = None
     old_object: Validated | None = None

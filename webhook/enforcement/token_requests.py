@@ -28,6 +28,8 @@ ACCOUNT_ANNOTATIONS = ("kubernetes.io/service-account.name", "kubernetes.io/serv
 ServiceAccountUIDKey)."""
 WEBHOOK_KINDS = ("ValidatingWebhookConfiguration", "MutatingWebhookConfiguration")
 MAX_LIST_CHARS = 300
+LEGACY_TOKEN = "legacy-token"  # noqa: S105  (a rule)
+"""The rule of a Secret that is created; of a pod that uses one it is the same."""
 
 LIFETIME = "[token-lifetime] {seconds} s are asked for, and at most {maximum} s are allowed; use --duration={advised}s or less"
 ONE_YEAR = "[token-lifetime] 3607 makes a token of a pod valid for one year, not {maximum} s; use --duration={advised}s or less"
@@ -93,6 +95,11 @@ def token_request(request: TokenRequest, limits: Limits) -> list[str]:
             )
         )
     return problems
+
+
+def violated_rules(problems: list[str]) -> tuple[str, ...]:
+    """Return the rules of these violations: each text begins with its rule in brackets."""
+    return tuple(problem[1:].partition("]")[0] for problem in problems)
 
 
 def token_request_denial(account: str, namespace: str, problems: list[str]) -> str:

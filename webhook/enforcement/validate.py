@@ -16,7 +16,7 @@ decision of mutation, so that a bug in mutation is found here.
 import msgspec
 
 from ..core import full_views, levels, limits, names, policy
-from ..core.decision import Decision, Evaluation, Outcome, Reason
+from ..core.decision import Decision, Evaluation, Outcome, Reason, RuleViolation
 from ..core.full_views import (
     FullPod,
     FullSpec,
@@ -292,19 +292,25 @@ def _decision(
         Evaluation("deny" if mode in sentences else "allow", mode, _level(mode, cluster, namespace))
         for mode in violations
     )
+    violated = tuple(
+        RuleViolation(rule, mode)
+        for mode, found in violations.items()
+        for rule in dict.fromkeys(violation.rule for violation in found)
+    )
     audit: dict[str, str] = {}
     if "audit" in sentences:
         audit["violations"] = truncate_bytes(f"{own.audit}: " + ". ".join(sentences["audit"]))
     reason: Reason = "violates" if sentences else "complies"
     if "enforce" in sentences:
         text = denial(enforced_by(name, own.enforce, cluster.enforce_floor), sentences["enforce"])
-        return Decision(reason, "denied", denial=text, audit=audit, evaluations=evaluations)
+        outcome: Outcome = "denied"
+        return Decision(reason, outcome, (), (), text, audit, (), evaluations, violated)
     warnings: tuple[str, ...] = ()
     if "warn" in sentences:
         prefix = f'would violate boundtoken "{own.warn}": '
         warnings = truncate_warnings(prefix + sentence for sentence in sentences["warn"])
-    outcome: Outcome = "warned" if warnings else "unchanged"
-    return Decision(reason, outcome, warnings=warnings, audit=audit, evaluations=evaluations)
+    outcome = "warned" if warnings else "unchanged"
+    return Decision(reason, outcome, (), warnings, "", audit, (), evaluations, violated)
 
 
 def denial(enforced: str, sentences: list[str]) -> str:
@@ -324,6 +330,7 @@ def _govern(
         mode = cluster.legacy_secrets
         is_spared = token_requests.is_control_plane(user)
         text = "; ".join(token_requests.legacy_secret(resource))
+        slugs: tuple[str, ...] = (token_requests.LEGACY_TOKEN,)
     else:
         mode = cluster.token_requests
         is_spared = token_requests.may_ask_for_anything(resource, user)
@@ -334,7 +341,7 @@ def _govern(
         )
         token_limits = _limits(maximum, cluster, namespace, None)
         problems = token_requests.token_request(resource, token_limits)
-        text = ""
+        slugs, text = token_requests.violated_rules(problems), ""
         if problems:
             text = token_requests.token_request_denial(request.name, request.namespace, problems)
     # Exemptions come last, so that audit annotations name only those that were needed.
@@ -343,5 +350,8 @@ def _govern(
     if exemption := _exempt_requester(user.username, cluster):
         return Decision("exempt", audit={"exempt": exemption})
     if mode == "warn":
-        return Decision("violates", "warned", warnings=(truncate(f"would be denied: {text}"),))
-    return Decision("violates", "denied", denial=text)
+        violations = tuple(RuleViolation(rule, "warn") for rule in slugs)
+        warnings = (truncate(f"would be denied: {text}"),)
+        return Decision("violates", "warned", warnings=warnings, violations=violations)
+    violations = tuple(RuleViolation(rule, "enforce") for rule in slugs)
+    return Decision("violates", "denied", denial=text, violations=violations)

@@ -6,16 +6,20 @@ much when many are written at once.
 """
 
 import itertools
-import time
 from collections.abc import Callable
+from itertools import islice
+from time import time
+from typing import TypeVar, cast
 
 from .. import metrics
 from ..core.decision import EVALUATIONS, Decision, Outcome, Reason
-from ..core.full_views import FullWorkload
+from ..core.full_views import FullWorkload, TokenRequest
 from ..core.kinds import RESOURCES
 from ..core.levels import LEVELS, MODES
 from ..core.review import Request, ValidationRequest
-from ..core.views import Metadata
+from ..core.text import truncate
+from ..core.views import Metadata, Pod
+from ..enforcement.rules import RULES
 from ..log import Line, Log, stamp
 
 GATHER_SECONDS = 0.02
@@ -33,8 +37,26 @@ for _operation, _resource in EVALUATED:
     for _decision, _mode, _level in itertools.product(EVALUATIONS, MODES, LEVELS[1:]):
         metrics.POLICY_EVALUATIONS.labels(_decision, _mode, _level, _operation, _resource)
 
+for _rule, _mode in itertools.product(RULES, MODES):
+    metrics.VIOLATIONS.labels(_rule.slug, _mode, "")
+MAX_NAMESPACES = 500
+"""With a series of their own: at most 7,500 of 5 rules and 3 modes. Further ones are `other`."""
+OTHER = "other"
+MAX_AUDIENCES, MAX_AUDIENCES_CHARS = 20, 253
+"""Of a TokenRequest in its log line. People ask for one."""
+MAX_SECONDS = 1 << 53
+"""In a log line: above it, not every reader of JSON has integers."""
+VALIDATING = {
+    "pods": "enforced",
+    "serviceaccounts": "tokenrequests",
+    "secrets": "legacysecrets",
+    "namespaces": "previews",
+}
+"""The webhooks of the ValidatingWebhookConfiguration, by resource; workloads go to `templates`."""
+
 _NO_METADATA = Metadata()
 
+LineT = TypeVar("LineT", bound="ReviewLine")
 Later = Callable[[float, Callable[[], None]], object]
 """The loop's `call_later`."""
 
@@ -42,6 +64,8 @@ Later = Callable[[float, Callable[[], None]], object]
 class ReviewLine(Line, gc=False):
     """The log line of a review (docs/contract.md section 8)."""
 
+    webhook: str
+    """The first part of its name: `pods` of `pods.boundtoken.dev`."""
     uid: str
     namespace: str
     name: str
@@ -55,12 +79,26 @@ class ReviewLine(Line, gc=False):
     faults: int
 
 
+class ValidationLine(ReviewLine, gc=False, omit_defaults=True):
+    """The log line of a review of the validating webhook. An empty field is left out."""
+
+    user: str = ""
+    rules: tuple[str, ...] = ()
+    enforcement_level: str = ""
+    expiration_seconds: int | None = None
+    """Of a TokenRequest, as `audiences`."""
+    audiences: str = ""
+
+
 class Reporter:
     """Collects decisions for 20 ms. Any other log line is written after the collected ones. A
     process that is killed loses them.
+
+    With `namespace_metrics` the violations are counted for each namespace.
     """
 
-    def __init__(self, log: Log, later: Later) -> None:
+    def __init__(self, log: Log, later: Later, namespace_metrics: bool = False) -> None:  # noqa: FBT001, FBT002  (a flag of the process)
+        self._namespaces: set[str] | None = set() if namespace_metrics else None
         self._log = log
         self._later = later
         self._gathered: list[ReviewLine] = []
@@ -74,12 +112,16 @@ class Reporter:
 
         Units: `seconds` from the last byte of the review to its answer
         """
-        for fault in decision.faults:
-            metrics.POLICY_FAULTS.labels(fault.layer).inc()
-        for evaluation in decision.evaluations:
-            resource = _evaluated(request)
-            metrics.POLICY_EVALUATIONS.labels(*evaluation, request.operation, resource).inc()
-        line = _line(request, decision, seconds)
+        if decision.faults:
+            for fault in decision.faults:
+                metrics.POLICY_FAULTS.labels(fault.layer).inc()
+        if request.is_validation:
+            line: ReviewLine = self._validation(
+                cast("ValidationRequest", request), decision, seconds
+            )
+        else:
+            webhook = "pods" if type(request.object) is Pod else "workloads"
+            line = _line(ReviewLine, webhook, request, decision, seconds)
         self._gathered.append(line)
         if self._writes_lines:
             self._log.defer(line)
@@ -88,6 +130,41 @@ class Reporter:
             self._later(GATHER_SECONDS, self._on_time)
         elif len(self._gathered) >= GATHER_REVIEWS:
             self.flush()
+
+    def _validation(
+        self, request: ValidationRequest, decision: Decision, seconds: float
+    ) -> ValidationLine:
+        """Count the evaluations and violations, and return the log line."""
+        for evaluation in decision.evaluations:
+            resource = _evaluated(request)
+            metrics.POLICY_EVALUATIONS.labels(*evaluation, request.operation, resource).inc()
+        webhook = VALIDATING.get(request.resource.resource, "templates")
+        line = _line(ValidationLine, webhook, request, decision, seconds)
+        line.user = request.user_info.username
+        if decision.violations:
+            namespace = self._namespace_label(request.namespace)
+            for rule, mode in decision.violations:
+                metrics.VIOLATIONS.labels(rule, mode, namespace).inc()
+            line.rules = tuple(dict.fromkeys(rule for rule, _ in decision.violations))
+            line.enforcement_level = next(
+                (level for result, _, level in decision.evaluations if result == "deny"), ""
+            )
+        if type(request.object) is TokenRequest:
+            spec = request.object.spec
+            if (requested := spec.expiration_seconds) is not None:
+                line.expiration_seconds = max(-MAX_SECONDS, min(requested, MAX_SECONDS))
+            audiences = ", ".join(islice(spec.audiences, MAX_AUDIENCES))
+            line.audiences = truncate(audiences, MAX_AUDIENCES_CHARS)
+        return line
+
+    def _namespace_label(self, namespace: str) -> str:
+        """Return the label of a namespace, which exists: no other is evaluated."""
+        if self._namespaces is None:
+            return ""
+        if namespace not in self._namespaces and len(self._namespaces) >= MAX_NAMESPACES:
+            return OTHER
+        self._namespaces.add(namespace)
+        return namespace
 
     def _on_time(self) -> None:
         self._is_due = False
@@ -103,7 +180,7 @@ class Reporter:
             counts[key] = counts.get(key, 0) + 1
         for key, number in counts.items():
             count(*key, number)
-        metrics.ADMISSION_DURATION.observe(line.duration_us / 1e6 for line in lines)
+        metrics.ADMISSION_DURATION.observe([line.duration_us / 1e6 for line in lines])
         self._log.flush()
 
 
@@ -126,14 +203,21 @@ def _evaluated(request: Request | ValidationRequest) -> str:
     return "pods/ephemeralcontainers" if request.sub_resource else "pods"
 
 
-def _line(request: Request | ValidationRequest, decision: Decision, seconds: float) -> ReviewLine:
-    metadata = request.object.metadata if request.object is not None else _NO_METADATA
+def _line(
+    line_type: type[LineT],
+    webhook: str,
+    request: Request | ValidationRequest,
+    decision: Decision,
+    seconds: float,
+) -> LineT:
+    reviewed, resource, faults = request.object, request.resource.resource, decision.faults
+    metadata = reviewed.metadata if reviewed is not None else _NO_METADATA
     owner = metadata.controller if metadata.owner_references else None
-    resource = request.resource.resource
-    return ReviewLine(
-        stamp(int(time.time() * 1000)),
+    return line_type(
+        stamp(int(time() * 1000)),
         "info",
         "review",
+        webhook,
         request.uid,
         request.namespace,
         request.name or metadata.name or metadata.generate_name,
@@ -143,6 +227,6 @@ def _line(request: Request | ValidationRequest, decision: Decision, seconds: flo
         decision.outcome,
         decision.reason,
         int(seconds * 1e6),
-        bool(request.dry_run),
-        len(decision.faults),
+        request.dry_run is True,
+        len(faults) if faults else 0,
     )

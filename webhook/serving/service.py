@@ -75,7 +75,7 @@ class Service:
         self._served = ServedCertificate(now, log)
         self._source = self._certificate_source()
         worker = Worker()
-        reporter = Reporter(log, asyncio.get_running_loop().call_later)
+        reporter = Reporter(log, asyncio.get_running_loop().call_later, config.namespace_metrics)
         handler = AdmissionHandler(
             self.namespaces,
             self._legacy_tokens,

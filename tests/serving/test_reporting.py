@@ -1,0 +1,171 @@
+"""What is said of a review: its log line, and the violations that are counted."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.builders import Json, a_pod, a_review, automounted
+from tests.support.service import running
+from webhook import metrics
+from webhook.core import names, policy, review
+from webhook.core.decision import Decision
+from webhook.core.levels import MODES
+from webhook.core.policy import ClusterPolicy
+from webhook.enforcement import validate
+from webhook.enforcement.rules import RULES
+from webhook.log import Log
+from webhook.serving import reporting
+from webhook.serving.reporting import Reporter
+
+USER = "alice"
+
+
+def reported(
+    request: Any, decision: Decision | None = None, *, reporter: Reporter | None = None
+) -> Json:
+    """The log line of a review and its decision."""
+    lines: list[bytes] = []
+    reporter = reporter or a_reporter()
+    reporter._log = Log("info", lines.append)
+    reporter.record(request, decision or Decision("not-requested"), 0.001)
+    reporter.flush()
+    (line,) = lines
+    return dict(json.loads(line))
+
+
+def a_reporter(*, namespace_metrics: bool = False) -> Reporter:
+    return Reporter(Log("info", lambda _: None), lambda _, __: None, namespace_metrics)
+
+
+def to_validate(resource: Json, kind: tuple[str, str, str], **request: Any) -> Any:
+    group, name, plural = kind
+    body = a_review(resource)
+    body["request"] |= {
+        "kind": {"group": group, "version": "v1", "kind": name},
+        "resource": {"group": group, "version": "v1", "resource": plural},
+        "userInfo": {"username": USER},
+        **request,
+    }
+    return review.decode_full(json.dumps(body).encode())
+
+
+POD = ("", "Pod", "pods")
+TOKEN_REQUEST = ("authentication.k8s.io", "TokenRequest", "serviceaccounts")
+
+
+def a_year_long_pod() -> Any:
+    return to_validate(automounted(a_pod()), POD)
+
+
+def judged(request: Any, **annotations: str) -> Decision:
+    given = {names.DOMAIN + name: value for name, value in annotations.items()}
+    cluster = ClusterPolicy(token_requests="warn", token_requests_max_expiration_seconds=3600)
+    return validate.decide(request, cluster, policy.resolve_namespace(cluster, given))
+
+
+def counted(rule: str, mode: str, namespace: str = "") -> float:
+    return float(metrics.VIOLATIONS.labels(rule, mode, namespace)._value.get())
+
+
+def test_the_line_of_a_mutated_pod_names_the_webhook() -> None:
+    line = reported(review.decode(json.dumps(a_review(a_pod())).encode()))
+    assert line["webhook"] == "pods"
+    assert list(line) == list(reporting.ReviewLine.__struct_fields__)
+
+
+def test_a_denied_pod_names_webhook_user_rule_and_level() -> None:
+    request = a_year_long_pod()
+    line = reported(request, judged(request, enforce="bound", warn="strict"))
+    assert (line["webhook"], line["user"], line["outcome"]) == ("enforced", USER, "denied")
+    assert line["rules"] == ["token-lifetime", "automounted-volume"]
+    assert line["enforcement_level"] == "bound"
+    assert "expiration_seconds" not in line
+
+
+def test_a_token_request_names_user_lifetime_and_audience() -> None:
+    spec = {"expirationSeconds": 31_536_000, "audiences": ["https://vault.example", "\x1b[2J"]}
+    request = to_validate({"spec": spec}, TOKEN_REQUEST, subResource="token", name="default")
+    line = reported(request, judged(request))
+    assert (line["webhook"], line["user"], line["name"]) == ("tokenrequests", USER, "default")
+    assert (line["reason"], line["rules"]) == ("violates", ["token-lifetime"])
+    assert line["expiration_seconds"] == 31_536_000
+    assert line["audiences"] == "https://vault.example, \x1b[2J"
+
+
+@pytest.mark.parametrize("seconds", [10**40, -(10**40)])
+def test_a_token_request_of_nobody_makes_no_long_line(seconds: int) -> None:
+    spec = {"expirationSeconds": seconds, "audiences": ["a" * 600] * 90}
+    request = to_validate({"spec": spec}, TOKEN_REQUEST, subResource="token")
+    line = reported(request)
+    assert abs(line["expiration_seconds"]) == reporting.MAX_SECONDS
+    reporter = a_reporter()
+    reporter.record(request, Decision("complies"), 0.001)
+    (waiting,) = reporter._gathered  # the log cuts long names only where lines are long on average
+    assert isinstance(waiting, reporting.ValidationLine)
+    assert len(waiting.audiences) == reporting.MAX_AUDIENCES_CHARS
+
+
+def test_a_user_name_is_cut_as_every_name() -> None:
+    request = to_validate(a_pod(), POD, userInfo={"username": "u" * 5000})
+    assert reported(request)["user"] == "u" * 252 + "…"
+
+
+@pytest.mark.parametrize(
+    ("kind", "sub_resource", "webhook"),
+    [
+        (POD, "", "enforced"),
+        (POD, "ephemeralcontainers", "enforced"),
+        (("apps", "Deployment", "deployments"), "", "templates"),
+        (TOKEN_REQUEST, "token", "tokenrequests"),
+        (("", "Secret", "secrets"), "", "legacysecrets"),
+        (("", "Namespace", "namespaces"), "", "previews"),
+    ],
+)
+def test_each_webhook_has_its_name(
+    kind: tuple[str, str, str], sub_resource: str, webhook: str
+) -> None:
+    assert reported(to_validate({}, kind, subResource=sub_resource))["webhook"] == webhook
+
+
+def test_violations_are_counted_by_rule_and_mode_and_without_a_namespace() -> None:
+    request = a_year_long_pod()
+    before = counted("token-lifetime", "enforce"), counted("automounted-volume", "warn")
+    reported(request, judged(request, enforce="bound", warn="strict"))
+    after = counted("token-lifetime", "enforce"), counted("automounted-volume", "warn")
+    assert after == (before[0] + 1, before[1] + 1)
+
+
+def test_every_series_of_violations_is_there_from_the_start() -> None:
+    there = set(metrics.VIOLATIONS._metrics)
+    assert {(rule.slug, mode, "") for rule in RULES for mode in MODES} <= there
+
+
+def test_with_the_flag_so_many_namespaces_have_a_series_and_no_more() -> None:
+    reporter = a_reporter(namespace_metrics=True)
+    decision = judged(a_year_long_pod(), enforce="bound")
+    for number in range(reporting.MAX_NAMESPACES + 20):
+        request = to_validate(automounted(a_pod()), POD, namespace=f"n{number}")
+        reporter.record(request, decision, 0.001)
+    namespaces = {
+        namespace for rule, _, namespace in metrics.VIOLATIONS._metrics if rule == "token-lifetime"
+    } - {""}
+    assert len(namespaces) == reporting.MAX_NAMESPACES + 1
+    assert counted("token-lifetime", "enforce", "n0") == 1
+    assert counted("token-lifetime", "enforce", "other") == 20
+    for labels in list(metrics.VIOLATIONS._metrics):
+        if labels[2]:
+            metrics.VIOLATIONS.remove(*labels)
+
+
+@pytest.mark.parametrize(("flags", "namespace"), [({}, ""), ({"namespace_metrics": "on"}, "shop")])
+async def test_the_flag_of_the_process_decides_whether_namespaces_are_counted(
+    tmp_path: Path, flags: dict[str, Any], namespace: str
+) -> None:
+    head = "apiVersion: boundtoken.dev/v1alpha1\nkind: Configuration\n"
+    (tmp_path / "config.yaml").write_text(head + "locks: {enforceFloor: bound}\n")
+    async with running(tmp_path, config=str(tmp_path / "config.yaml"), **flags) as service:
+        before = counted("token-lifetime", "enforce", namespace)
+        await service.post(a_review(automounted(a_pod())), path="/validate")
+        assert counted("token-lifetime", "enforce", namespace) == before + 1
