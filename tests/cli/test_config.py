@@ -173,3 +173,96 @@ def test_standard_input_is_read_as_far_as_a_configuration_may_be_long() -> None:
         1,
         "standard input: must have at most 65536 bytes\n",
     )
+
+
+BAD = "apiVersion: boundtoken.dev/v1alpha1\nkind: Configuration\nlocks: {maxExpirationSecond: 60}\n"
+GOOD = BAD.replace("{maxExpirationSecond: 60}", "{enforceFloor: bound}")
+OURS = "{app.kubernetes.io/name: boundtoken, app.kubernetes.io/component: configuration}"
+UNKNOWN_LOCK = "locks.maxExpirationSecond: unknown field; did you mean maxExpirationSeconds?"
+
+
+def a_config_map(text: str, name: str = "boundtoken", labels: str = OURS) -> str:
+    lines = "".join(f"    {line}\n" for line in text.splitlines())
+    metadata = f"metadata: {{name: {name}, labels: {labels}}}\n"
+    return f"apiVersion: v1\nkind: ConfigMap\n{metadata}data:\n  config.yaml: |\n{lines}"
+
+
+def checked(tmp_path: Path, text: str) -> tuple[int, str]:
+    file = tmp_path / "file.yaml"
+    file.write_text(text)
+    result = boundtoken("config", "check", str(file))
+    assert result.stderr == ""
+    return result.returncode, result.stdout.replace(f"{file}: ", "")
+
+
+def test_the_shipped_config_map_is_checked_as_its_own_header_says() -> None:
+    file = ROOT / "manifests/35-configmap.yaml"
+    result = boundtoken("config", "check", str(file))
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.startswith(
+        f'{file}: configmap/boundtoken data["config.yaml"]: valid (hash '
+    )
+
+
+def test_faults_of_a_config_map_have_its_name_their_path_and_their_place(tmp_path: Path) -> None:
+    where = 'configmap/boundtoken-7k2fh data["config.yaml"]'
+    assert checked(tmp_path, a_config_map(BAD, "boundtoken-7k2fh")) == (
+        1,
+        f"{where}: {UNKNOWN_LOCK}\n",
+    )
+    status, text = checked(tmp_path, a_config_map(GOOD + "locks: {}", "boundtoken-7k2fh"))
+    assert (status, text) == (
+        1,
+        f'{where}: line 4, column 1: must be YAML: key "locks" is duplicated\n',
+    )
+
+
+def test_of_a_rendered_installation_the_config_map_of_ours_is_checked(tmp_path: Path) -> None:
+    others = "apiVersion: v1\nkind: Namespace\nmetadata: {name: x}\n---\n" + a_config_map(
+        "unrelated: true", "others", "{}"
+    )
+    padding = a_config_map("x" * 70_000, "large", "{}")  # more than a configuration may have
+    stream = "---\n".join([others, a_config_map(GOOD), padding])
+    status, text = checked(tmp_path, stream)
+    assert status == 0
+    assert text.startswith('configmap/boundtoken data["config.yaml"]: valid (hash ')
+    assert checked(tmp_path, f"{others}---\n{a_config_map(BAD)}")[0] == 1
+
+
+def test_a_list_as_kubectl_prints_it_is_checked(tmp_path: Path) -> None:
+    item = "".join(f"  {line}\n" for line in a_config_map(BAD).splitlines())
+    text = "apiVersion: v1\nkind: List\nitems:\n-" + item[1:]
+    assert checked(tmp_path, text) == (
+        1,
+        f'configmap/boundtoken data["config.yaml"]: {UNKNOWN_LOCK}\n',
+    )
+
+
+@pytest.mark.parametrize(
+    ("data", "fault"),
+    [
+        ("data: {config.yml: x}", "configmap/c: data must have the key config.yaml"),
+        ("data: null", "configmap/c: data must have the key config.yaml"),
+        (
+            "data: {config.yaml: {kind: Configuration}}",
+            'configmap/c data["config.yaml"]: must be a string: write | after the key and indent the rest',
+        ),
+    ],
+)
+def test_a_config_map_without_a_text_is_a_fault(tmp_path: Path, data: str, fault: str) -> None:
+    text = f"apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: c, labels: {OURS}}}\n{data}\n"
+    assert checked(tmp_path, text) == (1, f"{fault}\n")
+
+
+def test_what_needs_one_configuration_refuses_two(tmp_path: Path) -> None:
+    file = tmp_path / "file.yaml"
+    file.write_text(f"{a_config_map(GOOD, 'a')}---\n{a_config_map(GOOD, 'b')}")
+    result = boundtoken("export", "policies", "--validating", "--config", str(file))
+    assert (result.returncode, result.stderr) == (
+        2,
+        f"boundtoken: {file}: must have one configuration, and has 2: "
+        f'{file}: configmap/a data["config.yaml"], {file}: configmap/b data["config.yaml"]\n',
+    )
+    file.write_text(a_config_map(GOOD))
+    result = boundtoken("export", "policies", "--validating", "--config", str(file))
+    assert "boundtoken.dev/enforce-floor: bound" in result.stdout

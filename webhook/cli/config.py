@@ -4,53 +4,33 @@ configuration.
 
 import argparse
 import json
-import sys
-from pathlib import Path
 
-from .. import cluster_config, documents
-from ..cluster_config import MAX_BYTES
+from .. import cluster_config
 from ..core.policy import ClusterPolicy
 from ..errors import BadInput
-
-
-def read(file: str) -> tuple[str, bytes]:
-    """The name of a file for messages, and its content; - is standard input, which is read no
-    further than a configuration may be long.
-
-    Raises: BadInput, if it cannot be read
-    """
-    if file == "-":
-        if sys.stdin is None:
-            raise BadInput("standard input is closed")
-        return "standard input", sys.stdin.buffer.read(MAX_BYTES + 1)
-    try:
-        return file, documents.read(Path(file), MAX_BYTES)
-    except BadInput as problem:
-        raise BadInput(f"{file}: {problem}") from problem
+from .config_files import sources, the_source
 
 
 def parse(file: str, own_namespace: str) -> ClusterPolicy:
-    """The cluster's policy in a configuration file.
+    """The cluster's policy in a configuration file, or in the ConfigMap in it.
 
     Raises: BadInput, with every fault, each with the name of the file
     """
-    name, content = read(file)
-    try:
-        return cluster_config.parse(content, own_namespace=own_namespace).layer
-    except BadInput as problem:
-        raise BadInput(*(f"{name}: {fault}" for fault in problem.faults)) from problem
+    return the_source(file).parse(own_namespace).layer
 
 
 def check(parsed: argparse.Namespace) -> int:
-    """Print every fault of a configuration file; exit 1 if there is one."""
-    name, content = read(parsed.file)
-    try:
-        configuration = cluster_config.parse(content)
-    except BadInput as problem:
-        print("\n".join(f"{name}: {fault}" for fault in problem.faults))
-        return 1
-    print(f"{name}: valid (hash {configuration.hash})")
-    return 0
+    """Print every fault of a file's configurations; exit 1 if there is one."""
+    is_valid = True
+    for source in sources(parsed.file):
+        try:
+            configuration = source.parse()
+        except BadInput as problem:
+            is_valid = False
+            print(problem)
+            continue
+        print(f"{source.where}: valid (hash {configuration.hash})")
+    return 0 if is_valid else 1
 
 
 def schema(_parsed: argparse.Namespace) -> int:

@@ -106,7 +106,9 @@ def parser() -> argparse.ArgumentParser:
     _certs_rotate(_command(certs, "rotate", "start a CA rotation now"))
     config = _group(_command(commands, "config", "the cluster's configuration file"))
     check = _command(config, "check", "check a configuration file")
-    check.add_argument("file", metavar="FILE", help="the file, - for standard input")
+    check.add_argument(
+        "file", metavar="FILE", help="the file, or one with its ConfigMap; - for standard input"
+    )
     check.set_defaults(run=_lazy("config", "check"))
     _config_preview(
         _command(config, "preview", "list the pods that the file's enforceFloor would refuse")
@@ -142,6 +144,9 @@ EXAMPLES = {
   boundtoken certs init --out certs/dev      ca.crt, tls.crt and tls.key in a folder, for development""",
     "check": """
   boundtoken config check config.yaml        every fault with its path; exit 1 if there is one
+  boundtoken config check configmap.yaml     the same of the ConfigMap in it
+  kubectl kustomize . | boundtoken config check -
+                                             of the ConfigMap that an overlay makes
   boundtoken config check - < config.yaml    from standard input""",
     "preview": """
   boundtoken config preview config.yaml      the pods that its enforceFloor will refuse; exit 1 if there are any""",
@@ -220,7 +225,9 @@ def _serve(command: argparse.ArgumentParser) -> None:
 
 
 def _config_preview(command: argparse.ArgumentParser) -> None:
-    command.add_argument("file", metavar="FILE", help="the file, - for standard input")
+    command.add_argument(
+        "file", metavar="FILE", help="the file, or one with its ConfigMap; - for standard input"
+    )
     command.add_argument(
         "-o", "--output", choices=["text", "json"], default="text", help="text (default) or json"
     )

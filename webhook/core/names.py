@@ -74,6 +74,12 @@ LEGACY_TOKEN_TYPE: Final = "kubernetes.io/service-account-token"  # noqa: S105  
 NAMESPACE: Final = "boundtoken-system"  # manifests/kustomization.yaml
 # Deployment, Service, service account, webhook configuration, Secret prefix
 APP: Final = "boundtoken"
+# The key of the ConfigMap, and the labels by which it is found under any name
+CONFIG_KEY: Final = "config.yaml"
+CONFIG_LABELS: Final = {
+    "app.kubernetes.io/name": APP,
+    "app.kubernetes.io/component": "configuration",
+}
 POD_POLICY: Final = APP + "-pods"  # policies and their bindings share their names
 TOKEN_REQUEST_POLICY: Final = APP + "-token-requests"
 LEGACY_SECRET_POLICY: Final = APP + "-legacy-secrets"
