@@ -22,7 +22,14 @@ from tests.support.builders import (
 )
 from tests.support.generated import Generator
 from webhook.core import names, review, stepwise
-from webhook.core.full_views import FullPod, FullWorkload, Namespace, Secret, TokenRequest
+from webhook.core.full_views import (
+    ConfigMap,
+    FullPod,
+    FullWorkload,
+    Namespace,
+    Secret,
+    TokenRequest,
+)
 from webhook.core.policy import ClusterPolicy
 from webhook.core.views import CronJob, Pod, Workload
 from webhook.errors import MalformedReview
@@ -36,6 +43,7 @@ VIEWS: tuple[Any, ...] = (
     TokenRequest,
     Secret,
     Namespace,
+    ConfigMap,
 )
 
 
@@ -69,6 +77,8 @@ def objects() -> list[Json]:
     pods += [
         {"spec": {"audiences": ["a"], "boundObjectRef": {"kind": "Pod"}}},
         {"metadata": {"annotations": {"a": 1}}},
+        {"data": {names.CONFIG_KEY: "kind: Configuration", "other": "x"}},
+        {"data": {names.CONFIG_KEY: 5}},
     ]
     templates: list[Json] = [
         {"metadata": pod.get("metadata"), "spec": {"template": pod}} for pod in pods

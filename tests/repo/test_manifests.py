@@ -80,7 +80,8 @@ def test_names_are_those_of_the_code() -> None:
 def test_our_namespace_is_written_once() -> None:
     """So that an overlay's `namespace:` is all that it takes to install elsewhere."""
     paths = [path for path in MANIFESTS.rglob("*.yaml") if names.NAMESPACE in path.read_text()]
-    assert paths == [MANIFESTS / "kustomization.yaml"]
+    expected = [MANIFESTS / "kustomization.yaml", MANIFESTS / "examples/overlay/kustomization.yaml"]
+    assert sorted(paths) == sorted(expected)
     assert not any("namespace" in manifest["metadata"] for manifest in OBJECTS)
 
 
@@ -135,6 +136,25 @@ def test_the_policies_compile_for_the_oldest_kubernetes_that_we_support() -> Non
 
 def test_the_image_is_tagged_with_the_release() -> None:
     assert CONTAINER["image"] == f"{names.APP}:{__version__}"
+
+
+def test_the_readme_shows_the_overlay_of_the_examples() -> None:
+    text = (ROOT / "README.md").read_text()
+    for file in ("kustomization.yaml", "config.yaml"):
+        example = (MANIFESTS / "examples/overlay" / file).read_text()
+        lines = [
+            line
+            for line in example.splitlines()
+            if not line.startswith("# ") or "components" in line
+        ]
+        assert "\n".join(lines) in text
+
+
+def test_the_config_map_is_found_by_its_labels() -> None:
+    selector = webhook("configurations.boundtoken.dev", "ValidatingWebhookConfiguration")
+    assert selector["objectSelector"] == {"matchLabels": names.CONFIG_LABELS}
+    assert the("ConfigMap")["metadata"]["labels"] == names.CONFIG_LABELS
+    assert list(the("ConfigMap")["data"]) == [names.CONFIG_KEY]
 
 
 def test_the_flags_and_variables_of_the_deployment_exist() -> None:
@@ -212,10 +232,11 @@ def test_judging_fails_open_and_leaves_no_namespace_out_where_tokens_are_asked_f
         for row in entry.get("namespaceSelector", {}).get("matchExpressions", ())
         for value in row["values"]
     }
-    everywhere = entry["name"] in (
-        "tokenrequests.boundtoken.dev",
-        "legacysecrets.boundtoken.dev",
-        "previews.boundtoken.dev",
+    everywhere = entry["name"].partition(".")[0] in (
+        "tokenrequests",
+        "legacysecrets",
+        "configurations",
+        "previews",
     )
     assert left_out == (set() if everywhere else names.NEVER_TOUCHED)
 
@@ -493,7 +514,7 @@ def test_the_reference_has_every_field_of_the_line_of_a_review() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["pods", "workloads", "enforced", "templates", "tokenrequests", "legacysecrets", "previews"],
+    ["pods", "workloads", *(entry["name"].partition(".")[0] for entry in JUDGING)],
 )
 def test_the_reference_says_what_each_webhook_writes_into_the_audit_log(name: str) -> None:
     kind = (

@@ -121,6 +121,7 @@ def test_a_user_name_is_cut_as_every_name() -> None:
         (TOKEN_REQUEST, "token", "tokenrequests"),
         (("", "Secret", "secrets"), "", "legacysecrets"),
         (("", "Namespace", "namespaces"), "", "previews"),
+        (("", "ConfigMap", "configmaps"), "", "configurations"),
     ],
 )
 def test_each_webhook_has_its_name(

@@ -1,5 +1,5 @@
 """Typed, read-only views of the objects that enforcement validates: pods with every field that can
-provide a token, templates, TokenRequests, Secrets and namespaces.
+provide a token, templates, TokenRequests, Secrets, namespaces and ConfigMaps.
 
 They are separate from `views`, because mutation must not pay for fields that only enforcement
 reads.
@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from . import names
 from .views import Container, Metadata, Mount, Projected, Source, TokenSource, View, Volume
 
 
@@ -236,6 +237,17 @@ class Namespace(View, frozen=True):
     metadata: NamespaceMetadata = NamespaceMetadata()
 
 
+class ConfigData(View, frozen=True):
+    """The one key that is read of a ConfigMap."""
+
+    configuration: str | None = msgspec.field(name=names.CONFIG_KEY, default=None)
+
+
+class ConfigMap(View, frozen=True):
+    metadata: Metadata = Metadata()
+    data: ConfigData | None = None
+
+
 class UserInfo(View, frozen=True):
     username: str = ""
     group_list: msgspec.Raw = msgspec.field(name="groups", default=_NONE)
@@ -246,7 +258,7 @@ class UserInfo(View, frozen=True):
         return _strings(self.group_list, ())
 
 
-Validated = FullPod | FullWorkload | TokenRequest | Secret | Namespace
+Validated = FullPod | FullWorkload | TokenRequest | Secret | Namespace | ConfigMap
 
 
 def added_by_update(pod: FullPod, old: FullPod) -> FullPod:

@@ -42,6 +42,7 @@ OTHERS: dict[tuple[str, str], tuple[str, type[Validated]]] = {
     ("authentication.k8s.io", "TokenRequest"): ("serviceaccounts/token", full_views.TokenRequest),
     ("", "Secret"): ("secrets", full_views.Secret),
     ("", "Namespace"): ("namespaces", full_views.Namespace),
+    ("", "ConfigMap"): ("configmaps", full_views.ConfigMap),
 }
 """The other kinds that are validated: the resource, and its view."""
 

@@ -6,6 +6,7 @@ evaluation of a pod serves all three modes.
     templates of workloads             warn and audit only: enforce applies to their pods
     TokenRequests, legacy Secrets      off, warn or enforce, as the configuration says
     namespaces CREATE, UPDATE          faults in annotations (`namespaces.py`), and a preview
+    ConfigMaps of ours                 denied if the configuration has faults (`configuration.py`)
 
 The API server itself denies pods that violate `enforce`, by policies that are made of the same
 rules. This module evaluates `enforce` again because CEL cannot express one rule (legacy tokens),
@@ -18,6 +19,7 @@ import msgspec
 from ..core import full_views, levels, limits, names, policy
 from ..core.decision import Decision, Evaluation, Outcome, Reason, RuleViolation
 from ..core.full_views import (
+    ConfigMap,
     FullPod,
     FullSpec,
     FullTemplate,
@@ -52,6 +54,8 @@ _VALIDATED: frozenset[tuple[type, str, str]] = frozenset(
         (Secret, "", "CREATE"),
         (Namespace, "", "CREATE"),
         (Namespace, "", "UPDATE"),
+        (ConfigMap, "", "CREATE"),
+        (ConfigMap, "", "UPDATE"),
     }
 )
 
@@ -65,6 +69,8 @@ def skip_reason(request: ValidationRequest, cluster: ClusterPolicy) -> Reason | 
         return "not-enforced" if cluster.token_requests == "off" else None  # noqa: S105  (a mode)
     if isinstance(resource, Secret):
         return "not-enforced" if cluster.legacy_secrets == "off" else None
+    if isinstance(resource, ConfigMap):
+        return None if request.namespace == cluster.own_namespace else "not-applicable"
     if isinstance(resource, Namespace):
         # Its last updates must never fail. Of an excluded one its author is told that it is one.
         return "not-applicable" if resource.metadata.deletion_timestamp else None

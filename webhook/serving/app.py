@@ -18,7 +18,7 @@ from ..cluster.legacy_tokens import LegacyTokens
 from ..cluster.namespaces import NamespaceCache
 from ..core import review
 from ..core.decision import Decision, Outcome, Reason
-from ..core.full_views import Namespace
+from ..core.full_views import ConfigMap, Namespace
 from ..core.policy import ClusterPolicy
 from ..core.review import Request, ValidationRequest, respond
 from ..enforcement import validate
@@ -27,6 +27,7 @@ from ..log import Log
 from ..mutation import mutate
 from ..pki.replicas import CERTIFICATE_PATH
 from .bodies import Body, BodyTooLarge, TooSlow, read_body
+from .configurations import Configurations
 from .previews import Previews
 from .reply import Reply
 from .reporting import Reporter, count
@@ -80,6 +81,7 @@ class AdmissionHandler:
         self.namespaces = namespaces
         self._legacy_tokens = legacy_tokens
         self._previews = previews
+        self._configurations = Configurations(worker)
         self._certificate = certificate
         self._log = log
         self._reporter = reporter
@@ -169,6 +171,8 @@ class AdmissionHandler:
                 decision = Decision(reason)
             elif type(request.object) is Namespace:
                 decision = await self._previews.decide(request)
+            elif type(request.object) is ConfigMap:
+                decision = await self._configurations.decide(request)
             else:
                 name = request.namespace
                 namespace = self.namespaces.get(name) or await self.namespaces.find(name)

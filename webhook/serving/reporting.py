@@ -51,6 +51,7 @@ VALIDATING = {
     "serviceaccounts": "tokenrequests",
     "secrets": "legacysecrets",
     "namespaces": "previews",
+    "configmaps": "configurations",
 }
 """The webhooks of the ValidatingWebhookConfiguration, by resource; workloads go to `templates`."""
 
