@@ -34,16 +34,19 @@ from .errors import BadInput
 API_VERSION = "boundtoken.dev/v1alpha1"
 KIND = "Configuration"
 MAX_BYTES = 64 << 10
-"""Of the file. Its lists become annotations of one object (`policies.bindings`), for which
-Kubernetes allows 256 KiB in all."""
+"""Of the file. Its lists and its text become annotations of one object (`policies.bindings`), for
+which Kubernetes allows 256 KiB in all."""
 _KEY = re.compile(r"[\w.-]{1,60}", re.ASCII)
 
 
 class ClusterConfiguration(msgspec.Struct, frozen=True):
-    """The parsed file. `hash` identifies its content (8 hex digits; empty without a file)."""
+    """The parsed file. `hash` identifies its content (8 hex digits; empty without a file), which
+    is `text`.
+    """
 
     layer: ClusterPolicy = ClusterPolicy()
     hash: str = ""
+    text: str = ""
 
 
 class Field(NamedTuple):
@@ -209,7 +212,7 @@ def parse(
     layer = _layer(read, own_namespace, api_audiences)
     if conflicts := list(_conflicts(layer)):
         raise documents.refusal(conflicts)
-    return ClusterConfiguration(layer, hashlib.sha256(content).hexdigest()[:8])
+    return ClusterConfiguration(layer, hashlib.sha256(content).hexdigest()[:8], content.decode())
 
 
 def _layer(

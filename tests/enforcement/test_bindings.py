@@ -2,6 +2,7 @@
 
 import pytest
 
+from webhook import cluster_config
 from webhook.core import names
 from webhook.core.limits import Locks
 from webhook.core.policy import ClusterPolicy, Exemptions
@@ -90,3 +91,22 @@ def test_what_somebody_changed_is_told_from_what_another_replica_wrote(
     change = bindings.changes(there, DEFAULT)
     after = {name: text for name, text in {**there, **change}.items() if text is not None}
     assert bindings.state(after, DEFAULT) == "in-sync"
+
+
+def test_the_last_good_configuration_counts_only_as_a_replica_wrote_it() -> None:
+    text = "kind: Configuration\n# grün\n"
+    written = bindings.annotations(ClusterPolicy(), text)
+    assert bindings.last_good(written) == text
+    assert bindings.last_good(bindings.annotations(ClusterPolicy())) == ""
+    assert bindings.last_good({**written, names.CONFIGURATION: text + "x: y"}) == ""
+    assert bindings.last_good({**written, names.ENFORCE_FLOOR: "strict"}) == ""
+    assert bindings.last_good({}) == ""
+
+
+def test_the_longest_configuration_fits_into_the_annotations_of_one_object() -> None:
+    """Whatever is in the file stands there twice: as text and as settings."""
+    head = "apiVersion: boundtoken.dev/v1alpha1\nkind: Configuration\napiAudiences: ["
+    text = head + "é, " * ((cluster_config.MAX_BYTES - len(head) - 2) // 4) + "é]"
+    configuration = cluster_config.parse(text)
+    written = bindings.annotations(configuration.layer, configuration.text)
+    assert sum(len(f"{name}{value}".encode()) for name, value in written.items()) < 200 << 10

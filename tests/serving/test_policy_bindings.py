@@ -76,7 +76,10 @@ class Bindings:
 
 @asynccontextmanager
 async def keeping(
-    api: Bindings, cluster: Callable[[], ClusterPolicy] = ClusterPolicy, **options: float
+    api: Bindings,
+    cluster: Callable[[], ClusterPolicy] = ClusterPolicy,
+    text: Callable[[], str] = str,
+    **options: float,
 ) -> AsyncIterator[tuple[BindingReconciler, list[Json]]]:
     """A keeper at work, and what it logs."""
     app = web.Application()
@@ -89,7 +92,7 @@ async def keeping(
     log = Log("debug", lambda written: lines.extend(map(json.loads, written.splitlines())))
     try:
         async with ApiClient(api, "test") as client:
-            keeper = BindingReconciler(client, cluster, log, **options)
+            keeper = BindingReconciler(client, cluster, log, text=text, **options)
             tasks = [asyncio.create_task(loop()) for loop in keeper.loops()]
             yield keeper, lines
             for task in tasks:
@@ -187,3 +190,17 @@ async def test_a_missing_binding_is_told_once_a_minute_and_is_no_reason_to_make_
             False,
             False,
         )
+
+
+TEXT = "apiVersion: boundtoken.dev/v1alpha1\nkind: Configuration\n"
+
+
+async def test_the_text_of_the_configuration_stands_in_the_binding_for_pods_only() -> None:
+    api = Bindings()
+    async with keeping(api, text=lambda: TEXT) as (keeper, _):
+        await eventually(lambda: keeper.in_sync)
+        api.there[names.POD_POLICY].pop(names.CONFIGURATION)
+        await eventually(lambda: not keeper.in_sync)
+        await eventually(lambda: keeper.in_sync)
+    assert api.there[names.POD_POLICY] == bindings.annotations(ClusterPolicy(), TEXT)
+    assert api.there[names.LEGACY_SECRET_POLICY] == EXPECTED

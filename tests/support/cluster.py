@@ -143,8 +143,11 @@ class Cluster:
             20,
         )
         parsed = cluster_configuration.parse(text, api_audiences=(ISSUER,)).layer
-        expected = bindings.annotations(parsed)
-        wait_for(lambda: all(self.settings(name) == expected for name in names.POLICY_BINDINGS), 20)
+        expected = {
+            name: bindings.annotations(parsed, text if name == names.POD_POLICY else "")
+            for name in names.POLICY_BINDINGS
+        }
+        wait_for(lambda: all(self.settings(name) == expected[name] for name in expected), 20)
 
     def audit(self, namespace: str, resource: str = "pods") -> list[dict[str, str]]:
         """The audit annotations of every create of a resource in a namespace."""
@@ -184,6 +187,15 @@ def scale(cluster: Cluster, replicas: int) -> None:
             and len(cluster.kubelet.pods) == replicas
         ),
         60,
+    )
+
+
+def rolled_out(cluster: Cluster) -> None:
+    """Wait until the two replicas of the newest template run, and no other."""
+    command = ("rollout", "status", "deployment/boundtoken", "-n", "boundtoken-system")
+    cluster.plane.kubectl(*command, "--timeout=100s")
+    wait_for(
+        lambda: len(cluster.kubelet.pods) == cluster.kubelet.proxy.ready("boundtoken") == 2, 60
     )
 
 

@@ -11,6 +11,7 @@ import uvloop
 from .. import log, metrics, options
 from ..log import Log
 from ..log_writer import Writer
+from ..serving.last_good import last_good_for
 from ..serving.service import Service
 
 
@@ -23,7 +24,9 @@ def serve(parsed: argparse.Namespace) -> int:
     server_log.capture_stdlib_logging()
 
     async def run() -> None:
-        await Service(config, dict(os.environ), server_log).run()
+        environ = dict(os.environ)
+        last_good = await last_good_for(config, environ, server_log)
+        await Service(config, environ, server_log, last_good=last_good).run()
 
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

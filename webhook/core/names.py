@@ -63,6 +63,8 @@ TOKEN_REQUESTS: Final = DOMAIN + "token-requests"
 TOKEN_REQUESTS_MAX_EXPIRATION_SECONDS: Final = DOMAIN + "token-requests-max-expiration-seconds"
 LEGACY_SECRETS: Final = DOMAIN + "legacy-secrets"
 CONFIG_DIGEST: Final = DOMAIN + "config-digest"
+# The text of the configuration, for replicas that start under a bad one; on POD_POLICY only
+CONFIGURATION: Final = DOMAIN + "configuration"
 
 # core/v1 MirrorPodAnnotationKey; the kubelet sets it
 MIRROR_POD: Final = "kubernetes.io/config.mirror"

@@ -16,12 +16,15 @@ from functools import partial
 from .. import metrics
 from ..cluster import watch
 from ..cluster.client import MERGE_PATCH, METADATA_LIST, ApiClient, decode
+from ..cluster.credentials import Credentials, InCluster
+from ..cluster.namespaces import NamespaceCache
 from ..cluster.watch import PAGES, Bookmark, Changed, Deleted, Disconnected, Listed, objects
 from ..core import names, policy
 from ..core.policy import ClusterPolicy
 from ..enforcement.policies import bindings
 from ..errors import ApiError, Unauthenticated, described
 from ..log import Log
+from .configuration_file import ConfigurationFile
 from .process import Loop
 
 PATH = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings"
@@ -53,7 +56,8 @@ class _Binding:
 
 
 class BindingReconciler:
-    """Reconciles the bindings with the configuration that `cluster` returns.
+    """Reconciles the bindings with the configuration: the policy that `cluster` returns, and the
+    text that `text` returns, for replicas that start under a bad one.
 
     Only for a replica that was given a configuration: a process outside of the cluster, or without
     a configuration file, must not write its defaults.
@@ -65,10 +69,12 @@ class BindingReconciler:
         cluster: Callable[[], ClusterPolicy],
         log: Log,
         *,
+        text: Callable[[], str] = str,
         anothers_seconds: float = ANOTHERS_SECONDS,
     ) -> None:
         self._client = client
         self._cluster = cluster
+        self._text = text
         self._log = log
         self._anothers_seconds = anothers_seconds
         self._woken = asyncio.Event()
@@ -78,8 +84,9 @@ class BindingReconciler:
     @property
     def in_sync(self) -> bool:
         """Whether every binding has the settings of our configuration."""
-        settings = bindings.annotations(self._cluster())
-        return all(binding.annotations == settings for binding in self._bindings.values())
+        return all(
+            binding.annotations == self._desired(name) for name, binding in self._bindings.items()
+        )
 
     def loops(self) -> list[Loop]:
         """The loops that the service must run."""
@@ -87,6 +94,11 @@ class BindingReconciler:
             self._run,
             *(partial(self._follow, name, binding) for name, binding in self._bindings.items()),
         ]
+
+    def _desired(self, name: str) -> dict[str, str]:
+        return bindings.annotations(
+            self._cluster(), self._text() if name == names.POD_POLICY else ""
+        )
 
     def configuration_changed(self) -> None:
         """Write the new settings at once."""
@@ -147,7 +159,7 @@ class BindingReconciler:
         return True
 
     async def _reconcile(self, name: str, binding: _Binding, now: float) -> None:
-        current, desired = binding.annotations, bindings.annotations(self._cluster())
+        current, desired = binding.annotations, self._desired(name)
         if current is None:
             self._log_missing(name, binding, now)
             return
@@ -181,6 +193,21 @@ class BindingReconciler:
                 binding=name,
                 hint=hint,
             )
+
+
+def binding_reconciler(
+    client: ApiClient | None,
+    credentials: Credentials | None,
+    configuration: ConfigurationFile | None,
+    namespaces: NamespaceCache,
+    log: Log,
+) -> BindingReconciler | None:
+    """The reconciler of a replica in the cluster that was given a configuration, else None."""
+    if client is None or configuration is None or not isinstance(credentials, InCluster):
+        return None
+    return BindingReconciler(
+        client, lambda: namespaces.cluster, log, text=lambda: configuration.text
+    )
 
 
 async def log_leftover_labels(client: ApiClient, log: Log) -> None:

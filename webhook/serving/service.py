@@ -15,7 +15,7 @@ from pathlib import Path
 
 from .. import __version__
 from ..cluster.client import ApiClient
-from ..cluster.credentials import SERVICE_ACCOUNT, InCluster, credentials_for, own_audiences
+from ..cluster.credentials import SERVICE_ACCOUNT, credentials_for, own_audiences
 from ..cluster.legacy_tokens import LegacyTokens
 from ..cluster.namespaces import NamespaceCache, fetch_from
 from ..core.policy import ClusterPolicy
@@ -30,7 +30,7 @@ from .ephemeral_certificate import EphemeralCertificate
 from .expiry import warn_before_expiry
 from .follow import follow_legacy_tokens, follow_namespaces, log_lookup_problem
 from .managed_certificates import ManagedCertificates
-from .policy_bindings import BindingReconciler, log_leftover_labels
+from .policy_bindings import binding_reconciler, log_leftover_labels
 from .ports import drain, open_ports
 from .previews import Previews
 from .process import Loop, accept_deep_objects, measure_lag
@@ -40,13 +40,19 @@ from .worker import Worker
 
 
 class Service:
-    """One serving process. Construct it in a running event loop, then await `run`.
+    """One serving process. Construct it in a running event loop, then await `run`. `last_good` is
+    the configuration to start with if the file has faults.
 
     Raises: BadInput, where a given file cannot be used; Unauthenticated
     """
 
     def __init__(
-        self, config: Config, environ: Mapping[str, str], log: Log, account: Path = SERVICE_ACCOUNT
+        self,
+        config: Config,
+        environ: Mapping[str, str],
+        log: Log,
+        account: Path = SERVICE_ACCOUNT,
+        last_good: str = "",
     ) -> None:
         self._config, self._log = config, log
         accept_deep_objects()
@@ -61,7 +67,7 @@ class Service:
         self._configuration: ConfigurationFile | None = None
         if config.config is not None:
             self._configuration = ConfigurationFile(
-                config.config, log, own_namespace=config.namespace, api_audiences=audiences
+                config.config, log, policy.own_namespace, audiences, last_good
             )
             policy = self._configuration.policy
         agent = f"boundtoken/{__version__}"
@@ -69,7 +75,9 @@ class Service:
         self.namespaces = NamespaceCache(
             policy, fetch_from(client, partial(log_lookup_problem, log)) if client else None
         )
-        self._bindings = self._binding_reconciler()
+        self._bindings = binding_reconciler(
+            client, self._credentials, self._configuration, self.namespaces, log
+        )
         self._legacy_tokens = LegacyTokens()
         now = client.now if client and config.tls_cert is None else partial(datetime.now, UTC)
         self._served = ServedCertificate(now, log)
@@ -146,15 +154,8 @@ class Service:
         """What /readyz says of a ready replica. Full connections are no reason to be unready: else
         whoever fills the port would take this replica out of service.
         """
-        return ["connections are full, the longest idle goes"] if self.connections.is_full else []
-
-    def _binding_reconciler(self) -> BindingReconciler | None:
-        """For a replica that was given a configuration: one outside of the cluster, or without a
-        file, must not write its defaults into the bindings.
-        """
-        if self._client and self._configuration and isinstance(self._credentials, InCluster):
-            return BindingReconciler(self._client, lambda: self.namespaces.cluster, self._log)
-        return None
+        full = ["connections are full, the longest idle goes"] if self.connections.is_full else []
+        return [*full, *(self._configuration.remarks() if self._configuration else ())]
 
     def _certificate_source(self) -> CertificateSource:
         config, served = self._config, self._served

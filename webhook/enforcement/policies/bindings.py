@@ -2,7 +2,9 @@
 bindings.
 
 The policies read these annotations (`policies.manifests`). A digest over all of them shows whether
-they were edited by hand, or written by another replica with an older or newer configuration.
+they were edited by hand, or written by another replica with an older or newer configuration. The
+binding for pods has the whole configuration besides, with which a replica starts if its own has
+faults.
 """
 
 import hashlib
@@ -19,8 +21,11 @@ State = Literal["in-sync", "of-another", "changed"]
 edited."""
 
 
-def annotations(cluster: ClusterPolicy) -> dict[str, str]:
-    """Return the annotations of our domain that the bindings must have. No others may exist."""
+def annotations(cluster: ClusterPolicy, configuration: str = "") -> dict[str, str]:
+    """Return the annotations of our domain that a binding must have. No others may exist.
+
+    `configuration` is the text of the file, which the binding for pods keeps.
+    """
     locks, exempt = cluster.locks, cluster.exemptions
     lock, floor_maximum = locks.max_expiration_seconds, cluster.enforce_floor_max_expiration_seconds
     texts = {
@@ -45,6 +50,7 @@ def annotations(cluster: ClusterPolicy) -> dict[str, str]:
             cluster.token_requests_max_expiration_seconds
         ),
         names.LEGACY_SECRETS: cluster.legacy_secrets,
+        names.CONFIGURATION: configuration or None,
     }
     settings = {name: text for name, text in texts.items() if text is not None}
     return {**settings, names.CONFIG_DIGEST: digest(settings)}
@@ -56,6 +62,15 @@ def state(present: Mapping[str, str], desired: Mapping[str, str]) -> State:
         return "in-sync"
     rest = {name: text for name, text in present.items() if name != names.CONFIG_DIGEST}
     return "of-another" if present.get(names.CONFIG_DIGEST) == digest(rest) else "changed"
+
+
+def last_good(present: Mapping[str, str]) -> str:
+    """Return the text of the configuration that a replica has written; empty if there is none, or
+    if the annotations were edited since.
+    """
+    rest = {name: text for name, text in present.items() if name != names.CONFIG_DIGEST}
+    is_written = present.get(names.CONFIG_DIGEST) == digest(rest)
+    return present.get(names.CONFIGURATION, "") if is_written else ""
 
 
 def changes(present: Mapping[str, str], desired: Mapping[str, str]) -> dict[str, str | None]:
