@@ -399,7 +399,7 @@ class Proxy(Background):
         self._plane = plane
         self._namespace = namespace
         self._backends: dict[str, list[tuple[str, int]]] = {}
-        self._servers: dict[str, asyncio.Server] = {}
+        self._servers: dict[tuple[str, str], asyncio.Server] = {}
         self._turn = itertools.count()
 
     def ready(self, service: str) -> int:
@@ -435,10 +435,11 @@ class Proxy(Background):
                 if endpoint["conditions"].get("ready")
                 for address in endpoint["addresses"]
             ]
-            if name not in self._servers:
-                self._servers[name] = await asyncio.start_server(
+            address = spec["clusterIP"]  # another one when the Service is made again
+            if (name, address) not in self._servers:
+                self._servers[name, address] = await asyncio.start_server(
                     lambda *ends, name=name: self.run(self._forward(name, *ends)),
-                    spec["clusterIP"],
+                    address,
                     spec["ports"][0]["port"],
                 )
 

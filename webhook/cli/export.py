@@ -20,6 +20,7 @@ HEADER = """\
 # exclusions, exemptions), kept by the replicas. Without --config there are none here, so that applying this again takes none away.
 # In an emergency (see README):
 #   kubectl delete validatingadmissionpolicybindings boundtoken-pods boundtoken-token-requests boundtoken-legacy-secrets
+#   kubectl delete validatingwebhookconfigurations boundtoken
 """
 
 
