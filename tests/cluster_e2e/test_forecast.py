@@ -97,8 +97,9 @@ def compare(cluster: Cluster, then: str, now: str, pod: Json) -> Result | None:
     own = pod["metadata"].get("annotations") or {}
     is_changed = annotations(cluster, then) != annotations(cluster, now)
     says = exists["spec"].get("automountServiceAccountToken") is False
-    has_status = names.STATUS in (exists["metadata"].get("annotations") or {})
-    if is_changed and says and (own.get(names.INJECT) == "enabled" or not has_status):
+    status = (exists["metadata"].get("annotations") or {}).get(names.STATUS, "")
+    has_token = status.startswith(("injected", "rewritten"))
+    if is_changed and says and (own.get(names.INJECT) == "enabled" or not has_token):
         return None
     owner = {"kind": "ReplicaSet", "name": "web-7d9f", "controller": True}
     exists["metadata"] |= {"ownerReferences": [owner], "labels": {"pod-template-hash": "7d9f"}}

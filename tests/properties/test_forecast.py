@@ -37,6 +37,8 @@ POLICIES: list[dict[str, str]] = [
         "tokens": "v=vault",
     },
     {"inject": "enabled", "tokens": "v=vault"},
+    {"inject": "replace"},
+    {"inject": "replace", "automount": "disabled"},
 ]
 
 
@@ -95,6 +97,7 @@ def is_unreadable(posted: Json, exists: Json) -> bool:
     the settings of injection have changed since.
     """
     own = posted["metadata"].get("annotations") or {}
-    was_stripped = names.STATUS not in (exists["metadata"].get("annotations") or {})
+    status = (exists["metadata"].get("annotations") or {}).get(names.STATUS, "")
+    has_no_token = not status.startswith(("injected", "rewritten"))
     says = exists["spec"].get("automountServiceAccountToken") is False
-    return says and (was_stripped or own.get(names.INJECT) == "enabled")
+    return says and (has_no_token or own.get(names.INJECT) == "enabled")

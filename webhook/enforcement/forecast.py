@@ -8,12 +8,12 @@ seen in a pod:
 
 - whether its service account opts out of automount. The plugin is taken to add its volume again,
   unless the pod shows that it did not.
-- who wrote `automountServiceAccountToken: false` into a pod that requests injection itself. It is
-  taken for its author's.
+- who wrote `automountServiceAccountToken: false` into a pod that requests injection itself, or into
+  one that has no token. In the first it is taken for its author's, in the second for ours.
 - whether its author copied a volume of ours, or of the plugin, from another pod. It is taken for
   one that admission added.
 - a change of the owner's template that has not reached its pods (a paused rollout, `OnDelete`).
-- what a release that wrote no status did to it.
+- what a release that wrote no status on it did to it.
 """
 
 from collections.abc import Iterable
@@ -78,8 +78,8 @@ def _without_ours(spec: FullSpec, annotations: dict[str, str]) -> FullSpec:
     automounted = [volume for volume in volumes if views.is_automounted(volume)]
     ours = [volume for volume in volumes if views.is_ours(volume)]
     says = spec.automount_service_account_token
-    # A pod that requests injection itself is injected whatever this field says. Of any other pod we
-    # change nothing where its author wrote `false`, so it is ours.
+    # A pod that requests injection itself is injected whatever this field says. Any other pod gets
+    # no token where its author wrote `false`; in one without a token both may have written it.
     is_our_no = says is False and annotations.get(names.INJECT) != "enabled"
     gone = {volume.name for volume in (*automounted, *ours)} | {
         volume.name for volume in volumes if views.is_our_tokens(volume)
