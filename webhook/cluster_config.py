@@ -44,7 +44,7 @@ class ClusterConfiguration(msgspec.Struct, frozen=True):
     is `text`.
     """
 
-    layer: ClusterPolicy = ClusterPolicy()
+    policy: ClusterPolicy = ClusterPolicy()
     hash: str = ""
     text: str = ""
 
@@ -209,13 +209,13 @@ def parse(
         )
     if faults:
         raise documents.refusal(faults)
-    layer = _layer(read, own_namespace, api_audiences)
-    if conflicts := list(_conflicts(layer)):
+    policy = _policy(read, own_namespace, api_audiences)
+    if conflicts := list(_conflicts(policy)):
         raise documents.refusal(conflicts)
-    return ClusterConfiguration(layer, hashlib.sha256(content).hexdigest()[:8], content.decode())
+    return ClusterConfiguration(policy, hashlib.sha256(content).hexdigest()[:8], content.decode())
 
 
-def _layer(
+def _policy(
     read: dict[str, Any], own_namespace: str, api_audiences: tuple[str, ...]
 ) -> ClusterPolicy:
     defaults, locks, exemptions = read["defaults"], read["locks"], read["exemptions"]
@@ -249,11 +249,11 @@ def _layer(
     )
 
 
-def _conflicts(layer: ClusterPolicy) -> Iterator[str]:
+def _conflicts(policy: ClusterPolicy) -> Iterator[str]:
     """Faults of keys in combination."""
-    injected, floor = layer.locks.capped(layer.defaults.expiration_seconds), layer.enforce_floor
+    injected, floor = policy.locks.capped(policy.defaults.expiration_seconds), policy.enforce_floor
     if floor != "off":
-        own, lock = layer.enforce_floor_max_expiration_seconds, layer.locks.max_expiration_seconds
+        own, lock = policy.enforce_floor_max_expiration_seconds, policy.locks.max_expiration_seconds
         maximum = limits.floor_maximum(floor, lock, None, own)
         if injected > maximum:
             yield (

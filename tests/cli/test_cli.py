@@ -316,16 +316,16 @@ def test_the_configuration_sets_layers_and_locks() -> None:
         HEAD
         + "defaults: {inject: enabled, expirationSeconds: 1200}\nlocks: {maxExpirationSeconds: 900, podOverrides: denied}\n"
         "namespaces: {excluded: [legacy]}\napiAudiences: [api]\n"
-    ).layer
+    ).policy
     assert (layer.defaults.inject, layer.defaults.expiration_seconds) == ("enabled", 1200)
-    replacing = cluster_config.parse(HEAD + "defaults: {inject: replace}\n").layer
+    replacing = cluster_config.parse(HEAD + "defaults: {inject: replace}\n").policy
     assert replacing.defaults.inject == "replace"
     assert (layer.locks.max_expiration_seconds, layer.locks.pod_overrides) == (900, False)
     assert layer.excluded == {"legacy", "kube-system", "kube-public", "kube-node-lease"}
     assert layer.api_audiences == ("api",)
     known = cluster_config.parse(
         HEAD + "apiAudiences: [other, api]\n", api_audiences=("api", "own")
-    ).layer.api_audiences
+    ).policy.api_audiences
     assert known == ("other", "api", "own")  # what we know of stays known, or a year would pass
 
 
@@ -339,7 +339,7 @@ def test_the_configuration_sets_layers_and_locks() -> None:
     ],
 )
 def test_each_key_of_the_exemptions_exempts_what_it_says(key: str, field: str, value: str) -> None:
-    layer = cluster_config.parse(HEAD + f"exemptions: {{{key}: [{value}]}}\n").layer
+    layer = cluster_config.parse(HEAD + f"exemptions: {{{key}: [{value}]}}\n").policy
     assert layer.exemptions == Exemptions(**{field: frozenset({value})})
 
 
@@ -354,7 +354,7 @@ VALUES = ["enabled", "disabled", "denied", "strict", "warn", "x", "/x", 900, ["x
 
 def layer_of(document: Any) -> ClusterPolicy:
     try:
-        return cluster_config.parse(HEAD + yaml.safe_dump(document)).layer
+        return cluster_config.parse(HEAD + yaml.safe_dump(document)).policy
     except BadInput:
         return ClusterPolicy()
 
@@ -372,7 +372,7 @@ def test_every_key_of_locks_and_requests_lands_where_it_belongs() -> None:
         + "locks: {maxExpirationSeconds: 900, allowedAudiences: [vault], podOverrides: denied, enforceFloor: strict, "
         "enforceFloorMaxExpirationSeconds: 7200}\ntokenRequests: {mode: warn, maxExpirationSeconds: 1200}\n"
         "legacySecrets: {mode: enforce}\n"
-    ).layer
+    ).policy
     assert layer.locks == Locks(
         max_expiration_seconds=900, allowed_audiences=frozenset({"vault"}), pod_overrides=False
     )

@@ -132,7 +132,7 @@ def test_without_libyaml_the_same_is_refused() -> None:
 def test_plain_tags_and_quoted_strings_are_fine() -> None:
     assert cluster_config.parse(
         HEAD + b'apiAudiences: [!!str 5, "a", ! b]\n'
-    ).layer.api_audiences == ("5", "a", "b")
+    ).policy.api_audiences == ("5", "a", "b")
 
 
 @pytest.mark.parametrize(

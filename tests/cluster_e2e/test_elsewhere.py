@@ -88,8 +88,8 @@ def test_the_overlay_of_the_readme_renders_with_its_image_flag_and_configuration
         assert {"--legacy-tokens=on", "--log-level=warning"} <= set(container["args"])
         assert made["ConfigMap"]["metadata"]["name"] == names.APP
         assert made["ConfigMap"]["metadata"]["namespace"] == namespace
-        layer = cluster_config.parse(made["ConfigMap"]["data"]["config.yaml"]).layer
-        assert layer == cluster_config.parse(settings).layer
+        layer = cluster_config.parse(made["ConfigMap"]["data"]["config.yaml"]).policy
+        assert layer == cluster_config.parse(settings).policy
         assert layer.locks.max_expiration_seconds == 7200
 
 

@@ -825,7 +825,7 @@ def test_the_emergency_command_takes_the_policies_away_and_export_brings_them_ba
     wait_for(lambda: away.denial(namespace, VIOLATING), 15)
     (command,) = re.findall(
         r"^kubectl (delete validatingadmissionpolicybindings .*)$",
-        (ROOT / "README.md").read_text(),
+        (ROOT / "docs/operations.md").read_text(),
         re.MULTILINE,
     )
     away.plane.kubectl(*command.split())

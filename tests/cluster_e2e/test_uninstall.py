@@ -1,4 +1,4 @@
-"""The README's commands that take boundtoken away, typed as they stand there."""
+"""The commands of docs/operations.md that take boundtoken away, typed as they stand there."""
 
 import contextlib
 import os
@@ -27,8 +27,8 @@ LONGEST_SECONDS = 1.5
 
 
 def commands(heading: str) -> str:
-    """The shell commands below a bold heading of the README."""
-    _, found, rest = (ROOT / "README.md").read_text().partition(f"\n**{heading}")
+    """The shell commands below a heading of docs/operations.md."""
+    _, found, rest = (ROOT / "docs/operations.md").read_text().partition(f"\n## {heading}")
     assert found
     fenced = re.search(r"^```\n(.*?)^```", rest, re.MULTILINE | re.DOTALL)
     assert fenced is not None
@@ -110,7 +110,7 @@ def without_history(item: dict[str, Any]) -> str:
 def test_enforcement_goes_at_once_while_the_replicas_run(cluster: Cluster, tmp_path: Path) -> None:
     namespace = cluster.namespace(enforce="bound")
     wait_for(lambda: cluster.denial(namespace, VIOLATING), 15)
-    typed(cluster.plane, commands("Enforcement must go, now:"), tmp_path)
+    typed(cluster.plane, commands("Enforcement must go, now"), tmp_path)
     path = f"{NAMESPACES}/{namespace}/pods?dryRun=All"
 
     def is_created() -> bool:

@@ -108,5 +108,5 @@ def test_the_longest_configuration_fits_into_the_annotations_of_one_object() -> 
     head = "apiVersion: boundtoken.dev/v1alpha1\nkind: Configuration\napiAudiences: ["
     text = head + "é, " * ((cluster_config.MAX_BYTES - len(head) - 2) // 4) + "é]"
     configuration = cluster_config.parse(text)
-    written = bindings.annotations(configuration.layer, configuration.text)
+    written = bindings.annotations(configuration.policy, configuration.text)
     assert sum(len(f"{name}{value}".encode()) for name, value in written.items()) < 200 << 10

@@ -29,7 +29,7 @@ def test_each_exemption_holds_in_configuration_binding_policy_and_webhook(field:
     first, *rest = field.split("_")
     key, annotation = first + "".join(map(str.title, rest)), f"exempt-{field.replace('_', '-')}"
     head = "apiVersion: boundtoken.dev/v1alpha1\nkind: Configuration\n"
-    layer = cluster_config.parse(head + f"exemptions: {{{key}: [{value}]}}\n").layer
+    layer = cluster_config.parse(head + f"exemptions: {{{key}: [{value}]}}\n").policy
     exemptions: Any = {field: frozenset({value})}
     assert layer == ClusterPolicy(exemptions=Exemptions(**exemptions))
     before, after = bindings.annotations(ClusterPolicy()), bindings.annotations(layer)

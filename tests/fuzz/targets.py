@@ -63,7 +63,7 @@ def configurations() -> Iterator[Check]:
 
 
 def _settings(content: bytes) -> object:
-    return bindings.annotations(cluster_config.parse(content).layer)
+    return bindings.annotations(cluster_config.parse(content).policy)
 
 
 @contextlib.contextmanager

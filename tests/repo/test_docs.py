@@ -110,6 +110,7 @@ def test_every_command_of_ours_that_a_document_shows_exists(path: Path) -> None:
     assert [words for words in lines if not parses(words) and not parses([*words, "FILE"])] == []
 
 
-def test_the_readme_shows_commands_of_every_group() -> None:
-    shown = {command.split()[0] for command in commands(ROOT / "README.md")}
+def test_readme_and_operations_show_commands_of_every_group() -> None:
+    pages = (ROOT / "README.md", ROOT / "docs/operations.md")
+    shown = {command.split()[0] for page in pages for command in commands(page)}
     assert {"certs", "config", "export"} <= shown

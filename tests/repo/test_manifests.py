@@ -369,10 +369,10 @@ def test_the_documents_have_every_annotation_of_users_and_the_versions(page: str
 
 def test_uninstalling_takes_off_every_annotation() -> None:
     taken: dict[str, set[str]] = {"deployments": set(), "namespaces": set()}
-    readme = (ROOT / "README.md").read_text()
+    page = (ROOT / "docs/operations.md").read_text()
     for kind, listed in re.findall(
         r"^kubectl annotate (deployments|namespaces)\S* --all.* boundtoken\.dev/\{(.+)\}-$",
-        readme,
+        page,
         re.MULTILINE,
     ):
         taken[kind] |= {names.DOMAIN + name for name in listed.split(",")}
@@ -391,7 +391,7 @@ def test_every_key_of_the_configuration_is_spelled_out(page: str) -> None:
         for key, value in yaml.safe_load(text).items()
         if key not in ("apiVersion", "kind")
     }
-    assert cluster_config.parse(text).layer == ClusterPolicy()
+    assert cluster_config.parse(text).policy == ClusterPolicy()
     assert {
         key: set(value) if isinstance(value, dict) else None for key, value in there.items()
     } == {

@@ -142,7 +142,7 @@ class Cluster:
             ),
             20,
         )
-        parsed = cluster_configuration.parse(text, api_audiences=(ISSUER,)).layer
+        parsed = cluster_configuration.parse(text, api_audiences=(ISSUER,)).policy
         expected = {
             name: bindings.annotations(parsed, text if name == names.POD_POLICY else "")
             for name in names.POLICY_BINDINGS

@@ -16,7 +16,7 @@ def parse(file: str, own_namespace: str) -> ClusterPolicy:
 
     Raises: BadInput, with every fault, each with the name of the file
     """
-    return the_source(file).parse(own_namespace).layer
+    return the_source(file).parse(own_namespace).policy
 
 
 def check(parsed: argparse.Namespace) -> int:

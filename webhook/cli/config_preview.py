@@ -52,11 +52,11 @@ def preview(parsed: argparse.Namespace) -> int:
     """Print the preview; exit 1 if a pod that exists now would be refused when it is created
     again.
     """
-    layer = parse(parsed.file, parsed.namespace or names.NAMESPACE)
-    if layer.enforce_floor == "off":
+    cluster = parse(parsed.file, parsed.namespace or names.NAMESPACE)
+    if cluster.enforce_floor == "off":
         print(f"{parsed.file}: locks.enforceFloor is off, so no pod would be refused")
         return 0
-    report = asyncio.run(_report(parsed, layer))
+    report = asyncio.run(_report(parsed, cluster))
     if parsed.output == "json":
         print(json.dumps(report, indent=2))
     else:
@@ -64,24 +64,24 @@ def preview(parsed: argparse.Namespace) -> int:
     return 1 if report["pods"]["refused"] else 0
 
 
-async def _report(parsed: argparse.Namespace, layer: ClusterPolicy) -> dict[str, Any]:
+async def _report(parsed: argparse.Namespace, cluster: ClusterPolicy) -> dict[str, Any]:
     async with ApiClient(
         FromKubeconfig(parsed.kubeconfig, parsed.context), f"boundtoken/{__version__}"
     ) as client:
-        if not layer.api_audiences:
-            layer = msgspec.structs.replace(layer, api_audiences=await _api_audiences(client))
+        if not cluster.api_audiences:
+            cluster = msgspec.structs.replace(cluster, api_audiences=await _api_audiences(client))
         previews: dict[str, Preview] = {}
         left_out: dict[str, list[str]] = {"excluded": [], "exempt": []}
         async for metadata in _namespaces(client):
-            if (why := _left_out(metadata.name, layer)) is not None:
+            if (why := _left_out(metadata.name, cluster)) is not None:
                 left_out[why].append(metadata.name)
                 continue
             own = policy.resolve_namespace(
-                layer, policy.namespace_annotations(metadata.annotations)
+                cluster, policy.namespace_annotations(metadata.annotations)
             )
             # Without the namespace's own levels: the preview is of what the floor adds.
             own = msgspec.structs.replace(own, enforcement=EnforcementPolicy())
-            previews[metadata.name] = Preview(metadata.name, layer, own, ("enforce",))
+            previews[metadata.name] = Preview(metadata.name, cluster, own, ("enforce",))
         seen = 0
         async for pods in _pods(client):
             seen += len(pods)
@@ -95,7 +95,7 @@ async def _report(parsed: argparse.Namespace, layer: ClusterPolicy) -> dict[str,
     lines = {name: preview.lines() for name, preview in previews.items()}
     counts = [preview.counts("enforce") for preview in previews.values()]
     return {
-        "floor": layer.enforce_floor,
+        "floor": cluster.enforce_floor,
         "podsSeen": seen,
         "namespacesSeen": len(previews),
         "namespacesLeftOut": left_out,
@@ -109,11 +109,11 @@ async def _report(parsed: argparse.Namespace, layer: ClusterPolicy) -> dict[str,
     }
 
 
-def _left_out(namespace: str, layer: ClusterPolicy) -> str | None:
+def _left_out(namespace: str, cluster: ClusterPolicy) -> str | None:
     """Return why the floor does not apply to a namespace, or None if it does."""
-    if namespace in layer.excluded or namespace == layer.own_namespace:
+    if namespace in cluster.excluded or namespace == cluster.own_namespace:
         return "excluded"
-    return "exempt" if namespace in layer.exemptions.namespaces else None
+    return "exempt" if namespace in cluster.exemptions.namespaces else None
 
 
 async def _api_audiences(client: ApiClient) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ HEADER = """\
 #
 # Each binding names itself as its parameter. Its annotations boundtoken.dev/… are the configuration's part (floor, locks,
 # exclusions, exemptions), kept by the replicas. Without --config there are none here, so that applying this again takes none away.
-# In an emergency (see README):
+# In an emergency (docs/operations.md):
 #   kubectl delete validatingadmissionpolicybindings boundtoken-pods boundtoken-token-requests boundtoken-legacy-secrets
 #   kubectl delete validatingwebhookconfigurations boundtoken
 """
@@ -41,8 +41,8 @@ def policies(parsed: argparse.Namespace) -> int:
     """Print the policies and their bindings, with a configuration's settings if one is given."""
     settings = None
     if parsed.config is not None:
-        layer = parse(parsed.config, parsed.namespace or names.NAMESPACE)
-        settings = bindings.annotations(layer)
+        cluster = parse(parsed.config, parsed.namespace or names.NAMESPACE)
+        settings = bindings.annotations(cluster)
     print(render(manifests.documents(settings)), end="")
     return 0
 

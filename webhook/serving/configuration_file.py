@@ -45,7 +45,7 @@ class ConfigurationFile:
             configuration = self._parsed(last_good)
             self._applied(configuration)
             self._rejected(problem, "the last good one", hash=configuration.hash)
-        self.policy = configuration.layer
+        self.policy = configuration.policy
 
     def remarks(self) -> list[str]:
         """What /readyz says of the file."""
@@ -61,7 +61,7 @@ class ConfigurationFile:
             except BadInput as problem:
                 self._rejected(problem, "the previous one")
                 continue
-            await apply(configuration.layer)
+            await apply(configuration.policy)
             # Without a pause after `apply`: whoever it woke sees policy and text of one file.
             self._applied(configuration)
 
