@@ -33,11 +33,10 @@ def test_both_passes_read_the_same_fields_of_a_request(decode: Any) -> None:
     """
     document = a_review(a_pod(), name="web", dryRun=True, userInfo={"username": "alice"})
     document["request"]["subResource"] = "any"
-    quick, slow = (
-        decode(json.dumps(document, separators=separators).encode())
-        for separators in ((",", ":"), (", ", ": "))
-    )
-    assert type(quick) is not type(slow)  # the blank keeps the second out of the one pass
+    quick = decode(json.dumps(document, separators=(",", ":")).encode())
+    # Blanks where Go writes none keep a longer body out of the one pass.
+    slow = decode(json.dumps(document).encode() + b" " * review.MEDIUM_BYTES)
+    assert type(quick) is not type(slow)
     for field in msgspec.structs.fields(type(slow)):
         read = getattr(quick, field.name)
         assert getattr(slow, field.name) == read, field.name

@@ -123,12 +123,13 @@ class _Review(View, Generic[RequestT], frozen=True):
 LARGE_BYTES = 128 << 10
 """In a larger body the objects and strings are counted before it is decoded. Counting takes a tenth
 of the time of decoding."""
+MEDIUM_BYTES = 16 << 10
+"""Of a larger body the kind is looked for before it is decoded as the review of a pod."""
 MANY_THINGS = 100_000
 """The strings and objects of a body that is decoded in one pass: 30 ms at worst, in which all other
 threads wait."""
 MAX_UID_CHARS = 256
 """Of the uid, which the response repeats. A UUID has 36."""
-_CORE_POD = GroupKind("", "Pod")
 _POD, HEAD_BYTES = b'"kind":"Pod"', 512
 """How Go encodes the kind of a pod, in `request.kind` at the beginning of a review."""
 
@@ -162,9 +163,9 @@ def _decode_quickly(
     """Decode the review of a new pod in one pass. Returns None for any other body, which must be
     read again.
     """
-    # The search is cheap, and saves decoding reviews of other kinds twice. A pod in another
-    # encoding than Go's is only slower.
-    if body.find(_POD, 0, HEAD_BYTES) < 0:
+    # Saves decoding large reviews of other kinds twice. A pod in another encoding than Go's is only
+    # slower.
+    if len(body) > MEDIUM_BYTES and body.find(_POD, 0, HEAD_BYTES) < 0:
         return None
     try:
         review = decoder.decode(body)
@@ -173,9 +174,11 @@ def _decode_quickly(
     request = review.request
     if (
         request is None
-        or request.kind != _CORE_POD
+        or request.kind.kind != "Pod"
+        or request.kind.group
         or not _is_review(review)
-        or not 0 < len(request.uid) <= MAX_UID_CHARS
+        or not request.uid
+        or len(request.uid) > MAX_UID_CHARS
     ):
         # The caller reads the body again, after this result is freed: both at once would need
         # twice the memory.

@@ -4,11 +4,14 @@
 Source: docs/contract.md sections 1 and 2
 """
 
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
-Target = Literal["carrier", "itself", "nothing"]
+Target = Literal[0, 1, 2]
+CARRIER: Final = 0
+ITSELF: Final = 1
+NOTHING: Final = 2
 """What a mount refers to afterwards: the volume with our token, the same volume as before, or
-nothing, because the mount is removed."""
+nothing, because the mount is removed. As numbers they are indexes of the names."""
 
 
 Case = tuple[bool, bool, bool]
@@ -31,38 +34,38 @@ class Fate(NamedTuple):
     elsewhere: Target
 
 
-_UNCHANGED = Fate("unchanged", "itself", "itself")
-_GONE = Fate("removed", "nothing", "nothing")
+_UNCHANGED = Fate("unchanged", ITSELF, ITSELF)
+_GONE = Fate("removed", NOTHING, NOTHING)
 
 _FATES: dict[Case, Fate] = {
     # inject, automount, at the default path
     #
     # The plugin adds a second volume unless its own mounts stay, so the volume is rewritten in
     # place.
-    (True, True, True): Fate("rewritten", "itself", "itself"),
+    (True, True, True): Fate("rewritten", ITSELF, ITSELF),
     # API clients look at the default path only. Our path is another one, so they keep their token.
-    (True, True, False): Fate("shortened", "carrier", "itself"),
+    (True, True, False): Fate("shortened", CARRIER, ITSELF),
     # Without automount the plugin adds nothing, so the volume may have our name, which people know.
-    (True, False, True): Fate("renamed", "carrier", "carrier"),
-    (True, False, False): Fate("removed", "carrier", "nothing"),
+    (True, False, True): Fate("renamed", CARRIER, CARRIER),
+    (True, False, False): Fate("removed", CARRIER, NOTHING),
     # Nobody asked for a change: a pod with automount and without injection is never touched.
     (False, True, True): _UNCHANGED,
     (False, True, False): _UNCHANGED,
     (False, False, True): _GONE,
     (False, False, False): _GONE,
 }
-_WITH_OURS = Fate("removed", "carrier", "carrier")
+_WITH_OURS = Fate("removed", CARRIER, CARRIER)
 """The pod already has a volume of ours at the default path. This is a second call, or a copied pod
 to which the ServiceAccount plugin has added its volume again."""
 _SKIPPED: dict[Case, Fate] = {
-    (True, True, True): Fate("unchanged", "carrier", "itself"),
-    (True, True, False): Fate("unchanged", "carrier", "itself"),
-    (True, False, True): Fate("unchanged", "carrier", "carrier"),
-    (True, False, False): Fate("unchanged", "carrier", "nothing"),
+    (True, True, True): Fate("unchanged", CARRIER, ITSELF),
+    (True, True, False): Fate("unchanged", CARRIER, ITSELF),
+    (True, False, True): Fate("unchanged", CARRIER, CARRIER),
+    (True, False, False): Fate("unchanged", CARRIER, NOTHING),
     (False, True, True): _UNCHANGED,
     (False, True, False): _UNCHANGED,
-    (False, False, True): Fate("unchanged", "nothing", "nothing"),
-    (False, False, False): Fate("unchanged", "nothing", "nothing"),
+    (False, False, True): Fate("unchanged", NOTHING, NOTHING),
+    (False, False, False): Fate("unchanged", NOTHING, NOTHING),
 }
 """The fates of a volume that a skipped container mounts. The volume stays for that container; the
 mounts are those of all other containers."""

@@ -165,7 +165,7 @@ class _Plan:
             # Only one volume can have our name; the others would carry the same token.
             elif at != renamed and becomes in ("removed", "renamed"):
                 self.removed.append(at)
-            targets = {"carrier": self.carrier, "itself": name, "nothing": None}
+            targets = self.carrier, name, None  # by the numbers of `fates`
             self.mount_targets[name] = targets[own.at_our_path], targets[own.elsewhere]
 
     def completed(self) -> tuple[list[Operation], Result, tuple[str, ...]]:

@@ -80,8 +80,11 @@ class AdmissionHandler:
     ) -> None:
         self.namespaces = namespaces
         self._legacy_tokens = legacy_tokens
-        self._previews = previews
-        self._configurations = Configurations(worker)
+        self._deciders: dict[type, Callable[[ValidationRequest], Awaitable[Decision]]] = {
+            Namespace: previews.decide,
+            ConfigMap: Configurations(worker).decide,
+        }
+        """Of kinds that are not decided on by the policy of a namespace alone."""
         self._certificate = certificate
         self._log = log
         self._reporter = reporter
@@ -169,10 +172,8 @@ class AdmissionHandler:
             reason = webhook.skip_reason(request, self.namespaces.cluster)
             if reason is not None:
                 decision = Decision(reason)
-            elif type(request.object) is Namespace:
-                decision = await self._previews.decide(request)
-            elif type(request.object) is ConfigMap:
-                decision = await self._configurations.decide(request)
+            elif (decide := self._deciders.get(type(request.object))) is not None:
+                decision = await decide(request)
             else:
                 name = request.namespace
                 namespace = self.namespaces.get(name) or await self.namespaces.find(name)
