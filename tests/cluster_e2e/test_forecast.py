@@ -26,6 +26,8 @@ CHANGES: list[tuple[Any, Any, bool]] = [
     (INJECTS, INJECTS, False),
     (INJECTS, INJECTS, True),
     ({**INJECTS, "mount_path": "/bound", "tokens": "v=vault"}, {**INJECTS, "mount_path": "/bound", "tokens": "v=vault"}, False),
+    ({"inject": "replace"}, {"inject": "replace"}, False),
+    ({"inject": "replace", "automount": "disabled"}, {"inject": "replace", "automount": "disabled"}, True),
     ({}, INJECTS, False),
     ({}, {"inject": "enabled"}, False),
     (INJECTS, {}, False),

@@ -232,20 +232,27 @@ def test_a_bad_value_is_ignored_and_says_what_would_be_right(
     ] == [("pod", names.DOMAIN + name, value, f"ignored, {problem}")]
 
 
-@pytest.mark.parametrize("automount", ["enabled", "disabled"])
-def test_a_fault_in_inject_takes_the_automount_of_its_layer_with_it(automount: str) -> None:
+def test_a_fault_in_inject_leaves_automount_enabled_where_it_is() -> None:
+    """Without it the pod would lose the token that its author wanted to keep."""
+    namespace = a_namespace_policy(automount="disabled")
+    resolution = resolution_of(namespace, inject="disable", automount="enabled")
+    assert resolution.policy == TokenPolicy()
+    assert fault_texts(resolution)[0].endswith("spelled exactly so")
+
+
+def test_a_fault_in_inject_takes_automount_disabled_of_its_layer_with_it() -> None:
     """`inject=true automount=disabled` on a namespace took the token of every new pod."""
     fault = (
         'must be "enabled", "replace" or "disabled", spelled exactly so; boundtoken.dev/automount is ignored '
         "too, so that no token is lost"
     )
-    namespace = a_namespace_policy(inject="true", automount=automount)
+    namespace = a_namespace_policy(inject="true", automount="disabled")
     assert namespace.resolution.policy == TokenPolicy()
     assert fault_texts(namespace.resolution) == [
         f'boundtoken.dev/inject="true" on the namespace: ignored, {fault}'
     ]
     namespace = a_namespace_policy(inject="enabled", automount="disabled")
-    resolution = resolution_of(namespace, inject="true", automount=automount)
+    resolution = resolution_of(namespace, inject="true", automount="disabled")
     assert resolution.policy == namespace.resolution.policy
     assert resolution.decided_by["automount"] == "namespace"
     assert fault_texts(resolution) == [f'boundtoken.dev/inject="true" on the pod: ignored, {fault}']

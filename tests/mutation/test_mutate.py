@@ -275,7 +275,7 @@ def test_it_goes_from_a_pod_that_opts_out_too(own: dict[str, str]) -> None:
         pytest.param(
             {"inject": "enabled", "audience": "https://vault"},
             {names.EXPIRATION_SECONDS: "900"},
-            'rewritten: audience="https://vault" expires=900 set-by=namespace',
+            'rewritten: audience="https://vault" expires=900 set-by=pod',
             id="rewritten",
         ),
         pytest.param(
@@ -285,18 +285,21 @@ def test_it_goes_from_a_pod_that_opts_out_too(own: dict[str, str]) -> None:
             id="by the pod",
         ),
         pytest.param(
-            {"automount": "disabled"}, {}, "stripped: token=none set-by=namespace", id="stripped"
+            {"automount": "disabled"},
+            {},
+            "stripped: automount=disabled set-by=namespace",
+            id="stripped",
         ),
         pytest.param(
             {"inject": "enabled", "automount": "disabled"},
             {names.INJECT: "disabled"},
-            "stripped: token=none set-by=pod",
+            "stripped: automount=disabled set-by=pod",
             id="stripped by the pod",
         ),
         pytest.param(
             {"inject": "enabled"},
             {names.AUDIENCE: "x" * 512},
-            f'rewritten: audience="{"x" * 59}…" expires=3600 set-by=namespace',
+            f'rewritten: audience="{"x" * 59}…" expires=3600 set-by=pod',
             id="a long audience",
         ),
     ],
@@ -329,7 +332,7 @@ def test_a_token_that_is_only_shortened_keeps_the_audience_of_the_api_server() -
 def test_a_pod_that_replace_keeps_without_a_token_says_so() -> None:
     after = mutated(a_pod(), inject="replace", automount="disabled")
     status = after["metadata"]["annotations"][names.STATUS]
-    assert status.startswith("nothing-to-replace: token=none set-by=namespace policy=")
+    assert status.startswith("nothing-to-replace: automount=disabled set-by=namespace policy=")
 
 
 def test_a_status_that_somebody_made_up_is_overwritten() -> None:

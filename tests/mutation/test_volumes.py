@@ -45,7 +45,7 @@ def test_without_a_token_of_ours_one_from_elsewhere_goes_with_the_automounted_on
     after = applied(pod, verdict)
     assert (verdict.reason, volume_names(after), mounts(after)) == ("stripped", [], {"app": []})
     status = after["metadata"]["annotations"].pop(names.STATUS)
-    assert status.startswith("stripped: token=none ")
+    assert status.startswith("stripped: automount=disabled ")
     assert after["metadata"]["annotations"] == {"team": "shop"}
 
 

@@ -364,6 +364,17 @@ def test_a_misspelt_inject_leaves_the_automount_beside_it_on_the_workload() -> N
     )
 
 
+def test_a_bad_inject_is_copied_beside_an_automount_that_would_take_the_token() -> None:
+    """So that the pods ignore both, as the warning says. The template's author wrote automount."""
+    workload = a_workload({names.INJECT: "true"}, {names.AUTOMOUNT: "disabled"})
+    assert annotations(after(workload)) == {
+        names.AUTOMOUNT: "disabled",
+        **with_memory({names.INJECT: "true"}),
+    }
+    harmless = a_workload({names.INJECT: "true"}, {names.AUTOMOUNT: "enabled"})
+    assert decision_on_workload(harmless).operations == ()
+
+
 @pytest.mark.parametrize("exported", [with_memory({SECONDS: "1800"}), OLD_MEMORY])
 def test_a_copy_stays_as_it_is_while_its_original_is_bad(exported: dict[str, str]) -> None:
     old = a_workload({SECONDS: "1800"}, exported)

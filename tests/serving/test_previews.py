@@ -148,7 +148,8 @@ async def previewing(
 ) -> AsyncIterator[tuple[Previews, NamespaceCache]]:
     """Previews of these pods, and the cache with the configuration."""
     app = web.Application()
-    app.router.add_get("/api/v1/namespaces/shop/pods", pods.page)
+    for namespace in ("shop", "cart"):
+        app.router.add_get(f"/api/v1/namespaces/{namespace}/pods", pods.page)
     server = TestServer(app)
     await server.start_server(shutdown_timeout=0)
     api = Api()
@@ -241,6 +242,12 @@ async def test_an_answer_is_used_again_for_half_a_minute_for_the_same_policy_onl
         cache.reconfigure(ClusterPolicy(api_audiences=("api",), enforce_floor="strict"))
         await previewer.decide(request)
         assert pods.pages == 3
+        await previewer.decide(a_namespace_update())
+        assert pods.pages == 4  # who really makes the change is told how it is now
+        await previewer.decide(a_namespace_update(warn="bound", dry_run=True))
+        other = msgspec.structs.replace(request, name="cart")
+        assert "cart" in str((await previewer.decide(other)).warnings)
+        pods.pages = 3
         monkeypatch.setattr(previews, "KEEP_SECONDS", -1.0)
         cache.reconfigure(ClusterPolicy())
         await previewer.decide(request)
@@ -254,7 +261,7 @@ async def test_the_answers_that_are_kept_are_bounded_and_failures_are_not_kept(
     monkeypatch.setattr(previews, "MAX_KEPT", 2)
     pods = PodList(5)
     requests = [
-        a_namespace_update(enforce="bound", max_expiration_seconds=seconds)
+        a_namespace_update(enforce="bound", max_expiration_seconds=seconds, dry_run=True)
         for seconds in ("600", "700", "800")
     ]
     async with previewing(pods) as (previewer, cache):

@@ -142,6 +142,8 @@ COUNTS_AS: dict[str, tuple[Any, str]] = {
 NAMESPACE_SETTINGS = tuple(row for row in SETTINGS if row[1] in names.FOR_NAMESPACES)
 
 
+SUMMARIZED = ("inject", "audience", "expiration_seconds")
+"""The settings of which the status of a pod says who decided: the strongest layer of them."""
 LAYERS = ("pod", "workload", "namespace", "defaults")
 """What decides, the strongest first; `workload` stands for the pods of a template."""
 
@@ -284,8 +286,9 @@ def _read(
             became, more = "ignored", ""
             if annotation in COUNTS_AS:
                 settings[attribute], became = COUNTS_AS[annotation]
-            elif attribute == "inject" and settings.pop("automount", None) is not None:
+            elif attribute == "inject" and settings.get("automount") is False:
                 # Alone, automount=disabled takes the token that inject would have replaced.
+                del settings["automount"]
                 more = f"; {names.AUTOMOUNT} is ignored too, so that no token is lost"
             faults.append(Fault(layer, annotation, text, f"{became}, {problem}{more}"))
         else:
@@ -411,7 +414,8 @@ def _resolution(
     policy: TokenPolicy, faults: tuple[Fault, ...], decided_by: Mapping[str, str]
 ) -> Resolution:
     digest = hashlib.sha256(msgspec.json.encode(policy)).hexdigest()[:8]
-    line = summary(policy, decided_by["inject"], digest)
+    deciders = {decided_by[attribute] for attribute in SUMMARIZED}
+    line = summary(policy, next(layer for layer in LAYERS if layer in deciders), digest)
     opts_out = policy.inject == "disabled" and decided_by["inject"] not in ("namespace", "defaults")
     empties = not policy.automount and (opts_out or policy.mount_path != names.DEFAULT_PATH)
     may_surprise = bool(policy.audience) or empties

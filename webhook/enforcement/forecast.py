@@ -22,6 +22,7 @@ from typing import Any
 import msgspec
 
 from ..core import names, views
+from ..core.annotations import split_list
 from ..core.full_views import FullContainer, FullMount, FullPod, FullProjected, FullSpec, FullVolume
 from ..core.patch import Operation
 from ..core.policy import ClusterPolicy, NamespacePolicy
@@ -81,6 +82,8 @@ def _without_ours(spec: FullSpec, annotations: dict[str, str]) -> FullSpec:
     # A pod that requests injection itself is injected whatever this field says. Any other pod gets
     # no token where its author wrote `false`; in one without a token both may have written it.
     is_our_no = says is False and annotations.get(names.INJECT) != "enabled"
+    if not automounted and not ours and _has_skipped(spec, annotations):
+        is_our_no = False  # a skipped container would have kept the plugin's volume
     gone = {volume.name for volume in (*automounted, *ours)} | {
         volume.name for volume in volumes if views.is_our_tokens(volume)
     }
@@ -98,6 +101,14 @@ def _without_ours(spec: FullSpec, annotations: dict[str, str]) -> FullSpec:
         init_containers=_remounted(spec.init_containers, gone, name),
         containers=_remounted(spec.containers, gone, name),
     )
+
+
+def _has_skipped(spec: FullSpec, annotations: dict[str, str]) -> bool:
+    text = annotations.get(names.SKIP_CONTAINERS, "")
+    if not text or text.count(",") >= names.MAX_CONTAINER_NAMES:
+        return False
+    skip = frozenset(split_list(text))
+    return any(container.name in skip for _, container in spec.all_containers())
 
 
 def _as_plugin_added(volume: FullVolume | None) -> FullVolume:

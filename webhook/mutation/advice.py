@@ -67,7 +67,9 @@ def _without_token(resolution: Resolution, locks: Locks, layer: str) -> Iterator
     weaker layer takes away.
     """
     policy, decided_by = resolution.policy, resolution.decided_by
-    refuses = policy.inject == "disabled" and decided_by["inject"] == layer
+    # Skipped containers keep the token of Kubernetes.
+    skips = bool(policy.skip_containers)
+    refuses = policy.inject == "disabled" and decided_by["inject"] == layer and not skips
     if refuses and not policy.automount and decided_by["automount"] != layer:
         keep = f"; to keep the one of Kubernetes, also set {names.AUTOMOUNT}: enabled"
         yield (

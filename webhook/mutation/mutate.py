@@ -114,12 +114,13 @@ def _status_of(reason: Reason, resolution: Resolution, effective: TokenPolicy) -
             return f"{reason}: {resolution.summary}"
         # Our path has no token: what was rewritten serves API clients (`fates`).
         token = msgspec.structs.replace(effective, audience="")
-        by = resolution.decided_by["inject"]
+        deciders = {resolution.decided_by[attribute] for attribute in policy.SUMMARIZED}
+        by = next(layer for layer in policy.LAYERS if layer in deciders)
         return f"{reason}: {policy.summary(token, by, resolution.hash)}"
     if reason in ("stripped", "nothing-to-replace"):
         deciders = {resolution.decided_by[attribute] for attribute in ("inject", "automount")}
         by = next(layer for layer in policy.LAYERS if layer in deciders)
-        return f"{reason}: token=none set-by={by} policy={resolution.hash}"
+        return f"{reason}: automount=disabled set-by={by} policy={resolution.hash}"
     return ""
 
 
@@ -227,7 +228,12 @@ def _decide_workload(
         *_unknown_containers("workload", annotations, resolution.policy, known),
         *(_on_job_template(workload) if isinstance(workload, CronJob) else ()),
     )
-    operations, has_copies = copying.plan(policy.ignored(resolution, annotations, "workload"))
+    ignored = policy.ignored(resolution, annotations, "workload")
+    # The template's own automount stays where it is, and takes the token unless the bad value of
+    # inject is beside it.
+    if names.AUTOMOUNT in ignored and names.AUTOMOUNT not in copying.free:
+        ignored.discard(names.INJECT)
+    operations, has_copies = copying.plan(ignored)
     return Decision(
         "copied" if has_copies else "not-requested",
         outcome="patched" if operations else "unchanged",

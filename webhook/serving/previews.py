@@ -110,13 +110,18 @@ class Previews:
         review = namespaces.review(request, cluster)
         if not review.modes or self._client is None:
             return review.decision
-        answer = await self._answer(self._client, review, cluster)
+        # Who really makes the change is told how it is now.
+        answer = await self._answer(self._client, review, cluster, again=not request.dry_run)
         return namespaces.with_preview(review.decision, answer.lines, violates=answer.violates)
 
-    async def _answer(self, client: ApiClient, review: Review, cluster: ClusterPolicy) -> _Answer:
+    async def _answer(
+        self, client: ApiClient, review: Review, cluster: ClusterPolicy, *, again: bool
+    ) -> _Answer:
+        """Return the lines about the pods. `again`: look at them although an answer is kept."""
         clock = asyncio.get_running_loop().time
         key = _key(review)
-        if (kept := self._kept.get(key, cluster, clock())) is not None:
+        kept = self._kept.get(key, cluster, clock())
+        if kept is not None and not again:
             return kept
         # The API server waits for the answer, so a second preview is not queued.
         if self._lock.locked():
