@@ -89,10 +89,18 @@ def pods_all_the_while(
             thread.join()
 
 
+PLACES = "jsonpath={range .items[*]}{.metadata.namespace} {.kind}/{.metadata.name}{'\\n'}{end}"
+
+
 def leftovers(plane: ControlPlane, kinds: set[str]) -> list[str]:
-    """Every object of these kinds with our name, wherever it is."""
-    listed = plane.kubectl("get", ",".join(sorted(kinds)), "-A", "-o", "name").splitlines()
-    return [name for name in listed if names.APP in name]
+    """Every object of these kinds with our name, in our namespace or in none. Other tests have
+    installations in other namespaces.
+    """
+    rows = plane.kubectl("get", ",".join(sorted(kinds)), "-A", "-o", PLACES).splitlines()
+    places = [row.partition(" ") for row in rows]
+    return [
+        name for place, _, name in places if names.APP in name and place in ("", names.NAMESPACE)
+    ]
 
 
 def annotated(plane: ControlPlane) -> list[str]:
@@ -153,6 +161,7 @@ def test_uninstalling_leaves_nothing_behind_and_no_pod_waits_or_is_refused(
     wait_for(lambda: injected(cluster, by_injection), 60)
     cluster.deployment(by_workload, annotations={names.INJECT: "enabled"})
     assert annotated(plane)
+    assert {"Deployment/boundtoken", "Secret/boundtoken-ca"} <= set(leftovers(plane, kinds))
     with pods_all_the_while(cluster, by_injection, plain) as results:
         typed(plane, commands("Uninstall"), tmp_path)
     try:
