@@ -47,7 +47,7 @@ def test_a_year_long_token_is_denied_and_the_message_says_what_to_do(cluster: Cl
         f'namespace "{namespace}" enforces "bound:v1": [token-lifetime] volume "kube-api-access-'
     )
     assert message.endswith(
-        '": the automounted token is valid for one year, not 86400 s; annotate namespace or pod template with boundtoken.dev/inject=enabled'
+        '": the automounted token is valid for one year, not 86400 s; annotate namespace or pod template with boundtoken.dev/inject=replace'
     )
     fix = {"boundtoken.dev/inject": "enabled"}
     assert (
@@ -62,7 +62,7 @@ def test_the_fix_of_a_strict_denial_leaves_a_token(cluster: Cluster) -> None:
     judges(cluster, namespace)
     message = cluster.denial(namespace, bare(), query="")
     fix = (
-        "annotate namespace or pod template with boundtoken.dev/automount=disabled, inject=enabled"
+        "annotate namespace or pod template with boundtoken.dev/automount=disabled, inject=replace"
     )
     assert f'"strict" forbids the automounted token; {fix}; if it needs no API access, ' in message
     annotations = {names.AUTOMOUNT: "disabled", names.INJECT: "enabled"}
@@ -115,7 +115,7 @@ def test_a_controllers_pod_is_denied_and_its_event_says_why(cluster: Cluster) ->
         '"kube-api-access-*" (unless the service account opts out): the automounted token is valid for one year'
         in warning
     )
-    assert warning.endswith("annotate namespace or pod template with boundtoken.dev/inject=enabled")
+    assert warning.endswith("annotate namespace or pod template with boundtoken.dev/inject=replace")
 
     def told() -> bool:
         events = cluster.plane.call("GET", f"{NAMESPACES}/{namespace}/events")["items"]
@@ -339,7 +339,7 @@ def test_a_change_of_demands_lists_what_would_fail_and_a_dry_run_changes_nothing
     assert warnings == [
         f'Warning: 4 existing pods in namespace "{namespace}" violate "bound": 4 will be refused (deployment/web (3 pods), pod/single); 1 complies',
         'Warning: deployment/web (3 pods), pod/single: [token-lifetime] volume "kube-api-access-*": the automounted token is valid for '
-        "one year, not 86400 s; annotate namespace or pod template with boundtoken.dev/inject=enabled",
+        "one year, not 86400 s; annotate namespace or pod template with boundtoken.dev/inject=replace",
     ]
     assert (
         cluster.plane.run_kubectl(*annotate, "boundtoken.dev/enforce=bound").stderr.splitlines()

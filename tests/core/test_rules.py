@@ -56,8 +56,8 @@ def test_a_volume_that_takes_nothing_from_a_secret_complies(kind: str, source: J
 def test_a_warning_about_a_template_has_room_for_the_annotation_to_set(maximum: int) -> None:
     """With the longest level and the condition, and cut as the API server would."""
     for rule, annotations in (
-        ("token-lifetime", [f"{names.INJECT}=enabled"]),
-        ("automounted-volume", [f"{names.AUTOMOUNT}=disabled", "inject=enabled"]),
+        ("token-lifetime", [f"{names.INJECT}=replace"]),
+        ("automounted-volume", [f"{names.AUTOMOUNT}=disabled", "inject=replace"]),
     ):
         (check,) = [
             check

@@ -16,7 +16,7 @@ API = ClusterPolicy(api_audiences=("api",))
 
 YEAR = (
     '[token-lifetime] volume "kube-api-access-*": the automounted token is valid for one year, not 86400 s; annotate namespace or pod template '
-    "with boundtoken.dev/inject=enabled"
+    "with boundtoken.dev/inject=replace"
 )
 
 

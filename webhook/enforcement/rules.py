@@ -177,7 +177,7 @@ RULES = (
             Check(
                 partial(_lasts_a_year, automounted=True),
                 "the automounted token is valid for one year, not {maximum} s",
-                f"annotate namespace or pod template with {names.INJECT}=enabled",
+                f"annotate namespace or pod template with {names.INJECT}=replace",
                 "automountedYears",
                 _volumes_with(
                     f"t.oneYear && variables.maximum < {names.YEAR_SECONDS}",
@@ -260,7 +260,7 @@ RULES = (
                 _is_automounted,
                 '"strict" forbids the automounted token',
                 # The annotation first: the field alone leaves the pod without any token.
-                f"annotate namespace or pod template with {names.AUTOMOUNT}=disabled, inject=enabled; "
+                f"annotate namespace or pod template with {names.AUTOMOUNT}=disabled, inject=replace; "
                 "if it needs no API access, set automountServiceAccountToken: false",
                 "automountedVolumes",
                 "variables.tokenVolumes.filter(v, v.automounted).map(v, 'volume \"' + v.name + '\"').join(', ')",
