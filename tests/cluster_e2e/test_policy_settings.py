@@ -178,7 +178,7 @@ def test_config_preview_says_whom_a_floor_would_refuse_and_what_depends_on_us(
     )
     assert report["pods"]["refused"] >= 1
     assert found[injecting][0].startswith(
-        "pod/cni: complies by injection only, and is refused while boundtoken is away"
+        "pod/cni: complies by injection only, and is refused while boundtoken is down"
     )
     assert (
         found[plain][0]

@@ -88,7 +88,7 @@ def test_pods_are_in_three_groups_with_their_owners() -> None:
     made = looked(*pods, enforce="bound", inject="enabled")
     assert made.lines() == [
         '31 existing pods in namespace "shop" violate "bound": 30 comply after a restart, 1 will be refused (deployment/optout); 9 comply',
-        f"deployment/optout: {YEAR}",
+        f"deployment/optout: {YEAR.partition('; ')[0]}; it says boundtoken.dev/inject: disabled; take that off the pod template",
         "deployment/web (30 pods): comply after a restart, such as by kubectl rollout restart",
     ]
     assert made.counts("enforce") == Counts(9, 30, 1)
@@ -210,6 +210,6 @@ def test_pods_that_only_injection_lets_in_are_named(
     if told:
         whose = f"{owner[0].lower()}/{owner[1]}" if owner else "pod/web-1"
         assert texts[0].startswith(
-            f"{whose}: complies by injection only, and is refused while boundtoken is away; "
+            f"{whose}: complies by injection only, and is refused while boundtoken is down; "
         )
         assert len(texts[0]) < 200

@@ -27,9 +27,11 @@ MAX_OWNERS = 3
 MAX_SHAPES = 1000
 """Of pods that are evaluated once and remembered: a namespace has far fewer templates."""
 RESTART = "such as by kubectl rollout restart"
+OPTED_OUT = f"it says {names.INJECT}: disabled; take that off the pod template"
+"""The fix for a pod that opted out of what its namespace injects."""
 CRITICAL = ("system-node-critical", "system-cluster-critical")
 RELYING = (
-    "complies by injection only, and is refused while boundtoken is away; where the cluster needs it to start, exclude its "
+    "complies by injection only, and is refused while boundtoken is down; where the cluster needs it to start, exclude its "
     "namespace (namespaces.excluded)"
 )
 
@@ -247,10 +249,12 @@ class Preview:
         full = FullPod(pod.metadata, pod.spec)
         again = forecast.created_again(full, self._name, self._cluster, self._namespace)
         facts, facts_again = Facts(full), Facts(again)
+        says_no = (pod.metadata.annotations or {}).get(names.INJECT) == "disabled"
+        told = _for_opted_out if says_no else _unnumbered
         results = {
             mode: _Result(
                 bool(self._violations(mode, facts)),
-                tuple(rules.sentences(map(_unnumbered, self._violations(mode, facts_again)))),
+                tuple(rules.sentences(map(told, self._violations(mode, facts_again)))),
             )
             for mode in self._groups
         }
@@ -343,6 +347,14 @@ def _unnumbered(violation: Violation) -> Violation:
     if not name.startswith(names.AUTOMOUNTED_PREFIX):
         return violation
     return msgspec.structs.replace(violation, place=(kind, templates.AUTOMOUNTED))
+
+
+def _for_opted_out(violation: Violation) -> Violation:
+    """The same for a pod that says `inject: disabled`: what its namespace says cannot help it."""
+    violation = _unnumbered(violation)
+    if names.INJECT not in violation.fix:
+        return violation
+    return msgspec.structs.replace(violation, fix=OPTED_OUT)
 
 
 def _owners(owners: Owners) -> str:
