@@ -44,7 +44,7 @@ def test_a_violation_is_told_by_webhook_user_and_rule(cluster: Cluster) -> None:
     assert line["enforcement_level"] == "strict"
     wait_for(lambda: total(cluster, sample) == before + 1, 10)
     (mutated, *_) = lines(cluster, webhook="pods", namespace=namespace)
-    assert "user" not in mutated
+    assert mutated["user"] == "admin"
 
 
 def test_who_asks_for_a_long_token_is_told_with_lifetime_and_audience(

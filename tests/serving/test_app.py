@@ -211,7 +211,7 @@ async def test_one_line_for_each_review_with_nothing_of_the_pod(tmp_path: Path) 
         (line,) = service.log_lines("review")
     assert list(line) == [
         "time", "level", "event", "webhook", "uid", "namespace", "name", "owner", "operation", "resource", "outcome", "reason",
-        "duration_us", "dry_run", "faults",
+        "duration_us", "dry_run", "faults", "user",
     ]  # fmt: skip
     assert (line["name"], line["owner"], line["reason"], line["dry_run"], line["faults"]) == (
         "web-", "ReplicaSet/web-1", "injected", True, 1,

@@ -20,7 +20,7 @@ from .decision import Decision
 from .full_views import FullPod, UserInfo, Validated
 from .kinds import MUTATED, VIEWS
 from .patch import Operation
-from .views import CronJob, Pod, View, Workload
+from .views import CronJob, Pod, User, View, Workload
 
 RequestT = TypeVar("RequestT", bound="_Head")
 API_VERSION = "admission.k8s.io/v1"
@@ -51,6 +51,7 @@ class Request(_Head, frozen=True):
     """A request to `/mutate`. `object` is None for DELETE, and for a kind without a view."""
 
     is_validation: ClassVar[bool] = False
+    user_info: User = User()
     object: Pod | Workload | CronJob | None = None
     old_object: Workload | CronJob | None = None
 
@@ -301,13 +302,14 @@ def _decode_slowly(body: bytes | bytearray, decoded: Any) -> Request:
 
 def _with_objects(raw: _RawRequest, decoded: Any) -> Request:
     group_kind = (raw.kind.group, raw.kind.kind)
+    head = {**_head_fields(raw), "user_info": User(raw.user_info.username)}
     if group_kind == ("", "Pod"):
-        return Request(**_head_fields(raw), object=decoded(raw.object, type=Pod | None))
+        return Request(**head, object=decoded(raw.object, type=Pod | None))
     view: Any = MUTATED.get(group_kind)
     if view is None:
-        return Request(**_head_fields(raw))
+        return Request(**head)
     return Request(
-        **_head_fields(raw),
+        **head,
         object=decoded(raw.object, type=view | None),
         old_object=decoded(raw.old_object, type=view | None),
     )

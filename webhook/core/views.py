@@ -21,6 +21,12 @@ class View(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """The base of all views: immutable, unknown fields skipped, names in camelCase on the wire."""
 
 
+class User(View, frozen=True):
+    """Who sent a request."""
+
+    username: str = ""
+
+
 class Owner(View, frozen=True):
     kind: str = ""
     name: str = ""

@@ -78,12 +78,13 @@ class ReviewLine(Line, gc=False):
     duration_us: int
     dry_run: bool
     faults: int
+    user: str
+    """Who sent the request."""
 
 
 class ValidationLine(ReviewLine, gc=False, omit_defaults=True):
     """The log line of a review of the validating webhook. An empty field is left out."""
 
-    user: str = ""
     rules: tuple[str, ...] = ()
     enforcement_level: str = ""
     expiration_seconds: int | None = None
@@ -141,7 +142,6 @@ class Reporter:
             metrics.POLICY_EVALUATIONS.labels(*evaluation, request.operation, resource).inc()
         webhook = VALIDATING.get(request.resource.resource, "templates")
         line = _line(ValidationLine, webhook, request, decision, seconds)
-        line.user = request.user_info.username
         if decision.violations:
             namespace = self._namespace_label(request.namespace)
             for rule, mode in decision.violations:
@@ -230,4 +230,5 @@ def _line(
         int(seconds * 1e6),
         request.dry_run is True,
         len(faults) if faults else 0,
+        request.user_info.username,
     )
