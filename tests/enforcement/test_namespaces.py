@@ -9,7 +9,7 @@ from tests.support.builders import Json, a_review
 from webhook.core import names, review
 from webhook.core.decision import Decision
 from webhook.core.limits import Locks
-from webhook.core.policy import ClusterPolicy, Exemptions
+from webhook.core.policy import ClusterPolicy, Exemptions, TokenPolicy
 from webhook.enforcement import namespaces, validate
 from webhook.enforcement.namespaces import Review
 
@@ -240,3 +240,11 @@ def test_a_denial_and_its_warnings_are_in_one_answer() -> None:
     response = msgspec.json.decode(review.respond("u", decision))["response"]
     assert (response["allowed"], response["status"]["code"]) == (False, 403)
     assert len(response["warnings"]) == 1
+
+
+def test_a_default_of_the_cluster_that_the_namespace_forbids_denies_no_edit_of_it() -> None:
+    """The namespace's own value is good; whoever writes it cannot change the default."""
+    cluster = ClusterPolicy(defaults=TokenPolicy(audience="vault"))
+    decision = decided(a_namespace(allowed_audiences="other"), a_namespace(), cluster)
+    assert decision.denial == ""
+    assert "vault" in decision.warnings[0]
