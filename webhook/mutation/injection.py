@@ -61,7 +61,7 @@ def plan(
     try:
         return _Plan(pod.spec, policy, locks).completed()
     except _TooManyChanges:
-        return _Plan(pod.spec, policy, locks).of_foundonly()
+        return _Plan(pod.spec, policy, locks).of_volumes_only()
 
 
 class _TooManyChanges(Exception):
@@ -139,7 +139,7 @@ class _Plan:
 
     def _decide_fates(self, *, name_is_free: bool) -> None:
         """Look up the fate of each automounted volume, and choose the carrier."""
-        inject, found, ours, movable = self.injects, self.volumes, self.ours, self.movable
+        inject, ours, movable, pod_volumes = self.injects, self.ours, self.movable, self.volumes
         case = inject, self.policy.automount, self.at_default
         fate = fates.of_automounted(case, has_ours=bool(ours))
         becomes = fate.becomes if movable else "unchanged"
@@ -150,16 +150,16 @@ class _Plan:
         if not inject:
             self.carrier = ""
         elif ours or self.is_rewritten:
-            self.carrier = found[ours[0] if ours else movable[0]].name
+            self.carrier = pod_volumes[ours[0] if ours else movable[0]].name
         else:
             self.is_new = renamed is None
             self.carrier = names.VOLUME
             if not name_is_free:
-                self.carrier = volumes.free_name(names.VOLUME, found)
+                self.carrier = volumes.free_name(names.VOLUME, pod_volumes)
         self.mount_targets: dict[str, tuple[str | None, str | None]] = {}
         self.removed: list[int] = []
         for at in self.automounted:
-            name, own = found[at].name, fate
+            name, own = pod_volumes[at].name, fate
             if name in self.skipped:
                 own = fates.of_skipped(case)
             # Only one volume can have our name; the others would carry the same token.
@@ -190,7 +190,7 @@ class _Plan:
             )
         return self.operations, self._result(), self.remarks
 
-    def of_foundonly(self) -> tuple[list[Operation], Result, tuple[str, ...]]:
+    def of_volumes_only(self) -> tuple[list[Operation], Result, tuple[str, ...]]:
         """Return the smaller plan for a pod that would need too many changes: its tokens get our
         lifetime, and no mount changes.
         """
