@@ -350,6 +350,12 @@ def test_what_is_long_is_not_kept_for_the_next_review() -> None:
     assert len(review._kept_patches) == before
 
 
+def test_the_number_of_patches_that_are_kept_is_bounded() -> None:
+    for number in range(2 * review._KEPT):
+        review.encode_patch((patch.add("/metadata/annotations/a", str(number)),))
+    assert 0 < len(review._kept_patches) <= review._KEPT
+
+
 def test_nothing_of_a_workload_is_copied_whose_annotations_are_too_long() -> None:
     workload = {
         "metadata": {"annotations": {names.AUDIENCE: "x" * 300_000}},

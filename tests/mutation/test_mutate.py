@@ -586,3 +586,12 @@ def test_texts_are_made_for_as_many_mounts_as_warnings_have_room_for(
     verdict = mutating_decision(pod, inject="enabled")
     assert len(verdict.warnings) == names.MAX_WARNINGS + 1
     assert len(calls) <= 2 * 3 * (names.MAX_WARNINGS + 1)
+
+
+def test_who_skips_containers_is_not_told_that_no_token_is_left() -> None:
+    """A skipped container keeps the token of Kubernetes."""
+    for skip, warned in (("", True), ("app", False)):
+        own = {names.INJECT: "disabled", names.SKIP_CONTAINERS: skip}
+        pod = automounted(a_pod(annotations=own))
+        warnings = mutating_decision(pod, automount="disabled").warnings
+        assert ("left without any token" in str(warnings)) is warned

@@ -10,7 +10,9 @@ import pytest
 
 from tests.support.builders import (
     Json,
+    a_container,
     a_namespace_policy,
+    a_pod,
     a_request,
     applied,
     automounted,
@@ -90,6 +92,20 @@ def test_the_forecast_is_what_becomes_of_the_pod(seed: int) -> None:
         refused += bool(refusals(again, now))
         assert refusals(forecasted, now) == refusals(again, now), (pod, before, after)
     assert (same > 80, changed > 20, refused > 40) == (True, True, True), (same, changed, refused)
+
+
+def test_a_skipped_container_without_the_automounted_volume_never_had_it() -> None:
+    """Its service account opts out, so the plugin adds no volume again."""
+    pod = a_pod(a_container("app"), annotations={names.SKIP_CONTAINERS: "app"})
+    namespace = a_namespace_policy(CLUSTER, inject="enabled", automount="disabled", enforce="bound")
+    exists = as_view(admitted(pod, namespace, opts_out=True))
+    assert refusals(forecast.created_again(exists, "shop", CLUSTER, namespace), namespace) == []
+
+
+def test_the_containers_of_kubectl_debug_are_not_created_again() -> None:
+    pod = as_view(a_pod(a_container("app"), ephemeralContainers=[a_container("debug")]))
+    again = forecast.created_again(pod, "shop", CLUSTER, a_namespace_policy(CLUSTER))
+    assert again.spec.ephemeral_containers is None
 
 
 def is_unreadable(posted: Json, exists: Json) -> bool:

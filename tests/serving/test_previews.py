@@ -257,6 +257,18 @@ async def test_an_answer_is_used_again_for_half_a_minute_for_the_same_policy_onl
         assert pods.pages == 5
 
 
+async def test_an_answer_about_one_mode_is_none_about_two() -> None:
+    """A change is answered for what changes, and a dry run for all that is demanded."""
+    pods = PodList(5)
+    real = a_namespace_update({"enforce": "bound"}, enforce="bound", warn="strict")
+    dry_run = a_namespace_update(dry_run=True, enforce="bound", warn="strict")
+    async with previewing(pods) as (previewer, _):
+        await previewer.decide(real)
+        warnings = (await previewer.decide(dry_run)).warnings
+        assert pods.pages == 2
+        assert "will be refused" in str(warnings)
+
+
 async def test_the_answers_that_are_kept_are_bounded_and_failures_are_not_kept(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
