@@ -64,7 +64,7 @@ policies: $(SETUP) ## write manifests/85-enforcement.yaml from the rules
 
 lock: $(SETUP) ## resolve the lock files anew
 	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml -o requirements.lock
-	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group dev --all-extras -c requirements.lock pyproject.toml -o requirements-dev.lock
 	@sed -n '/^\[build-system\]/,/^$$/s/.*"\(flit_core==[^"]*\)".*/\1/p' pyproject.toml | $(BIN)/uv pip compile -q --universal --generate-hashes --no-header --no-annotate - -o requirements-build.lock
 
 clean: ## remove .venv and what tools left behind; the control plane's binary stays in ~/.cache/boundtoken

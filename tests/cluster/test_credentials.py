@@ -12,7 +12,8 @@ import yaml
 
 from tests.support.api import api_server
 from webhook.cluster.client import ApiClient
-from webhook.cluster.credentials import FromKubeconfig, InCluster, audiences_of
+from webhook.cluster.credentials import FromKubeconfig, InCluster
+from webhook.core.claims import audiences_of
 from webhook.errors import Unauthenticated
 from webhook.pki import authority
 

@@ -7,8 +7,8 @@ from tests.controlplane.kubelet import node_token
 from tests.support.builders import a_bare_pod
 from tests.support.cluster import Cluster, life
 from tests.support.waiting import wait_for
-from webhook.cluster.credentials import audiences_of
 from webhook.core import names
+from webhook.core.claims import audiences_of
 
 YEAR = 31_536_000
 VAULT = "https://vault.example.com"

@@ -7,24 +7,20 @@ package is imported only to read a kubeconfig: with it the process takes twice a
 """
 
 import asyncio
-import base64
-import contextlib
-import re
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-import msgspec
 import yaml
 
+from ..core.claims import TOKEN_TEXT, audiences_of
 from ..errors import Unauthenticated
 from ..log import Log
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 MAX_FILE_BYTES = 1 << 20
 """Of a token or a bundle of CAs: as much as a ConfigMap can hold. The rest is not read."""
-_TOKEN = re.compile(rb"[!-~]+")  # other bytes would break the header
 
 
 class Credentials(Protocol):
@@ -71,8 +67,12 @@ class InCluster:
             self._trusted = (pem, context)
         return self._trusted[1]
 
-    async def authorization(self) -> str:
+    def header(self) -> str:
+        """The Authorization header of the next request."""
         return f"Bearer {self._text()}"
+
+    async def authorization(self) -> str:
+        return self.header()
 
     def audiences(self) -> tuple[str, ...]:
         """The `aud` claim of our own token: the API server's own audiences, if our volume names no
@@ -81,12 +81,12 @@ class InCluster:
         return audiences_of(self._text())
 
     def _text(self) -> str:
-        token = self._read(self._token).strip()
-        if not _TOKEN.fullmatch(token):
+        token = self._read(self._token).strip().decode("latin-1")
+        if not TOKEN_TEXT.fullmatch(token):
             raise Unauthenticated(
                 f"{self._token}: must hold a token, which is printable ASCII without whitespace"
             )
-        return token.decode("ascii")
+        return token
 
     def _read(self, path: Path) -> bytes:
         try:
@@ -139,14 +139,16 @@ class FromKubeconfig:
                 self._context.load_cert_chain(configuration.cert_file, configuration.key_file)
         return self._context
 
-    async def authorization(self) -> str | None:
-        """The token of the context, read in a thread because an exec plugin may be slow. The name
-        of the key changed in version 36 of the package.
+    def header(self) -> str | None:
+        """The token of the context; an exec plugin may be slow. The name of the key changed in
+        version 36 of the package.
         """
-        value = await asyncio.to_thread(
-            self._configuration.get_api_key_with_prefix, "BearerToken", "authorization"
-        )
+        value = self._configuration.get_api_key_with_prefix("BearerToken", "authorization")
         return str(value) if value else None
+
+    async def authorization(self) -> str | None:
+        """The same, in a thread."""
+        return await asyncio.to_thread(self.header)
 
 
 def credentials_for(
@@ -170,21 +172,3 @@ def own_audiences(credentials: Credentials | None, log: Log) -> tuple[str, ...]:
     except Unauthenticated as problem:
         log.warning("cannot read own service account token", problem=str(problem))
         return ()
-
-
-def audiences_of(token: str) -> tuple[str, ...]:
-    """The `aud` claim of our own JWT, empty where it cannot be read. The signature is not
-    verified.
-    """
-    with contextlib.suppress(ValueError, IndexError, RecursionError):
-        payload = token.split(".")[1]
-        claims = _CLAIMS.decode(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-        return (claims.aud,) if isinstance(claims.aud, str) else claims.aud
-    return ()
-
-
-class _Claims(msgspec.Struct):
-    aud: str | tuple[str, ...] = ()
-
-
-_CLAIMS = msgspec.json.Decoder(_Claims)

@@ -1,0 +1,269 @@
+"""Blocking calls to the API server: TokenRequests, TokenReviews and the issuer's keys.
+
+Why not cluster.client: it needs aiohttp and a running loop, and a program that only asks for a
+token should need neither. Why http.client: the library must add no dependency to the programs that
+use it. It and ssl are imported by the first call, because they take as long as all the rest.
+"""
+
+import threading
+import time
+from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
+from urllib.parse import urlsplit
+
+import msgspec
+
+from .. import __version__
+from ..core.text import truncate
+from .errors import NoToken
+from .forks import reset_in_child
+
+if TYPE_CHECKING:
+    import ssl
+    from pathlib import Path
+
+CALL_SECONDS = 10.0
+"""For one call, connecting included; the API server answers a TokenRequest in a few ms."""
+MAX_ANSWER_BYTES = 1 << 20
+"""A TokenReview has a few KiB, a key set less than 100 KiB."""
+MAX_IDLE_CONNECTIONS = 4
+MAX_DETAIL_CHARS = 200
+AGENT = f"boundtoken-tokens/{__version__}"
+
+
+class Credentials(Protocol):
+    """What a client needs: `server` is a URL without a trailing slash."""
+
+    server: str
+
+    def tls(self) -> "ssl.SSLContext | bool":
+        """The context that verifies the server."""
+        ...
+
+    def header(self) -> str | None:
+        """The Authorization header of the next request; None with a client certificate."""
+        ...
+
+
+class Refusal(Exception):
+    """The API server answered with an error: its HTTP code, the message of its Status, the resource
+    that the Status is about, and the seconds of Retry-After. `status` is 0 where no answer came.
+    """
+
+    def __init__(self, status: int, message: str, kind: str = "", retry_after: float = 0.0) -> None:
+        super().__init__(f"{status}: {message}")
+        self.status = status
+        self.message = message
+        self.kind = kind
+        self.retry_after = retry_after
+
+
+class ApiServer:
+    """The API server, with the credentials that `credentials` gives for each call.
+
+    Thread-safe; connections are kept and used again, at most MAX_IDLE_CONNECTIONS.
+    """
+
+    def __init__(self, credentials: Credentials, timeout: float = CALL_SECONDS) -> None:
+        self._credentials = credentials
+        self._timeout = timeout
+        self.after_fork()
+        reset_in_child(self)
+
+    @classmethod
+    def in_cluster(cls, directory: "Path | None" = None) -> Self:
+        """With the token and CA of this pod, which are read again for each call.
+
+        Raises: NoToken, outside of a cluster
+        """
+        import os  # noqa: PLC0415
+
+        from ..cluster import credentials  # noqa: PLC0415  (with asyncio it is half of the import)
+        from ..errors import Unauthenticated  # noqa: PLC0415
+
+        try:
+            return cls(credentials.InCluster(os.environ, directory or credentials.SERVICE_ACCOUNT))
+        except Unauthenticated as problem:
+            raise NoToken(str(problem)) from None
+
+    @classmethod
+    def from_kubeconfig(cls, file: str | None = None, context: str | None = None) -> Self:
+        """With a context of a kubeconfig, which the `kubernetes` package reads.
+
+        Raises: NoToken, where the file or the context cannot be used
+        """
+        from ..cluster.credentials import FromKubeconfig  # noqa: PLC0415
+        from ..errors import Unauthenticated  # noqa: PLC0415
+
+        try:
+            return cls(FromKubeconfig(file, context))
+        except Unauthenticated as problem:
+            raise NoToken(str(problem)) from None
+
+    def after_fork(self) -> None:
+        """Start anew: the parent goes on with the connections."""
+        self._lock = threading.Lock()
+        self._idle: list[_Connection] = []
+
+    def close(self) -> None:
+        """Close the connections that are idle; a later call makes new ones."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
+
+    def get(self, path: str) -> bytes:
+        """The body of the answer to a GET. Raises: Refusal"""
+        return self.call("GET", path)
+
+    def post(self, path: str, body: bytes) -> bytes:
+        """The body of the answer to a POST of JSON. It may be sent twice. Raises: Refusal"""
+        return self.call("POST", path, body)
+
+    def call(self, verb: str, path: str, body: bytes | None = None) -> bytes:
+        """The body of an answer of 200 to 299.
+
+        Raises: Refusal, whatever went wrong
+        """
+        try:
+            answer = self._answer(verb, path, body)
+        except Refusal:
+            raise
+        except Exception as problem:  # noqa: BLE001
+            # Only the text of these is safe to show: that of another may quote the header.
+            is_safe = isinstance(problem, OSError)
+            detail = f": {truncate(str(problem), MAX_DETAIL_CHARS)}" if is_safe else ""
+            raise Refusal(0, f"{verb} {path}: {type(problem).__name__}{detail}") from None
+        if not 200 <= answer.status < 300:  # noqa: PLR2004
+            raise _refusal(answer)
+        return answer.body
+
+    def _answer(self, verb: str, path: str, body: bytes | None) -> "_Answer":
+        message = _Message(verb, path, body, self._headers(body))
+        context = self._credentials.tls()
+        while (connection := self._take(context)) is not None:
+            try:
+                return self._over(connection, message)
+            except TimeoutError:
+                raise
+            except OSError:  # the server has closed a connection that was idle: try the next
+                continue
+        return self._over(_Connection(self._credentials.server, context, self._timeout), message)
+
+    def _headers(self, body: bytes | None) -> dict[str, str]:
+        headers = {"Accept": "application/json", "User-Agent": AGENT}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        if (authorization := self._credentials.header()) is not None:
+            headers["Authorization"] = authorization
+        return headers
+
+    def _over(self, connection: "_Connection", message: "_Message") -> "_Answer":
+        try:
+            answer = connection.call(message)
+        except BaseException:
+            connection.close()
+            raise
+        self._give_back(connection, is_usable=answer.is_whole)
+        return answer
+
+    def _take(self, context: "ssl.SSLContext | bool") -> "_Connection | None":
+        with self._lock:
+            while self._idle:
+                connection = self._idle.pop()
+                if connection.context is context:  # another one when the CA has changed
+                    return connection
+                connection.close()
+        return None
+
+    def _give_back(self, connection: "_Connection", *, is_usable: bool) -> None:
+        with self._lock:
+            if is_usable and len(self._idle) < MAX_IDLE_CONNECTIONS:
+                self._idle.append(connection)
+                return
+        connection.close()
+
+
+class _Message(NamedTuple):
+    verb: str
+    path: str
+    body: bytes | None
+    headers: dict[str, str]
+
+
+class _Answer(NamedTuple):
+    status: int
+    reason: str
+    body: bytes
+    retry_after: float
+    is_whole: bool  # and the connection stays open
+
+
+class _Connection:
+    """One connection to the server of a URL."""
+
+    def __init__(self, url: str, context: "ssl.SSLContext | bool", timeout: float) -> None:
+        import http.client  # noqa: PLC0415  (see the module's docstring)
+
+        parts = urlsplit(url)
+        self.context = context
+        self._base = parts.path
+        self._timeout = timeout
+        host = parts.hostname or ""
+        self._http: http.client.HTTPConnection
+        if parts.scheme == "https":
+            chosen = None if isinstance(context, bool) else context
+            self._http = http.client.HTTPSConnection(
+                host, parts.port, timeout=timeout, context=chosen
+            )
+        else:
+            self._http = http.client.HTTPConnection(host, parts.port, timeout=timeout)
+
+    def call(self, message: _Message) -> _Answer:
+        deadline = time.monotonic() + self._timeout
+        verb, path, body, headers = message
+        self._http.request(verb, self._base + path, body, headers)
+        answer = self._http.getresponse()
+        chunks, size = [], 0
+        while chunk := answer.read1(1 << 16):
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > MAX_ANSWER_BYTES:
+                raise Refusal(0, f"{verb} {path}: an answer of more than {MAX_ANSWER_BYTES} bytes")
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"no whole answer within {self._timeout:.0f} s")
+        return _Answer(
+            answer.status,
+            answer.reason,
+            b"".join(chunks),
+            _seconds(answer.headers.get("Retry-After", "")),
+            answer.isclosed() and not answer.will_close,
+        )
+
+    def close(self) -> None:
+        self._http.close()
+
+
+class _Details(msgspec.Struct):
+    kind: str = ""
+
+
+class _Status(msgspec.Struct):
+    message: str = ""
+    details: _Details | None = None
+
+
+_STATUS = msgspec.json.Decoder(_Status)
+
+
+def _refusal(answer: _Answer) -> Refusal:
+    try:
+        status = _STATUS.decode(answer.body)
+    except (ValueError, RecursionError):  # a proxy in between may send anything
+        status = _Status(answer.reason)
+    kind = status.details.kind if status.details is not None else ""
+    return Refusal(answer.status, status.message, kind, answer.retry_after)
+
+
+def _seconds(text: str) -> float:
+    """Of a Retry-After header, 0 for its other form, a date, which the API server never sends."""
+    return float(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0.0  # noqa: PLR2004
