@@ -6,6 +6,7 @@ wants it: fail, be slow, cap a lifetime, rotate its keys. It also plays a server
 """
 
 import base64
+import contextlib
 import itertools
 import json
 import threading
@@ -181,8 +182,9 @@ def _handler(issuer: Issuer) -> type[BaseHTTPRequestHandler]:
                 **headers,
             }.items():
                 self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(encoded)
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it hung up
+                self.end_headers()
+                self.wfile.write(encoded)
 
         def _body(self) -> bytes:
             if self.headers.get("Transfer-Encoding") != "chunked":

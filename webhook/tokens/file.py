@@ -146,9 +146,9 @@ class TokenFile:
         return read
 
     def _parsed(self, text: str, now: float, stamp: _Stamp | None) -> _Read:
-        if not TOKEN_TEXT.fullmatch(text):
+        if len(text) > MAX_TOKEN_BYTES or not TOKEN_TEXT.fullmatch(text):
             raise Unreadable(
-                f"{self.path}: must hold a token, which is printable ASCII without whitespace"
+                f"{self.path}: must hold a token, which is at most {MAX_TOKEN_BYTES} bytes of printable ASCII without whitespace"
             )
         try:
             claims = claims_of(text)
@@ -173,7 +173,7 @@ def _stamp(path: str) -> _Stamp | None:
 def _read(path: Path, limit: int) -> str:
     try:
         with path.open("rb") as file:
-            return file.read(limit + 1)[: limit + 1].decode("utf-8", "replace")
+            return file.read(limit + 1).decode("utf-8", "replace")
     except OSError as problem:
         raise Unreadable(
             f"{path}: {problem.strerror}; the pod needs a projected volume there"

@@ -9,11 +9,13 @@ import threading
 import time
 from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 from urllib.parse import urlsplit
+from weakref import finalize
 
 import msgspec
 
 from .. import __version__
 from ..core.text import truncate
+from ..errors import BoundtokenError, Unauthenticated
 from .errors import NoToken
 from .forks import reset_in_child
 
@@ -78,7 +80,6 @@ class ApiServer:
         import os  # noqa: PLC0415
 
         from ..cluster import credentials  # noqa: PLC0415  (with asyncio it is half of the import)
-        from ..errors import Unauthenticated  # noqa: PLC0415
 
         try:
             return cls(credentials.InCluster(os.environ, directory or credentials.SERVICE_ACCOUNT))
@@ -92,7 +93,6 @@ class ApiServer:
         Raises: NoToken, where the file or the context cannot be used
         """
         from ..cluster.credentials import FromKubeconfig  # noqa: PLC0415
-        from ..errors import Unauthenticated  # noqa: PLC0415
 
         try:
             return cls(FromKubeconfig(file, context))
@@ -103,13 +103,12 @@ class ApiServer:
         """Start anew: the parent goes on with the connections."""
         self._lock = threading.Lock()
         self._idle: list[_Connection] = []
+        finalize(self, _close_all, self._idle)  # for programs that never call close
 
     def close(self) -> None:
         """Close the connections that are idle; a later call makes new ones."""
         with self._lock:
-            idle, self._idle = self._idle, []
-        for connection in idle:
-            connection.close()
+            _close_all(self._idle)
 
     def get(self, path: str) -> bytes:
         """The body of the answer to a GET. Raises: Refusal"""
@@ -130,7 +129,7 @@ class ApiServer:
             raise
         except Exception as problem:  # noqa: BLE001
             # Only the text of these is safe to show: that of another may quote the header.
-            is_safe = isinstance(problem, OSError)
+            is_safe = isinstance(problem, OSError | BoundtokenError)
             detail = f": {truncate(str(problem), MAX_DETAIL_CHARS)}" if is_safe else ""
             raise Refusal(0, f"{verb} {path}: {type(problem).__name__}{detail}") from None
         if not 200 <= answer.status < 300:  # noqa: PLR2004
@@ -231,6 +230,9 @@ class _Connection:
                 raise Refusal(0, f"{verb} {path}: an answer of more than {MAX_ANSWER_BYTES} bytes")
             if time.monotonic() > deadline:
                 raise TimeoutError(f"no whole answer within {self._timeout:.0f} s")
+        if answer.length:
+            raise ConnectionError(f"an answer that ends {answer.length} bytes too early")
+        answer.read()  # nothing: it lets the connection be used again
         return _Answer(
             answer.status,
             answer.reason,
@@ -241,6 +243,11 @@ class _Connection:
 
     def close(self) -> None:
         self._http.close()
+
+
+def _close_all(connections: list[_Connection]) -> None:
+    while connections:
+        connections.pop().close()
 
 
 class _Details(msgspec.Struct):

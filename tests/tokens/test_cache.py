@@ -1,0 +1,129 @@
+"""TokenCache: one source for each request, bounded, and the pods of an operator."""
+
+import asyncio
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tests.support.clocks import Clock
+from tests.support.issuer import Issuer
+from webhook.tokens import NoToken, ObjectReference, TokenCache, TokenRequest
+
+CART, ORDERS = TokenRequest("shop", "cart"), TokenRequest("shop", "orders")
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def issuer(clock: Clock) -> Iterator[Issuer]:
+    with Issuer(clock) as issuer:
+        yield issuer
+
+
+def a_pod(name: str = "cart-0", uid: str = "u1", **spec: str) -> dict[str, Any]:
+    return {"metadata": {"name": name, "namespace": "shop", "uid": uid}, "spec": spec}
+
+
+async def test_equal_requests_share_one_token(issuer: Issuer, clock: Clock) -> None:
+    cache = TokenCache(issuer.api(), clock=clock)
+    token = cache.get(TokenRequest("shop", "cart", ("a", "b")))
+    assert await cache.aget(TokenRequest("shop", "cart", ("a", "b"))) == token
+    others = [
+        TokenRequest("shop", "cart", ("b", "a")),
+        TokenRequest("shop", "cart", ("a",)),
+        TokenRequest("shop", "cart", ("a", "b"), 600),
+        TokenRequest("pay", "cart", ("a", "b")),
+    ]
+    assert token not in await asyncio.gather(*(cache.aget(request) for request in others))
+    assert len(issuer.requests) == len(cache) == 5
+
+
+def test_it_is_bounded_and_the_least_used_goes(issuer: Issuer, clock: Clock) -> None:
+    cache = TokenCache(issuer.api(), max_tokens=2, clock=clock)
+    first = cache.get(CART)
+    cache.get(ORDERS)
+    assert cache.get(CART) == first
+    cache.get(TokenRequest("shop", "third"))
+    assert len(cache) == 2
+    assert cache.get(CART) == first
+    cache.get(ORDERS)
+    assert len(issuer.requests) == 4
+
+
+def test_what_has_expired_unused_goes(issuer: Issuer, clock: Clock) -> None:
+    cache = TokenCache(issuer.api(), clock=clock)
+    for number in range(50):
+        cache.get(TokenRequest("shop", f"a{number}", (), 600))
+    clock.now += 300
+    cache.get(CART)
+    assert len(cache) == 51
+    clock.now += 301
+    cache.get(ORDERS)
+    assert len(cache) == 2
+
+
+@pytest.mark.parametrize(
+    ("spec", "account"), [({"serviceAccountName": "cart"}, "cart"), ({}, "default")]
+)
+def test_a_pods_token_is_bound_to_it(
+    issuer: Issuer, clock: Clock, spec: dict[str, str], account: str
+) -> None:
+    cache = TokenCache(issuer.api(), clock=clock)
+    source = cache.for_pod(a_pod(**spec), ["vault"], 900)
+    assert source.bound_to == ObjectReference("Pod", "cart-0", "u1")
+    assert (source.claims.account, source.audiences) == (account, ("vault",))
+    assert issuer.requests[0]["spec"]["boundObjectRef"]["uid"] == "u1"
+    assert issuer.requests[0]["spec"]["expirationSeconds"] == 900
+
+
+def test_a_pod_may_be_an_object_of_the_kubernetes_package(issuer: Issuer, clock: Clock) -> None:
+    pod = SimpleNamespace(
+        metadata=SimpleNamespace(name="cart-0", namespace="shop", uid="u1"),
+        spec=SimpleNamespace(service_account_name="cart"),
+    )
+    cache = TokenCache(issuer.api(), clock=clock)
+    assert cache.for_pod(pod) is cache.for_pod(a_pod(serviceAccountName="cart"))
+
+
+def test_a_pod_that_goes_is_forgotten(issuer: Issuer, clock: Clock) -> None:
+    cache = TokenCache(issuer.api(), clock=clock)
+    one, two = cache.for_pod(a_pod()), cache.for_pod(a_pod(), ["vault"])
+    other = cache.for_pod(a_pod(uid="u2"))  # of the same name, made again
+    for source in (one, two, other):
+        source.get()
+    cache.get(CART)
+    assert cache.forget(a_pod()) == 2
+    assert cache.forget("u1") == 0
+    assert len(cache) == 2
+    with pytest.raises(NoToken, match="closed"):
+        one.get()
+    assert other.get()
+
+
+def test_what_is_no_pod_of_the_api_server_is_refused(issuer: Issuer, clock: Clock) -> None:
+    cache = TokenCache(issuer.api(), clock=clock)
+    for pod in ({}, {"metadata": {"name": "x", "namespace": "shop"}}, None, a_pod(uid="")):
+        with pytest.raises(ValueError, match="with name, namespace and uid"):
+            cache.for_pod(pod)
+    assert cache.forget({}) == 0
+
+
+def test_forgetting_nothing_forgets_no_unbound_token(issuer: Issuer, clock: Clock) -> None:
+    cache = TokenCache(issuer.api(), clock=clock)
+    cache.get(CART)
+    assert (cache.forget(""), len(cache)) == (0, 1)
+
+
+def test_closing_forgets_all(issuer: Issuer, clock: Clock) -> None:
+    cache = TokenCache(issuer.api(), clock=clock)
+    source = cache.source(CART)
+    source.get()
+    cache.close()
+    assert len(cache) == 0
+    with pytest.raises(NoToken, match="closed"):
+        source.get()
