@@ -104,6 +104,29 @@ def test_a_thousand_threads_make_one_request(issuer: Issuer, source: TokenReques
     assert (len(tokens), len(issuer.requests)) == (1, 1)
 
 
+def test_a_call_that_was_kept_waiting_does_not_take_a_new_token_for_one_of_the_future(
+    issuer: Issuer, clock: Clock
+) -> None:
+    """It has read the clock, and then the token was renewed by another thread."""
+    renewed_by_another = threading.Event()
+
+    def slow() -> float:
+        before = clock.now
+        if threading.current_thread().name == "late":
+            renewed_by_another.wait(10)
+        return before
+
+    source = TokenRequestSource(issuer.api(), CART, clock=slow)
+    late = threading.Thread(target=source.get, name="late")
+    late.start()
+    clock.now += 1
+    source.get()
+    renewed_by_another.set()
+    late.join()
+    settle(source)
+    assert len(issuer.requests) == 1
+
+
 async def test_ten_thousand_coroutines_make_one_request(
     issuer: Issuer, source: TokenRequestSource
 ) -> None:

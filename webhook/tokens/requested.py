@@ -94,7 +94,7 @@ class TokenRequestSource:
         token = self._current
         if token is not None and token.since <= now < token.refresh_at:
             return token.text
-        return self._result(self._valid_or_coming(now))
+        return self._result(self._valid_or_coming())
 
     async def aget(self) -> str:
         """The same, in a coroutine."""
@@ -102,7 +102,7 @@ class TokenRequestSource:
         token = self._current
         if token is not None and token.since <= now < token.refresh_at:
             return token.text
-        return await self._aresult(self._valid_or_coming(now))
+        return await self._aresult(self._valid_or_coming())
 
     def renew(self, rejected: str) -> str:
         """Another token than `rejected`, which a server has answered with 401; the same where none
@@ -153,11 +153,12 @@ class TokenRequestSource:
             raise NoToken(f"token of {self.request}: it has just been forgotten")
         return token
 
-    def _valid_or_coming(self, now: float) -> "str | Future[str | Refusal]":
+    def _valid_or_coming(self) -> "str | Future[str | Refusal]":
         """The present token where it is valid, else the request in flight. Starts a request where
         one is due.
         """
         with self._lock:
+            now = self._clock()  # again: a time from before the lock may be before `since`
             token = self._open()
             is_valid = token is not None and now < token.expires_at
             if token is not None and is_valid and token.since <= now < token.refresh_at:
@@ -173,8 +174,8 @@ class TokenRequestSource:
 
     def _another(self, rejected: str) -> "str | Future[str | Refusal]":
         """A token that is not `rejected`, or the request that brings it, or `rejected`."""
-        now = self._clock()
         with self._lock:
+            now = self._clock()
             token = self._open()
             if token is not None and token.text != rejected and now < token.expires_at:
                 return token.text  # another call was rejected before
