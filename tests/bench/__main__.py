@@ -23,7 +23,7 @@ from typing import Any
 
 import jsonpatch
 
-from tests.bench import servers, worst
+from tests.bench import servers, tokens, worst
 from tests.bench.bodies import SIZES, a_body
 from tests.bench.load import load, request, resident_mb
 from tests.support.processes import Server
@@ -303,6 +303,16 @@ def bench_worst() -> None:
     )
 
 
+def bench_tokens(folder: Path) -> None:
+    figures = tokens.cached(folder)
+    clock = statistics.median(figures.pop("time.time"))
+    for what, nanoseconds in figures.items():
+        limit = 100 if what == "TokenFile.get" else 25
+        print(f"  {what}: {statistics.median(nanoseconds):.0f} ns")
+        goal(14, f"{what}, cached / time.time()", [figure / clock for figure in nanoseconds], limit)
+    goal(14, f"{tokens.KEYS} keys in a cache", [tokens.megabytes()], 30, unit=" MB")
+
+
 def main() -> int:
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     memory = "/dev/shm" if Path("/dev/shm").is_dir() else None  # logs go there: no disk is measured
@@ -316,6 +326,8 @@ def main() -> int:
         bench_worst()
         print("cache of the namespaces")
         bench_namespaces()
+        print("tokens of the library")
+        bench_tokens(folder)
         print("start")
         bench_start(folder)
         print("memory")

@@ -13,7 +13,7 @@ from .requested import TokenRequestSource
 from .server import ApiServer
 
 MAX_TOKENS = 10_000
-"""About 40 MB."""
+"""About 25 MB."""
 SWEEP_SECONDS = 60.0
 """Between two searches for tokens that have expired unused (kubelet's token manager: a minute)."""
 
