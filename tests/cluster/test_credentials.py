@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from tests.support.api import api_server
+from tests.support.claims import a_token
 from webhook.cluster.client import ApiClient
 from webhook.cluster.credentials import FromKubeconfig, InCluster
 from webhook.core.claims import audiences_of
@@ -40,11 +41,6 @@ def a_kubeconfig(
     }
     path.write_text(yaml.safe_dump({**config, "users": [{"name": "me", "user": user}]}))
     return path
-
-
-def a_token(audience: object) -> str:
-    payload = base64.urlsafe_b64encode(json.dumps({"aud": audience}).encode()).decode().rstrip("=")
-    return f"e30.{payload}.c2ln"
 
 
 async def test_a_token_that_rotates_is_read_again(tmp_path: Path) -> None:
@@ -115,13 +111,13 @@ def test_a_bundle_of_authorities_may_have_comments_in_any_language(tmp_path: Pat
 @pytest.mark.parametrize(
     ("token", "want"),
     [
-        (a_token(["a", "b"]), ("a", "b")),
-        (a_token("a"), ("a",)),
-        (a_token(None), ()),
+        (a_token({"aud": ["a", "b"]}), ("a", "b")),
+        (a_token({"aud": "a"}), ("a",)),
+        (a_token({"aud": None}), ()),
         ("", ()),
         ("x.y.z", ()),
-        (a_token([1]), ()),
-        (a_token(5), ()),
+        (a_token({"aud": [1]}), ()),
+        (a_token({"aud": 5}), ()),
         ("e30." + base64.urlsafe_b64encode(b"[" * 100_000).decode() + ".c2ln", ()),
     ],
 )

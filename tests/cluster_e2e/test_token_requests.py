@@ -111,8 +111,8 @@ def test_all_who_ask_at_once_share_one_request(
 
         tokens = asyncio.run(ask_all())
     assert len(set(tokens)) == 3
-    asked_for = Counter(event["objectRef"]["name"] for event in requests_for(cluster, namespace))
-    assert asked_for == dict.fromkeys(names, 1)
+    requested = Counter(event["objectRef"]["name"] for event in requests_for(cluster, namespace))
+    assert requested == dict.fromkeys(names, 1)
 
 
 def test_a_bound_token_names_its_object_and_an_unbound_one_is_the_api_servers(

@@ -1,11 +1,8 @@
 """What a token says of itself: of a pod, of a node, of a Secret, a legacy one, and none at all."""
 
-import base64
-import json
-from typing import Any
-
 import pytest
 
+from tests.support.claims import a_token
 from webhook.core.claims import (
     MAX_AUDIENCES,
     MAX_TOKEN_BYTES,
@@ -14,12 +11,6 @@ from webhook.core.claims import (
     audiences_of,
     claims_of,
 )
-
-
-def a_token(claims: Any) -> str:
-    text = claims if isinstance(claims, bytes) else json.dumps(claims).encode()
-    return f"e30.{base64.urlsafe_b64encode(text).decode().rstrip('=')}.c2ln"
-
 
 POD = {
     "aud": ["https://kubernetes.default.svc"],

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.controlplane.kubelet import show
-from tests.core.test_claims import a_token
+from tests.support.claims import a_token
 from tests.support.clocks import Clock
 from webhook.core.claims import MAX_TOKEN_BYTES
 from webhook.tokens import Expired, ObjectReference, TokenFile, Unreadable
