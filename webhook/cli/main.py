@@ -6,7 +6,6 @@ imports what it needs when it runs, because `serve` must start fast and small.
 
 import argparse
 import os
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,6 +13,8 @@ from pathlib import Path
 from .. import __version__, options
 from ..errors import BadInput, BoundtokenError
 from ..options import OPTIONS
+from . import arguments
+from .arguments import cluster, group, lazy
 
 SUCCESS, PROBLEMS, USAGE_ERROR, FAILURE = range(4)
 
@@ -90,9 +91,9 @@ def parser() -> argparse.ArgumentParser:
         epilog="Exit codes: 0 success, 1 problems found, 2 usage error, 3 failure.",
     )
     top.add_argument("--version", action="version", version=f"boundtoken {__version__}")
-    commands = _group(top)
+    commands = group(top)
     _serve(_command(commands, "serve", "run the webhook server"))
-    certs = _group(_command(commands, "certs", "certificates of the webhook"))
+    certs = group(_command(commands, "certs", "certificates of the webhook"))
     _certs_init(
         _command(
             certs,
@@ -104,18 +105,18 @@ def parser() -> argparse.ArgumentParser:
         _command(certs, "show", "show CAs, caBundles and leaf certificates, and what happens next")
     )
     _certs_rotate(_command(certs, "rotate", "start a CA rotation now"))
-    config = _group(_command(commands, "config", "the cluster's configuration file"))
+    config = group(_command(commands, "config", "the cluster's configuration file"))
     check = _command(config, "check", "check a configuration file")
     check.add_argument(
         "file", metavar="FILE", help="the file, or one with its ConfigMap; - for standard input"
     )
-    check.set_defaults(run=_lazy("config", "check"))
+    check.set_defaults(run=lazy("config", "check"))
     _config_preview(
         _command(config, "preview", "list the pods that the file's enforceFloor would refuse")
     )
     schema = _command(config, "schema", "print the JSON Schema of the file")
-    schema.set_defaults(run=_lazy("config", "schema"))
-    export = _group(_command(commands, "export", "objects for a cluster, generated from the rules"))
+    schema.set_defaults(run=lazy("config", "schema"))
+    export = group(_command(commands, "export", "objects for a cluster, generated from the rules"))
     _export_policies(
         _command(export, "policies", "print the admission policies that the API server enforces")
     )
@@ -172,26 +173,7 @@ def _command(
     commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, what: str
 ) -> argparse.ArgumentParser:
     examples = "".join(EXAMPLES[command] for command in GROUPS.get(name, (name,)))
-    return commands.add_parser(
-        name,
-        help=what,
-        description=what[0].upper() + what[1:] + ".",
-        epilog=f"examples:{examples}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-
-
-def _group(
-    command: argparse.ArgumentParser,
-) -> "argparse._SubParsersAction[argparse.ArgumentParser]":
-    """Let this command have commands; without one of them it prints its help, as kubectl does."""
-
-    def show_help(_: argparse.Namespace) -> int:
-        command.print_help()
-        return SUCCESS
-
-    command.set_defaults(run=show_help)
-    return command.add_subparsers(title="commands", metavar="COMMAND")
+    return arguments.command(commands, name, what, examples)
 
 
 def _version(parsed: argparse.Namespace) -> int:
@@ -221,7 +203,7 @@ def _serve(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--ca-out", metavar="FILE", type=Path, help="file for the ephemeral CA's certificate"
     )
-    command.set_defaults(run=_lazy("serve", "serve"))
+    command.set_defaults(run=lazy("serve", "serve"))
 
 
 def _config_preview(command: argparse.ArgumentParser) -> None:
@@ -231,8 +213,8 @@ def _config_preview(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "-o", "--output", choices=["text", "json"], default="text", help="text (default) or json"
     )
-    _cluster(command)
-    command.set_defaults(run=_lazy("config_preview", "preview"))
+    cluster(command)
+    command.set_defaults(run=lazy("config_preview", "preview"))
 
 
 def _export_policies(command: argparse.ArgumentParser) -> None:
@@ -249,7 +231,7 @@ def _export_policies(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--namespace", metavar="NAME", help="namespace of the webhook (default boundtoken-system)"
     )
-    command.set_defaults(run=_lazy("export", "policies"))
+    command.set_defaults(run=lazy("export", "policies"))
 
 
 def _certs_init(command: argparse.ArgumentParser) -> None:
@@ -274,19 +256,19 @@ def _certs_init(command: argparse.ArgumentParser) -> None:
         action="store_true",
         help="with --out: replace certificates that could be reused",
     )
-    _cluster(command)
+    cluster(command)
     command.add_argument(
         "--dry-run", action="store_true", help="server-side dry run; with --out, write no file"
     )
-    command.set_defaults(run=_lazy("certs", "init"))
+    command.set_defaults(run=lazy("certs", "init"))
 
 
 def _certs_show(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "-o", "--output", choices=["text", "json"], default="text", help="text (default) or json"
     )
-    _cluster(command)
-    command.set_defaults(run=_lazy("certs_show", "show"))
+    cluster(command)
+    command.set_defaults(run=lazy("certs_show", "show"))
 
 
 def _certs_rotate(command: argparse.ArgumentParser) -> None:
@@ -301,34 +283,6 @@ def _certs_rotate(command: argparse.ArgumentParser) -> None:
         default="60",
         help="seconds to wait at most (default 60)",
     )
-    _cluster(command)
+    cluster(command)
     command.add_argument("--dry-run", action="store_true", help="server-side dry run")
-    command.set_defaults(run=_lazy("certs", "rotate"))
-
-
-def _cluster(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--namespace",
-        metavar="NAME",
-        default=None,
-        help="namespace of the webhook (default boundtoken-system)",
-    )
-    command.add_argument(
-        "--kubeconfig", metavar="FILE", help="default: KUBECONFIG, then ~/.kube/config"
-    )
-    command.add_argument(
-        "--context", metavar="NAME", help="context of the kubeconfig (default its current one)"
-    )
-
-
-def _lazy(module: str, function: str) -> object:
-    def run(parsed: argparse.Namespace) -> int:
-        import importlib  # noqa: PLC0415
-
-        # The first process of a container ignores SIGTERM unless it has a handler, and the imports
-        # take long.
-        if module == "serve":
-            signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-        return int(getattr(importlib.import_module(f".{module}", __package__), function)(parsed))
-
-    return run
+    command.set_defaults(run=lazy("certs", "rotate"))

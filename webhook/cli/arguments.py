@@ -1,0 +1,67 @@
+"""What the arguments of all commands have in common: help with examples, groups, the cluster's
+flags, and the import of a command's module when it runs.
+"""
+
+import argparse
+import signal
+import sys
+
+
+def command(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    name: str,
+    what: str,
+    examples: str,
+) -> argparse.ArgumentParser:
+    """A command with one line of help, and examples below its flags."""
+    return commands.add_parser(
+        name,
+        help=what,
+        description=what[0].upper() + what[1:] + ".",
+        epilog=f"examples:{examples}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def group(
+    parser: argparse.ArgumentParser,
+) -> "argparse._SubParsersAction[argparse.ArgumentParser]":
+    """Let this command have commands; without one of them it prints its help, as kubectl does."""
+
+    def show_help(_: argparse.Namespace) -> int:
+        parser.print_help()
+        return 0
+
+    parser.set_defaults(run=show_help)
+    return parser.add_subparsers(title="commands", metavar="COMMAND")
+
+
+def cluster(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that choose the cluster and the namespace of the webhook."""
+    parser.add_argument(
+        "--namespace",
+        metavar="NAME",
+        default=None,
+        help="namespace of the webhook (default boundtoken-system)",
+    )
+    parser.add_argument(
+        "--kubeconfig", metavar="FILE", help="default: KUBECONFIG, then ~/.kube/config"
+    )
+    parser.add_argument(
+        "--context", metavar="NAME", help="context of the kubeconfig (default its current one)"
+    )
+
+
+def lazy(module: str, function: str) -> object:
+    """A command that imports its module when it runs: `serve` must start fast and small."""
+
+    def run(parsed: argparse.Namespace) -> int:
+        import importlib  # noqa: PLC0415
+
+        # The first process of a container ignores SIGTERM unless it has a handler, and the imports
+        # take long.
+        if module == "serve":
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+        return int(getattr(importlib.import_module(f".{module}", __package__), function)(parsed))
+
+    return run
