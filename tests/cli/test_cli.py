@@ -20,6 +20,7 @@ from tests.support.processes import boundtoken
 from webhook import __version__, cluster_config, options
 from webhook.cli import certs, main
 from webhook.cli.certs import Files
+from webhook.cli.token import arguments as token_arguments
 from webhook.core.limits import Locks
 from webhook.core.policy import ClusterPolicy, Exemptions
 from webhook.errors import BadInput, NotFound
@@ -48,7 +49,8 @@ COMMANDS = list(commands(main.parser()))
 
 def test_the_help_of_each_group_shows_the_examples_of_all_its_commands() -> None:
     groups = {path[0]: set(names) for path, names in COMMANDS if path and names}
-    assert {group: set(names) for group, names in main.GROUPS.items()} == groups
+    shown = {group: set(names) for group, names in main.GROUPS.items()}
+    assert {**shown, "token": set(token_arguments.EXAMPLES)} == groups
 
 
 @pytest.mark.parametrize("command", [path for path, _ in COMMANDS], ids=" ".join)

@@ -15,6 +15,7 @@ from ..errors import BadInput, BoundtokenError
 from ..options import OPTIONS
 from . import arguments
 from .arguments import cluster, group, lazy
+from .token import arguments as token_arguments
 
 SUCCESS, PROBLEMS, USAGE_ERROR, FAILURE = range(4)
 
@@ -120,6 +121,7 @@ def parser() -> argparse.ArgumentParser:
     _export_policies(
         _command(export, "policies", "print the admission policies that the API server enforces")
     )
+    token_arguments.add(commands)
     version = _command(commands, "version", "print the version")
     version.add_argument(
         "-o", "--output", choices=["text", "json"], default="text", help="text (default) or json"

@@ -100,7 +100,7 @@ class InCluster:
 
 class FromKubeconfig:
     """A context of a kubeconfig, read by the `kubernetes` package: client certificate, token or
-    exec plugin.
+    exec plugin. `namespace` is that of the context, or empty.
 
     Raises: Unauthenticated, where the file or the context cannot be used
     """
@@ -127,6 +127,9 @@ class FromKubeconfig:
             place = file or kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION
             raise Unauthenticated(f"kubeconfig {place}: {str(problem)[:300]}") from problem
         self.server = str(self._configuration.host).rstrip("/")
+        contexts, current = kubernetes.config.list_kube_config_contexts(file)  # type: ignore[no-untyped-call]
+        chosen = next((one for one in contexts if one["name"] == context), current)
+        self.namespace = str(chosen.get("context", {}).get("namespace") or "")
 
     def tls(self) -> ssl.SSLContext:
         """The same context for all requests, so that connections are reused."""

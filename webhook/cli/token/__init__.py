@@ -1,0 +1,3 @@
+"""`boundtoken token`: one module for each command; `arguments` has their flags. What they do is in
+`webhook.tokens`.
+"""
