@@ -15,7 +15,7 @@ from pathlib import Path
 import uvloop
 from aiohttp import web
 
-from tests.controlplane.kubelet import in_mounts
+from tests.controlplane.runtime import Mount, in_mounts
 from tests.support.certificates import a_leaf, an_authority, write_pair
 from tests.support.paths import BOUNDTOKEN
 from tests.support.processes import Server, free_port, running_process, started
@@ -90,7 +90,7 @@ def in_cluster(folder: Path, namespaces: int) -> Iterator[Server]:
     ]
     command += ["--plain-listen", f"127.0.0.1:{free_port()}"]
     command += ["--tls-cert", str(folder / CERTIFICATE), "--tls-key", str(folder / KEY)]
-    account = [(folder / "account", "/var/run/secrets/kubernetes.io/serviceaccount")]
+    account = [Mount(folder / "account", "/var/run/secrets/kubernetes.io/serviceaccount")]
     cluster = environ(KUBERNETES_SERVICE_HOST="127.0.0.1", KUBERNETES_SERVICE_PORT=str(api_port))
     with (
         _api(folder, api_port, namespaces),

@@ -9,7 +9,7 @@ import pytest
 
 from tests.cluster_e2e.sidecar import a_year, other_webhook
 from tests.controlplane.cluster import KubectlError, StatusError
-from tests.controlplane.kubelet import node_token
+from tests.controlplane.volumes import node_token
 from tests.support.builders import Json, a_container, a_deployment, a_pod
 from tests.support.cluster import NAMESPACES, Cluster, life, namespaces_unreviewed
 from tests.support.waiting import wait_for

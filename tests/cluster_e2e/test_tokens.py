@@ -3,7 +3,7 @@
 import pytest
 
 from tests.controlplane.cluster import ISSUER, StatusError
-from tests.controlplane.kubelet import node_token
+from tests.controlplane.volumes import node_token
 from tests.support.builders import a_bare_pod
 from tests.support.cluster import Cluster, life
 from tests.support.waiting import wait_for

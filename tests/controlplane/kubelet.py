@@ -1,43 +1,44 @@
-"""Stand-ins for the kubelet and kube-proxy, as far as our own Deployment needs them, on the real
-API server.
+"""A stand-in for the kubelet, on the real API server.
 
-The kubelet takes the pods that the real controllers made, binds them to its Node, asks for their
-projected tokens with the *node's* identity, lays out their volumes as symlinked folders, and starts
-the container's own command with its own arguments and environment in a mount namespace where the
-volumes stand at their mount paths, under its memory limit where this machine lets us make a cgroup.
-It probes as the manifest says and writes the status; a deleted pod gets SIGTERM. kube-proxy listens
-on the Service's address and forwards each new connection to a ready endpoint.
+It takes the pods of one namespace, whoever made them, binds them to its Node, lays out their
+volumes (`volumes.py`), and starts the container's own command with its own arguments and
+environment in a mount namespace where the volumes stand at their mount paths (`runtime.py`), under
+its memory limit where it has one and this machine lets us make a cgroup. It probes as the manifest
+says and writes the status. A pod that ends is started again unless its restartPolicy says
+otherwise; a deleted pod gets SIGTERM. Services have their names in /etc/hosts, and a stand-in for
+kube-proxy behind their addresses (`proxy.py`).
 
-What is replaced: the network (a pod's address is one of 127.97.0.0/16, told by BOUNDTOKEN_LISTEN
-instead of a network namespace), the image (the entry point of the Dockerfile, from this virtual
-environment), the user.
+What is replaced: the network (a pod's address is one of 127.97.0.0/16, which the program has to
+listen on: BOUNDTOKEN_LISTEN tells it to boundtoken, `status.podIP` to others), the image (its files
+are this machine's, and the entry point is that of the Dockerfile, from this virtual environment),
+the user. A pod has one container.
 """
 
-import asyncio
-import base64
 import contextlib
 import itertools
-import json
 import os
 import random
-import shlex
 import signal
+import socket
 import subprocess
-import sys
 import threading
 import time
 import urllib.request
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
+from tests.controlplane import runtime
 from tests.controlplane.cluster import NODE, ControlPlane, StatusError
-from tests.controlplane.egress import Background, heard, joined, told
-from tests.support.limited import Limit, image_environment
-from tests.support.paths import ROOT
+from tests.controlplane.egress import told
+from tests.controlplane.proxy import EVERY_SECONDS, Proxy
+from tests.controlplane.volumes import Volumes
+from tests.support.limited import Limit
+from tests.support.waiting import wait_for
 
-EVERY_SECONDS = 0.2
 _ADDRESSES = itertools.count(random.randrange(10, 60000))
+_UNITS = {"Ki": 10, "Mi": 20, "Gi": 30}
 
 
 class Kubelet:
@@ -45,7 +46,7 @@ class Kubelet:
 
     def __init__(self, plane: ControlPlane, namespace: str = "boundtoken-system") -> None:
         self.plane = plane
-        self._namespace = namespace
+        self.namespace = namespace
         self._pods: dict[str, RunningPod] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._loop, daemon=True)
@@ -71,64 +72,99 @@ class Kubelet:
     def pods(self) -> list["RunningPod"]:
         return list(self._pods.values())
 
+    def run(self, pod: dict[str, Any]) -> "RunningPod":
+        """A pod of this object, when it has been started.
+
+        Raises: StatusError, where the API server refuses it; TimeoutError, where it does not start
+        """
+        path = f"/api/v1/namespaces/{self.namespace}/pods"
+        uid = self.plane.call("POST", path, pod)["metadata"]["uid"]
+        try:
+            wait_for(lambda: uid in self._pods)
+        except TimeoutError as problem:
+            name = pod["metadata"]["name"]
+            raise TimeoutError(f"pod {name} does not start: {self.problem!r}") from problem
+        return self._pods[uid]
+
     def _loop(self) -> None:
         while not self._stop.is_set():
-            try:
+            with self._noted():
                 self._sync()
-            except (
-                OSError,
-                StatusError,
-                KeyError,
-            ) as problem:  # the API server may be away; the next round tries again
-                self.problem = problem
             self._stop.wait(EVERY_SECONDS)
 
+    @contextlib.contextmanager
+    def _noted(self) -> Iterator[None]:
+        """The API server may be away, or a ConfigMap not there yet: the next round tries again."""
+        try:
+            yield
+        except (OSError, StatusError, KeyError) as problem:
+            self.problem = problem
+
     def _sync(self) -> None:
-        listed = self.plane.call("GET", f"/api/v1/namespaces/{self._namespace}/pods")["items"]
+        listed = self.plane.call("GET", f"/api/v1/namespaces/{self.namespace}/pods")["items"]
         there = {pod["metadata"]["uid"]: pod for pod in listed}
         for uid, pod in there.items():
-            if uid not in self._pods and "deletionTimestamp" not in pod["metadata"]:
-                self._pods[uid] = RunningPod(self.plane, pod)
-            if uid in self._pods and "deletionTimestamp" in pod["metadata"]:
-                self._pods[uid].terminate(pod)
+            with self._noted():
+                if "deletionTimestamp" not in pod["metadata"]:
+                    if uid not in self._pods:
+                        self._pods[uid] = RunningPod(self.plane, pod, self.proxy)
+                elif uid not in self._pods or self._pods[uid].terminate():
+                    self._remove(pod)
         for uid, running in list(self._pods.items()):
-            running.sync(gone=uid not in there)
+            with self._noted():
+                running.sync(gone=uid not in there)
             if uid not in there and running.ended:
                 self._pods.pop(uid).close()
 
+    def _remove(self, pod: dict[str, Any]) -> None:
+        """Tell the API server that nothing of a deleted pod runs any more."""
+        metadata = pod["metadata"]
+        path = f"/api/v1/namespaces/{self.namespace}/pods/{metadata['name']}"
+        body = {"gracePeriodSeconds": 0, "preconditions": {"uid": metadata["uid"]}}
+        self.plane.call("DELETE", path, body)
+
 
 class RunningPod:
-    """One pod: its process, its folders, its status."""
+    """One pod: its process, its volumes, its status."""
 
-    def __init__(self, plane: ControlPlane, pod: dict[str, Any]) -> None:
+    def __init__(self, plane: ControlPlane, pod: dict[str, Any], proxy: Proxy) -> None:
         self._plane = plane
+        self._proxy = proxy
         self.name: str = pod["metadata"]["name"]
-        self._namespace: str = pod["metadata"]["namespace"]
-        self._path = f"/api/v1/namespaces/{self._namespace}/pods/{self.name}"
+        self.namespace: str = pod["metadata"]["namespace"]
+        self._path = f"/api/v1/namespaces/{self.namespace}/pods/{self.name}"
         number = next(_ADDRESSES) % 65000
         self.ip = f"127.97.{number // 250}.{number % 250 + 1}"
         self._container = pod["spec"]["containers"][0]
-        self.folder: Path = plane.folder / "pods" / self.name
+        self.folder: Path = plane.folder / "pods" / f"{self.name}-{pod['metadata']['uid'][:8]}"
         self.ready = False
         self._terminating = False
         self._probed = 0.0
+        self._restarts = 0
+        self._reported: tuple[object, ...] = ()
         if not pod["spec"].get("nodeName"):
             body = {"target": {"kind": "Node", "name": NODE}, "metadata": {"name": self.name}}
             plane.call("POST", f"{self._path}/binding", body)
-        self._pod = pod
-        self._limit = Limit(
-            int(self._container["resources"]["limits"]["memory"].removesuffix("Mi")) << 20,
-            self.name,
-        )
+            pod["spec"]["nodeName"] = NODE
+        self.pod = pod
+        self._limit = self._memory_limit()
         self._closing = contextlib.ExitStack()
-        self._lay_out()
-        self._closing.enter_context(self._limit.made())
+        self.volumes = Volumes(plane, pod, self.folder, self.ip)
+        self._refresh()
+        if self._limit is not None:
+            self._closing.enter_context(self._limit.made())
         self.started = time.monotonic()
         self._process = self._run()
 
     @property
     def ended(self) -> bool:
         return self._process.poll() is not None
+
+    @property
+    def exit_code(self) -> int | None:
+        """As a kubelet tells it: 137 after SIGKILL. None while it runs."""
+        code = self._process.poll()
+        return code if code is None or code >= 0 else 128 - code
 
     @property
     def pid(self) -> int:
@@ -155,15 +191,13 @@ class RunningPod:
         """Put away what was made for it; it has ended."""
         self._closing.close()
 
-    def terminate(self, pod: dict[str, Any]) -> None:
-        """SIGTERM, and when the process has ended the pod goes; as a kubelet does."""
+    def terminate(self) -> bool:
+        """SIGTERM, once; gives whether the process has ended."""
         if not self._terminating:
             self._terminating = True
-            os.killpg(self._process.pid, signal.SIGTERM)
-        if self.ended:
-            body = {"gracePeriodSeconds": 0, "preconditions": {"uid": pod["metadata"]["uid"]}}
-            with contextlib.suppress(StatusError):
-                self._plane.call("DELETE", self._path, body)
+            if not self.ended:
+                os.killpg(self._process.pid, signal.SIGTERM)
+        return self.ended
 
     def sync(self, *, gone: bool) -> None:
         """Probe as often as the manifest says, refresh what volumes show, and write the status when
@@ -172,40 +206,60 @@ class RunningPod:
         if gone:
             self.end(signal.SIGKILL)
             return
-        probe = self._container["readinessProbe"]
+        probe = self._container.get("readinessProbe") or {}
         if (
-            time.monotonic() - self._probed < probe["periodSeconds"]
+            time.monotonic() - self._probed < probe.get("periodSeconds", 1)
             and (self.ready or self._terminating)
             and not self.ended
         ):
             return
         self._probed = time.monotonic()
+        if self.ended and self._terminating:
+            return
+        if self.ended and not self._starts_again():
+            self._report(is_ready=False)
+            return
         self._refresh()
-        if (
-            self.ended and not self._terminating
-        ):  # restartPolicy: Always; a kubelet would wait a little longer each time
+        if self.ended:  # a kubelet would wait a little longer each time
+            self._restarts += 1
             self.started = time.monotonic()
             self._process = self._run()
-        ready = not self.ended and self._answers(probe["httpGet"])
-        if ready != self.ready or "status" not in self.__dict__:
-            self.ready, self.status = ready, True
-            self._write_status()
+        self._report(is_ready=not self.ended and self._answers(probe))
+
+    def _starts_again(self) -> bool:
+        policy = self.pod["spec"].get("restartPolicy", "Always")
+        return policy == "Always" or (policy == "OnFailure" and self.exit_code != 0)
 
     def _answers(self, probe: dict[str, Any]) -> bool:
-        port = next(
-            container_port["containerPort"]
-            for container_port in self._container["ports"]
-            if container_port["name"] == probe["port"]
-        )
+        """Whether it is ready: what has no probe is, when it runs."""
         try:
-            with urllib.request.urlopen(
-                f"http://{self.ip}:{port}{probe['path']}", timeout=1
-            ) as answer:
-                return int(answer.status) < 400
+            if "tcpSocket" in probe:
+                socket.create_connection((self.ip, self._port(probe["tcpSocket"])), 1).close()
+            if "httpGet" in probe:
+                url = f"http://{self.ip}:{self._port(probe['httpGet'])}{probe['httpGet']['path']}"
+                with urllib.request.urlopen(url, timeout=1) as answer:
+                    return int(answer.status) < 400
         except OSError:
             return False
+        return True
 
-    def _write_status(self) -> None:
+    def _port(self, action: dict[str, Any]) -> int:
+        named = {port.get("name"): port["containerPort"] for port in self._container["ports"]}
+        return int(named.get(action["port"], action["port"]))
+
+    def _report(self, *, is_ready: bool) -> None:
+        """Write the status where it is another one than the last."""
+        code = self.exit_code
+        phase = "Running" if code is None or self._starts_again() else "Failed"
+        if phase == "Failed" and code == 0:
+            phase = "Succeeded"
+        self.ready = is_ready
+        status = (phase, is_ready, self._restarts)
+        if status != self._reported:
+            self._write_status(phase)
+            self._reported = status
+
+    def _write_status(self, phase: str) -> None:
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         truth = "True" if self.ready else "False"
         kinds = ("PodScheduled", "Initialized", "ContainersReady", "Ready")
@@ -217,11 +271,23 @@ class RunningPod:
             }
             for kind in kinds
         ]
+        state: dict[str, Any] = {"running": {"startedAt": now}}
+        if phase != "Running":
+            state = {"terminated": {"exitCode": self.exit_code, "finishedAt": now}}
+        container = {
+            "name": self._container["name"],
+            "image": self._container["image"],
+            "imageID": "",
+            "ready": self.ready,
+            "restartCount": self._restarts,
+            "state": state,
+        }
         status = {
-            "phase": "Running",
+            "phase": phase,
             "podIP": told(self.ip),
             "podIPs": [{"ip": told(self.ip)}],
             "conditions": conditions,
+            "containerStatuses": [container],
             "startTime": now,
         }
         self._plane.call(
@@ -231,228 +297,52 @@ class RunningPod:
             kind="application/strategic-merge-patch+json",
         )
 
-    def _lay_out(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        for volume in self._pod["spec"]["volumes"]:
-            (self.folder / volume["name"]).mkdir(exist_ok=True)
-        self._shown: dict[str, dict[str, bytes]] = {}
-        self._refresh()
-
     def _refresh(self) -> None:
-        for volume in self._pod["spec"]["volumes"]:
-            if "projected" in volume and volume["name"] in self._shown:
-                continue  # tokens outlive a test run
-            content = self._content(volume)
-            if content != self._shown.get(volume["name"]):
-                show(self.folder / volume["name"], content)
-                self._shown[volume["name"]] = content
+        """What its volumes show, and the names of the Services."""
+        self.volumes.refresh()
+        hosts = runtime.hosts(self.namespace, self._proxy.addresses)
+        path = self.folder / "hosts"
+        if not path.exists() or path.read_text() != hosts:
+            path.write_text(hosts)
 
-    def _content(self, volume: dict[str, Any]) -> dict[str, bytes]:
-        if "configMap" in volume:
-            return {
-                name: text.encode()
-                for name, text in self._get("configmaps", volume["configMap"]["name"]).items()
-            }
-        if "secret" in volume:
-            return {
-                name: base64.b64decode(text)
-                for name, text in self._get("secrets", volume["secret"]["secretName"]).items()
-            }
-        return self._projected(volume["projected"]["sources"])
+    def _memory_limit(self) -> Limit | None:
+        text = self._container.get("resources", {}).get("limits", {}).get("memory")
+        return Limit(int(text[:-2]) << _UNITS[text[-2:]], self.folder.name) if text else None
 
-    def _projected(self, sources: list[dict[str, Any]]) -> dict[str, bytes]:
-        shown: dict[str, bytes] = {}
-        for source in sources:
-            if "serviceAccountToken" in source:
-                projection = source["serviceAccountToken"]
-                shown[projection["path"]] = node_token(self._plane, self._pod, projection).encode()
-            elif "configMap" in source:
-                data = self._get("configmaps", source["configMap"]["name"])
-                shown |= {
-                    item["path"]: data[item["key"]].encode()
-                    for item in source["configMap"]["items"]
-                }
-            elif "downwardAPI" in source:
-                shown |= {
-                    item["path"]: self._namespace.encode()
-                    for item in source["downwardAPI"]["items"]
-                }
-        return shown
-
-    def _get(self, resource: str, name: str) -> dict[str, str]:
-        try:
-            return dict(
-                self._plane.call(
-                    "GET", f"/api/v1/namespaces/{self._namespace}/{resource}/{name}"
-                ).get("data")
-                or {}
-            )
-        except StatusError as problem:
-            if problem.code == 404:
-                return {}
-            raise
-
-    def _run(self) -> subprocess.Popen[bytes]:
-        dockerfile = (ROOT / "Dockerfile").read_text().splitlines()
-        entry = json.loads(
-            next(line for line in dockerfile if line.startswith("ENTRYPOINT")).removeprefix(
-                "ENTRYPOINT "
-            )
-        )
-        command = [*self._container.get("command", entry), *self._container.get("args", [])]
-        environ = {
-            "PATH": f"{Path(sys.executable).parent}:/usr/sbin:/usr/bin:/sbin:/bin",
-            "HOSTNAME": self.name,
-            **image_environment(),
+    def _environment(self) -> dict[str, str]:
+        """What the image, the kubelet and the manifest set."""
+        environ = runtime.environment(self.name) | {
             "KUBERNETES_SERVICE_HOST": "127.0.0.1",
             "KUBERNETES_SERVICE_PORT": str(self._plane.port),
             "BOUNDTOKEN_LISTEN": f"{self.ip}:10250",
             "BOUNDTOKEN_PLAIN_LISTEN": f"{self.ip}:8080",
         }
         for variable in self._container.get("env", ()):
-            source = variable.get("valueFrom", {}).get("fieldRef", {}).get("fieldPath")
-            environ[variable["name"]] = {
-                "metadata.namespace": self._namespace,
-                "metadata.name": self.name,
-            }.get(source, variable.get("value", ""))
+            source = variable.get("valueFrom")
+            value = self.volumes.field(source["fieldRef"]) if source else variable.get("value")
+            environ[variable["name"]] = value or ""
+        return environ
+
+    def _run(self) -> subprocess.Popen[bytes]:
         mounts = [
-            (self.folder / mount["name"], mount["mountPath"])
-            for mount in self._container["volumeMounts"]
+            runtime.Mount(
+                self.folder / mount["name"],
+                mount["mountPath"],
+                is_writable=self.volumes.is_writable(mount["name"]),
+            )
+            for mount in self._container.get("volumeMounts", ())
         ]
-        command = in_mounts(command, mounts)
-        if self._limit.is_of_a_cgroup:
+        command = runtime.in_mounts(
+            runtime.command(self._container), mounts, hosts=self.folder / "hosts"
+        )
+        if self._limit is not None and self._limit.is_of_a_cgroup:
             command = self._limit.command(command)
         with (self.folder / "log").open("ab") as log:
             return subprocess.Popen(
-                command, env=environ, stdout=log, stderr=log, start_new_session=True
+                command,
+                cwd=self._container.get("workingDir", "/"),
+                env=self._environment(),
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
-
-
-def in_mounts(command: list[str], mounts: list[tuple[Path, str]]) -> list[str]:
-    """`command` in a mount namespace of its own, where each folder stands read-only at its path
-    below /run.
-    """
-    lines = ["set -e"]
-    staging = [
-        f"mount --bind {shlex.quote(str(source))} {shlex.quote(str(source))}"
-        for source, _ in mounts
-    ]
-    lines += [*staging, "mount -t tmpfs tmpfs /run"]
-    for source, path in mounts:
-        lines.append(f"mkdir -p {shlex.quote(path)}")
-        lines.append(f"mount --bind -o ro {shlex.quote(str(source))} {shlex.quote(path)}")
-    lines.append("exec " + shlex.join(command))
-    userns = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
-    return ["unshare", *userns, "--mount", "--propagation", "private", "sh", "-c", "\n".join(lines)]
-
-
-def show(folder: Path, content: dict[str, bytes]) -> None:
-    """Let a volume show these files, all at once, as the kubelet's atomic writer does: by swapping
-    `..data`.
-    """
-    version = folder / f"..{time.monotonic_ns()}"
-    version.mkdir()
-    for name, data in content.items():
-        path = version / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-        link = folder / name.split("/")[0]
-        if not link.is_symlink():
-            link.symlink_to(Path("..data") / name.split("/")[0])
-    fresh = folder / "..data_tmp"
-    fresh.symlink_to(version.name)
-    fresh.replace(folder / "..data")
-    for link in folder.iterdir():
-        if (
-            link.is_symlink()
-            and not link.name.startswith("..")
-            and link.name not in {name.split("/")[0] for name in content}
-        ):
-            link.unlink()
-
-
-def node_token(plane: ControlPlane, pod: dict[str, Any], projection: dict[str, Any]) -> str:
-    """The token that a node gets for one projected source of a pod bound to it.
-
-    Raises: StatusError, as NodeRestriction refuses a token that the pod does not declare
-    """
-    metadata, account = pod["metadata"], pod["spec"]["serviceAccountName"]
-    bound = {"apiVersion": "v1", "kind": "Pod", "name": metadata["name"], "uid": metadata["uid"]}
-    spec: dict[str, Any] = {
-        "boundObjectRef": bound,
-        "audiences": [projection["audience"]] if projection.get("audience") else None,
-    }
-    if "expirationSeconds" in projection:
-        spec["expirationSeconds"] = projection["expirationSeconds"]
-    path = f"/api/v1/namespaces/{metadata['namespace']}/serviceaccounts/{account}/token"
-    body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
-    return str(plane.call("POST", path, body, user="node")["status"]["token"])
-
-
-class Proxy(Background):
-    """kube-proxy for the Services of one namespace: new connections go to ready endpoints, old ones
-    live on.
-    """
-
-    def __init__(self, plane: ControlPlane, namespace: str) -> None:
-        super().__init__()
-        self._plane = plane
-        self._namespace = namespace
-        self._backends: dict[str, list[tuple[str, int]]] = {}
-        self._servers: dict[tuple[str, str], asyncio.Server] = {}
-        self._turn = itertools.count()
-
-    def ready(self, service: str) -> int:
-        """How many endpoints the Service has as kube-proxy knows it."""
-        return len(self._backends.get(service) or ())
-
-    async def begin(self) -> None:
-        self.run(self._follow())
-
-    def end(self) -> None:
-        for server in self._servers.values():
-            server.close()
-
-    async def _follow(self) -> None:
-        while True:
-            with contextlib.suppress(OSError, StatusError, KeyError):
-                await self._sync()
-            await asyncio.sleep(EVERY_SECONDS)
-
-    async def _sync(self) -> None:
-        base = f"/api/v1/namespaces/{self._namespace}/services"
-        slices = f"/apis/discovery.k8s.io/v1/namespaces/{self._namespace}/endpointslices"
-        services = (await asyncio.to_thread(self._plane.call, "GET", base))["items"]
-        listed = (await asyncio.to_thread(self._plane.call, "GET", slices))["items"]
-        for service in services:
-            name, spec = service["metadata"]["name"], service["spec"]
-            self._backends[name] = [
-                (heard(address), slice_["ports"][0]["port"])
-                for slice_ in listed
-                if slice_["metadata"]["labels"].get("kubernetes.io/service-name") == name
-                and slice_.get("ports")
-                for endpoint in slice_.get("endpoints") or ()
-                if endpoint["conditions"].get("ready")
-                for address in endpoint["addresses"]
-            ]
-            address = spec["clusterIP"]  # another one when the Service is made again
-            if (name, address) not in self._servers:
-                self._servers[name, address] = await asyncio.start_server(
-                    lambda *ends, name=name: self.run(self._forward(name, *ends)),
-                    address,
-                    spec["ports"][0]["port"],
-                )
-
-    async def _forward(
-        self, name: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
-        backends = self._backends.get(name) or []
-        try:
-            if not backends:
-                raise ConnectionRefusedError
-            host, port = backends[next(self._turn) % len(backends)]
-            ends = await asyncio.open_connection(host, port)
-        except OSError:
-            writer.transport.abort()
-            return
-        await joined((reader, writer), ends)

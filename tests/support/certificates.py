@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from tests.controlplane.kubelet import show
+from tests.controlplane.volumes import show
 from webhook.pki import authority
 from webhook.pki.pem import KeyPair, joined
 

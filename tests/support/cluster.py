@@ -16,7 +16,8 @@ from typing import Any
 import yaml
 
 from tests.controlplane.cluster import ISSUER, MERGE_PATCH, NODE, ControlPlane, StatusError
-from tests.controlplane.kubelet import Kubelet, node_token
+from tests.controlplane.kubelet import Kubelet
+from tests.controlplane.volumes import node_token
 from tests.support.builders import Json, a_bare_pod, a_deployment, volume_names
 from tests.support.waiting import wait_for
 from webhook import cluster_config as cluster_configuration

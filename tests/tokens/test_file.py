@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.controlplane.kubelet import show
+from tests.controlplane.volumes import show
 from tests.support.claims import a_token
 from tests.support.clocks import Clock
 from webhook.core.claims import MAX_TOKEN_BYTES
