@@ -1,8 +1,9 @@
-"""The control plane's binary: built once for each version of its sources, kept outside the
-checkout.
+"""The binaries of the control plane and of the Go programs of docs/tokens.md: each built once for
+each version of its sources, kept outside the checkout.
 
 The first build takes minutes, so it says what it is doing; a later one finds the binary by a hash
-of main.go, go.mod and go.sum in `~/.cache/boundtoken` (or XDG_CACHE_HOME).
+of main.go, go.mod and go.sum in `~/.cache/boundtoken` (or XDG_CACHE_HOME). A program of the page is
+compiled in the same module with what Go has cached of the control plane, in seconds.
 """
 
 import hashlib
@@ -12,12 +13,15 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 HERE = Path(__file__).parent
 SOURCES = ("main.go", "go.mod", "go.sum")
+FLAGS = ("-trimpath", "-buildvcs=false")
 
 
 def binary() -> Path:
@@ -25,14 +29,45 @@ def binary() -> Path:
 
     Raises: RuntimeError, with the last lines of the compiler, where it cannot be built
     """
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "boundtoken"
-    digest = hashlib.sha256(b"".join((HERE / name).read_bytes() for name in SOURCES)).hexdigest()[
-        :16
-    ]
-    path = cache / f"controlplane-{digest}"
+    return cached("controlplane", b"".join((HERE / name).read_bytes() for name in SOURCES), _build)
+
+
+def program(name: str, text: str, test: Path | None = None) -> Path:
+    """The binary of a Go program in one file, and with a test in package main its test binary. It
+    is built with the modules of the control plane, after gofmt and go vet have found nothing.
+
+    Raises: RuntimeError, with what one of them has found
+    """
+    sources = {"main.go": text, **({"main_test.go": test.read_text()} if test else {})}
+    modules = b"".join((HERE / file).read_bytes() for file in ("go.mod", "go.sum"))
+
+    def compile_(path: Path) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            files = [str(Path(folder) / file) for file in sources]
+            for file, source in zip(files, sources.values(), strict=True):
+                Path(file).write_text(source)
+            gofmt = Path(_run(go(), "env", "GOROOT").strip()) / "bin/gofmt"
+            if unformatted := _run(str(gofmt), "-d", *files):
+                raise RuntimeError(f"gofmt would change {name}:\n{unformatted}")
+            _run(go(), "vet", "-trimpath", *files)
+            verb = ["test", "-c", "-vet=off"] if test else ["build"]
+            _run(go(), *verb, *FLAGS, "-ldflags", "-s -w", "-o", str(path), *files)
+
+    key = "\0".join([*sources.values(), ""]).encode() + modules
+    return cached(f"{name}-test" if test else name, key, compile_)
+
+
+def cached(name: str, key: bytes, make: Callable[[Path], None]) -> Path:
+    """The path of a file in `~/.cache/boundtoken` that `make` makes where it is not there for this
+    key.
+    """
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "boundtoken"
+    path = folder / f"{name}-{hashlib.sha256(key).hexdigest()[:16]}"
     if not path.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        _build(path, cache / "controlplane-took.json")
+        folder.mkdir(parents=True, exist_ok=True)
+        beside = path.with_name(f"{path.name}.{os.getpid()}")
+        make(beside)
+        beside.replace(path)
     return path
 
 
@@ -43,25 +78,14 @@ def version() -> str:
     return found[1]
 
 
-def _build(path: Path, took: Path) -> None:
+def _build(path: Path) -> None:
     release = version()
     _, minor, _ = release.split(".")
     stamp = "k8s.io/component-base/version"
     flags = (
         f"-s -w -X {stamp}.gitVersion={release} -X {stamp}.gitMajor=1 -X {stamp}.gitMinor={minor}"
     )
-    beside = path.with_name(f"{path.name}.{os.getpid()}")
-    command = [
-        go(),
-        "build",
-        "-trimpath",
-        "-buildvcs=false",
-        "-ldflags",
-        flags,
-        "-o",
-        str(beside),
-        ".",
-    ]
+    took = path.with_name("controlplane-took.json")
     last = json.loads(took.read_text())["seconds"] if took.exists() else 0
     expected = f"last time it took {last} s" if last else "about 8 minutes on 2 cores, once"
     print(
@@ -73,19 +97,22 @@ def _build(path: Path, took: Path) -> None:
     done = threading.Event()
     threading.Thread(target=_say_progress, args=(done, start), daemon=True).start()
     try:
-        result = subprocess.run(
-            command, cwd=HERE, env=environ(), capture_output=True, text=True, check=False
-        )
+        _run(go(), "build", *FLAGS, "-ldflags", flags, "-o", str(path), ".")
     finally:
         done.set()
-    if result.returncode:
-        raise RuntimeError(
-            "the control plane cannot be built:\n" + "\n".join(result.stderr.splitlines()[-30:])
-        )
     seconds = round(time.monotonic() - start)
-    beside.replace(path)
     took.write_text(json.dumps({"seconds": seconds}))
     print(f"built in {seconds} s: {path}", file=sys.stderr, flush=True)
+
+
+def _run(*command: str) -> str:
+    result = subprocess.run(
+        command, cwd=HERE, env=environ(), capture_output=True, text=True, check=False
+    )
+    if result.returncode:
+        lines = (result.stdout + result.stderr).splitlines()[-30:]
+        raise RuntimeError("\n".join(["Go cannot build it:", *lines]))
+    return result.stdout
 
 
 def environ() -> dict[str, str]:
