@@ -1,1 +1,1 @@
-"""One module for each client and server; it is named after the package that it imports."""
+"""One module for each client and server. Importing one is what imports its package."""
