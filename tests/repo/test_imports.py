@@ -26,6 +26,8 @@ CREDENTIALS = "webhook.cluster.credentials"
 """What tokens may import beside: the files of a pod, and kubeconfigs."""
 LIBRARY = "tokens"
 """The room that other programs import: its door has the names of the library."""
+ADAPTERS = "adapters"
+"""Its folder of clients and servers: each module imports its own package."""
 SHARED = {"errors", "options", "cluster_config", "documents", "metrics", "log", "log_writer"}
 """Modules beside the rooms; they may import core."""
 PURE_SEES = {"errors"}
@@ -97,9 +99,17 @@ def test_the_pure_rooms_see_no_outside(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_kubernetes_is_imported_only_where_a_kubeconfig_is_read(path: Path) -> None:
-    if path.name != "credentials.py":
+def test_kubernetes_is_imported_only_where_a_kubeconfig_is_read_and_by_its_adapters(
+    path: Path,
+) -> None:
+    if path.name != "credentials.py" and path.parent.name != ADAPTERS:
         assert not [name for name in imports(path) if name.split(".")[0] == "kubernetes"]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_nobody_but_an_adapter_imports_an_adapter(path: Path) -> None:
+    if path.parent.name != ADAPTERS:
+        assert not [name for name in imports(path) if ADAPTERS in name.split(".")]
 
 
 @pytest.mark.parametrize(
