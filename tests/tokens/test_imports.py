@@ -1,0 +1,85 @@
+"""What an import costs, and what it imports: the library nothing of the clients, an adapter its own
+client only.
+"""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.support.paths import ROOT
+
+LIMIT_SECONDS = 0.06
+ATTEMPTS = 7
+CLIENTS = {"aiohttp", "grpc", "httpx", "kubernetes", "kubernetes_asyncio", "requests"}
+COSTLY = {"asyncio", "cryptography", "http.client", "jwt", "ssl", "urllib3", "yaml"}
+"""What takes long to import; the call that needs it imports it."""
+ADAPTERS = {
+    "aiohttp_auth": ("aiohttp", "aiohttp>=3.12"),
+    "grpc_aio_auth": ("grpc", "boundtoken[grpc]"),
+    "grpc_auth": ("grpc", "boundtoken[grpc]"),
+    "httpx_auth": ("httpx", "boundtoken[httpx]"),
+    "kubernetes_aio_client": ("kubernetes", "kubernetes>=37"),
+    "kubernetes_asyncio_client": ("kubernetes_asyncio", "boundtoken[kubernetes-asyncio]"),
+    "kubernetes_client": ("kubernetes", "kubernetes>=34"),
+    "requests_auth": ("requests", "boundtoken[requests]"),
+}
+"""Each with the client that it is for, and what to install where that is missing."""
+THEIRS = {"kubernetes": {"aiohttp", "requests"}, "kubernetes_asyncio": {"aiohttp"}}
+"""What a client imports itself, in some versions."""
+
+
+def python(code: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def modules_after(module: str) -> set[str]:
+    return set(python(f"import sys, {module}; print(*sys.modules)").split())
+
+
+def test_the_library_imports_no_client_and_nothing_that_takes_long() -> None:
+    assert modules_after("webhook.tokens") & (CLIENTS | COSTLY) == set()
+
+
+def test_the_library_is_imported_in_a_moment() -> None:
+    """Of CPU: what else the machine does is not ours."""
+    clock = "time.process_time()"
+    code = f"import time; start = {clock}; import webhook.tokens; print({clock} - start)"
+    best = min(float(python(code)) for _ in range(ATTEMPTS))
+    print(f"import webhook.tokens: {best * 1000:.0f} ms")
+    assert best < LIMIT_SECONDS
+
+
+def test_every_adapter_of_a_client_is_here() -> None:
+    folder = ROOT / "webhook" / "tokens" / "adapters"
+    found = {path.stem for path in folder.glob("*_auth.py")}
+    found |= {path.stem for path in folder.glob("*_client.py")}
+    assert found == set(ADAPTERS)
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_an_adapter_imports_its_own_client_only(adapter: str) -> None:
+    client, _ = ADAPTERS[adapter]
+    found = modules_after(f"webhook.tokens.adapters.{adapter}") & CLIENTS
+    assert {client} <= found <= {client} | THEIRS.get(client, set())
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_a_missing_package_says_how_to_install_it(adapter: str) -> None:
+    client, install = ADAPTERS[adapter]
+    text = python(
+        f"""
+import sys
+sys.modules[{client!r}] = None
+try:
+    import webhook.tokens.adapters.{adapter}
+except ImportError as problem:
+    print(problem)
+"""
+    )
+    assert client in text
+    assert f"pip install '{install}'" in text
