@@ -56,6 +56,19 @@ class Cluster:
             wait_for(lambda: self.plane.call("GET", path)["items"])
         return name
 
+    def reader(self, namespace: str, account: str = "default") -> None:
+        """Let an account read and write the ConfigMaps of its namespace, and exec in its pods."""
+        base = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}"
+        rules = [
+            {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["*"]},
+            {"apiGroups": [""], "resources": ["pods/exec"], "verbs": ["get", "create"]},
+        ]
+        self.plane.call("POST", f"{base}/roles", {"metadata": {"name": "reader"}, "rules": rules})
+        role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "reader"}
+        subject = {"kind": "ServiceAccount", "name": account, "namespace": namespace}
+        binding = {"metadata": {"name": "reader"}, "roleRef": role, "subjects": [subject]}
+        self.plane.call("POST", f"{base}/rolebindings", binding)
+
     def annotate(self, namespace: str, **annotations: str | None) -> None:
         given = {names.DOMAIN + key.replace("_", "-"): value for key, value in annotations.items()}
         body = {"metadata": {"annotations": given}}
