@@ -50,10 +50,11 @@ fuzz: $(SETUP) ## two minutes of corrupted certificates, Secrets, configurations
 bench: $(SETUP) ## the goals for speed and memory, each with its ratio
 	@$(BIN)/python -m tests.bench
 
-long: $(SETUP) ## the long search for expensive reviews and the long attacks, about half an hour; figures for docs/performance.md
+long: $(SETUP) ## the long search for expensive reviews, the long attacks and tokens that expire, about 50 minutes; figures for docs/performance.md
 	@$(BIN)/python -m tests.bench.worst 600
 	@BOUNDTOKEN_ATTACK_SECONDS=30 $(BIN)/pytest -s --timeout=3000 tests/attacks
 	@BOUNDTOKEN_BEFORE=1 $(BIN)/pytest -s --timeout=3000 tests/cluster_e2e/test_attacks.py
+	@BOUNDTOKEN_EXPIRY_SECONDS=660 $(BIN)/pytest -s --timeout=3000 tests/cluster_e2e/test_token_expiry.py
 	@BOUNDTOKEN_PODS=80000 BOUNDTOKEN_SEED=$$(date +%s) $(BIN)/pytest --timeout=3000 tests/properties/test_again.py
 
 conformance: $(SETUP) ## write the fixtures of tests/conformance from their tweaks
