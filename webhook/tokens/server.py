@@ -30,6 +30,8 @@ MAX_ANSWER_BYTES = 1 << 20
 MAX_IDLE_CONNECTIONS = 4
 MAX_DETAIL_CHARS = 200
 AGENT = f"boundtoken-tokens/{__version__}"
+ACCEPT = "application/json, */*"
+"""The API server's keys are application/jwk-set+json: it answers 406 to who accepts only JSON."""
 
 
 class Credentials(Protocol):
@@ -149,7 +151,7 @@ class ApiServer:
         return self._over(_Connection(self._credentials.server, context, self._timeout), message)
 
     def _headers(self, body: bytes | None) -> dict[str, str]:
-        headers = {"Accept": "application/json", "User-Agent": AGENT}
+        headers = {"Accept": ACCEPT, "User-Agent": AGENT}
         if body is not None:
             headers["Content-Type"] = "application/json"
         if (authorization := self._credentials.header()) is not None:
