@@ -117,7 +117,8 @@ def test_nobody_but_an_adapter_imports_an_adapter(path: Path) -> None:
 )
 def test_a_rooms_door_holds_its_rule_and_no_imports(path: Path) -> None:
     if path.parent.name == LIBRARY:
-        assert {room(name) for name in imports(path)} == {"core", LIBRARY}
+        ours = [name for name in imports(path) if name.startswith("webhook")]
+        assert {room(name) for name in ours} == {"core", LIBRARY}
     else:
         assert list(imports(path)) == []
     assert ast.get_docstring(ast.parse(path.read_text()))

@@ -5,10 +5,45 @@ TokenError
 │   ├── RequestRefused  the API server refused the TokenRequest: the text says what to do
 │   ├── Expired         the one that there is has expired, and there is no newer one
 │   └── Unreadable      the token file cannot be read, or holds no token
+├── InvalidToken        a token that was received is refused, for one of REASONS
 └── NotVerified         it cannot be found out whether a token is valid
 """
 
+from typing import Literal, get_args
+
 from ..errors import BoundtokenError
+
+InvalidReason = Literal[
+    "malformed",
+    "bad-algorithm",
+    "not-a-service-account",
+    "wrong-audience",
+    "not-yet-valid",
+    "expired",
+    "wrong-issuer",
+    "unknown-key",
+    "bad-signature",
+    "revoked",
+    "unauthenticated",
+]
+"""Why a token is refused, in the order in which it is found out."""
+REASONS: tuple[InvalidReason, ...] = get_args(InvalidReason)
+EXPLANATIONS: dict[InvalidReason, str] = {
+    "malformed": "it is not a token as the API server writes one",
+    "bad-algorithm": "its algorithm is not allowed or does not belong to its key",
+    "not-a-service-account": "it is not of a service account",
+    "wrong-audience": "it is for another audience",
+    "not-yet-valid": "it is not valid yet",
+    "expired": "it has expired",
+    "wrong-issuer": "it is from another issuer",
+    "unknown-key": "the issuer has no such key",
+    "bad-signature": "its signature is wrong",
+    "revoked": "its service account or the object that it is bound to is gone",
+    "unauthenticated": "the API server does not accept it",
+}
+"""In words that may stand in a header: ASCII without quotes and backslashes (RFC 6750, 3), and
+without commas, at which many clients split a challenge.
+"""
 
 
 class TokenError(BoundtokenError):
@@ -39,6 +74,14 @@ class Expired(NoToken):
 
 class Unreadable(NoToken):
     """The token file cannot be read, or holds no token."""
+
+
+class InvalidToken(TokenError):
+    """A token that was received is refused. Neither `reason` nor the text quotes it."""
+
+    def __init__(self, reason: InvalidReason) -> None:
+        super().__init__(f"the token is refused: {EXPLANATIONS[reason]} ({reason})")
+        self.reason = reason
 
 
 class NotVerified(TokenError):
