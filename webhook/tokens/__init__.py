@@ -28,6 +28,7 @@ from .source import TokenSource
 
 if TYPE_CHECKING:
     from .identity import Identity
+    from .jwks import JwksVerifier
 
 __all__ = [
     "ApiServer",
@@ -36,6 +37,7 @@ __all__ = [
     "Identity",
     "InvalidReason",
     "InvalidToken",
+    "JwksVerifier",
     "NoToken",
     "NotAToken",
     "NotVerified",
@@ -53,6 +55,7 @@ __all__ = [
 
 _RECEIVING = {
     "Identity": "identity",
+    "JwksVerifier": "jwks",
 }
 """What verifies, and its modules: imported when it is first used, because most programs that ask
 for tokens receive none, and it is a third of the import.
