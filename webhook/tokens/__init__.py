@@ -29,6 +29,8 @@ from .source import TokenSource
 if TYPE_CHECKING:
     from .identity import Identity
     from .jwks import JwksVerifier
+    from .reviewer import TokenReviewVerifier
+    from .verifier import Verifier, averify, verify
 
 __all__ = [
     "ApiServer",
@@ -48,14 +50,22 @@ __all__ = [
     "TokenFile",
     "TokenRequest",
     "TokenRequestSource",
+    "TokenReviewVerifier",
     "TokenSource",
     "Unreadable",
+    "Verifier",
+    "averify",
     "claims_of",
+    "verify",
 ]
 
 _RECEIVING = {
     "Identity": "identity",
     "JwksVerifier": "jwks",
+    "TokenReviewVerifier": "reviewer",
+    "Verifier": "verifier",
+    "averify": "verifier",
+    "verify": "verifier",
 }
 """What verifies, and its modules: imported when it is first used, because most programs that ask
 for tokens receive none, and it is a third of the import.
