@@ -8,7 +8,7 @@ import kubernetes.client
 import kubernetes.stream
 import pytest
 
-from tests.support.callers import Caller, callers
+from tests.support.adapters import Caller, callers
 from tests.support.cluster import Cluster
 from tests.support.grpc_server import GrpcServer
 from tests.support.kubernetes_clients import ALL, Kubernetes

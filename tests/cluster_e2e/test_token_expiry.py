@@ -18,7 +18,7 @@ import pytest
 
 from tests.controlplane.cluster import StatusError
 from tests.controlplane.kubelet import show
-from tests.support.callers import OK, Caller, callers
+from tests.support.adapters import OK, Caller, callers
 from tests.support.cluster import Cluster
 from tests.support.grpc_server import GrpcServer
 from tests.support.waiting import wait_for

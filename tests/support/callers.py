@@ -1,84 +1,60 @@
-"""Every adapter as one call: to the real API server, or to a gRPC server that asks it."""
+"""Those who call a service that is guarded by tokens, and a verifier that knows them by heart."""
 
-import asyncio
-import contextlib
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from typing import Any
+import http.client
+from collections.abc import Mapping
+from typing import NamedTuple
 
-from tests.controlplane.cluster import ControlPlane
-from tests.support import http_clients, kubernetes_clients
-from tests.support.grpc_server import UNARY, GrpcServer
-from webhook.tokens import TokenSource
-from webhook.tokens.adapters import grpc_aio_auth, grpc_auth
+from webhook.tokens import Identity, InvalidToken
 
-OK = 200
-Call = Callable[[], int]
-"""Gives the HTTP status of the answer."""
-Caller = Callable[[TokenSource], AbstractContextManager[Call]]
+AUDIENCE = "https://cart.shop"
+TOKENS = {"cart-token": "shop/cart", "builder-token": "ci/builder", "stranger-token": "x/stranger"}
 
 
-def callers(plane: ControlPlane, namespace: str, server: GrpcServer) -> dict[str, Caller]:
-    """One for each adapter, by its name. They list the ConfigMaps of a namespace."""
-    server.accepts = lambda token: bool(plane.review_token(token).get("authenticated"))
-    found: dict[str, Caller] = {}
-    for http in http_clients.ALL:
-        found[str(http.__doc__)] = _http(http, plane, namespace)
-    for kubernetes in kubernetes_clients.ALL:
-        found[str(kubernetes.__doc__)] = _kubernetes(kubernetes, plane, namespace)
-    return found | {"grpc": _grpc(server), "grpc.aio": _grpc_aio(server)}
+class Memory:
+    """Knows three tokens; `problem` is what it raises instead; `judged` has what it was given."""
+
+    def __init__(self) -> None:
+        self.problem: Exception | None = None
+        self.judged: list[tuple[str, str]] = []
+
+    def verify(self, token: str, *, audience: str) -> Identity:
+        self.judged.append((token, audience))
+        if self.problem is not None:
+            raise self.problem
+        if token not in TOKENS:
+            raise InvalidToken("bad-signature")
+        namespace, account = TOKENS[token].split("/")
+        return Identity(
+            namespace=namespace,
+            account=account,
+            uid="u",
+            audiences=(audience,),
+            expires_at=2e9,
+        )
+
+    async def averify(self, token: str, *, audience: str) -> Identity:
+        return self.verify(token, audience=audience)
 
 
-def _http(way: Any, plane: ControlPlane, namespace: str) -> Caller:
-    @contextmanager
-    def caller(source: TokenSource) -> Iterator[Call]:
-        url = f"{plane.url}/api/v1/namespaces/{namespace}/configmaps"
-        with contextlib.closing(way(source, plane.url, plane.ca_file)) as client:
-            yield lambda: int(client.send("GET", url).status)
-
-    return caller
+class Reply(NamedTuple):
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
 
 
-def _kubernetes(way: Any, plane: ControlPlane, namespace: str) -> Caller:
-    @contextmanager
-    def caller(source: TokenSource) -> Iterator[Call]:
-        with contextlib.closing(way(source, plane.url, str(plane.ca_file))) as client:
-
-            def call() -> int:
-                try:
-                    client.names(namespace)
-                except client.refused as problem:
-                    return int(problem.status)
-                return OK
-
-            yield call
-
-    return caller
-
-
-def _grpc(server: GrpcServer) -> Caller:
-    @contextmanager
-    def caller(source: TokenSource) -> Iterator[Call]:
-        with grpc_auth.secure_channel(server.target, source, server.tls()) as opened:
-            channel: Any = opened
-            yield lambda: OK if channel.unary_unary(UNARY)(b"a") == b"a" else 0
-
-    return caller
-
-
-def _grpc_aio(server: GrpcServer) -> Caller:
-    @contextmanager
-    def caller(source: TokenSource) -> Iterator[Call]:
-        with asyncio.Runner() as runner:
-
-            async def open_channel() -> Any:
-                return grpc_aio_auth.secure_channel(server.target, source, server.tls())
-
-            async def call(channel: Any) -> int:
-                return OK if await channel.unary_unary(UNARY)(b"a") == b"a" else 0
-
-            channel = runner.run(open_channel())
-            yield lambda: runner.run(call(channel))
-            runner.run(channel.close())
-
-    return caller
+def call(
+    port: int, path: str = "/", *fields: str | bytes, method: str = "GET", body: bytes | None = None
+) -> Reply:
+    """A request with these Authorization headers."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.putrequest(method, path)
+        for field in fields:
+            connection.putheader("Authorization", field)
+        if body is not None:
+            connection.putheader("Content-Length", str(len(body)))
+        connection.endheaders(body)
+        answer = connection.getresponse()
+        return Reply(answer.status, dict(answer.headers.items()), answer.read())
+    finally:
+        connection.close()
