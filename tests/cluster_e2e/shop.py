@@ -50,18 +50,21 @@ class Shop:
         *arguments: str,
         audience: str = AUDIENCE,
         annotations: dict[str, str] | None = None,
+        **spec: str,
     ) -> RunningPod:
-        """The pod of a program, with a name of its own. Everything in it that is the audience of
-        the page is `audience` instead.
+        """The pod of a program, with a name of its own, and with these fields in its spec.
+        Everything in it that is the audience of the page is `audience` instead.
         """
         name = f"{program.name.replace('.', '-')}-{next(_NUMBERS)}"
         pod = json.loads(json.dumps(self.page.pod(program)).replace(AUDIENCE, audience))
         pod["metadata"]["name"] = name
         pod["metadata"].setdefault("labels", {})["program"] = name
         pod["metadata"]["annotations"] |= annotations or {}
+        pod["spec"] |= spec
         if program.language == "go":
             path = build.program(program.name, program.text)
-            pod["spec"]["containers"][0]["command"] = [str(path), *arguments]
+            pod["spec"]["containers"][0]["command"] = [str(path)]
+        pod["spec"]["containers"][0]["args"] = list(arguments)
         text = program.text.replace(AUDIENCE, audience)
         self._create_files(name, {"program.py": text})
         for volume in pod["spec"]["volumes"]:

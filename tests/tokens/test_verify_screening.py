@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.claims import assembled
+from tests.support.paths import ROOT
 from webhook.tokens import InvalidToken
 from webhook.tokens.errors import EXPLANATIONS, REASONS
 from webhook.tokens.screening import (
@@ -273,3 +274,9 @@ def test_explanations_may_stand_in_a_header() -> None:
         assert text.isascii()
         assert text.isprintable()
         assert not set('"\\,') & set(text)
+
+
+def test_the_page_has_every_reason_in_its_order() -> None:
+    page = (ROOT / "docs/tokens.md").read_text()
+    rows = [f"| `{reason}` | {EXPLANATIONS[reason]} |" for reason in REASONS]
+    assert "\n".join(rows) in page
