@@ -27,9 +27,7 @@ def shop(plane: ControlPlane, kubelet: Kubelet) -> Iterator[Shop]:
 
 
 def test_every_python_program_of_the_page_that_is_no_sender_is_tested_here() -> None:
-    programs = {
-        program.name for program in PAGE.of_role("program") if program.language == "python"
-    }
+    programs = {program.name for program in PAGE.of_role("program") if program.language == "python"}
     assert programs == TESTED
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.controlplane.cluster import StatusError
-from tests.controlplane.kubelet import show
+from tests.controlplane.volumes import show
 from tests.support.adapters import OK, Caller, callers
 from tests.support.cluster import Cluster
 from tests.support.grpc_server import GrpcServer
