@@ -315,8 +315,8 @@ def test_old_keys_serve_for_a_day_while_the_issuer_is_away(
     issuer.broken = True
     start = clock.now
     with caplog.at_level(logging.WARNING, "boundtoken.tokens"):
-        while clock.now < start + 86_400 - 600:
-            clock.now += 600
+        while clock.now < start + 84_000:
+            clock.now += 3000
             assert verifier.verify(token, audience="vault")
             wait_for(lambda: verifier._keyring._in_flight is None, every=0.001)
     assert "keys of the API server: 503: away" in caplog.text
@@ -324,7 +324,7 @@ def test_old_keys_serve_for_a_day_while_the_issuer_is_away(
     with pytest.raises(NotVerified, match="503: away") as failed:
         verifier.verify(unknown, audience="vault")
     assert 0 <= failed.value.retry_after <= 12.5
-    clock.now += 600
+    clock.now = start + 86_400
     with pytest.raises(NotVerified, match="keys of the API server: 503: away"):
         verifier.verify(token, audience="vault")
     issuer.broken = False
