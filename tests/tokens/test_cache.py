@@ -43,16 +43,73 @@ async def test_equal_requests_share_one_token(issuer: Issuer, clock: Clock) -> N
     assert len(issuer.requests) == len(cache) == 5
 
 
-def test_it_is_bounded_and_the_least_used_goes(issuer: Issuer, clock: Clock) -> None:
+def test_it_is_bounded_and_what_was_not_used_goes(issuer: Issuer, clock: Clock) -> None:
+    cache = TokenCache(issuer.api(), max_tokens=3, clock=clock)
+    requests = [TokenRequest("shop", f"a{number}") for number in range(10)]
+    busy = cache.get(requests[0])
+    for request in requests[1:]:
+        assert cache.get(requests[0]) == busy
+        cache.get(request)
+        assert len(cache) <= 3
+    assert len(issuer.requests) == 10
+    cache.get(requests[1])
+    assert len(issuer.requests) == 11
+
+
+def test_use_through_a_source_counts(issuer: Issuer, clock: Clock) -> None:
     cache = TokenCache(issuer.api(), max_tokens=2, clock=clock)
-    first = cache.get(CART)
+    cache.source(CART).get()
+    for number in range(20):
+        cache._sources[CART].get()
+        cache.get(TokenRequest("shop", f"a{number}"))
+    assert CART in cache._sources
+
+
+def test_a_source_that_somebody_has_is_the_one_of_its_request(issuer: Issuer, clock: Clock) -> None:
+    cache = TokenCache(issuer.api(), max_tokens=2, clock=clock)
+    source = cache.for_pod(a_pod())
+    clock.now += 61
+    cache.get(CART)
     cache.get(ORDERS)
-    assert cache.get(CART) == first
     cache.get(TokenRequest("shop", "third"))
-    assert len(cache) == 2
-    assert cache.get(CART) == first
-    cache.get(ORDERS)
-    assert len(issuer.requests) == 4
+    assert cache.for_pod(a_pod()) is source
+    source.get()
+    for number in range(4):
+        cache.get(TokenRequest("shop", f"a{number}"))
+    assert cache.forget("u1") == 1
+    with pytest.raises(NoToken, match="closed"):
+        source.get()
+
+
+def test_a_refused_request_is_remembered_while_it_waits(issuer: Issuer, clock: Clock) -> None:
+    cache = TokenCache(issuer.api(), clock=clock)
+    issuer.script.append(429)
+    issuer.retry_after = "500"
+    for _ in range(5):
+        with pytest.raises(NoToken, match="429"):
+            cache.get(CART)
+        clock.now += 80
+    assert len(issuer.requests) == 1
+
+
+def test_it_may_be_asked_while_it_is_being_changed(issuer: Issuer, clock: Clock) -> None:
+    """By a signal handler, or by __del__ in the garbage collector."""
+    cache = TokenCache(issuer.api(), clock=clock)
+    source = cache.source(CART)
+    with cache._lock, source._lock:
+        assert cache.get(ORDERS)
+        assert cache.forget("u1") == 0
+
+
+@pytest.mark.parametrize("number", [0, -1])
+def test_a_cache_of_nothing_is_none(issuer: Issuer, number: int) -> None:
+    with pytest.raises(ValueError, match="at least 1"):
+        TokenCache(issuer.api(), max_tokens=number)
+
+
+def test_one_audience_is_one_audience(issuer: Issuer, clock: Clock) -> None:
+    TokenCache(issuer.api(), clock=clock).for_pod(a_pod(), "vault").get()
+    assert issuer.requests[0]["spec"]["audiences"] == ["vault"]
 
 
 def test_what_has_expired_unused_goes(issuer: Issuer, clock: Clock) -> None:
@@ -63,8 +120,8 @@ def test_what_has_expired_unused_goes(issuer: Issuer, clock: Clock) -> None:
     cache.get(CART)
     assert len(cache) == 51
     clock.now += 301
-    cache.get(ORDERS)
-    assert len(cache) == 2
+    cache.get(CART)  # of which there is one: that suffices
+    assert len(cache) == 1
 
 
 @pytest.mark.parametrize(

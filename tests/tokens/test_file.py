@@ -155,6 +155,29 @@ async def test_in_a_coroutine_and_after_a_401(tmp_path: Path, clock: Clock) -> N
     assert await file.arenew(first) == second == await file.aget()
 
 
+@pytest.mark.parametrize("claims", [{"exp": 1, "aud": None}, {"exp": "1"}, {"exp": -1e12}, b"{"])
+def test_a_jwt_that_cannot_be_read_is_none(tmp_path: Path, claims: Any) -> None:
+    (tmp_path / "token").write_text(a_token(claims))
+    with pytest.raises(Unreadable):
+        TokenFile(tmp_path / "token").get()
+
+
+def test_half_a_token_replaces_no_valid_one(tmp_path: Path, clock: Clock) -> None:
+    path = tmp_path / "token"
+    path.write_text(good := of(clock))
+    file = TokenFile(path, clock=clock)
+    assert file.get() == good
+    path.write_text(good[:30])
+    assert file.get() == good
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "token")
+    for path in (tmp_path / "token", tmp_path, "a\0b", "\ud800"):
+        with pytest.raises(Unreadable, match="the pod needs a projected volume there"):
+            TokenFile(path).get()
+
+
 def test_a_huge_file_is_not_read_whole(tmp_path: Path) -> None:
     path = tmp_path / "token"
     path.write_text("x" * MAX_TOKEN_BYTES)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from webhook.tokens import ObjectReference, RequestRefused, TokenRequest
-from webhook.tokens.request import MAX_AUDIENCES, explained, is_gone, issued
+from webhook.tokens.request import MAX_AUDIENCES, explained, is_gone, issued, remembered
 from webhook.tokens.server import Refusal
 
 POD = ObjectReference("Pod", "cart-0", "uid-1")
@@ -51,6 +51,9 @@ WRONG: dict[str, tuple[tuple[Any, ...], str]] = {
     "too short": (("shop", "cart", (), 599), "expiration_seconds: 599"),
     "too long": (("shop", "cart", (), 2**32 + 1), "600 to 4294967296"),
     "no number": (("shop", "cart", (), "3600"), "expiration_seconds: '3600'"),
+    "no audiences": (("shop", "cart", None), "audiences: None"),
+    "half a character": (("shop", "cart", ("\ud800",)), "must be a printable text"),
+    "a bound dict": (("shop", "cart", (), 600, {"kind": "Pod"}), "must be an ObjectReference"),
     "a truth": (("shop", "cart", (), True), "expiration_seconds: True"),
     "another kind": (
         ("shop", "cart", (), 600, ObjectReference("Job", "x", "u")),
@@ -90,7 +93,7 @@ MEANINGS = [
 
 @pytest.mark.parametrize(("refusal", "text"), MEANINGS, ids=lambda value: str(value)[:20])
 def test_a_refusal_says_what_to_do(refusal: Refusal, text: str) -> None:
-    problem = explained(TokenRequest("shop", "cart", (), 600, POD), refusal, 7.0)
+    problem = explained(TokenRequest("shop", "cart", (), 600, POD), remembered(refusal), 7.0)
     assert isinstance(problem, RequestRefused)
     assert text in str(problem)
     assert str(problem).startswith("token of shop/cart: ")
@@ -101,7 +104,7 @@ def test_a_refusal_says_what_to_do(refusal: Refusal, text: str) -> None:
 def test_no_answer_is_no_refusal() -> None:
     problem = explained(TokenRequest("shop", "cart"), Refusal(0, "ConnectionRefusedError"), 1.0)
     assert not isinstance(problem, RequestRefused)
-    assert "cannot be reached: ConnectionRefusedError" in str(problem)
+    assert "no answer of the API server: ConnectionRefusedError" in str(problem)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,13 @@ import pytest
 
 from tests.support.issuer import Credentials, Issuer
 from webhook.tokens import ApiServer, NoToken
-from webhook.tokens.server import MAX_ANSWER_BYTES, MAX_IDLE_CONNECTIONS, Refusal
+from webhook.tokens.server import (
+    MAX_ANSWER_BYTES,
+    MAX_IDLE_CONNECTIONS,
+    MAX_IDLE_SECONDS,
+    Refusal,
+    _Connection,
+)
 
 SECRET = "eyJ-secret"
 
@@ -116,6 +122,21 @@ def dripping(connection: socket.socket) -> None:
         time.sleep(0.1)
 
 
+def dripping_head(connection: socket.socket) -> None:
+    connection.recv(1 << 16)
+    connection.sendall(b"HTTP/1.1 200 OK\r\nA: ")
+    while True:
+        connection.sendall(b"x")
+        time.sleep(0.1)
+
+
+def continuing(connection: socket.socket) -> None:
+    connection.recv(1 << 16)
+    while True:
+        connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+        time.sleep(0.05)
+
+
 def says(text: bytes) -> Callable[[socket.socket], None]:
     def answer(connection: socket.socket) -> None:
         connection.recv(1 << 16)
@@ -136,7 +157,9 @@ BAD: dict[str, tuple[Callable[[socket.socket], None], str]] = {
         says(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nx"),
         "GET /x: IncompleteRead",
     ),
-    "a drip": (dripping, "no whole answer within 0 s"),
+    "a drip": (dripping, "TimeoutError: timed out"),
+    "a drip in the head": (dripping_head, "TimeoutError: timed out"),
+    "100 for ever": (continuing, "TimeoutError: timed out"),
     "endless headers": (says(b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 999), "HTTPException"),
 }
 
@@ -188,6 +211,50 @@ def test_a_refusal_has_what_its_status_says(
         ApiServer(Credentials(url)).get("/x")
     problem = refused.value
     assert (problem.status, problem.message, problem.kind, problem.retry_after) == expected
+
+
+@pytest.mark.parametrize("url", ["htps://h", "10.0.0.1:6443", "", "http://", "ftp://h"])
+def test_another_url_than_one_of_http_is_none(url: str) -> None:
+    with pytest.raises(Refusal, match="must be the URL of an API server"):
+        ApiServer(WithToken(url)).get("/x")
+
+
+@pytest.mark.parametrize(
+    ("url", "port"), [("https://[::1]", 443), ("http://[::1]", 80), ("https://h:6443", 6443)]
+)
+def test_a_url_without_a_port_has_that_of_its_scheme(url: str, port: int) -> None:
+    connection = _Connection(url, True, 1)._http
+    assert (connection.host in ("::1", "h"), connection.port) == (True, port)
+
+
+def test_a_child_of_fork_has_connections_and_a_lock_of_its_own() -> None:
+    def many(connection: socket.socket) -> None:
+        while True:
+            ok(connection)
+
+    with raw(many) as (url, count):
+        api = ApiServer(Credentials(url))
+        api.get("/x")
+        (idle,) = api._idle
+        before = api._lock
+        api.after_fork()
+        assert api._lock is not before
+        assert idle._http.sock is None
+        api.get("/x")
+        assert count == [2]
+
+
+def test_one_that_was_idle_for_long_is_not_used_again() -> None:
+    def many(connection: socket.socket) -> None:
+        while True:
+            ok(connection)
+
+    with raw(many) as (url, count):
+        api = ApiServer(Credentials(url))
+        api.get("/x")
+        api._idle[0].used_at -= MAX_IDLE_SECONDS
+        api.get("/x")
+        assert count == [2]
 
 
 def test_a_server_below_a_path(issuer_of_tokens: Issuer) -> None:

@@ -273,7 +273,7 @@ def test_an_issuer_that_sends_a_byte_now_and_then_is_given_up(site: Site) -> Non
 
     site.pages[DISCOVERY_PATH] = dripping
     start = time.monotonic()
-    with pytest.raises(Refusal, match="no whole answer within"):
+    with pytest.raises(Refusal, match="timed out"):
         WebIssuer(site.url, site.ca_file, timeout=0.4).fetch()
     assert time.monotonic() - start < 10
 
@@ -318,6 +318,7 @@ def test_nobody_there_is_said_so(site: Site) -> None:
 
 def test_keys_are_renewed_over_the_same_way(site: Site) -> None:
     clock = Clock(time.time())
+    before = threading.active_count()
     verifier = JwksVerifier(site.url, ca_file=site.ca_file, clock=clock)
     verifier.verify(a_token(site.url), audience="vault")
     new = Key("new")
@@ -326,4 +327,4 @@ def test_keys_are_renewed_over_the_same_way(site: Site) -> None:
     clock.now += 10
     assert verifier.verify(signed(new, claims), audience="vault")
     assert len(site.seen) == 4
-    assert threading.active_count() < 30
+    assert threading.active_count() < before + 10

@@ -201,8 +201,8 @@ def test_the_audience_must_be_among_those_of_the_token(audiences: Any, passes: b
         pytest.param({"nbf": None}, -11, "not-yet-valid", id="issued in the future"),
         pytest.param({"nbf": None, "iat": None}, -9999, None, id="it does not say since when"),
         pytest.param({"exp": NOW + 0.5}, 10.4, None, id="a fraction of a second"),
-        pytest.param({"exp": -1}, 0, "expired", id="before 1970"),
-        pytest.param({"exp": 1e300}, 0, None, id="an expiry after all clocks"),
+        pytest.param({"exp": -1}, 0, "malformed", id="before 1970"),
+        pytest.param({"exp": 1e300}, 0, "malformed", id="an expiry after all clocks"),
         pytest.param({"exp": 0}, 0, "expired", id="zero is a time"),
     ],
 )

@@ -58,10 +58,10 @@ class InCluster:
         """A context that trusts the present `ca.crt`; a new one only when its content changes."""
         pem = self._read(self._ca)
         if self._trusted is None or self._trusted[0] != pem:
-            context = ssl.create_default_context()
             try:
-                # Comments between the certificates may be in any language.
-                context.load_verify_locations(cadata=pem.decode("ascii", "ignore"))
+                # Without cadata it would trust the system's authorities as well. Comments between
+                # the certificates may be in any language.
+                context = ssl.create_default_context(cadata=pem.decode("ascii", "ignore") or "-")
             except (ssl.SSLError, ValueError) as problem:
                 raise Unauthenticated(f"{self._ca}: must hold PEM certificates") from problem
             self._trusted = (pem, context)

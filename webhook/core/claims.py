@@ -13,6 +13,8 @@ MAX_TOKEN_BYTES = 64 << 10
 """A token of the API server has about 1 KiB; HTTP servers refuse headers of more than 8 to 64."""
 MAX_AUDIENCES = 1000
 """More is no token that somebody asked for."""
+LAST_SECOND = 253_402_300_799
+"""Of the year 9999: a later one is no time that can be shown."""
 LEGACY_ISSUER = "kubernetes/serviceaccount"
 TOKEN_TEXT = re.compile(r"[!-~]+")
 """Printable ASCII without whitespace: other bytes would break a header."""
@@ -89,6 +91,9 @@ def claims_of(token: str) -> Claims:
         claims = _DECODER.decode(payload)
     except (ValueError, RecursionError) as problem:
         raise NotAToken(f"its claims cannot be read: {type(problem).__name__}") from None
+    for time in (claims.iat, claims.nbf, claims.exp, claims.private.warnafter):
+        if time is not None and not 0 <= time <= LAST_SECOND:
+            raise NotAToken("its times must be seconds since 1970, up to the year 9999")
     audiences = (claims.aud,) if isinstance(claims.aud, str) else claims.aud
     if len(audiences) > MAX_AUDIENCES:
         raise NotAToken(f"a token has at most {MAX_AUDIENCES} audiences")

@@ -60,4 +60,6 @@ async def awaited(future: "Future[Answer]", seconds: float) -> Answer:
     """Its result, in a coroutine of any loop. Raises: TimeoutError"""
     import asyncio  # noqa: PLC0415  (who imports the library may not need it)
 
-    return await asyncio.wait_for(asyncio.wrap_future(future), seconds)
+    # Not wait_for, which swallows a cancellation that comes with the result (Python 3.11).
+    async with asyncio.timeout(seconds):
+        return await asyncio.wrap_future(future)

@@ -9,7 +9,7 @@ TokenError
 └── NotVerified         it cannot be found out whether a token is valid
 """
 
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from ..errors import BoundtokenError
 
@@ -59,6 +59,10 @@ class NoToken(TokenError):
         super().__init__(text)
         self.retry_after = retry_after
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """It can be sent to another process."""
+        return type(self), (str(self), self.retry_after)
+
 
 class RequestRefused(NoToken):
     """The API server refused the TokenRequest; `status` is its HTTP code."""
@@ -66,6 +70,9 @@ class RequestRefused(NoToken):
     def __init__(self, text: str, status: int, retry_after: float = 0.0) -> None:
         super().__init__(text, retry_after)
         self.status = status
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.status, self.retry_after)
 
 
 class Expired(NoToken):

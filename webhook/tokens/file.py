@@ -6,6 +6,7 @@ seconds before the token expires. A program that reads the file once gets 401 wi
 
 import logging
 import os
+import stat
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -25,6 +26,7 @@ from .errors import Expired, NoToken, Unreadable
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 REREAD_SECONDS = 60.0
 LEEWAY_SECONDS = 10.0
+DOTS_OF_A_JWT = 2
 MAX_CA_BYTES = 1 << 20
 """As much as a ConfigMap can hold."""
 _LOG = logging.getLogger("boundtoken.tokens")
@@ -152,8 +154,12 @@ class TokenFile:
             )
         try:
             claims = claims_of(text)
-        except NotAToken:
+        except NotAToken as problem:
+            if text.count(".") == DOTS_OF_A_JWT:
+                raise Unreadable(f"{self.path}: {problem}") from None
             claims = None
+        if claims is None and self._last is not None and self._last.claims is not None:
+            raise Unreadable(f"{self.path}: must hold a JWT, as before")
         expires_at = float("inf")
         if claims is not None and claims.expires_at is not None:
             expires_at = claims.expires_at
@@ -165,16 +171,24 @@ def _stamp(path: str) -> _Stamp | None:
     """What differs when the kubelet has swapped the folder that the path leads through."""
     try:
         found = os.stat(path)  # noqa: PTH116  (on the path of each request; Path takes twice as long)
-    except OSError:
+    except (OSError, ValueError):
         return None
     return found.st_mtime_ns, found.st_ino, found.st_size, found.st_dev
 
 
 def _read(path: Path, limit: int) -> str:
     try:
-        with path.open("rb") as file:
-            return file.read(limit + 1).decode("utf-8", "replace")
-    except OSError as problem:
-        raise Unreadable(
-            f"{path}: {problem.strerror}; the pod needs a projected volume there"
-        ) from None
+        with open(path, "rb", opener=_without_waiting) as file:
+            if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                return file.read(limit + 1).decode("utf-8", "replace")
+        problem = "not a file"
+    except OSError as failure:
+        problem = failure.strerror or type(failure).__name__
+    except ValueError:  # of a path with a NUL or a surrogate in it
+        problem = "not a path"
+    raise Unreadable(f"{path!s:.200}: {problem}; the pod needs a projected volume there")
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Opens a FIFO without waiting for its writer."""
+    return os.open(path, flags | os.O_NONBLOCK)

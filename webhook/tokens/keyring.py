@@ -14,7 +14,7 @@ from .issuer import MAX_MESSAGE_CHARS, Issuer
 from .keys import KeySet
 from .refresh import backoff
 from .server import Refusal
-from .workers import Workers, workers
+from .workers import Workers
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -48,7 +48,7 @@ class Keyring:
     ) -> None:
         self._issuer = issuer
         self._clock = clock
-        self._pool = pool
+        self._pool = pool or Workers()
         self._keys: KeySet | None = None
         self._since = 0.0
         self._failure: _Failed | None = None
@@ -112,7 +112,7 @@ class Keyring:
             return
         future: Future[KeySet | _Failed] = to_come()
         try:
-            (self._pool or workers()).submit(lambda: self._fetch(future))
+            self._pool.submit(lambda: self._fetch(future))
         except RuntimeError:  # no thread can be started
             return
         self._in_flight = future

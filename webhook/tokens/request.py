@@ -6,7 +6,7 @@ storage/token.go and pkg/apis/authentication/validation; each seen on a 1.37 API
 
 import re
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -25,6 +25,7 @@ MAX_MESSAGE_CHARS = 500
 LIFETIME_TOLERANCE_SECONDS = 2.0
 """The API server rounds to whole seconds."""
 BOUND_KINDS = ("Pod", "Secret", "Node")
+_TOKEN = re.compile(r"eyJ[\w-]{5,}(\.[\w-]*)*")
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 
 
@@ -47,8 +48,11 @@ class TokenRequest(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         for place in ("namespace", "account"):
             _check_name(place, getattr(self, place))
-        given: object = self.audiences  # who does not check types may give one text, or a list
-        audiences = (given,) if isinstance(given, str) else tuple(self.audiences)
+        given: Any = self.audiences  # who does not check types may give one text, or a list
+        try:
+            audiences = (given,) if isinstance(given, str) else tuple(given)
+        except TypeError:
+            raise ValueError(f"audiences: {_quoted(given)} must be a tuple of texts") from None
         _check_audiences(audiences)
         msgspec.structs.force_setattr(self, "audiences", audiences)
         seconds = self.expiration_seconds
@@ -139,11 +143,20 @@ def explained(request: TokenRequest, refusal: Refusal, wait: float) -> NoToken:
     """What a refusal means for the person who reads it, and what to do. `wait` is the number of
     seconds until the next try.
     """
-    message = truncate(refusal.message, MAX_MESSAGE_CHARS)
+    message = refusal.message
     text = f"token of {request}: {_meaning(request, refusal, message)}"
     if refusal.status:
         return RequestRefused(text, refusal.status, wait)
     return NoToken(text, wait)
+
+
+def remembered(refusal: Refusal) -> Refusal:
+    """The same without what is not needed: no traceback, whose frames have the credentials, and a
+    message of one short line without a token, whoever wrote it.
+    """
+    message = _TOKEN.sub("(a token)", truncate(refusal.message, MAX_MESSAGE_CHARS))
+    shown = "".join(char if char.isprintable() else " " for char in message)
+    return Refusal(refusal.status, shown, refusal.kind[:100], refusal.retry_after)
 
 
 def is_gone(request: TokenRequest, refusal: Refusal) -> bool:
@@ -160,7 +173,7 @@ def _meaning(request: TokenRequest, refusal: Refusal, message: str) -> str:
     namespace, account, bound = request.namespace, request.account, request.bound_to
     match refusal.status:
         case 0:
-            return f"the API server cannot be reached: {message}"
+            return f"no answer of the API server: {message}"
         case 401:
             advice = "; this program's own credentials are not accepted"
         case 403 if 'resource "serviceaccounts/token"' in refusal.message:
@@ -192,14 +205,17 @@ def _check_audiences(audiences: tuple[object, ...]) -> None:
         if (
             not isinstance(audience, str)
             or not audience
-            or len(audience.encode()) > MAX_AUDIENCE_BYTES
+            or not audience.isprintable()
+            or len(audience.encode(errors="replace")) > MAX_AUDIENCE_BYTES
         ):
             raise ValueError(
-                f"audiences: {_quoted(audience)} must be a text of 1 to {MAX_AUDIENCE_BYTES} bytes"
+                f"audiences: {_quoted(audience)} must be a printable text of 1 to {MAX_AUDIENCE_BYTES} bytes"
             )
 
 
-def _check_bound(bound: ObjectReference) -> None:
+def _check_bound(bound: object) -> None:
+    if not isinstance(bound, ObjectReference) or not isinstance(bound.uid, str):
+        raise ValueError(f"bound_to: {_quoted(bound)} must be an ObjectReference(kind, name, uid)")
     if bound.kind not in BOUND_KINDS:
         raise ValueError(f"bound_to: {_quoted(bound.kind)} must be one of {', '.join(BOUND_KINDS)}")
     _check_name("bound_to", bound.name)

@@ -2,12 +2,15 @@
 
 Why not cluster.client: it needs aiohttp and a running loop, and a program that only asks for a
 token should need neither. Why http.client: the library must add no dependency to the programs that
-use it. It and ssl are imported by the first call, because they take as long as all the rest.
+use it. It and ssl are imported when an ApiServer is made, because they take as long as all the
+rest; not in a thread, because the child of a fork would inherit half a module.
 """
 
+import io
 import threading
 import time
-from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 from urllib.parse import urlsplit
 from weakref import finalize
 
@@ -18,8 +21,11 @@ from ..core.text import truncate
 from ..errors import BoundtokenError, Unauthenticated
 from .errors import NoToken
 from .forks import reset_in_child
+from .workers import Workers
 
 if TYPE_CHECKING:
+    import http.client
+    import socket
     import ssl
     from pathlib import Path
 
@@ -28,6 +34,8 @@ CALL_SECONDS = 10.0
 MAX_ANSWER_BYTES = 1 << 20
 """A TokenReview has a few KiB, a key set less than 100 KiB."""
 MAX_IDLE_CONNECTIONS = 4
+MAX_IDLE_SECONDS = 30.0
+"""After which a connection is not used again: what stands in between may have forgotten it."""
 MAX_DETAIL_CHARS = 200
 AGENT = f"boundtoken-tokens/{__version__}"
 ACCEPT = "application/json, */*"
@@ -64,12 +72,18 @@ class Refusal(Exception):
 class ApiServer:
     """The API server, with the credentials that `credentials` gives for each call.
 
-    Thread-safe; connections are kept and used again, at most MAX_IDLE_CONNECTIONS.
+    Thread-safe; connections are kept and used again, at most MAX_IDLE_CONNECTIONS. `workers` are
+    the threads in which sources make their calls to it.
     """
 
     def __init__(self, credentials: Credentials, timeout: float = CALL_SECONDS) -> None:
         self._credentials = credentials
+        import http.client  # noqa: F401, PLC0415  (see the module's docstring)
+        import ssl  # noqa: F401, PLC0415
+
         self._timeout = timeout
+        self.workers = Workers()
+        self._idle: list[_Connection] = []
         self.after_fork()
         reset_in_child(self)
 
@@ -103,8 +117,9 @@ class ApiServer:
 
     def after_fork(self) -> None:
         """Start anew: the parent goes on with the connections."""
-        self._lock = threading.Lock()
-        self._idle: list[_Connection] = []
+        self._lock = threading.RLock()
+        _close_all(self._idle)  # of the child only: nothing is sent
+        self._idle = []
         finalize(self, _close_all, self._idle)  # for programs that never call close
 
     def close(self) -> None:
@@ -145,6 +160,7 @@ class ApiServer:
             try:
                 return self._over(connection, message)
             except TimeoutError:
+                self.close()  # the others may be as dead
                 raise
             except OSError:  # the server has closed a connection that was idle: try the next
                 continue
@@ -171,7 +187,8 @@ class ApiServer:
         with self._lock:
             while self._idle:
                 connection = self._idle.pop()
-                if connection.context is context:  # another one when the CA has changed
+                is_fresh = time.monotonic() - connection.used_at < MAX_IDLE_SECONDS
+                if is_fresh and connection.context is context:  # another one of a changed CA
                     return connection
                 connection.close()
         return None
@@ -206,35 +223,46 @@ class _Connection:
         import http.client  # noqa: PLC0415  (see the module's docstring)
 
         parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise OSError(f"{url}: must be the URL of an API server, https://HOST:PORT")
         self.context = context
+        self.used_at = time.monotonic()
         self._base = parts.path
         self._timeout = timeout
-        host = parts.hostname or ""
+        host = parts.hostname
         self._http: http.client.HTTPConnection
         if parts.scheme == "https":
             chosen = None if isinstance(context, bool) else context
             self._http = http.client.HTTPSConnection(
-                host, parts.port, timeout=timeout, context=chosen
+                host, parts.port or 443, timeout=timeout, context=chosen
             )
         else:
-            self._http = http.client.HTTPConnection(host, parts.port, timeout=timeout)
+            self._http = http.client.HTTPConnection(host, parts.port or 80, timeout=timeout)
 
     def call(self, message: _Message) -> _Answer:
         deadline = time.monotonic() + self._timeout
         verb, path, body, headers = message
         self._http.request(verb, self._base + path, body, headers)
+        # http.client's timeout is for one packet, so a server that drips could go on for ever.
+        self._http.response_class = partial(_response, deadline=deadline)  # type: ignore[assignment]
         answer = self._http.getresponse()
+        try:
+            return self._read(answer, f"{verb} {path}")
+        except BaseException:
+            answer.close()
+            raise
+
+    def _read(self, answer: "http.client.HTTPResponse", what: str) -> _Answer:
         chunks, size = [], 0
         while chunk := answer.read1(1 << 16):
             chunks.append(chunk)
             size += len(chunk)
             if size > MAX_ANSWER_BYTES:
-                raise Refusal(0, f"{verb} {path}: an answer of more than {MAX_ANSWER_BYTES} bytes")
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"no whole answer within {self._timeout:.0f} s")
+                raise Refusal(0, f"{what}: an answer of more than {MAX_ANSWER_BYTES} bytes")
         if answer.length:
             raise ConnectionError(f"an answer that ends {answer.length} bytes too early")
         answer.read()  # nothing: it lets the connection be used again
+        self.used_at = time.monotonic()
         return _Answer(
             answer.status,
             answer.reason,
@@ -245,6 +273,39 @@ class _Connection:
 
     def close(self) -> None:
         self._http.close()
+
+
+class _Timed(io.RawIOBase):
+    """The bytes of a socket, until a deadline of the monotonic clock."""
+
+    def __init__(self, raw: io.RawIOBase, sock: "socket.socket", deadline: float) -> None:
+        self._raw = raw
+        self._sock = sock
+        self._deadline = deadline
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        remaining = self._deadline - time.monotonic()
+        if remaining <= 0:
+            raise TimeoutError("timed out")
+        self._sock.settimeout(remaining)
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        super().close()
+        self._raw.close()
+
+
+def _response(
+    sock: "socket.socket", *arguments: Any, deadline: float, **options: Any
+) -> "http.client.HTTPResponse":
+    import http.client  # noqa: PLC0415
+
+    response = http.client.HTTPResponse(sock, *arguments, **options)
+    response.fp = io.BufferedReader(_Timed(response.fp.detach(), sock, deadline))
+    return response
 
 
 def _close_all(connections: list[_Connection]) -> None:

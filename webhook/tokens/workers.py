@@ -4,10 +4,10 @@ Why not ThreadPoolExecutor: at the end of a program it first runs everything tha
 queue, so a program whose API server does not answer could not end.
 """
 
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable
-from functools import cache
 
 from .forks import reset_in_child
 
@@ -26,7 +26,8 @@ class Workers:
 
     def after_fork(self) -> None:
         """Start anew: the threads and what they were doing have stayed in the parent."""
-        self._changed = threading.Condition(threading.Lock())
+        # Reentrant, because a signal handler or __del__ may ask for a token in the midst of this.
+        self._changed = threading.Condition(threading.RLock())
         self._jobs: deque[Callable[[], None]] = deque()
         self._threads = self._idle = 0
 
@@ -35,6 +36,8 @@ class Workers:
 
         Raises: RuntimeError, where no thread runs and none can be started
         """
+        if sys.is_finalizing():
+            raise RuntimeError("the interpreter is ending")
         with self._changed:
             if self._idle <= len(self._jobs) and self._threads < MAX_THREADS:
                 self._start()
@@ -51,22 +54,17 @@ class Workers:
             self._threads += 1
 
     def _run(self) -> None:
-        while (job := self._next()) is not None:
-            job()
-            del job  # it may hold the last reference to a source
+        try:
+            while (job := self._next()) is not None:
+                job()
+                del job  # it may hold the last reference to a source
+        finally:
+            with self._changed:
+                self._threads -= 1
 
     def _next(self) -> Callable[[], None] | None:
         with self._changed:
             self._idle += 1
             self._changed.wait_for(lambda: self._jobs, IDLE_SECONDS)
             self._idle -= 1
-            if self._jobs:
-                return self._jobs.popleft()
-            self._threads -= 1
-            return None
-
-
-@cache
-def workers() -> Workers:
-    """The threads of this process, which all sources share."""
-    return Workers()
+            return self._jobs.popleft() if self._jobs else None
