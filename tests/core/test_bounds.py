@@ -343,17 +343,23 @@ def test_braces_in_a_string_are_no_objects() -> None:
     )
 
 
+def respond_with(*operations: patch.Operation, policy: str = "p") -> None:
+    review.respond("1", Decision("injected", "patched", operations, audit={"policy": policy}))
+
+
 def test_what_is_long_is_not_kept_for_the_next_review() -> None:
-    before = len(review._kept_patches)
+    before = len(review._kept_replies)
     for number in range(20):
-        review.encode_patch((patch.add("/metadata/annotations/a", f"{number}" + "x" * 10_000),))
-    assert len(review._kept_patches) == before
+        respond_with(patch.add("/metadata/annotations/a", f"{number}" + "x" * 10_000))
+        respond_with(policy=f"{number}" + "x" * 10_000)
+        respond_with(*(patch.remove("/a") for _ in range(65)), policy=f"many {number}")
+    assert len(review._kept_replies) == before
 
 
-def test_the_number_of_patches_that_are_kept_is_bounded() -> None:
+def test_the_number_of_replies_that_are_kept_is_bounded() -> None:
     for number in range(2 * review._KEPT):
-        review.encode_patch((patch.add("/metadata/annotations/a", str(number)),))
-    assert 0 < len(review._kept_patches) <= review._KEPT
+        respond_with(patch.add("/metadata/annotations/a", str(number)))
+    assert 0 < len(review._kept_replies) <= review._KEPT
 
 
 def test_nothing_of_a_workload_is_copied_whose_annotations_are_too_long() -> None:

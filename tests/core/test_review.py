@@ -1,6 +1,7 @@
 """Bytes to request and response to bytes."""
 
 import base64
+import itertools
 import json
 from typing import Any
 
@@ -153,6 +154,30 @@ def test_a_reply_with_a_patch_has_both() -> None:
         "patch": base64.b64encode(b'[{"op":"add","path":"/a","value":1}]').decode(),
         "patchType": "JSONPatch",
     }
+
+
+REPLIES = [
+    Decision("injected", "patched", (patch.add("/a", 1),), audit={"policy": "p"}),
+    Decision("injected", "patched", (patch.add("/a", 2),), audit={"policy": "p"}),
+    Decision("injected", "patched", (patch.add("/a", {"b": 1}),), audit={"policy": "p"}),
+    Decision("rewritten", "patched", (patch.add("/a", 1),), audit={"policy": "p"}),
+    Decision("injected", "patched", (patch.add("/a", 1),), audit={"policy": "q"}),
+    Decision("injected", "patched", (patch.add("/a", 1),), audit={"policy": "p", "faults": "f"}),
+    Decision("injected", "patched", (patch.add("/a", 1),), ("w",), audit={"policy": "p"}),
+    Decision("injected", "unchanged", audit={"policy": "p"}),
+    Decision("injected", "denied", denial="why", audit={"policy": "p"}),
+    Decision("exempt", audit={"exempt": "one"}),
+    Decision("exempt", audit={"exempt": "two"}),
+]
+
+
+def test_a_reply_that_is_kept_is_the_one_that_was_encoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each twice, so that every second one may be made of what the first one left."""
+    monkeypatch.setattr(review, "_kept_replies", {})
+    uids = "7f2c", 'quote" and \\ and \n', "ü, €, 😀", "u" * 256
+    for uid, decision in itertools.product(uids, REPLIES * 2):
+        assert review.respond(uid, decision) == review._encoded(uid, decision)
+    assert len(review._kept_replies) == 5
 
 
 def test_a_reply_with_a_denial_has_its_text() -> None:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import msgspec
 
 
-class Operation(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+class Operation(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, cache_hash=True):
     """One operation; `value` is any JSON value and missing for `remove`."""
 
     op: Literal["add", "replace", "remove"]

@@ -16,7 +16,7 @@ import msgspec
 
 from ..errors import MalformedReview
 from . import stepwise
-from .decision import Decision
+from .decision import Decision, Reason
 from .full_views import FullPod, UserInfo, Validated
 from .kinds import MUTATED, VIEWS
 from .patch import Operation
@@ -188,7 +188,30 @@ def _decode_quickly(
 
 
 def respond(uid: str, decision: Decision) -> bytes:
-    """Return the AdmissionReview v1 with a decision, as JSON."""
+    """Return the AdmissionReview v1 with a decision, as JSON.
+
+    Pods of one shape get the same decision, whatever their names, so of short replies all but the
+    uid is kept. Not of those with warnings or a denial: their texts have names, and few are alike.
+    """
+    policy = decision.audit.get("policy")
+    if policy is None or len(decision.audit) > 1 or decision.warnings or decision.denial:
+        return _encoded(uid, decision)
+    key = decision.reason, policy, decision.operations
+    try:
+        after_uid = _kept_replies.get(key)
+    except TypeError:  # an operation that adds a whole volume or mount has no hash
+        return _encoded(uid, decision)
+    if after_uid is not None:
+        return b"".join((_BEFORE_UID, _ENCODER.encode(uid), after_uid))
+    reply = _encoded(uid, decision)
+    if len(reply) <= _KEPT_BYTES and len(decision.operations) <= _KEPT_OPERATIONS:
+        if len(_kept_replies) >= _KEPT:
+            _kept_replies.clear()
+        _kept_replies[key] = reply.removeprefix(_BEFORE_UID + _ENCODER.encode(uid))
+    return reply
+
+
+def _encoded(uid: str, decision: Decision) -> bytes:
     audit = {"reason": decision.reason, **decision.audit}
     warnings = decision.warnings or msgspec.UNSET
     if decision.denial:
@@ -202,33 +225,15 @@ def respond(uid: str, decision: Decision) -> bytes:
 
 
 def encode_patch(operations: tuple[Operation, ...]) -> msgspec.Raw:
-    """Return the JSON Patch document (RFC 6902) of these operations: a JSON string of base64.
-
-    Pods of one shape get the same operations, whatever their names, so short patches are cached.
-    """
-    if len(operations) > _KEPT_OPERATIONS:
-        return _patch(operations)
-    try:
-        kept = _kept_patches.get(operations)
-    except TypeError:  # an operation that adds a whole volume or mount has no hash
-        return _patch(operations)
-    if kept is None:
-        kept = _patch(operations)
-        if len(bytes(kept)) <= _KEPT_BYTES:
-            if len(_kept_patches) >= _KEPT:
-                _kept_patches.clear()
-            _kept_patches[operations] = kept
-    return kept
-
-
-def _patch(operations: tuple[Operation, ...]) -> msgspec.Raw:
+    """Return the JSON Patch document (RFC 6902) of these operations: a JSON string of base64."""
     return msgspec.Raw(b'"%b"' % base64.b64encode(_ENCODER.encode(operations)))
 
 
+_BEFORE_UID = b'{"response":{"uid":'
 _KEPT, _KEPT_OPERATIONS, _KEPT_BYTES = 128, 64, 8192
-"""Limits of the cache: patches, operations of each, and bytes of each. The whole cache stays
-below 4 MB, keys included."""
-_kept_patches: dict[tuple[Operation, ...], msgspec.Raw] = {}
+"""Limits of the cache: replies, operations of each, and bytes of each. The whole cache stays below
+4 MB, keys included."""
+_kept_replies: dict[tuple[Reason, str, tuple[Operation, ...]], bytes] = {}
 
 
 def _is_review(review: _Review[Any]) -> bool:
