@@ -1,16 +1,19 @@
 """What is said of a review: its log line, and the violations that are counted."""
 
+import itertools
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from tests.support.builders import Json, a_pod, a_review, automounted
 from tests.support.service import running
 from webhook import metrics
 from webhook.core import names, policy, review
-from webhook.core.decision import Decision
+from webhook.core.decision import REASONS, Decision, Reason
 from webhook.core.levels import MODES
 from webhook.core.policy import ClusterPolicy
 from webhook.enforcement import validate
@@ -158,6 +161,37 @@ def test_with_the_flag_so_many_namespaces_have_a_series_and_no_more() -> None:
     for labels in list(metrics.VIOLATIONS._metrics):
         if labels[2]:
             metrics.VIOLATIONS.remove(*labels)
+
+
+@pytest.mark.parametrize("reasons", [[], ["injected"] * 3, ["injected", "stripped", "injected"]])
+def test_the_reviews_of_one_write_are_counted_by_their_labels(reasons: list[Reason]) -> None:
+    def reviews(reason: Reason) -> float:
+        series = metrics.ADMISSION_REQUESTS.labels("CREATE", "pods", "unchanged", reason)
+        return float(series._value.get())
+
+    before = {reason: reviews(reason) for reason in REASONS}
+    reporter = a_reporter()
+    request = review.decode(json.dumps(a_review(a_pod())).encode())
+    for reason in reasons:
+        reporter.record(request, Decision(reason), 0.001)
+    reporter.flush()
+    assert {reason: reviews(reason) for reason in REASONS} == {
+        reason: before[reason] + reasons.count(reason) for reason in REASONS
+    }
+
+
+def test_a_duration_is_in_the_buckets_whose_bound_it_does_not_exceed() -> None:
+    registry = CollectorRegistry()
+    histogram = metrics.Durations("durations", "", registry)
+    writes = [[], [50], [3_000_001, 0, 51, 3_000_000], [20] * 5, [10**7, 10**8], [200, 201, 199]]
+    for durations in writes:
+        histogram.observe(durations)
+    everything = sorted(itertools.chain(*writes))
+    assert registry.get_sample_value("durations_sum") == sum(everything) / 1e6
+    for bound in (*metrics.Durations.BOUNDS, math.inf):
+        label = {"le": "+Inf" if bound == math.inf else str(bound)}
+        expected = sum(duration / 1e6 <= bound for duration in everything)
+        assert registry.get_sample_value("durations_bucket", label) == expected, bound
 
 
 @pytest.mark.parametrize(("flags", "namespace"), [({}, ""), ({"namespace_metrics": "on"}, "shop")])
