@@ -168,6 +168,7 @@ def test_a_fourth_source_stays_in_the_volume() -> None:
             },
             id="a token alone",
         ),
+        pytest.param(api_access(f"kube-api-access-{'x' * 48}"), id="a name that is too long"),
     ],
 )
 def test_the_automounted_volume_is_judged_by_shape_and_name_together(foreign: Json) -> None:
@@ -423,6 +424,20 @@ def test_several_automounted_volumes_are_all_taken_care_of() -> None:
         3600,
         3600,
     ]
+
+
+@pytest.mark.parametrize("last", [{}, {"seconds": None}, {"audience": "b"}, {"seconds": 3600}])
+def test_automounted_volumes_get_the_same_token_whatever_they_came_with(last: Json) -> None:
+    """The second is exactly as the plugin adds it."""
+    ours = [
+        api_access("kube-api-access-a", audience="vault"),
+        api_access("kube-api-access-b"),
+        api_access("kube-api-access-c", **last),
+    ]
+    pod = a_pod(a_container("app", ("kube-api-access-a", PATH)), volumes=ours)
+    after = mutated(pod, inject="enabled", audience="vault", expiration_seconds="7200")
+    expected = {"path": "token", "audience": "vault", "expirationSeconds": 7200}
+    assert [token(after, volume["name"]) for volume in ours] == [expected] * 3
 
 
 def test_the_folders_around_a_very_long_path_are_not_made() -> None:

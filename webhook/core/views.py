@@ -145,6 +145,16 @@ class PodSpec(View, frozen=True):
         for number, container in enumerate(self.containers or ()):
             yield f"/spec/containers/{number}", container
 
+    def mounted_by(self, container_names: frozenset[str]) -> frozenset[str]:
+        """Return the volumes that the containers with these names mount."""
+        containers = (*(self.init_containers or ()), *(self.containers or ()))
+        return frozenset(
+            mount.name
+            for container in containers
+            if container.name in container_names
+            for mount in container.mounts
+        )
+
 
 class Pod(View, frozen=True):
     metadata: Metadata = Metadata()
@@ -240,7 +250,7 @@ def is_automounted(volume: Volume) -> bool:
     )
 
 
-_AS_THE_PLUGIN_ADDS_IT = Projected(
+AS_THE_PLUGIN_ADDS_IT = Projected(
     (
         Source(TokenSource(names.TOKEN_FILE, None, names.YEAR_TRAP_SECONDS)),
         Source(config_map=ConfigMapSource(names.ROOT_CA_CONFIGMAP)),
@@ -257,7 +267,7 @@ def gives_api_access(volume: Volume) -> bool:
     """Whether a projected volume has a token at `token`, `kube-root-ca.crt` and the namespace."""
     projected = volume.projected
     # Nearly every pod has this one, and one comparison takes a fraction of the time of the loop.
-    if projected == _AS_THE_PLUGIN_ADDS_IT:
+    if projected == AS_THE_PLUGIN_ADDS_IT:
         return True
     token = root_ca = namespace = False
     for source in (projected.sources or ()) if projected is not None else ():

@@ -79,8 +79,8 @@ class _Plan:
     """
 
     __slots__ = (
-        "at_default", "automounted", "carrier", "further", "has_new_tokens", "injects", "is_large",
-        "is_new", "is_rewritten", "locks", "mount_targets", "movable", "operations", "our_tokens", "ours",
+        "as_added", "at_default", "automounted", "carrier", "further", "has_new_tokens", "injects",
+        "is_large", "is_new", "is_rewritten", "locks", "mount_targets", "movable", "operations", "our_tokens", "ours",
         "policy", "remarks", "removed", "renamed", "skip", "skipped", "spec", "used", "used_tokens",
         "volumes", "wants_tokens",
     )  # fmt: skip
@@ -97,7 +97,7 @@ class _Plan:
         self.at_default = policy.mount_path == names.DEFAULT_PATH
         name_is_free = self._find_roles()
         self.skip = frozenset(policy.skip_containers) if policy.skip_containers else _NO_NAMES
-        self.skipped = _mounted_by(spec, self.skip) if self.skip else _NO_NAMES
+        self.skipped = spec.mounted_by(self.skip) if self.skip else _NO_NAMES
         self.movable = self.automounted
         if self.skipped:
             self.movable = [
@@ -120,11 +120,17 @@ class _Plan:
         self.ours: list[int] = []
         self.our_tokens: list[int] = []
         self.automounted: list[int] = []
+        self.as_added: int | None = None
+        """An automounted volume exactly as the plugin adds it. Nearly every pod has one."""
         name_is_free = True
         for at, volume in enumerate(self.volumes):
             name = volume.name
             if name.startswith(names.AUTOMOUNTED_PREFIX):
-                if views.is_automounted(volume):
+                as_added = volume.projected == views.AS_THE_PLUGIN_ADDS_IT
+                if as_added and len(name) <= names.MAX_VOLUME_NAME_CHARS:
+                    self.as_added = at
+                    self.automounted.append(at)
+                elif views.is_automounted(volume):
                     self.automounted.append(at)
             elif name.startswith(names.VOLUME):
                 # The name alone decides here: a foreign volume takes the name as well.
@@ -194,18 +200,17 @@ class _Plan:
         """Return the smaller plan for a pod that would need too many changes: its tokens get our
         lifetime, and no mount changes.
         """
-        policy, operations = self.policy, self.operations
         # No mount changes, so unless our path is the default path the volume serves API clients.
-        audience = policy.audience if self.injects and self.at_default else ""
+        audience = self.policy.audience if self.injects and self.at_default else ""
         for at in self.movable:
-            volumes.set_token(operations, self.volumes[at], at, audience, policy.expiration_seconds)
+            self._set_token(at, audience)
         for at in (*self.ours, *self.our_tokens):
-            volumes.apply_locks(operations, self.volumes[at], at, self.locks)
+            volumes.apply_locks(self.operations, self.volumes[at], at, self.locks)
         remark = (
             f"the pod would need more than {names.MAX_OPERATIONS} changes; its tokens get the "
             "lifetime of the policy, and no mount changes"
         )
-        return operations, "rewritten" if self.movable else "unchanged", (remark,)
+        return self.operations, "rewritten" if self.movable else "unchanged", (remark,)
 
     def _remove_ours(self) -> None:
         """Remove volumes of ours that the policy does not ask for. A volume that a skipped
@@ -236,21 +241,28 @@ class _Plan:
 
     def _update_sources(self) -> None:
         """Bring the tokens in the remaining volumes to the policy, and rename the carrier."""
-        policy, operations = self.policy, self.operations
-        seconds = policy.expiration_seconds
+        policy = self.policy
         if (at := self.renamed) is not None:
-            volumes.set_token(operations, self.volumes[at], at, policy.audience, seconds)
-            operations.append(volumes.renamed_volume(at, self.carrier))
+            self._set_token(at, policy.audience)
+            self.operations.append(volumes.renamed_volume(at, self.carrier))
         for at in self.ours:
-            volumes.set_token(operations, self.volumes[at], at, policy.audience, seconds)
+            self._set_token(at, policy.audience)
         if self.is_rewritten or (self.injects and policy.automount and not self.at_default):
             # A volume that is only shortened serves API clients, so it keeps the API audience.
             audience = policy.audience if self.is_rewritten else ""
             for at in self.movable:
-                volumes.set_token(operations, self.volumes[at], at, audience, seconds)
+                self._set_token(at, audience)
         if self.wants_tokens:
             for at in self.our_tokens:
-                volumes.set_tokens(operations, self.volumes[at], at, policy.tokens)
+                volumes.set_tokens(self.operations, self.volumes[at], at, policy.tokens)
+
+    def _set_token(self, at: int, audience: str) -> None:
+        """Set audience and lifetime of the API access token in the volume at index `at`."""
+        seconds = self.policy.expiration_seconds
+        if at == self.as_added:
+            self.operations += volumes.as_the_plugin_adds_it(at, audience, seconds)
+        else:
+            volumes.set_token(self.operations, self.volumes[at], at, audience, seconds)
 
     def _plan_mounts(  # noqa: C901, PLR0912  (one loop over all mounts, where most of the time goes)
         self, mark: int, superfluous: frozenset[_Place] | None
@@ -429,14 +441,3 @@ def _parents(path: str) -> frozenset[str]:
     steps = path.split("/")
     folders = {"/".join(steps[:number]) for number in range(1, len(steps))}
     return frozenset(folders - {""} | {f"{folder}/" for folder in folders})
-
-
-def _mounted_by(spec: PodSpec, container_names: frozenset[str]) -> frozenset[str]:
-    """Return the volumes that the containers with these names mount."""
-    containers = (*(spec.init_containers or ()), *(spec.containers or ()))
-    return frozenset(
-        mount.name
-        for container in containers
-        if container.name in container_names
-        for mount in container.mounts
-    )

@@ -132,6 +132,14 @@ AUTOMOUNT_ADDED: Final = patch.add("/spec/automountServiceAccountToken", False)
 AUTOMOUNT_REPLACED: Final = patch.replace("/spec/automountServiceAccountToken", False)
 
 
+@lru_cache(maxsize=256)
+def as_the_plugin_adds_it(at: int, audience: str, seconds: int) -> tuple[Operation, ...]:
+    """Return what `set_token` appends for a volume exactly as the ServiceAccount plugin adds it."""
+    operations: list[Operation] = []
+    set_token(operations, Volume("", views.AS_THE_PLUGIN_ADDS_IT), at, audience, seconds)
+    return tuple(operations)
+
+
 # These operations are frozen and equal for all pods of one shape, so building them once saves most
 # of their cost.
 @lru_cache(maxsize=2048)
