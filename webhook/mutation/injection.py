@@ -80,7 +80,7 @@ class _Plan:
 
     __slots__ = (
         "as_added", "at_default", "automounted", "carrier", "further", "has_new_tokens", "injects",
-        "is_large", "is_new", "is_rewritten", "locks", "mount_targets", "movable", "operations", "our_tokens", "ours",
+        "is_new", "is_rewritten", "locks", "mount_targets", "movable", "operations", "our_tokens", "ours",
         "policy", "remarks", "removed", "renamed", "skip", "skipped", "spec", "used", "used_tokens",
         "volumes", "wants_tokens",
     )  # fmt: skip
@@ -92,14 +92,14 @@ class _Plan:
         self.used = self.used_tokens = False
         """Whether any container mounts the carrier, and the further tokens, in the end."""
         self.volumes = spec.volumes or ()
-        self.is_large = len(spec.containers or ()) + len(spec.init_containers or ()) > LARGE
         self.injects = policy.inject != "disabled"
         self.at_default = policy.mount_path == names.DEFAULT_PATH
         name_is_free = self._find_roles()
-        self.skip = frozenset(policy.skip_containers) if policy.skip_containers else _NO_NAMES
-        self.skipped = spec.mounted_by(self.skip) if self.skip else _NO_NAMES
+        self.skip = self.skipped = _NO_NAMES
         self.movable = self.automounted
-        if self.skipped:
+        if policy.skip_containers:
+            self.skip = frozenset(policy.skip_containers)
+            self.skipped = spec.mounted_by(self.skip)
             self.movable = [
                 at for at in self.automounted if self.volumes[at].name not in self.skipped
             ]
@@ -183,9 +183,10 @@ class _Plan:
         self._plan_mounts(mark, None)
         if len(self.operations) - mark > names.MAX_OPERATIONS:
             raise _TooManyChanges
-        # The last index first, because a removal shifts all later indexes.
-        for at in sorted(self.removed, reverse=True):
-            self.operations.append(patch.remove(f"/spec/volumes/{at}"))
+        if self.removed:
+            # The last index first, because a removal shifts all later indexes.
+            for at in sorted(self.removed, reverse=True):
+                self.operations.append(patch.remove(f"/spec/volumes/{at}"))
         if self.is_new or self.has_new_tokens:
             self._add_volumes()
         automounts = self.spec.automount_service_account_token
@@ -282,9 +283,10 @@ class _Plan:
         carrier, further, shortest = self.carrier, self.further, len(path) - 1
         parents = _parents(path) if inject else _NO_NAMES
         removed: list[int] = []
-        groups = ("initContainers", spec.init_containers), ("containers", spec.containers)
-        for kind, containers in groups:
-            for index, container in enumerate(containers or ()):
+        init_containers, containers = spec.init_containers or (), spec.containers or ()
+        is_large = len(init_containers) + len(containers) > LARGE
+        for kind, group in (("initContainers", init_containers), ("containers", containers)):
+            for index, container in enumerate(group):
                 if skip and container.name in skip:
                     continue
                 lacks, lacks_tokens = inject, wants_tokens
@@ -325,7 +327,7 @@ class _Plan:
                     removed = []
                 if lacks or lacks_tokens:
                     self._add_mounts(kind, index, container, lacks=lacks, lacks_tokens=lacks_tokens)
-                if self.is_large and len(operations) - mark > names.MAX_OPERATIONS:
+                if is_large and len(operations) - mark > names.MAX_OPERATIONS:
                     raise _TooManyChanges
 
     def _lacks(self, container: Container) -> tuple[bool, bool]:
