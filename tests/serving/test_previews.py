@@ -94,6 +94,17 @@ async def test_every_series_of_evaluations_is_there_from_the_start(tmp_path: Pat
         assert len(series) == 3 * 3 * 2 * 4
 
 
+@pytest.mark.parametrize("namespace", ["shop", "other"])
+async def test_a_pod_with_a_legacy_token_of_its_namespace_is_denied(
+    tmp_path: Path, namespace: str
+) -> None:
+    volume = {"name": "s", "secret": {"secretName": "old"}}
+    async with running(tmp_path, **namespaces(tmp_path, enforce="bound")) as service:
+        service.service._legacy_tokens.apply(Listed([(namespace, "old")], "start"))
+        _, text = await service.post(a_review(a_pod(volumes=[volume])), path="/validate")
+    assert json.loads(text)["response"]["allowed"] is (namespace == "other")
+
+
 def test_the_cache_of_legacy_tokens_follows_and_says_when_it_knows_nothing() -> None:
     tokens = LegacyTokens()
     assert tokens.of("shop") is None

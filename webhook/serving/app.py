@@ -7,6 +7,7 @@ Why no aiohttp Application: a few paths need no router, and every review would p
 import asyncio
 import traceback
 from collections.abc import Awaitable, Callable
+from functools import partial
 from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -172,19 +173,22 @@ class AdmissionHandler:
             reason = webhook.skip_reason(request, self.namespaces.cluster)
             if reason is not None:
                 decision = Decision(reason)
-            elif (decide := self._deciders.get(type(request.object))) is not None:
-                decision = await decide(request)
+            elif request.is_validation and type(request.object) in self._deciders:
+                decision = await self._deciders[type(request.object)](request)
             else:
                 name = request.namespace
                 namespace = self.namespaces.get(name) or await self.namespaces.find(name)
                 if namespace is None:
                     decision = Decision("namespace-unknown", webhook.without_decision)
                 else:
-                    work = webhook.decide
-                    context: tuple[Any, ...] = request, self.namespaces.cluster, namespace
+                    decide, cluster = webhook.decide, self.namespaces.cluster
                     if webhook.takes_legacy_tokens:
-                        context += (self._legacy_tokens.of(name),)
-                    decision = work(*context) if run is here else await run(work, *context)
+                        decide = partial(decide, legacy_tokens=self._legacy_tokens.of(name))
+                    decision = (
+                        decide(request, cluster, namespace)
+                        if run is here
+                        else await run(decide, request, cluster, namespace)
+                    )
             uid = request.uid
             reply = respond(uid, decision) if run is here else await run(respond, uid, decision)
         except ConnectionError:
