@@ -150,12 +150,9 @@ def decode(body: bytes | bytearray) -> Request:
     """
     # A body with very many parts is never decoded in one pass: it would stop all other threads.
     many = len(body) > LARGE_BYTES and _has_many_things(body)
-    quick = None if many else _decode_quickly(body, _POD_REVIEW)
-    return (
-        quick
-        if quick is not None
-        else _decode_slowly(body, stepwise.decode if many else msgspec.json.decode)
-    )
+    if not many and (quick := _decode_quickly(body, _POD_REVIEW)) is not None:
+        return quick
+    return _decode_slowly(body, stepwise.decode if many else msgspec.json.decode)
 
 
 def _decode_quickly(
@@ -177,9 +174,9 @@ def _decode_quickly(
         request is None
         or request.kind.kind != "Pod"
         or request.kind.group
-        or not _is_review(review)
-        or not request.uid
-        or len(request.uid) > MAX_UID_CHARS
+        or review.api_version != API_VERSION
+        or review.kind != KIND
+        or not 0 < len(request.uid) <= MAX_UID_CHARS
     ):
         # The caller reads the body again, after this result is freed: both at once would need
         # twice the memory.
@@ -236,10 +233,6 @@ _KEPT, _KEPT_OPERATIONS, _KEPT_BYTES = 128, 64, 8192
 _kept_replies: dict[tuple[Reason, str, tuple[Operation, ...]], bytes] = {}
 
 
-def _is_review(review: _Review[Any]) -> bool:
-    return review.api_version == API_VERSION and review.kind == KIND
-
-
 def decode_full(body: bytes | bytearray) -> ValidationRequest:
     """Return the request in an AdmissionReview v1 to `/validate`.
 
@@ -286,7 +279,7 @@ def _head(body: bytes | bytearray) -> _RawRequest:
     if not body:
         raise MalformedReview("the body is empty; it must be an AdmissionReview")
     review = _RAW_REVIEW.decode(body)
-    if not _is_review(review):
+    if review.api_version != API_VERSION or review.kind != KIND:
         found = f"{review.api_version[:60]!r} {review.kind[:60]!r}"
         raise MalformedReview(f"apiVersion and kind must be {API_VERSION!r} {KIND!r}, not {found}")
     if review.request is None or not review.request.uid:
