@@ -283,10 +283,9 @@ class _Plan:
         carrier, further, shortest = self.carrier, self.further, len(path) - 1
         parents = _parents(path) if inject else _NO_NAMES
         removed: list[int] = []
-        init_containers, containers = spec.init_containers or (), spec.containers or ()
-        is_large = len(init_containers) + len(containers) > LARGE
-        for kind, group in (("initContainers", init_containers), ("containers", containers)):
-            for index, container in enumerate(group):
+        groups = ("initContainers", spec.init_containers), ("containers", spec.containers)
+        for kind, group in groups:
+            for index, container in enumerate(group or ()):
                 if skip and container.name in skip:
                     continue
                 lacks, lacks_tokens = inject, wants_tokens
@@ -327,7 +326,7 @@ class _Plan:
                     removed = []
                 if lacks or lacks_tokens:
                     self._add_mounts(kind, index, container, lacks=lacks, lacks_tokens=lacks_tokens)
-                if is_large and len(operations) - mark > names.MAX_OPERATIONS:
+                if index > LARGE and len(operations) - mark > names.MAX_OPERATIONS:
                     raise _TooManyChanges
 
     def _lacks(self, container: Container) -> tuple[bool, bool]:

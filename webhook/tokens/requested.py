@@ -244,9 +244,11 @@ class TokenRequestSource:
             result, warning = self._failed(remembered(refusal))
         except Exception as unexpected:  # noqa: BLE001  (who waits must hear of anything)
             result, warning = self._failed(Refusal(0, type(unexpected).__name__))
-        future.set_result(result)
-        if warning:
-            _LOG.warning("%s", warning)
+        try:
+            if warning:
+                _LOG.warning("%s", warning)
+        finally:  # whatever a log handler does
+            future.set_result(result)
 
     def _received(self, sent: float, answer: IssuedToken) -> tuple[str, str]:
         """Keep the token of an answer; gives its text, and a warning.
