@@ -206,7 +206,9 @@ async def test_one_line_for_each_review_with_nothing_of_the_pod(tmp_path: Path) 
     ]
     pod["spec"]["containers"][0]["env"] = [{"name": "PASSWORD", "value": "hunter2"}]
     async with running(tmp_path) as service:
+        before = datetime.now(UTC) - timedelta(milliseconds=1)
         await service.post(a_review(pod, dryRun=True))
+        after = datetime.now(UTC)
         await eventually(lambda: service.log_lines("review"))
         (line,) = service.log_lines("review")
     assert list(line) == [
@@ -216,6 +218,8 @@ async def test_one_line_for_each_review_with_nothing_of_the_pod(tmp_path: Path) 
     assert (line["name"], line["owner"], line["reason"], line["dry_run"], line["faults"]) == (
         "web-", "ReplicaSet/web-1", "injected", True, 1,
     )  # fmt: skip
+    assert before <= datetime.fromisoformat(line["time"]) <= after
+    assert 0 < line["duration_us"] < (after - before) / timedelta(microseconds=1)
     assert "hunter2" not in json.dumps(service.lines)
 
 

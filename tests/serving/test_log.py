@@ -182,7 +182,7 @@ def test_the_level_holds_for_reviews_as_well(level: LogLevel, told: int) -> None
     lines: list[bytes] = []
     reporter = Reporter(Log(level, lines.append), lambda _, __: None)
     reporter.record(
-        review.decode(json.dumps(REVIEW).encode()), Decision("not-requested", "unchanged"), 0.001
+        review.decode(json.dumps(REVIEW).encode()), Decision("not-requested", "unchanged"), 1000
     )
     reporter.flush()
     assert len(lines) == told

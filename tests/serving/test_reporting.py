@@ -32,7 +32,7 @@ def reported(
     lines: list[bytes] = []
     reporter = reporter or a_reporter()
     reporter._log = Log("info", lines.append)
-    reporter.record(request, decision or Decision("not-requested"), 0.001)
+    reporter.record(request, decision or Decision("not-requested"), 1000)
     reporter.flush()
     (line,) = lines
     return dict(json.loads(line))
@@ -78,6 +78,21 @@ def test_the_line_of_a_mutated_pod_names_the_webhook() -> None:
     assert list(line) == list(reporting.ReviewLine.__struct_fields__)
 
 
+@pytest.mark.parametrize(
+    ("controls", "expected"),
+    [([], ""), ([False, None], ""), ([None, True, True], "Job/1"), ([True], "Job/0")],
+)
+def test_the_owner_in_the_line_is_the_first_that_controls_the_pod(
+    controls: list[bool | None], expected: str
+) -> None:
+    pod = a_pod()
+    pod["metadata"]["ownerReferences"] = [
+        {"kind": "Job", "name": str(number), "controller": controller}
+        for number, controller in enumerate(controls)
+    ]
+    assert reported(review.decode(json.dumps(a_review(pod)).encode()))["owner"] == expected
+
+
 def test_a_denied_pod_names_webhook_user_rule_and_level() -> None:
     request = a_year_long_pod()
     line = reported(request, judged(request, enforce="bound", warn="strict"))
@@ -104,7 +119,7 @@ def test_a_token_request_of_nobody_makes_no_long_line(seconds: int) -> None:
     line = reported(request)
     assert abs(line["expiration_seconds"]) == reporting.MAX_SECONDS
     reporter = a_reporter()
-    reporter.record(request, Decision("complies"), 0.001)
+    reporter.record(request, Decision("complies"), 1000)
     (waiting,) = reporter._gathered  # the log cuts long names only where lines are long on average
     assert isinstance(waiting, reporting.ValidationLine)
     assert len(waiting.audiences) == reporting.MAX_AUDIENCES_CHARS
@@ -151,7 +166,7 @@ def test_with_the_flag_so_many_namespaces_have_a_series_and_no_more() -> None:
     decision = judged(a_year_long_pod(), enforce="bound")
     for number in range(reporting.MAX_NAMESPACES + 20):
         request = to_validate(automounted(a_pod()), POD, namespace=f"n{number}")
-        reporter.record(request, decision, 0.001)
+        reporter.record(request, decision, 1000)
     namespaces = {
         namespace for rule, _, namespace in metrics.VIOLATIONS._metrics if rule == "token-lifetime"
     } - {""}
@@ -173,7 +188,7 @@ def test_the_reviews_of_one_write_are_counted_by_their_labels(reasons: list[Reas
     reporter = a_reporter()
     request = review.decode(json.dumps(a_review(a_pod())).encode())
     for reason in reasons:
-        reporter.record(request, Decision(reason), 0.001)
+        reporter.record(request, Decision(reason), 1000)
     reporter.flush()
     assert {reason: reviews(reason) for reason in REASONS} == {
         reason: before[reason] + reasons.count(reason) for reason in REASONS

@@ -9,7 +9,7 @@ import itertools
 from collections import Counter
 from collections.abc import Callable
 from itertools import islice
-from time import time
+from time import time_ns
 from typing import TypeVar, cast
 
 from .. import metrics
@@ -109,22 +109,22 @@ class Reporter:
         self._writes_lines = log.is_enabled_for("info")
 
     def record(
-        self, request: Request | ValidationRequest, decision: Decision, seconds: float
+        self, request: Request | ValidationRequest, decision: Decision, microseconds: int
     ) -> None:
         """Count and log one review and the decision on it.
 
-        Units: `seconds` from the last byte of the review to its answer
+        Units: `microseconds` from the last byte of the review to its answer
         """
         if decision.faults:
             for fault in decision.faults:
                 metrics.POLICY_FAULTS.labels(fault.layer).inc()
         if request.is_validation:
             line: ReviewLine = self._validation(
-                cast("ValidationRequest", request), decision, seconds
+                cast("ValidationRequest", request), decision, microseconds
             )
         else:
             webhook = "pods" if type(request.object) is Pod else "workloads"
-            line = _line(ReviewLine, webhook, request, decision, seconds)
+            line = _line(ReviewLine, webhook, request, decision, microseconds)
         self._gathered.append(line)
         if self._writes_lines:
             self._log.defer(line)
@@ -135,14 +135,14 @@ class Reporter:
             self.flush()
 
     def _validation(
-        self, request: ValidationRequest, decision: Decision, seconds: float
+        self, request: ValidationRequest, decision: Decision, microseconds: int
     ) -> ValidationLine:
         """Count the evaluations and violations, and return the log line."""
         for evaluation in decision.evaluations:
             resource = _evaluated(request)
             metrics.POLICY_EVALUATIONS.labels(*evaluation, request.operation, resource).inc()
         webhook = VALIDATING.get(request.resource.resource, "templates")
-        line = _line(ValidationLine, webhook, request, decision, seconds)
+        line = _line(ValidationLine, webhook, request, decision, microseconds)
         if decision.violations:
             namespace = self._namespace_label(request.namespace)
             for rule, mode in decision.violations:
@@ -209,25 +209,29 @@ def _line(
     webhook: str,
     request: Request | ValidationRequest,
     decision: Decision,
-    seconds: float,
+    microseconds: int,
 ) -> LineT:
     reviewed, resource, faults = request.object, request.resource.resource, decision.faults
     metadata = reviewed.metadata if reviewed is not None else _NO_METADATA
-    owner = metadata.controller if metadata.owner_references else None
+    owner = ""
+    for reference in metadata.owner_references or ():
+        if reference.controller:
+            owner = f"{reference.kind}/{reference.name}"
+            break
     return line_type(
-        stamp(int(time() * 1000)),
+        stamp(time_ns() // 1_000_000),
         "info",
         "review",
         webhook,
         request.uid,
         request.namespace,
         request.name or metadata.name or metadata.generate_name,
-        f"{owner.kind}/{owner.name}" if owner is not None else "",
+        owner,
         request.operation,
         f"{resource}/{request.sub_resource}" if request.sub_resource else resource,
         decision.outcome,
         decision.reason,
-        int(seconds * 1e6),
+        microseconds,
         request.dry_run is True,
         len(faults) if faults else 0,
         request.user_info.username,
