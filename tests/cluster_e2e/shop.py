@@ -32,7 +32,7 @@ AUDIENCES = (AUDIENCE, OTHER_AUDIENCE)
 ACCEPTED, REFUSED = "accepted", "refused"
 REFUSAL = re.compile(r"\b401\b|UNAUTHENTICATED")
 _NUMBERS = itertools.count(1)
-CACHED_SECONDS = 60
+CACHED_SECONDS = 90
 """That a receiver may go on to accept a token whose pod is gone."""
 
 

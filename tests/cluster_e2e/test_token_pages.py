@@ -17,9 +17,7 @@ from tests.support import pages
 pytestmark = pytest.mark.timeout(1200)  # the first run compiles client-go
 PAGE = pages.page()
 SMALL = pages.page(Path(__file__).parent / "programs/page.md")
-RECEIVERS = {
-    program.name: program for program in (PAGE.of_role("receiver") or SMALL.of_role("receiver"))
-}
+RECEIVERS = {program.name: program for program in PAGE.of_role("receiver")}
 PAIRS = [
     (sender.name, receiver)
     for receiver in (*RECEIVERS, "api")

@@ -59,6 +59,8 @@ class Volumes:
         with self._lock:
             for volume in self._volumes:
                 name = volume["name"]
+                if self._is_fresh(name):
+                    continue
                 try:
                     files = self._files(name, volume)
                 except StatusError as problem:
@@ -68,6 +70,11 @@ class Volumes:
                 if files != self._shown.get(name):
                     show(self._folder / name, files)
                     self._shown[name] = files
+
+    def _is_fresh(self, name: str) -> bool:
+        """Whether a volume has tokens, and none is due."""
+        tokens = [token for key, token in self._tokens.items() if key.startswith(f"{name}/")]
+        return bool(tokens) and all(self.clock() < token.replace_at for token in tokens)
 
     def rotate(self) -> None:
         """Replace every token now, as if its time had come. Raises: as `refresh` does"""
