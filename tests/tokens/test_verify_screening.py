@@ -1,5 +1,7 @@
 """The local check: what is refused before anybody is asked, and that it accepts nothing."""
 
+import json
+import string
 import sys
 import time
 from typing import Any
@@ -286,3 +288,16 @@ def test_the_page_has_every_reason_in_its_order() -> None:
     page = (ROOT / "docs/tokens.md").read_text()
     rows = [f"| `{reason}` | {EXPLANATIONS[reason]} |" for reason in REASONS]
     assert "\n".join(rows) in page
+
+
+@pytest.mark.parametrize("part", [0, 1])
+@pytest.mark.parametrize("blanks", range(3))
+def test_a_header_and_claims_have_one_text_only(part: int, blanks: int) -> None:
+    """Unused bits of a last character: the API server reads the same, a cache another token."""
+    both = [json.dumps(given).encode() + b" " * blanks for given in (HEADER, CLAIMS)]
+    parts = assembled(*both).split(".")
+    screen(".".join(parts), "vault", NOW)
+    if len(parts[part]) % 4:
+        alphabet = string.ascii_uppercase + string.ascii_lowercase + string.digits + "-_"
+        parts[part] = parts[part][:-1] + alphabet[alphabet.index(parts[part][-1]) + 1]
+        assert reason(".".join(parts)) == "malformed"

@@ -27,8 +27,9 @@ class JwksVerifier:
     cannot be asked. It knows the issuer of today only: of an API server with several issuers, and
     of keys that it leaves out of its discovery document, TokenReview alone knows.
 
-    Keys are fetched when the first token comes and every hour, and when a token names a key that is
-    not known, at most every 10 seconds. While the issuer is away the last ones serve, for a day.
+    Keys are fetched when the first token comes, with the first one after an hour, and when a token
+    names a key that is not known, at most every 10 seconds. Meanwhile, and while the issuer is
+    away, the last ones serve, for a day.
 
     With an ApiServer its credentials need ClusterRole system:service-account-issuer-discovery, to
     which all service accounts are bound by default. `leeway` is the number of seconds by which

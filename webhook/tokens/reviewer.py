@@ -36,7 +36,8 @@ MAX_CACHE_SECONDS = 3600.0
 REFUSED_SECONDS = 1.0
 """That a refusal is kept: a token may become valid, and a client that repeats itself is cheap."""
 MAX_ACCEPTED = 10_000
-"""About 11 MB. Only what the API server has accepted is kept here."""
+"""About 11 MB. Only what the API server has accepted is kept here: to push out another account's
+token takes as many TokenRequests."""
 MAX_REFUSED = 4_096
 """About 1 MB, in a place of their own: whoever sends garbage pushes out only garbage."""
 MAX_PENDING = 256
@@ -48,7 +49,8 @@ long as its Retry-After says, up to a bound: a service must not stay away for mi
 QUIET_SECONDS = 10.0
 """Between two warnings in the log."""
 WAIT_SECONDS = 15.0
-"""That a caller waits at most: one call, and its turn."""
+"""That a caller waits at most: one call, and its turn. With signatures the same time again, for
+their keys."""
 _LOG = logging.getLogger("boundtoken.tokens")
 
 _Outcome = Identity | InvalidReason | Failure

@@ -31,7 +31,7 @@ ALGORITHMS = frozenset(
 """Those with a private key. The API server and its external signers use RS256, ES256, ES384 and
 ES512.
 """
-_JWT = re.compile(r"([A-Za-z0-9_-]+)\.[A-Za-z0-9_-]+\.([A-Za-z0-9_-]*)")
+_JWT = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]*)")
 """Stricter than base64 of Python, which passes over any other character."""
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _ACCOUNT = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
@@ -57,7 +57,7 @@ def screen(token: str, audience: str, now: float, leeway: float = LEEWAY_SECONDS
     header = _header(parts[1])
     if header.alg not in ALGORITHMS:
         raise InvalidToken("bad-algorithm")
-    if not (parts[2] and _is_canonical(parts[2])):
+    if not (parts[3] and all(map(_is_canonical, parts.groups()))):
         raise InvalidToken("malformed")
     try:
         claims = claims_of(token)
@@ -129,12 +129,12 @@ def _header(text: str) -> _Header:
     return header
 
 
-def _is_canonical(signature: str) -> bool:
-    """Whether no other text means the same signature: else one token has many texts, and each is
-    another key in a cache.
+def _is_canonical(part: str) -> bool:
+    """Whether no other text means the same part: else one token has many texts, and each is another
+    key in a cache.
     """
     try:
-        decoded = base64.urlsafe_b64decode(signature + "=" * (-len(signature) % 4))
+        decoded = base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
     except ValueError:
         return False
-    return base64.urlsafe_b64encode(decoded).rstrip(b"=") == signature.encode()
+    return base64.urlsafe_b64encode(decoded).rstrip(b"=") == part.encode()

@@ -7,6 +7,7 @@ rest; not in a thread, because the child of a fork would inherit half a module.
 """
 
 import io
+import re
 import threading
 import time
 from functools import partial
@@ -37,6 +38,8 @@ MAX_IDLE_CONNECTIONS = 4
 MAX_IDLE_SECONDS = 30.0
 """After which a connection is not used again: what stands in between may have forgotten it."""
 MAX_DETAIL_CHARS = 200
+_TOKEN = re.compile(r"eyJ[\w-]{5,}(\.[\w-]*)*")
+"""A JWT, or what is left of one: each begins so, because its header is an object."""
 AGENT = f"boundtoken-tokens/{__version__}"
 ACCEPT = "application/json, */*"
 """The API server's keys are application/jwk-set+json: it answers 406 to who accepts only JSON."""
@@ -62,9 +65,11 @@ class Refusal(Exception):
     """
 
     def __init__(self, status: int, message: str, kind: str = "", retry_after: float = 0.0) -> None:
-        super().__init__(f"{status}: {message}")
+        # One line without a token, whoever wrote it: an admission webhook, a proxy.
+        shown = "".join(char if char.isprintable() else " " for char in message)
+        self.message = _TOKEN.sub("(a token)", shown)
+        super().__init__(f"{status}: {self.message}")
         self.status = status
-        self.message = message
         self.kind = kind
         self.retry_after = retry_after
 

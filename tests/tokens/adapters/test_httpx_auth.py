@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from tests.support.receiver import UNAUTHORIZED, Receiver
+from tests.support.receiver import UNAUTHORIZED, Receiver, redirect
 from tests.support.tokens import Tokens
 from webhook.tokens.adapters.httpx_auth import BearerAuth
 
@@ -44,3 +44,14 @@ def test_what_an_exception_shows(tokens: Tokens, server: Receiver) -> None:
         answer.raise_for_status()
     shown = f"{raised.value!r} {raised.value} {answer.request!r} {answer.request.headers!r}"
     assert "secret" not in shown
+
+
+def test_a_redirect_that_is_followed_by_hand_takes_no_token_elsewhere(
+    tokens: Tokens, server: Receiver
+) -> None:
+    with Receiver() as other, httpx.Client(auth=BearerAuth(tokens)) as client:
+        server.script.append(redirect(other.url))
+        answer = client.get(server.url)
+        assert answer.next_request is not None
+        assert client.send(answer.next_request).status_code == 200
+        assert [seen.authorization for seen in other.seen] == [None]

@@ -61,9 +61,12 @@ class BearerAuth(httpx.Auth):
 
 
 def _is_callers(request: httpx.Request) -> bool:
-    """Whether the header is not one that we gave the request when it was sent before."""
+    """Whether the header is not one that we gave the request when it was sent before; also where
+    httpx has taken ours off, because a redirect led to another origin.
+    """
     header = request.headers.get(AUTHORIZATION)
-    return header is not None and header != request.extensions.get(_OURS)
+    ours = request.extensions.get(_OURS)
+    return header != ours and (header is not None or ours is not None)
 
 
 def _with(request: httpx.Request, header: Header) -> httpx.Request:
