@@ -13,7 +13,7 @@ import yaml
 from tests.support.api import api_server
 from tests.support.claims import a_token
 from webhook.cluster.client import ApiClient
-from webhook.cluster.credentials import FromKubeconfig, InCluster
+from webhook.cluster.credentials import FromKubeconfig, InCluster, credentials_for
 from webhook.core.claims import audiences_of
 from webhook.errors import Unauthenticated
 from webhook.pki import authority
@@ -41,6 +41,27 @@ def a_kubeconfig(
     }
     path.write_text(yaml.safe_dump({**config, "users": [{"name": "me", "user": user}]}))
     return path
+
+
+@pytest.mark.parametrize(("context", "namespace"), [(None, "shop"), ("one", "shop"), ("two", "")])
+def test_a_context_has_a_namespace_or_none(
+    tmp_path: Path, context: str | None, namespace: str
+) -> None:
+    file = a_kubeconfig(tmp_path / "config", {"token": "secret"})
+    config = yaml.safe_load(file.read_text())
+    config["contexts"][0]["context"]["namespace"] = "shop"
+    file.write_text(yaml.safe_dump(config))
+    assert FromKubeconfig(str(file), context).namespace == namespace
+
+
+def test_with_a_context_that_is_given_no_current_one_is_needed(tmp_path: Path) -> None:
+    file = a_kubeconfig(tmp_path / "config", {"token": "secret"})
+    config = yaml.safe_load(file.read_text())
+    del config["current-context"]
+    file.write_text(yaml.safe_dump(config))
+    assert FromKubeconfig(str(file), "two").server == "https://two:6443"
+    with pytest.raises(Unauthenticated, match="current-context"):
+        FromKubeconfig(str(file))
 
 
 async def test_a_token_that_rotates_is_read_again(tmp_path: Path) -> None:
@@ -73,7 +94,7 @@ def test_a_ca_that_changes_gives_a_new_context_and_the_same_one_does_not(tmp_pat
 
 async def test_outside_of_a_cluster_the_error_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(Unauthenticated, match="not in a cluster; give --kubeconfig FILE"):
-        InCluster({}, tmp_path)
+        credentials_for(None, None, {}, tmp_path)
     with pytest.raises(
         Unauthenticated, match="No such file or directory; the pod needs a token volume there"
     ):
@@ -105,7 +126,7 @@ async def test_what_is_no_token_is_named_and_not_shown(tmp_path: Path, token: by
 def test_a_bundle_of_authorities_may_have_comments_in_any_language(tmp_path: Path) -> None:
     pem = authority.make_authority("a", NOW, timedelta(days=1)).certificate.pem
     (tmp_path / "ca.crt").write_bytes("# Prüfstelle\n".encode() + pem)
-    assert len(InCluster(ENVIRON, tmp_path).tls().get_ca_certs()) >= 1
+    assert len(InCluster(ENVIRON, tmp_path).tls().get_ca_certs()) == 1  # and none of the system's
 
 
 @pytest.mark.parametrize(

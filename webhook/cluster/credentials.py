@@ -15,10 +15,11 @@ from typing import Any, Protocol
 import yaml
 
 from ..core.claims import TOKEN_TEXT, audiences_of
+from ..core.names import DEFAULT_PATH
 from ..errors import Unauthenticated
 from ..log import Log
 
-SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+SERVICE_ACCOUNT = Path(DEFAULT_PATH)
 MAX_FILE_BYTES = 1 << 20
 """Of a token or a bundle of CAs: as much as a ConfigMap can hold. The rest is not read."""
 
@@ -46,9 +47,7 @@ class InCluster:
     def __init__(self, environ: Mapping[str, str], directory: Path = SERVICE_ACCOUNT) -> None:
         host, port = environ.get("KUBERNETES_SERVICE_HOST"), environ.get("KUBERNETES_SERVICE_PORT")
         if not host or not port:
-            raise Unauthenticated(
-                "KUBERNETES_SERVICE_HOST and _PORT are not set: not in a cluster; give --kubeconfig FILE"
-            )
+            raise Unauthenticated("KUBERNETES_SERVICE_HOST and _PORT are not set: not in a cluster")
         self.server = f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
         self._token = directory / "token"
         self._ca = directory / "ca.crt"
@@ -111,10 +110,12 @@ class FromKubeconfig:
 
         self._context: ssl.SSLContext | None = None
         self._configuration: Any = kubernetes.client.Configuration()
+        place = file or kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION
         try:
             kubernetes.config.load_kube_config(
                 file, context, self._configuration, persist_config=False
             )  # type: ignore[no-untyped-call]
+            self.namespace = _namespace_of(place, context)
         except (
             kubernetes.config.ConfigException,
             yaml.YAMLError,
@@ -124,12 +125,8 @@ class FromKubeconfig:
             AttributeError,
             KeyError,
         ) as problem:
-            place = file or kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION
             raise Unauthenticated(f"kubeconfig {place}: {str(problem)[:300]}") from problem
         self.server = str(self._configuration.host).rstrip("/")
-        contexts, current = kubernetes.config.list_kube_config_contexts(file)  # type: ignore[no-untyped-call]
-        chosen = next((one for one in contexts if one["name"] == context), current)
-        self.namespace = str(chosen.get("context", {}).get("namespace") or "")
 
     def tls(self) -> ssl.SSLContext:
         """The same context for all requests, so that connections are reused."""
@@ -154,6 +151,17 @@ class FromKubeconfig:
         return await asyncio.to_thread(self.header)
 
 
+def _namespace_of(place: str, context: str | None) -> str:
+    """Of a context, or of the current one; a file need not have one where a context is given."""
+    import kubernetes.config  # noqa: PLC0415
+
+    reading: Any = kubernetes.config.kube_config
+    loader = reading.KubeConfigLoader(
+        reading.KubeConfigMerger(place).config, active_context=context
+    )
+    return str(loader.current_context["context"].get("namespace") or "")
+
+
 def credentials_for(
     kubeconfig: Path | None, context: str | None, environ: Mapping[str, str], account: Path
 ) -> Credentials:
@@ -163,7 +171,10 @@ def credentials_for(
     """
     if kubeconfig is not None:
         return FromKubeconfig(str(kubeconfig), context)
-    return InCluster(environ, account)
+    try:
+        return InCluster(environ, account)
+    except Unauthenticated as problem:
+        raise Unauthenticated(f"{problem}; give --kubeconfig FILE") from None
 
 
 def own_audiences(credentials: Credentials | None, log: Log) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ rest; not in a thread, because the child of a fork would inherit half a module.
 """
 
 import io
+import os
 import re
 import threading
 import time
@@ -82,10 +83,10 @@ class ApiServer:
     """
 
     def __init__(self, credentials: Credentials, timeout: float = CALL_SECONDS) -> None:
-        self._credentials = credentials
         import http.client  # noqa: F401, PLC0415  (see the module's docstring)
         import ssl  # noqa: F401, PLC0415
 
+        self._credentials = credentials
         self._timeout = timeout
         self.workers = Workers()
         self._idle: list[_Connection] = []
@@ -98,14 +99,12 @@ class ApiServer:
 
         Raises: NoToken, outside of a cluster
         """
-        import os  # noqa: PLC0415
-
         from ..cluster import credentials  # noqa: PLC0415  (with asyncio it is half of the import)
 
         try:
             return cls(credentials.InCluster(os.environ, directory or credentials.SERVICE_ACCOUNT))
         except Unauthenticated as problem:
-            raise NoToken(str(problem)) from None
+            raise NoToken(f"{problem}; outside of one use ApiServer.from_kubeconfig") from None
 
     @classmethod
     def from_kubeconfig(cls, file: str | None = None, context: str | None = None) -> Self:

@@ -283,7 +283,7 @@ class TestInAPod:
         self, tokens: Tokens, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.delenv("KUBERNETES_SERVICE_PORT")
-        with pytest.raises(NoToken, match="not in a pod; give a Configuration"):
+        with pytest.raises(NoToken, match="not in a cluster; give a Configuration"):
             Kubernetes.adapter.TokenApiClient(tokens)
 
 

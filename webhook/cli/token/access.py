@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from ...cluster.credentials import SERVICE_ACCOUNT, FromKubeconfig, InCluster
-from ...errors import Unauthenticated
-from ...tokens import ApiServer
+from ...cluster.credentials import FromKubeconfig, InCluster
+from ...tokens import ApiServer, TokenFile
 
 DEFAULT_NAMESPACE = "default"
 
@@ -25,12 +24,12 @@ def access(parsed: argparse.Namespace, environ: Mapping[str, str] = os.environ) 
     """What the flags choose, as kubectl does: --kubeconfig, KUBECONFIG, ~/.kube/config, and without
     any of them the files of this pod.
 
-    Raises: Unauthenticated
+    Raises: Unauthenticated; Unreadable, in a pod without a file for its namespace
     """
     credentials: FromKubeconfig | InCluster
     if _is_in_a_pod_without_kubeconfig(parsed, environ):
         credentials = InCluster(environ)
-        namespace = _namespace_of_the_pod()
+        namespace = TokenFile().namespace
     else:
         credentials = FromKubeconfig(parsed.kubeconfig, parsed.context)
         namespace = credentials.namespace
@@ -46,12 +45,3 @@ def _is_in_a_pod_without_kubeconfig(parsed: argparse.Namespace, environ: Mapping
         or (Path.home() / ".kube/config").exists()
     )
     return not has_kubeconfig and "KUBERNETES_SERVICE_HOST" in environ
-
-
-def _namespace_of_the_pod() -> str:
-    try:
-        return (SERVICE_ACCOUNT / "namespace").read_text().strip()
-    except (OSError, ValueError) as problem:
-        raise Unauthenticated(
-            f"{SERVICE_ACCOUNT / 'namespace'}: {problem}; give --namespace"
-        ) from None

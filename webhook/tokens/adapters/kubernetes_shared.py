@@ -11,6 +11,8 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+from ...cluster.credentials import InCluster
+from ...errors import Unauthenticated
 from ..errors import NoToken
 from ..file import SERVICE_ACCOUNT, TokenFile
 from ..source import TokenSource
@@ -29,13 +31,10 @@ def connect(configuration: Any, source: TokenSource) -> None:
 
     Raises: NoToken, outside of a pod
     """
-    host = os.environ.get("KUBERNETES_SERVICE_HOST", "")
-    port = os.environ.get("KUBERNETES_SERVICE_PORT", "")
-    if not (host and port):
-        raise NoToken(
-            "KUBERNETES_SERVICE_HOST and _PORT are not set: not in a pod; give a Configuration with a host"
-        )
-    configuration.host = f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
+    try:
+        configuration.host = InCluster(os.environ).server
+    except Unauthenticated as problem:
+        raise NoToken(f"{problem}; give a Configuration with a host") from None
     folders = [source.path.parent] if isinstance(source, TokenFile) else []
     for folder in (*folders, SERVICE_ACCOUNT):
         if (folder / "ca.crt").is_file():
