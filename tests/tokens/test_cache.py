@@ -1,7 +1,6 @@
 """TokenCache: one source for each request, bounded, and the pods of an operator."""
 
 import asyncio
-from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,17 +11,6 @@ from tests.support.issuer import Issuer
 from webhook.tokens import NoToken, ObjectReference, TokenCache, TokenRequest
 
 CART, ORDERS = TokenRequest("shop", "cart"), TokenRequest("shop", "orders")
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def issuer(clock: Clock) -> Iterator[Issuer]:
-    with Issuer(clock) as issuer:
-        yield issuer
 
 
 def a_pod(name: str = "cart-0", uid: str = "u1", **spec: str) -> dict[str, Any]:

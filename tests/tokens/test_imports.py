@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from tests.support.paths import ROOT
+from webhook import tokens
 
 LIMIT_SECONDS = 0.06
 ATTEMPTS = 7
@@ -37,12 +38,33 @@ def python(code: str) -> str:
     return done.stdout
 
 
-def modules_after(module: str) -> set[str]:
-    return set(python(f"import sys, {module}; print(*sys.modules)").split())
+def modules_after(code: str) -> set[str]:
+    return set(python(f"{code}\nimport sys\nprint(*sys.modules)").split())
 
 
-def test_the_library_imports_no_client_and_nothing_that_takes_long() -> None:
-    assert modules_after("webhook.tokens") & (CLIENTS | COSTLY) == set()
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import webhook.tokens",
+        "from webhook.tokens import *",
+        "import webhook.tokens.adapters.asgi",
+    ],
+)
+def test_the_library_imports_no_client_and_nothing_that_takes_long(code: str) -> None:
+    assert modules_after(code) & (CLIENTS | COSTLY) == set()
+
+
+def test_what_verifies_is_imported_when_it_is_used() -> None:
+    assert "webhook.tokens.reviewer" not in modules_after("import webhook.tokens")
+    assert "webhook.tokens.reviewer" in modules_after("from webhook.tokens import verify")
+
+
+def test_every_name_of_the_library_is_there() -> None:
+    for name in tokens.__all__:
+        assert getattr(tokens, name) is not None
+    assert list(tokens.__all__) == sorted(tokens.__all__)
+    with pytest.raises(AttributeError, match="'webhook.tokens' has no attribute 'verfy'"):
+        _ = tokens.verfy  # type: ignore[attr-defined]
 
 
 def test_the_library_is_imported_in_a_moment() -> None:
@@ -64,7 +86,7 @@ def test_every_adapter_of_a_client_is_here() -> None:
 @pytest.mark.parametrize("adapter", ADAPTERS)
 def test_an_adapter_imports_its_own_client_only(adapter: str) -> None:
     client, _ = ADAPTERS[adapter]
-    found = modules_after(f"webhook.tokens.adapters.{adapter}") & CLIENTS
+    found = modules_after(f"import webhook.tokens.adapters.{adapter}") & CLIENTS
     assert {client} <= found <= {client} | THEIRS.get(client, set())
 
 

@@ -11,7 +11,6 @@ import threading
 import time
 import warnings
 import weakref
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
@@ -34,17 +33,6 @@ from webhook.tokens import requested as module
 from webhook.tokens.workers import MAX_THREADS, Workers
 
 CART = TokenRequest("shop", "cart", ("vault",))
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def issuer(clock: Clock) -> Iterator[Issuer]:
-    with Issuer(clock) as issuer:
-        yield issuer
 
 
 @pytest.fixture

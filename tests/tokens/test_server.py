@@ -101,17 +101,11 @@ def test_chunks_are_an_answer_too_and_the_connection_is_used_again() -> None:
         assert count == [1]
 
 
-def test_few_are_kept(issuer_of_tokens: Issuer) -> None:
-    api = issuer_of_tokens.api()
+def test_few_are_kept(issuer: Issuer) -> None:
+    api = issuer.api()
     with ThreadPoolExecutor(20) as threads:
         list(threads.map(lambda _: api.get("/.well-known/openid-configuration"), range(60)))
     assert 0 < len(api._idle) <= MAX_IDLE_CONNECTIONS
-
-
-@pytest.fixture
-def issuer_of_tokens() -> Iterator[Issuer]:
-    with Issuer() as issuer:
-        yield issuer
 
 
 def dripping(connection: socket.socket) -> None:
@@ -257,10 +251,10 @@ def test_one_that_was_idle_for_long_is_not_used_again() -> None:
         assert count == [2]
 
 
-def test_a_server_below_a_path(issuer_of_tokens: Issuer) -> None:
-    below = ApiServer(Credentials(issuer_of_tokens.url + "/protected/k8s"))
+def test_a_server_below_a_path(issuer: Issuer) -> None:
+    below = ApiServer(Credentials(issuer.url + "/protected/k8s"))
     below.get("/api")
-    assert issuer_of_tokens.seen[0][1] == "/protected/k8s/api"
+    assert issuer.seen[0][1] == "/protected/k8s/api"
 
 
 def test_outside_of_a_cluster_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,11 +36,6 @@ HEAD = encoded(b'{"kid":"one","alg":"RS256"}')
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
 def issuer(clock: Clock) -> Iterator[Reviewer]:
     with Reviewer(clock) as issuer:
         yield issuer

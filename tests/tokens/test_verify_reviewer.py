@@ -39,11 +39,6 @@ from webhook.tokens.workers import MAX_THREADS, Workers
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
 def api(clock: Clock) -> Iterator[Reviewer]:
     with Reviewer(clock) as reviewer:
         yield reviewer

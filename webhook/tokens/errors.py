@@ -59,10 +59,6 @@ class NoToken(TokenError):
         super().__init__(text)
         self.retry_after = retry_after
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """It can be sent to another process."""
-        return type(self), (str(self), self.retry_after)
-
 
 class RequestRefused(NoToken):
     """The API server refused the TokenRequest; `status` is its HTTP code."""
@@ -72,6 +68,7 @@ class RequestRefused(NoToken):
         self.status = status
 
     def __reduce__(self) -> tuple[Any, ...]:
+        """It can be sent to another process."""
         return type(self), (str(self), self.status, self.retry_after)
 
 
@@ -89,6 +86,10 @@ class InvalidToken(TokenError):
     def __init__(self, reason: InvalidReason) -> None:
         super().__init__(f"the token is refused: {EXPLANATIONS[reason]} ({reason})")
         self.reason = reason
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """It can be sent to another process."""
+        return type(self), (self.reason,)
 
 
 class NotVerified(TokenError):

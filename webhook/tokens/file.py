@@ -21,9 +21,10 @@ from ..core.claims import (
     ObjectReference,
     claims_of,
 )
+from ..core.names import DEFAULT_PATH
 from .errors import Expired, NoToken, Unreadable
 
-SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+SERVICE_ACCOUNT = Path(DEFAULT_PATH)
 REREAD_SECONDS = 60.0
 LEEWAY_SECONDS = 10.0
 DOTS_OF_A_JWT = 2
@@ -158,8 +159,16 @@ class TokenFile:
             if text.count(".") == DOTS_OF_A_JWT:
                 raise Unreadable(f"{self.path}: {problem}") from None
             claims = None
-        if claims is None and self._last is not None and self._last.claims is not None:
-            raise Unreadable(f"{self.path}: must hold a JWT, as before")
+        last = self._last
+        if (
+            claims is None
+            and last is not None
+            and last.claims is not None
+            and now < last.expires_at
+        ):
+            raise Unreadable(
+                f"{self.path}: must hold a JWT, as before"
+            )  # half a file replaces none
         expires_at = float("inf")
         if claims is not None and claims.expires_at is not None:
             expires_at = claims.expires_at

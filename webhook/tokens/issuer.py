@@ -69,6 +69,8 @@ class WebIssuer:
     def __init__(
         self, url: str, ca_file: "str | Path | None" = None, timeout: float = CALL_SECONDS
     ) -> None:
+        import ssl  # noqa: F401, PLC0415  (as ApiServer does it: not in the thread that fetches)
+
         if not _is_https(url) or urlsplit(url).query or "#" in url or "?" in url:
             raise ValueError(
                 f"issuer: {truncate(repr(url), 100)} must be an https URL without a query, a fragment or a password"

@@ -12,7 +12,7 @@ from .errors import NotVerified
 from .forks import reset_in_child
 from .issuer import MAX_MESSAGE_CHARS, Issuer
 from .keys import KeySet
-from .refresh import backoff
+from .refresh import NO_PAUSE, Pause, backoff
 from .server import Refusal
 from .workers import Workers
 
@@ -53,7 +53,7 @@ class Keyring:
         self._since = 0.0
         self._failure: _Failed | None = None
         self._failures = 0
-        self._next_fetch = float("-inf")
+        self._next_fetch = NO_PAUSE
         self.after_fork()
         reset_in_child(self)
 
@@ -103,12 +103,12 @@ class Keyring:
                 return self._in_flight
             if keys is not None and self._failure is None:
                 return keys
-            failure, wait = self._failure, self._next_fetch - now
+            failure, wait = self._failure, self._next_fetch.remaining(now)
         raise self._explained(failure or _Failed("no thread can be started"), wait)
 
     def _start(self, now: float) -> None:
         """Hand a fetch to the pool where it may be made now; the lock is held."""
-        if self._in_flight is not None or not _is_past(now, self._next_fetch):
+        if self._in_flight is not None or self._next_fetch.lasts(now):
             return
         future: Future[KeySet | _Failed] = to_come()
         try:
@@ -132,7 +132,7 @@ class Keyring:
             with self._lock:
                 self._keys, self._since = keys, sent
                 self._failure, self._failures = None, 0
-                self._next_fetch = self._clock() + LEAST_SECONDS
+                self._next_fetch = Pause(self._clock(), LEAST_SECONDS)
                 self._in_flight = None
             future.set_result(keys)
 
@@ -142,7 +142,7 @@ class Keyring:
             self._failure = failure
             self._failures += 1
             wait = backoff(self._failures, retry_after, random.random())  # noqa: S311
-            self._next_fetch = now + min(wait, LEAST_SECONDS)
+            self._next_fetch = Pause(now, min(wait, LEAST_SECONDS))
             self._in_flight = None
         _LOG.warning("%s", self._explained(failure, 0.0))
         return failure
@@ -151,15 +151,10 @@ class Keyring:
         """One exception for each waiter: a shared one would collect the tracebacks of all."""
         if isinstance(result, KeySet):
             return result
-        raise self._explained(result, self._next_fetch - self._clock())
+        raise self._explained(result, self._next_fetch.remaining(self._clock()))
 
     def _explained(self, failure: _Failed, wait: float) -> NotVerified:
-        return NotVerified(f"keys of {self._issuer.name}: {failure.text}", max(wait, 0.0))
+        return NotVerified(f"keys of {self._issuer.name}: {failure.text}", wait)
 
     def _nothing_came(self) -> NotVerified:
         return self._explained(_Failed(f"no answer within {WAIT_SECONDS:.0f} s"), 1.0)
-
-
-def _is_past(now: float, until: float) -> bool:
-    """Also where the clock was set back by hours: nobody waits for hours."""
-    return now >= until or until - now > 2 * LEAST_SECONDS

@@ -3,6 +3,8 @@
 Source of the rule: kubernetes/pkg/kubelet/token/token_manager.go (`requiresRefresh`).
 """
 
+from typing import NamedTuple
+
 DAY_SECONDS = 24 * 3600.0
 """No token is used for longer, however long it lives."""
 REMAINING = 0.2
@@ -34,3 +36,19 @@ def backoff(failures: int, retry_after: float, spread: float) -> float:
     """
     wait = min(FIRST_BACKOFF_SECONDS * 2.0 ** min(failures - 1, 16), MAX_BACKOFF_SECONDS)
     return max(wait, min(retry_after, MAX_RETRY_AFTER_SECONDS)) * (1 + spread / 4)
+
+
+class Pause(NamedTuple):
+    """Some seconds from a time on. Where the clock is set back it is over: nobody waits longer."""
+
+    since: float
+    seconds: float
+
+    def lasts(self, now: float) -> bool:
+        return 0 <= now - self.since < self.seconds
+
+    def remaining(self, now: float) -> float:
+        return max(self.since + self.seconds - now, 0.0) if self.lasts(now) else 0.0
+
+
+NO_PAUSE = Pause(0.0, 0.0)

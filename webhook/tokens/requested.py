@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from .answers import awaited, to_come
 from .errors import NoToken
 from .forks import reset_in_child
-from .refresh import MAX_JITTER_SECONDS, backoff, refresh_at
+from .refresh import MAX_JITTER_SECONDS, NO_PAUSE, Pause, backoff, refresh_at
 from .request import (
     IssuedToken,
     TokenRequest,
@@ -88,7 +88,7 @@ class TokenRequestSource:
         self._pool = pool or server.workers
         self._current: _Token | None = None
         self._failures = 0
-        self._next_try = self._next_renewal = _Pause(0.0, 0.0)
+        self._next_try = self._next_renewal = NO_PAUSE
         self.was_used = False
         self._refusal: Refusal | None = None
         self._is_closed = self._has_warned = False
@@ -208,7 +208,7 @@ class TokenRequestSource:
                 return token.text  # another call was rejected before
             is_early = self._next_try.lasts(now) or self._next_renewal.lasts(now)
             if self._in_flight is None and not is_early:
-                self._next_renewal = _Pause(now, RENEWAL_SECONDS)
+                self._next_renewal = Pause(now, RENEWAL_SECONDS)
                 self._start()
             if self._in_flight is None and token is not None:
                 return token.text
@@ -271,7 +271,7 @@ class TokenRequestSource:
         warning = "" if self._has_warned else lifetime_warning(self.request, answer)
         with self._lock:
             self._in_flight = self._refusal = None
-            self._failures, self._next_try = 0, _Pause(0.0, 0.0)
+            self._failures, self._next_try = 0, NO_PAUSE
             self._has_warned = self._has_warned or bool(warning)
             if not self._is_closed:
                 self._current = token
@@ -284,7 +284,7 @@ class TokenRequestSource:
             self._in_flight, self._refusal = None, refusal
             self._failures += 1
             wait = backoff(self._failures, refusal.retry_after, random.random())  # noqa: S311
-            self._next_try = _Pause(now, wait)
+            self._next_try = Pause(now, wait)
             if is_gone(self.request, refusal):
                 self._current = None
             token = self._valid(now)
@@ -319,19 +319,6 @@ class TokenRequestSource:
 
     def _nothing_came(self) -> NoToken:
         return NoToken(f"token of {self.request}: no answer within {WAIT_SECONDS:.0f} s", 1.0)
-
-
-class _Pause(NamedTuple):
-    """Some seconds from a time on. Where the clock is set back it is over: nobody waits longer."""
-
-    since: float
-    seconds: float
-
-    def lasts(self, now: float) -> bool:
-        return 0 <= now - self.since < self.seconds
-
-    def remaining(self, now: float) -> float:
-        return max(self.since + self.seconds - now, 0.0) if self.lasts(now) else 0.0
 
 
 def _jitter() -> float:

@@ -7,13 +7,13 @@ import random
 import threading
 import time
 from collections.abc import Callable
-from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from .answers import Answers, awaited, to_come
 from .errors import InvalidReason, InvalidToken, NotVerified
 from .forks import reset_in_child
 from .identity import Identity
+from .refresh import NO_PAUSE, Pause
 from .review import PATH, Failure, body, failure, reviewed
 from .screening import (
     LEEWAY_SECONDS,
@@ -100,12 +100,13 @@ class TokenReviewVerifier:
         self._leeway = leeway
         self._signatures = signatures
         self._clock = clock
-        self._pool = pool
+        # Not the threads of the ApiServer: a flood of tokens to verify must not keep a program from
+        # renewing its own.
+        self._pool = pool or Workers()
         self._accepted: Answers[Identity] = Answers(MAX_ACCEPTED)
         self._refused: Answers[InvalidReason | Failure] = Answers(MAX_REFUSED)
         self._failure: Failure | None = None
-        self._pause = (0.0, 0.0)
-        self._quiet_from = self._quiet_until = 0.0
+        self._pause = self._quiet = NO_PAUSE
         self.after_fork()
         reset_in_child(self)
 
@@ -181,33 +182,27 @@ class TokenReviewVerifier:
                 future.set_result(kept)
                 return future
             # After a failure one request at a time finds out whether the API server is back.
-            if self._failure is not None and (self._is_paused() or self._in_flight):
+            if self._failure is not None and (self._pause.lasts(self._clock()) or self._in_flight):
                 raise self._failure.exception(self._wait())
             if len(self._in_flight) >= MAX_PENDING:
                 raise NotVerified(
                     "TokenReview: too many tokens wait for the API server", PAUSE_SECONDS
                 )
             try:
-                (self._pool or reviewers()).submit(lambda: self._review(question, future))
+                self._pool.submit(lambda: self._review(question, future))
             except RuntimeError:
                 raise NotVerified("TokenReview: no thread can be started", PAUSE_SECONDS) from None
             self._in_flight[question.key] = future
             return future
 
-    def _is_paused(self) -> bool:
-        since, until = self._pause
-        return since <= self._clock() < until
-
     def _wait(self) -> float:
         """Seconds after which another try makes sense."""
-        since, until = self._pause
-        now = self._clock()
-        return max(until - now, PAUSE_SECONDS) if since <= now else PAUSE_SECONDS
+        return max(self._pause.remaining(self._clock()), PAUSE_SECONDS)
 
     def _review(self, question: "_Question", future: "Future[_Outcome]") -> None:
         """Ask, keep the answer, and tell those who wait; in a thread of the pool."""
         sent = self._clock()
-        if (failed := self._failure) is not None and self._is_paused():
+        if (failed := self._failure) is not None and self._pause.lasts(sent):
             outcome: _Outcome = failed  # while it was in the queue, which drains at once
         else:
             outcome = self._answer(question)
@@ -231,7 +226,7 @@ class TokenReviewVerifier:
         with self._lock:
             if isinstance(outcome, Failure) and outcome.is_general:
                 wait = min(max(outcome.retry_after, PAUSE_SECONDS), MAX_PAUSE_SECONDS)
-                self._pause = (now, now + wait * (1 + random.random() / 4))  # noqa: S311
+                self._pause = Pause(now, wait * (1 + random.random() / 4))  # noqa: S311
                 self._failure = outcome
             else:
                 self._failure = None
@@ -241,11 +236,9 @@ class TokenReviewVerifier:
                     self._accepted.put(key, outcome, sent, until)
                 else:
                     self._refused.put(key, outcome, now, now + REFUSED_SECONDS)
-            is_new = (
-                isinstance(outcome, Failure) and not self._quiet_from <= now < self._quiet_until
-            )
+            is_new = isinstance(outcome, Failure) and not self._quiet.lasts(now)
             if is_new:
-                self._quiet_from, self._quiet_until = now, now + QUIET_SECONDS
+                self._quiet = Pause(now, QUIET_SECONDS)
         if is_new and isinstance(outcome, Failure):
             _LOG.warning("tokens cannot be verified: %s", outcome.text)
 
@@ -255,14 +248,6 @@ class _Question(NamedTuple):
     token: str
     audience: str
     screened: Screened
-
-
-@cache
-def reviewers() -> Workers:
-    """The threads of this process that verify. Others than those that request tokens: a flood of
-    tokens to verify must not keep a program from renewing its own.
-    """
-    return Workers()
 
 
 def _key(token: str, audience: str) -> bytes:
