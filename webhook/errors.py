@@ -8,6 +8,7 @@ BoundtokenError
 ├── Unauthenticated     no credential for the API server can be found or read
 ├── bodies.BodyTooLarge a request with too long a body: 413
 ├── bodies.TooSlow      a request whose body does not arrive in time: 408
+├── tokens.errors.TokenError, of the library: its module has them
 └── ApiError            the API server refused, cannot be reached, or sent an unreadable answer
     ├── Gone            410: the resource version is too old, list again
     ├── NotFound        404
