@@ -5,6 +5,22 @@ flags, and the import of a command's module when it runs.
 import argparse
 import signal
 import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+from ..core.text import printable, without_tokens
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors quote no token that was given in the wrong place."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(safe(message))
+
+
+def safe(text: str) -> str:
+    """A message as it may stand on a terminal and in the log of a pipeline."""
+    return printable(without_tokens(text))
 
 
 def command(
@@ -52,7 +68,7 @@ def cluster(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def lazy(module: str, function: str) -> object:
+def lazy(module: str, function: str) -> Callable[[argparse.Namespace], int]:
     """A command that imports its module when it runs: `serve` must start fast and small."""
 
     def run(parsed: argparse.Namespace) -> int:

@@ -20,20 +20,20 @@ from .token import arguments as token_arguments
 SUCCESS, PROBLEMS, USAGE_ERROR, FAILURE = range(4)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(words: Sequence[str] | None = None) -> int:
     """Run a command; gives its exit code. Without a command, or with only a group of commands, it
     prints the help.
     """
-    parsed = parser().parse_args(arguments)
+    parsed = parser().parse_args(words)
     try:
         _check_flags(parsed)
         return _run(parsed)
     except BadInput as problem:
         for fault in problem.faults:
-            print(f"boundtoken: {fault}", file=sys.stderr)
+            print(f"boundtoken: {arguments.safe(fault)}", file=sys.stderr)
         return USAGE_ERROR
     except BoundtokenError as problem:
-        print(f"boundtoken: {problem}", file=sys.stderr)
+        print(f"boundtoken: {arguments.safe(str(problem))}", file=sys.stderr)
         return FAILURE
     except BrokenPipeError:
         _discard_output()
@@ -41,7 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as problem:
         _discard_output()
         place = f"{problem.filename}: " if problem.filename is not None else ""
-        print(f"boundtoken: {place}{problem.strerror or problem}", file=sys.stderr)
+        text = arguments.safe(f"{place}{problem.strerror or problem}")
+        print(f"boundtoken: {text}", file=sys.stderr)
         return FAILURE
     except KeyboardInterrupt:
         return 130
@@ -86,7 +87,7 @@ def _discard_output() -> None:
 
 def parser() -> argparse.ArgumentParser:
     """The whole command line."""
-    top = argparse.ArgumentParser(
+    top = arguments.Parser(
         prog="boundtoken",
         description="Short-lived, audience-bound service account tokens for pods.",
         epilog="Exit codes: 0 success, 1 problems found, 2 usage error, 3 failure.",

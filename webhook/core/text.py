@@ -7,6 +7,8 @@ from itertools import islice
 from . import names
 
 _DISPLAYED = re.compile(names.DISPLAYED_AUDIENCE)
+_TOKEN = re.compile(r"eyJ[\w-]{5,}(\.[\w-]*)*", re.ASCII)
+"""A JWT, or what is left of one: each begins so, because its header is an object."""
 
 
 def quote(text: str, limit: int = 60) -> str:
@@ -24,6 +26,22 @@ def displayed(audience: str) -> str:
     cannot escape it, and both evaluators must write the same text.
     """
     return f'"{audience}"' if _DISPLAYED.fullmatch(audience) else "(not shown)"
+
+
+def printable(text: str) -> str:
+    """Return `text` with escapes for what a terminal would obey: control characters but newlines
+    and tabs, and what no encoding has.
+    """
+    return "".join(
+        char if char.isprintable() or char in "\n\t" else _escaped(char) for char in text
+    )
+
+
+def without_tokens(text: str) -> str:
+    """Return `text` with "(a token)" for everything in it that looks like a JWT: somebody gave one
+    where a name or a file belongs.
+    """
+    return _TOKEN.sub("(a token)", text)
 
 
 def truncate(sentence: str, limit: int = names.MAX_WARNING_CHARS) -> str:

@@ -6,7 +6,7 @@ storage/token.go and pkg/apis/authentication/validation; each seen on a 1.37 API
 
 import re
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
@@ -83,6 +83,19 @@ class TokenRequest(msgspec.Struct, frozen=True):
         )
 
 
+class Subject(Protocol):
+    """Whose token it is, and the object in whose life it lives."""
+
+    @property
+    def namespace(self) -> str: ...
+
+    @property
+    def account(self) -> str: ...
+
+    @property
+    def bound_to(self) -> ObjectReference | None: ...
+
+
 class IssuedToken(NamedTuple):
     """A token as the API server gave it. `expires_at` is its `exp`, and `replace_at` the earlier
     time that the API server wants it to be replaced by; both in seconds since 1970 by its clock.
@@ -127,10 +140,16 @@ def issued(body: bytes) -> IssuedToken:
 
 def lifetime_warning(request: TokenRequest, issued: IssuedToken) -> str:
     """Why a token lives longer or shorter than it was asked to; empty where it does not."""
-    lifetime, requested = issued.expires_at - issued.issued_at, request.expiration_seconds
+    text = lifetime_difference(request.expiration_seconds, issued)
+    return text and f"token of {request}: {text}"
+
+
+def lifetime_difference(requested: int, issued: IssuedToken) -> str:
+    """The same without the token's name, for any number of requested seconds."""
+    lifetime = issued.expires_at - issued.issued_at
     if abs(lifetime - requested) <= LIFETIME_TOLERANCE_SECONDS:
         return ""
-    text = f"token of {request}: {requested} s were requested, it lives {lifetime:.0f} s"
+    text = f"{requested} s were requested, it lives {lifetime:.0f} s"
     if lifetime < requested:
         return f"{text}: the API server or an admission webhook shortened it"
     if requested == YEAR_TRAP_SECONDS:
@@ -157,36 +176,39 @@ def remembered(refusal: Refusal) -> Refusal:
     return Refusal(refusal.status, message, refusal.kind[:100], refusal.retry_after)
 
 
-def is_gone(request: TokenRequest, refusal: Refusal) -> bool:
+def is_gone(subject: Subject, refusal: Refusal) -> bool:
     """Whether the account, or the object that the token is bound to, is not there any more (404),
     or is another one of the same name (409): older tokens of it are refused from now on too.
     """
     # A proxy's 404 has no Status, and is about nothing.
     return bool(refusal.kind) and (
-        refusal.status == 404 or (refusal.status == 409 and request.bound_to is not None)  # noqa: PLR2004
+        refusal.status == 404 or (refusal.status == 409 and subject.bound_to is not None)  # noqa: PLR2004
     )
 
 
 def _meaning(request: TokenRequest, refusal: Refusal, message: str) -> str:
-    namespace, account, bound = request.namespace, request.account, request.bound_to
+    if not refusal.status:
+        return f"no answer of the API server: {message}"
+    return f"{refusal.status}: {message}{advice(request, refusal)}"
+
+
+def advice(subject: Subject, refusal: Refusal) -> str:
+    """What to do after a refusal, to be added to its message; empty where the message says it."""
+    namespace, account, bound = subject.namespace, subject.account, subject.bound_to
     match refusal.status:
-        case 0:
-            return f"no answer of the API server: {message}"
         case 401:
-            advice = "; this program's own credentials are not accepted"
+            return "; this program's own credentials are not accepted"
         case 403 if 'resource "serviceaccounts/token"' in refusal.message:
-            advice = (
+            return (
                 f"; needs a Role in namespace {namespace} with the rule "
                 f'{{apiGroups: [""], resources: [serviceaccounts/token], resourceNames: [{account}], verbs: [create]}}, '
                 "and a RoleBinding to it"
             )
         case 404 if refusal.kind == "serviceaccounts":
-            advice = f"; kubectl create serviceaccount {account} -n {namespace}"
+            return f"; kubectl create serviceaccount {account} -n {namespace}"
         case 404 if bound is not None:
-            advice = f"; {bound} is gone, and its tokens with it"
-        case _:
-            advice = ""
-    return f"{refusal.status}: {message}{advice}"
+            return f"; {bound} is gone, and its tokens with it"
+    return ""
 
 
 def _check_name(place: str, value: object) -> None:

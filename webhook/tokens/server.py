@@ -11,6 +11,7 @@ import os
 import re
 import threading
 import time
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 from urllib.parse import urlsplit
@@ -19,7 +20,7 @@ from weakref import finalize
 import msgspec
 
 from .. import __version__
-from ..core.text import truncate
+from ..core.text import truncate, without_tokens
 from ..errors import BoundtokenError, Unauthenticated
 from .errors import NoToken
 from .forks import reset_in_child
@@ -39,11 +40,12 @@ MAX_IDLE_CONNECTIONS = 4
 MAX_IDLE_SECONDS = 30.0
 """After which a connection is not used again: what stands in between may have forgotten it."""
 MAX_DETAIL_CHARS = 200
-_TOKEN = re.compile(r"eyJ[\w-]{5,}(\.[\w-]*)*")
-"""A JWT, or what is left of one: each begins so, because its header is an object."""
+MAX_WARNINGS = 64
+"""Of one answer; the API server truncates them to 4096 characters together."""
 AGENT = f"boundtoken-tokens/{__version__}"
 ACCEPT = "application/json, */*"
 """The API server's keys are application/jwk-set+json: it answers 406 to who accepts only JSON."""
+_WARNING = re.compile(r'\b299 \S+ "((?:[^"\\]|\\.)*)"')
 
 
 class Credentials(Protocol):
@@ -68,7 +70,7 @@ class Refusal(Exception):
     def __init__(self, status: int, message: str, kind: str = "", retry_after: float = 0.0) -> None:
         # One line without a token, whoever wrote it: an admission webhook, a proxy.
         shown = "".join(char if char.isprintable() else " " for char in message)
-        self.message = _TOKEN.sub("(a token)", shown)
+        self.message = without_tokens(shown)
         super().__init__(f"{status}: {self.message}")
         self.status = status
         self.kind = kind
@@ -79,15 +81,22 @@ class ApiServer:
     """The API server, with the credentials that `credentials` gives for each call.
 
     Thread-safe; connections are kept and used again, at most MAX_IDLE_CONNECTIONS. `workers` are
-    the threads in which sources make their calls to it.
+    the threads in which sources make their calls to it. `on_warning` is called, in the thread of
+    the call, with each warning that an answer has for the user.
     """
 
-    def __init__(self, credentials: Credentials, timeout: float = CALL_SECONDS) -> None:
+    def __init__(
+        self,
+        credentials: Credentials,
+        timeout: float = CALL_SECONDS,
+        on_warning: Callable[[str], None] | None = None,
+    ) -> None:
         import http.client  # noqa: F401, PLC0415  (see the module's docstring)
         import ssl  # noqa: F401, PLC0415
 
         self._credentials = credentials
         self._timeout = timeout
+        self._on_warning = on_warning
         self.workers = Workers()
         self._idle: list[_Connection] = []
         self.after_fork()
@@ -153,6 +162,9 @@ class ApiServer:
             is_safe = isinstance(problem, OSError | BoundtokenError)
             detail = f": {truncate(str(problem), MAX_DETAIL_CHARS)}" if is_safe else ""
             raise Refusal(0, f"{verb} {path}: {type(problem).__name__}{detail}") from None
+        if self._on_warning is not None:
+            for warning in answer.warnings:
+                self._on_warning(warning)
         if not 200 <= answer.status < 300:  # noqa: PLR2004
             raise _refusal(answer)
         return answer.body
@@ -218,6 +230,7 @@ class _Answer(NamedTuple):
     body: bytes
     retry_after: float
     is_whole: bool  # and the connection stays open
+    warnings: tuple[str, ...]
 
 
 class _Connection:
@@ -273,6 +286,7 @@ class _Connection:
             b"".join(chunks),
             _seconds(answer.headers.get("Retry-After", "")),
             answer.isclosed() and not answer.will_close,
+            _warnings(answer.headers.get_all("Warning") or ()),
         )
 
     def close(self) -> None:
@@ -335,7 +349,17 @@ def _refusal(answer: _Answer) -> Refusal:
     except (ValueError, RecursionError):  # a proxy in between may send anything
         status = _Status(answer.reason)
     kind = status.details.kind if status.details is not None else ""
-    return Refusal(answer.status, status.message, kind, answer.retry_after)
+    return Refusal(answer.status, status.message or answer.reason, kind, answer.retry_after)
+
+
+def _warnings(headers: Iterable[str]) -> tuple[str, ...]:
+    """The texts of Warning headers (RFC 7234 section 5.5; the API server writes code 299 only)."""
+    found = [
+        re.sub(r"\\(.)", r"\1", text).encode("latin-1", "replace").decode("utf-8", "replace")
+        for header in headers
+        for text in _WARNING.findall(header)
+    ]
+    return tuple(found[:MAX_WARNINGS])
 
 
 def _seconds(text: str) -> float:
