@@ -58,7 +58,8 @@ class Issuer:
 
     `script` has the next answers to TokenRequests: a status to refuse with, or a function that
     gives the whole answer. `lifetime` replaces the requested seconds, `lag` is how long an answer
-    takes, and `clock` is the time that tokens are issued at. `requests` are the bodies that came;
+    takes, and `clock` is the time that tokens are issued at. `warnings` go with each token, and
+    `objects` has what a GET of a path is answered with. `requests` are the bodies that came;
     `seen` has method, path and Authorization of everything else.
     """
 
@@ -69,6 +70,8 @@ class Issuer:
         self.retry_after = ""
         self.lifetime: int | None = None
         self.lag = 0.0
+        self.warnings: list[str] = []
+        self.objects: dict[str, Json] = {}
         self.requests: list[Json] = []
         self.paths: list[str] = []
         self.seen: list[tuple[str, str, str]] = []
@@ -91,8 +94,10 @@ class Issuer:
         self._server.server_close()
         self._thread.join()
 
-    def api(self, timeout: float = 10.0) -> ApiServer:
-        return ApiServer(Credentials(self.url), timeout)
+    def api(
+        self, timeout: float = 10.0, on_warning: Callable[[str], None] | None = None
+    ) -> ApiServer:
+        return ApiServer(Credentials(self.url), timeout, on_warning)
 
     def claims(self, **changed: Any) -> Json:
         """The claims of a token of shop/cart, as a 1.37 API server writes them."""
@@ -127,12 +132,12 @@ class Issuer:
         parts = path.split("/")
         namespace, account, spec = parts[4], parts[6], body["spec"]
         now = int(self.clock())
-        seconds = self.lifetime or spec["expirationSeconds"]
+        seconds = self.lifetime or spec.get("expirationSeconds", 3600)
         bound = spec.get("boundObjectRef")
         about: Json = {"namespace": namespace, "serviceaccount": {"name": account, "uid": "u"}}
         private: Json = {"kubernetes.io": about}
         if bound:
-            about[bound["kind"].lower()] = {"name": bound["name"], "uid": bound["uid"]}
+            about[bound["kind"].lower()] = {"name": bound["name"], "uid": bound.get("uid", "u")}
         token = self.token(
             aud=spec["audiences"] or [AUDIENCE],
             exp=now + seconds,
@@ -140,7 +145,15 @@ class Issuer:
             **private,
         )
         expires = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now + seconds))
-        return 201, {"status": {"token": token, "expirationTimestamp": expires}}, {}
+        answer = {
+            "kind": "TokenRequest",
+            "apiVersion": "authentication.k8s.io/v1",
+            "metadata": {"name": account, "namespace": namespace, "managedFields": []},
+            "spec": spec,
+            "status": {"token": token, "expirationTimestamp": expires},
+        }
+        warning = ", ".join(f'299 - "{text}"' for text in self.warnings)
+        return 201, answer, {"Warning": warning} if warning else {}
 
     def refuse(self, status: int, message: str = "", kind: str = "") -> Answer:
         body = {
@@ -155,10 +168,16 @@ class Issuer:
             return self.issue(path, json.loads(body))
         self.seen.append((method, path, authorization))
         self.bodies.append(body)
-        if path == "/.well-known/openid-configuration":
-            return 200, {"issuer": self.url, "jwks_uri": self.url + JWKS_PATH}, {}
-        if path == JWKS_PATH:
-            return 200, {"keys": [key.public() for key in self.keys]}, {}
+        documents: dict[str, Json] = {
+            "/.well-known/openid-configuration": {
+                "issuer": self.url,
+                "jwks_uri": self.url + JWKS_PATH,
+            },
+            JWKS_PATH: {"keys": [key.public() for key in self.keys]},
+            **self.objects,
+        }
+        if path in documents:
+            return 200, documents[path], {}
         if path.startswith("/protected"):
             if self.accepts(authorization.removeprefix("Bearer ")):
                 return 200, {"body": base64.b64encode(body).decode()}, {}

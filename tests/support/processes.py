@@ -16,11 +16,18 @@ from tests.support.waiting import wait_for
 EXAMPLES = ROOT / "manifests/examples"
 
 
-def boundtoken(*arguments: str, kubeconfig: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """The command, as a person runs it."""
-    environ = {**os.environ, **({"KUBECONFIG": str(kubeconfig)} if kubeconfig else {})}
+def boundtoken(
+    *arguments: str,
+    kubeconfig: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    stdin: str | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """The command, as a person runs it; `environ` is added to the variables that there are."""
+    changed = {"KUBECONFIG": str(kubeconfig)} if kubeconfig else {}
+    environ = {**os.environ, **changed, **(environ or {})}
     return subprocess.run(
         [str(BOUNDTOKEN), *arguments],
+        input=stdin,
         capture_output=True,
         text=True,
         check=False,

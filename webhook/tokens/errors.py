@@ -3,6 +3,7 @@
 TokenError
 ├── NoToken             no valid token can be had
 │   ├── RequestRefused  the API server refused the TokenRequest: the text says what to do
+│   │   └── Deleted     because the account, or what the token is bound to, is not there
 │   ├── Expired         the one that there is has expired, and there is no newer one
 │   └── Unreadable      the token file cannot be read, or holds no token
 ├── InvalidToken        a token that was received is refused, for one of REASONS
@@ -70,6 +71,22 @@ class RequestRefused(NoToken):
     def __reduce__(self) -> tuple[Any, ...]:
         """It can be sent to another process."""
         return type(self), (str(self), self.status, self.retry_after)
+
+
+class Deleted(RequestRefused):
+    """The account, or the object that the token is bound to, is not there, or is another one of the
+    same name: older tokens of it are refused too. `resource` is the kind of what is not there, such
+    as serviceaccounts.
+    """
+
+    def __init__(
+        self, text: str, status: int, retry_after: float = 0.0, resource: str = ""
+    ) -> None:
+        super().__init__(text, status, retry_after)
+        self.resource = resource
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.status, self.retry_after, self.resource)
 
 
 class Expired(NoToken):

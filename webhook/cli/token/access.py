@@ -3,11 +3,12 @@
 import argparse
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import NamedTuple
 
 from ...cluster.credentials import FromKubeconfig, InCluster
 from ...tokens import ApiServer, TokenFile
+from .process import warn
+from .source import is_in_cluster
 
 DEFAULT_NAMESPACE = "default"
 
@@ -22,26 +23,16 @@ class Access(NamedTuple):
 
 def access(parsed: argparse.Namespace, environ: Mapping[str, str] = os.environ) -> Access:
     """What the flags choose, as kubectl does: --kubeconfig, KUBECONFIG, ~/.kube/config, and without
-    any of them the files of this pod.
+    any of them the files of this pod. Warnings of the API server go to standard error.
 
     Raises: Unauthenticated; Unreadable, in a pod without a file for its namespace
     """
     credentials: FromKubeconfig | InCluster
-    if _is_in_a_pod_without_kubeconfig(parsed, environ):
+    if is_in_cluster(parsed, environ):
         credentials = InCluster(environ)
-        namespace = TokenFile().namespace
+        namespace = parsed.namespace or TokenFile().namespace
     else:
         credentials = FromKubeconfig(parsed.kubeconfig, parsed.context)
         namespace = credentials.namespace
     chosen = parsed.namespace or namespace or DEFAULT_NAMESPACE
-    return Access(ApiServer(credentials), chosen, credentials)
-
-
-def _is_in_a_pod_without_kubeconfig(parsed: argparse.Namespace, environ: Mapping[str, str]) -> bool:
-    has_kubeconfig = (
-        parsed.kubeconfig
-        or parsed.context
-        or environ.get("KUBECONFIG")
-        or (Path.home() / ".kube/config").exists()
-    )
-    return not has_kubeconfig and "KUBERNETES_SERVICE_HOST" in environ
+    return Access(ApiServer(credentials, on_warning=warn), chosen, credentials)

@@ -7,8 +7,14 @@ from ..arguments import group, lazy
 
 EXAMPLES: dict[str, str] = {
     "request": """
-  boundtoken token request cart -n shop --audience https://vault.example.com""",
+  boundtoken token request cart -n shop --audience https://vault.example.com
+                                             for a service that is called vault, as long as the API server's default
+  eval "$(boundtoken token request cart --duration 10m -o env)"
+                                             TOKEN and TOKEN_EXPIRATION_TIMESTAMP in this shell
+  boundtoken token request --for-pod cart-0 -n shop
+                                             the pod's account; the token dies with the pod""",
 }
+TOKEN_FORMS = ("token", "json", "yaml", "env", "exec-credential")
 
 
 def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -26,8 +32,47 @@ def _command(
     return arguments.command(commands, name, what, EXAMPLES[name])
 
 
+def _protected(module: str, function: str) -> object:
+    """A command that lets no token out of its process; it imports its module when it runs."""
+    run = lazy(f"token.{module}", function)
+
+    def protected(parsed: argparse.Namespace) -> int:
+        from .process import protect  # noqa: PLC0415
+
+        protect()
+        return int(run(parsed))
+
+    return protected
+
+
 def _request(command: argparse.ArgumentParser) -> None:
-    command.add_argument("account", metavar="ACCOUNT", help="name of the service account")
+    _new_token(command)
+    command.add_argument(
+        "--for-pod",
+        metavar="POD",
+        help="instead of ACCOUNT: the account of this pod, and bound to the pod",
+    )
+    command.add_argument(
+        "-o",
+        "--output",
+        choices=TOKEN_FORMS,
+        default="token",
+        help="token (default); json or yaml: the TokenRequest; env: lines NAME=value; exec-credential: for a client's exec plugin",
+    )
+    command.add_argument(
+        "--show-managed-fields",
+        action="store_true",
+        help="with -o json or yaml: with metadata.managedFields",
+    )
+    _server(command)
+    command.set_defaults(run=_protected("request", "request"))
+
+
+def _new_token(command: argparse.ArgumentParser) -> None:
+    """Add what to ask for, with kubectl's words."""
+    command.add_argument(
+        "account", metavar="ACCOUNT", nargs="*", help="name of the service account"
+    )
     command.add_argument(
         "--audience",
         metavar="AUDIENCE",
@@ -35,8 +80,31 @@ def _request(command: argparse.ArgumentParser) -> None:
         default=[],
         help="audience of the token, may be repeated (default the API server's own)",
     )
-    _server(command)
-    command.set_defaults(run=lazy("token.request", "request"))
+    command.add_argument(
+        "--duration",
+        metavar="DURATION",
+        default="0s",
+        help="how long the token shall live, such as 10m or 1h; the API server may make it longer or shorter "
+        "(default 0s: the API server decides)",
+    )
+    command.add_argument(
+        "--bound-object-kind",
+        metavar="KIND",
+        default="",
+        help="bind the token to an object: Pod, Secret or Node",
+    )
+    command.add_argument(
+        "--bound-object-name",
+        metavar="NAME",
+        default="",
+        help="its name; the token dies with the object",
+    )
+    command.add_argument(
+        "--bound-object-uid",
+        metavar="UID",
+        default="",
+        help="its uid (default that of the present object)",
+    )
 
 
 def _server(command: argparse.ArgumentParser) -> None:
