@@ -13,6 +13,12 @@ EXAMPLES: dict[str, str] = {
                                              TOKEN and TOKEN_EXPIRATION_TIMESTAMP in this shell
   boundtoken token request --for-pod cart-0 -n shop
                                              the pod's account; the token dies with the pod""",
+    "inspect": """
+  kubectl create token cart | boundtoken token inspect -
+                                             whose it is, what for, bound to what, and how long it lives
+  boundtoken token inspect                   in a pod: every token below /var/run/secrets; exit 1 if one is legacy, expired,
+                                             or extended to a year
+  boundtoken token inspect token.txt -o json as JSON""",
 }
 TOKEN_FORMS = ("token", "json", "yaml", "env", "exec-credential")
 
@@ -24,6 +30,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     )
     members = group(token)
     _request(_command(members, "request", "request a token of a service account"))
+    _inspect(_command(members, "inspect", "show what tokens say of themselves"))
 
 
 def _command(
@@ -43,6 +50,19 @@ def _protected(module: str, function: str) -> object:
         return int(run(parsed))
 
     return protected
+
+
+def _inspect(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "file",
+        metavar="FILE",
+        nargs="*",
+        help="a file with a token, a folder with such files, or - for standard input (default, in a pod: every mounted token)",
+    )
+    command.add_argument(
+        "-o", "--output", choices=["text", "json"], default="text", help="text (default) or json"
+    )
+    command.set_defaults(run=_protected("inspect", "show"))
 
 
 def _request(command: argparse.ArgumentParser) -> None:
