@@ -10,7 +10,7 @@ import asyncio
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import yaml
 
@@ -22,6 +22,19 @@ from ..log import Log
 SERVICE_ACCOUNT = Path(DEFAULT_PATH)
 MAX_FILE_BYTES = 1 << 20
 """Of a token or a bundle of CAs: as much as a ConfigMap can hold. The rest is not read."""
+
+
+class ClusterAddress(NamedTuple):
+    """How a client reaches an API server. `authority` is the PEM of the CA, empty where the
+    system's authorities vouch for it; `name` is what people call the cluster.
+    """
+
+    name: str
+    server: str
+    authority: bytes = b""
+    tls_server_name: str = ""
+    proxy: str = ""
+    is_verified: bool = True
 
 
 class Credentials(Protocol):
@@ -36,6 +49,10 @@ class Credentials(Protocol):
     async def authorization(self) -> str | None:
         """The Authorization header of the next request; None with a client certificate."""
         ...
+
+
+IN_CLUSTER = "in-cluster"
+"""The name of a pod's cluster, which has none."""
 
 
 class InCluster:
@@ -65,6 +82,10 @@ class InCluster:
                 raise Unauthenticated(f"{self._ca}: must hold PEM certificates") from problem
             self._trusted = (pem, context)
         return self._trusted[1]
+
+    def address(self) -> ClusterAddress:
+        """How others reach the same API server from this pod. Raises: Unauthenticated"""
+        return ClusterAddress(IN_CLUSTER, self.server, self._read(self._ca))
 
     def header(self) -> str:
         """The Authorization header of the next request."""
@@ -99,7 +120,7 @@ class InCluster:
 
 class FromKubeconfig:
     """A context of a kubeconfig, read by the `kubernetes` package: client certificate, token or
-    exec plugin. `namespace` is that of the context, or empty.
+    exec plugin. `context` is its name, `namespace` the one that it chooses, or empty.
 
     Raises: Unauthenticated, where the file or the context cannot be used
     """
@@ -108,14 +129,14 @@ class FromKubeconfig:
         import kubernetes.client  # noqa: PLC0415  (see the module's docstring)
         import kubernetes.config  # noqa: PLC0415
 
-        self._context: ssl.SSLContext | None = None
+        self._tls: ssl.SSLContext | None = None
         self._configuration: Any = kubernetes.client.Configuration()
         place = file or kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION
         try:
             kubernetes.config.load_kube_config(
                 file, context, self._configuration, persist_config=False
             )  # type: ignore[no-untyped-call]
-            self.namespace = _namespace_of(place, context)
+            chosen = _context_of(place, context)
         except (
             kubernetes.config.ConfigException,
             yaml.YAMLError,
@@ -127,17 +148,41 @@ class FromKubeconfig:
         ) as problem:
             raise Unauthenticated(f"kubeconfig {place}: {str(problem)[:300]}") from problem
         self.server = str(self._configuration.host).rstrip("/")
+        self.context = str(chosen["name"])
+        self.namespace = str(chosen["context"].get("namespace") or "")
+        self._cluster = str(chosen["context"]["cluster"])
+
+    def address(self) -> ClusterAddress:
+        """How others reach the same API server. Raises: Unauthenticated"""
+        configuration = self._configuration
+        authority = b""
+        if configuration.ssl_ca_cert:
+            try:
+                with Path(configuration.ssl_ca_cert).open("rb") as file:
+                    authority = file.read(MAX_FILE_BYTES)
+            except OSError as problem:
+                raise Unauthenticated(
+                    f"{configuration.ssl_ca_cert}: {problem.strerror}"
+                ) from problem
+        return ClusterAddress(
+            self._cluster,
+            self.server,
+            authority,
+            str(configuration.tls_server_name or ""),
+            str(configuration.proxy or ""),
+            bool(configuration.verify_ssl),
+        )
 
     def tls(self) -> ssl.SSLContext:
         """The same context for all requests, so that connections are reused."""
-        if self._context is None:
+        if self._tls is None:
             configuration = self._configuration
-            self._context = ssl.create_default_context(cafile=configuration.ssl_ca_cert)
+            self._tls = ssl.create_default_context(cafile=configuration.ssl_ca_cert)
             if not configuration.verify_ssl:
-                self._context.check_hostname, self._context.verify_mode = False, ssl.CERT_NONE
+                self._tls.check_hostname, self._tls.verify_mode = False, ssl.CERT_NONE
             if configuration.cert_file:
-                self._context.load_cert_chain(configuration.cert_file, configuration.key_file)
-        return self._context
+                self._tls.load_cert_chain(configuration.cert_file, configuration.key_file)
+        return self._tls
 
     def header(self) -> str | None:
         """The token of the context; an exec plugin may be slow. The name of the key changed in
@@ -151,15 +196,13 @@ class FromKubeconfig:
         return await asyncio.to_thread(self.header)
 
 
-def _namespace_of(place: str, context: str | None) -> str:
-    """Of a context, or of the current one; a file need not have one where a context is given."""
+def _context_of(place: str, context: str | None) -> Any:
+    """A context by its name, or the current one; a file need not have that where a name is given."""
     import kubernetes.config  # noqa: PLC0415
 
     reading: Any = kubernetes.config.kube_config
-    loader = reading.KubeConfigLoader(
-        reading.KubeConfigMerger(place).config, active_context=context
-    )
-    return str(loader.current_context["context"].get("namespace") or "")
+    merged = reading.KubeConfigMerger(place).config
+    return reading.KubeConfigLoader(merged, active_context=context).current_context
 
 
 def credentials_for(

@@ -1,6 +1,7 @@
 """The flags and the help of `boundtoken token`. It imports no command."""
 
 import argparse
+from pathlib import Path
 
 from .. import arguments
 from ..arguments import group, lazy
@@ -19,6 +20,16 @@ EXAMPLES: dict[str, str] = {
   boundtoken token inspect                   in a pod: every token below /var/run/secrets; exit 1 if one is legacy, expired,
                                              or extended to a year
   boundtoken token inspect token.txt -o json as JSON""",
+    "exec-credential": """
+  boundtoken token exec-credential cart -n shop --context admin@prod
+                                             what kubectl runs; `boundtoken token kubeconfig` writes it into a kubeconfig
+  boundtoken token exec-credential cart -n shop --in-cluster --duration 1h
+                                             in a pod, with the pod's own account""",
+    "kubeconfig": """
+  boundtoken token kubeconfig cart -n shop --out cart.kubeconfig && kubectl --kubeconfig cart.kubeconfig get pods
+                                             kubectl as shop/cart: tokens of an hour, requested with your own credentials
+  boundtoken token kubeconfig deployer -n shop --static --duration 8h --out deployer.kubeconfig
+                                             with a token in it, for a pipeline that cannot run boundtoken""",
 }
 TOKEN_FORMS = ("token", "json", "yaml", "env", "exec-credential")
 
@@ -31,6 +42,14 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     members = group(token)
     _request(_command(members, "request", "request a token of a service account"))
     _inspect(_command(members, "inspect", "show what tokens say of themselves"))
+    _exec_credential(
+        _command(
+            members,
+            "exec-credential",
+            "give kubectl a token of a service account, cached: the exec plugin of a kubeconfig",
+        )
+    )
+    _kubeconfig(_command(members, "kubeconfig", "make a kubeconfig for a service account"))
 
 
 def _command(
@@ -65,6 +84,27 @@ def _inspect(command: argparse.ArgumentParser) -> None:
     command.set_defaults(run=_protected("inspect", "show"))
 
 
+def _kubeconfig(command: argparse.ArgumentParser) -> None:
+    _new_token(command)
+    command.add_argument(
+        "--static",
+        action="store_true",
+        help="with a token in it, which expires, rather than with a command that requests tokens",
+    )
+    command.add_argument(
+        "--out",
+        metavar="FILE",
+        type=Path,
+        help="write it into this file, which only you can read (default standard output)",
+    )
+    command.add_argument("--force", action="store_true", help="with --out: replace the file")
+    command.add_argument(
+        "-o", "--output", choices=["yaml", "json"], default="yaml", help="yaml (default) or json"
+    )
+    _server(command)
+    command.set_defaults(run=_protected("kubeconfig", "write"))
+
+
 def _request(command: argparse.ArgumentParser) -> None:
     _new_token(command)
     command.add_argument(
@@ -86,6 +126,20 @@ def _request(command: argparse.ArgumentParser) -> None:
     )
     _server(command)
     command.set_defaults(run=_protected("request", "request"))
+
+
+def _exec_credential(command: argparse.ArgumentParser) -> None:
+    _new_token(command)
+    command.add_argument(
+        "--in-cluster",
+        action="store_true",
+        help="request it with the credentials of this pod rather than a kubeconfig's",
+    )
+    command.add_argument(
+        "-o", "--output", choices=["json"], default="json", help="json, the only one"
+    )
+    _server(command)
+    command.set_defaults(run=_protected("exec_credential", "credential"))
 
 
 def _new_token(command: argparse.ArgumentParser) -> None:
