@@ -1,17 +1,19 @@
 """`boundtoken token inspect`: reports, exit codes, and what is never printed."""
 
 import json
-import os
-import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.claims import a_token
+from tests.support.kubeconfigs import a_kubeconfig
+from tests.support.mounts import in_a_pod
 from tests.support.paths import BOUNDTOKEN
 from tests.support.processes import boundtoken
+from tests.support.reviewing import Reviewer
 
 
 def token(**changed: Any) -> str:
@@ -57,13 +59,19 @@ def test_the_rest_is_reported_where_something_cannot_be_read(tmp_path: Path) -> 
     (tmp_path / "good").write_text(token())
     (tmp_path / "bad").write_text("x")
     (tmp_path / "empty").mkdir()
-    files = [str(tmp_path / name) for name in ("good", "bad", "missing", "empty")]
+    files = [
+        *(str(tmp_path / name) for name in ("good", "bad", "missing", "empty")),
+        "x" * 5000,
+        "",
+    ]
     result = boundtoken("token", "inspect", *files)
     assert result.returncode == 2
     assert result.stdout.splitlines()[0] == files[0]
     assert result.stderr.splitlines() == [
         f"boundtoken: {files[2]}: must be a readable file: No such file or directory",
         f"boundtoken: {files[3]}: must have a token in it",
+        f"boundtoken: {files[4]}: must be a readable file: File name too long",
+        "boundtoken: FILE must not be an empty string",
         f"boundtoken: {files[1]}: must have a token: a token is three parts of base64url with dots between them",
     ]
 
@@ -102,6 +110,71 @@ def test_an_encoding_that_has_not_every_character_is_no_error(tmp_path: Path) ->
     assert "\\xfc\\u20ac" in result.stdout
 
 
+@pytest.fixture
+def issuer() -> Iterator[Reviewer]:
+    with Reviewer() as running:
+        yield running
+
+
+def test_it_is_verified_by_whom_and_for_whom_the_flags_say(
+    issuer: Reviewer, tmp_path: Path
+) -> None:
+    kubeconfig = a_kubeconfig(tmp_path / "kubeconfig", issuer.url)
+    (tmp_path / "t").write_text(issuer.token(aud=["vault", "aws"]))
+    command = ("token", "inspect", str(tmp_path / "t"), "--verify", "--jwks", "cluster")
+    result = boundtoken(*command, kubeconfig=kubeconfig)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.splitlines()[-2:] == [
+        "  verified   valid for vault, by the API server",
+        "  verified   valid for vault, by the keys of the API server",
+    ]
+    flags = ("--audience", "aws", "--audience", "x", "-o", "json")
+    other = boundtoken(*command, *flags, kubeconfig=kubeconfig)
+    assert (other.returncode, other.stderr) == (1, "")
+    (shown,) = json.loads(other.stdout)["tokens"]
+    assert [
+        (found["by"], found["audience"], found["valid"], found["reason"])
+        for found in shown["verifications"]
+    ] == [
+        (by, audience, reason is None, reason)
+        for by in ("the API server", "the keys of the API server")
+        for audience, reason in (("aws", None), ("x", "wrong-audience"))
+    ]
+
+
+def test_who_cannot_be_asked_is_told_once_after_the_reports(
+    issuer: Reviewer, tmp_path: Path
+) -> None:
+    kubeconfig = a_kubeconfig(tmp_path / "kubeconfig", issuer.url)
+    for name in ("a", "b"):
+        (tmp_path / name).write_text(issuer.token(aud=[name]))
+    issuer.answers.extend([403] * 5)
+    files = [str(tmp_path / name) for name in ("a", "b")]
+    result = boundtoken("token", "inspect", *files, "--verify", kubeconfig=kubeconfig)
+    assert result.returncode == 3
+    assert [line for line in result.stdout.splitlines() if line in files] == files
+    assert result.stderr.count("system:auth-delegator") == 1
+    assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--audience x", "--audience goes with --verify or --jwks"),
+        ("--verify --audience=", "--audience must not be an empty string"),
+        ("--jwks=", "--jwks must not be an empty string"),
+        ("--ca-file x", "--ca-file goes with --jwks URL"),
+        ("--jwks cluster --ca-file x", "--ca-file goes with --jwks URL"),
+        ("--jwks http://x", "--jwks: issuer: 'http://x' must be an https URL"),
+        ("--jwks /missing", "--jwks: /missing: must be a readable file: No such file"),
+    ],
+)
+def test_flags_that_do_not_go_together_are_wrong_use(flags: str, message: str) -> None:
+    result = boundtoken("token", "inspect", "-", *flags.split(), stdin=token())
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith(f"boundtoken: {message}")
+
+
 def test_without_a_file_outside_of_a_pod_it_says_what_to_give() -> None:
     if Path("/var/run/secrets").exists():
         pytest.skip("this is a pod")
@@ -110,32 +183,14 @@ def test_without_a_file_outside_of_a_pod_it_says_what_to_give() -> None:
     assert result.stderr.startswith("boundtoken: give FILE, or - for standard input")
 
 
-def in_a_pod(secrets: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """The command where `secrets` is what a pod has at /var/run/secrets."""
-    script = (
-        'mkdir -p /var/run/secrets 2>/dev/null; mount --bind "$0" /var/run/secrets && exec "$@"'
-    )
-    command = ["sh", "-c", script, str(secrets), str(BOUNDTOKEN), "token", "inspect", *arguments]
-    # /run is replaced by an empty one, so that this machine gets no new folder.
-    own = 'mount -t tmpfs none $(realpath /var/run) && exec "$@"'
-    result = subprocess.run(
-        ["unshare", "-m", "sh", "-c", own, "sh", *command],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-        env=dict(os.environ),
-    )
-    if "unshare:" in result.stderr or "mount:" in result.stderr:
-        pytest.skip("no mount namespaces here")
-    return result
+INSPECT = (str(BOUNDTOKEN), "token", "inspect")
 
 
 def test_in_a_pod_every_mounted_token_is_reported(tmp_path: Path) -> None:
     for name in ("kubernetes.io/serviceaccount/token", "boundtoken.dev/tokens/vault"):
         (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).write_text(token())
-    result = in_a_pod(tmp_path)
+    result = in_a_pod(tmp_path, INSPECT)
     assert (result.returncode, result.stderr) == (0, "")
     assert [line for line in result.stdout.splitlines() if line.startswith("/")] == [
         "/var/run/secrets/boundtoken.dev/tokens/vault",
@@ -144,6 +199,6 @@ def test_in_a_pod_every_mounted_token_is_reported(tmp_path: Path) -> None:
 
 
 def test_in_a_pod_without_a_token_there_is_nothing_to_report(tmp_path: Path) -> None:
-    result = in_a_pod(tmp_path, "-o", "json")
+    result = in_a_pod(tmp_path, [*INSPECT, "-o", "json"])
     assert (result.returncode, json.loads(result.stdout)) == (0, {"tokens": []})
     assert result.stderr == "boundtoken: no token is mounted below /var/run/secrets\n"

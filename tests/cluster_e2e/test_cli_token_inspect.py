@@ -3,6 +3,7 @@
 import json
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -80,3 +81,62 @@ def test_a_legacy_token_in_the_secret_that_kubectl_prints(shop: ControlPlane) ->
     assert [finding["reason"] for finding in report["findings"]] == ["legacy"]
     assert report["boundTo"]["name"] == "legacy"
     assert (report["audiences"], report["expiresAt"]) == ([], None)
+
+
+def verified(plane: ControlPlane, stdin: str, *flags: str) -> list[tuple[str, str | None]]:
+    """By whom, and why not."""
+    command = ("token", "inspect", "-", "-o", "json", *flags)
+    result = boundtoken(*command, stdin=stdin, kubeconfig=plane.kubeconfig())
+    (report,) = json.loads(result.stdout)["tokens"]
+    return [(found["by"], found["reason"]) for found in report["verifications"]]
+
+
+def test_the_api_server_and_its_keys_verify_for_each_audience_and_no_other(
+    shop: ControlPlane, tmp_path: Path
+) -> None:
+    token = requested(shop, "default", "--audience", "vault", "--audience", "aws")
+    keys = tmp_path / "keys.json"
+    keys.write_text(shop.kubectl("get", "--raw", "/openid/v1/jwks"))
+    review, published, file = (
+        "the API server",
+        "the keys of the API server",
+        f"the keys in {keys}",
+    )
+    both = ("--verify", "--jwks", "cluster")
+    assert verified(shop, token, *both) == [(review, None), (published, None)]
+    assert verified(shop, token, "--jwks", str(keys)) == [(file, None)]
+    for audience, reason in (("aws", None), ("other", "wrong-audience")):
+        flags = (*both, "--audience", audience)
+        assert verified(shop, token, *flags) == [(review, reason), (published, reason)]
+    head, payload, signature = token.split(".")
+    forged = f"{head}.{payload}.{signature[:20]}{'A' * 20}{signature[40:]}"
+    assert verified(shop, forged, "--jwks", "cluster") == [(published, "bad-signature")]
+    assert verified(shop, forged, "--verify") == [(review, "bad-signature")]
+
+
+def test_only_the_api_server_sees_that_the_bound_object_is_gone(shop: ControlPlane) -> None:
+    shop.kubectl("create", "secret", "generic", "short", "-n", SHOP)
+    bound = ("--bound-object-kind", "Secret", "--bound-object-name", "short")
+    token = requested(shop, "default", *bound)
+    shop.kubectl("delete", "secret", "short", "-n", SHOP)
+    wait_for(lambda: not shop.review_token(token).get("authenticated"), 30)
+    assert verified(shop, token, "--verify", "--jwks", "cluster") == [
+        ("the API server", "revoked"),
+        ("the keys of the API server", None),
+    ]
+
+
+def test_a_legacy_token_still_opens_the_api_server(shop: ControlPlane) -> None:
+    text = shop.kubectl("get", "secret", "legacy", "-n", SHOP, "-o", "json")
+    assert verified(shop, text, "--verify") == [("the API server", None)]
+    shop.kubectl("delete", "secret", "legacy", "-n", SHOP)
+    wait_for(lambda: verified(shop, text, "--verify")[0][1] is not None, 30)
+
+
+def test_who_may_not_review_tokens_cannot_find_out(shop: ControlPlane) -> None:
+    token = requested(shop, "default")
+    command = ("token", "inspect", "-", "--verify")
+    result = boundtoken(*command, stdin=token, kubeconfig=shop.kubeconfig("editor"))
+    assert result.returncode == 3
+    assert "needs a ClusterRoleBinding to system:auth-delegator" in result.stderr
+    assert "account" in result.stdout

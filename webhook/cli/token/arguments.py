@@ -19,7 +19,10 @@ EXAMPLES: dict[str, str] = {
                                              whose it is, what for, bound to what, and how long it lives
   boundtoken token inspect                   in a pod: every token below /var/run/secrets; exit 1 if one is legacy, expired,
                                              or extended to a year
-  boundtoken token inspect token.txt -o json as JSON""",
+  boundtoken token inspect token.txt --verify -o json
+                                             as JSON, and what the API server says of it
+  boundtoken token inspect token.txt --jwks https://issuer.example.com
+                                             whether an issuer has signed it, by the keys that it publishes""",
     "exec-credential": """
   boundtoken token exec-credential cart -n shop --context admin@prod
                                              what kubectl runs; `boundtoken token kubeconfig` writes it into a kubeconfig
@@ -41,7 +44,11 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     )
     members = group(token)
     _request(_command(members, "request", "request a token of a service account"))
-    _inspect(_command(members, "inspect", "show what tokens say of themselves"))
+    _inspect(
+        _command(
+            members, "inspect", "show what tokens say of themselves, and whether they are valid"
+        )
+    )
     _exec_credential(
         _command(
             members,
@@ -81,7 +88,32 @@ def _inspect(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "-o", "--output", choices=["text", "json"], default="text", help="text (default) or json"
     )
-    command.set_defaults(run=_protected("inspect", "show"))
+    command.add_argument(
+        "--verify",
+        action="store_true",
+        help="ask the API server whether it is valid, by a TokenReview",
+    )
+    command.add_argument(
+        "--jwks",
+        metavar="KEYS",
+        help="verify the signature by the keys of KEYS: cluster (those that the API server publishes), the https URL of an "
+        "issuer, or a file",
+    )
+    command.add_argument(
+        "--ca-file",
+        metavar="FILE",
+        type=Path,
+        help="with --jwks URL: the authorities of the issuer (default the system's)",
+    )
+    command.add_argument(
+        "--audience",
+        metavar="AUDIENCE",
+        action="append",
+        default=[],
+        help="with --verify or --jwks: valid for whom, may be repeated (default the first that the token is for)",
+    )
+    _kubeconfig_flags(command)
+    command.set_defaults(run=_protected("inspect", "show"), namespace=None)
 
 
 def _kubeconfig(command: argparse.ArgumentParser) -> None:
@@ -189,6 +221,11 @@ def _server(command: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="namespace of the service account (default that of the context, else default)",
     )
+    _kubeconfig_flags(command)
+
+
+def _kubeconfig_flags(command: argparse.ArgumentParser) -> None:
+    """Add the flags that choose the API server, with kubectl's words."""
     command.add_argument(
         "--kubeconfig", metavar="FILE", help="default: KUBECONFIG, then ~/.kube/config"
     )

@@ -1,118 +1,147 @@
-"""`boundtoken token inspect`: what tokens say of themselves."""
+"""`boundtoken token inspect`: what tokens say of themselves, and whether they are valid."""
 
 import argparse
 import json
-import re
-import sys
+import logging
 import time
-from collections.abc import Iterator
-from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ...core.claims import NotAToken
 from ...core.text import printable
 from ...errors import BadInput, BoundtokenError
-from ...tokens.found import MAX_TEXT_BYTES, MOUNTED, token_in, tokens_below
+from ...tokens.create import check_audiences
+from ...tokens.errors import NotVerified
 from ...tokens.inspection import Inspection, inspect, lines, report
+from .given import GivenToken, given_tokens
 
-STDIN = "-"
-_TOKEN = re.compile(r"(?i:bearer )?\s*eyJ[\w-]+\.[\w-]*\.", re.ASCII)
+if TYPE_CHECKING:
+    from ...tokens.checking import Check, Verification
 
 
-class Found(NamedTuple):
-    """A token, and where it comes from."""
+class Look(NamedTuple):
+    """A token that was looked at, and what those say who were asked whether it is valid."""
 
     place: str
-    token: str
+    inspection: Inspection
+    verifications: list["Verification"]
+
+    @property
+    def is_fine(self) -> bool:
+        is_valid = all(verification.reason is None for verification in self.verifications)
+        return is_valid and not self.inspection.findings
 
 
 def show(parsed: argparse.Namespace) -> int:
     """Print a report of each token; 1 where one is not as it should be."""
+    _check_flags(parsed)
     faults: list[str] = []
-    tokens = list(_tokens(parsed.file, faults))
+    tokens = list(given_tokens(parsed.file, faults))
     now = time.time()  # after what may have been issued while we were reading
-    inspections = [
-        (token, inspection)
-        for token in tokens
-        if (inspection := _inspection(token, now, faults)) is not None
-    ]
-    _print(parsed.output, inspections, now)
-    if faults and not parsed.file:
-        raise BoundtokenError("; ".join(faults))
-    if faults:
-        raise BadInput(*faults)
-    return int(any(inspection.findings for _, inspection in inspections))
+    checks = _checks(parsed, now)
+    unknown: list[str] = []
+    looks = []
+    for given in tokens:
+        try:
+            inspection = inspect(given.token, now)
+        except NotAToken as problem:
+            faults.append(f"{given.place}: must have a token: {problem}")
+            continue
+        verifications = _verifications(checks, parsed.audience, given, inspection, unknown)
+        looks.append(Look(given.place, inspection, verifications))
+    _print(parsed.output, looks, now)
+    problems = [*faults, *dict.fromkeys(unknown)]
+    if faults and parsed.file:
+        raise BadInput(*problems)
+    if problems:
+        raise BoundtokenError("; ".join(problems))
+    return 0 if all(look.is_fine for look in looks) else 1
 
 
-def _tokens(files: list[str], faults: list[str]) -> Iterator[Found]:
-    """Those that are given, or those of the pod; what cannot be read is added to `faults`."""
-    if not files:
-        if not MOUNTED.is_dir():
-            raise BadInput(f"give FILE, or - for standard input: without {MOUNTED} this is no pod")
-        found = list(_below(MOUNTED, faults))
-        if not found and not faults:
-            print(f"boundtoken: no token is mounted below {MOUNTED}", file=sys.stderr)
-        yield from found
-    for file in files:
-        if _TOKEN.match(file):
-            faults.append(
-                "a token is never an argument, which everybody on this machine can see: write it to standard input, and give -"
-            )
-        elif file != STDIN and Path(file).is_dir():
-            before = len(faults)
-            found = list(_below(Path(file), faults))
-            yield from found
-            if not found and len(faults) == before:
-                faults.append(f"{file}: must have a token in it")
-        else:
-            yield from _of_file(file, faults)
-
-
-def _below(folder: Path, faults: list[str]) -> Iterator[Found]:
-    def unread(problem: OSError) -> None:
-        faults.append(f"{problem.filename}: must be readable: {problem.strerror}")
-
-    for path, token in tokens_below(folder, unread):
-        yield Found(str(path), token)
-
-
-def _of_file(file: str, faults: list[str]) -> Iterator[Found]:
-    place = "standard input" if file == STDIN else file
+def _check_flags(parsed: argparse.Namespace) -> None:
+    """Raises: BadInput"""
+    if parsed.audience and not (parsed.verify or parsed.jwks):
+        raise BadInput("--audience goes with --verify or --jwks")
+    if parsed.jwks == "":
+        raise BadInput("--jwks must not be an empty string")
     try:
-        if file == STDIN:
-            if sys.stdin is None:
-                raise BadInput("standard input is closed")
-            if sys.stdin.isatty():
-                print("boundtoken: paste a token, then press Ctrl-D", file=sys.stderr)
-            content = sys.stdin.buffer.read(MAX_TEXT_BYTES + 1)
-        else:
-            with Path(file).open("rb") as opened:
-                content = opened.read(MAX_TEXT_BYTES + 1)
-        yield Found(place, token_in(content))
-    except NotAToken as problem:
-        faults.append(f"{place}: {problem}")
-    except (OSError, ValueError) as problem:  # ValueError: a name with a null character
-        reason = problem.strerror if isinstance(problem, OSError) else problem
-        faults.append(f"{place}: must be a readable file: {reason}")
+        check_audiences(parsed.audience)
+    except ValueError as problem:
+        raise BadInput(str(problem)) from None
+    if parsed.ca_file is not None and "://" not in (parsed.jwks or ""):
+        raise BadInput("--ca-file goes with --jwks URL")
 
 
-def _inspection(found: Found, now: float, faults: list[str]) -> Inspection | None:
-    try:
-        return inspect(found.token, now)
-    except NotAToken as problem:
-        faults.append(f"{found.place}: must have a token: {problem}")
-        return None
+def _checks(parsed: argparse.Namespace, now: float) -> list["Check"]:
+    """Those who are to be asked. Raises: BadInput; NotVerified; Unauthenticated"""
+    if not (parsed.verify or parsed.jwks):
+        return []
+    from ...tokens.checking import CLUSTER, ReviewCheck, key_check  # noqa: PLC0415
+    from .access import access  # noqa: PLC0415  (most calls verify nothing)
+
+    # What it says is in what it raises, which is printed.
+    logging.getLogger("boundtoken.tokens").setLevel(logging.CRITICAL)
+    is_of_cluster = parsed.jwks == CLUSTER
+    server = access(parsed).server if parsed.verify or is_of_cluster else None
+    checks: list[Check] = []
+    if parsed.verify and server is not None:
+        checks.append(ReviewCheck(server))
+    if parsed.jwks:
+        keys_server = server if is_of_cluster else None
+        try:
+            checks.append(key_check(parsed.jwks, keys_server, parsed.ca_file, now))
+        except ValueError as problem:
+            raise BadInput(f"--jwks: {problem}") from None
+    return checks
 
 
-def _print(form: str, inspections: list[tuple[Found, Inspection]], now: float) -> None:
+def _verifications(
+    checks: list["Check"],
+    audiences: list[str],
+    given: GivenToken,
+    inspection: Inspection,
+    unknown: list[str],
+) -> list["Verification"]:
+    """What they say of a token; who cannot tell is added to `unknown`. Raises: BadInput"""
+    if not checks:
+        return []
+    from ...tokens.checking import audiences_to_check  # noqa: PLC0415
+
+    claims = inspection.claims
+    results = []
+    for check in checks:
+        for audience in audiences_to_check(claims, audiences):
+            try:
+                results.append(check.verify(given.token, claims, audience))
+            except NotVerified as problem:
+                unknown.append(str(problem))
+            except ValueError as problem:
+                raise BadInput(str(problem)) from None
+    return results
+
+
+def _print(form: str, looks: list[Look], now: float) -> None:
     if form == "json":
-        reports = [{"file": found.place} | report(one, now) for found, one in inspections]
-        print(json.dumps({"tokens": reports}, indent=2))
+        print(json.dumps({"tokens": [_object(look, now) for look in looks]}, indent=2))
         return
-    for found, inspection in inspections:
-        print(printable(found.place))
-        for label, text in lines(inspection, now):
+    for place, inspection, verifications in looks:
+        print(_one_line(place))
+        rows = lines(inspection, now)
+        rows += [
+            ("finding" if verification.reason else "verified", verification.text)
+            for verification in verifications
+        ]
+        for label, text in rows:
             print(f"  {label:<11}{_one_line(text)}")
+
+
+def _object(look: Look, now: float) -> dict[str, object]:
+    shown = {"file": look.place} | report(look.inspection, now)
+    if look.verifications:
+        shown["verifications"] = [
+            verification._asdict() | {"valid": verification.reason is None}
+            for verification in look.verifications
+        ]
+    return shown
 
 
 def _one_line(text: str) -> str:
