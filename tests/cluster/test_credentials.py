@@ -12,8 +12,15 @@ import yaml
 
 from tests.support.api import api_server
 from tests.support.claims import a_token
+from tests.support.clocks import Clock
 from webhook.cluster.client import ApiClient
-from webhook.cluster.credentials import FromKubeconfig, InCluster, credentials_for
+from webhook.cluster.credentials import (
+    REREAD_SECONDS,
+    FromKubeconfig,
+    InCluster,
+    ReadAgain,
+    credentials_for,
+)
 from webhook.core.claims import audiences_of
 from webhook.errors import Unauthenticated
 from webhook.pki import authority
@@ -193,6 +200,48 @@ def test_a_kubeconfig_that_cannot_be_used_is_named(tmp_path: Path, content: str)
         FromKubeconfig(str(path))
     with pytest.raises(Unauthenticated, match="kubeconfig .*missing"):
         FromKubeconfig(str(tmp_path / "missing"))
+
+
+def test_a_token_file_of_a_kubeconfig_may_end_in_a_newline(tmp_path: Path) -> None:
+    """As kubectl takes it; a header may have none."""
+    (tmp_path / "token").write_text("abc\n")
+    path = a_kubeconfig(tmp_path / "config", {"tokenFile": "token"})
+    assert FromKubeconfig(str(path)).header() == "Bearer abc"
+
+
+def test_a_kubeconfig_is_read_again_once_a_minute(tmp_path: Path) -> None:
+    """As a process needs it that runs for longer than a token lives."""
+    clock, token = Clock(), tmp_path / "token"
+    token.write_text("one")
+    path = a_kubeconfig(tmp_path / "config", {"tokenFile": str(token)})
+    credentials = ReadAgain(str(path), clock=clock)
+    for text, seconds, expected in (
+        ("two", REREAD_SECONDS - 1, "one"),
+        ("two", 1, "two"),
+        ("three", 1, "two"),
+        ("three", REREAD_SECONDS, "three"),
+    ):
+        token.write_text(text)
+        clock.now += seconds
+        assert credentials.header() == f"Bearer {expected}"
+    context = credentials.tls()
+    assert credentials.tls() is context
+    a_kubeconfig(path, {"token": "x"}, "https://127.0.0.2:6443")
+    clock.now += REREAD_SECONDS
+    assert credentials.address().server == "https://127.0.0.1:6443", "it reads nothing"
+    assert credentials.tls() is not context
+    assert (credentials.server, credentials.header()) == ("https://127.0.0.2:6443", "Bearer x")
+
+
+def test_a_kubeconfig_that_cannot_be_read_again_is_used_on(tmp_path: Path) -> None:
+    clock = Clock()
+    path = a_kubeconfig(tmp_path / "config", {"token": "one"})
+    credentials = ReadAgain(str(path), clock=clock)
+    path.write_text(": :")
+    clock.now += REREAD_SECONDS
+    assert credentials.header() == "Bearer one"
+    with pytest.raises(Unauthenticated, match="kubeconfig .*config"):
+        ReadAgain(str(path), clock=clock)
 
 
 async def test_the_client_sends_what_the_credential_says_now(tmp_path: Path) -> None:

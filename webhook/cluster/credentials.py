@@ -7,8 +7,11 @@ package is imported only to read a kubeconfig: with it the process takes twice a
 """
 
 import asyncio
+import contextlib
 import ssl
-from collections.abc import Mapping
+import threading
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -22,6 +25,8 @@ from ..log import Log
 SERVICE_ACCOUNT = Path(DEFAULT_PATH)
 MAX_FILE_BYTES = 1 << 20
 """Of a token or a bundle of CAs: as much as a ConfigMap can hold. The rest is not read."""
+REREAD_SECONDS = 60.0
+"""Between two readings of a kubeconfig by a process that runs for long, as of a token file."""
 
 
 class ClusterAddress(NamedTuple):
@@ -189,7 +194,7 @@ class FromKubeconfig:
         version 36 of the package.
         """
         value = self._configuration.get_api_key_with_prefix("BearerToken", "authorization")
-        return str(value) if value else None
+        return str(value).strip() if value else None  # a token file may end in a newline
 
     async def authorization(self) -> str | None:
         """The same, in a thread."""
@@ -203,6 +208,51 @@ def _context_of(place: str, context: str | None) -> Any:
     reading: Any = kubernetes.config.kube_config
     merged = reading.KubeConfigMerger(place).config
     return reading.KubeConfigLoader(merged, active_context=context).current_context
+
+
+class ReadAgain:
+    """The same for a process that runs for long: a kubeconfig is read again once a minute when
+    there is a request to make, because `kubernetes` reads a token file once.
+
+    Where it cannot be read then, what it held before is used.
+
+    Raises: Unauthenticated
+    """
+
+    def __init__(
+        self,
+        file: str | None = None,
+        context: str | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._arguments = (file, context)
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._read_at = clock()
+        self._last = FromKubeconfig(file, context)
+        self.server = self._last.server
+        self.namespace = self._last.namespace
+
+    def tls(self) -> ssl.SSLContext:
+        return self._now().tls()
+
+    def header(self) -> str | None:
+        return self._now().header()
+
+    def address(self) -> ClusterAddress:
+        """How others reach the API server, by what was read last: reading the kubeconfig may start
+        an exec plugin. Raises: Unauthenticated
+        """
+        return self._last.address()
+
+    def _now(self) -> FromKubeconfig:
+        with self._lock:
+            if self._clock() - self._read_at >= REREAD_SECONDS:
+                self._read_at = self._clock()
+                with contextlib.suppress(Unauthenticated):
+                    self._last = FromKubeconfig(*self._arguments)
+                    self.server = self._last.server
+            return self._last
 
 
 def credentials_for(
