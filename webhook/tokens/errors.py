@@ -7,12 +7,18 @@ TokenError
 │   ├── Expired         the one that there is has expired, and there is no newer one
 │   └── Unreadable      the token file cannot be read, or holds no token
 ├── InvalidToken        a token that was received is refused, for one of REASONS
+├── FolderError         a folder that files are written into cannot be used
+│   └── FolderGone      it was removed or replaced meanwhile
 └── NotVerified         it cannot be found out whether a token is valid
 """
 
+from pathlib import Path
 from typing import Any, Literal, get_args
 
+from ..core.text import truncate
 from ..errors import BoundtokenError
+
+MAX_PATH_CHARS = 300
 
 InvalidReason = Literal[
     "malformed",
@@ -107,6 +113,18 @@ class InvalidToken(TokenError):
     def __reduce__(self) -> tuple[Any, ...]:
         """It can be sent to another process."""
         return type(self), (self.reason,)
+
+
+class FolderError(TokenError):
+    """A folder cannot be written into. The text names it and says what is wrong."""
+
+    def __init__(self, path: Path, problem: OSError | str) -> None:
+        text = problem if isinstance(problem, str) else (problem.strerror or str(problem))
+        super().__init__(f"{truncate(str(path), MAX_PATH_CHARS)}: {text}")
+
+
+class FolderGone(FolderError):
+    """The folder that was opened is not at its path any more: somebody removed or replaced it."""
 
 
 class NotVerified(TokenError):
