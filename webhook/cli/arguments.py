@@ -23,6 +23,10 @@ def safe(text: str) -> str:
     return printable(without_tokens(text))
 
 
+LONG_RUNNING = ("serve", "token.write", "token.run")
+"""Commands that end by a signal."""
+
+
 def command(
     commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
     name: str,
@@ -76,7 +80,7 @@ def lazy(module: str, function: str) -> Callable[[argparse.Namespace], int]:
 
         # The first process of a container ignores SIGTERM unless it has a handler, and the imports
         # take long.
-        if module == "serve":
+        if module in LONG_RUNNING:
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
         return int(getattr(importlib.import_module(f".{module}", __package__), function)(parsed))
 

@@ -202,7 +202,7 @@ class FromKubeconfig:
 
 
 def _context_of(place: str, context: str | None) -> Any:
-    """A context by its name, or the current one; a file need not have that where a name is given."""
+    """The context of this name, or the current one, which need not be there with a name."""
     import kubernetes.config  # noqa: PLC0415
 
     reading: Any = kubernetes.config.kube_config

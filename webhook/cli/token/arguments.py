@@ -4,7 +4,9 @@ import argparse
 from pathlib import Path
 
 from .. import arguments
-from ..arguments import group, lazy
+from ..arguments import group
+from . import keeping_arguments
+from .common import kubeconfig_flags, protected, server
 
 EXAMPLES: dict[str, str] = {
     "request": """
@@ -33,6 +35,7 @@ EXAMPLES: dict[str, str] = {
                                              kubectl as shop/cart: tokens of an hour, requested with your own credentials
   boundtoken token kubeconfig deployer -n shop --static --duration 8h --out deployer.kubeconfig
                                              with a token in it, for a pipeline that cannot run boundtoken""",
+    **keeping_arguments.EXAMPLES,
 }
 TOKEN_FORMS = ("token", "json", "yaml", "env", "exec-credential")
 
@@ -57,25 +60,13 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         )
     )
     _kubeconfig(_command(members, "kubeconfig", "make a kubeconfig for a service account"))
+    keeping_arguments.add(members)
 
 
 def _command(
     commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, what: str
 ) -> argparse.ArgumentParser:
     return arguments.command(commands, name, what, EXAMPLES[name])
-
-
-def _protected(module: str, function: str) -> object:
-    """A command that lets no token out of its process; it imports its module when it runs."""
-    run = lazy(f"token.{module}", function)
-
-    def protected(parsed: argparse.Namespace) -> int:
-        from .process import protect  # noqa: PLC0415
-
-        protect()
-        return int(run(parsed))
-
-    return protected
 
 
 def _inspect(command: argparse.ArgumentParser) -> None:
@@ -112,8 +103,8 @@ def _inspect(command: argparse.ArgumentParser) -> None:
         default=[],
         help="with --verify or --jwks: valid for whom, may be repeated (default the first that the token is for)",
     )
-    _kubeconfig_flags(command)
-    command.set_defaults(run=_protected("inspect", "show"), namespace=None)
+    kubeconfig_flags(command)
+    command.set_defaults(run=protected("inspect", "show"), namespace=None)
 
 
 def _kubeconfig(command: argparse.ArgumentParser) -> None:
@@ -133,8 +124,8 @@ def _kubeconfig(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "-o", "--output", choices=["yaml", "json"], default="yaml", help="yaml (default) or json"
     )
-    _server(command)
-    command.set_defaults(run=_protected("kubeconfig", "write"))
+    server(command)
+    command.set_defaults(run=protected("kubeconfig", "write"))
 
 
 def _request(command: argparse.ArgumentParser) -> None:
@@ -156,8 +147,8 @@ def _request(command: argparse.ArgumentParser) -> None:
         action="store_true",
         help="with -o json or yaml: with metadata.managedFields",
     )
-    _server(command)
-    command.set_defaults(run=_protected("request", "request"))
+    server(command)
+    command.set_defaults(run=protected("request", "request"))
 
 
 def _exec_credential(command: argparse.ArgumentParser) -> None:
@@ -170,8 +161,8 @@ def _exec_credential(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "-o", "--output", choices=["json"], default="json", help="json, the only one"
     )
-    _server(command)
-    command.set_defaults(run=_protected("exec_credential", "credential"))
+    server(command)
+    command.set_defaults(run=protected("exec_credential", "credential"))
 
 
 def _new_token(command: argparse.ArgumentParser) -> None:
@@ -210,25 +201,4 @@ def _new_token(command: argparse.ArgumentParser) -> None:
         metavar="UID",
         default="",
         help="its uid (default that of the present object)",
-    )
-
-
-def _server(command: argparse.ArgumentParser) -> None:
-    """Add the flags that choose the API server and a namespace, with kubectl's words."""
-    command.add_argument(
-        "-n",
-        "--namespace",
-        metavar="NAME",
-        help="namespace of the service account (default that of the context, else default)",
-    )
-    _kubeconfig_flags(command)
-
-
-def _kubeconfig_flags(command: argparse.ArgumentParser) -> None:
-    """Add the flags that choose the API server, with kubectl's words."""
-    command.add_argument(
-        "--kubeconfig", metavar="FILE", help="default: KUBECONFIG, then ~/.kube/config"
-    )
-    command.add_argument(
-        "--context", metavar="NAME", help="context of the kubeconfig (default its current one)"
     )

@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import os
 import resource
 import sys
 
@@ -11,14 +12,21 @@ PR_SET_DUMPABLE = 4
 """Of linux/prctl.h."""
 
 
-def protect() -> None:
+def protect(*, has_children: bool = False) -> None:
     """Let no token out of this process but by what it prints: no core dump, no debugger of the same
     user. What a terminal cannot show is written as an escape rather than raised.
 
     Why not the limit of core dumps alone: the kernel ignores it where core dumps go to a program.
+    With `has_children` it is left as it is, because a program that is started inherits it; and no
+    file of ours gets the number of a standard stream that is closed, which it would inherit too.
     """
-    with contextlib.suppress(OSError, ValueError):
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if has_children:
+        while (lowest := os.open(os.devnull, os.O_RDWR)) <= 2:  # noqa: PLR2004
+            os.set_inheritable(lowest, True)
+        os.close(lowest)
+    else:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with contextlib.suppress(OSError, AttributeError):  # other systems have no prctl
         ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
     for stream in (sys.stdout, sys.stderr):

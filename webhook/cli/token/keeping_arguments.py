@@ -1,0 +1,107 @@
+"""The flags and the help of `boundtoken token write` and `run`. It imports no
+command.
+"""
+
+import argparse
+
+from .. import arguments
+from .common import protected, server
+
+EXAMPLES: dict[str, str] = {
+    "write": """
+  boundtoken token write cart -n shop --audience https://vault.example.com --to /run/cart
+                                             token, ca.crt and namespace in a folder, renewed until it is stopped
+  boundtoken token write cart -n shop --to /run/cart --mode 0644 --exec 'systemctl reload cart'
+                                             for other users too; a command after each change
+  boundtoken token write cart -n shop --to /run/cart --once
+                                             once, for a timer""",
+    "run": """
+  boundtoken token run deployer -n shop -- kubectl apply -f deploy/
+                                             as system:serviceaccount:shop:deployer
+  boundtoken token run cart -n shop --audience sts.amazonaws.com --env AWS_WEB_IDENTITY_TOKEN_FILE -- aws s3 ls
+                                             for a program that takes the token's file from a variable""",
+}
+
+
+def add(members: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add these commands to the group."""
+    for name, flags, what in (
+        ("write", _write, "keep a fresh token in a folder, as the kubelet does"),
+        ("run", _run, "run a program with a fresh kubeconfig and token file"),
+    ):
+        flags(arguments.command(members, name, what, EXAMPLES[name]))
+
+
+def _write(command: argparse.ArgumentParser) -> None:
+    _kept_token(command)
+    command.add_argument(
+        "--to",
+        metavar="DIR",
+        required=True,
+        help="the folder, made where it is not there; it may have nothing else in it",
+    )
+    command.add_argument(
+        "--mode",
+        choices=("0600", "0644"),
+        default="0600",
+        help="of the files: for this user only (default 0600), or for everybody",
+    )
+    command.add_argument(
+        "--once", action="store_true", help="write one token and end, instead of keeping it fresh"
+    )
+    command.add_argument(
+        "--signal-pid",
+        metavar="PID|FILE",
+        help="send SIGHUP to this process after each change; a file holds its id",
+    )
+    command.add_argument(
+        "--exec",
+        metavar="COMMAND",
+        help="run this command line with /bin/sh after each change, for at most 60 s",
+    )
+    command.add_argument(
+        "-o",
+        "--output",
+        choices=["text", "json"],
+        default="text",
+        help="text (default): a line on standard error for each change; json: one on standard output",
+    )
+    server(command)
+    command.set_defaults(run=protected("write", "write", has_children=True))
+
+
+def _run(command: argparse.ArgumentParser) -> None:
+    _kept_token(command)
+    command.add_argument(
+        "command",
+        metavar="COMMAND",
+        nargs=argparse.PARSER,
+        help="the program and its arguments, after --; it gets KUBECONFIG and BOUNDTOKEN_TOKEN_FILE, "
+        "and its exit code is ours (127: no such program, 126: it cannot be run, 128+N: ended by signal N)",
+    )
+    command.add_argument(
+        "--env",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="also set this variable to the path of the token file, may be repeated",
+    )
+    server(command)
+    command.set_defaults(run=protected("run", "run", has_children=True))
+
+
+def _kept_token(command: argparse.ArgumentParser) -> None:
+    """Add what token to keep, with kubectl's words."""
+    command.add_argument("account", metavar="ACCOUNT", help="name of the service account")
+    command.add_argument(
+        "--audience",
+        metavar="AUDIENCE",
+        action="append",
+        default=[],
+        help="audience of the token, may be repeated (default the API server's own)",
+    )
+    command.add_argument(
+        "--duration",
+        metavar="DURATION",
+        help="lifetime to ask for, such as 10m or 1h (default 1h); it is renewed after 80 %% of it",
+    )
