@@ -41,6 +41,7 @@ class Protected(Exception):
     [
         "write cart --to /missing/x",
         "run cart -- true",
+        "jwks",
     ],
 )
 def test_every_command_protects_its_process_first(

@@ -1,11 +1,11 @@
-"""The flags and the help of `boundtoken token write` and `run`. It imports no
+"""The flags and the help of `boundtoken token write`, `run` and `jwks`. It imports no
 command.
 """
 
 import argparse
 
 from .. import arguments
-from .common import protected, server
+from .common import kubeconfig_flags, protected, server
 
 EXAMPLES: dict[str, str] = {
     "write": """
@@ -20,6 +20,11 @@ EXAMPLES: dict[str, str] = {
                                              as system:serviceaccount:shop:deployer
   boundtoken token run cart -n shop --audience sts.amazonaws.com --env AWS_WEB_IDENTITY_TOKEN_FILE -- aws s3 ls
                                              for a program that takes the token's file from a variable""",
+    "jwks": """
+  boundtoken token jwks                      issuer and keys, and who may read them
+  boundtoken token jwks --check https://oidc.example.com/shop
+                                             does the public issuer serve what the API server has? exit 1 if not
+  boundtoken token jwks --out public         the two documents, to upload to a static bucket""",
 }
 
 
@@ -28,6 +33,7 @@ def add(members: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     for name, flags, what in (
         ("write", _write, "keep a fresh token in a folder, as the kubelet does"),
         ("run", _run, "run a program with a fresh kubeconfig and token file"),
+        ("jwks", _jwks, "show the keys that verify tokens, as outside services see them"),
     ):
         flags(arguments.command(members, name, what, EXAMPLES[name]))
 
@@ -90,6 +96,27 @@ def _run(command: argparse.ArgumentParser) -> None:
     command.set_defaults(run=protected("run", "run", has_children=True))
 
 
+def _jwks(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--check",
+        metavar="ISSUER",
+        help="compare with what this URL serves; exit 1 if something differs",
+    )
+    command.add_argument(
+        "--ca-file",
+        metavar="FILE",
+        help="with --check: certificates that verify the issuer (default the system's)",
+    )
+    command.add_argument(
+        "--out",
+        metavar="DIR",
+        help="write the two documents into this folder, as they stand below the issuer's URL",
+    )
+    _output(command)
+    kubeconfig_flags(command)
+    command.set_defaults(run=protected("jwks", "jwks"), namespace=None)
+
+
 def _kept_token(command: argparse.ArgumentParser) -> None:
     """Add what token to keep, with kubectl's words."""
     command.add_argument("account", metavar="ACCOUNT", help="name of the service account")
@@ -104,4 +131,10 @@ def _kept_token(command: argparse.ArgumentParser) -> None:
         "--duration",
         metavar="DURATION",
         help="lifetime to ask for, such as 10m or 1h (default 1h); it is renewed after 80 %% of it",
+    )
+
+
+def _output(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "-o", "--output", choices=["text", "json"], default="text", help="text (default) or json"
     )
