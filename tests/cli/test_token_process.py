@@ -42,6 +42,7 @@ class Protected(Exception):
         "write cart --to /missing/x",
         "run cart -- true",
         "jwks",
+        "rbac cart --for user:x",
     ],
 )
 def test_every_command_protects_its_process_first(

@@ -77,6 +77,10 @@ class Refusal(Exception):
         self.retry_after = retry_after
 
 
+class AnswerTooLong(Refusal):
+    """The answer has more than MAX_ANSWER_BYTES; of a list a smaller page can be requested."""
+
+
 class ApiServer:
     """The API server, with the credentials that `credentials` gives for each call.
 
@@ -275,7 +279,8 @@ class _Connection:
             chunks.append(chunk)
             size += len(chunk)
             if size > MAX_ANSWER_BYTES:
-                raise Refusal(0, f"{what}: an answer of more than {MAX_ANSWER_BYTES} bytes")
+                text = f"{what}: an answer of more than {MAX_ANSWER_BYTES} bytes"
+                raise AnswerTooLong(0, text)
         if answer.length:
             raise ConnectionError(f"an answer that ends {answer.length} bytes too early")
         answer.read()  # nothing: it lets the connection be used again

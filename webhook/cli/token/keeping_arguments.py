@@ -1,4 +1,4 @@
-"""The flags and the help of `boundtoken token write`, `run` and `jwks`. It imports no
+"""The flags and the help of `boundtoken token write`, `run`, `jwks` and `rbac`. It imports no
 command.
 """
 
@@ -25,6 +25,14 @@ EXAMPLES: dict[str, str] = {
   boundtoken token jwks --check https://oidc.example.com/shop
                                              does the public issuer serve what the API server has? exit 1 if not
   boundtoken token jwks --out public         the two documents, to upload to a static bucket""",
+    "rbac": """
+  boundtoken token rbac cart -n shop --for serviceaccount:ci/deployer | kubectl apply -f -
+                                             deployer may request tokens of cart, and of no other account
+  boundtoken token rbac -n shop --for serviceaccount:shop/cart --verb get,list --resource configmaps
+                                             what an application needs for itself
+  boundtoken token rbac --check              who may request tokens today, in the whole cluster
+  boundtoken token rbac --check cart -n shop --for serviceaccount:ci/deployer
+                                             may deployer? exit 1 if not""",
 }
 
 
@@ -34,6 +42,7 @@ def add(members: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
         ("write", _write, "keep a fresh token in a folder, as the kubelet does"),
         ("run", _run, "run a program with a fresh kubeconfig and token file"),
         ("jwks", _jwks, "show the keys that verify tokens, as outside services see them"),
+        ("rbac", _rbac, "write Roles for requesting tokens, and show who may today"),
     ):
         flags(arguments.command(members, name, what, EXAMPLES[name]))
 
@@ -115,6 +124,51 @@ def _jwks(command: argparse.ArgumentParser) -> None:
     _output(command)
     kubeconfig_flags(command)
     command.set_defaults(run=protected("jwks", "jwks"), namespace=None)
+
+
+def _rbac(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "account",
+        metavar="ACCOUNT",
+        nargs="*",
+        help="service accounts whose tokens may be requested",
+    )
+    command.add_argument(
+        "--for",
+        dest="subject",
+        metavar="SUBJECT",
+        action="append",
+        default=[],
+        help="who: serviceaccount:NAMESPACE/NAME, user:NAME or group:NAME, may be repeated",
+    )
+    for flag, what in (
+        ("verb", "what it needs for itself: verbs, separated by commas"),
+        (
+            "resource",
+            "RESOURCE[.GROUP][/SUBRESOURCE], separated by commas, such as deployments.apps",
+        ),
+        ("resource-name", "only these objects of the resources, separated by commas"),
+    ):
+        command.add_argument(
+            f"--{flag}", metavar=flag.upper(), action="append", default=[], help=what
+        )
+    command.add_argument("--name", metavar="NAME", help="of the Role and the RoleBinding")
+    command.add_argument(
+        "--check",
+        action="store_true",
+        help="show who may request tokens today; with --for, exit 1 if one of them may not",
+    )
+    command.add_argument(
+        "-o",
+        "--output",
+        choices=["yaml", "json", "table"],
+        help="yaml (default) or json; with --check table (default) or json",
+    )
+    server(
+        command,
+        "of the accounts (default that of the context); with --check and without ACCOUNT: only this one",
+    )
+    command.set_defaults(run=protected("rbac", "rbac"))
 
 
 def _kept_token(command: argparse.ArgumentParser) -> None:
