@@ -41,6 +41,8 @@ USERS = {
     "admin": ("admin", "system:masters"),
     "node": (f"system:node:{NODE}", "system:nodes"),
     "editor": ("editor", ""),
+    "developer": ("alice", "shop-developers"),
+    "pipeline": ("ci:example/shop", ""),
 }
 """Our names for the people and machines of the tests: user name and group."""
 

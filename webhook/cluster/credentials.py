@@ -211,7 +211,7 @@ def _context_of(place: str, context: str | None) -> Any:
 
 
 class ReadAgain:
-    """The same for a process that runs for long: a kubeconfig is read again once a minute when
+    """`FromKubeconfig` for a process that runs for long: it is read again once a minute when
     there is a request to make, because `kubernetes` reads a token file once.
 
     Where it cannot be read then, what it held before is used.
