@@ -20,6 +20,7 @@ import subprocess
 import tempfile
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -43,6 +44,7 @@ USERS = {
     "editor": ("editor", ""),
     "developer": ("alice", "shop-developers"),
     "pipeline": ("ci:example/shop", ""),
+    "controllers": ("system:kube-controller-manager", ""),
 }
 """Our names for the people and machines of the tests: user name and group."""
 
@@ -52,11 +54,22 @@ AUDIT_POLICY = {"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "rules": [{"l
 class ControlPlane:
     """The three processes of a control plane; start with `with`, or `start()` and `stop()`.
 
-    `emulates` is an older release that the API server behaves as, such as 1.34.
+    `emulates` is an older release that the API server behaves as, such as 1.34; `audit_policy` is
+    what it records; `flags` are more of the API server's; `controllers` is the user of the
+    controller manager.
     """
 
-    def __init__(self, emulates: str = "") -> None:
+    def __init__(
+        self,
+        emulates: str = "",
+        audit_policy: Mapping[str, Any] = AUDIT_POLICY,
+        flags: tuple[str, ...] = (),
+        controllers: str = "admin",
+    ) -> None:
         self._emulates = emulates
+        self._flags = flags
+        self._controllers = controllers
+        self._audit_policy = dict(audit_policy)
         self.folder = Path(tempfile.mkdtemp(prefix="boundtoken-"))
         self.port = free_port()
         self.url = f"https://127.0.0.1:{self.port}"
@@ -136,6 +149,7 @@ class ControlPlane:
             "--endpoint-reconciler-type=none",
             f"--egress-selector-config-file={self.folder / 'egress.yaml'}",
             *([f"--emulated-version=kube={self._emulates}"] if self._emulates else []),
+            *self._flags,
         )
         self._wait_until_ready()
         self._write_kubeconfigs()
@@ -260,7 +274,7 @@ class ControlPlane:
     def _start_controllers(self) -> None:
         self._start(
             "kube-controller-manager",
-            f"--kubeconfig={self.kubeconfig()}",
+            f"--kubeconfig={self.kubeconfig(self._controllers)}",
             "--use-service-account-credentials",
             f"--service-account-private-key-file={self.folder / 'sa.key'}",
             f"--root-ca-file={self.ca_file}",
@@ -317,7 +331,7 @@ class ControlPlane:
             f'{self.tokens[name]},{user},{user},"{group}"' for name, (user, group) in USERS.items()
         ]
         (self.folder / "tokens.csv").write_text("\n".join(rows) + "\n")
-        (self.folder / "audit.yaml").write_text(yaml.safe_dump(AUDIT_POLICY))
+        (self.folder / "audit.yaml").write_text(yaml.safe_dump(self._audit_policy))
         (self.folder / "egress.yaml").write_text(yaml.safe_dump(self.egress.configuration()))
 
     def _write_kubeconfigs(self) -> None:

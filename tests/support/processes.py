@@ -20,19 +20,20 @@ def boundtoken(
     *arguments: str,
     kubeconfig: Path | None = None,
     environ: Mapping[str, str] | None = None,
-    stdin: str | None = None,
+    stdin: str | bytes | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """The command, as a person runs it; `environ` is added to the variables that there are."""
     changed = {"KUBECONFIG": str(kubeconfig)} if kubeconfig else {}
-    environ = {**os.environ, **changed, **(environ or {})}
-    return subprocess.run(
+    result = subprocess.run(
         [str(BOUNDTOKEN), *arguments],
-        input=stdin,
+        input=stdin.encode() if isinstance(stdin, str) else stdin,
         capture_output=True,
-        text=True,
         check=False,
         timeout=60,
-        env=environ,
+        env={**os.environ, **changed, **(environ or {})},
+    )
+    return subprocess.CompletedProcess(
+        result.args, result.returncode, result.stdout.decode(), result.stderr.decode()
     )
 
 
