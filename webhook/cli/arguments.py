@@ -3,12 +3,21 @@ flags, and the import of a command's module when it runs.
 """
 
 import argparse
+import base64
+import re
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from ..core.text import printable, without_tokens
+from ..errors import BadInput
+
+LONG_RUNNING = ("serve", "token.write", "token.run")
+"""Commands that end by a signal."""
+_JWT = re.compile(
+    r"(?<![A-Za-z0-9_-])([A-Za-z0-9_-]{3,})\.[A-Za-z0-9_-]{2,}\.[A-Za-z0-9_-]*", re.ASCII
+)
 
 
 class Parser(argparse.ArgumentParser):
@@ -23,8 +32,22 @@ def safe(text: str) -> str:
     return printable(without_tokens(text))
 
 
-LONG_RUNNING = ("serve", "token.write", "token.run")
-"""Commands that end by a signal."""
+def refuse_tokens(given: Sequence[str]) -> None:
+    """Let no token be an argument, which every user of the machine sees in the list of processes.
+
+    Raises: BadInput, which does not quote it
+    """
+    if any(map(_holds_a_token, given)):
+        raise BadInput(
+            "an argument is a token: others see it in the list of processes, and the shell keeps it; "
+            "give it in a file, or - for standard input, and replace this one"
+        )
+
+
+def _holds_a_token(argument: str) -> bool:
+    """Whether there is a JWT in it: three parts, of which the first is a JSON object."""
+    heads = (base64.urlsafe_b64decode(jwt[1][:4].ljust(4, "=")) for jwt in _JWT.finditer(argument))
+    return any(head.lstrip().startswith(b"{") for head in heads)
 
 
 def command(

@@ -14,7 +14,7 @@ from .. import __version__, options
 from ..errors import BadInput, BoundtokenError
 from ..options import OPTIONS
 from . import arguments
-from .arguments import cluster, group, lazy
+from .arguments import cluster, group, lazy, refuse_tokens
 from .token import arguments as token_arguments
 
 SUCCESS, PROBLEMS, USAGE_ERROR, FAILURE = range(4)
@@ -24,8 +24,10 @@ def main(words: Sequence[str] | None = None) -> int:
     """Run a command; gives its exit code. Without a command, or with only a group of commands, it
     prints the help.
     """
-    parsed = parser().parse_args(words)
     try:
+        # Before the parser, which quotes what it does not know.
+        refuse_tokens(sys.argv[1:] if words is None else words)
+        parsed = parser().parse_args(words)
         _check_flags(parsed)
         return _run(parsed)
     except BadInput as problem:
