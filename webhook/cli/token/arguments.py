@@ -5,7 +5,7 @@ from pathlib import Path
 
 from .. import arguments
 from ..arguments import group
-from . import keeping_arguments
+from . import audit_arguments, keeping_arguments
 from .common import kubeconfig_flags, protected, server
 
 EXAMPLES: dict[str, str] = {
@@ -36,6 +36,7 @@ EXAMPLES: dict[str, str] = {
   boundtoken token kubeconfig deployer -n shop --static --duration 8h --out deployer.kubeconfig
                                              with a token in it, for a pipeline that cannot run boundtoken""",
     **keeping_arguments.EXAMPLES,
+    **audit_arguments.EXAMPLES,
 }
 TOKEN_FORMS = ("token", "json", "yaml", "env", "exec-credential")
 
@@ -61,6 +62,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     )
     _kubeconfig(_command(members, "kubeconfig", "make a kubeconfig for a service account"))
     keeping_arguments.add(members)
+    audit_arguments.add(members)
 
 
 def _command(
