@@ -234,6 +234,10 @@ rules:
     lines = merge(content.encode()).text.splitlines()
     at = lines.index("  # health checks,")
     assert lines[at - 1] == "    omitStages: [RequestReceived]"
+    assert [line for line in lines if "system:serviceaccounts" in line or "/token" in line] == [
+        "      resources: [serviceaccounts/token]",
+        *["    userGroups: ['system:serviceaccounts']"] * 2,
+    ]
     assert "\n".join(lines[:9]) == "\n".join(content.splitlines()[:9])
     assert lines[at:] == content.splitlines()[9:]
 
@@ -306,3 +310,5 @@ def test_a_verdict_names_the_rule_that_decides() -> None:
     assert verdict(TOKEN_REQUESTS, rules, [])[:2] == (True, 2)
     assert verdict(USES, rules, [])[:2] == (True, 3)
     assert verdict(USES, rules[:3], [])[:2] == (False, None)
+    rules = yaml.safe_load(a_policy("drop cluster objects", "tokens at Request"))["rules"]
+    assert verdict(TOKEN_REQUESTS, rules, [])[:2] == (True, 1)

@@ -151,7 +151,7 @@ QUIET: dict[str, tuple[Json, ...]] = {
     "sixty a minute, all the time": many(300, 1.05, user=CI),
     "a request for something else": (
         an_event(10, verb="create", objectRef={"resource": "pods", "subresource": "token"}),
-        an_event(10, objectRef={"resource": "serviceaccounts", "subresource": "token"}),
+        an_event(10, objectRef={"resource": "serviceaccounts", "subresource": "token"}, responseStatus={"code": 201}),
         an_event(10, verb="create", objectRef={"resource": "serviceaccounts", "subresource": "token", "apiGroup": "x"}),
     ),
     "stages before the last": (
@@ -175,6 +175,8 @@ def test_the_name_of_a_node_or_of_the_control_plane_alone_is_no_excuse() -> None
     assert told(a_request(10, user=CONTROLLERS)) == ["new-requester"]
     impersonator = a_request(10, "kube-system/x", user=JANE, impersonatedUser=CONTROLLERS)
     assert told(impersonator) == ["system-account"]
+    impersonated = a_request(10, "kube-system/x", user=CONTROLLERS, impersonatedUser=JANE)
+    assert told(impersonated) == ["system-account"]
 
 
 def test_who_impersonates_is_another_requester() -> None:

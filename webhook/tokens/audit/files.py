@@ -194,8 +194,9 @@ def _uncompressed(raw: Iterable[bytes]) -> Iterator[bytes]:
             if plain:
                 yield plain
             block = inflater.unconsumed_tail or inflater.unused_data
-            # A full piece may have more behind it, inside the inflater.
-            if not block and (len(plain) < BLOCK_BYTES or inflater.eof):
+            # What the inflater may still have inside comes with the next block, at the latest with
+            # the length and checksum at the end.
+            if not block:
                 break
     if not inflater.eof:
         raise Unfinished("its gz data ends in the middle")
