@@ -245,7 +245,7 @@ def trace(run: Run, *arguments: str) -> list[Json]:
 def test_the_trace_of_a_pods_token_begins_with_the_nodes_request(run: Run) -> None:
     requested, *uses = trace(run, str(run.folder / "pod"))
     assert requested["event"] == "request"
-    assert (requested["user"], requested["sourceIps"]) == (f"system:node:{NODE}", ["127.0.0.1"])
+    assert (requested["user"], requested["sourceIPs"]) == (f"system:node:{NODE}", ["127.0.0.1"])
     assert (requested["namespace"], requested["account"]) == ("shop", "cart")
     assert (requested["audiences"], requested["expirationSeconds"]) == ([], 3607)
     assert requested["boundTo"] == {
@@ -254,7 +254,7 @@ def test_the_trace_of_a_pods_token_begins_with_the_nodes_request(run: Run) -> No
         "uid": run.pod["metadata"]["uid"],
     }
     used = [
-        (use["verb"], use["resource"] or use["path"], use["name"], use["sourceIps"], use["code"])
+        (use["verb"], use["resource"] or use["path"], use["name"], use["sourceIPs"], use["code"])
         for use in uses
     ]
     assert used == [

@@ -38,8 +38,6 @@ def maxima(parsed: argparse.Namespace) -> dict[str, int]:
             f"{number(len(found), 'namespace')} with a maximum of their own in {', '.join(parsed.filename)}"
         )
         return found
-    if parsed.max_seconds is not None and not (parsed.kubeconfig or parsed.context):
-        return {}
     try:
         credentials = access(parsed).credentials
         found = asyncio.run(_of_cluster(credentials))

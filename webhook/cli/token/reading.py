@@ -65,6 +65,7 @@ class Progress:
         self._shows = sys.stderr is not None and sys.stderr.isatty()
         self._total = sum(files.size_of(path, rotated=rotated) for path in paths)
         self._read = 0
+        self._is_shown = False
         self._next = self._begun + PROGRESS_SECONDS
 
     def __call__(self, count: int) -> None:
@@ -73,12 +74,18 @@ class Progress:
             self._next = now + PROGRESS_SECONDS
             of = f" of {self._total / MEGABYTE:,.0f}" if self._total else ""
             print(f"\r{self._read / MEGABYTE:,.0f}{of} MB", end="", file=sys.stderr, flush=True)
+            self._is_shown = True
+
+    def clear(self) -> None:
+        """Make room for a result, which may go to the same terminal."""
+        if self._is_shown:
+            print("\r\033[K", end="", file=sys.stderr, flush=True)
+            self._is_shown = False
 
     def done(self, tally: Tally) -> None:
         """Say what was read, and what was not."""
         seconds = max(time.monotonic() - self._begun, 1e-3)
-        if self._shows:
-            print("\r\033[K", end="", file=sys.stderr)
+        self.clear()
         for problem in tally.problems:
             note(problem)
         megabytes = tally.bytes / MEGABYTE

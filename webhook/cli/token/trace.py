@@ -35,7 +35,9 @@ def trace(parsed: argparse.Namespace) -> int:
     for path in parsed.audit_log:
         for block in files.blocks(path, tally, progress, rotated=parsed.rotated):
             for record in found.records(block):
+                progress.clear()
                 output.add(record)
+    progress.clear()
     for use in found.rest():
         output.add(use)
     output.done(tally)

@@ -4,7 +4,7 @@ import argparse
 import json
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
@@ -16,7 +16,6 @@ from ...tokens.audit.follow import following
 from ...tokens.audit.lines import Tally
 from ...tokens.audit.rules import Settings
 from ...tokens.audit.watch import Finding, Watch
-from .maxima import maxima
 from .reading import Progress, check_log, note, number
 from .table import plain
 
@@ -38,7 +37,7 @@ def watch(parsed: argparse.Namespace) -> int:
     if learn_minutes is None:
         learn_minutes = 0 if parsed.baseline else LEARN_MINUTES
     settings = Settings(
-        maxima(parsed), parsed.max_seconds or DEFAULT_MAXIMUM["bound"], parsed.per_minute
+        _maxima(parsed), parsed.max_seconds or DEFAULT_MAXIMUM["bound"], parsed.per_minute
     )
     tally = Tally()
     progress = Progress([*parsed.baseline, parsed.audit_log], rotated=False)
@@ -51,6 +50,7 @@ def watch(parsed: argparse.Namespace) -> int:
         for block in _blocks(parsed, tally, progress):
             for finding in watched.findings(block):
                 found += 1
+                progress.clear()
                 print(_json(finding) if parsed.output == "json" else _line(finding), flush=True)
     finally:
         progress.done(tally)
@@ -58,6 +58,16 @@ def watch(parsed: argparse.Namespace) -> int:
     if found:
         return FOUND
     return QUIET if tally.is_whole and (watched.requests or watched.uses) else UNKNOWN
+
+
+def _maxima(parsed: argparse.Namespace) -> Mapping[str, int]:
+    """The namespaces' own; none where --max-seconds alone was given. Raises: BadInput"""
+    is_for_all = parsed.max_seconds is not None
+    if is_for_all and not (parsed.filename or parsed.kubeconfig or parsed.context):
+        return {}
+    from .maxima import maxima  # noqa: PLC0415  (it needs as much time and memory as all the rest)
+
+    return maxima(parsed)
 
 
 def _check(parsed: argparse.Namespace) -> None:

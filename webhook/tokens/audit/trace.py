@@ -67,7 +67,7 @@ class Request(msgspec.Struct, rename="camel", tag_field="event", tag="request"):
     groups: tuple[str, ...]
     impersonated_user: str
     user_credential_id: str
-    source_ips: tuple[str, ...]
+    source_ips: tuple[str, ...] = msgspec.field(name="sourceIPs")
     user_agent: str
     namespace: str
     account: str
@@ -92,7 +92,7 @@ class Use(msgspec.Struct, rename="camel", tag_field="event", tag="use"):
     namespace: str
     name: str
     path: str
-    source_ips: tuple[str, ...]
+    source_ips: tuple[str, ...] = msgspec.field(name="sourceIPs")
     user_agent: str
     code: int
     pod: str

@@ -35,7 +35,7 @@ class Finding(msgspec.Struct, rename="camel"):
     account: str
     user: str
     message: str
-    source_ips: tuple[str, ...]
+    source_ips: tuple[str, ...] = msgspec.field(name="sourceIPs")
     user_agent: str
     code: int
     more: int
