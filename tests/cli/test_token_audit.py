@@ -21,7 +21,7 @@ from tests.support.limited import Limit
 from tests.support.paths import BOUNDTOKEN
 from tests.support.processes import boundtoken
 from tests.support.waiting import wait_for
-from webhook.cli.token.arguments import RULES
+from webhook.cli.token.audit_arguments import RULES
 from webhook.cli.token.table import ALIGNED_ROWS
 from webhook.tokens.audit.policy import complete
 from webhook.tokens.audit.rules import Rules, Settings

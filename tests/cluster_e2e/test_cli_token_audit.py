@@ -29,7 +29,7 @@ from tests.support.builders import Json
 from tests.support.paths import BOUNDTOKEN
 from tests.support.processes import boundtoken
 from tests.support.waiting import wait_for
-from webhook.cli.token.arguments import RULES
+from webhook.cli.token.audit_arguments import RULES
 from webhook.tokens import claims_of
 from webhook.tokens.audit.events import ISSUED, LEGACY, LEGACY_SECRETS, STALE
 
