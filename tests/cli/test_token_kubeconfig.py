@@ -18,7 +18,7 @@ from tests.support.paths import BOUNDTOKEN
 from tests.support.processes import boundtoken
 from webhook.cli.main import parser
 from webhook.cli.token import exec_credential
-from webhook.tokens.exec_credential import ExecCluster
+from webhook.tokens.kubectl.exec_credential import ExecCluster
 
 GONE = 'serviceaccounts "cart" not found'
 

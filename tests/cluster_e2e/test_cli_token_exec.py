@@ -16,7 +16,7 @@ from tests.support.mounts import in_a_pod
 from tests.support.paths import BOUNDTOKEN
 from tests.support.processes import boundtoken
 from tests.support.waiting import wait_for
-from webhook.tokens.shared import WAITING
+from webhook.tokens.kubectl.shared import WAITING
 
 SHOP = "token-exec"
 WHOAMI = ("auth", "whoami", "-o", "jsonpath={.status.userInfo.username}")

@@ -14,9 +14,10 @@ from tests.controlplane.cluster import ControlPlane, StatusError
 from tests.support.builders import Json
 from tests.support.processes import boundtoken
 from tests.support.waiting import wait_for
-from webhook.tokens import ApiServer, rbac_objects
-from webhook.tokens.grants import ACCOUNT, GROUP, USER, applies, review
-from webhook.tokens.rbac_objects import Subject, read_objects
+from webhook.tokens import ApiServer
+from webhook.tokens.rbac import objects
+from webhook.tokens.rbac.grants import ACCOUNT, GROUP, USER, applies, review
+from webhook.tokens.rbac.objects import Subject, read_objects
 
 GROUP_PATH = "/apis/rbac.authorization.k8s.io/v1"
 ALLOWED = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
@@ -295,9 +296,9 @@ def test_who_may_not_look_is_told_what_could_not_be_read(spaces: ControlPlane) -
 
 def test_pages_are_put_together(spaces: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> None:
     server = ApiServer.from_kubeconfig(str(spaces.kubeconfig()))
-    whole = rbac_objects.read_objects(server)
-    monkeypatch.setattr(rbac_objects, "PAGE_SIZES", (3,))
-    assert rbac_objects.read_objects(server) == whole
+    whole = objects.read_objects(server)
+    monkeypatch.setattr(objects, "PAGE_SIZES", (3,))
+    assert objects.read_objects(server) == whole
     assert len(whole.roles) > 60
 
 

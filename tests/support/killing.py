@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.folders import entries
-from webhook.tokens import volume
-from webhook.tokens.volume import DATA, FILES, NEXT_DATA, TokenFolder
+from webhook.tokens.folder import volume
+from webhook.tokens.folder.volume import DATA, FILES, NEXT_DATA, TokenFolder
 
 MAX_STEPS = 1000
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from ...errors import BadInput, Unauthenticated
 from ...tokens.errors import Deleted
-from ...tokens.exec_credential import VARIABLE, ExecCluster, cluster_of, exec_credential
-from ...tokens.folder import PrivateFolder, Untrusted, cache_home
+from ...tokens.kubectl.exec_credential import VARIABLE, ExecCluster, cluster_of, exec_credential
+from ...tokens.kubectl.private_folder import PrivateFolder, Untrusted, cache_home
+from ...tokens.kubectl.shared import SharedToken, Usable, calling_process
 from ...tokens.request import IssuedToken
-from ...tokens.shared import SharedToken, Usable, calling_process
 from .new import created_token, located, new_token
 from .process import warn
 from .source import is_in_cluster, kubeconfig_files

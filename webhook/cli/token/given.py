@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from ...core.claims import NotAToken
 from ...errors import BadInput
-from ...tokens.found import MAX_TEXT_BYTES, MOUNTED, token_in, tokens_below
+from ...tokens.inspection.files import MAX_TEXT_BYTES, MOUNTED, token_in, tokens_below
 
 STDIN = "-"
 _TOKEN = re.compile(r"(?i:bearer )?\s*eyJ[\w-]+\.[\w-]*\.", re.ASCII)

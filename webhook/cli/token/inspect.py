@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from ...core.claims import NotAToken
 from ...core.text import printable
 from ...errors import BadInput, BoundtokenError
-from ...tokens.create import check_audiences
 from ...tokens.errors import NotVerified
-from ...tokens.inspection import Inspection, inspect, lines, report
+from ...tokens.inspection.description import Inspection, inspect, lines, report
+from ...tokens.kubectl.create import check_audiences
 from .given import GivenToken, given_tokens
 
 if TYPE_CHECKING:
-    from ...tokens.checking import Check, Verification
+    from ...tokens.inspection.verification import Check, Verification
 
 
 class Look(NamedTuple):
@@ -75,7 +75,7 @@ def _checks(parsed: argparse.Namespace, now: float) -> list["Check"]:
     """Those who are to be asked. Raises: BadInput; NotVerified; Unauthenticated"""
     if not (parsed.verify or parsed.jwks):
         return []
-    from ...tokens.checking import CLUSTER, ReviewCheck, key_check  # noqa: PLC0415
+    from ...tokens.inspection.verification import CLUSTER, ReviewCheck, key_check  # noqa: PLC0415
     from .access import access  # noqa: PLC0415  (most calls verify nothing)
 
     # What it says is in what it raises, which is printed.
@@ -104,7 +104,7 @@ def _verifications(
     """What they say of a token; who cannot tell is added to `unknown`. Raises: BadInput"""
     if not checks:
         return []
-    from ...tokens.checking import audiences_to_check  # noqa: PLC0415
+    from ...tokens.inspection.verification import audiences_to_check  # noqa: PLC0415
 
     claims = inspection.claims
     results = []

@@ -7,8 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import BadInput
-from ...tokens import ApiServer, federation, upload
-from ...tokens.federation import DISCOVERY_PATH, JWKS_PATH, Anonymous, Difference, Published
+from ...tokens import ApiServer
+from ...tokens.federation import documents, upload
+from ...tokens.federation.documents import (
+    DISCOVERY_PATH,
+    JWKS_PATH,
+    Anonymous,
+    Difference,
+    Published,
+)
 from .access import Access, access
 from .keeping import say
 from .tables import escaped
@@ -24,12 +31,12 @@ def jwks(parsed: argparse.Namespace) -> int:
     """Print issuer and keys, who may read them, and how a public issuer differs."""
     context = _context(parsed)
     chosen = access(parsed)
-    cluster = federation.published(chosen.server)
-    statuses = federation.anonymous_statuses(_anonymous(chosen))
+    cluster = documents.published(chosen.server)
+    statuses = documents.anonymous_statuses(_anonymous(chosen))
     differences = (
-        None if parsed.check is None else federation.differences(cluster, parsed.check, context)
+        None if parsed.check is None else documents.differences(cluster, parsed.check, context)
     )
-    notes = [] if differences == [] else federation.notes(cluster, statuses)
+    notes = [] if differences == [] else documents.notes(cluster, statuses)
     files = upload.write_documents(Path(parsed.out), cluster) if parsed.out is not None else []
     if parsed.output == "json":
         print(json.dumps(_json(cluster, statuses, notes, differences, files), indent=2))
@@ -51,7 +58,7 @@ def _context(parsed: argparse.Namespace) -> ssl.SSLContext:
             raise BadInput("--ca-file goes with --check")
         return ssl.create_default_context()
     try:
-        federation.check_issuer(parsed.check)
+        documents.check_issuer(parsed.check)
     except ValueError as problem:
         raise BadInput(f"--check={parsed.check!a}: {problem}") from None
     try:

@@ -17,9 +17,9 @@ from typing import Self
 from ...cluster.credentials import InCluster, ReadAgain
 from ...errors import BadInput
 from ...tokens import ApiServer, TokenFile, TokenRequest, TokenRequestSource
-from ...tokens.durations import NANOSECONDS, parse_duration
+from ...tokens.folder.upkeep import Upkeep
+from ...tokens.kubectl.durations import NANOSECONDS, parse_duration
 from ...tokens.request import DEFAULT_SECONDS
-from ...tokens.upkeep import Upkeep
 from ..arguments import safe
 from .access import DEFAULT_NAMESPACE
 from .source import is_in_cluster

@@ -13,10 +13,10 @@ import yaml
 from ...cluster.credentials import FromKubeconfig
 from ...core.text import printable
 from ...errors import BadInput, BoundtokenError
-from ...tokens.create import NewToken
-from ...tokens.exec_credential import ExecCluster, timestamp
-from ...tokens.folder import write_private
-from ...tokens.kubeconfig import authority_data, exec_user, kubeconfig
+from ...tokens.kubectl.create import NewToken
+from ...tokens.kubectl.exec_credential import ExecCluster, timestamp
+from ...tokens.kubectl.kubeconfig import authority_data, exec_user, kubeconfig
+from ...tokens.kubectl.private_folder import write_private
 from .access import Access, access
 from .exec_credential import shared_token
 from .new import created_token, located, new_token

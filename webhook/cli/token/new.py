@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ...errors import BadInput
-from ...tokens import create
-from ...tokens.create import CreatedToken, NewToken
-from ...tokens.pods import check_pod_name, pod_account
+from ...tokens.kubectl import create
+from ...tokens.kubectl.create import CreatedToken, NewToken
+from ...tokens.kubectl.pods import check_pod_name, pod_account
 from .process import warn
 
 if TYPE_CHECKING:

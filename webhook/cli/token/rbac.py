@@ -10,9 +10,9 @@ import msgspec
 import yaml
 
 from ...errors import BadInput, BoundtokenError
-from ...tokens.grants import SUPERUSERS, Grant, Review, applies, review
-from ...tokens.rbac_objects import Binding, Objects, Role, Subject, read_objects
-from ...tokens.roles import RoleSpec, manifests, needs_of, remarks, subject_of
+from ...tokens.rbac.grants import SUPERUSERS, Grant, Review, applies, review
+from ...tokens.rbac.objects import Binding, Objects, Role, Subject, read_objects
+from ...tokens.rbac.roles import RoleSpec, manifests, needs_of, remarks, subject_of
 from .access import access
 from .keeping import say
 from .tables import table

@@ -4,8 +4,8 @@ import argparse
 import json
 import sys
 
-from ...tokens.create import CreatedToken, without_managed_fields
-from ...tokens.exec_credential import exec_credential, timestamp
+from ...tokens.kubectl.create import CreatedToken, without_managed_fields
+from ...tokens.kubectl.exec_credential import exec_credential, timestamp
 from .access import access
 from .new import created_token, located, new_token
 

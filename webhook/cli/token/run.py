@@ -10,12 +10,12 @@ from typing import Any
 import yaml
 
 from ...errors import BadInput, described
-from ...tokens.child import BY_SIGNAL, NOT_EXECUTABLE, NOT_FOUND, Child
-from ...tokens.create import NewToken
-from ...tokens.kubeconfig import kubeconfig
-from ...tokens.run_folder import SERVICE_ACCOUNT, run_folder
-from ...tokens.upkeep import Upkeep
-from ...tokens.volume import TokenFolder
+from ...tokens.folder.child import BY_SIGNAL, NOT_EXECUTABLE, NOT_FOUND, Child
+from ...tokens.folder.temporary import SERVICE_ACCOUNT, run_folder
+from ...tokens.folder.upkeep import Upkeep
+from ...tokens.folder.volume import TokenFolder
+from ...tokens.kubectl.create import NewToken
+from ...tokens.kubectl.kubeconfig import kubeconfig
 from .keeping import Keeper, Kept, Signals, say
 
 PASSED_ON = (

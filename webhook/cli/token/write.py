@@ -10,9 +10,9 @@ import threading
 from pathlib import Path
 
 from ...errors import BadInput
-from ...tokens.hooks import Command, HangUp, HookError
-from ...tokens.upkeep import Change, Upkeep
-from ...tokens.volume import TokenFolder
+from ...tokens.folder.hooks import Command, HangUp, HookError
+from ...tokens.folder.upkeep import Change, Upkeep
+from ...tokens.folder.volume import TokenFolder
 from .keeping import Keeper, Kept, Signals, say, utc
 
 STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)

@@ -1,0 +1,1 @@
+"""The API server as an issuer whose tokens outside services verify."""

@@ -1,0 +1,1 @@
+"""Tokens that somebody looks at: found in files, described, verified."""

@@ -1,0 +1,1 @@
+"""What kubectl and people use: a token of `kubectl create token`, exec credentials, kubeconfigs."""

@@ -1,0 +1,1 @@
+"""The right to request tokens: who has it, and Roles that give it."""
