@@ -81,7 +81,7 @@ def test_a_token_is_never_an_argument(given: str) -> None:
     stray = "eyJhbGciOiJSUzI1NiJ9" + token()[3:]
     result = boundtoken("token", "inspect", given.format(stray))
     assert (result.returncode, result.stdout) == (2, "")
-    assert result.stderr.startswith("boundtoken: a token is never an argument")
+    assert result.stderr.startswith("boundtoken: an argument is a token: others see it")
     assert not any(part in result.stderr for part in stray.split("."))
 
 

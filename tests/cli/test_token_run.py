@@ -238,9 +238,10 @@ def test_a_signal_that_ends_the_program_ends_us_and_all_that_it_started(
     wait_for(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
     process.send_signal(number)
     assert process.wait(10) == 128 + number
-    if number != signal.SIGINT:  # which a shell lets its background jobs ignore
-        pid = int((tmp_path / "pid").read_text())
-        wait_for(lambda: not _is_alive(pid))
+    pid = int((tmp_path / "pid").read_text())
+    if number == signal.SIGINT:  # which a shell lets its background jobs ignore
+        os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: not _is_alive(pid))
 
 
 def _is_alive(pid: int) -> bool:

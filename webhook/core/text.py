@@ -18,7 +18,7 @@ def quote(text: str, limit: int = 60) -> str:
     (net.NewWarningHeader).
     """
     kept = text if len(text) <= limit else text[: limit - 1] + "…"
-    return '"' + "".join(char if char.isprintable() else _escaped(char) for char in kept) + '"'
+    return f'"{one_line(kept)}"'
 
 
 def displayed(audience: str) -> str:
@@ -35,6 +35,13 @@ def printable(text: str) -> str:
     return "".join(
         char if char.isprintable() or char in "\n\t" else _escaped(char) for char in text
     )
+
+
+def one_line(text: str) -> str:
+    """Return `text` with escapes for what is not printable, newlines and tabs as well."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else _escaped(char) for char in text)
 
 
 def without_tokens(text: str) -> str:

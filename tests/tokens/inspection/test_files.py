@@ -3,12 +3,16 @@
 import base64
 import json
 import os
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from tests.controlplane.volumes import show
 from tests.support.claims import a_token
+from tests.support.paths import ROOT
 from webhook.core.claims import NotAToken
 from webhook.tokens.inspection.files import MAX_ENTRIES, token_in, tokens_below
 
@@ -105,11 +109,28 @@ def test_a_folder_of_many_files_is_searched_up_to_a_bound(tmp_path: Path) -> Non
     assert below(tmp_path / "a") == ({}, [])
 
 
-def test_what_cannot_be_read_is_told_and_the_rest_is_found(tmp_path: Path) -> None:
-    (tmp_path / "a").mkdir()
-    (tmp_path / "b").write_text(TOKEN)
-    assert below(tmp_path / "missing") == ({}, ["No such file or directory"])
-    if os.geteuid() == 0:
-        pytest.skip("root can read everything")
-    (tmp_path / "a").chmod(0)
-    assert below(tmp_path) == ({"b": TOKEN}, ["Permission denied"])
+AS_NOBODY = """
+import os
+from pathlib import Path
+from webhook.tokens.inspection.files import tokens_below
+if os.geteuid() == 0: os.setuid(65534)  # root can read everything
+for path, _ in tokens_below(Path("."), lambda problem: print(problem.strerror)): print(path)
+"""
+
+
+def test_what_cannot_be_read_is_told_and_the_rest_is_found() -> None:
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        (folder / "a").mkdir(mode=0)
+        (folder / "b").write_text(TOKEN)
+        folder.chmod(0o755)
+        assert below(folder / "missing") == ({}, ["No such file or directory"])
+        result = subprocess.run(
+            [sys.executable, "-c", AS_NOBODY],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    assert sorted(result.stdout.splitlines()) == ["Permission denied", "b"]

@@ -10,7 +10,7 @@ from ...errors import BadInput
 from ...tokens.audit.files import STANDARD_INPUT
 from ...tokens.audit.merging import MAX_BYTES, merge, written
 from ...tokens.audit.policy import NEEDS, complete
-from .reading import note
+from .process import say
 
 
 def audit_policy(parsed: argparse.Namespace) -> int:
@@ -24,7 +24,7 @@ def audit_policy(parsed: argparse.Namespace) -> int:
             raise BadInput(*(f"{name}: {fault}" for fault in problem.faults)) from None
         policy, text = merged.policy, merged.text
         for line in merged.notes:
-            note(f"{name}: {line}")
+            say(f"{name}: {line}")
     print(json.dumps(policy, indent=2) if parsed.output == "json" else text.rstrip("\n"))
     return 0
 

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from ...core.claims import NotAToken
-from ...core.text import printable
+from ...core.text import one_line
 from ...errors import BadInput, BoundtokenError
 from ...tokens.errors import NotVerified
 from ...tokens.inspection.description import Inspection, inspect, lines, report
@@ -124,14 +124,14 @@ def _print(form: str, looks: list[Look], now: float) -> None:
         print(json.dumps({"tokens": [_object(look, now) for look in looks]}, indent=2))
         return
     for place, inspection, verifications in looks:
-        print(_one_line(place))
+        print(one_line(place))
         rows = lines(inspection, now)
         rows += [
             ("finding" if verification.reason else "verified", verification.text)
             for verification in verifications
         ]
         for label, text in rows:
-            print(f"  {label:<11}{_one_line(text)}")
+            print(f"  {label:<11}{one_line(text)}")
 
 
 def _object(look: Look, now: float) -> dict[str, object]:
@@ -142,7 +142,3 @@ def _object(look: Look, now: float) -> dict[str, object]:
             for verification in look.verifications
         ]
     return shown
-
-
-def _one_line(text: str) -> str:
-    return printable(text).replace("\n", "\\n").replace("\t", "\\t")

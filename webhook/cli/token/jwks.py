@@ -6,6 +6,7 @@ import ssl
 from pathlib import Path
 from typing import Any
 
+from ...core.text import one_line
 from ...errors import BadInput
 from ...tokens import ApiServer
 from ...tokens.federation import documents, upload
@@ -17,8 +18,7 @@ from ...tokens.federation.documents import (
     Published,
 )
 from .access import Access, access
-from .keeping import say
-from .tables import escaped
+from .process import say
 
 WORDS = {
     200: "may read it",
@@ -101,7 +101,7 @@ def _print(
     if differences == []:
         lines.append(f"same        {issuer} has this issuer and these keys")
     for line in lines:
-        print(escaped(line))
+        print(one_line(line))
 
 
 def _json(

@@ -3,11 +3,9 @@ signals.
 """
 
 import argparse
-import contextlib
 import logging
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -20,8 +18,8 @@ from ...tokens import ApiServer, TokenFile, TokenRequest, TokenRequestSource
 from ...tokens.folder.upkeep import Upkeep
 from ...tokens.kubectl.durations import NANOSECONDS, parse_duration
 from ...tokens.request import DEFAULT_SECONDS
-from ..arguments import safe
 from .access import DEFAULT_NAMESPACE
+from .process import say
 from .source import is_in_cluster
 
 JOIN_SECONDS = 15.0
@@ -129,13 +127,6 @@ class _Teller(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         say(record.getMessage())
-
-
-def say(text: str) -> None:
-    """One line on standard error; nothing where nobody reads it any more."""
-    with contextlib.suppress(OSError, ValueError):
-        if sys.stderr is not None:
-            print(f"boundtoken: {safe(text)}", file=sys.stderr, flush=True)
 
 
 def utc(time: datetime) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 import yaml
 
 from ...cluster.credentials import FromKubeconfig
-from ...core.text import printable
+from ...core.text import one_line
 from ...errors import BadInput, BoundtokenError
 from ...tokens.kubectl.create import NewToken
 from ...tokens.kubectl.exec_credential import ExecCluster, timestamp
@@ -20,6 +20,7 @@ from ...tokens.kubectl.private_folder import write_private
 from .access import Access, access
 from .exec_credential import shared_token
 from .new import created_token, located, new_token
+from .process import say
 from .source import kubeconfig_files
 
 COMMAND = "boundtoken"
@@ -64,7 +65,7 @@ def _renewed(parsed: argparse.Namespace, chosen: Access, new: NewToken) -> str:
     flags = ["token", "exec-credential", *_flags(parsed, chosen, new)]
     cluster = ExecCluster(address.server, authority_data(address))
     shared_token(parser().parse_args(flags), cluster)
-    _explain(f"requests tokens of {new} with {_whose(parsed, chosen)}")
+    say(f"requests tokens of {new} with {_whose(parsed, chosen)}")
     user = exec_user([*_command(), *flags])
     comment = [
         f"kubeconfig of service account {new}, by boundtoken.",
@@ -77,7 +78,7 @@ def _static(parsed: argparse.Namespace, chosen: Access, new: NewToken) -> str:
     """A kubeconfig with a token in it, for where nothing can be run."""
     issued = created_token(chosen, new).issued
     expiry = timestamp(issued.expires_at)
-    _explain(f"its token expires at {expiry}")
+    say(f"its token expires at {expiry}")
     comment = [
         f"kubeconfig of service account {new}, by boundtoken.",
         f"Its token expires at {expiry}. A new one:",
@@ -121,13 +122,5 @@ def _command() -> list[str]:
 def _text(parsed: argparse.Namespace, content: dict[str, object], comment: list[str]) -> str:
     if parsed.output == "json":
         return json.dumps(content, indent=2) + "\n"
-    lines = "".join(f"# {_one_line(line)}\n" for line in comment)
+    lines = "".join(f"# {one_line(line)}\n" for line in comment)
     return lines + str(yaml.safe_dump(content, sort_keys=False, width=10_000))
-
-
-def _one_line(text: str) -> str:
-    return printable(text).replace("\n", "\\n")
-
-
-def _explain(text: str) -> None:
-    print(f"boundtoken: {_one_line(text)}", file=sys.stderr)

@@ -18,7 +18,8 @@ from ...core.text import quote
 from ...errors import BadInput, BoundtokenError
 from ...serving.standalone import yaml_files
 from .access import access
-from .reading import note, number
+from .process import say
+from .reading import number
 
 MAX_FILE_BYTES = 4 << 20
 """What `kubectl get namespaces -o yaml` prints of some thousand."""
@@ -34,7 +35,7 @@ def maxima(parsed: argparse.Namespace) -> dict[str, int]:
     """
     if parsed.filename:
         found = dict(_own_maxima(_in_files(parsed.filename)))
-        note(
+        say(
             f"{number(len(found), 'namespace')} with a maximum of their own in {', '.join(parsed.filename)}"
         )
         return found
@@ -43,9 +44,9 @@ def maxima(parsed: argparse.Namespace) -> dict[str, int]:
         found = asyncio.run(_of_cluster(credentials))
     except (BoundtokenError, TimeoutError, OSError) as problem:
         reason = str(problem) or type(problem).__name__
-        note(f"the namespaces' own maxima are not known: {reason}; -f FILE gives them")
+        say(f"the namespaces' own maxima are not known: {reason}; -f FILE gives them")
         return {}
-    note(f"{number(len(found), 'namespace')} with a maximum of their own at {credentials.server}")
+    say(f"{number(len(found), 'namespace')} with a maximum of their own at {credentials.server}")
     return found
 
 

@@ -6,7 +6,7 @@ import os
 import resource
 import sys
 
-from ...core.text import printable
+from ..arguments import safe
 
 PR_SET_DUMPABLE = 4
 """Of linux/prctl.h."""
@@ -35,6 +35,18 @@ def protect(*, has_children: bool = False) -> None:
             reconfigure(errors="backslashreplace")
 
 
+def say(text: str) -> None:
+    """One line on standard error."""
+    _print(f"boundtoken: {safe(text)}")
+
+
 def warn(text: str) -> None:
-    """Tell the user on standard error, as kubectl does."""
-    print(f"Warning: {printable(text)}", file=sys.stderr)
+    """The same for a warning, as kubectl shows those of the API server."""
+    _print(f"Warning: {safe(text)}")
+
+
+def _print(line: str) -> None:
+    # Where standard error is closed, print would write to standard output.
+    with contextlib.suppress(OSError, ValueError):
+        if sys.stderr is not None:
+            print(line, file=sys.stderr, flush=True)

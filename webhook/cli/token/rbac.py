@@ -14,8 +14,8 @@ from ...tokens.rbac.grants import SUPERUSERS, Grant, Review, applies, review
 from ...tokens.rbac.objects import Binding, Objects, Role, Subject, read_objects
 from ...tokens.rbac.roles import RoleSpec, manifests, needs_of, remarks, subject_of
 from .access import access
-from .keeping import say
-from .tables import table
+from .process import say
+from .table import Table
 
 ELSEWHERE = (
     f"group {SUPERUSERS} may always, whatever roles say; nodes may for pods that run on them; "
@@ -85,7 +85,10 @@ def _check(parsed: argparse.Namespace, subjects: Sequence[Subject]) -> int:
         print(json.dumps(_json(grants, found, objects, missing), indent=2))
     else:
         unbound = [] if subjects else [_unbound_row(role) for role in found.unbound]
-        print("\n".join(table(HEADINGS, [*map(_row, grants), *unbound])))
+        shown = Table(*HEADINGS, longest=None)
+        for row in (*map(_row, grants), *unbound):
+            shown.add(*row)
+        shown.done()
     _remark(found, objects, missing)
     if objects.unread:
         raise BoundtokenError("not everything could be read, so this may not be all")

@@ -2,8 +2,6 @@
 read, said on standard error.
 """
 
-import contextlib
-import resource
 import sys
 import time
 from pathlib import Path
@@ -14,6 +12,7 @@ from ...errors import BadInput
 from ...tokens.audit import files
 from ...tokens.audit.files import STANDARD_INPUT
 from ...tokens.audit.lines import Tally
+from .process import say
 
 PROGRESS_SECONDS = 0.25
 MEGABYTE = 1_000_000
@@ -24,7 +23,6 @@ def token_text(file: str) -> str:
 
     Raises: BadInput
     """
-    no_core()
     if file == STANDARD_INPUT:
         if sys.stdin is None:
             raise BadInput("standard input is closed")
@@ -49,12 +47,6 @@ def check_log(given: object) -> None:
         raise BadInput(
             "--audit-log FILE is required: the API server's audit log, or - for standard input"
         )
-
-
-def no_core() -> None:
-    """Let a crash leave no core, which would have the token in it."""
-    with contextlib.suppress(OSError, ValueError):
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 class Progress:
@@ -87,23 +79,17 @@ class Progress:
         seconds = max(time.monotonic() - self._begun, 1e-3)
         self.clear()
         for problem in tally.problems:
-            note(problem)
+            say(problem)
         megabytes = tally.bytes / MEGABYTE
-        note(
+        say(
             f"read {number(tally.lines, 'line')} of {number(tally.files, 'file')} "
             f"({megabytes:,.1f} MB, {megabytes / seconds:,.0f} MB/s)"
         )
         if tally.broken:
-            note(f"{number(tally.broken, 'line')} left out: no event in JSON")
+            say(f"{number(tally.broken, 'line')} left out: no event in JSON")
         if tally.too_long:
-            note(f"{number(tally.too_long, 'line')} left out: too long for an event")
+            say(f"{number(tally.too_long, 'line')} left out: too long for an event")
 
 
 def number(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
-def note(text: str) -> None:
-    if sys.stderr is None:  # where it is closed, print would write to standard output
-        return
-    print(f"boundtoken: {text}", file=sys.stderr)

@@ -5,7 +5,7 @@ What others wrote into a log may hold anything, so a cell is cut, and has no con
 
 from collections.abc import Sequence
 
-from ...core.text import truncate
+from ...core.text import one_line, truncate
 
 ALIGNED_ROWS = 500
 """As kubectl, which aligns a page of its list."""
@@ -14,15 +14,18 @@ GAP = "   "
 
 
 class Table:
-    """Prints rows under a header; `done` prints what is left."""
+    """Prints rows under a header; `done` prints what is left. A cell has at most `longest`
+    characters.
+    """
 
-    def __init__(self, *header: str) -> None:
+    def __init__(self, *header: str, longest: int | None = MAX_CELL_CHARS) -> None:
+        self._longest = longest
         self._header = header
         self._rows: list[Sequence[str]] = []
         self._widths: list[int] | None = None
 
     def add(self, *cells: str) -> None:
-        self._rows.append([cell(text) for text in cells])
+        self._rows.append([cell(text, self._longest) for text in cells])
         if self._widths is not None or len(self._rows) >= ALIGNED_ROWS:
             self.done()
 
@@ -40,16 +43,6 @@ class Table:
         print(GAP.join(cells).rstrip())
 
 
-def cell(text: str, limit: int = MAX_CELL_CHARS) -> str:
+def cell(text: str, longest: int | None = MAX_CELL_CHARS) -> str:
     """The text without control characters, cut; `-` for an empty one."""
-    return plain(truncate(text, limit)) or "-"
-
-
-def plain(text: str) -> str:
-    """The text with what is not printable escaped, so that it cannot steer a terminal."""
-    if text.isprintable():
-        return text
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
-        for char in text
-    )
+    return one_line(text if longest is None else truncate(text, longest)) or "-"

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import msgspec
 
 from ...core.names import YEAR_TRAP_SECONDS
+from ...core.text import one_line
 from ...errors import BadInput
 from ...tokens.audit import files
 from ...tokens.audit.events import JTI
@@ -14,8 +15,9 @@ from ...tokens.audit.files import STANDARD_INPUT
 from ...tokens.audit.ids import UUID, is_credential_id
 from ...tokens.audit.lines import Tally
 from ...tokens.audit.trace import Record, Request, Token, Trace, Use, token_of
-from .reading import Progress, check_log, note, number, token_text
-from .table import Table, cell, plain
+from .process import say
+from .reading import Progress, check_log, number, token_text
+from .table import Table, cell
 
 SUCCESS, UNKNOWN = 0, 3
 MAX_REQUESTS = 100
@@ -43,11 +45,9 @@ def trace(parsed: argparse.Namespace) -> int:
     output.done(tally)
     progress.done(tally)
     counts = output.counts
-    note(f"{token}: {number(counts[Request], 'request')}, {number(counts[Use], 'use')}")
+    say(f"{token}: {number(counts[Request], 'request')}, {number(counts[Use], 'use')}")
     if not any(counts.values()):
-        note(
-            "the log has nothing of it; boundtoken token audit-policy prints what must be recorded"
-        )
+        say("the log has nothing of it; boundtoken token audit-policy prints what must be recorded")
     return SUCCESS if any(counts.values()) and tally.is_whole else UNKNOWN
 
 
@@ -175,7 +175,7 @@ def _described(request: Request) -> Iterator[str]:
     if request.audiences is None:
         yield f"  audience    {NOT_RECORDED}"
         return
-    yield f"  audience    {plain(', '.join(request.audiences)) or OWN_AUDIENCE}"
+    yield f"  audience    {one_line(', '.join(request.audiences)) or OWN_AUDIENCE}"
     seconds, bound = request.expiration_seconds, request.bound_to
     is_year = seconds == YEAR_TRAP_SECONDS and bound is not None and not request.audiences
     yield f"  lifetime    {seconds} s{', which the API server makes a year' if is_year else ''}"

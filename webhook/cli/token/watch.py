@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from ...core.limits import DEFAULT_MAXIMUM
+from ...core.text import one_line
 from ...errors import BadInput
 from ...tokens.audit import files
 from ...tokens.audit.files import STANDARD_INPUT
@@ -16,8 +17,8 @@ from ...tokens.audit.follow import following
 from ...tokens.audit.lines import Tally
 from ...tokens.audit.rules import Settings
 from ...tokens.audit.watch import Finding, Watch
-from .reading import Progress, check_log, note, number
-from .table import plain
+from .process import say
+from .reading import Progress, check_log, number
 
 QUIET, FOUND, UNKNOWN = 0, 1, 3
 LEARN_MINUTES = 60
@@ -93,7 +94,7 @@ def _blocks(parsed: argparse.Namespace, tally: Tally, progress: Progress) -> Ite
 
 def _line(finding: Finding) -> str:
     more = f" ({finding.more} more before)" if finding.more else ""
-    return plain(
+    return one_line(
         f"{finding.time} {finding.rule} {finding.namespace}/{finding.account}: {finding.user} "
         f"{finding.message}, from {','.join(finding.source_ips)} with {finding.user_agent}{more}"
     )
@@ -104,24 +105,24 @@ def _json(finding: Finding) -> str:
 
 
 def _conclude(watched: Watch, found: int, learn_minutes: int) -> None:
-    note(
+    say(
         f"{number(watched.requests, 'token request')} and {number(watched.uses, 'use')} of tokens, "
         f"{number(found, 'finding')}"
     )
     if not watched.requests and not watched.uses:
-        note(
+        say(
             "the log has nothing of tokens; boundtoken token audit-policy prints what must be recorded"
         )
     if watched.left_out:
-        note(f"{number(watched.left_out, 'finding')} left out: too many of one rule and user")
+        say(f"{number(watched.left_out, 'finding')} left out: too many of one rule and user")
     if watched.bodiless:
-        note(
+        say(
             f"{number(watched.bodiless, 'token request')} without audience and lifetime: the audit policy says Metadata; "
             "boundtoken token audit-policy prints a better one"
         )
     if watched.forgotten:
-        note(f"{watched.forgotten:,} things were forgotten for want of room, and are new again")
+        say(f"{watched.forgotten:,} things were forgotten for want of room, and are new again")
     if watched.is_learning and learn_minutes:
-        note(
+        say(
             f"all of it was learnt, because it is shorter than {learn_minutes} minutes: --learn or --baseline change that"
         )

@@ -199,9 +199,9 @@ class PrivateFolder:
             os.close(fd)
 
     def _enter(self, path: Path, name: str, *, is_last: bool) -> None:
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(name, FOLDER_MODE, dir_fd=self._fd)
         try:
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(name, FOLDER_MODE, dir_fd=self._fd)
             fd = os.open(name, _FOLDER, dir_fd=self._fd)
         except OSError as problem:
             raise Untrusted(f"{path}: {problem.strerror}") from None
