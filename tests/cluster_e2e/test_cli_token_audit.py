@@ -9,6 +9,7 @@ import gzip
 import http.client
 import json
 import re
+import signal
 import ssl
 import subprocess
 import time
@@ -400,9 +401,11 @@ def test_nothing_is_missed_when_the_api_server_rotates_its_log(run: Run, tmp_pat
             plane.call("POST", ACCOUNTS, {"metadata": {"name": "late"}})
             request(plane, "late")
             wait_for(lambda: '"account": "late"' in Path(out.name).read_text(), 30)
-        finally:
-            watching.send_signal(2)
+            watching.send_signal(signal.SIGINT)
             _, errors = watching.communicate(timeout=30)
+        finally:
+            watching.kill()
+            watching.communicate()
     assert watching.returncode == 130, errors
     assert "Traceback" not in errors
     assert len(trace(run, str(token))) == 1 + calls
