@@ -1,0 +1,3 @@
+"""What admission would do with an object of a file or of a cluster: the webhook's own decisions.
+Pure.
+"""

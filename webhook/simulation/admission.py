@@ -1,0 +1,166 @@
+"""The decisions of both webhooks on an object that is in no review, and the object after mutation.
+
+The object is put into a review, and decoded by the webhook's own decoder, so that nothing is read
+another way here than there. What the API server does before and after is not done: it fills in
+defaults, converts versions, and rejects what is invalid.
+"""
+
+import copy
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jsonpatch
+import msgspec
+
+from ..core import names, review
+from ..core.decision import Decision
+from ..core.policy import ClusterPolicy, NamespacePolicy
+from ..enforcement import validate
+from ..mutation import mutate
+
+JsonObject = dict[str, Any]
+AUTOMOUNTED = names.AUTOMOUNTED_PREFIX + "00000"
+"""The volume of the ServiceAccount plugin; the last five characters are random in a cluster."""
+
+
+class Admitted(NamedTuple):
+    """What both webhooks decided, and the object after mutation, which validation has seen."""
+
+    mutation: Decision
+    object: JsonObject
+    validation: Decision
+
+
+class Admission(NamedTuple):
+    """Admission in the namespace `name`, whose policy is `namespace`, under the configuration
+    `cluster`.
+    """
+
+    name: str
+    cluster: ClusterPolicy
+    namespace: NamespacePolicy
+
+    def admit(
+        self, created: JsonObject, *, user: str = "", legacy_tokens: frozenset[str] | None = None
+    ) -> Admitted:
+        """Create this object, which is not changed.
+
+        `legacy_tokens` are the names of such Secrets in the namespace, None where they are not
+        known.
+
+        Raises: MalformedReview, for an object that the webhook cannot read, with the place
+        """
+        request = review.decode(_review(created, self.name, user))
+        reason = mutate.skip_reason(request, self.cluster)
+        mutation = (
+            Decision(reason)
+            if reason is not None
+            else mutate.decide(request, self.cluster, self.namespace)
+        )
+        after = patched(created, mutation)
+        full = review.decode_full(_review(after, self.name, user))
+        reason = validate.skip_reason(full, self.cluster)
+        validation = (
+            Decision(reason)
+            if reason is not None
+            else validate.decide(full, self.cluster, self.namespace, legacy_tokens)
+        )
+        return Admitted(mutation, after, validation)
+
+
+def patched(document: JsonObject, decision: Decision) -> JsonObject:
+    """The document with the operations of a decision applied, in a copy of its own."""
+    operations = msgspec.to_builtins(decision.operations)
+    return dict(jsonpatch.apply_patch(document, operations))
+
+
+def pod_of(template: Mapping[str, Any] | None, owner: str) -> JsonObject:
+    """The pod that a controller makes of a template; `owner` is the name of its workload."""
+    made: JsonObject = copy.deepcopy(dict(template or {}))
+    metadata = made.get("metadata") or {}
+    kept = {name: metadata[name] for name in ("labels", "annotations") if metadata.get(name)}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"generateName": f"{owner}-", **kept},
+        "spec": made.get("spec") or {},
+    }
+
+
+def with_automounted(pod: JsonObject, *, opts_out: bool = False) -> JsonObject:
+    """The pod as the ServiceAccount plugin hands it to the webhook, in a copy of its own.
+
+    `opts_out` is what the service account says, which counts where the pod says nothing. The pod
+    must be one that the webhook can read.
+
+    Source: kubernetes/plugin/pkg/admission/serviceaccount/admission.go (mountServiceAccountToken).
+    """
+    made = copy.deepcopy(pod)
+    spec = made["spec"]
+    says = spec.get("automountServiceAccountToken")
+    if (not says and opts_out) if says is None else not says:
+        return made
+    volumes = spec.get("volumes") or []
+    present = (volume.get("name", "") for volume in volumes)
+    name = next((name for name in present if name.startswith(names.AUTOMOUNTED_PREFIX)), "")
+    lacking = [
+        container
+        for kind in ("initContainers", "containers")
+        for container in spec.get(kind) or ()
+        if all(
+            mount.get("mountPath") != names.DEFAULT_PATH
+            for mount in container.get("volumeMounts") or ()
+        )
+    ]
+    for container in lacking:
+        mount = {"name": name or AUTOMOUNTED, "readOnly": True, "mountPath": names.DEFAULT_PATH}
+        container["volumeMounts"] = [*(container.get("volumeMounts") or ()), mount]
+    if lacking and not name:
+        spec["volumes"] = [*volumes, _automounted()]
+    return made
+
+
+def _automounted() -> JsonObject:
+    item = {
+        "path": "namespace",
+        "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"},
+    }
+    return {
+        "name": AUTOMOUNTED,
+        "projected": {
+            "sources": [
+                {
+                    "serviceAccountToken": {
+                        "expirationSeconds": names.YEAR_TRAP_SECONDS,
+                        "path": names.TOKEN_FILE,
+                    }
+                },
+                {
+                    "configMap": {
+                        "name": names.ROOT_CA_CONFIGMAP,
+                        "items": [{"key": "ca.crt", "path": "ca.crt"}],
+                    }
+                },
+                {"downwardAPI": {"items": [item]}},
+            ],
+            "defaultMode": 0o644,
+        },
+    }
+
+
+def _review(document: JsonObject, namespace: str, user: str) -> bytes:
+    group, _, version = str(document.get("apiVersion", "")).rpartition("/")
+    kind = document.get("kind", "")
+    metadata = document.get("metadata") or {}
+    request = {
+        "uid": "simulated",
+        "operation": "CREATE",
+        "kind": {"group": group, "version": version, "kind": kind},
+        "name": metadata.get("name", ""),
+        "namespace": namespace,
+        "userInfo": {"username": user},
+        "object": document,
+    }
+    return msgspec.json.encode(
+        {"apiVersion": review.API_VERSION, "kind": review.KIND, "request": request}
+    )
