@@ -214,13 +214,15 @@ class RunningPod:
         ):
             return
         self._probed = time.monotonic()
-        if self.ended and self._terminating:
+        has_ended = self.ended
+        if has_ended and self._terminating:
             return
-        if self.ended and not self._starts_again():
+        if has_ended and not self._starts_again():
             self._report(is_ready=False)
             return
         self._refresh()
-        if self.ended:  # a kubelet would wait a little longer each time
+        # Not one that ends meanwhile: it may be terminating.
+        if has_ended:  # a kubelet would wait a little longer each time
             self._restarts += 1
             self.started = time.monotonic()
             self._process = self._run()
