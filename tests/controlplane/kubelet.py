@@ -26,6 +26,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Self
 
@@ -94,10 +95,12 @@ class Kubelet:
 
     @contextlib.contextmanager
     def _noted(self) -> Iterator[None]:
-        """The API server may be away, or a ConfigMap not there yet: the next round tries again."""
+        """The API server may go away, also within an answer, or a ConfigMap not be there yet: the
+        next round tries again.
+        """
         try:
             yield
-        except (OSError, StatusError, KeyError) as problem:
+        except (OSError, HTTPException, StatusError, KeyError, ValueError) as problem:
             self.problem = problem
 
     def _sync(self) -> None:
