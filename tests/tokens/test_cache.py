@@ -1,6 +1,7 @@
 """TokenCache: one source for each request, bounded, and the pods of an operator."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 
@@ -172,3 +173,12 @@ def test_closing_forgets_all(issuer: Issuer, clock: Clock) -> None:
     assert len(cache) == 0
     with pytest.raises(NoToken, match="closed"):
         source.get()
+
+
+def test_a_child_of_fork_has_a_lock_of_its_own(issuer: Issuer, clock: Clock) -> None:
+    cache = TokenCache(issuer.api(), clock=clock)
+    token = cache.get(CART)
+    with ThreadPoolExecutor(1) as other:  # as a thread of the parent that is in the midst of it
+        other.submit(cache._lock.acquire).result()
+        cache.after_fork()
+        assert cache.get(CART) == token

@@ -614,3 +614,16 @@ def test_a_child_of_fork_goes_on_with_the_token_and_with_a_lock_of_its_own(
 def test_no_token_is_in_a_text_of_a_source(source: TokenRequestSource) -> None:
     token = source.get()
     assert token not in repr(source) + str(source.__class__) + repr(source.request)
+
+
+def test_a_child_of_fork_renews_at_another_time_than_its_parent(
+    source: TokenRequestSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source.get()
+    monkeypatch.setattr(module, "_jitter", lambda: 7.0)
+    before = source._current
+    source.after_fork()
+    after = source._current
+    assert before is not None
+    assert after is not None
+    assert before.refresh_at - after.refresh_at == pytest.approx(7.0)
