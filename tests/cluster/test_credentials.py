@@ -15,6 +15,7 @@ from tests.support.claims import a_token
 from tests.support.clocks import Clock
 from webhook.cluster.client import ApiClient
 from webhook.cluster.credentials import (
+    IMPERSONATION,
     REREAD_SECONDS,
     FromKubeconfig,
     InCluster,
@@ -181,6 +182,50 @@ async def test_a_kubeconfigs_exec_plugin_is_run(tmp_path: Path) -> None:
     }
     credentials = FromKubeconfig(str(a_kubeconfig(tmp_path / "config", dict(user))))
     assert await credentials.authorization() == "Bearer from-plugin"
+
+
+@pytest.mark.parametrize(
+    ("command", "why"),
+    [
+        ("no-such-plugin", "No such file or directory: 'no-such-plugin'"),
+        ("false", "process returned 1"),
+    ],
+)
+def test_an_exec_plugin_that_fails_is_named_rather_than_done_without(
+    tmp_path: Path, command: str, why: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Without credentials the API server would say that an anonymous user lacks a right."""
+    plugin = {"apiVersion": "client.authentication.k8s.io/v1", "command": command}
+    path = a_kubeconfig(tmp_path / "config", {"exec": plugin})
+    with pytest.raises(Unauthenticated, match=f"the exec plugin {command} failed: .*{why}"):
+        FromKubeconfig(str(path))
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("field", IMPERSONATION)
+def test_a_user_that_acts_as_another_one_is_refused(tmp_path: Path, field: str) -> None:
+    """Ignored, it would act with its own rights."""
+    path = a_kubeconfig(tmp_path / "config", {"token": "abc", field: "jane"})
+    with pytest.raises(Unauthenticated, match=rf"user 'me' acts as somebody else \({field}\)"):
+        FromKubeconfig(str(path))
+
+
+def test_what_a_kubeconfig_lacks_is_named(tmp_path: Path) -> None:
+    path = a_kubeconfig(tmp_path / "config", {"token": "abc"})
+    with pytest.raises(Unauthenticated, match="there is no context 'three', only: one, two$"):
+        FromKubeconfig(str(path), "three")
+    path.write_text(path.read_text().replace("user: me", "user: you"))
+    with pytest.raises(Unauthenticated, match="context 'one': there is no user 'you'$"):
+        FromKubeconfig(str(path))
+    nowhere = str(tmp_path / "missing")
+    with pytest.raises(Unauthenticated, match="there is no such file; give --kubeconfig FILE, or"):
+        FromKubeconfig(nowhere)
+    path = a_kubeconfig(tmp_path / "config", {"token": "abc"})
+    assert FromKubeconfig(f"{nowhere}:{path}").header() == "Bearer abc", "one of them is enough"
+    path.write_text("a: [\n")
+    with pytest.raises(Unauthenticated) as caught:
+        FromKubeconfig(str(path))
+    assert "\n" not in str(caught.value)
 
 
 def test_a_kubeconfigs_client_certificate_is_loaded(tmp_path: Path) -> None:

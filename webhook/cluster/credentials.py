@@ -8,10 +8,12 @@ package is imported only to read a kubeconfig: with it the process takes twice a
 
 import asyncio
 import contextlib
+import logging
+import os
 import ssl
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -25,6 +27,9 @@ from ..log import Log
 SERVICE_ACCOUNT = Path(DEFAULT_PATH)
 MAX_FILE_BYTES = 1 << 20
 """Of a token or a bundle of CAs: as much as a ConfigMap can hold. The rest is not read."""
+IMPERSONATION = ("as", "as-uid", "as-groups", "as-user-extra")
+"""Fields of a kubeconfig's user that make it act as another one; the `kubernetes` package drops
+them."""
 REREAD_SECONDS = 60.0
 """Between two readings of a kubeconfig by a process that runs for long, as of a token file."""
 
@@ -138,10 +143,12 @@ class FromKubeconfig:
         self._configuration: Any = kubernetes.client.Configuration()
         place = file or kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION
         try:
-            kubernetes.config.load_kube_config(
-                file, context, self._configuration, persist_config=False
-            )  # type: ignore[no-untyped-call]
-            chosen = _context_of(place, context)
+            chosen, user = _chosen(place, context)
+            with _root_errors() as reasons:
+                kubernetes.config.load_kube_config(
+                    file, context, self._configuration, persist_config=False
+                )  # type: ignore[no-untyped-call]
+            self._check_plugin(user, reasons)
         except (
             kubernetes.config.ConfigException,
             yaml.YAMLError,
@@ -151,11 +158,21 @@ class FromKubeconfig:
             AttributeError,
             KeyError,
         ) as problem:
-            raise Unauthenticated(f"kubeconfig {place}: {str(problem)[:300]}") from problem
+            text = " ".join(str(problem).split())  # one line of what yaml says in four
+            raise Unauthenticated(f"kubeconfig {place}: {text[:300]}") from problem
         self.server = str(self._configuration.host).rstrip("/")
         self.context = str(chosen["name"])
         self.namespace = str(chosen["context"].get("namespace") or "")
         self._cluster = str(chosen["context"]["cluster"])
+
+    def _check_plugin(self, user: Mapping[str, Any], reasons: list[str]) -> None:
+        """Raises: ValueError, where an exec plugin gave nothing: the package logs why, and goes on
+        without credentials
+        """
+        has_credential = self._configuration.api_key or self._configuration.cert_file
+        if "exec" in user and not has_credential:
+            why = "; ".join(reasons) or "no reason is known"
+            raise ValueError(f"the exec plugin {user['exec'].get('command')} failed: {why}")
 
     def address(self) -> ClusterAddress:
         """How others reach the same API server. Raises: Unauthenticated"""
@@ -201,13 +218,51 @@ class FromKubeconfig:
         return await asyncio.to_thread(self.header)
 
 
-def _context_of(place: str, context: str | None) -> Any:
-    """The context of this name, or the current one, which need not be there with a name."""
+def _chosen(place: str, name: str | None) -> tuple[Any, Mapping[str, Any]]:
+    """The context of this name, or the current one, which need not be there with a name; and its
+    user, empty where it names none.
+
+    Raises: ValueError, in words that say what to do, for what people get wrong most
+    """
     import kubernetes.config  # noqa: PLC0415
 
     reading: Any = kubernetes.config.kube_config
+    files = [Path(part).expanduser() for part in place.split(os.pathsep) if part]
+    if not any(file.exists() for file in files):
+        raise ValueError("there is no such file; give --kubeconfig FILE, or set KUBECONFIG")
     merged = reading.KubeConfigMerger(place).config
-    return reading.KubeConfigLoader(merged, active_context=context).current_context
+    if name is not None:
+        names = [str(context["name"]) for context in merged.value.get("contexts") or ()]
+        if name not in names:
+            raise ValueError(f"there is no context {name!a}, only: {', '.join(names) or 'none'}")
+    context = reading.KubeConfigLoader(merged, active_context=name).current_context
+    user_name = context["context"].get("user")
+    if not user_name:
+        return context, {}
+    found = [user["user"] for user in merged.value.get("users") or () if user["name"] == user_name]
+    if not found:
+        raise ValueError(f"context {context['name']!a}: there is no user {user_name!a}")
+    user: Mapping[str, Any] = getattr(found[0], "value", found[0]) or {}
+    # Without it the request would have the user's own rights, which mostly are more.
+    if others := [field for field in IMPERSONATION if user.get(field)]:
+        raise ValueError(
+            f"user {user_name!a} acts as somebody else ({', '.join(others)}), which boundtoken does not do; "
+            "choose a context with another user"
+        )
+    return context, user
+
+
+@contextlib.contextmanager
+def _root_errors() -> Iterator[list[str]]:
+    """What is logged to nobody in particular meanwhile, instead of on standard error."""
+    reasons: list[str] = []
+    handler = logging.Handler(logging.ERROR)
+    handler.emit = lambda record: reasons.append(record.getMessage())  # type: ignore[method-assign]
+    logging.getLogger().addHandler(handler)
+    try:
+        yield reasons
+    finally:
+        logging.getLogger().removeHandler(handler)
 
 
 class ReadAgain:
