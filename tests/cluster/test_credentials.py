@@ -3,6 +3,8 @@
 import asyncio
 import base64
 import json
+import socket
+import ssl
 import stat
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -200,6 +202,30 @@ def test_an_exec_plugin_that_fails_is_named_rather_than_done_without(
     with pytest.raises(Unauthenticated, match=f"the exec plugin {command} failed: .*{why}"):
         FromKubeconfig(str(path))
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("has_authority", [True, False])
+def test_a_server_is_verified_by_the_name_that_the_kubeconfig_says(
+    tmp_path: Path, has_authority: bool
+) -> None:
+    path = a_kubeconfig(tmp_path / "config", {"token": "abc"})
+    config = yaml.safe_load(path.read_text())
+    config["clusters"][0]["cluster"]["tls-server-name"] = "kubernetes"
+    if has_authority:
+        pem = authority.make_authority("ca", NOW, timedelta(days=1)).certificate.pem
+        cluster = config["clusters"][0]["cluster"]
+        cluster["certificate-authority-data"] = base64.b64encode(pem).decode()
+    path.write_text(yaml.safe_dump(config))
+    context = FromKubeconfig(str(path)).tls()
+    assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
+    assert (len(context.get_ca_certs()) == 1) is has_authority
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    wrapped = context.wrap_bio(incoming, outgoing, server_hostname="127.0.0.1")
+    assert wrapped.server_hostname == "kubernetes"
+    with socket.socket() as plain:
+        tls = context.wrap_socket(plain, server_hostname="127.0.0.1")
+        assert tls.server_hostname == "kubernetes"
+        tls.close()
 
 
 @pytest.mark.parametrize("field", IMPERSONATION)

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import socket
 import ssl
 import threading
 import time
@@ -199,7 +200,9 @@ class FromKubeconfig:
         """The same context for all requests, so that connections are reused."""
         if self._tls is None:
             configuration = self._configuration
-            self._tls = ssl.create_default_context(cafile=configuration.ssl_ca_cert)
+            self._tls = tls_context(
+                str(configuration.tls_server_name or ""), configuration.ssl_ca_cert
+            )
             if not configuration.verify_ssl:
                 self._tls.check_hostname, self._tls.verify_mode = False, ssl.CERT_NONE
             if configuration.cert_file:
@@ -216,6 +219,36 @@ class FromKubeconfig:
     async def authorization(self) -> str | None:
         """The same, in a thread."""
         return await asyncio.to_thread(self.header)
+
+
+class _NamedContext(ssl.SSLContext):
+    """A context for a server whose certificate has another name than its URL.
+
+    Why here: each client takes a context, and none of them such a name.
+    """
+
+    name: str
+
+    def wrap_socket(self, sock: socket.socket, *arguments: Any, **options: Any) -> ssl.SSLSocket:
+        return super().wrap_socket(sock, *arguments, **{**options, "server_hostname": self.name})
+
+    def wrap_bio(self, *arguments: Any, **options: Any) -> ssl.SSLObject:
+        return super().wrap_bio(*arguments, **{**options, "server_hostname": self.name})
+
+
+def tls_context(name: str = "", cafile: str | None = None, cadata: str = "") -> ssl.SSLContext:
+    """A context that verifies an API server by these authorities, without any by the system's; its
+    certificate must have `name` (`tls-server-name`), or that of its URL.
+    """
+    if not name:
+        return ssl.create_default_context(cafile=cafile, cadata=cadata or None)
+    context = _NamedContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.name = name
+    if cafile or cadata:
+        context.load_verify_locations(cafile=cafile, cadata=cadata or None)
+    else:
+        context.load_default_certs()
+    return context
 
 
 def _chosen(place: str, name: str | None) -> tuple[Any, Mapping[str, Any]]:

@@ -6,6 +6,7 @@ import ssl
 from pathlib import Path
 from typing import Any
 
+from ...cluster.credentials import tls_context
 from ...core.text import one_line
 from ...errors import BadInput
 from ...tokens import ApiServer
@@ -72,7 +73,7 @@ def _context(parsed: argparse.Namespace) -> ssl.SSLContext:
 def _anonymous(chosen: Access) -> ApiServer:
     address = chosen.credentials.address()
     pem = address.authority.decode("ascii", "ignore")
-    context = ssl.create_default_context(cadata=pem) if pem else ssl.create_default_context()
+    context = tls_context(address.tls_server_name, cadata=pem)
     if not address.is_verified:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     return ApiServer(Anonymous(address.server, context))
