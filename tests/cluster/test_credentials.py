@@ -15,6 +15,7 @@ import yaml
 from tests.support.api import api_server
 from tests.support.claims import a_token
 from tests.support.clocks import Clock
+from tests.support.processes import free_port
 from webhook.cluster.client import ApiClient
 from webhook.cluster.credentials import (
     IMPERSONATION,
@@ -25,7 +26,7 @@ from webhook.cluster.credentials import (
     credentials_for,
 )
 from webhook.core.claims import audiences_of
-from webhook.errors import Unauthenticated
+from webhook.errors import ApiError, Unauthenticated
 from webhook.pki import authority
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -313,6 +314,15 @@ def test_a_kubeconfig_that_cannot_be_read_again_is_used_on(tmp_path: Path) -> No
     assert credentials.header() == "Bearer one"
     with pytest.raises(Unauthenticated, match="kubeconfig .*config"):
         ReadAgain(str(path), clock=clock)
+
+
+async def test_a_server_that_is_not_there_is_named_and_no_object_of_python(tmp_path: Path) -> None:
+    server = f"https://127.0.0.1:{free_port()}"
+    path = a_kubeconfig(tmp_path / "config", {"token": "abc"}, server)
+    async with ApiClient(FromKubeconfig(str(path)), "boundtoken/test") as client:
+        with pytest.raises(ApiError, match="Cannot connect to host 127.0.0.1:") as caught:
+            await client.get("/api")
+    assert "object at" not in str(caught.value)
 
 
 async def test_the_client_sends_what_the_credential_says_now(tmp_path: Path) -> None:

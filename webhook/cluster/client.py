@@ -6,6 +6,7 @@ proxy in between may send anything, and no loop may end because of it.
 """
 
 import contextlib
+import re
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -34,6 +35,8 @@ MAX_STATUS_BYTES = 64 << 10
 """Of the body of a refusal: one sentence. The rest is not read."""
 MAX_RETRY_AFTER = 30.0
 """Seconds that we wait at most when the API server asks for it; in practice it asks for one."""
+_SSL_CONTEXT = re.compile(r" ssl:(<[^>]*>|\w+)")
+"""What aiohttp puts behind a host: the repr of an object of Python."""
 LAST_YEAR = 9000
 """A later Date is an error, and adding a lifetime to it would overflow."""
 
@@ -212,7 +215,7 @@ class ApiClient:
             # Only the text of these is safe to show: that of another exception may quote the header
             # with our token.
             is_safe = isinstance(problem, aiohttp.ClientError | OSError)
-            detail = f": {str(problem)[:200]}" if is_safe else ""
+            detail = f": {_SSL_CONTEXT.sub('', str(problem))[:200]}" if is_safe else ""
             raise ApiError(f"{verb} {path}: {type(problem).__name__}{detail}") from problem
 
 

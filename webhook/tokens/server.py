@@ -165,7 +165,8 @@ class ApiServer:
             # Only the text of these is safe to show: that of another may quote the header.
             is_safe = isinstance(problem, OSError | BoundtokenError)
             detail = f": {truncate(str(problem), MAX_DETAIL_CHARS)}" if is_safe else ""
-            raise Refusal(0, f"{verb} {path}: {type(problem).__name__}{detail}") from None
+            what = f"{verb} {self._credentials.server}{path}"
+            raise Refusal(0, f"{what}: {type(problem).__name__}{detail}") from None
         if self._on_warning is not None:
             for warning in answer.warnings:
                 self._on_warning(warning)

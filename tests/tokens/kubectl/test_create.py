@@ -166,7 +166,9 @@ def test_an_error_can_be_sent_to_another_process() -> None:
 def test_without_an_answer_it_says_why() -> None:
     with Issuer() as gone:
         server = gone.api()
-    with pytest.raises(NoToken, match="failed to create token: POST /api/.*ConnectionRefused"):
+    with pytest.raises(
+        NoToken, match="failed to create token: POST http://127.0.0.1:.*/api/.*ConnectionRefused"
+    ):
         create(server, CART)
 
 
