@@ -79,6 +79,10 @@ def test_a_wrong_request_names_place_value_and_what_is_right(
 RBAC = 'serviceaccounts "cart" is forbidden: User "x" cannot create resource "serviceaccounts/token" in API group "" in the namespace "shop"'
 MEANINGS = [
     (Refusal(403, RBAC), "resourceNames: [cart], verbs: [create]"),
+    (
+        Refusal(403, RBAC.replace('"x"', '"system:anonymous"')),
+        'in the namespace "shop"; the request came without credentials',
+    ),
     (Refusal(403, "denied by policy: 7200 is too long"), "403: denied by policy: 7200 is too long"),
     (
         Refusal(404, 'serviceaccounts "cart" not found', "serviceaccounts"),

@@ -198,6 +198,8 @@ def advice(subject: Subject, refusal: Refusal) -> str:
     match refusal.status:
         case 401:
             return "; this program's own credentials are not accepted"
+        case 403 if 'User "system:anonymous"' in refusal.message:
+            return "; the request came without credentials: is the token of the kubeconfig, or its file, empty?"
         case 403 if 'resource "serviceaccounts/token"' in refusal.message:
             return (
                 f"; needs a Role in namespace {namespace} with the rule "
@@ -205,7 +207,8 @@ def advice(subject: Subject, refusal: Refusal) -> str:
                 "and a RoleBinding to it"
             )
         case 404 if refusal.kind == "serviceaccounts":
-            return f"; kubectl create serviceaccount {account} -n {namespace}"
+            can_be_created = _NAME.fullmatch(account) is not None
+            return f"; kubectl create serviceaccount {account} -n {namespace}" * can_be_created
         case 404 if bound is not None:
             return f"; {bound} is gone, and its tokens with it"
     return ""

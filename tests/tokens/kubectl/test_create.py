@@ -149,6 +149,14 @@ def test_a_refusal_is_the_api_servers_word_and_what_to_do(
         assert refused.value.resource == kind
 
 
+@pytest.mark.parametrize("name", ["CART", "a b", "cart ", "$(id)"])
+def test_no_account_is_to_be_created_whose_name_is_none(issuer: Issuer, name: str) -> None:
+    """What is shown as a command can be copied."""
+    issuer.script.append(lambda _: issuer.refuse(404, "not found", "serviceaccounts"))
+    with pytest.raises(Deleted, match="^failed to create token: not found$"):
+        create(issuer.api(), new_token("shop", [name]))
+
+
 def test_a_refusal_that_repeats_a_token_is_shown_without_it(issuer: Issuer) -> None:
     token = issuer.token()
     issuer.script.append(lambda _: issuer.refuse(400, f"no: {token}\x1b[2J"))
