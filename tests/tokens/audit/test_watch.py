@@ -94,6 +94,12 @@ def test_each_rule_fires_once_for_the_same(rule: str) -> None:
 
 
 @pytest.mark.parametrize("rule", UNUSUAL)
+def test_a_finding_is_a_sentence_about_who_did_it(rule: str) -> None:
+    (finding,) = found(*UNUSUAL[rule])
+    assert finding.message.split()[0] in ("was", "asked", "sent", "used")
+
+
+@pytest.mark.parametrize("rule", UNUSUAL)
 def test_what_is_learnt_is_normal(rule: str) -> None:
     later = [
         {**event, "requestReceivedTimestamp": at(1000 + number / 2)}

@@ -209,7 +209,7 @@ class Rules:
             rate.is_told = False
             return ""
         is_first, rate.is_told = not rate.is_told, True
-        return f"more than {limit} token requests in a minute" if is_first else ""
+        return f"sent more than {limit} token requests in a minute" if is_first else ""
 
     def pod_token(self, seen: Requested) -> str:
         """A token bound to a pod for somebody who is no node."""
