@@ -160,7 +160,7 @@ def test_the_exit_code_is_that_of_a_shell(
         (["--"], "boundtoken token run: error: the following arguments are required: COMMAND"),
         (["--env", "A=B", "--", "true"], "boundtoken: --env='A=B': must be the name of a variable"),
         (["--env", "", "--", "true"], "boundtoken: --env='': must be the name of a variable"),
-        (["--duration", "1s", "--", "true"], "boundtoken: expiration_seconds: 1 must be whole"),
+        (["--duration", "1s", "--", "true"], "boundtoken: --duration='1s': must be from 600s"),
     ],
 )
 def test_wrong_use_is_2(run: Run, arguments: list[str], message: str) -> None:

@@ -13,11 +13,12 @@ from datetime import datetime
 from typing import Self
 
 from ...cluster.credentials import InCluster, ReadAgain
+from ...core.names import MIN_EXPIRATION_SECONDS
 from ...errors import BadInput
 from ...tokens import ApiServer, TokenFile, TokenRequest, TokenRequestSource
 from ...tokens.folder.upkeep import Upkeep
-from ...tokens.kubectl.durations import NANOSECONDS, parse_duration
-from ...tokens.request import DEFAULT_SECONDS
+from ...tokens.kubectl.create import check_audiences, whole_seconds
+from ...tokens.request import DEFAULT_SECONDS, MAX_SECONDS
 from .access import DEFAULT_NAMESPACE
 from .process import say
 from .source import is_in_cluster
@@ -137,9 +138,11 @@ def _request(parsed: argparse.Namespace, namespace: str) -> TokenRequest:
     try:
         seconds = DEFAULT_SECONDS
         if parsed.duration is not None:
-            seconds, rest = divmod(parse_duration(parsed.duration), NANOSECONDS)
-            if rest:
-                raise ValueError("--duration cannot be expressed in units less than seconds")
+            seconds = whole_seconds(parsed.duration)
+            if not MIN_EXPIRATION_SECONDS <= seconds <= MAX_SECONDS:
+                least, most = f"{MIN_EXPIRATION_SECONDS}s", f"{MAX_SECONDS}s"
+                raise ValueError(f"--duration={parsed.duration!a}: must be from {least} to {most}")
+        check_audiences(parsed.audience)
         return TokenRequest(namespace, parsed.account, tuple(parsed.audience), seconds)
     except ValueError as problem:
         raise BadInput(str(problem)) from None

@@ -86,7 +86,7 @@ def new_token(
 
     Raises: ValueError, in the words of kubectl
     """
-    seconds = _seconds(duration)
+    seconds = whole_seconds(duration) or None
     if len(names) != 1:
         raise ValueError(f"exactly one NAME is required, got {len(names)}")
     if not names[0]:
@@ -177,7 +177,8 @@ def create(
     raise AssertionError  # the last try returns or raises
 
 
-def _seconds(duration: str) -> int | None:
+def whole_seconds(duration: str) -> int:
+    """The seconds of --duration. Raises: ValueError, in the words of kubectl"""
     try:
         nanoseconds = parse_duration(duration)
     except ValueError as problem:
@@ -189,7 +190,7 @@ def _seconds(duration: str) -> int | None:
     seconds, rest = divmod(nanoseconds, NANOSECONDS)
     if rest:
         raise ValueError("--duration cannot be expressed in units less than seconds")
-    return seconds or None
+    return seconds
 
 
 def lifetime_warning(new: NewToken, created: CreatedToken) -> str:
