@@ -114,7 +114,12 @@ def test_make_patch_says_what_it_needs(text: str) -> None:
             "certs no-such-command",
             "boundtoken certs: error: argument COMMAND: invalid choice: 'no-such-command'",
         ),
-        ("serve --nonsense", "boundtoken: error: unrecognized arguments: --nonsense"),
+        ("serve --nonsense", "boundtoken serve: error: unrecognized arguments: --nonsense"),
+        ("version --out json", "boundtoken version: error: unrecognized arguments: --out json"),
+        (
+            "token request a --aud b",
+            "boundtoken token request: error: unrecognized arguments: --aud b",
+        ),
         ("certs init --days 0", "boundtoken: --days=0: must be from 1 to 3650"),
         ("certs init --renew", "boundtoken: --renew, --host and --days go with --out"),
         ("certs init --host a_b", "boundtoken: --host='a_b': must be a DNS name in ASCII"),

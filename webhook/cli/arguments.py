@@ -8,7 +8,7 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from ..core.text import printable, without_tokens
 from ..errors import BadInput
@@ -21,7 +21,26 @@ _JWT = re.compile(
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors quote no token that was given in the wrong place."""
+    """A parser whose errors quote no token that was given in the wrong place, and which knows a
+    flag by its whole name only: what is short today may mean two flags tomorrow.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options, allow_abbrev=False)
+        self._is_group = False
+
+    def add_subparsers(self, **options: Any) -> Any:
+        self._is_group = True
+        return super().add_subparsers(**options)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Why here: what a command does not know would be told by `boundtoken`, which has not its
+        flags.
+        """
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown and not self._is_group:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return found, unknown
 
     def error(self, message: str) -> NoReturn:
         super().error(safe(message))
