@@ -57,6 +57,13 @@ def no_cluster(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
 
 
+def test_the_usage_of_trace_is_one_that_runs() -> None:
+    """`--audit-log` takes what follows it, so the token comes first."""
+    result = boundtoken("token", "trace", "--audit-log", "audit.log", "token")
+    assert result.returncode == 2
+    assert "boundtoken token trace [-h] TOKEN-FILE|JTI --audit-log FILE [FILE" in result.stderr
+
+
 def trace(*arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
     return boundtoken("token", "trace", *map(str, arguments), **options)
 

@@ -57,6 +57,11 @@ def _audit_policy(command: argparse.ArgumentParser) -> None:
 
 
 def _trace(command: argparse.ArgumentParser) -> None:
+    # Not argparse's, which puts the token behind --audit-log, where it is one more log.
+    command.usage = (
+        "%(prog)s [-h] TOKEN-FILE|JTI --audit-log FILE [FILE ...]\n"
+        "                              [--no-rotated] [-o {table,json,jsonl}]"
+    )
     command.add_argument(
         "token",
         metavar="TOKEN-FILE|JTI",
