@@ -1,5 +1,6 @@
 """`boundtoken token rbac` as people run it."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -214,6 +215,22 @@ def test_what_could_not_be_read_is_told_and_is_3(run: Run, cluster: Cluster) -> 
     ]
     assert "boundtoken: clusterrolebindings: 403: cannot list" in result.stderr
     assert "this may not be all" in result.stderr
+
+
+def test_on_a_terminal_progress_makes_room_for_the_result(cluster: Cluster, tmp_path: Path) -> None:
+    command = [str(BOUNDTOKEN), "token", "rbac", "--check", "-o", "json"]
+    environ = {**os.environ, "KUBECONFIG": str(a_kubeconfig(tmp_path / "config", cluster.url))}
+    terminal, end = os.openpty()
+    with open(terminal, "rb", buffering=0) as shown:  # noqa: PTH123  (a descriptor)
+        process = subprocess.Popen(command, env=environ, stdout=end, stderr=end)
+        os.close(end)
+        text = b""
+        with contextlib.suppress(OSError):  # Linux ends a terminal with EIO
+            while part := shown.read(1 << 16):
+                text += part
+        assert process.wait() == 0
+    assert b"reading rolebindings: 1\r" in text
+    assert b"\r\x1b[K{\r\n" in text
 
 
 def test_a_reader_that_goes_is_no_problem(cluster: Cluster, tmp_path: Path) -> None:

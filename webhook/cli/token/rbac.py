@@ -72,7 +72,10 @@ def _check(parsed: argparse.Namespace, subjects: Sequence[Subject]) -> int:
         raise BadInput("--check prints -o table or json")
     chosen = access(parsed)
     namespace = chosen.namespace if parsed.account else (parsed.namespace or "")
-    objects = read_objects(chosen.server, namespace, _progress())
+    progress = _progress()
+    objects = read_objects(chosen.server, namespace, progress)
+    if progress is not None:  # the result may go to the same terminal
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
     found = review(objects)
     grants = [
         grant
