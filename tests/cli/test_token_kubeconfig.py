@@ -180,6 +180,16 @@ def test_a_deleted_account_is_named(person: Person) -> None:
     assert "Pod/p does not" in person.client("exec-credential", "cart", *bound).stderr
 
 
+@pytest.mark.parametrize("command", ["exec-credential", "kubeconfig"])
+def test_an_account_that_is_not_there_is_none_that_was(person: Person, command: str) -> None:
+    person.issuer.script.append(lambda _: person.issuer.refuse(404, GONE, "serviceaccounts"))
+    result = person.run(command, "cart")
+    assert (result.returncode, result.stdout) == (3, "")
+    assert result.stderr == (
+        f"boundtoken: failed to create token: {GONE}; kubectl create serviceaccount cart -n shop\n"
+    )
+
+
 @pytest.mark.parametrize("spoil", ["mode", "link", "not writable", "file"])
 def test_without_a_private_cache_there_is_a_token_and_a_warning(person: Person, spoil: str) -> None:
     cache = person.folder / "cache"
@@ -255,7 +265,7 @@ def test_a_kubeconfig_for_what_is_not_there_is_not_made(person: Person) -> None:
     out = person.folder / "out"
     result = person.run("kubeconfig", "cart", "--out", str(out))
     assert (result.returncode, result.stdout) == (3, "")
-    assert "does not exist any more" in result.stderr
+    assert f"boundtoken: failed to create token: {GONE}" in result.stderr
     assert not out.exists()
 
 

@@ -55,6 +55,8 @@ def shared_token(
         try:
             return created_token(chosen, located(new, parsed, chosen)).issued
         except Deleted as problem:
+            if not caller:
+                raise  # a person who makes a kubeconfig, and has none yet that is of no use
             gone = {
                 "serviceaccounts": f"service account {chosen.namespace}/{new.account}",
                 "namespaces": f"namespace {chosen.namespace}",
