@@ -204,6 +204,14 @@ def test_accounts_and_subjects_can_be_asked_for(
     assert ("may not request tokens" in result.stderr) == bool(code)
 
 
+def test_that_a_user_may_by_a_group_is_not_ruled_out(run: Run) -> None:
+    """A group comes from the API server's authenticator, and stands in no object."""
+    remark = "--for group:NAME asks for each"
+    assert remark in run("--check", "--for", "user:nobody").stderr
+    assert remark not in run("--check", "--for", "group:nobody").stderr
+    assert remark not in run("--check", "cart", "--for", "serviceaccount:ci/deployer").stderr
+
+
 def test_what_could_not_be_read_is_told_and_is_3(run: Run, cluster: Cluster) -> None:
     cluster.lists["clusterrolebindings"] = None
     result = run("--check", "-o", "json")

@@ -184,6 +184,8 @@ def _remark(found: Review, objects: Objects, missing: Sequence[tuple[Subject, st
         say(f"{_kind(role)}: serviceaccounts/* grants nothing, RBAC has no such wildcard")
     for subject, account in missing:
         say(f"{_subject(subject)} may not request tokens" + (f" of {account}" if account else ""))
+    if any(subject.kind == "User" for subject, _ in missing):
+        say("in which groups a user is cannot be known here: --for group:NAME asks for each")
     for unread in objects.unread:
         say(str(unread))
 
