@@ -204,6 +204,23 @@ def test_accounts_and_subjects_can_be_asked_for(
     assert ("may not request tokens" in result.stderr) == bool(code)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "account", "where"),
+    [
+        (["cart"], "cart", " of shop/cart"),
+        (["-n", "shop"], None, " in namespace shop"),
+        ([], None, ""),
+    ],
+)
+def test_who_may_not_is_told_with_the_namespace(
+    run: Run, arguments: list[str], account: str | None, where: str
+) -> None:
+    result = run("--check", *arguments, "--for", "group:nobody", "-o", "json")
+    (missing,) = json.loads(result.stdout)["missing"]
+    assert (missing["namespace"], missing["account"]) == ("shop" if where else None, account)
+    assert f"boundtoken: Group nobody may not request tokens{where}\n" in result.stderr
+
+
 def test_that_a_user_may_by_a_group_is_not_ruled_out(run: Run) -> None:
     """A group comes from the API server's authenticator, and stands in no object."""
     remark = "--for group:NAME asks for each"

@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import yaml
@@ -98,12 +98,28 @@ def _check(parsed: argparse.Namespace, subjects: Sequence[Subject]) -> int:
     return 1 if missing else 0
 
 
+class Missing(NamedTuple):
+    """Somebody of --for who may not request tokens of an account; of none at all where it is empty,
+    and in no namespace where that is.
+    """
+
+    subject: Subject
+    namespace: str
+    account: str
+
+    def __str__(self) -> str:
+        text = f"{_subject(self.subject)} may not request tokens"
+        if self.account:
+            return f"{text} of {self.namespace}/{self.account}"
+        return text + (f" in namespace {self.namespace}" if self.namespace else "")
+
+
 def _missing(
     grants: Sequence[Grant], subjects: Sequence[Subject], namespace: str, accounts: Sequence[str]
-) -> list[tuple[Subject, str]]:
-    """Who of --for may not request tokens of which account; without accounts, of none at all."""
+) -> list[Missing]:
+    """Who of --for may not."""
     return [
-        (subject, account)
+        Missing(subject, namespace, account)
         for subject in subjects
         for account in accounts or ("",)
         if not any(
@@ -150,7 +166,7 @@ def _json(
     grants: Sequence[Grant],
     found: Review,
     objects: Objects,
-    missing: Sequence[tuple[Subject, str]],
+    missing: Sequence[Missing],
 ) -> dict[str, Any]:
     return {
         "grants": [
@@ -168,8 +184,12 @@ def _json(
             for grant in grants
         ],
         "missing": [
-            {"subject": msgspec.to_builtins(subject), "account": account or None}
-            for subject, account in missing
+            {
+                "subject": msgspec.to_builtins(one.subject),
+                "namespace": one.namespace or None,
+                "account": one.account or None,
+            }
+            for one in missing
         ],
         "unboundRoles": [_kind(role) for role in found.unbound],
         "superusers": SUPERUSERS,
@@ -178,13 +198,13 @@ def _json(
     }
 
 
-def _remark(found: Review, objects: Objects, missing: Sequence[tuple[Subject, str]]) -> None:
+def _remark(found: Review, objects: Objects, missing: Sequence[Missing]) -> None:
     say(ELSEWHERE)
     for role in found.lookalikes:
         say(f"{_kind(role)}: serviceaccounts/* grants nothing, RBAC has no such wildcard")
-    for subject, account in missing:
-        say(f"{_subject(subject)} may not request tokens" + (f" of {account}" if account else ""))
-    if any(subject.kind == "User" for subject, _ in missing):
+    for one in missing:
+        say(str(one))
+    if any(one.subject.kind == "User" for one in missing):
         say("in which groups a user is cannot be known here: --for group:NAME asks for each")
     for unread in objects.unread:
         say(str(unread))
