@@ -357,7 +357,7 @@ def test_a_quiet_watch_is_0_and_says_what_it_has_learnt(tmp_path: Path) -> None:
 
 
 def test_a_log_without_bodies_is_told(tmp_path: Path) -> None:
-    bare = a_request(0, user=JANE)
+    bare = a_request(0, user=JANE, level="Metadata")
     del bare["requestObject"]
     result = watch("--audit-log", "-", stdin=lines(bare))
     assert "1 token request without audience and lifetime" in result.stderr

@@ -22,8 +22,8 @@ def at(seconds: float) -> str:
 
 
 def an_event(seconds: float = 0, **fields: Any) -> Json:
-    """A request for a pod, by default; `fields` are those of the event."""
-    return {
+    """A request for a pod, by default; `fields` are the event's, in the API server's order."""
+    event = {
         "kind": "Event",
         "apiVersion": "audit.k8s.io/v1",
         "level": "Metadata",
@@ -40,6 +40,11 @@ def an_event(seconds: float = 0, **fields: Any) -> Json:
         "stageTimestamp": at(seconds),
         "annotations": ALLOWED,
         **fields,
+    }
+    behind = ("requestReceivedTimestamp", "stageTimestamp", "annotations")
+    return {
+        **{key: value for key, value in event.items() if key not in behind},
+        **{key: event[key] for key in behind},
     }
 
 

@@ -74,6 +74,20 @@ def test_a_line_that_is_too_long_is_left_out_and_its_neighbours_are_not() -> Non
     assert (tally.lines, tally.too_long, tally.broken) == (41, 1, 0)
 
 
+@pytest.mark.parametrize("end", [b"\n", b""])
+@pytest.mark.parametrize("bodies", [b',"requestObject":', b',"responseObject":'])
+def test_a_line_that_is_too_long_loses_its_bodies(bodies: bytes, end: bytes) -> None:
+    tally = Tally()
+    # A client chooses names within a body, and all of a text but a bare quote.
+    fake = b'{"a":1,"requestReceivedTimestamp":"x"' + b' "a\\",\\"requestObject\\":"' * 10
+    long = [fake, *[b"y" * (1 << 20)] * (2 * MAX_LINE_BYTES >> 20), b',"responseObject":{}']
+    line = [b'{"kind":"Event"', bodies, *long, b',"requestReceivedTimestamp":"now","a":{}}', end]
+    found = list(whole_lines([TEXT, *line, *([TEXT] if end else [])], tally))
+    kept = b'{"kind":"Event","requestReceivedTimestamp":"now","a":{}}' + end
+    assert b"".join(found) == TEXT + kept + (TEXT if end else b"")
+    assert (tally.lines, tally.too_long, tally.broken) == (41 if end else 21, 0, 0)
+
+
 def test_the_longest_line_that_may_be_is_not_left_out() -> None:
     tally = Tally()
     line = b"{" + b"x" * (MAX_LINE_BYTES - 2) + b"}"

@@ -1,6 +1,7 @@
 """One token in an audit log, with what others wrote into it."""
 
 import json
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -197,10 +198,11 @@ def test_a_line_that_names_it_and_is_no_event_is_counted(line: bytes) -> None:
 
 
 def test_texts_of_others_are_cut() -> None:
-    (use,) = found(a_use(jti=JTI, userAgent="x" * 1_000_000, sourceIPs=["1"] * 10_000))
+    addresses = [*(["::"] * 10_000), "10.6.6.6"]
+    (use,) = found(a_use(jti=JTI, userAgent="x" * 1_000_000, sourceIPs=addresses))
     assert isinstance(use, Use)
     assert len(use.user_agent) == MAX_CHARS
-    assert len(use.source_ips) == 64
+    assert use.source_ips == (*(["::"] * 63), "10.6.6.6")  # the last one is not the client's
 
 
 def test_a_long_line_with_a_large_object_is_an_event() -> None:
@@ -210,23 +212,64 @@ def test_a_long_line_with_a_large_object_is_an_event() -> None:
     assert request.audiences == ("a",)
 
 
-@pytest.mark.parametrize("field", ["annotations", "user", "sourceIPs"])
-def test_a_long_line_with_millions_of_small_things_is_none(field: str) -> None:
-    many: dict[str, Any] = {
-        "annotations": {str(number): "" for number in range(200_000)},
-        "user": {"groups": ["a"] * 400_000},
-        "sourceIPs": ["a"] * 400_000,
-    }
-    line = lines(a_use(jti=JTI, **{field: many[field]}))
+def test_a_long_line_with_a_user_of_millions_of_small_things_is_none() -> None:
+    line = lines(a_use(jti=JTI, user={"groups": ["a"] * 400_000}))
     assert len(line) > SHORT_BYTES > MAX_FIELD_BYTES
     with pytest.raises(NoEvent):
         event(line)
 
 
-def test_the_body_of_a_request_has_a_bound() -> None:
+CHOSEN: dict[str, dict[str, Any]] = {
+    "X-Forwarded-For": {"sourceIPs": [*(["::"] * 400_000), "10.6.6.6"]},
+    "Impersonate-Extra": {"impersonatedUser": {"username": "x", "extra": {"a": ["<"] * 400_000}}},
+    "the path": {"objectRef": {"resource": "pods", "name": "<" * SHORT_BYTES}},
+    "a message of the path": {"responseStatus": {"code": 404, "message": "<" * SHORT_BYTES}},
+    "annotations": {"annotations": {str(number): "" for number in range(200_000)}},
+    "User-Agent": {"userAgent": "<" * SHORT_BYTES},
+}
+
+
+@pytest.mark.parametrize("place", CHOSEN)
+def test_nothing_that_a_client_chooses_hides_what_it_did(place: str) -> None:
+    event_of = a_use(jti=JTI, **CHOSEN[place])
+    assert len(lines(event_of)) > SHORT_BYTES
+    tracemalloc.start()
+    try:
+        (use,) = found(event_of)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert isinstance(use, Use)
+    assert use.source_ips[-1] == event_of["sourceIPs"][-1]
+    assert peak < 24 << 20
+
+
+def deep(levels: int) -> bytes:
+    """A TokenRequest as the API server takes it and writes it: up to 10,000 levels."""
+    nested = b'{"a":' * levels + b"1" + b"}" * levels
+    line = lines(a_request(jti=JTI, audiences=["a"]))
+    return line.replace(b'"metadata":{},"spec"', b'"metadata":{"x":' + nested + b'},"spec"')
+
+
+@pytest.mark.parametrize("levels", [100, 9_000])
+def test_a_deep_body_does_not_hide_a_request(levels: int) -> None:
+    line = deep(levels)
+    assert len(line) > 6 * levels
+    (request,) = Trace(Token(f"JTI={JTI}"), Tally()).records(line)
+    assert isinstance(request, Request)
+    assert (request.user, request.account) == ("jane", "cart")
+    assert request.audiences == (("a",) if levels < 1000 else None)
+
+
+def test_what_is_wanted_of_a_body_has_a_bound_and_the_rest_of_it_has_none() -> None:
     body = {"spec": {"audiences": ["a"] * 2_000_000}}
     found_event = event(lines(a_request(requestObject=body)))
+    assert found_event.has_body
     assert wish(found_event) is None
+    padded = {"metadata": {"annotations": {"a": "<" * (8 << 20)}}, "spec": {"expirationSeconds": 9}}
+    wished = wish(event(lines(a_request(requestObject=padded))))
+    assert wished is not None
+    assert wished.seconds == 9
 
 
 def test_what_to_search_for_is_in_the_token() -> None:

@@ -343,10 +343,28 @@ def test_what_was_forgotten_is_told_again_and_never_hidden() -> None:
     assert [finding.rule for finding in watch.findings(lines(a_request(10, user=CI)))] == ["new-requester"]  # fmt: skip
 
 
+@pytest.mark.parametrize("body", [None, {"metadata": {}}, {"spec": {"audiences": ["a"] * 400_000}}])
+def test_a_body_that_cannot_be_read_is_told(body: Json | None) -> None:
+    """The API server writes any depth and size, and may leave out what is too large."""
+    hidden = a_request(10, user=CI, requestObject=body)
+    assert [(one.rule, one.message) for one in found(hidden)] == [
+        ("new-audience", "asked with a body that is too large or too deep to read")
+    ]
+    watch = a_watch()
+    list(watch.findings(lines(hidden)))
+    assert watch.bodiless == 0
+
+
+def test_a_finding_has_the_address_that_no_client_can_claim() -> None:
+    (finding,) = found(a_request(10, user=JANE, sourceIPs=[*(["::"] * 20), "10.6.6.6"]))
+    assert finding.source_ips == (*(["::"] * 7), "10.6.6.6")
+
+
 def test_what_the_log_lacks_is_counted() -> None:
     watch = a_watch()
     bare = a_request(10, user=CI)
     del bare["requestObject"]
+    bare["level"] = "Metadata"
     list(watch.findings(lines(bare, a_request(11, user=CI), a_use(12, jti="token-3"))))
     assert (watch.requests, watch.bodiless, watch.uses) == (2, 1, 3)
     watch.learn(lines(*NORMAL))

@@ -17,13 +17,13 @@ from ...tokens.audit.lines import Tally
 from ...tokens.audit.trace import Record, Request, Token, Trace, Use, token_of
 from .process import say
 from .reading import Progress, check_log, number, token_text
-from .table import Table, cell
+from .table import MAX_CELL_CHARS, Table, cell
 
 SUCCESS, UNKNOWN = 0, 3
 MAX_REQUESTS = 100
 """A token has one request; a log that somebody wrote may have any number."""
 OWN_AUDIENCE = "the API server's own"
-NOT_RECORDED = "not recorded (the audit policy says Metadata)"
+NOT_RECORDED = "not recorded (the audit policy says Metadata), or too large or deep to read"
 
 
 def trace(parsed: argparse.Namespace) -> int:
@@ -202,4 +202,6 @@ def _notes(use: Use) -> Iterator[str]:
 
 
 def _sources(addresses: tuple[str, ...]) -> str:
-    return ",".join(addresses)
+    """All of them where there is room, else the first and the last, which is the true one."""
+    joined = ",".join(addresses)
+    return joined if len(joined) <= MAX_CELL_CHARS else f"{addresses[0]}…{addresses[-1]}"

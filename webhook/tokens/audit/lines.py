@@ -12,6 +12,14 @@ MAX_LINE_BYTES = 16 << 20
 write a byte as six."""
 
 
+TAIL_BYTES = 1 << 20
+"""Of the end of a longer line: what stands behind its bodies."""
+BODIES = (b',"requestObject":', b',"responseObject":')
+BEHIND = b',"requestReceivedTimestamp":'
+"""The API server writes an event's fields in the order of types.go. Within texts each quote has a
+backslash, and no key of a client's stands in front of the first or behind the last of these."""
+
+
 @dataclasses.dataclass
 class Tally:
     """What was read, for the person who has to trust the result."""
@@ -33,29 +41,66 @@ class Tally:
 def whole_lines(blocks: Iterable[bytes], tally: Tally) -> Iterator[bytes]:
     """Blocks of whole lines, the last of them perhaps without its end; counts them.
 
-    A block of at most MAX_LINE_BYTES and one read is in memory.
+    A block of at most MAX_LINE_BYTES and one read is in memory. A line above it loses the bodies of
+    the request and the answer; without any it is left out.
     """
-    rest, is_skipping = b"", False
+    rest = b""
+    long: _LongLine | None = None
     for block in blocks:
         tally.bytes += len(block)
-        if is_skipping:
+        if long is not None:
             end = block.find(b"\n") + 1
+            long.add(block[:end] if end else block)
             if not end:
                 continue
-            block, is_skipping = block[end:], False  # noqa: PLW2901
+            yield long.line(tally)
+            block, long = block[end:], None  # noqa: PLW2901
         data = rest + block if rest else block
         end = data.rfind(b"\n") + 1
         if not end:
             rest = data
             if len(rest) > MAX_LINE_BYTES:
-                tally.too_long += 1
-                tally.lines += 1
-                rest, is_skipping = b"", True
+                rest, long = b"", _LongLine(rest)
             continue
         rest = data[end:]
         yield _counted(data[:end], tally)
-    if rest:
+    if long is not None:
+        yield long.line(tally)
+    elif rest:
         yield _counted(rest, tally)
+
+
+class _LongLine:
+    """A line that is too long, of which the bodies are not kept."""
+
+    def __init__(self, begin: bytes) -> None:
+        self._head = begin[: _bodies(begin)]
+        self._tail = begin[-TAIL_BYTES:]
+
+    def add(self, piece: bytes) -> None:
+        self._tail = (self._tail + piece)[-TAIL_BYTES:]
+
+    def line(self, tally: Tally) -> bytes:
+        """What is kept; empty where there is no body to leave out."""
+        behind = self._tail.rfind(BEHIND)
+        if not self._head or behind < 0:
+            tally.too_long += 1
+            tally.lines += 1
+            return b""
+        return _counted(self._head + self._tail[behind:], tally)
+
+
+def without_bodies(line: bytes) -> bytes:
+    """An event without the bodies of the request and the answer; the line itself where it has
+    none.
+    """
+    begin, end = _bodies(line), line.rfind(BEHIND)
+    return line[:begin] + line[end:] if 0 < begin < end else line
+
+
+def _bodies(line: bytes) -> int:
+    """Where the bodies of an event begin; 0 where it has none."""
+    return min((at for at in map(line.find, BODIES) if at > 0), default=0)
 
 
 def lines_with(text: bytes, block: bytes) -> Iterator[bytes]:

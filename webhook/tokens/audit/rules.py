@@ -29,6 +29,7 @@ MAX_ACCOUNTS, MAX_REQUESTERS, MAX_AUDIENCES = 10_000, 16, 32
 10,000 namespaces."""
 MAX_PAIRS, MAX_RATES, MAX_TOKENS = 20_000, 4096, 100_000
 MAX_SHOWN_CHARS = 200
+UNREADABLE = "asked with a body that is too large or too deep to read"
 _TOLD = 0
 """The place of a token of which was told that it moved."""
 
@@ -155,8 +156,10 @@ class Rules:
 
     def new_audience(self, seen: Requested) -> str:
         """An audience that was never seen for this account."""
-        if seen.account is None or seen.wish is None:
+        if seen.account is None:
             return ""
+        if seen.wish is None:
+            return UNREADABLE if seen.event.has_body else ""
         audiences = seen.wish.audiences or ("",)
         if len(audiences) > MAX_AUDIENCES:
             return f"asked for {len(audiences)} audiences"

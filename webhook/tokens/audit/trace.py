@@ -12,7 +12,6 @@ from ...errors import BadInput
 from .events import (
     COMPLETE,
     JTI,
-    LEGACY,
     NODE_NAME,
     POD_NAME,
     Event,
@@ -54,7 +53,7 @@ class Token(NamedTuple):
         if self.credential_id:
             return of.user.credential_id == self.credential_id
         account = f"system:serviceaccount:{self.namespace}:{self.account}"
-        return of.legacy_secret == self.secret and of.annotations.get(LEGACY) == account
+        return of.legacy_secret == self.secret and of.annotations.legacy == account
 
 
 class Request(msgspec.Struct, rename="camel", tag_field="event", tag="request"):
@@ -173,7 +172,7 @@ def _request(of: Event) -> Request:
         groups=_few(of.user.groups),
         impersonated_user=_cut(of.impersonated_user.username) if of.impersonated_user else "",
         user_credential_id=_cut(of.user.credential_id),
-        source_ips=_few(of.source_ips),
+        source_ips=_few(of.addresses(MAX_ITEMS)),
         user_agent=_cut(of.user_agent),
         namespace=_cut(of.object_ref.namespace),
         account=_cut(of.object_ref.name),
@@ -196,7 +195,7 @@ def _use(of: Event, *, is_open: bool) -> Use:
         namespace=_cut(about.namespace),
         name=_cut(about.name),
         path=_cut(of.path),
-        source_ips=_few(of.source_ips),
+        source_ips=_few(of.addresses(MAX_ITEMS)),
         user_agent=_cut(of.user_agent),
         code=of.response_status.code,
         pod=_cut(of.user.first(POD_NAME)),

@@ -22,6 +22,7 @@ MAX_TOLD_PER_MINUTE = 10
 """Findings of one rule about one requester: more hide those about others."""
 MINUTE = 60.0
 MAX_TEXT_CHARS = 512
+MAX_ADDRESSES = 8
 
 
 class Finding(msgspec.Struct, rename="camel"):
@@ -134,7 +135,7 @@ class Watch:
         now = of.request_received_timestamp.timestamp()
         account, is_new = None, False
         if of.response_status.code == CREATED:
-            self.bodiless += wished is None
+            self.bodiless += wished is None and not of.has_body
             key = hash((about.namespace, about.name))
             if (account := self._rules.accounts.get(key)) is None:
                 self._rules.accounts.put(key, account := Account(now))
@@ -178,7 +179,7 @@ class Watch:
             account=truncate(name, MAX_TEXT_CHARS),
             user=truncate(user, MAX_TEXT_CHARS),
             message=message,
-            source_ips=tuple(truncate(ip, MAX_TEXT_CHARS) for ip in of.source_ips[:8]),
+            source_ips=tuple(truncate(ip, MAX_TEXT_CHARS) for ip in of.addresses(MAX_ADDRESSES)),
             user_agent=truncate(of.user_agent, MAX_TEXT_CHARS),
             code=of.response_status.code,
             more=more,
