@@ -360,6 +360,15 @@ def test_a_finding_has_the_address_that_no_client_can_claim() -> None:
     assert finding.source_ips == (*(["::"] * 7), "10.6.6.6")
 
 
+def test_without_learning_what_began_before_the_first_event_is_told() -> None:
+    """The API server writes an event when its request ends."""
+    watch = a_watch()
+    watch.learn(lines(*NORMAL))
+    ended = lines(a_use(11), a_request(10, user=JANE))
+    assert [finding.rule for finding in watch.findings(ended)] == ["new-requester"]
+    assert not watch.is_learning
+
+
 def test_what_the_log_lacks_is_counted() -> None:
     watch = a_watch()
     bare = a_request(10, user=CI)

@@ -97,7 +97,8 @@ class Watch:
             now = found.request_received_timestamp.timestamp()
             if self.learnt_until is None:
                 self.learnt_until = now + self._learn_seconds
-            is_learning = self._is_learning = now < self.learnt_until
+            # Events stand in the order of their ends, so the first one may have begun last.
+            is_learning = self._is_learning = self._learn_seconds > 0 and now < self.learnt_until
             for rule, message, name in self._evaluate(found, is_learning=is_learning):
                 if not is_learning and (finding := self._finding(found, rule, message, name)):
                     yield finding
