@@ -156,6 +156,10 @@ def test_wrong_use_is_2_and_goes_to_standard_error(arguments: str, message: str)
         pytest.param("config schema > /dev/full", 3, "No space left on device", id="much output"),
         pytest.param("config check - <&-", 2, "standard input is closed", id="no standard input"),
         pytest.param("export policies --validating >&-", 0, "", id="no standard output"),
+        pytest.param("config check /missing 2>&-", 2, "", id="no standard error"),
+        pytest.param("config check --missing 2>&-", 2, "", id="no standard error for the parser"),
+        pytest.param("config check /missing 2>/dev/full", 2, "", id="full standard error"),
+        pytest.param("version >/dev/full 2>/dev/full", 3, "", id="everything full"),
     ],
 )
 def test_what_a_shell_does_to_the_streams_is_one_line_at_most(
@@ -169,6 +173,7 @@ def test_what_a_shell_does_to_the_streams_is_one_line_at_most(
     )
     expected = f"boundtoken: {message}\n" if message else ""
     assert (result.returncode, result.stderr) == (code, expected)
+    assert not (code and result.stdout)
 
 
 def test_every_fault_of_the_flags_is_printed_at_once() -> None:

@@ -246,6 +246,19 @@ def test_a_reader_that_goes_away_and_a_full_disk(token: Path, log: Path, output:
     )
 
 
+def test_a_watch_that_nobody_hears_is_no_quiet_one(tmp_path: Path) -> None:
+    (log := tmp_path / "audit.log").write_bytes(NORMAL + UNUSUAL)
+    command = f"{BOUNDTOKEN} token watch --learn=0 --max-seconds=1 --audit-log {log}"
+    gone = subprocess.run(
+        ["bash", "-c", f"{command} | head -c 0; exit ${{PIPESTATUS[0]}}"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    last = gone.stderr.splitlines()[-1]
+    assert (gone.returncode, last) == (3, "boundtoken: nobody reads the findings any more")
+
+
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_closed_streams_are_survived(token: Path, log: Path, closed: str) -> None:
     for command in (f"trace {token}", "watch --learn=0 --max-seconds=1"):

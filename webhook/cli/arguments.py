@@ -43,6 +43,8 @@ class Parser(argparse.ArgumentParser):
         return found, unknown
 
     def error(self, message: str) -> NoReturn:
+        if sys.stderr is None:  # argparse would write to standard output
+            self.exit(2)
         super().error(safe(message))
 
 

@@ -32,10 +32,10 @@ def main(words: Sequence[str] | None = None) -> int:
         return _run(parsed)
     except BadInput as problem:
         for fault in problem.faults:
-            print(f"boundtoken: {arguments.safe(fault)}", file=sys.stderr)
+            _say(fault)
         return USAGE_ERROR
     except BoundtokenError as problem:
-        print(f"boundtoken: {arguments.safe(str(problem))}", file=sys.stderr)
+        _say(str(problem))
         return FAILURE
     except BrokenPipeError:
         _discard_output()
@@ -43,11 +43,17 @@ def main(words: Sequence[str] | None = None) -> int:
     except OSError as problem:
         _discard_output()
         place = f"{problem.filename}: " if problem.filename is not None else ""
-        text = arguments.safe(f"{place}{problem.strerror or problem}")
-        print(f"boundtoken: {text}", file=sys.stderr)
+        _say(f"{place}{problem.strerror or problem}")
         return FAILURE
     except KeyboardInterrupt:
         return 130
+
+
+def _say(text: str) -> None:
+    """Where standard error is closed or full, the exit code alone tells it."""
+    from .token.process import say  # noqa: PLC0415  (only where something is wrong)
+
+    say(text)
 
 
 def _run(parsed: argparse.Namespace) -> int:

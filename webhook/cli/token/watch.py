@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import signal
 import sys
 from collections.abc import Iterator, Mapping
@@ -10,7 +11,7 @@ import msgspec
 
 from ...core.limits import DEFAULT_MAXIMUM
 from ...core.text import one_line
-from ...errors import BadInput
+from ...errors import BadInput, BoundtokenError
 from ...tokens.audit import files
 from ...tokens.audit.files import STANDARD_INPUT
 from ...tokens.audit.follow import following
@@ -53,6 +54,9 @@ def watch(parsed: argparse.Namespace) -> int:
                 found += 1
                 progress.clear()
                 print(_json(finding) if parsed.output == "json" else _line(finding), flush=True)
+    except BrokenPipeError:  # no success: a watch that nobody hears must not end as a quiet one
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise BoundtokenError("nobody reads the findings any more") from None
     finally:
         progress.done(tally)
         _conclude(watched, found, learn_minutes)
