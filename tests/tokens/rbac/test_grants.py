@@ -150,6 +150,18 @@ def test_a_subject_is_completed_as_the_api_server_does(
         (Subject(GROUP, "dev"), Subject(USER, "x"), False),
         (Subject(GROUP, "dev"), Subject(GROUP, "dev"), True),
         (Subject(USER, "dev"), Subject(GROUP, "dev"), False),
+        (Subject(ACCOUNT, "a", "ci"), Subject(USER, "system:serviceaccount:ci:a"), True),
+        (Subject(ACCOUNT, "a", "ci"), Subject(USER, "system:serviceaccount:ci:b"), False),
+        (Subject(ACCOUNT, "a", "ci"), Subject(GROUP, "system:serviceaccount:ci:a"), False),
+        (Subject(GROUP, "system:authenticated"), Subject(GROUP, "dev"), True),
+        (Subject(GROUP, "system:authenticated"), Subject(GROUP, "system:unauthenticated"), False),
+        (Subject(GROUP, "system:unauthenticated"), Subject(GROUP, "dev"), False),
+        (
+            Subject(GROUP, "system:serviceaccounts"),
+            Subject(GROUP, "system:serviceaccounts:ci"),
+            True,
+        ),
+        (Subject(GROUP, "system:serviceaccounts"), Subject(GROUP, "dev"), False),
     ],
 )
 def test_whom_a_subject_means(subject: Subject, requester: Subject, expected: bool) -> None:

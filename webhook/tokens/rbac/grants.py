@@ -69,23 +69,31 @@ def applies(subject: Subject, requester: Subject) -> bool:
 
     The groups of a User are those that its credentials say, which nobody can look up.
     """
-    return (subject.kind, subject.namespace, subject.name) == (
-        requester.kind,
-        requester.namespace,
-        requester.name,
-    ) or (subject.kind, subject.name) in _aliases(requester)
+    return (
+        (subject.kind, subject.namespace, subject.name)
+        == (requester.kind, requester.namespace, requester.name)
+        or (subject.kind, subject.name) in _aliases(requester)
+        # A binding to an account is compared with the name of the user alone.
+        or (subject.kind == ACCOUNT and requester == Subject(USER, _user(subject)))
+    )
+
+
+def _user(account: Subject) -> str:
+    return f"{ACCOUNT_PREFIX}{account.namespace}:{account.name}"
 
 
 def _aliases(requester: Subject) -> Iterator[tuple[str, str]]:
     if requester.kind == ACCOUNT:
-        yield USER, f"{ACCOUNT_PREFIX}{requester.namespace}:{requester.name}"
+        yield USER, _user(requester)
         yield GROUP, "system:serviceaccounts"
         yield GROUP, f"system:serviceaccounts:{requester.namespace}"
         yield GROUP, "system:authenticated"
-    elif requester.kind == USER and requester.name == "system:anonymous":
+    elif requester == Subject(USER, "system:anonymous"):
         yield GROUP, "system:unauthenticated"
-    elif requester.kind == USER:
-        yield GROUP, "system:authenticated"
+    elif requester != Subject(GROUP, "system:unauthenticated"):
+        yield GROUP, "system:authenticated"  # also each member of a group
+        if requester.kind == GROUP and requester.name.startswith("system:serviceaccounts:"):
+            yield GROUP, "system:serviceaccounts"
 
 
 def _grants(
