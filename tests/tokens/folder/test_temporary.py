@@ -85,6 +85,18 @@ def test_what_is_left_of_killed_runs_is_removed_and_nothing_else(runtime: Path) 
     assert other.exists()
 
 
+@pytest.mark.parametrize("place", [SERVICE_ACCOUNT, f"{SERVICE_ACCOUNT}/folder", "cache"])
+def test_what_the_program_has_put_beside_the_token_does_not_keep_it(
+    runtime: Path, place: str
+) -> None:
+    stale = a_run(runtime, "stale")
+    (stale / place).mkdir(exist_ok=True)
+    (stale / place / "file").touch()
+    os.utime(stale, (0, 0))
+    with temporary.run_folder({"XDG_RUNTIME_DIR": str(runtime)}):
+        assert not stale.exists()
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to make a folder of another user")
 def test_what_another_user_has_left_is_not_touched(runtime: Path) -> None:
     stale = a_run(runtime, "stale")

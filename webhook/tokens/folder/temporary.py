@@ -1,6 +1,7 @@
 """A folder for one run of a program that nobody else can look into, in memory where it can be."""
 
 import contextlib
+import fcntl
 import os
 import shutil
 import stat
@@ -11,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 
 from ..errors import FolderError
-from .volume import LOCK, TokenFolder
+from .volume import LOCK
 
 PREFIX = "boundtoken-run-"
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  (each folder in it gets a name that nobody can foresee)
@@ -21,6 +22,7 @@ STALE_SECONDS = 60.0
 MAX_LOOKED_AT = 10_000
 SERVICE_ACCOUNT = "serviceaccount"
 """Of the folder of a run: the folder of the token."""
+_LOCK = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 @contextlib.contextmanager
@@ -79,7 +81,7 @@ def _remove_stale(base: Path) -> None:
     with contextlib.suppress(OSError), os.scandir(base) as entries:
         for entry in islice(entries, MAX_LOOKED_AT):
             if entry.name.startswith(PREFIX):
-                with contextlib.suppress(OSError, FolderError):
+                with contextlib.suppress(OSError):
                     _remove_if_stale(Path(entry.path))
 
 
@@ -88,8 +90,14 @@ def _remove_if_stale(path: Path) -> None:
     is_ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
     if not is_ours or time.time() - found.st_mtime < STALE_SECONDS:
         return
-    if not (path / SERVICE_ACCOUNT / LOCK).exists():
+    try:
+        lock = os.open(path / SERVICE_ACCOUNT / LOCK, _LOCK)
+    except FileNotFoundError:
         shutil.rmtree(path)
         return
-    with TokenFolder(path / SERVICE_ACCOUNT):  # locked: nobody uses it any more
-        shutil.rmtree(path)
+    try:
+        # Not by TokenFolder, which would leave a token beside what the program has put there.
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(path)  # nobody uses it any more
+    finally:
+        os.close(lock)
