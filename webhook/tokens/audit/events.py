@@ -37,7 +37,7 @@ MAX_FIELD_BYTES = 256 << 10
 ADDRESSES_BYTES = 4 << 10
 """Of what is left of more addresses, in front of the last one: a client chooses all but that one
 (X-Forwarded-For), and must not hide its request by them."""
-MAX_SPEC_BYTES = 1 << 20
+MAX_SPEC_BYTES = 256 << 10
 """Of a TokenRequest. The rest of its body is not decoded."""
 NODE_GROUP, NODE_PREFIX = "system:nodes", "system:node:"
 

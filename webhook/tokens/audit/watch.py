@@ -104,7 +104,9 @@ class Watch:
                     yield finding
 
     def _events(self, block: bytes) -> Iterator[Event]:
-        for line in block.split(b"\n"):
+        if not any(hint in block for hint in HINTS):  # as fast as a search, whatever it holds
+            return
+        for line in filter(None, block.split(b"\n")):
             if not any(hint in line for hint in HINTS):
                 continue
             try:
