@@ -171,6 +171,14 @@ def test_whatever_goes_wrong_is_a_refusal_without_a_status(
     assert SECRET not in repr(refused.value)
 
 
+def test_credentials_that_a_proxy_repeats_are_not_told() -> None:
+    body = f'{{"message":"bad header: Authorization: Bearer {SECRET}"}}'.encode()
+    head = f"HTTP/1.1 400 Bad\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    with raw(says(head + body)) as (url, _), pytest.raises(Refusal) as refused:
+        ApiServer(WithToken(url)).get("/x")
+    assert refused.value.message == "bad header: Authorization: Bearer (a token)"
+
+
 def test_a_header_that_cannot_be_sent_is_not_quoted() -> None:
     class Broken(Credentials):
         def header(self) -> str:

@@ -40,6 +40,8 @@ MAX_IDLE_CONNECTIONS = 4
 MAX_IDLE_SECONDS = 30.0
 """After which a connection is not used again: what stands in between may have forgotten it."""
 MAX_DETAIL_CHARS = 200
+MIN_SECRET_CHARS = 8
+"""Of a token that is no JWT; a shorter one is no secret, and may be part of a word."""
 MAX_WARNINGS = 64
 """Of one answer; the API server truncates them to 4096 characters together."""
 AGENT = f"boundtoken-tokens/{__version__}"
@@ -157,8 +159,11 @@ class ApiServer:
 
         Raises: Refusal, whatever went wrong
         """
+        secret = ""
         try:
-            answer = self._answer(verb, path, body)
+            headers = self._headers(body)
+            secret = headers.get("Authorization", "").rpartition(" ")[2]
+            answer = self._answer(_Message(verb, path, body, headers))
         except Refusal:
             raise
         except Exception as problem:  # noqa: BLE001
@@ -171,11 +176,10 @@ class ApiServer:
             for warning in answer.warnings:
                 self._on_warning(warning)
         if not 200 <= answer.status < 300:  # noqa: PLR2004
-            raise _refusal(answer)
+            raise _refusal(answer, secret)
         return answer.body
 
-    def _answer(self, verb: str, path: str, body: bytes | None) -> "_Answer":
-        message = _Message(verb, path, body, self._headers(body))
+    def _answer(self, message: "_Message") -> "_Answer":
         context = self._credentials.tls()
         while (connection := self._take(context)) is not None:
             try:
@@ -349,13 +353,17 @@ class _Status(msgspec.Struct):
 _STATUS = msgspec.json.Decoder(_Status)
 
 
-def _refusal(answer: _Answer) -> Refusal:
+def _refusal(answer: _Answer, secret: str) -> Refusal:
+    """`secret` is what proved who we are: a proxy in between may repeat it."""
     try:
         status = _STATUS.decode(answer.body)
     except (ValueError, RecursionError):  # a proxy in between may send anything
         status = _Status(answer.reason)
     kind = status.details.kind if status.details is not None else ""
-    return Refusal(answer.status, status.message or answer.reason, kind, answer.retry_after)
+    message = status.message or answer.reason
+    if len(secret) >= MIN_SECRET_CHARS:
+        message = message.replace(secret, "(a token)")
+    return Refusal(answer.status, message, kind, answer.retry_after)
 
 
 def _warnings(headers: Iterable[str]) -> tuple[str, ...]:
