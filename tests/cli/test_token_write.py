@@ -97,7 +97,7 @@ def test_json_is_a_line_for_each_change(run: Run, folder: Path) -> None:
     result = run("cart", "-n", "other", "--mode", "0644", "--once", "-o", "json")
     line = json.loads(result.stdout)
     assert (line["folder"], line["account"]) == (str(folder), "other/cart")
-    assert set(line) == {"folder", "account", "audiences", "expires"}
+    assert set(line) == {"folder", "account", "audiences", "expiresAt"}
     assert result.stderr == ""
     assert stat.S_IMODE((folder / "token").stat().st_mode) == 0o644
 

@@ -75,6 +75,13 @@ def test_with_a_context_that_is_given_no_current_one_is_needed(tmp_path: Path) -
         FromKubeconfig(str(file))
 
 
+@pytest.mark.parametrize("text", ["config", "[]", "{contexts: {}, clusters: 7}"])
+def test_what_is_no_kubeconfig_is_told(tmp_path: Path, text: str) -> None:
+    (tmp_path / "config").write_text(text)
+    with pytest.raises(Unauthenticated, match=r"kubeconfig .*/config: "):
+        FromKubeconfig(str(tmp_path / "config"))
+
+
 async def test_a_token_that_rotates_is_read_again(tmp_path: Path) -> None:
     credentials = InCluster(ENVIRON, tmp_path)
     for text in ("one", "two\n"):

@@ -5,10 +5,15 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.support.paths import ROOT
 from webhook.cli.main import parser
+from webhook.tokens.audit.trace import Request
+from webhook.tokens.audit.watch import Finding
+from webhook.tokens.inspection.description import inspect, report
+from webhook.tokens.inspection.verification import Verification
 
 FOLDERS = (".ci", ".github", "certs", "docs", "manifests", "tests", "webhook")
 TEXTS = {".md", ".py", ".sh", ".toml", ".yaml", ".yml", ".go", ""}
@@ -119,3 +124,21 @@ def test_readme_and_operations_show_commands_of_every_group() -> None:
     pages = (ROOT / "README.md", ROOT / "docs/operations.md")
     shown = {command.split()[0] for page in pages for command in commands(page)}
     assert {"certs", "config", "export"} <= shown
+
+
+def test_the_json_of_the_token_commands_is_described() -> None:
+    rows = dict(
+        re.findall(
+            r"^\| `token ([a-z -]+)` \|[^|]*\| (.*) \|$",
+            (ROOT / "docs/reference.md").read_text(),
+            re.MULTILINE,
+        )
+    )
+    inspection = inspect("eyJhbGciOiJub25lIn0.e30.", 0.0)
+    made = {
+        "inspect": [*report(inspection, 0.0), "file", "verifications", *Verification._fields],
+        "trace": [field.encode_name for field in msgspec.structs.fields(Request)],
+        "watch": [field.encode_name for field in msgspec.structs.fields(Finding)],
+    }
+    for command, fields in made.items():
+        assert set(fields) <= set(re.findall(r"`(\w+)`", rows[command])), command

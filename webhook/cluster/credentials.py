@@ -160,6 +160,8 @@ class FromKubeconfig:
             KeyError,
         ) as problem:
             text = " ".join(str(problem).split())  # one line of what yaml says in four
+            if isinstance(problem, TypeError | AttributeError):  # of another shape than it must be
+                text = "must be a kubeconfig, a map with clusters, users and contexts"
             raise Unauthenticated(f"kubeconfig {place}: {text[:300]}") from problem
         self.server = str(self._configuration.host).rstrip("/")
         self.context = str(chosen["name"])

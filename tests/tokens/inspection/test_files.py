@@ -26,6 +26,7 @@ TOKEN = a_token({"sub": "x"})
         f"  {TOKEN}\n",
         f"Bearer {TOKEN}",
         f"bearer   {TOKEN}\n",
+        f"Authorization: Bearer {TOKEN}\n",
         json.dumps({"kind": "TokenRequest", "status": {"token": TOKEN}}),
         json.dumps(
             {"kind": "Secret", "data": {"token": base64.b64encode(TOKEN.encode()).decode()}}

@@ -77,6 +77,8 @@ def _check(parsed: argparse.Namespace, subjects: Sequence[Subject]) -> int:
     if progress is not None:  # the result may go to the same terminal
         print("\r\x1b[K", end="", file=sys.stderr, flush=True)
     found = review(objects)
+    if subjects:
+        found = found._replace(unbound=())
     grants = [
         grant
         for grant in found.grants
@@ -87,9 +89,8 @@ def _check(parsed: argparse.Namespace, subjects: Sequence[Subject]) -> int:
     if parsed.output == "json":
         print(json.dumps(_json(grants, found, objects, missing), indent=2))
     else:
-        unbound = [] if subjects else [_unbound_row(role) for role in found.unbound]
         shown = Table(*HEADINGS, longest=None)
-        for row in (*map(_row, grants), *unbound):
+        for row in (*map(_row, grants), *map(_unbound_row, found.unbound)):
             shown.add(*row)
         shown.done()
     _remark(found, objects, missing)

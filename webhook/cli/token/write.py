@@ -76,7 +76,7 @@ class Changed:
                     "folder": change.folder,
                     "account": change.token_of,
                     "audiences": change.audiences,
-                    "expires": expiry,
+                    "expiresAt": expiry,
                 }
             )
         else:

@@ -65,7 +65,7 @@ class Request(msgspec.Struct, rename="camel", tag_field="event", tag="request"):
     user: str
     groups: tuple[str, ...]
     impersonated_user: str
-    user_credential_id: str
+    user_credential_id: str = msgspec.field(name="userCredentialID")
     source_ips: tuple[str, ...] = msgspec.field(name="sourceIPs")
     user_agent: str
     namespace: str
@@ -98,7 +98,7 @@ class Use(msgspec.Struct, rename="camel", tag_field="event", tag="use"):
     node: str
     stale_seconds: int | None
     legacy_secret: str
-    issued_credential_id: str
+    issued_credential_id: str = msgspec.field(name="issuedCredentialID")
     is_open: bool
     audit_id: str = msgspec.field(name="auditID")
 

@@ -2,6 +2,7 @@
 
 import base64
 import os
+import re
 import stat
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -19,12 +20,12 @@ MAX_TEXT_BYTES = 256 << 10
 MAX_ENTRIES, MAX_DEPTH = 10_000, 8
 """Of a folder that is searched: a volume has a few files, and paths of a few parts."""
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
-_BEARER = "bearer "
+_BEARER = re.compile(r"(?:authorization:\s*)?bearer\s+", re.IGNORECASE)
 
 
 def token_in(content: bytes) -> str:
-    """The token in a text: as it stands, after `Bearer`, or in the JSON of a TokenRequest, an
-    ExecCredential or a Secret. Whether it is one is not looked at.
+    """The token in a text: as it stands, after `Bearer` or `Authorization: Bearer`, or in the
+    JSON of a TokenRequest, an ExecCredential or a Secret. Whether it is one is not looked at.
 
     Raises: NotAToken, for more than MAX_TEXT_BYTES
     """
@@ -33,9 +34,7 @@ def token_in(content: bytes) -> str:
     text = content.decode("utf-8", "replace").strip()
     if text.startswith("{"):
         return _in_object(text)
-    if text[: len(_BEARER)].lower() == _BEARER:
-        return text[len(_BEARER) :].strip()
-    return text
+    return _BEARER.sub("", text, count=1) if _BEARER.match(text) else text
 
 
 def tokens_below(folder: Path, unread: Callable[[OSError], None]) -> Iterator[tuple[Path, str]]:

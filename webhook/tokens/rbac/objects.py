@@ -20,8 +20,8 @@ a few KiB.
 """
 MAX_OBJECTS = 200_000
 """Of one kind; a cluster with 10,000 namespaces has about 50,000 bindings."""
-MAX_PAGES = 20_000
-"""Of one list: a server could go on for ever with empty ones."""
+MAX_PAGES, MAX_EMPTY_PAGES = 20_000, 20
+"""Of one list, and of empty ones one after the other: a server could go on with them for ever."""
 MAX_MESSAGE_CHARS = 300
 ALL = "*"
 Item = TypeVar("Item")
@@ -142,6 +142,7 @@ def _pages(
     """
     sizes = iter(PAGE_SIZES)
     size, token = next(sizes), ""
+    empty = 0
     for _ in range(MAX_PAGES):
         query = urlencode({"limit": size, **({"continue": token} if token else {})})
         try:
@@ -153,6 +154,9 @@ def _pages(
         except (ValueError, RecursionError) as problem:
             raise Refusal(0, f"the answer cannot be read: {type(problem).__name__}") from None
         yield page.items or ()
+        empty = 0 if page.items else empty + 1
+        if empty > MAX_EMPTY_PAGES:
+            raise Refusal(0, f"more than {MAX_EMPTY_PAGES} pages have nothing")
         if not (token := page.metadata.token):
             return
     raise Refusal(0, f"there are more than {MAX_PAGES} pages")
