@@ -99,6 +99,15 @@ def copying(workload: Workload | CronJob, old: Workload | CronJob | None) -> Cop
     return Copying(pointer, template, there, own, copies, tuple(free), last)
 
 
+def recorded_copies(annotations: Mapping[str, str]) -> set[str]:
+    """Return which of these annotations of a template, or of a pod that was made of it, the record
+    beside them says are copies.
+    """
+    recorded = _recorded(annotations)
+    present = names.FOR_PODS & annotations.keys()
+    return {n for n in present if n in recorded or _record(n, annotations[n]) in recorded}
+
+
 def container_names(workload: Workload | CronJob) -> Iterable[str]:
     """Return the names of the containers of its pods."""
     template = workload.template[1]

@@ -40,6 +40,10 @@ class Admission(NamedTuple):
     cluster: ClusterPolicy
     namespace: NamespacePolicy
 
+    def review_of(self, created: JsonObject, user: str = "") -> bytes:
+        """The review in which the API server sends this object to be created."""
+        return _review(created, self.name, user)
+
     def admit(
         self, created: JsonObject, *, user: str = "", legacy_tokens: frozenset[str] | None = None
     ) -> Admitted:
