@@ -38,7 +38,7 @@ def created_again(
     pod: FullPod, name: str, cluster: ClusterPolicy, namespace: NamespacePolicy
 ) -> FullPod:
     """Return the pod as it would be after admission in the namespace `name` with this policy."""
-    before = _before_mutation(pod)
+    before = before_mutation(pod)
     metadata, spec = before.metadata, before.spec
     # Every volume and container here is a subclass of what mutation reads.
     view = Pod(
@@ -57,7 +57,7 @@ def created_again(
     return _patched(before, operations) if operations else before
 
 
-def _before_mutation(pod: FullPod) -> FullPod:
+def before_mutation(pod: FullPod) -> FullPod:
     """Return the pod as the ServiceAccount plugin hands it to mutation. The containers of
     `kubectl debug` are not created again.
     """

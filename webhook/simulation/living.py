@@ -1,0 +1,271 @@
+"""A living pod beside what it would get if it were made now: what differs, and why.
+
+What is known of the past are times: when the pod was made, when annotations of ours were last
+written (`managedFields`), when our webhook configuration was made. The API server has seconds only,
+so equal times say nothing.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+
+from ..core import full_views, names, views
+from ..core.full_views import FullPod
+from ..core.views import View
+from ..enforcement import forecast
+
+JsonObject = dict[str, Any]
+OF_KUBERNETES, OF_OURS, FURTHER = "automounted", "boundtoken", "further tokens"
+_HASH = re.compile(r"policy=([0-9a-f]{8})$")
+
+Code = Literal[
+    "taken-off",
+    "opted-out",
+    "older-policy",
+    "not-called",
+    "before-installation",
+    "webhook-away",
+    "before-annotation",
+    "maybe-away",
+    "changed",
+]
+"""Why a pod differs from what it would get now."""
+
+
+class Token(NamedTuple):
+    """A token that a pod has: what adds its volume, the volume, the file, the audience (empty: the
+    API server's own), the seconds, and its mounts: pairs of container and path.
+    """
+
+    kind: str
+    volume: str
+    file: str
+    audience: str
+    seconds: int
+    mounts: tuple[tuple[str, str], ...] = ()
+
+
+class Tokens(NamedTuple):
+    """What a pod has: the status that we wrote, and its tokens."""
+
+    status: str
+    tokens: tuple[Token, ...]
+
+    @property
+    def hash(self) -> str:
+        """Of the policy under which we changed the pod; empty where we did not."""
+        found = _HASH.search(self.status)
+        return found[1] if found else ""
+
+
+def tokens_of(pod: FullPod) -> Tokens:
+    """Every service account token in the volumes of a pod."""
+    found = []
+    for volume in pod.spec.volumes or ():
+        kind, name = "", volume.name
+        if views.is_automounted(volume):
+            # Its last characters are random.
+            kind, name = OF_KUBERNETES, names.AUTOMOUNTED_PREFIX + "*"
+        elif views.is_our_tokens(volume):
+            kind = FURTHER
+        elif views.is_ours(volume):
+            kind = OF_OURS
+        mounts = tuple(
+            (container.name, mount.mount_path)
+            for _, container in pod.spec.all_containers()
+            for mount in container.mounts
+            if mount.name == volume.name
+        )
+        for token in volume.tokens:
+            seconds = token.expiration_seconds or names.API_DEFAULT_EXPIRATION_SECONDS
+            found.append(Token(kind, name, token.path, token.audience or "", seconds, mounts))
+    annotations = pod.metadata.annotations or {}
+    return Tokens(annotations.get(names.STATUS, ""), tuple(found))
+
+
+def differ(has: Tokens, would: Tokens, containers: Iterable[str]) -> bool:
+    """Whether the tokens of Kubernetes and ours differ, in these containers: those that both pods
+    have. Volumes with tokens that the author wrote are not compared, and two policies with the same
+    tokens are no difference.
+    """
+    common = frozenset(containers)
+    return _comparable(has, common) != _comparable(would, common)
+
+
+def _comparable(of: Tokens, common: frozenset[str]) -> set[Token]:
+    return {
+        token._replace(mounts=tuple(sorted(pair for pair in token.mounts if pair[0] in common)))
+        for token in of.tokens
+        if token.kind
+    }
+
+
+def container_names(pod: FullPod) -> set[str]:
+    """Without those of `kubectl debug`, which are not made again."""
+    groups = (pod.spec.init_containers, pod.spec.containers)
+    return {container.name for group in groups for container in group or ()}
+
+
+def as_created(pod: JsonObject) -> JsonObject:
+    """The manifest of a living pod that nobody makes again, as far as both webhooks read it: what
+    admission added is taken off (`forecast`).
+
+    Raises: msgspec.ValidationError
+    """
+    before = forecast.before_mutation(msgspec.convert(pod, full_views.FullPod))
+    made: JsonObject = msgspec.json.decode(msgspec.json.encode(before))
+    made["metadata"]["labels"] = pod["metadata"].get("labels")  # selectors read them
+    return {"apiVersion": "v1", "kind": "Pod", **made}
+
+
+class Change(NamedTuple):
+    """When annotations of ours on an object were last written, and by which manager."""
+
+    object: str
+    time: str
+    manager: str
+
+
+def last_change(title: str, document: JsonObject) -> Change | None:
+    """The last write of annotations of ours on an object or in its pod template, by its
+    `managedFields`; None where there is none.
+
+    The time is that of the manager's last write of any of its fields, so it may be later.
+    """
+    metadata = document.get("metadata")
+    managed = metadata.get("managedFields") if isinstance(metadata, dict) else None
+    found = [
+        Change(title, str(entry.get("time", "")), str(entry.get("manager", "")))
+        for entry in (managed if isinstance(managed, list) else ())
+        if isinstance(entry, dict) and _has_ours(entry.get("fieldsV1"))
+    ]
+    return max(found, key=lambda change: change.time, default=None)
+
+
+_PATHS = (
+    (),
+    ("f:spec", "f:template"),
+    ("f:spec", "f:jobTemplate", "f:spec", "f:template"),
+)
+
+
+def _has_ours(fields: Any) -> bool:
+    for path in _PATHS:
+        place = fields
+        for step in (*path, "f:metadata", "f:annotations"):
+            place = place.get(step) if isinstance(place, dict) else None
+        if isinstance(place, dict) and any(f"f:{name}" in place for name in names.FOR_NAMESPACES):
+            return True
+        if isinstance(place, dict) and f"f:{names.SKIP_CONTAINERS}" in place:
+            return True
+    return False
+
+
+class Past(NamedTuple):
+    """What is known of the time when a pod was made. Times are those of the API server, as text;
+    an empty one is not known.
+
+    `failed_open` is what an audit log says of the call to us when it was made; `called` whether we
+    would be called now.
+    """
+
+    created: str
+    installed: str = ""
+    changes: tuple[Change, ...] = ()
+    failed_open: bool | None = None
+    called: bool | None = None
+    others: tuple[str, ...] = ()
+
+
+class Cause(NamedTuple):
+    """Why a pod differs, as a code and as a sentence."""
+
+    code: Code
+    text: str
+
+
+def causes(has: Tokens, would: Tokens, reason: str, past: Past) -> tuple[Cause, ...]:
+    """Why a pod that has these tokens would get others now, for which admission gives `reason`."""
+    return tuple(_causes(has, would, reason, past))
+
+
+def _causes(has: Tokens, would: Tokens, reason: str, past: Past) -> Iterator[Cause]:
+    if reason == "pod-opted-out":
+        yield Cause("opted-out", "it opts out now, and did not when it was made")
+    later = [change for change in past.changes if past.created and change.time > past.created]
+    if has.hash and has.hash != would.hash:
+        now = f"now it is {would.hash}" if would.hash else "now it would not be changed"
+        yield Cause("older-policy", f"it was made under policy {has.hash}, {now}")
+        yield from map(_written_later, later)
+        return
+    if has.hash:
+        yield _taken_off(has, past)
+        return
+    if not would.hash:
+        yield Cause("changed", "what it is made of has changed since")
+        return
+    if past.called is False:
+        yield Cause("not-called", "the API server does not call boundtoken about it")
+    elif past.installed and past.created and past.created < past.installed:
+        yield Cause(
+            "before-installation",
+            f"it was made at {past.created}, and the webhook configuration at {past.installed}",
+        )
+    elif past.failed_open:
+        yield Cause(
+            "webhook-away",
+            "boundtoken was away when it was made: the audit log has failed-open for it",
+        )
+    elif later:
+        yield from map(_written_later, later)
+    elif past.failed_open is False:
+        yield _taken_off(has, past)
+    else:
+        yield Cause(
+            "maybe-away",
+            "it is younger than the annotations: boundtoken was away when it was made, "
+            "or another webhook took it off; --audit-log FILE tells which",
+        )
+
+
+def _written_later(change: Change) -> Cause:
+    by = f" by {change.manager}" if change.manager else ""
+    text = f"it was made before the annotations of {change.object} were written, at {change.time}"
+    return Cause("before-annotation", text + by)
+
+
+def _taken_off(has: Tokens, past: Past) -> Cause:
+    what = (
+        f"its status says {has.status.partition(':')[0]}" if has.status else "boundtoken was called"
+    )
+    who = f"; after boundtoken come {', '.join(past.others)}" if past.others else ""
+    return Cause("taken-off", f"{what}, and another webhook changed it afterwards{who}")
+
+
+class Owner(View, frozen=True):
+    """The object that makes a pod again."""
+
+    kind: str = ""
+    name: str = ""
+
+
+ROLLED_OUT = ("Deployment", "StatefulSet", "DaemonSet")
+
+
+def restart(owner: Owner | None, pod: str, namespace: str) -> tuple[str, str]:
+    """What makes the pod again, as a command and as a remark. The names must be safe in a shell."""
+    where = f"-n {namespace}"
+    if owner is None:
+        command = f"kubectl replace --force {where} -f FILE"
+        return command, "nobody makes it again: FILE is its own manifest"
+    if owner.kind in ROLLED_OUT:
+        return f"kubectl rollout restart {owner.kind.lower()}/{owner.name} {where}", ""
+    if owner.kind in ("Job", "CronJob"):
+        command = f"kubectl delete job/{owner.name} {where}" if owner.kind == "Job" else ""
+        remark = "delete the Job and create it again" if command else "from its next Job on"
+        return command, remark
+    if owner.kind == "Node":
+        return "", "a static pod: its node makes it"
+    return f"kubectl delete pod/{pod} {where}", f"its {owner.kind} makes it again"
