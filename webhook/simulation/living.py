@@ -167,8 +167,8 @@ class Past(NamedTuple):
     """What is known of the time when a pod was made. Times are those of the API server, as text;
     an empty one is not known.
 
-    `failed_open` is what an audit log says of the call to us when it was made; `called` whether we
-    would be called now.
+    `failed_open` is whether the call to us failed when it was made, by an audit log or by what we
+    left in the pod; `called` whether we would be called now, and `others` who may change it after.
     """
 
     created: str
@@ -226,7 +226,7 @@ def _causes(has: Tokens, would: Tokens, reason: str, past: Past) -> Iterator[Cau
         yield Cause(
             "maybe-away",
             "it is younger than the annotations: boundtoken was away when it was made, "
-            "or another webhook took it off; --audit-log FILE tells which",
+            "or another webhook took it off; --audit-log FILE tells which" + _after(past),
         )
 
 
@@ -240,8 +240,11 @@ def _taken_off(has: Tokens, past: Past) -> Cause:
     what = (
         f"its status says {has.status.partition(':')[0]}" if has.status else "boundtoken was called"
     )
-    who = f"; after boundtoken come {', '.join(past.others)}" if past.others else ""
-    return Cause("taken-off", f"{what}, and another webhook changed it afterwards{who}")
+    return Cause("taken-off", f"{what}, and another webhook changed it afterwards{_after(past)}")
+
+
+def _after(past: Past) -> str:
+    return f"; after boundtoken come {', '.join(past.others)}" if past.others else ""
 
 
 class Owner(View, frozen=True):
