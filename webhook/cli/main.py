@@ -15,6 +15,7 @@ from ..errors import BadInput, BoundtokenError
 from ..options import OPTIONS
 from . import arguments
 from .arguments import cluster, group, lazy, refuse_tokens
+from .explain import arguments as explain_arguments
 from .token import arguments as token_arguments
 
 SUCCESS, PROBLEMS, USAGE_ERROR, FAILURE = range(4)
@@ -130,6 +131,7 @@ def parser() -> argparse.ArgumentParser:
     _export_policies(
         _command(export, "policies", "print the admission policies that the API server enforces")
     )
+    explain_arguments.add(commands)
     token_arguments.add(commands)
     version = _command(commands, "version", "print the version")
     version.add_argument(

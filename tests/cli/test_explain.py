@@ -1,0 +1,345 @@
+"""`boundtoken explain` without a cluster: what it prints, its exit codes, and the webhook's own
+decisions.
+"""
+
+import base64
+import json
+import os
+import pty
+import random
+import ssl
+import subprocess
+import urllib.request
+from collections import Counter
+from pathlib import Path
+
+import jsonpatch
+import pytest
+import yaml
+
+from tests.support.builders import Json, a_container, a_deployment, a_pod, a_review, api_access
+from tests.support.claims import a_token
+from tests.support.generated import Generator
+from tests.support.paths import BOUNDTOKEN, ROOT
+from tests.support.processes import boundtoken, running_process
+from webhook.cli.explain import tree
+from webhook.cli.explain.tree import Node
+from webhook.core import names
+from webhook.core.decision import REASONS
+from webhook.simulation.admission import with_automounted
+
+EXAMPLES = ROOT / "manifests/examples"
+PODS, NAMESPACES, SEED = 2_000, 40, 20_262
+
+
+def a_namespace(name: str = "shop", **annotations: str) -> Json:
+    given = {names.DOMAIN + key.replace("_", "-"): value for key, value in annotations.items()}
+    return {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {"name": name, "annotations": given},
+    }
+
+
+def explained(*documents: Json, flags: tuple[str, ...] = ()) -> tuple[int, Json]:
+    """The exit code and the JSON for these documents, in one List."""
+    text = json.dumps({"apiVersion": "v1", "kind": "List", "items": documents})
+    result = boundtoken("explain", "-f", "-", "-o", "json", *flags, stdin=text)
+    assert result.stderr == ""
+    return result.returncode, dict(json.loads(result.stdout))
+
+
+def reason(*documents: Json) -> tuple[int, str]:
+    code, result = explained(*documents)
+    return code, str(result["objects"][-1]["verdict"]["reason"])
+
+
+ON = a_namespace(inject="enabled", automount="disabled")
+
+
+@pytest.mark.parametrize(
+    ("documents", "expected"),
+    [
+        ((ON, a_pod()), (0, "injected")),
+        ((a_namespace(inject="enabled"), a_pod()), (0, "rewritten")),
+        ((a_namespace(automount="disabled"), a_pod()), (0, "stripped")),
+        ((a_namespace(), a_pod()), (0, "not-requested")),
+        ((a_namespace(inject="replace"), a_pod(automountServiceAccountToken=False)), (0, "nothing-to-replace")),
+        ((ON, a_pod(automountServiceAccountToken=False)), (0, "pod-opted-out")),
+        ((ON, a_pod(annotations={names.MIRROR_POD: "x"})), (1, "mirror-pod")),
+        ((a_namespace(inject="enabled"), a_pod(a_container("app", ("own", names.DEFAULT_PATH)))), (1, "unchanged")),
+        ((ON, {**a_deployment(), "apiVersion": "apps/v1", "kind": "Deployment"}), (0, "not-requested")),
+        ((ON, {"apiVersion": "v1", "kind": "Service", "metadata": {}}), (0, "not-applicable")),
+        ((ON, {**a_pod(), "spec": {"containers": 7}}), (1, "malformed-review")),
+        ((a_namespace(inject="true"), a_pod()), (1, "not-requested")),
+        ((a_namespace(inject="true"),), (1, "bad-annotations")),
+        ((a_namespace(),), (0, "not-enforced")),
+    ],
+)  # fmt: skip
+def test_each_reason_and_what_it_does_to_the_exit_code(
+    documents: tuple[Json, ...], expected: tuple[int, str]
+) -> None:
+    assert reason(*documents) == expected
+
+
+@pytest.mark.parametrize(
+    ("namespace", "expected"), [("kube-system", "excluded-namespace"), ("boundtoken-system", "own-namespace")]
+)  # fmt: skip
+def test_a_namespace_that_is_never_touched(namespace: str, expected: str) -> None:
+    pod = a_pod()
+    pod["metadata"]["namespace"] = namespace
+    assert reason(a_namespace(namespace), pod) == (0, expected)
+    assert reason(a_namespace(namespace, inject="enabled"), pod) == (1, expected)
+
+
+def test_what_violates_enforce_is_a_problem_and_what_is_warned_of_is_none() -> None:
+    code, result = explained(a_namespace(enforce="strict"), a_pod())
+    judged = result["objects"][1]["enforcement"]
+    assert (code, judged["outcome"], judged["reason"]) == (1, "denied", "violates")
+    assert {one["rule"] for one in judged["violations"]} == {"token-lifetime", "automounted-volume"}
+    assert "[token-lifetime]" in judged["denial"]
+    code, result = explained(a_namespace(warn="strict"), a_pod())
+    assert (code, result["objects"][1]["enforcement"]["outcome"]) == (0, "warned")
+    assert explained(a_namespace(enforce="strict", inject="enabled", automount="disabled"), a_pod())[0] == 0  # fmt: skip
+
+
+def test_a_workload_is_told_with_its_own_decision_and_that_of_its_pods() -> None:
+    deployment = {**a_deployment({names.AUDIENCE: "vault"}), "apiVersion": "apps/v1", "kind": "Deployment"}  # fmt: skip
+    _, result = explained(ON, {**deployment, "metadata": {**deployment["metadata"], "namespace": "shop"}}, flags=("--show-patch",))  # fmt: skip
+    found = result["objects"][1]
+    assert found["workload"]["reason"] == "copied"
+    assert [one["path"].rpartition("/")[2] for one in found["workload"]["patch"]]
+    assert found["verdict"]["reason"] == "injected"
+    layer = next(one for one in found["layers"] if one["name"] == "audience")
+    assert (layer["value"], layer["decidedBy"]) == ("vault", "workload")
+
+
+def test_a_namespace_file_a_configuration_and_the_flag_for_the_namespace(tmp_path: Path) -> None:
+    files = {
+        "namespace.yaml": yaml.safe_dump(ON),
+        "config.yaml": "apiVersion: boundtoken.dev/v1alpha1\nkind: Configuration\ndefaults: {inject: enabled}\n",
+        "pod.json": json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"}, "spec": {"containers": []}}),
+        "list.yaml": yaml.safe_dump({"kind": "List", "apiVersion": "v1", "items": [a_pod(), ON]}),
+    }  # fmt: skip
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+
+    def run(*flags: str) -> Json:
+        given = [str(tmp_path / word) if (tmp_path / word).exists() else word for word in flags]
+        result = boundtoken("explain", "-o", "json", *given)
+        return dict(json.loads(result.stdout)["objects"][0])
+
+    found = run("-f", "pod.json", "--namespace-file", "namespace.yaml")
+    assert (found["namespace"], found["layers"][0]["decidedBy"]) == ("shop", "namespace")
+    found = run("-f", "pod.json", "--namespace-file", "namespace.yaml", "-n", "other")
+    assert found["namespace"] == "other"
+    assert "in no file" in found["notes"][0]
+    found = run("-f", "pod.json", "--config", "config.yaml")
+    assert (found["layers"][1]["decidedBy"], found["configuration"]) == ("defaults", "--config")
+    assert found["layers"][1]["value"] == "enabled"
+    assert run("-f", "list.yaml")["verdict"]["reason"] == "injected"
+
+
+def test_it_says_that_nothing_of_a_cluster_was_looked_at() -> None:
+    result = boundtoken("explain", "-f", "-", stdin=yaml.safe_dump(a_pod()), environ={"KUBECONFIG": "/nonexistent"})  # fmt: skip
+    assert result.returncode == 0
+    assert "what was not looked at" in result.stdout
+    assert "its Namespace is in no file" in result.stdout
+    _, found = explained(a_pod())
+    assert found["notes"][0].startswith("nothing of a cluster")
+    assert found["objects"][0]["calls"] is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "give either TYPE/NAME or -f FILE"),
+        (("pod/x", "-f", "x"), "give either TYPE/NAME or -f FILE"),
+        (("pod/x", "--live"), "--live is for -f FILE"),
+        (("pod/x", "--namespace-file", "x"), "--namespace-file is for -f FILE"),
+        (("-f", "x", "--live", "--namespace-file", "y"), "exclude each other"),
+        (("-f", "-", "--namespace-file", "-"), "only one file can come from standard input"),
+        (("-f", "x", "--audit-log", "y"), "--audit-log is for objects of a cluster"),
+        (("-f", "/nonexistent"), "/nonexistent: must be a readable file"),
+        (("pod",), '"pod": must be TYPE/NAME'),
+        (("node/x",), '"node": must be one of pod, deployment'),
+        (("pod", "A", "b/c"), '"A": must be TYPE/NAME'),
+        (("pod/../secrets",), '"../secrets": must be the name of an object'),
+        (("pod/x", "--webhook-namespace", "A"), "--webhook-namespace='A': must be the name"),
+        (("pod/x", "-n", "A"), "--namespace='A': must be the name"),
+    ],
+)
+def test_wrong_arguments_are_told_with_what_would_be_right(
+    arguments: tuple[str, ...], message: str
+) -> None:
+    result = boundtoken("explain", *arguments)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert message in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("- 1\n", "must be an object, and is [1]"),
+        ("a: [\n", "must be YAML"),
+        ("a: &x 1\nb: *x\n", "anchors and aliases"),
+        ("a: 1\na: 2\n", 'key "a" is duplicated'),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_told_with_its_place(text: str, message: str) -> None:
+    result = boundtoken("explain", "-f", "-", stdin=text)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith("boundtoken: standard input")
+    assert message in result.stderr
+
+
+NASTY = "\x1b[2J\x1b]0;owned\x07\u202e\n$(reboot)"
+
+
+@pytest.mark.parametrize("output", ["text", "json"])
+def test_nothing_of_an_object_steers_a_terminal_and_no_token_and_no_value_is_shown(
+    output: str,
+) -> None:
+    secret = a_token({"sub": "x"})
+    pod = a_pod(
+        {"name": NASTY, "image": "x", "env": [{"name": "PASSWORD", "value": "hunter2"}]},
+        annotations={
+            names.AUDIENCE: NASTY,
+            names.SKIP_CONTAINERS: NASTY,
+            names.DOMAIN + NASTY: secret,
+            names.TOKENS: secret,
+        },
+        volumes=[api_access(NASTY, audience=secret)],
+    )
+    pod["metadata"] |= {"name": NASTY, "namespace": NASTY}
+    text = json.dumps({"apiVersion": "v1", "kind": "List", "items": [pod, a_namespace(NASTY)]})
+    result = boundtoken("explain", "-f", "-", "-o", output, "--show-patch", stdin=text)
+    assert result.returncode in (0, 1), result.stderr
+    assert not [char for char in result.stdout if not char.isprintable() and char != "\n"]
+    assert "hunter2" not in result.stdout
+    assert secret.split(".")[1] not in result.stdout
+    assert "(a token)" in result.stdout
+
+
+def on_a_terminal(text: str, **environ: str) -> str:
+    """What the command writes to a terminal."""
+    ours, its = pty.openpty()
+    given = {key: value for key, value in os.environ.items() if key != "NO_COLOR"}
+    with subprocess.Popen(
+        [str(BOUNDTOKEN), "explain", "-f", "-"],
+        stdin=subprocess.PIPE,
+        stdout=its,
+        env={**given, "TERM": "xterm", **environ},
+    ) as process:
+        os.close(its)
+        assert process.stdin is not None
+        process.stdin.write(text.encode())
+        process.stdin.close()
+        found = b""
+        try:
+            while block := os.read(ours, 1 << 16):
+                found += block
+        except OSError:  # its end is closed
+            pass
+    os.close(ours)
+    return found.decode().replace("\r\n", "\n")
+
+
+def test_colours_are_for_terminals_and_for_people_who_want_them() -> None:
+    text = yaml.safe_dump_all([ON, a_pod()])
+    plain = boundtoken("explain", "-f", "-", stdin=text).stdout
+    assert "\033" not in plain
+    coloured = on_a_terminal(text)
+    assert "\033[32minjected" in coloured
+    assert on_a_terminal(text, NO_COLOR="1") == plain
+    assert on_a_terminal(text, TERM="dumb") == plain
+
+
+def test_a_terminal_without_the_signs_gets_others() -> None:
+    text = yaml.safe_dump_all([ON, a_pod()])
+    result = boundtoken("explain", "-f", "-", stdin=text, environ={"PYTHONIOENCODING": "ascii"})
+    assert "|- layers" in result.stdout
+    assert result.stdout.isascii()
+
+
+@pytest.mark.parametrize("text", ["word " * 60, "x" * 300, "漢字" * 100, "é" * 300, "漢 " * 90, "a" * 78 + " b", ""])  # fmt: skip
+@pytest.mark.parametrize("depth", [0, 1, 5, 15])
+def test_no_line_has_more_than_eighty_columns(text: str, depth: int) -> None:
+    node = Node(text, (Node(text), Node(text)))
+    for _ in range(depth):
+        node = Node(text, (node, Node(text)))
+    lines = list(tree.lines(node, coloured=False, drawn=True))
+    assert max(map(tree.columns, lines)) <= 80
+    shown = "".join("".join(line.strip("├─└│ ") for line in lines).split())
+    assert shown == "".join(text.split()) * (3 + 2 * depth)
+
+
+def test_every_reason_has_a_meaning() -> None:
+    from webhook.cli.explain import output
+
+    assert set(output.MEANINGS) == set(REASONS)
+
+
+def patch_of(answer: Json) -> list[Json]:
+    return list(json.loads(base64.b64decode(answer["patch"]))) if "patch" in answer else []
+
+
+def reviewed(url: str, pod: Json, context: ssl.SSLContext) -> Json:
+    """The response of a running webhook."""
+    body = json.dumps(a_review(pod, namespace=pod["metadata"]["namespace"])).encode()
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, context=context, timeout=10) as answer:
+        return dict(json.loads(answer.read())["response"])
+
+
+def generated(folder: Path) -> list[Json]:
+    """Pods in namespaces of all kinds, and the files with both."""
+    generator, chance = Generator(SEED), random.Random(SEED)
+    spaces = [a_namespace(f"s{number}") for number in range(NAMESPACES)]
+    for space in spaces:
+        space["metadata"]["annotations"] = generator.namespace() | {
+            names.ENFORCE: chance.choice(["off", "bound", "strict", "Bound"]),
+            names.WARN: chance.choice(["off", "strict"]),
+            names.AUDIT: chance.choice(["off", "bound"]),
+        }
+    pods: list[Json] = []
+    for number in range(PODS):
+        pod: Json = {"apiVersion": "v1", "kind": "Pod", **generator.pod()}
+        pod["metadata"] |= {"name": f"p{number}", "namespace": f"s{number % NAMESPACES}"}
+        pods.append(pod)
+    (folder / "spaces.yaml").write_text(yaml.safe_dump_all(spaces))
+    listed = {"apiVersion": "v1", "kind": "List", "items": pods}
+    (folder / "pods.json").write_text(json.dumps(listed))
+    return pods
+
+
+def test_two_thousand_pods_are_decided_as_the_webhook_decides(tmp_path: Path) -> None:
+    """By the command in one run, and by a running webhook in two reviews of each."""
+    pods = generated(tmp_path)
+    result = boundtoken(
+        *("explain", "-f", str(tmp_path / "pods.json"), "-o", "json", "--show-patch"),
+        *("--namespace-file", str(tmp_path / "spaces.yaml")),
+    )
+    objects = json.loads(result.stdout)["objects"]
+    assert (result.returncode, len(objects)) == (1, PODS)
+    seen = Counter[tuple[str, str]]()
+    with running_process(tmp_path, namespaces=tmp_path / "spaces.yaml") as server:
+        context = server.trust()
+        for pod, found in zip(pods, objects, strict=True):
+            arrives = with_automounted(pod)
+            mutated = reviewed(server.url + "/mutate", arrives, context)
+            verdict, audit = found["verdict"], mutated["auditAnnotations"]
+            assert (verdict["reason"], verdict["policy"]) == (audit["reason"], audit["policy"])
+            assert verdict["warnings"] == mutated.get("warnings", [])
+            assert verdict["patch"] == patch_of(mutated)
+            after = jsonpatch.apply_patch(arrives, verdict["patch"])
+            validated = reviewed(server.url + "/validate", after, context)
+            judged, audit = found["enforcement"], validated["auditAnnotations"]
+            assert judged["reason"] == audit["reason"]
+            assert judged["denial"] == validated.get("status", {}).get("message", "")
+            assert judged["warnings"] == validated.get("warnings", [])
+            assert judged["audit"] == audit.get("violations", "")
+            seen[verdict["reason"], judged["reason"]] += 1
+    reasons = {"injected", "rewritten", "stripped", "not-requested", "pod-opted-out"}
+    assert {mutation for mutation, _ in seen} >= reasons | {"nothing-to-replace", "unchanged"}
+    assert {validation for _, validation in seen} == {"complies", "violates", "not-enforced"}

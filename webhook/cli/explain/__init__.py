@@ -1,0 +1,1 @@
+"""`boundtoken explain`: what admission does with an object, and why."""

@@ -1,0 +1,77 @@
+"""The flags of `boundtoken explain`."""
+
+import argparse
+
+from .. import arguments
+
+EXAMPLES = """
+  boundtoken explain deployment/cart -n shop          its template, its pods, and what they would get now
+  boundtoken explain pod/cart-5fc9f4bf66-x7k2p        what it has, what it would get, and the owner to restart
+  boundtoken explain -f cart.yaml --namespace-file shop.yaml
+                                                      without a cluster; exit 1 where it is not injected
+  boundtoken explain -f cart.yaml --live -o json      a manifest, as the cluster would take it
+  boundtoken explain pod/cart --audit-log audit.log   whether boundtoken was away when it was made"""
+
+
+def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command."""
+    command = arguments.command(
+        commands,
+        "explain",
+        "tell what a pod gets, which layer decides, and why it differs",
+        EXAMPLES,
+    )
+    command.add_argument(
+        "objects",
+        metavar="TYPE/NAME",
+        nargs="*",
+        help="pods, deployments, statefulsets, daemonsets, replicasets, jobs, cronjobs, or their short names",
+    )
+    command.add_argument(
+        "-f",
+        "--filename",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="manifests instead: YAML, JSON or a List; - for standard input",
+    )
+    command.add_argument(
+        "--namespace-file", metavar="FILE", help="with -f: the Namespaces with their annotations"
+    )
+    command.add_argument(
+        "--config",
+        metavar="FILE",
+        help="the cluster's configuration (default that of the cluster; with -f the defaults)",
+    )
+    command.add_argument(
+        "--live", action="store_true", help="with -f: look at the cluster, its namespaces too"
+    )
+    command.add_argument(
+        "--audit-log", metavar="FILE", help="the API server's audit log; - for standard input"
+    )
+    command.add_argument("--show-patch", action="store_true", help="the operations of the patch")
+    command.add_argument(
+        "-o", "--output", choices=["text", "json"], default="text", help="text (default) or json"
+    )
+    _cluster(command)
+    command.set_defaults(run=arguments.lazy("explain.command", "explain"))
+
+
+def _cluster(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "-n",
+        "--namespace",
+        metavar="NAME",
+        help="namespace of the objects (default that of the context, else default)",
+    )
+    command.add_argument(
+        "--webhook-namespace",
+        metavar="NAME",
+        help="namespace of boundtoken (default that of its webhook configuration)",
+    )
+    command.add_argument(
+        "--kubeconfig", metavar="FILE", help="default: KUBECONFIG, then ~/.kube/config"
+    )
+    command.add_argument(
+        "--context", metavar="NAME", help="context of the kubeconfig (default its current one)"
+    )

@@ -1,0 +1,162 @@
+"""The objects that are to be explained: names on the command line, or documents of files."""
+
+import argparse
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from ... import documents, options
+from ...core.text import quote
+from ...errors import BadInput
+
+JsonObject = dict[str, Any]
+STANDARD_INPUT = "-"
+OBJECT_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
+"""A DNS subdomain, as the API server wants it; safe in a path and in a shell."""
+MAX_BYTES = 64 << 20
+"""Of a file: some ten thousand manifests."""
+MAX_LIST_DEPTH = 4
+"""Of a List in a List."""
+
+
+class Kind(NamedTuple):
+    """A kind that can be named: its API, its resource and its names."""
+
+    kind: str
+    api: str
+    resource: str
+    short: str
+
+    def path(self, namespace: str, name: str = "") -> str:
+        base = "/api/" if "/" not in self.api else "/apis/"
+        return f"{base}{self.api}/namespaces/{namespace}/{self.resource}" + f"/{name}" * bool(name)
+
+
+KINDS = (
+    Kind("Pod", "v1", "pods", "po"),
+    Kind("Deployment", "apps/v1", "deployments", "deploy"),
+    Kind("StatefulSet", "apps/v1", "statefulsets", "sts"),
+    Kind("DaemonSet", "apps/v1", "daemonsets", "ds"),
+    Kind("ReplicaSet", "apps/v1", "replicasets", "rs"),
+    Kind("Job", "batch/v1", "jobs", "job"),
+    Kind("CronJob", "batch/v1", "cronjobs", "cj"),
+    Kind("ReplicationController", "v1", "replicationcontrollers", "rc"),
+)
+BY_KIND = {kind.kind: kind for kind in KINDS}
+_BY_WORD = {word: kind for kind in KINDS for word in (kind.kind.lower(), kind.resource, kind.short)}
+
+
+class Named(NamedTuple):
+    kind: Kind
+    name: str
+
+
+class Document(NamedTuple):
+    """An object of a file; `source` is its place."""
+
+    source: str
+    object: JsonObject
+
+
+def named(parsed: argparse.Namespace) -> list[Named]:
+    """The objects on the command line: `TYPE/NAME…` or `TYPE NAME…`.
+
+    Raises: BadInput, with every fault
+    """
+    words: list[str] = parsed.objects
+    if len(words) > 1 and not any("/" in word for word in words):
+        words = [f"{words[0]}/{name}" for name in words[1:]]
+    faults, found = [], []
+    for word in words:
+        kind, slash, name = word.partition("/")
+        known = _BY_WORD.get(kind.lower().partition(".")[0])
+        if not slash or not name:
+            faults.append(f"{quote(word)}: must be TYPE/NAME, such as deployment/cart")
+        elif known is None:
+            types = ", ".join(kind.kind.lower() for kind in KINDS)
+            faults.append(f"{quote(kind)}: must be one of {types}; -f FILE takes any kind")
+        elif not OBJECT_NAME.fullmatch(name):
+            faults.append(f"{quote(name)}: must be the name of an object")
+        else:
+            found.append(Named(known, name))
+    if faults:
+        raise BadInput(*faults)
+    return found
+
+
+def check(parsed: argparse.Namespace) -> None:
+    """Raises: BadInput, for flags that do not go together"""
+    faults = []
+    if bool(parsed.objects) == bool(parsed.filename):
+        faults.append("give either TYPE/NAME or -f FILE, such as deployment/cart")
+    if parsed.namespace_file and not parsed.filename:
+        faults.append("--namespace-file is for -f FILE: the cluster has its own namespaces")
+    if parsed.live and not parsed.filename:
+        faults.append("--live is for -f FILE: a name is looked up in the cluster anyway")
+    if parsed.live and parsed.namespace_file:
+        faults.append("--namespace-file and --live exclude each other")
+    if not parsed.live and parsed.filename and parsed.audit_log:
+        faults.append("--audit-log is for objects of a cluster")
+    streams = [*parsed.filename, parsed.namespace_file, parsed.config, parsed.audit_log]
+    if streams.count(STANDARD_INPUT) > 1:
+        faults.append("only one file can come from standard input")
+    if parsed.webhook_namespace is not None:
+        try:
+            options.namespace(parsed.webhook_namespace)
+        except ValueError as problem:
+            faults.append(f"--webhook-namespace={parsed.webhook_namespace!a}: {problem}")
+    if faults:
+        raise BadInput(*faults)
+
+
+def objects(file: str) -> list[Document]:
+    """The objects in a file: of a YAML stream, of JSON, and of Lists.
+
+    Raises: BadInput
+    """
+    title = "standard input" if file == STANDARD_INPUT else file
+    try:
+        content = _read(file)
+        loaded = _json(content) if content.lstrip()[:1] == b"{" else None
+        if loaded is None:
+            loaded = documents.load(content, MAX_BYTES)
+    except BadInput as problem:
+        raise BadInput(*(f"{title}: {fault}" for fault in problem.faults)) from problem
+    found = []
+    for number, document in enumerate(loaded, 1):
+        if document is not None:
+            place = f"{title}, document {number}" if len(loaded) > 1 else title
+            found += list(_items(place, document, 0))
+    return found
+
+
+def _read(file: str) -> bytes:
+    if file != STANDARD_INPUT:
+        return documents.read(Path(file), MAX_BYTES)
+    if sys.stdin is None:
+        raise BadInput("standard input is closed")
+    return sys.stdin.buffer.read(MAX_BYTES + 1)
+
+
+def _json(content: bytes) -> list[Any] | None:
+    """The object in JSON; None where it is YAML that only begins like it."""
+    try:
+        return [msgspec.json.decode(content)] if len(content) <= MAX_BYTES else None
+    except (msgspec.DecodeError, RecursionError, UnicodeError):
+        return None
+
+
+def _items(place: str, document: Any, depth: int) -> Iterator[Document]:
+    if not isinstance(document, dict):
+        raise BadInput(f"{place}: must be an object, and is {documents.shown(document)}")
+    items = document.get("items")
+    is_list = str(document.get("kind", "")).endswith("List") and isinstance(items, list)
+    if not is_list or depth >= MAX_LIST_DEPTH:
+        yield Document(place, document)
+        return
+    for number, item in enumerate(items or (), 1):
+        yield from _items(f"{place}, item {number}", item, depth + 1)

@@ -1,0 +1,187 @@
+"""Objects of a cluster, and manifests as a cluster would take them."""
+
+import argparse
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from ... import __version__
+from ...cluster.client import ApiClient
+from ...cluster.credentials import FromKubeconfig
+from ...core.policy import ClusterPolicy
+from ...errors import ApiError, NotFound
+from ...simulation import explanation
+from ...simulation import living as simulated
+from ...simulation.explanation import Explained, member
+from ...simulation.living import Owner
+from . import audit, living, surroundings
+from .given import BY_KIND, OBJECT_NAME, Document, Named
+from .living import Owned
+from .offline import DEFAULT_NAMESPACE, is_namespace, namespace_name, of_namespace
+from .reading import LivingPod, Reader
+from .report import Report, Target, report
+from .surroundings import Namespace, Surroundings
+
+JsonObject = dict[str, Any]
+RESTART = "it differs from what it would get now"
+UNKNOWN = "the configuration was not seen: its defaults, locks and exclusions may decide otherwise"
+
+
+async def explain(
+    parsed: argparse.Namespace,
+    configuration: ClusterPolicy | None,
+    objects: Sequence[Named] | Sequence[Document],
+) -> Report:
+    """What is told of these objects.
+
+    Raises: ApiError, where a named object cannot be read; Unauthenticated
+    """
+    credentials = FromKubeconfig(parsed.kubeconfig, parsed.context)
+    namespace = parsed.namespace or credentials.namespace or DEFAULT_NAMESPACE
+    async with ApiClient(credentials, f"boundtoken/{__version__}") as client:
+        reader = Reader(client)
+        # First, so that a wrong name or an unreachable cluster is told at once.
+        documents = [
+            one if isinstance(one, Document) else await _named(client, one, namespace)
+            for one in objects
+        ]
+        around = await surroundings.read(reader, parsed.webhook_namespace, configuration)
+        live = _Live(parsed, reader, around)
+        found = [
+            await live.explain(document, namespace, is_living=isinstance(one, Named))
+            for document, one in zip(documents, objects, strict=True)
+        ]
+    return {"objects": found, "notes": [], "unseen": reader.unseen}
+
+
+async def _named(client: ApiClient, given: Named, namespace: str) -> Document:
+    title = f"{given.kind.kind.lower()}/{given.name}"
+    try:
+        reader = Reader(client)
+        path = given.kind.path(namespace, given.name)
+        document = await reader.document(path, f"{given.kind.resource} in {namespace}")
+    except NotFound:
+        raise NotFound(f"{title} is not in namespace {namespace}") from None
+    if document is None:
+        raise ApiError(f"{title}: {next(iter(reader.unseen.values()))}")
+    return Document(
+        "the cluster", {"apiVersion": given.kind.api, "kind": given.kind.kind, **document}
+    )
+
+
+class _Live:
+    """Explains one object after the other; what is read of namespaces is kept."""
+
+    def __init__(self, parsed: argparse.Namespace, reader: Reader, around: Surroundings) -> None:
+        self.parsed, self.reader, self.around = parsed, reader, around
+        self.namespaces: dict[str, Namespace] = {}
+        self.accounts: dict[tuple[str, str], bool] = {}
+
+    async def explain(self, document: Document, default: str, *, is_living: bool) -> Report:
+        """One object."""
+        if is_namespace(document.object):
+            return of_namespace(document, self.around.cluster)
+        name = default if is_living else namespace_name(document.object, default)
+        if name not in self.namespaces:
+            self.namespaces[name] = await surroundings.read_namespace(self.reader, name)
+        namespace = self.namespaces[name]
+        if is_living and document.object["kind"] == "Pod":
+            found = await self._pod(document.object, namespace)
+        else:
+            found = await self._other(document.object, namespace, is_living=is_living)
+        return {"source": document.source, **found}
+
+    async def _pod(self, pod: JsonObject, namespace: Namespace) -> Report:
+        """A living pod: as its owner would make it now, or as its own manifest would."""
+        try:
+            listed = msgspec.convert(pod, LivingPod)
+        except msgspec.ValidationError as problem:
+            raise ApiError(f"the answer cannot be read: {problem}") from problem
+        owned = await living.owner_of(self.reader, pod, namespace.name)
+        made_of = owned.document or simulated.as_created(pod)
+        explained = await self._explained(made_of, namespace)
+        target = Target(pod, explained, namespace, self.around, is_living=True)
+        target.made_of = made_of
+        found = report(target, with_patch=self.parsed.show_patch)
+        if owned.owner is not None:
+            found["owner"] = f"{owned.owner.kind.lower()}/{owned.owner.name}"
+        if owned.owner is not None and owned.document is None:
+            found["notes"] = ["what it would get is worked out from the pod, not from its owner"]
+        return await self._with_pods(target, found, [listed], owned)
+
+    async def _other(
+        self, document: JsonObject, namespace: Namespace, *, is_living: bool
+    ) -> Report:
+        """A manifest, or a living workload and its pods."""
+        explained = await self._explained(document, namespace)
+        target = Target(document, explained, namespace, self.around, is_living=is_living)
+        found = report(target, with_patch=self.parsed.show_patch)
+        kind = BY_KIND.get(str(document.get("kind"))) if is_living else None
+        if kind is None:
+            return found
+        pods = await living.pods_of(self.reader, kind, document, namespace.name)
+        if pods is None:
+            return found
+        name = str(member(document, "metadata").get("name", ""))
+        owned = Owned(document, Owner(kind.kind, name))
+        return await self._with_pods(target, found, pods, owned)
+
+    async def _explained(self, document: JsonObject, namespace: Namespace) -> Explained:
+        spec = member(explanation.template_of(document) or document, "spec")
+        account = str(spec.get("serviceAccountName") or spec.get("serviceAccount") or "default")
+        opts_out = False
+        # The pod's own field decides where it has one.
+        if spec.get("automountServiceAccountToken") is None and OBJECT_NAME.fullmatch(account):
+            key = namespace.name, account
+            if key not in self.accounts:
+                self.accounts[key] = await surroundings.account_opts_out(self.reader, *key)
+            opts_out = self.accounts[key]
+        admission = self.around.admission(namespace)
+        return explanation.explain(document, admission, opts_out=opts_out)
+
+    async def _with_pods(
+        self,
+        target: Target,
+        found: Report,
+        pods: list[LivingPod],
+        owned: Owned,
+    ) -> Report:
+        """The report with what living pods have, why they differ, and what to restart."""
+        namespace = target.namespace
+        made_by = owned.owner.name if owned.owner is not None else ""
+        found["refusals"] = (
+            await living.refusals(self.reader, namespace.name, made_by) if made_by else []
+        )
+        titled = [(f"namespace/{namespace.name}", namespace.document)]
+        if owned.document is not None and owned.owner is not None:
+            titled.append((f"{owned.owner.kind.lower()}/{owned.owner.name}", owned.document))
+        changed = living.changes(titled)
+        failed = self._failures(namespace.name, pods)
+        found["wouldGet"] = living.would_get(target.explained) if found["verdict"] else None
+        found["pods"] = [
+            living.compared(target, pod, changed, failed_open=failed.get(pod.metadata.name))
+            for pod in pods
+        ]
+        # Locks and defaults that were not seen may be why a pod that we changed differs.
+        is_known = self.around.is_configuration_known
+        if not is_known:
+            found.setdefault("notes", []).append(UNKNOWN)
+        differing = [
+            pod["name"]
+            for pod in found["pods"]
+            if pod["differs"] and (is_known or not pod["has"]["status"])
+        ]
+        if differing:
+            command, remark = simulated.restart(owned.owner, differing[0], namespace.name)
+            found["restart"] = {"command": command, "remark": remark}
+            number = f"{len(differing)} of {len(pods)} pods: " if len(pods) > 1 else ""
+            found["problems"].append(number + RESTART)
+        return found
+
+    def _failures(self, namespace: str, pods: list[LivingPod]) -> dict[str, bool]:
+        """What the audit log says of the call to us when each pod was made."""
+        if not self.parsed.audit_log:
+            return {}
+        rows = [(namespace, p.metadata.name, p.metadata.creation_timestamp) for p in pods]
+        return audit.failures(self.parsed.audit_log, rows)

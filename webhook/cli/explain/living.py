@@ -1,0 +1,199 @@
+"""Living objects: the owners of a pod, the pods of a workload, and what each of them has."""
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import msgspec
+
+from ...core.full_views import FullPod
+from ...errors import NotFound
+from ...simulation import living
+from ...simulation.calling import Selector
+from ...simulation.explanation import Explained, member
+from ...simulation.living import Change, Owner, Past, Tokens
+from .given import BY_KIND, OBJECT_NAME, Kind
+from .reading import Event, LivingPod, Reader
+from .report import Report, Target
+
+JsonObject = dict[str, Any]
+MAX_OWNERS = 3
+"""A pod, its ReplicaSet, its Deployment; a pod, its Job, its CronJob."""
+MAX_EVENTS = 5
+TEMPLATE_HASH = "pod-template-hash"
+WEBHOOK_FAILED = "failed calling webhook"
+
+
+class Owned(NamedTuple):
+    """What makes a pod again: the object with the template, None where nobody does or where it was
+    not seen, and what to restart.
+    """
+
+    document: JsonObject | None
+    owner: Owner | None
+
+
+async def owner_of(reader: Reader, pod: JsonObject, namespace: str) -> Owned:
+    """The uppermost owner of a pod that is of a known kind."""
+    document: JsonObject | None = None
+    owner = _controller(pod)
+    for _ in range(MAX_OWNERS):
+        kind = BY_KIND.get(owner.kind) if owner is not None else None
+        if owner is None or kind is None or not OBJECT_NAME.fullmatch(owner.name):
+            break
+        try:
+            path = kind.path(namespace, owner.name)
+            found = await reader.document(path, f"{kind.resource} in {namespace}")
+        except NotFound:
+            break
+        if found is None:
+            break
+        document = {"apiVersion": kind.api, "kind": kind.kind, **found}
+        above = _controller(found)
+        if above is None:
+            break
+        owner = above
+    else:
+        document = None
+    return Owned(document, owner)
+
+
+def _controller(document: JsonObject) -> Owner | None:
+    owners = member(document, "metadata").get("ownerReferences")
+    for owner in owners if isinstance(owners, list) else ():
+        if isinstance(owner, dict) and owner.get("controller") is True:
+            return Owner(str(owner.get("kind", "")), str(owner.get("name", "")))
+    return None
+
+
+async def pods_of(
+    reader: Reader, kind: Kind, document: JsonObject, namespace: str
+) -> list[LivingPod] | None:
+    """The pods that a workload has made; None where they were not seen. Those of a CronJob are its
+    Jobs', which are not looked up.
+    """
+    selector = member(document, "spec").get("selector")
+    if kind.kind == "CronJob" or not isinstance(selector, dict):
+        return []
+    # A ReplicationController has the labels alone.
+    if kind.kind == "ReplicationController":
+        selector = {"matchLabels": selector}
+    try:
+        query = {"labelSelector": str(msgspec.convert(selector, Selector))}
+    except msgspec.ValidationError:
+        return []
+    path = BY_KIND["Pod"].path(namespace)
+    found = await reader.list(path, LivingPod, f"pods in {namespace}", query)
+    name = str(member(document, "metadata").get("name", ""))
+    if found is None:
+        return None
+    return [pod for pod in found if _is_made_by(pod, kind.kind, name)]
+
+
+def _is_made_by(pod: LivingPod, kind: str, name: str) -> bool:
+    controller = pod.metadata.controller
+    if controller is None or pod.metadata.deletion_timestamp:
+        return False
+    if kind == "Deployment":
+        suffix = (pod.metadata.labels or {}).get(TEMPLATE_HASH, "")
+        return (controller.kind, controller.name) == ("ReplicaSet", f"{name}-{suffix}")
+    return (controller.kind, controller.name) == (kind, name)
+
+
+async def refusals(reader: Reader, namespace: str, made_by: str) -> list[Report]:
+    """The newest events of pods that were refused by us, or because a webhook could not be called;
+    `made_by` makes them, or what it makes does.
+    """
+    path = f"/api/v1/namespaces/{namespace}/events"
+    query = {"fieldSelector": "reason=FailedCreate"}
+    events = await reader.list(path, Event, f"events in {namespace}", query)
+    found = [
+        {
+            "time": event.last_timestamp or "",
+            "object": f"{event.involved_object.kind.lower()}/{event.involved_object.name}",
+            "message": event.message,
+        }
+        for event in events or ()
+        if WEBHOOK_FAILED in event.message or "boundtoken" in event.message
+        if f"{event.involved_object.name}-".startswith(f"{made_by}-")
+    ]
+    return sorted(found, key=lambda event: event["time"])[-MAX_EVENTS:]
+
+
+def changes(titled: Iterable[tuple[str, JsonObject]]) -> tuple[Change, ...]:
+    """When annotations of ours were last written on these objects."""
+    found = (living.last_change(title, document) for title, document in titled)
+    return tuple(change for change in found if change is not None)
+
+
+def compared(
+    target: Target, pod: LivingPod, changed: tuple[Change, ...], *, failed_open: bool | None
+) -> Report:
+    """What a pod has, beside what it would get now."""
+    explained = target.explained
+    as_pod = FullPod(pod.metadata, pod.spec)
+    has = living.tokens_of(as_pod)
+    is_known = target.namespace.annotations is not None
+    would, common = _would_get(explained, as_pod) if is_known else (None, set[str]())
+    differs = would is not None and living.differ(has, would, common)
+    called = target.of_pods
+    found: Report = {
+        "name": pod.metadata.name,
+        "created": pod.metadata.creation_timestamp,
+        "has": _told(has),
+        "differs": differs if would is not None else None,
+        "causes": [],
+    }
+    # Nobody but us says so where what it is made of does not: we were called.
+    is_no_mount = pod.spec.automount_service_account_token is False
+    if is_no_mount and explained.before is not None:
+        template_says = explained.before["spec"].get("automountServiceAccountToken")
+        failed_open = False if template_says is not False else failed_open
+    if would is not None and differs:
+        past = Past(
+            pod.metadata.creation_timestamp,
+            target.around.installed,
+            changed,
+            failed_open,
+            called.called if called is not None else None,
+            target.later,
+        )
+        reason = explained.mutation.reason
+        causes = living.causes(has, would, reason, past)
+        found["causes"] = [cause._asdict() for cause in causes]
+    elif would is not None and has.hash and has.hash != would.hash and would.hash:
+        found["remark"] = (
+            f"made under policy {has.hash}, with the same tokens as under {would.hash}"
+        )
+    return found
+
+
+def _would_get(explained: Explained, pod: FullPod) -> tuple[Tokens | None, set[str]]:
+    """What it would get, None where that is not known, and the containers that both have."""
+    if explained.pod is None:
+        return None, set()
+    made = msgspec.convert(explained.pod.object, FullPod)
+    both = living.container_names(made) & living.container_names(pod)
+    return living.tokens_of(made), both
+
+
+def would_get(explained: Explained) -> Report | None:
+    """What a pod would get, told."""
+    found, _ = _would_get(explained, FullPod())
+    return _told(found) if found is not None else None
+
+
+def _told(has: Tokens) -> Report:
+    return {
+        "status": has.status,
+        "tokens": [
+            {
+                "kind": token.kind or "the pod's own",
+                "volume": token.volume,
+                "file": token.file,
+                "audience": token.audience,
+                "expirationSeconds": token.seconds,
+                "mounts": [list(mount) for mount in token.mounts],
+            }
+            for token in has.tokens
+        ],
+    }

@@ -1,0 +1,96 @@
+"""Manifests without a cluster: the decisions alone, in the namespaces of files."""
+
+import argparse
+from typing import Any
+
+import msgspec
+
+from ...core import names, review
+from ...core.decision import Decision
+from ...core.policy import ClusterPolicy
+from ...enforcement import namespaces, validate
+from ...errors import MalformedReview
+from ...simulation import explanation
+from ...simulation.admission import Admission
+from . import given, surroundings
+from .given import Document
+from .report import Report, Target, of_decision, report
+from .surroundings import Namespace, Surroundings
+
+JsonObject = dict[str, Any]
+DEFAULT_NAMESPACE = "default"
+NOT_LOOKED_AT = (
+    "nothing of a cluster: not whether boundtoken would be called and reached, not what else changes "
+    "pods, and no service account"
+)
+
+
+def explain(
+    parsed: argparse.Namespace, configuration: ClusterPolicy | None, documents: list[Document]
+) -> Report:
+    """What is told of these documents."""
+    own = parsed.webhook_namespace or names.NAMESPACE
+    cluster = msgspec.structs.replace(configuration or ClusterPolicy(), own_namespace=own)
+    around = Surroundings(cluster, "--config" if configuration is not None else "the defaults")
+    beside = _namespaces(given.objects(parsed.namespace_file)) if parsed.namespace_file else {}
+    known = {**_namespaces(documents), **beside}
+    default = next(iter(beside)) if len(beside) == 1 else DEFAULT_NAMESPACE
+    objects = []
+    for document in documents:
+        if is_namespace(document.object):
+            objects.append(of_namespace(document, cluster))
+            continue
+        name = namespace_name(document.object, parsed.namespace or default)
+        namespace = known.get(name, Namespace(name, None, {}, {}))
+        explained = explanation.explain(document.object, around.admission(namespace))
+        target = Target(document.object, explained, namespace, around, is_living=False)
+        found = {"source": document.source, **report(target, with_patch=parsed.show_patch)}
+        if name not in known:
+            found["notes"] = ["its Namespace is in no file: as if it had no annotations"]
+        objects.append(found)
+    return {"objects": objects, "notes": [NOT_LOOKED_AT], "unseen": {}}
+
+
+def _namespaces(documents: list[Document]) -> dict[str, Namespace]:
+    found = [surroundings.namespace_of(one.object) for one in documents if is_namespace(one.object)]
+    return {namespace.name: namespace for namespace in found}
+
+
+def is_namespace(document: JsonObject) -> bool:
+    return (document.get("apiVersion"), document.get("kind")) == ("v1", "Namespace")
+
+
+def namespace_name(document: JsonObject, default: str) -> str:
+    """The namespace of an object of a file."""
+    return str(explanation.member(document, "metadata").get("namespace") or default)
+
+
+def of_namespace(document: Document, cluster: ClusterPolicy) -> Report:
+    """What the validating webhook says of a Namespace that is created."""
+    problem = ""
+    name = str(explanation.member(document.object, "metadata").get("name", ""))
+    admission = Admission(
+        "", cluster, surroundings.Surroundings(cluster).policy(Namespace(name, {}, {}, {}))
+    )
+    try:
+        request = review.decode_full(admission.review_of(document.object))
+        reason = validate.skip_reason(request, cluster)
+        decision = Decision(reason) if reason else namespaces.review(request, cluster).decision
+    except MalformedReview as malformed:
+        decision, problem = Decision("malformed-review", outcome="failed"), str(malformed)
+    problems = [problem] if problem else []
+    if decision.outcome == "denied":
+        problems = ["boundtoken refuses it"]
+    return {
+        "source": document.source,
+        "kind": "Namespace",
+        "name": name,
+        "namespace": "",
+        "verdict": {
+            **of_decision(decision, with_patch=False),
+            "denial": decision.denial,
+            "problem": problem,
+        },
+        "faults": [str(fault) for fault in decision.faults],
+        "problems": problems,
+    }

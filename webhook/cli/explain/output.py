@@ -1,0 +1,251 @@
+"""The report as a tree for people."""
+
+import json
+from collections.abc import Iterator
+
+from ...core import names
+from ...core.text import displayed
+from ...simulation.layers import displayed as value_shown
+from . import tree
+from .report import Report
+from .tree import Mood, Node
+
+MEANINGS = {
+    "injected": "the pod gets boundtoken's volume",
+    "rewritten": "the automounted volume gets boundtoken's audience and lifetime",
+    "stripped": "the automounted token is taken away, and there is none of boundtoken",
+    "unchanged": "injection is requested, and no container needs the mount",
+    "not-requested": "no annotation requests anything",
+    "nothing-to-replace": "inject is replace, and Kubernetes mounts no token",
+    "pod-opted-out": "the pod opts out",
+    "mirror-pod": "a static pod of a node is never changed",
+    "excluded-namespace": "pods of this namespace are never changed",
+    "own-namespace": "boundtoken's own pods are never changed",
+    "not-applicable": "boundtoken decides on pods and on workloads with a pod template",
+    "namespace-unknown": "the annotations of the namespace could not be read",
+    "copied": "its annotations are copied into the pod template",
+    "left-to-owner": "it is left to its owner: annotate that one",
+    "complies": "it complies",
+    "violates": "it violates the rules below",
+    "exempt": "the configuration exempts it",
+    "not-enforced": "no level demands anything",
+    "bad-annotations": "its annotations have bad values",
+    "malformed-review": "it cannot be read",
+    "internal-error": "a bug of boundtoken",
+}
+MAX_PODS = 20
+"""Shown of a workload; the JSON has all."""
+CALLED = {True: "called", False: "not called", None: "not known whether it is called"}
+
+
+def print_tree(result: Report) -> None:
+    """Print the report of all objects."""
+    roots = [_object(one) for one in result["objects"]]
+    about = [
+        *map(Node, result["notes"]),
+        *(Node(_unseen(*one)) for one in result["unseen"].items()),
+    ]
+    if about:
+        roots.append(Node("what was not looked at", tuple(about), "title"))
+    coloured, drawn = tree.is_coloured(), tree.is_drawn()
+    for root in roots:
+        for line in tree.lines(root, coloured=coloured, drawn=drawn):
+            print(line)
+
+
+def _unseen(what: str, why: str) -> str:
+    return f"could not see: {why}" if why.endswith(what) else f"could not see {what}: {why}"
+
+
+def _object(found: Report) -> Node:
+    title = f"{found['kind'].lower() or 'an object'}/{found['name']}"
+    if found["namespace"]:
+        title += f" in namespace {found['namespace']}"
+    parts = [Node(f"problem: {problem}", (), "bad") for problem in found["problems"]]
+    parts += _verdict(found)
+    if found["kind"] != "Namespace":
+        parts += _living(found)
+        parts += _calls(found)
+        parts += _layers(found)
+        parts += _enforcement(found)
+    parts += [Node(note, (), "dim") for note in found.get("notes", ())]
+    return Node(title, tuple(parts), "title")
+
+
+def _verdict(found: Report) -> Iterator[Node]:
+    verdict = found["verdict"]
+    if verdict is None:
+        yield Node("verdict: not known, for the namespace could not be seen", (), "bad")
+        return
+    mood: Mood = "good" if verdict["reason"] in ("injected", "rewritten") else "plain"
+    texts = [
+        verdict["problem"],
+        verdict.get("denial", ""),
+        *_if("status: ", verdict.get("status", "")),
+    ]
+    children = [Node(text) for text in texts if text]
+    children += [Node(f"fault: {fault}", (), "bad") for fault in found["faults"]]
+    told = {*found["faults"]}
+    children += [Node(f"warning: {text}") for text in verdict["warnings"] if text not in told]
+    children += _patch(verdict)
+    yield Node(f"{verdict['reason']}: {MEANINGS[verdict['reason']]}", tuple(children), mood)
+    workload = found.get("workload")
+    if workload is not None and workload["reason"] != "not-requested":
+        warned = [Node(f"warning: {text}") for text in workload["warnings"] if text not in told]
+        text = f"its workload: {workload['reason']}: {MEANINGS[workload['reason']]}"
+        yield Node(text, (*warned, *_patch(workload)))
+
+
+def _if(label: str, text: str) -> list[str]:
+    return [label + text] if text else []
+
+
+def _patch(decision: Report) -> list[Node]:
+    operations = decision.get("patch")
+    if operations is None:
+        return []
+    children = tuple(Node(json.dumps(operation)) for operation in operations)
+    return [Node("patch" if children else "patch: none", children)]
+
+
+def _living(found: Report) -> Iterator[Node]:
+    if found.get("owner"):
+        yield Node(f"made by {found['owner']}")
+    pods = found.get("pods") or ()
+    if "pods" in found and not pods and found["kind"] != "Pod" and found["verdict"]:
+        yield Node("has no pods")
+    yield from (_pod(pod, is_itself=found["kind"] == "Pod") for pod in pods[:MAX_PODS])
+    if len(pods) > MAX_PODS:
+        yield Node(f"and {len(pods) - MAX_PODS} more pods: -o json has all")
+    if pods and found.get("wouldGet") and any(pod["differs"] for pod in pods):
+        yield Node("now it would get", tuple(_tokens(found["wouldGet"])))
+    if found.get("restart"):
+        restart = found["restart"]
+        parts = [part for part in (restart["command"], restart["remark"]) if part]
+        yield Node(f"to do: {parts[0]}", tuple(map(Node, parts[1:])), "bad")
+    for event in found.get("refusals", ()):
+        yield Node(f"event at {event['time']} on {event['object']}: {event['message']}", (), "bad")
+
+
+def _pod(pod: Report, *, is_itself: bool) -> Node:
+    differs = pod["differs"]
+    what = {True: "differs", False: "is as it would be made now", None: "cannot be compared"}
+    who = "it" if is_itself else f"pod/{pod['name']}"
+    children = [Node(f"why: {cause['text']}", (), "bad") for cause in pod["causes"]]
+    children += [Node(text) for text in _if("", pod.get("remark", ""))]
+    children += _tokens(pod["has"])
+    mood: Mood = "bad" if differs else "good" if differs is False else "plain"
+    return Node(f"{who} {what[differs]}, made at {pod['created']}", tuple(children), mood)
+
+
+def _tokens(has: Report) -> Iterator[Node]:
+    if has["status"]:
+        yield Node(f"status: {has['status']}")
+    for token in has["tokens"]:
+        seconds = token["expirationSeconds"]
+        is_year = seconds == names.YEAR_TRAP_SECONDS and not token["audience"]
+        life = f"a year ({seconds} s)" if is_year else f"{seconds} s"
+        audience = displayed(token["audience"]) if token["audience"] else "the API server"
+        yield Node(
+            f"token of {token['kind']}: {life}, for {audience}, {token['volume']}/{token['file']}"
+        )
+    if not has["tokens"]:
+        yield Node("no token")
+
+
+def _calls(found: Report) -> Iterator[Node]:
+    calls = found["calls"]
+    if calls is None:
+        return
+    children = [*map(_call, calls), *_behind(calls)]
+    others = found["others"] or {}
+    for when, text in (
+        ("before", "before boundtoken"),
+        ("again", "called again after boundtoken's change"),
+        ("after", "after boundtoken"),
+    ):
+        if others.get(when):
+            children.append(Node(f"{text}: {', '.join(others[when])}"))
+    if children:
+        yield Node("would the API server call boundtoken", tuple(children))
+
+
+def _call(call: Report) -> Node:
+    holding = [check["what"] for check in call["checks"] if check["holds"]]
+    children = [Node(f"matches: {', '.join(holding)}")] if holding else []
+    for check in call["checks"]:
+        if not check["holds"]:
+            what = "does not match" if check["holds"] is False else "not known"
+            text = f"{check['what']} {what}"
+            children.append(Node(text + f": {check['text']}" * bool(check["text"]), (), "bad"))
+    is_pods = call["request"].endswith(" pods")
+    mood: Mood = "good" if call["called"] else "bad" if is_pods else "plain"
+    text = f"{call['webhook']} for {call['request']}: {CALLED[call['called']]}"
+    return Node(text, tuple(children), mood)
+
+
+def _behind(calls: list[Report]) -> Iterator[Node]:
+    """What stands behind the entries: once for those that are alike."""
+    alike: dict[tuple[Mood, str], list[str]] = {}
+    for call in calls:
+        for what, state in (("caBundle: ", call["caBundle"]), ("", call["service"])):
+            mood: Mood = "bad" if state["ok"] is False else "plain"
+            alike.setdefault((mood, what + state["text"]), []).append(call["webhook"])
+        text = (
+            f"failurePolicy {call['failurePolicy']}: while boundtoken is away it is {call['away']}"
+        )
+        alike.setdefault(("plain", text), []).append(call["webhook"])
+    number = len({call["webhook"] for call in calls})
+    for (mood, text), webhooks in alike.items():
+        those = list(dict.fromkeys(name.partition(".")[0] for name in webhooks))
+        yield Node(text if len(those) == number else f"{text} ({', '.join(those)})", (), mood)
+
+
+def _layers(found: Report) -> Iterator[Node]:
+    children = [_setting(one) for one in found["layers"]]
+    children += [
+        Node(f"lock {one['name']}={one['value']} of {one['set_by']}") for one in found["locks"]
+    ]
+    if children:
+        yield Node(f"layers (configuration: {found['configuration']})", tuple(children))
+
+
+def _setting(setting: Report) -> Node:
+    value = setting["value"] or {"audience": "the API server's own"}.get(setting["name"], "none")
+    requests = setting["requests"]
+    children = [Node(_request(one), (), "bad" if one["problem"] else "plain") for one in requests]
+    by = f" (by {setting['decidedBy']})"
+    # Where only the defaults have a say, there is nothing to tell beside the value.
+    if [one["layer"] for one in requests] in ([], ["defaults"]) and setting["decidedBy"] != "locks":
+        children = []
+    return Node(
+        f"{setting['name']}: {value if not setting['value'] else value_shown(value)}{by}",
+        tuple(children),
+    )
+
+
+def _request(request: Report) -> str:
+    problem = f": {request['problem']}" if request["problem"] else ""
+    value = value_shown(request["value"]) if request["value"] else '""'
+    return f"{request['layer']} requests {value}{problem}"
+
+
+def _enforcement(found: Report) -> Iterator[Node]:
+    judged = found["enforcement"]
+    if judged is None:
+        return
+    children = [
+        Node(f"{one['name']}: {one['value']}, of {one['set_by']}") for one in found["demands"]
+    ]
+    children += [Node(text, (), "bad") for text in _if("refused: ", judged["denial"])]
+    children += [Node(f"warning: {text}") for text in judged["warnings"]]
+    children += [
+        Node(text)
+        for text in (*_if("audited: ", judged["audit"]), *_if("exempt by ", judged["exempt"]))
+    ]
+    policies = found["policies"]
+    if policies is not None and policies["ok"] is False and found["demands"]:
+        children.append(Node(policies["text"], (), "bad"))
+    rules = sorted({one["rule"] for one in judged["violations"]})
+    text = f"enforcement: {judged['reason']}: {MEANINGS[judged['reason']]}"
+    yield Node(text + (f" ({', '.join(rules)})" if rules else ""), tuple(children))

@@ -1,0 +1,273 @@
+"""What an object is admitted in: the configuration of the cluster, its webhooks and what stands
+behind them, and namespaces; from files or from the cluster.
+"""
+
+import base64
+import dataclasses
+from datetime import datetime
+from typing import NamedTuple
+
+import msgspec
+
+from ... import cluster_config
+from ...cluster.client import METADATA
+from ...core import names, policy
+from ...core.policy import ClusterPolicy, NamespacePolicy
+from ...enforcement.policies import bindings
+from ...errors import BadCertificate, BadInput, NotFound
+from ...pki.pem import read_certificates
+from ...simulation.admission import Admission
+from ...simulation.calling import Configuration, Entry
+from .reading import (
+    Annotated,
+    ConfigMap,
+    EndpointSlice,
+    Reader,
+    Service,
+    ServiceAccount,
+)
+
+GROUP = "/apis/admissionregistration.k8s.io/v1"
+KINDS = {
+    "mutatingwebhookconfigurations": "mutatingwebhookconfiguration",
+    "validatingwebhookconfigurations": "validatingwebhookconfiguration",
+}
+MUTATING, VALIDATING = KINDS
+ASSUMED = "the defaults, for it was not seen"
+
+
+class State(NamedTuple):
+    """Whether something stands; `holds` is None where it was not seen."""
+
+    holds: bool | None
+    text: str
+
+
+class Namespace(NamedTuple):
+    """A namespace: its labels and annotations, None where they are not known, and its whole object
+    where it was read.
+    """
+
+    name: str
+    labels: dict[str, str] | None
+    annotations: dict[str, str] | None
+    document: dict[str, object]
+    problem: str = ""
+    """Why there is none of this name."""
+
+
+@dataclasses.dataclass
+class Surroundings:
+    """`configurations` has the webhook configurations by resource, None for those that were not
+    seen; it is empty where no cluster was looked at.
+    """
+
+    cluster: ClusterPolicy = dataclasses.field(default_factory=ClusterPolicy)
+    configuration_from: str = "the defaults"
+    configurations: dict[str, tuple[Configuration, ...] | None] = dataclasses.field(
+        default_factory=dict
+    )
+    services: dict[tuple[str, str], State] = dataclasses.field(default_factory=dict)
+    now: datetime | None = None
+    policies: State | None = None
+
+    @property
+    def is_live(self) -> bool:
+        return bool(self.configurations)
+
+    @property
+    def is_configuration_known(self) -> bool:
+        return self.configuration_from != ASSUMED
+
+    @property
+    def mutating(self) -> tuple[Configuration, ...]:
+        return self.configurations.get(MUTATING) or ()
+
+    def ours(self, resource: str) -> list[tuple[str, Entry]]:
+        """Our entries, each with the name of its configuration."""
+        return [
+            (configuration.metadata.name, entry)
+            for configuration in self.configurations.get(resource) or ()
+            for entry in configuration.webhooks or ()
+            if entry.is_ours
+        ]
+
+    @property
+    def installed(self) -> str:
+        """When our mutating configuration was made, as the API server writes it; may be empty."""
+        return next(
+            (
+                configuration.metadata.creation_timestamp
+                for configuration in self.mutating
+                if any(entry.is_ours for entry in configuration.webhooks or ())
+            ),
+            "",
+        )
+
+    def ca_bundle(self, entry: Entry) -> State:
+        """Whether the caBundle of an entry can verify anybody."""
+        text = entry.client_config.ca_bundle
+        if not text:
+            if entry.client_config.url:
+                return State(True, "none: the system's authorities")
+            return State(False, "none: the API server cannot verify a replica")
+        try:
+            certificates = read_certificates(base64.b64decode(text))
+        except (BadCertificate, ValueError):
+            return State(False, "cannot be read")
+        if self.now is None or any(one.is_valid(self.now) for one in certificates):
+            count = len(certificates)
+            return State(True, f"{count} certificate{'' if count == 1 else 's'}")
+        return State(False, "every certificate in it has expired, or is not valid yet")
+
+    def service(self, entry: Entry) -> State:
+        """Whether Service and endpoints of an entry stand."""
+        service = entry.client_config.service
+        if service is None:
+            return State(None, "a URL, which was not looked at")
+        return self.services.get((service.namespace, service.name), State(None, "not seen"))
+
+    def admission(self, namespace: Namespace) -> Admission:
+        """Admission in this namespace; one without annotations where they are not known."""
+        return Admission(namespace.name, self.cluster, self.policy(namespace))
+
+    def policy(self, namespace: Namespace) -> NamespacePolicy:
+        own = policy.namespace_annotations(namespace.annotations)
+        return policy.resolve_namespace(self.cluster, own)
+
+
+async def read(
+    reader: Reader, webhook_namespace: str | None, given: ClusterPolicy | None
+) -> Surroundings:
+    """The surroundings in a cluster; `given` is a configuration from a file."""
+    around = Surroundings(now=reader.client.now())
+    for resource in KINDS:
+        found = await reader.list(f"{GROUP}/{resource}", Configuration, resource)
+        around.configurations[resource] = None if found is None else tuple(found)
+    ours = [entry for resource in KINDS for _, entry in around.ours(resource)]
+    services = {
+        (service.namespace, service.name, service.port)
+        for entry in ours
+        if (service := entry.client_config.service) is not None
+    }
+    own = webhook_namespace or next((found for found, *_ in sorted(services)), names.NAMESPACE)
+    if not services and None in around.configurations.values():
+        services = {(own, names.APP, 10250)}  # manifests/50-service.yaml
+    for namespace, name, port in sorted(services):
+        around.services[namespace, name] = await _service(reader, namespace, name, port)
+    around.now = reader.client.now()
+    await _configuration(reader, around, own, given)
+    return around
+
+
+async def _service(reader: Reader, namespace: str, name: str, port: int) -> State:
+    base, title = f"/api/v1/namespaces/{namespace}", f"service/{name} in {namespace}"
+    try:
+        service = await reader.get(f"{base}/services/{name}", Service, f"services in {namespace}")
+    except NotFound:
+        return State(False, f"{title} is missing")
+    if service is not None and all(one.port != port for one in service.spec.ports or ()):
+        return State(False, f"{title} has no port {port}")
+    slices = await reader.list(
+        f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices",
+        EndpointSlice,
+        f"endpointslices in {namespace}",
+        {"labelSelector": f"kubernetes.io/service-name={name}"},
+    )
+    if slices is None:
+        return State(None, f"{title}: its endpoints were not seen")
+    # Absent means ready (discovery/v1 EndpointConditions).
+    ready = sum(
+        endpoint.conditions.ready is not False for one in slices for endpoint in one.endpoints or ()
+    )
+    return State(ready > 0, f"{title}, {ready or 'no'} ready endpoint{'' if ready == 1 else 's'}")
+
+
+async def _configuration(
+    reader: Reader, around: Surroundings, own: str, given: ClusterPolicy | None
+) -> None:
+    """The configuration that the replicas use: what they keep in the policy binding is what they
+    have read, also where the ConfigMap has become bad since.
+    """
+    text, audiences = await _of_binding(reader, around)
+    source = f"validatingadmissionpolicybinding/{names.POD_POLICY}"
+    if not text:
+        text, source = await _of_config_map(reader, own)
+    if given is not None:
+        text, source = "", "--config"
+    cluster = given or ClusterPolicy()
+    if text:
+        try:
+            cluster = cluster_config.parse(text, own_namespace=own).policy
+        except BadInput:
+            reader.unseen["the configuration"] = f"{source} has faults: boundtoken config check"
+            source = ASSUMED
+    # The audiences of the configuration are among those that the replicas noted.
+    known = audiences or cluster.api_audiences
+    around.cluster = msgspec.structs.replace(cluster, own_namespace=own, api_audiences=known)
+    around.configuration_from = source
+
+
+async def _of_binding(reader: Reader, around: Surroundings) -> tuple[str, tuple[str, ...]]:
+    path = f"{GROUP}/validatingadmissionpolicybindings/{names.POD_POLICY}"
+    try:
+        found = await reader.get(
+            path, Annotated, "validatingadmissionpolicybindings", accept=METADATA
+        )
+    except NotFound:
+        around.policies = State(False, f"{names.POD_POLICY} is missing: nothing is denied")
+        return "", ()
+    if found is None:
+        return "", ()
+    around.policies = State(True, names.POD_POLICY)
+    annotations = policy.own_annotations(found.metadata.annotations)
+    audiences = tuple(annotations.get(names.API_AUDIENCES, "").split())
+    return bindings.last_good(annotations), audiences
+
+
+async def _of_config_map(reader: Reader, own: str) -> tuple[str, str]:
+    """The text of the ConfigMap, which is found by its labels, and its name."""
+    labels = ",".join(f"{name}={value}" for name, value in names.CONFIG_LABELS.items())
+    found = await reader.list(
+        f"/api/v1/namespaces/{own}/configmaps",
+        ConfigMap,
+        f"configmaps in {own}",
+        {"labelSelector": labels},
+    )
+    for config_map in found or ():
+        if config_map.data is not None and config_map.data.text is not None:
+            return config_map.data.text, f"configmap/{config_map.metadata.name}"
+    return "", ASSUMED if found is None else f"the defaults: no ConfigMap in {own}"
+
+
+async def read_namespace(reader: Reader, name: str) -> Namespace:
+    """A namespace of the cluster."""
+    try:
+        document = await reader.document(f"/api/v1/namespaces/{name}", f"namespaces/{name}")
+    except NotFound:
+        return Namespace(name, {}, {}, {}, "there is no namespace of this name")
+    return Namespace(name, None, None, {}) if document is None else namespace_of(document)
+
+
+def namespace_of(document: dict[str, object]) -> Namespace:
+    """A namespace by its object. What is no text in it is left out, as no API server has it."""
+    metadata = document.get("metadata")
+    found = metadata if isinstance(metadata, dict) else {}
+
+    def texts(name: str) -> dict[str, str]:
+        of = found.get(name)
+        pairs = of.items() if isinstance(of, dict) else ()
+        return {str(key): value for key, value in pairs if isinstance(value, str)}
+
+    name = str(found.get("name", ""))
+    return Namespace(name, texts("labels"), texts("annotations"), document)
+
+
+async def account_opts_out(reader: Reader, namespace: str, name: str) -> bool:
+    """Whether a service account opts out of automounting; False where it was not seen."""
+    path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}"
+    try:
+        found = await reader.get(path, ServiceAccount, f"serviceaccounts in {namespace}")
+    except NotFound:
+        return False
+    return found is not None and found.automount_service_account_token is False
