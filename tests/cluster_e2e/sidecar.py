@@ -15,6 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from tests.controlplane.cluster import ControlPlane, StatusError
 from tests.support.builders import Json, a_container
 from tests.support.waiting import wait_for
+from webhook.core import names
 from webhook.pki import authority
 
 CONFIGURATIONS = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
@@ -43,6 +44,28 @@ def a_year(pod: Json) -> list[Json]:
         },
     }
     return [{"op": "add", "path": "/spec/volumes", "value": [*volumes, volume]}]
+
+
+def without_ours(pod: Json) -> list[Json]:
+    """Our volume and its mounts taken off again."""
+    spec = pod["spec"]
+    ours = {volume["name"] for volume in spec.get("volumes") or []} & {names.VOLUME}
+    stays = [volume for volume in spec.get("volumes") or [] if volume["name"] not in ours]
+    containers = [
+        {
+            **container,
+            "volumeMounts": [
+                mount for mount in container.get("volumeMounts") or [] if mount["name"] not in ours
+            ],
+        }
+        for container in spec["containers"]
+    ]
+    replaced = {"volumes": stays, "containers": containers}
+    return [
+        {"op": "add", "path": f"/spec/{name}", "value": value}
+        for name, value in replaced.items()
+        if ours
+    ]
 
 
 class _Handler(BaseHTTPRequestHandler):
