@@ -19,10 +19,11 @@ import yaml
 
 from tests.support.builders import Json, a_container, a_deployment, a_pod, a_review, api_access
 from tests.support.claims import a_token
+from tests.support.explaining import run_explain
 from tests.support.generated import Generator
 from tests.support.paths import BOUNDTOKEN, ROOT
 from tests.support.processes import boundtoken, running_process
-from webhook.cli.explain import tree
+from webhook.cli.explain import output, tree
 from webhook.cli.explain.tree import Node
 from webhook.core import names
 from webhook.core.decision import REASONS
@@ -44,9 +45,9 @@ def a_namespace(name: str = "shop", **annotations: str) -> Json:
 def explained(*documents: Json, flags: tuple[str, ...] = ()) -> tuple[int, Json]:
     """The exit code and the JSON for these documents, in one List."""
     text = json.dumps({"apiVersion": "v1", "kind": "List", "items": documents})
-    result = boundtoken("explain", "-f", "-", "-o", "json", *flags, stdin=text)
-    assert result.stderr == ""
-    return result.returncode, dict(json.loads(result.stdout))
+    code, out, err = run_explain("-f", "-", "-o", "json", *flags, stdin=text)
+    assert err == ""
+    return code, dict(json.loads(out))
 
 
 def reason(*documents: Json) -> tuple[int, str]:
@@ -126,8 +127,8 @@ def test_a_namespace_file_a_configuration_and_the_flag_for_the_namespace(tmp_pat
 
     def run(*flags: str) -> Json:
         given = [str(tmp_path / word) if (tmp_path / word).exists() else word for word in flags]
-        result = boundtoken("explain", "-o", "json", *given)
-        return dict(json.loads(result.stdout)["objects"][0])
+        _, out, _ = run_explain("-o", "json", *given)
+        return dict(json.loads(out)["objects"][0])
 
     found = run("-f", "pod.json", "--namespace-file", "namespace.yaml")
     assert (found["namespace"], found["layers"][0]["decidedBy"]) == ("shop", "namespace")
@@ -172,9 +173,9 @@ def test_it_says_that_nothing_of_a_cluster_was_looked_at() -> None:
 def test_wrong_arguments_are_told_with_what_would_be_right(
     arguments: tuple[str, ...], message: str
 ) -> None:
-    result = boundtoken("explain", *arguments)
-    assert (result.returncode, result.stdout) == (2, "")
-    assert message in result.stderr
+    code, out, err = run_explain(*arguments)
+    assert (code, out) == (2, "")
+    assert message in err
 
 
 @pytest.mark.parametrize(
@@ -187,10 +188,10 @@ def test_wrong_arguments_are_told_with_what_would_be_right(
     ],
 )
 def test_a_file_that_cannot_be_read_is_told_with_its_place(text: str, message: str) -> None:
-    result = boundtoken("explain", "-f", "-", stdin=text)
-    assert (result.returncode, result.stdout) == (2, "")
-    assert result.stderr.startswith("boundtoken: standard input")
-    assert message in result.stderr
+    code, out, err = run_explain("-f", "-", stdin=text)
+    assert (code, out) == (2, "")
+    assert err.startswith("boundtoken: standard input")
+    assert message in err
 
 
 NASTY = "\x1b[2J\x1b]0;owned\x07\u202e\n$(reboot)"
@@ -275,8 +276,6 @@ def test_no_line_has_more_than_eighty_columns(text: str, depth: int) -> None:
 
 
 def test_every_reason_has_a_meaning() -> None:
-    from webhook.cli.explain import output
-
     assert set(output.MEANINGS) == set(REASONS)
 
 
@@ -313,6 +312,7 @@ def generated(folder: Path) -> list[Json]:
     return pods
 
 
+@pytest.mark.slow("2,000 pods, and two reviews of each")
 def test_two_thousand_pods_are_decided_as_the_webhook_decides(tmp_path: Path) -> None:
     """By the command in one run, and by a running webhook in two reviews of each."""
     pods = generated(tmp_path)

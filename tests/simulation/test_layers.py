@@ -90,6 +90,16 @@ def test_the_templates_own_value_wins_over_its_workloads() -> None:
     assert workload == Request("workload", "yours", "the template's own value wins")
 
 
+def test_an_annotation_on_what_another_workload_owns_is_told_to_have_no_effect() -> None:
+    owned = {**a_template({}, {names.AUDIENCE: "vault"}), "kind": "ReplicaSet"}
+    owned["metadata"]["ownerReferences"] = [{"kind": "X", "name": "x", "controller": True}]
+    found = explained(owned)
+    assert found.workload is not None
+    assert found.workload.mutation.reason == "left-to-owner"
+    workload, _ = setting("audience", found).requests
+    assert workload.problem == "ignored, another workload owns this one: annotate that one"
+
+
 def test_a_copy_in_a_pod_is_its_workloads_also_where_no_owner_is_seen() -> None:
     copied = {names.AUDIENCE: "vault"}
     pod = a_pod(annotations={**copied, names.FROM_WORKLOAD: memory(copied)})

@@ -102,7 +102,8 @@ def explain(document: JsonObject, admission: Admission, *, opts_out: bool = Fals
             return nothing._replace(workload=admitted)
         pod = pod_of(template, str(member(document, "metadata").get("name") or "pod"))
         given = annotations_of(pod)
-        annotations = Annotations(given, given, annotations_of(document))
+        is_left = admitted.mutation.reason == "left-to-owner"
+        annotations = Annotations(given, given, annotations_of(document), is_left)
         return _of_pod(pod, admission, annotations, opts_out, admitted)
     except MalformedReview as problem:
         return nothing._replace(problem=str(problem))

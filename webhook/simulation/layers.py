@@ -34,6 +34,8 @@ class Annotations(NamedTuple):
     pod: Mapping[str, str]
     template: Mapping[str, str] | None = None
     workload: Mapping[str, str] | None = None
+    is_left_to_owner: bool = False
+    """Whether those of the workload have no effect, because another workload owns it."""
 
     def layer_of(self, annotation: str) -> Layer:
         """Where the pod's value of this annotation was written."""
@@ -149,9 +151,9 @@ def _problem(of: _Layers, layer: str, annotation: str) -> str:
 def _why_not_used(layer: Layer, annotation: str, annotations: Annotations) -> str:
     if layer == "workload" and annotation in annotations.of("template"):
         return "the template's own value wins"
-    if layer == "workload":
-        return "is not in the pod: a bad value, or written after the pod was made"
-    return "is not in the pod, which was made before"
+    if annotations.is_left_to_owner:
+        return "ignored, another workload owns this one: annotate that one"
+    return "is not copied into the template"
 
 
 def locks(cluster: ClusterPolicy, namespace: NamespacePolicy) -> tuple[Lock, ...]:

@@ -65,9 +65,8 @@ async def _named(client: ApiClient, given: Named, namespace: str) -> Document:
         raise NotFound(f"{title} is not in namespace {namespace}") from None
     if document is None:
         raise ApiError(f"{title}: {next(iter(reader.unseen.values()))}")
-    return Document(
-        "the cluster", {"apiVersion": given.kind.api, "kind": given.kind.kind, **document}
-    )
+    document |= {"apiVersion": given.kind.api, "kind": given.kind.kind}
+    return Document("the cluster", document)
 
 
 class _Live:
@@ -154,7 +153,9 @@ class _Live:
             await living.refusals(self.reader, namespace.name, made_by) if made_by else []
         )
         titled = [(f"namespace/{namespace.name}", namespace.document)]
-        if owned.document is not None and owned.owner is not None:
+        if owned.owner is None:
+            titled.append((f"pod/{pods[0].metadata.name}", target.document))
+        elif owned.document is not None:
             titled.append((f"{owned.owner.kind.lower()}/{owned.owner.name}", owned.document))
         changed = living.changes(titled)
         failed = self._failures(namespace.name, pods)
@@ -175,8 +176,8 @@ class _Live:
         if differing:
             command, remark = simulated.restart(owned.owner, differing[0], namespace.name)
             found["restart"] = {"command": command, "remark": remark}
-            number = f"{len(differing)} of {len(pods)} pods: " if len(pods) > 1 else ""
-            found["problems"].append(number + RESTART)
+            several = f"{len(differing)} of {len(pods)} pods differ from what they would get now"
+            found["problems"].append(RESTART if len(pods) == 1 else several)
         return found
 
     def _failures(self, namespace: str, pods: list[LivingPod]) -> dict[str, bool]:

@@ -47,7 +47,7 @@ async def owner_of(reader: Reader, pod: JsonObject, namespace: str) -> Owned:
             break
         if found is None:
             break
-        document = {"apiVersion": kind.api, "kind": kind.kind, **found}
+        document = {**found, "apiVersion": kind.api, "kind": kind.kind}
         above = _controller(found)
         if above is None:
             break

@@ -33,8 +33,8 @@ MEANINGS = {
     "malformed-review": "it cannot be read",
     "internal-error": "a bug of boundtoken",
 }
-MAX_PODS = 20
-"""Shown of a workload; the JSON has all."""
+MAX_PODS = 10
+"""Of those that are alike, by name; the JSON has all."""
 CALLED = {True: "called", False: "not called", None: "not known whether it is called"}
 
 
@@ -112,11 +112,13 @@ def _living(found: Report) -> Iterator[Node]:
     if found.get("owner"):
         yield Node(f"made by {found['owner']}")
     pods = found.get("pods") or ()
-    if "pods" in found and not pods and found["kind"] != "Pod" and found["verdict"]:
-        yield Node("has no pods")
-    yield from (_pod(pod, is_itself=found["kind"] == "Pod") for pod in pods[:MAX_PODS])
-    if len(pods) > MAX_PODS:
-        yield Node(f"and {len(pods) - MAX_PODS} more pods: -o json has all")
+    is_itself = found["kind"] == "Pod"
+    if found.get("pods") == [] and not is_itself:
+        yield Node("has no pods that were looked at")
+    alike: dict[str, list[Report]] = {}
+    for pod in pods:
+        alike.setdefault(json.dumps({**pod, "name": "", "created": ""}), []).append(pod)
+    yield from (_pods(group, is_itself=is_itself) for group in alike.values())
     if pods and found.get("wouldGet") and any(pod["differs"] for pod in pods):
         yield Node("now it would get", tuple(_tokens(found["wouldGet"])))
     if found.get("restart"):
@@ -127,15 +129,26 @@ def _living(found: Report) -> Iterator[Node]:
         yield Node(f"event at {event['time']} on {event['object']}: {event['message']}", (), "bad")
 
 
-def _pod(pod: Report, *, is_itself: bool) -> Node:
-    differs = pod["differs"]
-    what = {True: "differs", False: "is as it would be made now", None: "cannot be compared"}
-    who = "it" if is_itself else f"pod/{pod['name']}"
-    children = [Node(f"why: {cause['text']}", (), "bad") for cause in pod["causes"]]
-    children += [Node(text) for text in _if("", pod.get("remark", ""))]
-    children += _tokens(pod["has"])
+def _pods(pods: list[Report], *, is_itself: bool) -> Node:
+    """Pods that have the same, and for the same reason."""
+    first, differs = pods[0], pods[0]["differs"]
+    names_of = ", ".join(pod["name"] for pod in pods[:MAX_PODS])
+    more = f" and {len(pods) - MAX_PODS} more" if len(pods) > MAX_PODS else ""
+    who = "it" if is_itself else f"{len(pods)} pods" if len(pods) > 1 else f"pod/{first['name']}"
+    is_one = is_itself or len(pods) == 1
+    what = {
+        True: "differs" if is_one else "differ",
+        False: "is as it would be made now" if is_one else "are as they would be made now",
+        None: "cannot be compared",
+    }
+    times = sorted({pod["created"] for pod in pods})
+    when = times[0] if len(times) == 1 else f"{times[0]} to {times[-1]}"
+    children = [Node(f"why: {cause['text']}", (), "bad") for cause in first["causes"]]
+    children += [Node(text) for text in _if("", first.get("remark", ""))]
+    children += _tokens(first["has"])
+    children += [Node(names_of + more, (), "dim")] * (not is_one)
     mood: Mood = "bad" if differs else "good" if differs is False else "plain"
-    return Node(f"{who} {what[differs]}, made at {pod['created']}", tuple(children), mood)
+    return Node(f"{who} {what[differs]}, made at {when}", tuple(children), mood)
 
 
 def _tokens(has: Report) -> Iterator[Node]:

@@ -21,6 +21,11 @@ AWAY = {
 }
 """What happens to a request while boundtoken is away, where its entry fails open."""
 REFUSED = "refused"
+NOT_COPIED = (
+    "its template lacks what its annotations request: boundtoken was away when they were written; "
+    "its next update copies them"
+)
+UNCHANGEABLE = "annotations on an existing Job have no effect: delete it and create it again"
 OPERATES = {True: "UPDATE", False: "CREATE"}
 
 
@@ -206,6 +211,9 @@ def _problems(target: Target, found: Report) -> Iterator[str]:
         yield f"a token of boundtoken is requested, and there is none: {explained.mutation.reason}"
     if explained.validation.outcome == "denied":
         yield "it violates what the namespace enforces, and is refused"
+    workload = explained.workload
+    if target.is_living and workload is not None and workload.mutation.operations:
+        yield UNCHANGEABLE if target.made_of.get("kind") == "Job" else NOT_COPIED
     if target.around.is_live and explained.pod is not None and explained.pod.mutation.operations:
         yield from _not_reached(target)
 

@@ -1,0 +1,429 @@
+"""`boundtoken explain` beside an API server that a test plays: what is missing, broken, forbidden
+or long.
+"""
+
+import base64
+import json
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+import yaml
+
+from tests.support.builders import Json, a_deployment, a_pod, automounted
+from tests.support.explaining import run_explain
+from tests.support.kubeconfigs import a_kubeconfig
+from tests.support.paths import ROOT
+from webhook.cli.explain.reading import MAX_PAGES, PAGE
+from webhook.core import names
+from webhook.pki import authority
+
+GROUP = "/apis/admissionregistration.k8s.io/v1"
+SHOP = "/api/v1/namespaces/shop"
+OURS = "/api/v1/namespaces/boundtoken-system"
+SLICES = "/apis/discovery.k8s.io/v1/namespaces/boundtoken-system/endpointslices"
+DEPLOYMENT = "/apis/apps/v1/namespaces/shop/deployments/web"
+MADE, EARLIER, LATER = "2026-02-01T00:00:05Z", "2026-02-01T00:00:01Z", "2026-02-01T00:00:09Z"
+
+
+class Played:
+    """An API server with these objects by path; a list has `items`. A status code refuses."""
+
+    def __init__(self, port: int) -> None:
+        self.server = f"http://127.0.0.1:{port}"
+        self.objects: dict[str, Any] = {}
+        self.queries: list[tuple[str, dict[str, list[str]]]] = []
+
+    def answer(self, target: str) -> tuple[int, Json]:
+        url = urlsplit(target)
+        query = parse_qs(url.query)
+        self.queries.append((url.path, query))
+        found = self.objects.get(url.path, 404)
+        if isinstance(found, int):
+            return found, {"kind": "Status", "message": f"refused with {found}"}
+        if isinstance(found, list):
+            start, limit = int(query.get("continue", ["0"])[0]), int(query["limit"][0])
+            more = str(start + limit) if start + limit < len(found) else ""
+            return 200, {"metadata": {"continue": more}, "items": found[start : start + limit]}
+        return 200, found
+
+
+@pytest.fixture
+def played() -> Iterator[Played]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            code, body = api.answer(self.path)
+            text = json.dumps(body).encode()
+            self.send_response(code)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text)
+
+        def log_message(self, *_: object) -> None:
+            """Nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    api = Played(server.server_address[1])
+    api.objects = an_installation()
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    yield api
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def shipped(kind: str) -> Json:
+    (path,) = ROOT.glob(f"manifests/7?-{kind.lower()}.yaml")
+    found: Json = yaml.safe_load(path.read_text())
+    return found
+
+
+def a_ca_bundle(days: int = 1) -> str:
+    now = datetime.now(UTC) - timedelta(days=2)
+    return base64.b64encode(
+        authority.make_authority("ca", now, timedelta(days=2 + days)).certificate.pem
+    ).decode()
+
+
+def an_installation() -> Json:
+    """Boundtoken as it is installed, and a Deployment with a pod in an annotated namespace."""
+    mutating = shipped("MutatingWebhookConfiguration")
+    for entry in mutating["webhooks"]:
+        entry["clientConfig"]["caBundle"] = a_ca_bundle()
+        entry["clientConfig"]["service"]["namespace"] = "boundtoken-system"
+    mutating["metadata"]["creationTimestamp"] = EARLIER
+    namespace = {"metadata": {"name": "shop", "annotations": {names.INJECT: "enabled"}}}
+    return {
+        f"{GROUP}/mutatingwebhookconfigurations": [mutating],
+        f"{GROUP}/validatingwebhookconfigurations": [],
+        f"{GROUP}/validatingadmissionpolicybindings/boundtoken-pods": {"metadata": {}},
+        f"{OURS}/services/boundtoken": {"spec": {"ports": [{"port": 10250}]}},
+        SLICES: [{"endpoints": [{"conditions": {"ready": True}}, {"conditions": {}}, {"conditions": {"ready": False}}]}],
+        f"{OURS}/configmaps": [],
+        SHOP: namespace,
+        f"{SHOP}/serviceaccounts/default": {},
+        f"{SHOP}/pods": [a_living_pod()],
+        f"{SHOP}/pods/web-1-x": a_living_pod(),
+        f"{SHOP}/events": [],
+        "/apis/apps/v1/namespaces/shop/replicasets/web-1": owned_by("Deployment", "web", a_deployment()),
+        DEPLOYMENT: a_deployment(),
+    }  # fmt: skip
+
+
+def owned_by(kind: str, name: str, document: Json) -> Json:
+    document["metadata"]["ownerReferences"] = [{"kind": kind, "name": name, "controller": True}]
+    return document
+
+
+def a_living_pod(name: str = "web-1-x", owner: tuple[str, str] = ("ReplicaSet", "web-1")) -> Json:
+    pod = automounted(a_pod())
+    pod["metadata"] |= {
+        "name": name,
+        "creationTimestamp": MADE,
+        "labels": {"app": "web", "pod-template-hash": "1"},
+    }
+    return owned_by(*owner, pod)
+
+
+def run(api: Played, folder: Path, *arguments: str) -> tuple[int, str, str]:
+    kubeconfig = a_kubeconfig(folder / "kubeconfig", api.server, namespace="shop")
+    words = arguments or ("deployment/web",)
+    return run_explain(*words, "--kubeconfig", str(kubeconfig))
+
+
+def explained(api: Played, folder: Path, *arguments: str) -> Json:
+    code, out, err = run(api, folder, *(arguments or ("deployment/web",)), "-o", "json")
+    assert code in (0, 1), err
+    result = json.loads(out)
+    return {"code": code, "unseen": result["unseen"], **result["objects"][0]}
+
+
+def test_an_installation_that_stands_and_a_pod_that_was_missed(
+    played: Played, tmp_path: Path
+) -> None:
+    found = explained(played, tmp_path)
+    assert found["problems"] == ["it differs from what it would get now"]
+    assert found["unseen"] == {}
+    assert [cause["code"] for cause in found["pods"][0]["causes"]] == ["maybe-away"]
+    assert found["calls"][0]["service"] == {
+        "ok": True,
+        "text": "service/boundtoken in boundtoken-system, 2 ready endpoints",
+    }
+    assert found["configuration"] == "the defaults: no ConfigMap in boundtoken-system"
+    assert explained(played, tmp_path, "pod/web-1-x")["owner"] == "deployment/web"
+
+
+def the_pods_entry(api: Played) -> Json:
+    found: Json = api.objects[f"{GROUP}/mutatingwebhookconfigurations"][0]["webhooks"][0]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("breakage", "problem"),
+    [
+        (lambda api: api.objects.update({f"{OURS}/services/boundtoken": 404}), "service/boundtoken in boundtoken-system is missing"),
+        (lambda api: api.objects.update({f"{OURS}/services/boundtoken": {"spec": {"ports": [{"port": 443}]}}}), "has no port 10250"),
+        (lambda api: api.objects.update({SLICES: []}), "no ready endpoints"),
+        (lambda api: the_pods_entry(api)["clientConfig"].pop("caBundle"), "caBundle none: the API server cannot verify a replica"),
+        (lambda api: the_pods_entry(api)["clientConfig"].update(caBundle="!"), "caBundle cannot be read"),
+        (lambda api: the_pods_entry(api)["clientConfig"].update(caBundle=a_ca_bundle(days=-1)), "every certificate in it has expired"),
+        (lambda api: the_pods_entry(api).update(namespaceSelector={"matchLabels": {"no": "such"}}), "does not call boundtoken about its pods: namespaceSelector"),
+        (lambda api: the_pods_entry(api).update(objectSelector={"matchLabels": {"no": "such"}}), "does not call boundtoken about its pods: objectSelector"),
+        (lambda api: api.objects.update({f"{GROUP}/mutatingwebhookconfigurations": []}), "it is not installed"),
+    ],
+)  # fmt: skip
+def test_what_does_not_stand_is_a_problem(
+    played: Played, tmp_path: Path, breakage: Any, problem: str
+) -> None:
+    breakage(played)
+    found = explained(played, tmp_path)
+    assert found["code"] == 1
+    assert [one for one in found["problems"] if problem in one] != []
+
+
+def test_an_expression_that_is_not_ours_is_told_and_its_result_is_not_known(
+    played: Played, tmp_path: Path
+) -> None:
+    condition = {"name": "odd", "expression": "object.metadata.name != 'x'"}
+    the_pods_entry(played)["matchConditions"].append(condition)
+    the_pods_entry(played)["failurePolicy"] = "Fail"
+    found = explained(played, tmp_path)["calls"][0]
+    assert (found["called"], found["away"]) == (None, "refused")
+    assert found["checks"][-1] == {
+        "what": "matchConditions odd",
+        "holds": None,
+        "text": "not evaluated: object.metadata.name != 'x'",
+    }
+    assert "not known whether it is called" in run(played, tmp_path)[1]
+
+
+def test_a_url_instead_of_a_service_and_no_ca_bundle_are_the_systems(
+    played: Played, tmp_path: Path
+) -> None:
+    the_pods_entry(played)["clientConfig"] = {"url": "https://elsewhere.example.com"}
+    found = explained(played, tmp_path)["calls"][0]
+    assert found["caBundle"] == {"ok": True, "text": "none: the system's authorities"}
+    assert found["service"]["ok"] is None
+
+
+CONFIGURATION = "apiVersion: boundtoken.dev/v1alpha1\nkind: Configuration\n"
+
+
+def test_the_configuration_is_that_of_the_config_map_where_no_replica_has_noted_one(
+    played: Played, tmp_path: Path
+) -> None:
+    text = f"{CONFIGURATION}defaults: {{expirationSeconds: 1800}}\n"
+    config_map = {"metadata": {"name": "mine"}, "data": {"config.yaml": text}}
+    played.objects[f"{OURS}/configmaps"] = [{"metadata": {}}, config_map]
+    found = explained(played, tmp_path)
+    assert found["configuration"] == "configmap/mine"
+    assert found["wouldGet"]["tokens"][0]["expirationSeconds"] == 1800
+    config_map["data"] = {"config.yaml": "nonsense: 1"}
+    found = explained(played, tmp_path)
+    assert "has faults" in found["unseen"]["the configuration"]
+    assert found["notes"][0].startswith("the configuration was not seen")
+
+
+def test_a_pod_that_was_changed_is_no_problem_where_the_configuration_was_not_seen(
+    played: Played, tmp_path: Path
+) -> None:
+    played.objects[f"{OURS}/configmaps"] = 403
+    played.objects[f"{GROUP}/validatingadmissionpolicybindings/boundtoken-pods"] = 403
+    pod = played.objects[f"{SHOP}/pods"][0]
+    status = "rewritten: audience=(API server) expires=900 set-by=defaults policy=12345678"
+    pod["metadata"]["annotations"] = {names.STATUS: status}
+    found = explained(played, tmp_path)
+    assert (found["code"], found["pods"][0]["differs"]) == (0, True)
+    assert found["unseen"]["configmaps in boundtoken-system"].startswith("needs list on")
+    played.objects[f"{OURS}/configmaps"] = []
+    assert explained(played, tmp_path)["code"] == 1
+
+
+def test_any_read_that_fails_is_told_and_the_rest_goes_on(played: Played, tmp_path: Path) -> None:
+    paths = [path for path in played.objects if path != DEPLOYMENT]
+    for path in paths:
+        played.objects[path] = 500
+    found = explained(played, tmp_path)
+    assert (found["code"], found["verdict"]) == (0, None)
+    assert found["unseen"]["namespaces/shop"] == "500 refused with 500"
+    assert len(found["unseen"]) >= 8
+    for path in paths:
+        played.objects[path] = "nonsense"
+    assert explained(played, tmp_path)["code"] == 0
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (404, "deployment/web is not in namespace shop"),
+        (403, "deployment/web: needs get on deployments in shop"),
+        (500, "deployment/web: 500 refused with 500"),
+    ],
+)
+def test_an_object_that_cannot_be_read_is_a_failure(
+    played: Played, tmp_path: Path, code: int, message: str
+) -> None:
+    played.objects[DEPLOYMENT] = code
+    assert run(played, tmp_path) == (3, "", f"boundtoken: {message}\n")
+
+
+def test_a_namespace_that_is_not_there_is_a_problem(played: Played, tmp_path: Path) -> None:
+    manifest = tmp_path / "pod.yaml"
+    manifest.write_text(yaml.safe_dump(a_pod()))
+    played.objects[SHOP] = 404
+    found = explained(played, tmp_path, "-f", str(manifest), "--live")
+    assert found["problems"] == ["there is no namespace of this name"]
+
+
+def test_a_service_account_that_opts_out_counts(played: Played, tmp_path: Path) -> None:
+    played.objects[SHOP]["metadata"]["annotations"] = {names.INJECT: "replace"}
+    played.objects[f"{SHOP}/serviceaccounts/default"] = {"automountServiceAccountToken": False}
+    assert explained(played, tmp_path)["verdict"]["reason"] == "nothing-to-replace"
+    del played.objects[f"{SHOP}/serviceaccounts/default"]
+    assert explained(played, tmp_path)["verdict"]["reason"] == "rewritten"
+
+
+@pytest.mark.parametrize(
+    ("owner", "command", "remark"),
+    [
+        (("StatefulSet", "db"), "kubectl rollout restart statefulset/db -n shop", ""),
+        (("Rollout", "web"), "kubectl delete pod/web-1-x -n shop", "its Rollout makes it again"),
+        (("Job", "once"), "kubectl delete job/once -n shop", "delete the Job and create it again"),
+        (("ReplicaSet", "gone"), "kubectl delete pod/web-1-x -n shop", "its ReplicaSet makes it again"),
+        (("ReplicaSet", "../.."), "kubectl delete pod/web-1-x -n shop", "its ReplicaSet makes it again"),
+    ],
+)  # fmt: skip
+def test_the_owner_of_a_pod_is_what_to_restart(
+    played: Played, tmp_path: Path, owner: tuple[str, str], command: str, remark: str
+) -> None:
+    kinds = {"StatefulSet": ("apps/v1", "statefulsets"), "Job": ("batch/v1", "jobs")}
+    kind, name = owner
+    if kind in kinds:
+        api, resource = kinds[kind]
+        played.objects[f"/apis/{api}/namespaces/shop/{resource}/{name}"] = a_deployment()
+    played.objects[f"{SHOP}/pods/web-1-x"] = a_living_pod(owner=owner)
+    found = explained(played, tmp_path, "pod/web-1-x")
+    assert found["restart"] == {"command": command, "remark": remark}
+    assert ("notes" in found) == (kind not in kinds)
+
+
+def test_annotations_that_the_template_lacks_are_a_problem(played: Played, tmp_path: Path) -> None:
+    played.objects[DEPLOYMENT]["metadata"]["annotations"] = {names.AUDIENCE: "vault"}
+    found = explained(played, tmp_path)
+    assert found["problems"][0].startswith("its template lacks what its annotations request")
+    job = {**a_deployment({names.AUDIENCE: "vault"})}
+    played.objects["/apis/batch/v1/namespaces/shop/jobs/once"] = job
+    found = explained(played, tmp_path, "job/once")
+    assert found["problems"][0].startswith("annotations on an existing Job have no effect")
+
+
+def test_pods_are_of_the_workload_and_alike_ones_are_told_once(
+    played: Played, tmp_path: Path
+) -> None:
+    others = [a_living_pod(f"other-{n}", ("ReplicaSet", "other-1")) for n in range(5)]
+    ending = a_living_pod("web-1-ending")
+    ending["metadata"]["deletionTimestamp"] = LATER
+    played.objects[f"{SHOP}/pods"] = [
+        *(a_living_pod(f"web-1-{number}") for number in range(PAGE + 30)),
+        *others,
+        ending,
+    ]
+    found = explained(played, tmp_path)
+    assert len(found["pods"]) == PAGE + 30
+    assert found["problems"] == ["280 of 280 pods differ from what they would get now"]
+    (query,) = (query for path, query in played.queries if path == f"{SHOP}/pods" and "continue" not in query)  # fmt: skip
+    assert query["labelSelector"] == ["app=web"]
+    _, text, _ = run(played, tmp_path)
+    assert "280 pods differ, made at 2026-02-01T00:00:05Z" in text
+    assert "and 270 more" in text
+    assert len(text.splitlines()) < 80
+
+
+def test_a_list_without_an_end_is_ended_and_told(played: Played, tmp_path: Path) -> None:
+    pods = [a_living_pod(f"web-1-{number}") for number in range(PAGE * MAX_PAGES + 1)]
+    played.objects[f"{SHOP}/pods"] = pods
+    found = explained(played, tmp_path)
+    assert len(found["pods"]) == PAGE * MAX_PAGES
+    assert found["unseen"]["more pods in shop"] == f"only the first {PAGE * MAX_PAGES} were looked at"  # fmt: skip
+
+
+def an_event(name: str, message: str, time: str = LATER) -> Json:
+    return {
+        "reason": "FailedCreate",
+        "message": message,
+        "lastTimestamp": time,
+        "involvedObject": {"kind": "ReplicaSet", "name": name},
+    }
+
+
+def test_events_of_refused_pods_are_told(played: Played, tmp_path: Path) -> None:
+    failed = 'failed calling webhook "pods.boundtoken.dev": connection refused \x1b[2J'
+    played.objects[f"{SHOP}/events"] = [
+        an_event("web-1", failed),
+        an_event("web-1", "exceeded quota"),
+        an_event("website-1", failed),
+    ]
+    found = explained(played, tmp_path)
+    assert found["refusals"] == [{"time": LATER, "object": "replicaset/web-1", "message": failed}]
+    assert "\x1b" not in run(played, tmp_path)[1]
+    assert "on replicaset/web-1: failed calling webhook" in " ".join(run(played, tmp_path)[1].split())  # fmt: skip
+
+
+def an_audit_event(name: str, received: str, annotations: dict[str, str], **more: Any) -> str:
+    reference = {"resource": "pods", "namespace": "shop", **({"name": name} if name else {})}
+    return json.dumps(
+        {
+            "kind": "Event",
+            "verb": "create",
+            "objectRef": reference,
+            "requestReceivedTimestamp": received,
+            "stageTimestamp": received,
+            "annotations": annotations,
+            **more,
+        },
+        separators=(",", ":"),
+    )
+
+
+CALLED = {"pods.boundtoken.dev/reason": "injected"}
+FAILED = {"failed-open.mutation.webhook.admission.k8s.io/round_0_index_1": "pods.boundtoken.dev"}
+OTHER_FAILED = {"failed-open.mutation.webhook.admission.k8s.io/round_0_index_0": "mesh.example.com"}
+MOMENT = "2026-02-01T00:00:05.123456Z"
+
+
+@pytest.mark.parametrize(
+    ("lines", "code"),
+    [
+        ([an_audit_event("web-1-x", EARLIER, FAILED)], "webhook-away"),
+        ([an_audit_event("", MOMENT, FAILED)], "webhook-away"),
+        ([an_audit_event("", MOMENT, FAILED), an_audit_event("", MOMENT, FAILED)], "webhook-away"),
+        ([an_audit_event("", MOMENT, CALLED)], "taken-off"),
+        ([an_audit_event("", MOMENT, FAILED), an_audit_event("", MOMENT, CALLED)], "maybe-away"),
+        ([an_audit_event("other", MOMENT, FAILED)], "maybe-away"),
+        ([an_audit_event("", LATER, FAILED)], "maybe-away"),
+        ([an_audit_event("web-1-x", MOMENT, OTHER_FAILED)], "maybe-away"),
+        ([an_audit_event("web-1-x", MOMENT, FAILED, verb="get")], "maybe-away"),
+        (['{"resource":"pods",', "[" * 9000 + '"resource":"pods"', "", "x"], "maybe-away"),
+    ],
+)  # fmt: skip
+def test_the_audit_log_tells_whether_boundtoken_was_away(
+    played: Played, tmp_path: Path, lines: list[str], code: str
+) -> None:
+    log = tmp_path / "audit.log"
+    log.write_text("\n".join(lines) + "\n")
+    found = explained(played, tmp_path, "pod/web-1-x", "--audit-log", str(log))
+    assert [cause["code"] for cause in found["pods"][0]["causes"]] == [code]
+
+
+def test_a_log_that_is_not_there_is_a_usage_error(played: Played, tmp_path: Path) -> None:
+    code, out, err = run(played, tmp_path, "pod/web-1-x", "--audit-log", str(tmp_path / "none"))
+    assert (code, out) == (2, "")
+    assert "must be a readable file" in err
