@@ -104,6 +104,50 @@ def test_what_violates_enforce_is_a_problem_and_what_is_warned_of_is_none() -> N
     assert explained(a_namespace(enforce="strict", inject="enabled", automount="disabled"), a_pod())[0] == 0  # fmt: skip
 
 
+def test_what_complies_by_injection_only_is_told_to_be_refused_while_boundtoken_is_away() -> None:
+    space = a_namespace(enforce="strict", inject="enabled", automount="disabled")
+    _, result = explained(space, a_pod())
+    judged = result["objects"][1]["enforcement"]
+    assert (judged["reason"], judged["denial"]) == ("complies", "")
+    assert "[automounted-volume]" in judged["awayDenial"]
+    assert "it complies by injection only" in shown(space, a_pod())
+    own = a_pod(automountServiceAccountToken=False)
+    assert explained(space, own)[1]["objects"][1]["enforcement"]["awayDenial"] == ""
+    assert "it complies by injection only" not in shown(a_namespace(enforce="strict"), a_pod())
+
+
+def shown(*documents: Json) -> str:
+    """The tree without its folds."""
+    text = json.dumps({"apiVersion": "v1", "kind": "List", "items": documents})
+    _, out, _ = run_explain("-f", "-", stdin=text)
+    return " ".join(line.lstrip("|`- ") for line in out.splitlines())
+
+
+def test_the_tree_has_what_the_report_has() -> None:
+    deployment = {**a_deployment({names.AUDIENCE: "vault", names.EXPIRATION_SECONDS: "1h"})}
+    deployment["metadata"]["namespace"] = "shop"
+    space = a_namespace(inject="enabled", max_expiration_seconds="1800", warn="strict", allowed_audiences="vault")  # fmt: skip
+    text = shown(space, deployment)
+    for part in (
+        "deployment/web in namespace shop",
+        "rewritten: the automounted volume gets boundtoken's audience and lifetime",
+        'status: rewritten: audience="vault" expires=1800 set-by=pod policy=',
+        'fault: boundtoken.dev/expiration-seconds="1h" on the workload: ignored, must be an integer',
+        "its workload: copied: its annotations are copied into the pod template",
+        "audience: vault (by workload)",
+        "workload requests vault",
+        "defaults requests the API server's own",
+        "expiration-seconds: 1800 (by locks)",
+        "workload requests 1h: ignored, must be an integer",
+        "lock max-expiration-seconds=1800 of the namespace",
+        "lock allowed-audiences=vault of the namespace",
+        "enforcement: violates: it violates the rules below (automounted-volume)",
+        "warn: strict:v1, of the namespace",
+        'warning: would violate boundtoken "strict:v1": [automounted-volume]',
+    ):
+        assert part in text, part
+
+
 def test_a_workload_is_told_with_its_own_decision_and_that_of_its_pods() -> None:
     deployment = {**a_deployment({names.AUDIENCE: "vault"}), "apiVersion": "apps/v1", "kind": "Deployment"}  # fmt: skip
     _, result = explained(ON, {**deployment, "metadata": {**deployment["metadata"], "namespace": "shop"}}, flags=("--show-patch",))  # fmt: skip

@@ -57,6 +57,11 @@ def a_workload(namespace: str, kind: str = "Deployment", **fields: Any) -> Json:
     return {**made, "apiVersion": "apps/v1", "kind": kind}
 
 
+def with_our_name(message: str) -> str:
+    """A message with the name that the automounted volume has where there is no cluster."""
+    return re.sub("kube-api-access-[a-z0-9]{5}", AUTOMOUNTED, message)
+
+
 def audited(cluster: Cluster, namespace: str, webhook: str, resource: str = "pods") -> list[str]:
     """The reasons that a webhook of ours gave for creates in a namespace."""
     key = f"{webhook}.boundtoken.dev/reason"
@@ -270,9 +275,16 @@ def test_while_it_is_away_this_is_told_and_afterwards_who_was_missed(
     assert found["problems"] == [
         "boundtoken cannot be reached now: service/boundtoken in boundtoken-system, no ready endpoints"
     ]
-    assert found["calls"][0]["away"].startswith("made as it is")
-    bare, _ = cluster.create(namespace, a_manifest(namespace, "bare"))
+    assert found["calls"][0]["away"].startswith("taken as it is")
+    strict = a_manifest(cluster.namespace(**ON, enforce="strict"))
+    judged = one(cluster, documents=[strict])["enforcement"]
+    assert (judged["reason"], judged["denial"]) == ("complies", "")
+    assert (
+        with_our_name(cluster.denial(strict["metadata"]["namespace"], strict))
+        == judged["awayDenial"]
+    )
     cluster.deployment(namespace)
+    bare, _ = cluster.create(namespace, a_manifest(namespace, "bare"))
     assert volume_names(bare)[0].startswith("kube-api-access-")
     scale(cluster, 2)
     log = str(cluster.plane.audit_log)

@@ -62,14 +62,21 @@ class Admission(NamedTuple):
             else mutate.decide(request, self.cluster, self.namespace)
         )
         after = patched(created, mutation)
-        full = review.decode_full(_review(after, self.name, user))
-        reason = validate.skip_reason(full, self.cluster)
-        validation = (
-            Decision(reason)
-            if reason is not None
-            else validate.decide(full, self.cluster, self.namespace, legacy_tokens)
-        )
+        validation = self.validated(after, user=user, legacy_tokens=legacy_tokens)
         return Admitted(mutation, after, validation)
+
+    def validated(
+        self, document: JsonObject, *, user: str = "", legacy_tokens: frozenset[str] | None = None
+    ) -> Decision:
+        """What the validating webhook decides on this object as it stands.
+
+        Raises: MalformedReview
+        """
+        request = review.decode_full(_review(document, self.name, user))
+        reason = validate.skip_reason(request, self.cluster)
+        if reason is not None:
+            return Decision(reason)
+        return validate.decide(request, self.cluster, self.namespace, legacy_tokens)
 
 
 def patched(document: JsonObject, decision: Decision) -> JsonObject:

@@ -32,6 +32,10 @@ class Explained(NamedTuple):
     annotations: Annotations
     settings: tuple[Setting, ...]
     problem: str = ""
+    unreached: Decision = Decision("not-applicable")
+    """What is decided on the pod where the mutating webhook is away. The API server denies as this
+    does, by its policies.
+    """
 
     @property
     def mutation(self) -> Decision:
@@ -135,7 +139,8 @@ def _of_pod(
     before = pod if is_mirror else with_automounted(pod, opts_out=opts_out)
     faults = workload.mutation.faults if workload is not None else ()
     settings = layers.settings(admission.cluster, admission.namespace, annotations, faults)
-    return Explained(workload, before, admission.admit(before), annotations, settings)
+    admitted, unreached = admission.admit(before), admission.validated(before)
+    return Explained(workload, before, admitted, annotations, settings, "", unreached)
 
 
 def template_of(document: JsonObject) -> JsonObject | None:

@@ -33,8 +33,10 @@ MEANINGS = {
     "malformed-review": "it cannot be read",
     "internal-error": "a bug of boundtoken",
 }
+FROM_WORKLOAD = (" on the workload: ", " on the pod: ")
 MAX_PODS = 10
 """Of those that are alike, by name; the JSON has all."""
+OWN_AUDIENCE = "the API server's own"
 CALLED = {True: "called", False: "not called", None: "not known whether it is called"}
 
 
@@ -85,7 +87,8 @@ def _verdict(found: Report) -> Iterator[Node]:
     ]
     children = [Node(text) for text in texts if text]
     children += [Node(f"fault: {fault}", (), "bad") for fault in found["faults"]]
-    told = {*found["faults"]}
+    # The author of a template hears of its faults once, although its pods have them too.
+    told = {place for fault in found["faults"] for place in (fault, fault.replace(*FROM_WORKLOAD))}
     children += [Node(f"warning: {text}") for text in verdict["warnings"] if text not in told]
     children += _patch(verdict)
     yield Node(f"{verdict['reason']}: {MEANINGS[verdict['reason']]}", tuple(children), mood)
@@ -204,9 +207,7 @@ def _behind(calls: list[Report]) -> Iterator[Node]:
         for what, state in (("caBundle: ", call["caBundle"]), ("", call["service"])):
             mood: Mood = "bad" if state["ok"] is False else "plain"
             alike.setdefault((mood, what + state["text"]), []).append(call["webhook"])
-        text = (
-            f"failurePolicy {call['failurePolicy']}: while boundtoken is away it is {call['away']}"
-        )
+        text = f"failurePolicy {call['failurePolicy']}: while boundtoken is away, requests are {call['away']}"
         alike.setdefault(("plain", text), []).append(call["webhook"])
     number = len({call["webhook"] for call in calls})
     for (mood, text), webhooks in alike.items():
@@ -224,7 +225,7 @@ def _layers(found: Report) -> Iterator[Node]:
 
 
 def _setting(setting: Report) -> Node:
-    value = setting["value"] or {"audience": "the API server's own"}.get(setting["name"], "none")
+    value = setting["value"] or {"audience": OWN_AUDIENCE}.get(setting["name"], "none")
     requests = setting["requests"]
     children = [Node(_request(one), (), "bad" if one["problem"] else "plain") for one in requests]
     by = f" (by {setting['decidedBy']})"
@@ -240,6 +241,8 @@ def _setting(setting: Report) -> Node:
 def _request(request: Report) -> str:
     problem = f": {request['problem']}" if request["problem"] else ""
     value = value_shown(request["value"]) if request["value"] else '""'
+    if request["layer"] == "defaults" and not request["value"]:
+        value = OWN_AUDIENCE  # of all settings that have defaults only this one can be empty
     return f"{request['layer']} requests {value}{problem}"
 
 
@@ -256,6 +259,10 @@ def _enforcement(found: Report) -> Iterator[Node]:
         Node(text)
         for text in (*_if("audited: ", judged["audit"]), *_if("exempt by ", judged["exempt"]))
     ]
+    if judged["awayDenial"] and not judged["denial"]:
+        children.append(
+            Node("while boundtoken is away it is refused: it complies by injection only")
+        )
     policies = found["policies"]
     if policies is not None and policies["ok"] is False and found["demands"]:
         children.append(Node(policies["text"], (), "bad"))

@@ -16,10 +16,10 @@ from .surroundings import KINDS, MUTATING, VALIDATING, Namespace, State, Surroun
 JsonObject = dict[str, Any]
 Report = dict[str, Any]
 AWAY = {
-    MUTATING: "made as it is, without what boundtoken would change",
-    VALIDATING: "made, and boundtoken does not evaluate it: the API server's policies hold",
+    MUTATING: "taken as it is, without boundtoken's changes",
+    VALIDATING: "taken without boundtoken's evaluation, and the API server's policies hold",
 }
-"""What happens to a request while boundtoken is away, where its entry fails open."""
+"""What happens to a request while boundtoken is away, where the entry fails open."""
 REFUSED = "refused"
 NOT_COPIED = (
     "its template lacks what its annotations request: boundtoken was away when they were written; "
@@ -100,7 +100,7 @@ def report(target: Target, *, with_patch: bool) -> Report:
         "locks": [one._asdict() for one in layers.locks(around.cluster, own)],
         "demands": [one._asdict() for one in layers.demands(around.cluster, own)],
         "faults": [str(fault) for fault in explained.faults],
-        "enforcement": _enforcement(explained.validation) if is_known else None,
+        "enforcement": _enforcement(explained) if is_known else None,
         "calls": _calls(target) if around.is_live else None,
         "others": _others(target) if around.is_live and around.mutating else None,
         "policies": _state(around.policies) if around.policies is not None else None,
@@ -148,7 +148,8 @@ def _setting(setting: layers.Setting) -> Report:
     }
 
 
-def _enforcement(decision: Decision) -> Report:
+def _enforcement(explained: Explained) -> Report:
+    decision = explained.validation
     return {
         "reason": decision.reason,
         "outcome": decision.outcome,
@@ -157,6 +158,7 @@ def _enforcement(decision: Decision) -> Report:
         "denial": decision.denial,
         "warnings": list(decision.warnings),
         "audit": decision.audit.get("violations", ""),
+        "awayDenial": explained.unreached.denial,
         "violations": [
             {"rule": violation.rule, "mode": violation.mode} for violation in decision.violations
         ],
