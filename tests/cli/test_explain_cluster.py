@@ -4,6 +4,7 @@ or long.
 
 import base64
 import json
+import re
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -143,7 +144,8 @@ def explained(api: Played, folder: Path, *arguments: str) -> Json:
     code, out, err = run(api, folder, *(arguments or ("deployment/web",)), "-o", "json")
     assert code in (0, 1), err
     result = json.loads(out)
-    return {"code": code, "unseen": result["unseen"], **result["objects"][0]}
+    unread = {one["what"]: one["why"] for one in result["unread"]}
+    return {"code": code, "unread": unread, **result["objects"][0]}
 
 
 def test_an_installation_that_stands_and_a_pod_that_was_missed(
@@ -151,7 +153,7 @@ def test_an_installation_that_stands_and_a_pod_that_was_missed(
 ) -> None:
     found = explained(played, tmp_path)
     assert found["problems"] == ["it differs from what it would get now"]
-    assert found["unseen"] == {}
+    assert found["unread"] == {}
     assert [cause["code"] for cause in found["pods"][0]["causes"]] == ["maybe-away"]
     assert found["calls"][0]["service"] == {
         "ok": True,
@@ -228,7 +230,7 @@ def test_the_configuration_is_that_of_the_config_map_where_no_replica_has_noted_
     assert found["wouldGet"]["tokens"][0]["expirationSeconds"] == 1800
     config_map["data"] = {"config.yaml": "nonsense: 1"}
     found = explained(played, tmp_path)
-    assert "has faults" in found["unseen"]["the configuration"]
+    assert "has faults" in found["unread"]["the configuration"]
     assert found["notes"][0].startswith("the configuration was not seen")
 
 
@@ -242,7 +244,7 @@ def test_a_pod_that_was_changed_is_no_problem_where_the_configuration_was_not_se
     pod["metadata"]["annotations"] = {names.STATUS: status}
     found = explained(played, tmp_path)
     assert (found["code"], found["pods"][0]["differs"]) == (0, True)
-    assert found["unseen"]["configmaps in boundtoken-system"].startswith("needs list on")
+    assert found["unread"]["configmaps in boundtoken-system"].startswith("needs list on")
     played.objects[f"{OURS}/configmaps"] = []
     assert explained(played, tmp_path)["code"] == 1
 
@@ -253,8 +255,8 @@ def test_any_read_that_fails_is_told_and_the_rest_goes_on(played: Played, tmp_pa
         played.objects[path] = 500
     found = explained(played, tmp_path)
     assert (found["code"], found["verdict"]) == (0, None)
-    assert found["unseen"]["namespaces/shop"] == "500 refused with 500"
-    assert len(found["unseen"]) >= 8
+    assert found["unread"]["namespaces/shop"] == "500 refused with 500"
+    assert len(found["unread"]) >= 8
     for path in paths:
         played.objects[path] = "nonsense"
     assert explained(played, tmp_path)["code"] == 0
@@ -281,6 +283,30 @@ def test_a_namespace_that_is_not_there_is_a_problem(played: Played, tmp_path: Pa
     played.objects[SHOP] = 404
     found = explained(played, tmp_path, "-f", str(manifest), "--live")
     assert found["problems"] == ["there is no namespace of this name"]
+
+
+@pytest.mark.parametrize("name", ["../../../api/v1/secrets", "shop?watch=1", "Shop", "a/b"])
+def test_no_path_is_made_of_what_is_no_name(played: Played, tmp_path: Path, name: str) -> None:
+    pod = a_pod(serviceAccountName=name)
+    manifest = tmp_path / "pod.json"
+    for namespace in (name, "shop"):
+        pod["metadata"]["namespace"] = namespace
+        manifest.write_text(json.dumps(pod))
+        explained(played, tmp_path, "-f", str(manifest), "--live")
+    paths = {path for path, _ in played.queries}
+    assert paths <= played.objects.keys() | {f"{GROUP}/mutatingwebhookconfigurations"}
+    assert not any(name in path for path in paths)
+
+
+def test_every_field_of_the_json_is_described(played: Played, tmp_path: Path) -> None:
+    text = (ROOT / "docs/reference.md").read_text()
+    section = text[text.index("### What a pod gets") :].partition("\n### Tokens")[0]
+    described = set(re.findall(r"`(\w+)`", section))
+    found = explained(played, tmp_path, "pod/web-1-x", "--show-patch")
+    del found["code"]
+    parts = [found, found["verdict"], found["enforcement"], *found["pods"], *found["calls"]]
+    parts += [found["restart"], found["others"], found["layers"][0]]
+    assert {key for part in parts for key in part} <= described
 
 
 def test_a_service_account_that_opts_out_counts(played: Played, tmp_path: Path) -> None:
@@ -352,7 +378,7 @@ def test_a_list_without_an_end_is_ended_and_told(played: Played, tmp_path: Path)
     played.objects[f"{SHOP}/pods"] = pods
     found = explained(played, tmp_path)
     assert len(found["pods"]) == PAGE * MAX_PAGES
-    assert found["unseen"]["more pods in shop"] == f"only the first {PAGE * MAX_PAGES} were looked at"  # fmt: skip
+    assert found["unread"]["more pods in shop"] == f"only the first {PAGE * MAX_PAGES} were looked at"  # fmt: skip
 
 
 def an_event(name: str, message: str, time: str = LATER) -> Json:

@@ -37,7 +37,8 @@ def one(cluster: Cluster, *arguments: str, **options: Any) -> Json:
     """The only object that is explained, with the exit code as `code`."""
     result = explain(cluster, *arguments, **options)
     (found,) = result["objects"]
-    return {"code": result["code"], "unseen": result["unseen"], **found}
+    unread = {one["what"]: one["why"] for one in result["unread"]}
+    return {"code": result["code"], "unread": unread, **found}
 
 
 def codes(found: Json) -> list[str]:
@@ -332,8 +333,8 @@ def test_with_a_viewers_rights_it_says_what_it_could_not_see_and_tells_the_rest(
     target = ("deployment/web", "-n", namespace)
     wait_for(lambda: may_read(cluster, *target, user="developer"))
     theirs, ours = one(cluster, *target, user="developer"), one(cluster, *target)
-    assert ours["unseen"] == {}
-    assert sorted(theirs["unseen"]) == [
+    assert ours["unread"] == {}
+    assert sorted(theirs["unread"]) == [
         "configmaps in boundtoken-system",
         "endpointslices in boundtoken-system",
         "mutatingwebhookconfigurations",
@@ -341,7 +342,7 @@ def test_with_a_viewers_rights_it_says_what_it_could_not_see_and_tells_the_rest(
         "validatingadmissionpolicybindings",
         "validatingwebhookconfigurations",
     ]
-    assert theirs["unseen"]["mutatingwebhookconfigurations"] == "needs list on mutatingwebhookconfigurations"  # fmt: skip
+    assert theirs["unread"]["mutatingwebhookconfigurations"] == "needs list on mutatingwebhookconfigurations"  # fmt: skip
     same = ("verdict", "layers", "enforcement", "wouldGet", "restart", "problems", "code")
     assert {key: theirs[key] for key in same} == {key: ours[key] for key in same}
     assert theirs["notes"][0].startswith("the configuration was not seen")
@@ -364,7 +365,7 @@ def test_who_may_read_a_pod_alone_hears_of_no_verdict_but_of_what_it_has(cluster
     wait_for(lambda: may_read(cluster, *target, user="pipeline"))
     found = one(cluster, *target, user="pipeline")
     assert (found["code"], found["verdict"]) == (0, None)
-    assert found["unseen"][f"namespaces/{namespace}"] == f"needs get on namespaces/{namespace}"
+    assert found["unread"][f"namespaces/{namespace}"] == f"needs get on namespaces/{namespace}"
     assert found["pods"][0]["has"]["tokens"][0]["volume"] == "boundtoken"
     result = boundtoken("explain", "deploy/web", "-n", namespace, kubeconfig=cluster.plane.kubeconfig("pipeline"))  # fmt: skip
     assert (result.returncode, result.stdout) == (3, "")

@@ -181,6 +181,8 @@ def test_no_write_is_found_where_there_is_none(metadata: Any) -> None:
         (Owner("Rollout", "r"), "kubectl delete pod/web-1 -n shop", "its Rollout makes it again"),
         (Owner("Job", "once"), "kubectl delete job/once -n shop", "delete the Job and create it again"),
         (Owner("CronJob", "daily"), "", "from its next Job on"),
+        (Owner("Deployment", "x; reboot #"), "", "no Deployment has the name of its owner"),
+        (Owner("Job", "$(reboot)"), "", "no Job has the name of its owner"),
         (Owner("Node", "n"), "", "a static pod: its node makes it"),
         (None, "kubectl replace --force -n shop -f FILE", "nobody makes it again: FILE is its own manifest"),
     ],

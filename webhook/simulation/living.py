@@ -18,6 +18,8 @@ from ..enforcement import forecast
 
 JsonObject = dict[str, Any]
 OF_KUBERNETES, OF_OURS, FURTHER = "automounted", "boundtoken", "further tokens"
+_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
+"""Of an object: a DNS subdomain, which is safe in a shell."""
 _HASH = re.compile(r"policy=([0-9a-f]{8})$")
 
 Code = Literal[
@@ -258,11 +260,15 @@ ROLLED_OUT = ("Deployment", "StatefulSet", "DaemonSet")
 
 
 def restart(owner: Owner | None, pod: str, namespace: str) -> tuple[str, str]:
-    """What makes the pod again, as a command and as a remark. The names must be safe in a shell."""
+    """What makes the pod again, as a command and as a remark. The names of pod and namespace are
+    the API server's; that of an owner is any text, which whoever makes a pod may write.
+    """
     where = f"-n {namespace}"
     if owner is None:
         command = f"kubectl replace --force {where} -f FILE"
         return command, "nobody makes it again: FILE is its own manifest"
+    if owner.kind in (*ROLLED_OUT, "Job") and not _NAME.fullmatch(owner.name):
+        return "", f"no {owner.kind} has the name of its owner"
     if owner.kind in ROLLED_OUT:
         return f"kubectl rollout restart {owner.kind.lower()}/{owner.name} {where}", ""
     if owner.kind in ("Job", "CronJob"):

@@ -16,7 +16,7 @@ from ...simulation import living as simulated
 from ...simulation.explanation import Explained, member
 from ...simulation.living import Owner
 from . import audit, living, surroundings
-from .given import BY_KIND, OBJECT_NAME, Document, Named
+from .given import BY_KIND, Document, Named
 from .living import Owned
 from .offline import DEFAULT_NAMESPACE, is_namespace, namespace_name, of_namespace
 from .reading import LivingPod, Reader
@@ -52,7 +52,8 @@ async def explain(
             await live.explain(document, namespace, is_living=isinstance(one, Named))
             for document, one in zip(documents, objects, strict=True)
         ]
-    return {"objects": found, "notes": [], "unseen": reader.unseen}
+    unread = [{"what": what, "why": why} for what, why in reader.unread.items()]
+    return {"objects": found, "notes": [], "unread": unread}
 
 
 async def _named(client: ApiClient, given: Named, namespace: str) -> Document:
@@ -64,7 +65,7 @@ async def _named(client: ApiClient, given: Named, namespace: str) -> Document:
     except NotFound:
         raise NotFound(f"{title} is not in namespace {namespace}") from None
     if document is None:
-        raise ApiError(f"{title}: {next(iter(reader.unseen.values()))}")
+        raise ApiError(f"{title}: {next(iter(reader.unread.values()))}")
     document |= {"apiVersion": given.kind.api, "kind": given.kind.kind}
     return Document("the cluster", document)
 
@@ -131,7 +132,7 @@ class _Live:
         account = str(spec.get("serviceAccountName") or spec.get("serviceAccount") or "default")
         opts_out = False
         # The pod's own field decides where it has one.
-        if spec.get("automountServiceAccountToken") is None and OBJECT_NAME.fullmatch(account):
+        if spec.get("automountServiceAccountToken") is None:
             key = namespace.name, account
             if key not in self.accounts:
                 self.accounts[key] = await surroundings.account_opts_out(self.reader, *key)

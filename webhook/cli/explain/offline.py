@@ -48,7 +48,7 @@ def explain(
         if name not in known:
             found["notes"] = ["its Namespace is in no file: as if it had no annotations"]
         objects.append(found)
-    return {"objects": objects, "notes": [NOT_LOOKED_AT], "unseen": {}}
+    return {"objects": objects, "notes": [NOT_LOOKED_AT], "unread": []}
 
 
 def _namespaces(documents: list[Document]) -> dict[str, Namespace]:

@@ -45,7 +45,7 @@ def print_tree(result: Report) -> None:
     roots = [_object(one) for one in result["objects"]]
     about = [
         *map(Node, result["notes"]),
-        *(Node(_unseen(*one)) for one in result["unseen"].items()),
+        *(Node(_unread(**one)) for one in result["unread"]),
     ]
     if about:
         roots.append(Node("what was not looked at", tuple(about), "title"))
@@ -55,7 +55,7 @@ def print_tree(result: Report) -> None:
             print(line)
 
 
-def _unseen(what: str, why: str) -> str:
+def _unread(what: str, why: str) -> str:
     return f"could not see: {why}" if why.endswith(what) else f"could not see {what}: {why}"
 
 
@@ -248,7 +248,7 @@ def _request(request: Report) -> str:
 
 def _enforcement(found: Report) -> Iterator[Node]:
     judged = found["enforcement"]
-    if judged is None:
+    if judged is None or judged["reason"] == "not-applicable":
         return
     children = [
         Node(f"{one['name']}: {one['value']}, of {one['set_by']}") for one in found["demands"]

@@ -109,11 +109,11 @@ _DECODERS: dict[Any, msgspec.json.Decoder[Any]] = {
 
 
 class Reader:
-    """Reads objects, and notes in `unseen` what could not be seen, and why."""
+    """Reads objects, and notes in `unread` what could not be seen, and why."""
 
     def __init__(self, client: ApiClient) -> None:
         self.client = client
-        self.unseen: dict[str, str] = {}
+        self.unread: dict[str, str] = {}
 
     async def get(self, path: str, kind: type[T], what: str, *, accept: str = JSON) -> T | None:
         """An object; None where it could not be seen. Raises: NotFound"""
@@ -161,11 +161,11 @@ class Reader:
             self._note(what, "list", problem)
             return None
         if more:
-            self.unseen[f"more {what}"] = f"only the first {PAGE * MAX_PAGES} were looked at"
+            self.unread[f"more {what}"] = f"only the first {PAGE * MAX_PAGES} were looked at"
         return found
 
     def _note(self, what: str, verb: str, problem: ApiError) -> None:
         if problem.status in FORBIDDEN:
-            self.unseen[what] = f"needs {verb} on {what}"
+            self.unread[what] = f"needs {verb} on {what}"
         else:
-            self.unseen[what] = truncate(str(problem))
+            self.unread[what] = truncate(str(problem))

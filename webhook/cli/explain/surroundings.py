@@ -18,6 +18,7 @@ from ...errors import BadCertificate, BadInput, NotFound
 from ...pki.pem import read_certificates
 from ...simulation.admission import Admission
 from ...simulation.calling import Configuration, Entry
+from .given import OBJECT_NAME
 from .reading import (
     Annotated,
     ConfigMap,
@@ -33,6 +34,7 @@ KINDS = {
     "validatingwebhookconfigurations": "validatingwebhookconfiguration",
 }
 MUTATING, VALIDATING = KINDS
+NO_NAMESPACE = "there is no namespace of this name"
 ASSUMED = "the defaults, for it was not seen"
 
 
@@ -200,7 +202,7 @@ async def _configuration(
         try:
             cluster = cluster_config.parse(text, own_namespace=own).policy
         except BadInput:
-            reader.unseen["the configuration"] = f"{source} has faults: boundtoken config check"
+            reader.unread["the configuration"] = f"{source} has faults: boundtoken config check"
             source = ASSUMED
     # The audiences of the configuration are among those that the replicas noted.
     known = audiences or cluster.api_audiences
@@ -242,10 +244,14 @@ async def _of_config_map(reader: Reader, own: str) -> tuple[str, str]:
 
 async def read_namespace(reader: Reader, name: str) -> Namespace:
     """A namespace of the cluster."""
+    if not OBJECT_NAME.fullmatch(
+        name
+    ):  # a manifest may have anything there, and paths are made of it
+        return Namespace(name, {}, {}, {}, NO_NAMESPACE)
     try:
         document = await reader.document(f"/api/v1/namespaces/{name}", f"namespaces/{name}")
     except NotFound:
-        return Namespace(name, {}, {}, {}, "there is no namespace of this name")
+        return Namespace(name, {}, {}, {}, NO_NAMESPACE)
     return Namespace(name, None, None, {}) if document is None else namespace_of(document)
 
 
@@ -265,6 +271,8 @@ def namespace_of(document: dict[str, object]) -> Namespace:
 
 async def account_opts_out(reader: Reader, namespace: str, name: str) -> bool:
     """Whether a service account opts out of automounting; False where it was not seen."""
+    if not OBJECT_NAME.fullmatch(namespace) or not OBJECT_NAME.fullmatch(name):
+        return False
     path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}"
     try:
         found = await reader.get(path, ServiceAccount, f"serviceaccounts in {namespace}")
