@@ -234,6 +234,30 @@ def test_the_configuration_is_that_of_the_config_map_where_no_replica_has_noted_
     assert found["notes"][0].startswith("the configuration was not seen")
 
 
+def test_a_configuration_that_is_given_holds_instead_of_the_clusters(
+    played: Played, tmp_path: Path
+) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(f"{CONFIGURATION}locks: {{maxExpirationSeconds: 900}}\n")
+    text = f"{CONFIGURATION}defaults: {{expirationSeconds: 1800}}\n"
+    config_map = {"metadata": {"name": "mine"}, "data": {"config.yaml": text}}
+    played.objects[f"{OURS}/configmaps"] = [config_map]
+    found = explained(played, tmp_path, "deployment/web", "--config", str(file))
+    assert found["configuration"] == "--config"
+    assert found["wouldGet"]["tokens"][0]["expirationSeconds"] == 900
+
+
+def test_a_pod_that_says_no_where_its_template_does_not_was_changed_by_boundtoken(
+    played: Played, tmp_path: Path
+) -> None:
+    pod = played.objects[f"{SHOP}/pods/web-1-x"]
+    pod["spec"] = {**a_pod()["spec"], "automountServiceAccountToken": False}
+    found = explained(played, tmp_path, "pod/web-1-x")["pods"][0]
+    assert [cause["code"] for cause in found["causes"]] == ["taken-off"]
+    played.objects[DEPLOYMENT]["spec"]["template"]["spec"]["automountServiceAccountToken"] = False
+    assert explained(played, tmp_path, "pod/web-1-x")["pods"][0]["differs"] is False
+
+
 def test_a_pod_that_was_changed_is_no_problem_where_the_configuration_was_not_seen(
     played: Played, tmp_path: Path
 ) -> None:

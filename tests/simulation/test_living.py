@@ -147,6 +147,12 @@ def test_a_container_that_only_one_of_them_has_is_not_compared() -> None:
     assert living.differ(living.tokens_of(view(pod)), would, {"app"})
 
 
+def test_a_token_of_the_pods_author_is_not_compared() -> None:
+    has = Tokens("", (YEARLY, Token("", "own", "t", "aws", 600)))
+    assert not living.differ(has, Tokens("", (YEARLY,)), {"app"})
+    assert living.differ(has, Tokens("", ()), {"app"})
+
+
 def entry(path: tuple[str, ...], name: str, time: str, manager: str = "kubectl") -> Json:
     fields: Json = {f"f:{name}": {}}
     for step in reversed((*path, "f:metadata", "f:annotations")):
