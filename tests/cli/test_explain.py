@@ -174,10 +174,11 @@ def test_a_namespace_file_a_configuration_and_the_flag_for_the_namespace(tmp_pat
         _, out, _ = run_explain("-o", "json", *given)
         return dict(json.loads(out)["objects"][0])
 
-    found = run("-f", "pod.json", "--namespace-file", "namespace.yaml")
+    beside = ("--namespace-file", "namespace.yaml", "--namespace-file", "list.yaml")
+    found = run("-f", "pod.json", *beside, "-n", "shop")
     assert (found["namespace"], found["layers"][0]["decidedBy"]) == ("shop", "namespace")
-    found = run("-f", "pod.json", "--namespace-file", "namespace.yaml", "-n", "other")
-    assert found["namespace"] == "other"
+    found = run("-f", "pod.json", *beside)
+    assert found["namespace"] == "default"
     assert "in no file" in found["notes"][0]
     found = run("-f", "pod.json", "--config", "config.yaml")
     assert (found["layers"][1]["decidedBy"], found["configuration"]) == ("defaults", "--config")
@@ -200,9 +201,9 @@ def test_it_says_that_nothing_of_a_cluster_was_looked_at() -> None:
     [
         ((), "give either TYPE/NAME or -f FILE"),
         (("pod/x", "-f", "x"), "give either TYPE/NAME or -f FILE"),
-        (("pod/x", "--live"), "--live is for -f FILE"),
+        (("pod/x", "--from-cluster"), "--from-cluster is for -f FILE"),
         (("pod/x", "--namespace-file", "x"), "--namespace-file is for -f FILE"),
-        (("-f", "x", "--live", "--namespace-file", "y"), "exclude each other"),
+        (("-f", "x", "--from-cluster", "--namespace-file", "y"), "exclude each other"),
         (("-f", "-", "--namespace-file", "-"), "only one file can come from standard input"),
         (("-f", "x", "--audit-log", "y"), "--audit-log is for objects of a cluster"),
         (("-f", "/nonexistent"), "/nonexistent: must be a readable file"),

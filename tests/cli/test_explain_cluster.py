@@ -305,7 +305,7 @@ def test_a_namespace_that_is_not_there_is_a_problem(played: Played, tmp_path: Pa
     manifest = tmp_path / "pod.yaml"
     manifest.write_text(yaml.safe_dump(a_pod()))
     played.objects[SHOP] = 404
-    found = explained(played, tmp_path, "-f", str(manifest), "--live")
+    found = explained(played, tmp_path, "-f", str(manifest), "--from-cluster")
     assert found["problems"] == ["there is no namespace of this name"]
 
 
@@ -316,7 +316,7 @@ def test_no_path_is_made_of_what_is_no_name(played: Played, tmp_path: Path, name
     for namespace in (name, "shop"):
         pod["metadata"]["namespace"] = namespace
         manifest.write_text(json.dumps(pod))
-        explained(played, tmp_path, "-f", str(manifest), "--live")
+        explained(played, tmp_path, "-f", str(manifest), "--from-cluster")
     paths = {path for path, _ in played.queries}
     assert paths <= played.objects.keys() | {f"{GROUP}/mutatingwebhookconfigurations"}
     assert not any(name in path for path in paths)

@@ -22,7 +22,7 @@ ON: Any = {"inject": "enabled", "automount": "disabled"}
 
 def explain(cluster: Cluster, *arguments: str, user: str = "admin", documents: Any = None) -> Json:
     """The JSON, with the exit code as `code`."""
-    flags = ["-f", "-", "--live"] if documents is not None else []
+    flags = ["-f", "-", "--from-cluster"] if documents is not None else []
     stdin = json.dumps({"kind": "List", "items": documents}) if documents is not None else None
     result = boundtoken(
         *("explain", *flags, *arguments, "-o", "json"),

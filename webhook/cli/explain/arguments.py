@@ -7,9 +7,9 @@ from .. import arguments
 EXAMPLES = """
   boundtoken explain deployment/cart -n shop          its template, its pods, and what they would get now
   boundtoken explain pod/cart-5fc9f4bf66-x7k2p        what it has, what it would get, and the owner to restart
-  boundtoken explain -f cart.yaml --namespace-file shop.yaml
+  boundtoken explain -f cart.yaml -n shop --namespace-file shop.yaml
                                                       without a cluster; exit 1 where it is not injected
-  boundtoken explain -f cart.yaml --live -o json      a manifest, as the cluster would take it
+  boundtoken explain -f cart.yaml --from-cluster -o json      a manifest, as the cluster would take it
   boundtoken explain pod/cart --audit-log audit.log   whether boundtoken was away when it was made"""
 
 
@@ -36,7 +36,11 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         help="manifests instead: YAML, JSON or a List; - for standard input",
     )
     command.add_argument(
-        "--namespace-file", metavar="FILE", help="with -f: the Namespaces with their annotations"
+        "--namespace-file",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="with -f: YAML with Namespaces; those among the manifests count too, and win; repeatable",
     )
     command.add_argument(
         "--config",
@@ -44,7 +48,9 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         help="the cluster's configuration (default that of the cluster; with -f the defaults)",
     )
     command.add_argument(
-        "--live", action="store_true", help="with -f: look at the cluster, its namespaces too"
+        "--from-cluster",
+        action="store_true",
+        help="with -f: as the cluster of the kubeconfig would take the manifests",
     )
     command.add_argument(
         "--audit-log", metavar="FILE", help="the API server's audit log; - for standard input"

@@ -26,7 +26,7 @@ def explain(parsed: argparse.Namespace) -> int:
     configuration = parse(parsed.config, own or "") if parsed.config else None
     if parsed.filename:
         documents = [one for file in parsed.filename for one in given.objects(file)]
-        if parsed.live:
+        if parsed.from_cluster:
             result = asyncio.run(live.explain(parsed, configuration, documents))
         else:
             result = offline.explain(parsed, configuration, documents)

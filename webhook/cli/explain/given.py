@@ -95,13 +95,13 @@ def check(parsed: argparse.Namespace) -> None:
         faults.append("give either TYPE/NAME or -f FILE, such as deployment/cart")
     if parsed.namespace_file and not parsed.filename:
         faults.append("--namespace-file is for -f FILE: the cluster has its own namespaces")
-    if parsed.live and not parsed.filename:
-        faults.append("--live is for -f FILE: a name is looked up in the cluster anyway")
-    if parsed.live and parsed.namespace_file:
-        faults.append("--namespace-file and --live exclude each other")
-    if not parsed.live and parsed.filename and parsed.audit_log:
+    if parsed.from_cluster and not parsed.filename:
+        faults.append("--from-cluster is for -f FILE: a name is looked up in the cluster anyway")
+    if parsed.from_cluster and parsed.namespace_file:
+        faults.append("--namespace-file and --from-cluster exclude each other")
+    if not parsed.from_cluster and parsed.filename and parsed.audit_log:
         faults.append("--audit-log is for objects of a cluster")
-    streams = [*parsed.filename, parsed.namespace_file, parsed.config, parsed.audit_log]
+    streams = [*parsed.filename, *parsed.namespace_file, parsed.config, parsed.audit_log]
     if streams.count(STANDARD_INPUT) > 1:
         faults.append("only one file can come from standard input")
     if parsed.webhook_namespace is not None:

@@ -32,15 +32,14 @@ def explain(
     own = parsed.webhook_namespace or names.NAMESPACE
     cluster = msgspec.structs.replace(configuration or ClusterPolicy(), own_namespace=own)
     around = Surroundings(cluster, "--config" if configuration is not None else "the defaults")
-    beside = _namespaces(given.objects(parsed.namespace_file)) if parsed.namespace_file else {}
-    known = {**_namespaces(documents), **beside}
-    default = next(iter(beside)) if len(beside) == 1 else DEFAULT_NAMESPACE
+    beside = [one for file in parsed.namespace_file for one in given.objects(file)]
+    known = _namespaces([*beside, *documents])
     objects = []
     for document in documents:
         if is_namespace(document.object):
             objects.append(of_namespace(document, cluster))
             continue
-        name = namespace_name(document.object, parsed.namespace or default)
+        name = namespace_name(document.object, parsed.namespace or DEFAULT_NAMESPACE)
         namespace = known.get(name, Namespace(name, None, {}, {}))
         explained = explanation.explain(document.object, around.admission(namespace))
         target = Target(document.object, explained, namespace, around, is_living=False)
