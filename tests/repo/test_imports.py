@@ -19,8 +19,9 @@ MAY_IMPORT = {
     "cluster": {"core", "cluster"},
     "pki": {"core", "cluster", "pki"},
     "tokens": {"core", "tokens"},
+    "yamledit": {"yamledit"},
     "serving": {*PURE, "cluster", "pki", "serving"},
-    "cli": {*PURE, "simulation", "cluster", "pki", "tokens", "serving", "cli"},
+    "cli": {*PURE, "simulation", "cluster", "pki", "tokens", "yamledit", "serving", "cli"},
 }
 """The rooms; each may import those that it names."""
 CREDENTIALS = "webhook.cluster.credentials"
@@ -111,6 +112,15 @@ def test_kubernetes_is_imported_only_where_a_kubeconfig_is_read_and_by_its_adapt
 ) -> None:
     if path.name != "credentials.py" and path.parent.name != ADAPTERS:
         assert not [name for name in imports(path) if name.split(".")[0] == "kubernetes"]
+
+
+EDITOR = "yamledit"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_ruamel_is_imported_only_where_a_text_is_edited(path: Path) -> None:
+    if path.relative_to(PACKAGE).parts[0] != EDITOR:
+        assert not [name for name in imports(path) if name.split(".")[0] == "ruamel"]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
