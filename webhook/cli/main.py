@@ -13,7 +13,7 @@ from pathlib import Path
 from .. import __version__, options
 from ..errors import BadInput, BoundtokenError
 from ..options import OPTIONS
-from . import arguments
+from . import arguments, manifest_arguments
 from .arguments import cluster, group, lazy, refuse_tokens
 from .explain import arguments as explain_arguments
 from .token import arguments as token_arguments
@@ -76,13 +76,14 @@ def _check_flags(parsed: argparse.Namespace) -> None:
             try:
                 read(text)
             except ValueError as problem:
-                faults.append(f"--{flag}={text!a}: {problem}")
+                faults.append(f"--{flag.replace('_', '-')}={text!a}: {problem}")
     if faults:
         raise BadInput(*faults)
 
 
 CHECKED: dict[str, Callable[[str], object]] = {
     "namespace": options.namespace,
+    "webhook_namespace": options.namespace,
     "host": options.hostname,
     "timeout": options.seconds,
 }
@@ -132,6 +133,7 @@ def parser() -> argparse.ArgumentParser:
         _command(export, "policies", "print the admission policies that the API server enforces")
     )
     explain_arguments.add(commands)
+    manifest_arguments.add(commands)
     token_arguments.add(commands)
     version = _command(commands, "version", "print the version")
     version.add_argument(

@@ -31,6 +31,8 @@ LEFTOVER_LABEL: Final = DOMAIN + "enforced"
 STATUS: Final = DOMAIN + "status"  # we write it on pods that we changed
 # We write it on pod templates that we copied annotations into
 FROM_WORKLOAD: Final = DOMAIN + "from-workload"
+# `boundtoken inject` writes it into manifests in JSON, where no comment can remember what was there
+BEFORE_INJECT: Final = DOMAIN + "before-inject"
 
 FOR_PODS: Final = frozenset(
     {INJECT, AUTOMOUNT, AUDIENCE, EXPIRATION_SECONDS, MOUNT_PATH, TOKENS, SKIP_CONTAINERS}
@@ -46,7 +48,7 @@ FOR_NAMESPACES: Final = (FOR_PODS - {SKIP_CONTAINERS}) | {
     WARN_VERSION,
     AUDIT_VERSION,
 }
-OURS_ON_PODS: Final = frozenset({STATUS, FROM_WORKLOAD})
+OURS_ON_PODS: Final = frozenset({STATUS, FROM_WORKLOAD, BEFORE_INJECT})
 
 # Annotations of the policy bindings: the settings of the configuration that the API server
 # enforces. Lists are separated by one space, because no item may contain one. The locks have the

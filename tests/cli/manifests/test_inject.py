@@ -1,0 +1,319 @@
+"""`boundtoken inject`, `uninject` and `diff` as people run them."""
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.issuer import Answer, Issuer
+from tests.support.kubeconfigs import a_kubeconfig
+from tests.support.paths import BOUNDTOKEN
+from webhook.cli.main import main
+from webhook.cli.manifests import reading, replacing
+from webhook.errors import BadInput
+
+DEPLOYMENT = """\
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: shop}
+spec:
+  template:
+    spec:
+      containers:
+      - name: app
+        env: [{name: PASSWORD, value: topsecret}]
+"""
+SERVICE = "apiVersion: v1\nkind: Service\nmetadata: {name: web}"
+ON = ("--inject=enabled", "--automount=disabled")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the commands run: two files, one of them further down."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "shop/deep").mkdir(parents=True)
+    (tmp_path / "shop/deep/web.yaml").write_text(DEPLOYMENT)
+    (tmp_path / "shop/service.yml").write_text(SERVICE)
+    (tmp_path / "shop/notes.txt").write_text("no: [yaml")
+    return tmp_path
+
+
+def tree(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): path.read_text()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_a_folder_is_one_stream_and_every_object_has_a_line(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["inject", "shop", *ON]) == 0
+    output, errors = capsys.readouterr()
+    service, deployment = output.split("---\n")
+    assert service == SERVICE + "\n"
+    assert deployment.startswith(DEPLOYMENT)
+    assert errors.splitlines() == [
+        "service/web: not-applicable: unchanged (it has no pod template)",
+        "deployment/web in shop: injected: annotations status; volumes boundtoken; mounts of app; automountServiceAccountToken false",
+    ]
+
+
+def test_standard_input_goes_through_and_back() -> None:
+    result = subprocess.run(
+        [BOUNDTOKEN, "inject", "-", *ON], input=DEPLOYMENT.encode(), capture_output=True, check=True
+    )
+    again = subprocess.run(
+        [BOUNDTOKEN, "uninject", "-"], input=result.stdout, capture_output=True, check=True
+    )
+    assert again.stdout == DEPLOYMENT.encode()
+
+
+def test_in_place_changes_what_changes_and_back(folder: Path) -> None:
+    before = tree(folder)
+    (folder / "shop/deep/web.yaml").chmod(0o640)
+    (folder / "link.yaml").symlink_to("shop/deep/web.yaml")
+    assert main(["inject", "link.yaml", "shop", "--in-place", "--backup", *ON]) == 0
+    assert (folder / "link.yaml").is_symlink()
+    assert (folder / "shop/deep/web.yaml").stat().st_mode & 0o777 == 0o640
+    assert (folder / "shop/deep/web.yaml.orig").read_text() == DEPLOYMENT
+    assert not (folder / "shop/service.yml.orig").exists()
+    (folder / "shop/deep/web.yaml.orig").unlink()
+    (folder / "link.yaml").unlink()
+    assert tree(folder) != before
+    assert main(["uninject", "shop", "--in-place"]) == 0
+    assert tree(folder) == before
+
+
+def test_in_place_is_whole_or_not_at_all(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "shop/z.yaml").write_text(DEPLOYMENT)
+    before, count = tree(folder), 0
+    there = Path.replace
+
+    def fails_once(self: Path, target: Any) -> Path:
+        nonlocal count
+        count += 1
+        if count == 2:
+            raise OSError(28, "No space left on device", str(target))
+        return there(self, target)
+
+    monkeypatch.setattr(Path, "replace", fails_once)
+    assert main(["inject", "shop", "--in-place", "--backup", *ON]) == 3
+    assert tree(folder) == before
+    assert "No space left on device; no file has changed" in capsys.readouterr().err
+
+
+def test_a_backup_is_not_overwritten(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "shop/deep/web.yaml.orig").write_text("mine")
+    before = tree(folder)
+    assert main(["inject", "shop", "--in-place", "--backup", *ON]) == 2
+    assert tree(folder) == before
+    assert "web.yaml.orig: is there already" in capsys.readouterr().err
+
+
+def test_a_file_that_changed_meanwhile_is_not_replaced(folder: Path) -> None:
+    path = folder / "shop/deep/web.yaml"
+    with pytest.raises(BadInput, match="has changed since it was read"):
+        replacing.replace([replacing.Replacement(path, b"other", b"x")], backup=False)
+    assert path.read_text() == DEPLOYMENT
+
+
+def test_one_bad_file_stops_all_and_every_fault_is_told(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "shop/a.yaml").write_text("a: 1\na: 2\n")
+    (folder / "shop/b.json").write_text('{"a": {{ .Values.b }} }')
+    before = tree(folder)
+    assert main(["inject", "shop", "--in-place", *ON]) == 2
+    assert tree(folder) == before
+    errors = capsys.readouterr().err.splitlines()
+    assert errors[0] == (
+        "boundtoken: shop/a.yaml: line 2: a key is there twice in one map: take one of them out"
+    )
+    assert "shop/b.json: line 1: must be YAML, and looks like a template" in errors[1]
+
+
+def test_diff_is_a_diff_that_patch_applies(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = f"{SERVICE}\n---\n{DEPLOYMENT}---\n{SERVICE}\n---\n{DEPLOYMENT}".rstrip("\n")
+    (folder / "all.yaml").write_text(text)
+    assert main(["inject", "all.yaml", *ON]) == 0
+    injected, _ = capsys.readouterr()
+    assert main(["diff", "all.yaml", *ON]) == 1
+    shown, _ = capsys.readouterr()
+    subprocess.run(["git", "apply", "-"], input=shown, text=True, check=True, cwd=folder)
+    assert (folder / "all.yaml").read_text() == injected
+    assert main(["diff", "all.yaml", *ON]) == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_namespaces_are_those_of_files_then_of_the_stream_then_of_flags(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "ns.yaml").write_text(
+        "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: shop\n"
+        "  annotations: {boundtoken.dev/inject: enabled, boundtoken.dev/audience: of-the-file}\n"
+    )
+    words = ["inject", "web.yaml", "--namespace-file", "ns.yaml"]
+    (folder / "web.yaml").write_text(DEPLOYMENT)
+    assert main(words) == 0
+    assert "audience: of-the-file" in capsys.readouterr().out
+    (folder / "web.yaml").write_text(
+        DEPLOYMENT + "---\n" + (folder / "ns.yaml").read_text().replace("file", "stream")
+    )
+    assert main(words) == 0
+    assert "audience: of-the-stream" in capsys.readouterr().out
+    assert main([*words, "--audience=of-the-flag"]) == 0
+    assert "audience: of-the-flag" in capsys.readouterr().out
+
+
+def test_the_configuration_of_the_cluster_counts(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "config.yaml").write_text(
+        "apiVersion: boundtoken.dev/v1alpha1\nkind: Configuration\n"
+        "defaults: {inject: enabled, automount: disabled, audience: vault}\n"
+        "locks: {maxExpirationSeconds: 700}\n"
+    )
+    assert main(["inject", "shop", "--config", "config.yaml"]) == 0
+    output, _ = capsys.readouterr()
+    assert "audience: vault" in output
+    assert "expirationSeconds: 700" in output
+
+
+class Cluster(Issuer):
+    """An API server with a namespace and the configuration."""
+
+    def answer(self, method: str, path: str, authorization: str, body: bytes) -> Answer:
+        annotations = {"boundtoken.dev/inject": "enabled"}
+        if path.startswith("/api/v1/namespaces?"):
+            item = {
+                "metadata": {"name": "shop", "annotations": annotations, "resourceVersion": "1"}
+            }
+            return 200, {"items": [item], "metadata": {"resourceVersion": "1"}}, {}
+        if path.startswith("/api/v1/namespaces/boundtoken-system/configmaps?"):
+            text = "apiVersion: boundtoken.dev/v1alpha1\nkind: Configuration\ndefaults: {audience: of-the-cluster}\n"
+            return 200, {"items": [{"data": {"config.yaml": text}}]}, {}
+        return super().answer(method, path, authorization, body)
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    with Cluster() as running:
+        yield running
+
+
+def test_the_living_cluster_tells_its_namespaces_and_its_configuration(
+    folder: Path, cluster: Cluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kubeconfig = a_kubeconfig(folder / "kubeconfig", cluster.url)
+    assert main(["inject", "shop", "--from-cluster", "--kubeconfig", str(kubeconfig)]) == 0
+    assert "audience: of-the-cluster" in capsys.readouterr().out
+    assert [method for method, _, _ in cluster.seen if method != "GET"] == []
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["https://example.com/a.yaml"], "a URL is not read, because what it serves may change"),
+        (["missing.yaml"], "missing.yaml: must be a readable file: No such file or directory"),
+        (["\0.yaml"], "its name contains NUL"),
+        (["-", "--in-place"], "--in-place needs files"),
+        (["shop", "--backup"], "--backup goes with --in-place"),
+        (["shop", "--kubeconfig", "x"], "--kubeconfig and --context go with --from-cluster"),
+        (["shop", "--inject=yes"], "--inject='yes': ignored, must be \"enabled\""),
+        (["shop", "--expiration-seconds=1h"], "--expiration-seconds='1h'"),
+        (["shop", "--template-path", "spec"], "--template-path='spec': must be a path of keys"),
+        (["shop", "-n", "No"], "--namespace='No'"),
+        (["shop", "--webhook-namespace", "No"], "--webhook-namespace='No'"),
+    ],
+)
+def test_what_is_given_wrong_is_told(
+    folder: Path, capsys: pytest.CaptureFixture[str], words: list[str], why: str
+) -> None:
+    assert main(["inject", *words]) == 2
+    output, errors = capsys.readouterr()
+    assert (output, why in errors) == ("", True), errors
+
+
+def test_what_is_too_large_or_no_text_is_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "large.yaml").write_bytes(b"")
+    os.truncate(folder / "large.yaml", 100 << 20)
+    (folder / "other.yaml").write_text(DEPLOYMENT, encoding="utf-16")
+    assert main(["inject", "large.yaml", "other.yaml", *ON]) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "boundtoken: large.yaml: must have at most 33554432 bytes",
+        "boundtoken: other.yaml: must be UTF-8",
+    ]
+    monkeypatch.setattr(reading, "MAX_FILES", 1)
+    assert main(["inject", "shop", *ON]) == 2
+    assert "shop: at most 1 files" in capsys.readouterr().err
+    monkeypatch.setattr(reading, "MAX_ENTRIES", 3)
+    assert main(["inject", "shop", *ON]) == 2
+    assert "shop: at most 3 files and folders are looked at" in capsys.readouterr().err
+
+
+def test_no_value_of_a_manifest_is_in_a_message(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for text in (
+        DEPLOYMENT.replace("name: app", "name: [topsecret]"),
+        DEPLOYMENT.replace("value: topsecret", "value: !!binary topsecret"),
+        DEPLOYMENT + "topsecret: topsecret: topsecret\n",
+        DEPLOYMENT + "  template: topsecret\n",
+        DEPLOYMENT,
+    ):
+        (folder / "web.yaml").write_text(text)
+        for form in ("text", "json"):
+            main(["inject", "web.yaml", "--report", form, *ON])
+            assert "topsecret" not in capsys.readouterr().err
+
+
+def test_a_document_that_was_edited_since_is_cleaned_by_what_is_ours(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = DEPLOYMENT.replace(
+        "    spec:\n", "    spec:\n      automountServiceAccountToken: true\n"
+    )
+    (folder / "web.yaml").write_text(text)
+    assert main(["inject", "web.yaml", "--in-place", *ON]) == 0
+    injected = (folder / "web.yaml").read_text()
+    (folder / "web.yaml").write_text(injected.replace("PASSWORD", "PASSPHRASE"))
+    assert main(["uninject", "web.yaml"]) == 0
+    output, errors = capsys.readouterr()
+    assert output == DEPLOYMENT.replace("PASSWORD", "PASSPHRASE")
+    assert "the document has changed since inject" in errors
+
+
+def test_another_policy_starts_from_what_was_there_first(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = DEPLOYMENT.replace(
+        "    spec:\n", "    spec:\n      automountServiceAccountToken: true\n"
+    )
+    (folder / "web.yaml").write_text(text)
+    assert main(["inject", "web.yaml", "--in-place", *ON]) == 0
+    assert main(["inject", "web.yaml", "--in-place", "--audience=vault", *ON]) == 0
+    assert "audience: vault" in (folder / "web.yaml").read_text()
+    assert main(["uninject", "web.yaml", "--in-place"]) == 0
+    assert (folder / "web.yaml").read_text() == text
+
+
+def test_the_report_in_json_is_one_document(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["inject", "shop", "--report", "json", *ON]) == 0
+    _, found = json.loads(capsys.readouterr().err)["objects"]
+    assert found["reason"] == "injected"
+    assert found["changes"][1:3] == ["volumes boundtoken", "mounts of app"]
+    assert (found["file"], found["line"]) == ("shop/deep/web.yaml", 1)

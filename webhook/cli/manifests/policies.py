@@ -1,0 +1,169 @@
+"""The policy of each namespace: of flags, of Namespace documents beside the workloads, of files, or
+of the living cluster, in this order for each annotation; and which service accounts opt out.
+"""
+
+import argparse
+import asyncio
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ... import __version__, cluster_config
+from ...cluster.client import ApiClient, decode
+from ...cluster.credentials import FromKubeconfig
+from ...cluster.namespaces import from_metadata
+from ...cluster.watch import objects, pages
+from ...core import names, policy
+from ...core.policy import ClusterPolicy
+from ...core.text import quote
+from ...errors import BadInput, NotFound
+from ...serving import files
+from ...serving.standalone import MAX_BYTES, namespaces, yaml_files
+from ...simulation.admission import Admission
+from ..config import parse
+from .reading import Source
+
+DEFAULT_NAMESPACE = "default"
+FLAGS = {
+    name.removeprefix(names.DOMAIN): name
+    for name in (
+        names.INJECT, names.AUTOMOUNT, names.AUDIENCE, names.EXPIRATION_SECONDS, names.MOUNT_PATH, names.TOKENS,
+        names.MAX_EXPIRATION_SECONDS, names.ALLOWED_AUDIENCES, names.POD_OVERRIDES,
+    )
+}  # fmt: skip
+"""The flags that stand for an annotation of every namespace."""
+MAX_PAGE_BYTES = 64 << 20
+CONFIGURATIONS = "/api/v1/namespaces/{}/configmaps"
+
+
+class Policies:
+    """What holds in each namespace. A namespace that nothing is known of has no policy."""
+
+    def __init__(self, parsed: argparse.Namespace, sources: Iterable[Source] = ()) -> None:
+        """Raises: BadInput; ApiError and Unauthenticated, with --from-cluster"""
+        self.default = parsed.namespace or DEFAULT_NAMESPACE
+        own = parsed.webhook_namespace or names.NAMESPACE
+        self._cluster = parse(parsed.config, own) if parsed.config else ClusterPolicy()
+        self._known: dict[str, Mapping[str, str]] = {}
+        if parsed.from_cluster:
+            configuration, self._known = asyncio.run(_of_cluster(parsed, own))
+            if not parsed.config:
+                self._cluster = configuration
+        if own != names.NAMESPACE:
+            self._cluster = msgspec.structs.replace(self._cluster, own_namespace=own)
+        given = yaml_files([Path(file) for file in parsed.namespace_file or ()])
+        self._known |= dict(namespaces(files.read(given, MAX_BYTES)))
+        self._opted_out: set[tuple[str, str]] = set()
+        for document in (document for source in sources for document in _objects(source)):
+            self._learn(document)
+        self._flags = _flags(parsed, self._cluster)
+        self._all_known = bool(self._flags or parsed.config)
+        self._admissions: dict[str, Admission | None] = {}
+
+    def admission(self, namespace: str) -> Admission | None:
+        """Admission in this namespace; None where nothing says what holds in it."""
+        if namespace not in self._admissions:
+            known = self._known.get(namespace, {} if self._all_known else None)
+            self._admissions[namespace] = (
+                None
+                if known is None
+                else Admission(
+                    namespace,
+                    self._cluster,
+                    policy.resolve_namespace(self._cluster, {**known, **self._flags}),
+                )
+            )
+        return self._admissions[namespace]
+
+    def opts_out(self, namespace: str, account: str) -> bool:
+        """Whether this service account is among the documents, and opts out of tokens."""
+        return (namespace, account) in self._opted_out
+
+    def _learn(self, document: Mapping[str, Any]) -> None:
+        metadata = document.get("metadata")
+        if document.get("apiVersion") != "v1" or not isinstance(metadata, dict):
+            return
+        name = metadata.get("name")
+        if document.get("kind") == "Namespace" and isinstance(name, str):
+            annotations = metadata.get("annotations") or {}
+            if not isinstance(annotations, dict) or not all(
+                isinstance(value, str) for value in annotations.values()
+            ):
+                raise BadInput(
+                    f"Namespace {quote(name)}: metadata.annotations must map strings to strings (quote numbers and true)"
+                )
+            self._known[name] = policy.namespace_annotations(annotations)
+            return
+        opts_out = document.get("automountServiceAccountToken") is False
+        if document.get("kind") == "ServiceAccount" and opts_out:
+            self._opted_out.add((str(metadata.get("namespace") or self.default), str(name)))
+
+
+def _objects(source: Source) -> Iterator[dict[str, Any]]:
+    for document in source.documents:
+        yield from members(document.value)
+
+
+def members(value: Any) -> Iterator[dict[str, Any]]:
+    """An object, or those of a List."""
+    if isinstance(value, dict):
+        items = value.get("items")
+        if str(value.get("kind", "")).endswith("List") and isinstance(items, list):
+            yield from (item for item in items if isinstance(item, dict))
+        else:
+            yield value
+
+
+def _flags(parsed: argparse.Namespace, cluster: ClusterPolicy) -> dict[str, str]:
+    """Raises: BadInput, for a value that no annotation may have"""
+    given = {
+        name: value
+        for flag, name in FLAGS.items()
+        if (value := getattr(parsed, flag.replace("-", "_"))) is not None
+    }
+    faults = [
+        fault
+        for fault in policy.resolve_namespace(cluster, given).resolution.faults
+        if fault.layer == "namespace"
+    ]
+    if faults:
+        raise BadInput(
+            *(
+                f"--{fault.annotation.removeprefix(names.DOMAIN)}={fault.value!a}: {fault.problem}"
+                for fault in faults
+            )
+        )
+    return given
+
+
+class _ConfigMap(msgspec.Struct):
+    data: dict[str, str] | None = None
+
+
+class _ConfigMaps(msgspec.Struct):
+    items: list[_ConfigMap]
+
+
+async def _of_cluster(
+    parsed: argparse.Namespace, own: str
+) -> tuple[ClusterPolicy, dict[str, Mapping[str, str]]]:
+    """The configuration of the living cluster, and the annotations of its namespaces."""
+    credentials = FromKubeconfig(parsed.kubeconfig, parsed.context)
+    async with ApiClient(credentials, f"boundtoken/{__version__}") as client:
+        found: dict[str, Mapping[str, str]] = {}
+        async for page in pages(client, "/api/v1/namespaces", {"limit": "500"}, MAX_PAGE_BYTES):
+            async for metadata in objects(page):
+                name, annotations = from_metadata(metadata)
+                found[name] = annotations
+        labels = ",".join(f"{key}={value}" for key, value in names.CONFIG_LABELS.items())
+        try:
+            body = await client.get(CONFIGURATIONS.format(own), query={"labelSelector": labels})
+        except NotFound:
+            return ClusterPolicy(), found
+        items = decode(msgspec.json.Decoder(_ConfigMaps), body).items
+        texts = [text for item in items if (text := (item.data or {}).get(names.CONFIG_KEY))]
+        if not texts:
+            return ClusterPolicy(), found
+        return cluster_config.parse(texts[0].encode(), own_namespace=own).policy, found

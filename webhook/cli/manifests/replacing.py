@@ -1,0 +1,85 @@
+"""Files that are replaced: all of them or none, each in one step."""
+
+import contextlib
+import os
+import stat
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from ...errors import BadInput, BoundtokenError
+
+BACKUP = ".orig"
+
+
+class Replacement(NamedTuple):
+    """A file, and its bytes before and after."""
+
+    path: Path
+    before: bytes
+    after: bytes
+
+
+def replace(replacements: Sequence[Replacement], *, backup: bool) -> None:
+    """Replace the content of these files. Their modes stay; of a link its file is replaced. With
+    `backup` the bytes before stay beside it, in a file whose name ends in .orig.
+
+    Raises: BadInput, where a backup is there already, or a file has changed since it was read;
+    BoundtokenError, where a file cannot be written. Then every file is as it was.
+    """
+    made: list[Path] = []
+    done: list[tuple[Path, bytes]] = []
+    try:
+        steps = [_prepared(one, made, backup=backup) for one in replacements]
+        for new, path, before in steps:
+            new.replace(path)
+            done.append((path, before))
+    except (OSError, BoundtokenError) as problem:
+        lost = _undo(done)
+        for path in made:
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+        if isinstance(problem, BadInput):
+            raise
+        text = (
+            f"{getattr(problem, 'filename', None) or ''}: {getattr(problem, 'strerror', problem)}"
+        )
+        more = f"; not put back: {', '.join(map(str, lost))}" if lost else "; no file has changed"
+        raise BoundtokenError(text + more) from problem
+
+
+def _prepared(one: Replacement, made: list[Path], *, backup: bool) -> tuple[Path, Path, bytes]:
+    """The new file beside the old one, which it will replace."""
+    path = Path(os.path.realpath(one.path))
+    if path.read_bytes() != one.before:
+        raise BadInput(f"{one.path}: has changed since it was read; run the command again")
+    if backup:
+        kept = path.with_name(path.name + BACKUP)
+        try:
+            with kept.open("xb") as file:
+                made.append(kept)
+                file.write(one.before)
+        except FileExistsError:
+            raise BadInput(f"{kept}: is there already; move it, or leave out --backup") from None
+        kept.chmod(stat.S_IMODE(path.stat().st_mode))
+    number, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.")
+    new = Path(name)
+    made.append(new)
+    with os.fdopen(number, "wb") as file:
+        file.write(one.after)
+        file.flush()
+        os.fsync(file.fileno())
+    new.chmod(stat.S_IMODE(path.stat().st_mode))
+    return new, path, one.before
+
+
+def _undo(done: list[tuple[Path, bytes]]) -> list[Path]:
+    """Write back what was replaced. Returns the files of which that failed."""
+    lost = []
+    for path, before in done:
+        try:
+            path.write_bytes(before)
+        except OSError:
+            lost.append(path)
+    return lost

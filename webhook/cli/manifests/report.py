@@ -1,0 +1,49 @@
+"""What became of each object, on standard error: a line, or one document in JSON."""
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterable
+
+from ..arguments import safe
+from .changing import Changed, Entry
+
+MAX_NAMES = 300
+"""Characters of what changed in one line."""
+
+
+def show(results: Iterable[Changed], form: str) -> None:
+    """Write the report in this form: text or json."""
+    entries = [entry for result in results for entry in result.entries]
+    if form == "json":
+        _write(json.dumps({"objects": [_fields(entry) for entry in entries]}, indent=2))
+        return
+    for entry in entries:
+        _write(safe(line(entry)))
+        for warning in entry.warnings:
+            _write(safe(f"Warning: {entry.kind}/{entry.name}: {warning}"))
+
+
+def line(entry: Entry) -> str:
+    """One line about an object."""
+    where = f" in {entry.namespace}" if entry.namespace else ""
+    what = "; ".join(entry.changes) or "unchanged"
+    shown = what if len(what) <= MAX_NAMES else what[: MAX_NAMES - 1] + "…"
+    remark = f" ({entry.remark})" if entry.remark else ""
+    return f"{entry.kind}/{entry.name}{where}: {entry.reason}: {shown}{remark}"
+
+
+def _fields(entry: Entry) -> dict[str, object]:
+    found: dict[str, object] = {
+        **entry._asdict(),
+        "changes": list(entry.changes),
+        "warnings": list(entry.warnings),
+    }
+    return {name: value for name, value in found.items() if value != ""}
+
+
+def _write(text: str) -> None:
+    # Where standard error is closed, print would write to standard output.
+    with contextlib.suppress(OSError, ValueError):
+        if sys.stderr is not None:
+            print(text, file=sys.stderr)
