@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 SETUP := .venv/.done
 
-.PHONY: help setup run patch cluster test unit fix check fuzz bench long conformance policies lock clean
+.PHONY: help setup run patch cluster test unit fix check fuzz bench long conformance golden policies lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -60,6 +60,9 @@ long: $(SETUP) ## the long search for expensive reviews, the long attacks and to
 
 conformance: $(SETUP) ## write the fixtures of tests/conformance from their tweaks
 	@$(BIN)/python -m tests.conformance.generate
+
+golden: $(SETUP) ## write the golden files of tests/golden anew, and show the difference
+	@$(BIN)/python -m tests.golden
 
 policies: $(SETUP) ## write manifests/85-enforcement.yaml from the rules
 	@policies=$$($(BIN)/boundtoken export policies --validating) && printf '%s\n' "$$policies" > manifests/85-enforcement.yaml
