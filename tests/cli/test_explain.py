@@ -25,9 +25,11 @@ from tests.support.paths import BOUNDTOKEN, ROOT
 from tests.support.processes import boundtoken, running_process
 from webhook.cli.explain import output, tree
 from webhook.cli.explain.tree import Node
-from webhook.core import names
+from webhook.core import names, policy
 from webhook.core.decision import REASONS
-from webhook.simulation.admission import with_automounted
+from webhook.core.policy import ClusterPolicy, NamespacePolicy
+from webhook.simulation import templates
+from webhook.simulation.admission import Admission, with_automounted
 
 EXAMPLES = ROOT / "manifests/examples"
 PODS, NAMESPACES, SEED = 2_000, 40, 20_262
@@ -357,9 +359,15 @@ def generated(folder: Path) -> list[Json]:
     return pods
 
 
+def injected(pod: Json, spaces: dict[str, NamespacePolicy]) -> str:
+    """The reason of `boundtoken inject`, which writes this decision into a text."""
+    name = pod["metadata"]["namespace"]
+    return templates.inject(Admission(name, ClusterPolicy(), spaces[name]), pod, ()).reason
+
+
 @pytest.mark.slow("2,000 pods, and two reviews of each")
 def test_two_thousand_pods_are_decided_as_the_webhook_decides(tmp_path: Path) -> None:
-    """By the command in one run, and by a running webhook in two reviews of each."""
+    """By explain and by inject in one run, and by a running webhook in two reviews of each."""
     pods = generated(tmp_path)
     result = boundtoken(
         *("explain", "-f", str(tmp_path / "pods.json"), "-o", "json", "--show-patch"),
@@ -367,6 +375,12 @@ def test_two_thousand_pods_are_decided_as_the_webhook_decides(tmp_path: Path) ->
     )
     objects = json.loads(result.stdout)["objects"]
     assert (result.returncode, len(objects)) == (1, PODS)
+    spaces = {
+        space["metadata"]["name"]: policy.resolve_namespace(
+            ClusterPolicy(), policy.namespace_annotations(space["metadata"]["annotations"])
+        )
+        for space in yaml.safe_load_all((tmp_path / "spaces.yaml").read_text())
+    }
     seen = Counter[tuple[str, str]]()
     with running_process(tmp_path, namespaces=tmp_path / "spaces.yaml") as server:
         context = server.trust()
@@ -375,6 +389,7 @@ def test_two_thousand_pods_are_decided_as_the_webhook_decides(tmp_path: Path) ->
             mutated = reviewed(server.url + "/mutate", arrives, context)
             verdict, audit = found["verdict"], mutated["auditAnnotations"]
             assert (verdict["reason"], verdict["policy"]) == (audit["reason"], audit["policy"])
+            assert injected(pod, spaces) == verdict["reason"]
             assert verdict["warnings"] == mutated.get("warnings", [])
             assert verdict["patch"] == patch_of(mutated)
             after = jsonpatch.apply_patch(arrives, verdict["patch"])
