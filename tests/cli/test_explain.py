@@ -293,6 +293,18 @@ def on_a_terminal(text: str, **environ: str) -> str:
     return found.decode().replace("\r\n", "\n")
 
 
+def test_no_operation_of_a_patch_shows_a_token() -> None:
+    token = a_token({"sub": "x"})
+    annotations = {names.AUDIENCE: token, names.INJECT: "enabled", f"{names.DOMAIN}{token}": "x"}
+    document = {**a_deployment(annotations), "apiVersion": "apps/v1", "kind": "Deployment"}
+    for flags in ((), ("-o", "json")):
+        text = json.dumps({"kind": "List", "items": [ON, document]})
+        _, out, _ = run_explain("-f", "-", "--show-patch", "-n", "shop", *flags, stdin=text)
+        assert "copied" in out
+        assert "(a token)" in out
+        assert "eyJ" not in out
+
+
 def test_colours_are_for_terminals_and_for_people_who_want_them() -> None:
     text = yaml.safe_dump_all([ON, a_pod()])
     plain = boundtoken("explain", "-f", "-", stdin=text).stdout

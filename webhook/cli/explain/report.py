@@ -245,8 +245,8 @@ def cleaned(value: Any) -> Any:
         case str():
             return without_tokens(value)
         case dict():
-            return {key: cleaned(item) for key, item in value.items()}
-        case list():
+            return {without_tokens(key): cleaned(item) for key, item in value.items()}
+        case list() | tuple():
             return [cleaned(item) for item in value]
         case _:
             return value
