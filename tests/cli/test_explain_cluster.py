@@ -452,7 +452,10 @@ MOMENT = "2026-02-01T00:00:05.123456Z"
 @pytest.mark.parametrize(
     ("lines", "code"),
     [
-        ([an_audit_event("web-1-x", EARLIER, FAILED)], "webhook-away"),
+        ([an_audit_event("web-1-x", MOMENT, FAILED)], "webhook-away"),
+        # A pod of the same name, which is gone: those of a StatefulSet have the same names again.
+        ([an_audit_event("web-1-x", EARLIER, FAILED)], "maybe-away"),
+        ([an_audit_event("web-1-x", EARLIER, FAILED), an_audit_event("web-1-x", MOMENT, CALLED)], "taken-off"),
         ([an_audit_event("", MOMENT, FAILED)], "webhook-away"),
         ([an_audit_event("", MOMENT, FAILED), an_audit_event("", MOMENT, FAILED)], "webhook-away"),
         ([an_audit_event("", MOMENT, CALLED)], "taken-off"),

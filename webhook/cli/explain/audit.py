@@ -3,7 +3,8 @@
 Source: apiserver/pkg/admission/plugin/webhook/mutating/dispatcher.go (`failed-open.…`).
 """
 
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
@@ -38,12 +39,12 @@ _EVENTS = msgspec.json.Decoder(_Event)
 def failures(path: str, pods: Iterable[tuple[str, str, str]]) -> dict[str, bool]:
     """For pods (namespace, name, time of creation) whether the call to us failed open, by name.
 
-    A pod whose name the API server makes has none in its event: it is found by its second. Pods of
-    which the log has nothing, or what contradicts itself, are missing.
+    An event is of a pod by its second, and by its name, which it has not where the API server made
+    it. Pods of which the log has nothing, or what contradicts itself, are missing.
 
     Raises: BadInput, where the file cannot be opened
     """
-    given = list(pods)
+    given = _by_second(pods)
     found: dict[str, set[bool]] = {}
     tally = Tally()
     for block in files.blocks(path, tally, lambda _: None, rotated=True):
@@ -53,14 +54,20 @@ def failures(path: str, pods: Iterable[tuple[str, str, str]]) -> dict[str, bool]
             except (msgspec.DecodeError, RecursionError):
                 continue
             failed = _failed_open(event)
-            if failed is None or event.object_ref is None:
-                continue
-            for namespace, name, created in given:
-                if event.object_ref.namespace == namespace and _is_of(event, name, created):
+            if failed is not None:
+                for name in _made_by(event, given):
                     found.setdefault(name, set()).add(failed)
     for problem in tally.problems:
         say(problem)
     return {name: results.pop() for name, results in found.items() if len(results) == 1}
+
+
+def _by_second(pods: Iterable[tuple[str, str, str]]) -> dict[str, list[tuple[str, str]]]:
+    """Second of creation and name, in order, by namespace: a log may have millions of events."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for namespace, name, created in pods:
+        found.setdefault(namespace, []).append((created[:SECONDS_CHARS], name))
+    return {namespace: sorted(rows) for namespace, rows in found.items()}
 
 
 def _failed_open(event: _Event) -> bool | None:
@@ -72,9 +79,18 @@ def _failed_open(event: _Event) -> bool | None:
     return False if f"{OURS}/reason" in annotations else None
 
 
-def _is_of(event: _Event, name: str, created: str) -> bool:
-    if event.object_ref is not None and event.object_ref.name:
-        return event.object_ref.name == name and not event.object_ref.subresource
+def _made_by(event: _Event, given: dict[str, list[tuple[str, str]]]) -> Iterator[str]:
+    """The pods that this request may have made. The time counts where the name fits as well: the
+    pods of a StatefulSet have the same names again and again.
+    """
+    made = event.object_ref
+    if made is None or made.subresource:
+        return
     first = event.request_received_timestamp[:SECONDS_CHARS]
     last = event.stage_timestamp[:SECONDS_CHARS]
-    return first <= created[:SECONDS_CHARS] <= last
+    rows = given.get(made.namespace, [])
+    for created, name in rows[bisect_left(rows, (first, "")) :]:
+        if created > last:
+            return
+        if made.name in ("", name):
+            yield name
