@@ -208,6 +208,8 @@ def test_it_says_that_nothing_of_a_cluster_was_looked_at() -> None:
         (("-f", "x", "--from-cluster", "--namespace-file", "y"), "exclude each other"),
         (("-f", "-", "--namespace-file", "-"), "only one file can come from standard input"),
         (("-f", "x", "--audit-log", "y"), "--audit-log is for objects of a cluster"),
+        (("pod/x", "pod/y", "--audit-log", "-"), "--audit-log from a stream is for one object"),
+        (("pod/x", "pod/y", "--audit-log", "/dev/null"), "is for one object"),
         (("-f", "/nonexistent"), "/nonexistent: must be a readable file"),
         (("pod",), '"pod": must be TYPE/NAME'),
         (("node/x",), '"node": must be one of pod, deployment'),

@@ -365,6 +365,27 @@ def test_the_owner_of_a_pod_is_what_to_restart(
     assert ("notes" in found) == (kind not in kinds)
 
 
+@pytest.mark.parametrize(
+    ("kind", "group"), [("StatefulSet", "apps.kruise.io"), ("Job", "batch.volcano.sh")]
+)
+def test_an_owner_of_another_group_is_not_the_one_of_kubernetes(
+    played: Played, tmp_path: Path, kind: str, group: str
+) -> None:
+    for path in (
+        "/apis/apps/v1/namespaces/shop/statefulsets",
+        "/apis/batch/v1/namespaces/shop/jobs",
+    ):
+        played.objects[f"{path}/web"] = a_deployment()
+    pod = a_living_pod(owner=(kind, "web"))
+    pod["metadata"]["ownerReferences"][0]["apiVersion"] = f"{group}/v1"
+    played.objects[f"{SHOP}/pods/web-1-x"] = pod
+    found = explained(played, tmp_path, "pod/web-1-x")
+    remark = f"its {kind}.{group} makes it again"
+    assert found["restart"] == {"command": "kubectl delete pod/web-1-x -n shop", "remark": remark}
+    assert found["owner"] == f"{kind.lower()}.{group}/web"
+    assert not any("/web" in path and "/pods/" not in path for path, _ in played.queries)
+
+
 def test_annotations_that_the_template_lacks_are_a_problem(played: Played, tmp_path: Path) -> None:
     played.objects[DEPLOYMENT]["metadata"]["annotations"] = {names.AUDIENCE: "vault"}
     found = explained(played, tmp_path)

@@ -99,8 +99,7 @@ def check(parsed: argparse.Namespace) -> None:
         faults.append("--from-cluster is for -f FILE: a name is looked up in the cluster anyway")
     if parsed.from_cluster and parsed.namespace_file:
         faults.append("--namespace-file and --from-cluster exclude each other")
-    if not parsed.from_cluster and parsed.filename and parsed.audit_log:
-        faults.append("--audit-log is for objects of a cluster")
+    faults += _audit_faults(parsed)
     streams = [*parsed.filename, *parsed.namespace_file, parsed.config, parsed.audit_log]
     if streams.count(STANDARD_INPUT) > 1:
         faults.append("only one file can come from standard input")
@@ -111,6 +110,21 @@ def check(parsed: argparse.Namespace) -> None:
             faults.append(f"--webhook-namespace={parsed.webhook_namespace!a}: {problem}")
     if faults:
         raise BadInput(*faults)
+
+
+def _audit_faults(parsed: argparse.Namespace) -> Iterator[str]:
+    if not parsed.from_cluster and parsed.filename and parsed.audit_log:
+        yield "--audit-log is for objects of a cluster"
+    if not parsed.filename and _is_stream(parsed.audit_log) and len(named(parsed)) > 1:
+        yield "--audit-log from a stream is for one object: it is read again for each"
+
+
+def _is_stream(file: str | None) -> bool:
+    """Whether it can be read once only. What is not there is told by whoever opens it."""
+    if file is None or file == STANDARD_INPUT:
+        return file is not None
+    path = Path(file)
+    return path.exists() and not path.is_file()
 
 
 def objects(file: str) -> list[Document]:
