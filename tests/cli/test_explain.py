@@ -58,6 +58,8 @@ def reason(*documents: Json) -> tuple[int, str]:
 
 
 ON = a_namespace(inject="enabled", automount="disabled")
+NULLS = a_pod(annotations=None, nodeName=None, volumes=None)
+NULLS["metadata"] |= {"annotations": {"x": None}, "name": None}
 
 
 @pytest.mark.parametrize(
@@ -74,6 +76,7 @@ ON = a_namespace(inject="enabled", automount="disabled")
         ((ON, {**a_deployment(), "apiVersion": "apps/v1", "kind": "Deployment"}), (0, "not-requested")),
         ((ON, {"apiVersion": "v1", "kind": "Service", "metadata": {}}), (0, "not-applicable")),
         ((ON, {**a_pod(), "spec": {"containers": 7}}), (1, "malformed-review")),
+        ((ON, NULLS), (0, "injected")),
         ((a_namespace(inject="true"), a_pod()), (1, "not-requested")),
         ((a_namespace(inject="true"),), (1, "bad-annotations")),
         ((a_namespace(),), (0, "not-enforced")),

@@ -15,7 +15,7 @@ from tests.support.builders import (
 from webhook.core import names, policy
 from webhook.core.policy import ClusterPolicy
 from webhook.errors import MalformedReview
-from webhook.simulation.admission import Admission, Admitted, pod_of, with_automounted
+from webhook.simulation.admission import Admission, Admitted, as_decoded, pod_of, with_automounted
 
 ON = {names.INJECT: "enabled"}
 
@@ -25,6 +25,11 @@ def admitted(pod: dict[str, object], **annotations: str) -> Admitted:
     return Admission("shop", cluster, policy.resolve_namespace(cluster, ON | annotations)).admit(
         pod
     )
+
+
+def test_null_in_a_manifest_is_what_the_api_server_makes_of_it() -> None:
+    given = {"annotations": {"x": None, "y": "z"}, "labels": None, "items": [{"a": None}, None]}
+    assert as_decoded(given) == {"annotations": {"x": "", "y": "z"}, "items": [{}, None]}
 
 
 def test_the_decision_is_the_webhooks_and_the_object_is_what_validation_sees() -> None:

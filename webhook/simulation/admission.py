@@ -22,6 +22,8 @@ JsonObject = dict[str, Any]
 AUTOMOUNTED = names.AUTOMOUNTED_PREFIX + "00000"
 """The volume of the ServiceAccount plugin; the last five characters are random in a cluster."""
 
+OF_TEXTS = ("annotations", "labels")
+
 
 class Admitted(NamedTuple):
     """What both webhooks decided, and the object after mutation, which validation has seen."""
@@ -77,6 +79,21 @@ class Admission(NamedTuple):
         if reason is not None:
             return Decision(reason)
         return validate.decide(request, self.cluster, self.namespace, legacy_tokens)
+
+
+def as_decoded(value: Any) -> Any:
+    """A value of a manifest as the API server decodes it: null is an empty text in a map of texts,
+    and no value anywhere else. The API server sends no null to a webhook.
+    """
+    if isinstance(value, list):
+        return [as_decoded(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    made = {key: as_decoded(item) for key, item in value.items() if item is not None}
+    for key in OF_TEXTS:
+        if isinstance(texts := value.get(key), dict):
+            made[key] = {name: "" if text is None else text for name, text in texts.items()}
+    return made
 
 
 def patched(document: JsonObject, decision: Decision) -> JsonObject:

@@ -12,6 +12,7 @@ import msgspec
 from ... import documents, options
 from ...core.text import quote
 from ...errors import BadInput
+from ...simulation.admission import as_decoded
 
 JsonObject = dict[str, Any]
 STANDARD_INPUT = "-"
@@ -170,7 +171,7 @@ def _items(place: str, document: Any, depth: int) -> Iterator[Document]:
     items = document.get("items")
     is_list = str(document.get("kind", "")).endswith("List") and isinstance(items, list)
     if not is_list or depth >= MAX_LIST_DEPTH:
-        yield Document(place, document)
+        yield Document(place, as_decoded(document))
         return
     for number, item in enumerate(items or (), 1):
         yield from _items(f"{place}, item {number}", item, depth + 1)
