@@ -125,6 +125,20 @@ def test_a_pod_whose_status_says_otherwise_was_changed_afterwards() -> None:
     assert cause.text == "its status says injected, and another webhook changed it afterwards; after boundtoken come mesh/a"  # fmt: skip
 
 
+def test_a_pod_with_which_something_else_was_done_was_changed_by_no_webhook_afterwards() -> None:
+    has = Tokens("stripped: automount=disabled policy=12345678", ())
+    would = Tokens("injected: audience=x policy=12345678", ())
+    (cause,) = living.causes(has, would, "injected", Past(MADE, others=("mesh/a",)))
+    assert cause.code == "changed"
+
+
+def test_a_pod_that_had_nothing_to_replace_has_nothing_to_replace_again() -> None:
+    pod = a_pod(annotations={names.INJECT: "replace"}, automountServiceAccountToken=False)
+    after = made(pod, automount="disabled")
+    assert after["metadata"]["annotations"][names.STATUS].startswith("nothing-to-replace")
+    assert seen(after, automount="disabled") == (False, [])
+
+
 def test_a_pod_that_opts_out_now_says_so() -> None:
     pod = made(a_pod(annotations={names.INJECT: "enabled"}))
     pod["metadata"]["annotations"][names.INJECT] = "disabled"

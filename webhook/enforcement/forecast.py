@@ -65,13 +65,14 @@ def before_mutation(pod: FullPod) -> FullPod:
     annotations = dict(pod.metadata.annotations or {})
     # Only a pod with our status was changed by us. Volumes with our names in another one were
     # copied by its author, and mutation decides on them as they are.
-    if annotations.pop(names.STATUS, None) is not None:
-        spec = _without_ours(spec, annotations)
+    status = annotations.pop(names.STATUS, None)
+    if status is not None:
+        spec = _without_ours(spec, annotations, status)
     metadata = msgspec.structs.replace(pod.metadata, annotations=annotations or None)
     return FullPod(metadata, spec)
 
 
-def _without_ours(spec: FullSpec, annotations: dict[str, str]) -> FullSpec:
+def _without_ours(spec: FullSpec, annotations: dict[str, str], status: str) -> FullSpec:
     """Return the spec as it was before mutation: without our volumes and their mounts, and with the
     volume of the plugin where it added one.
     """
@@ -84,6 +85,8 @@ def _without_ours(spec: FullSpec, annotations: dict[str, str]) -> FullSpec:
     is_our_no = says is False and annotations.get(names.INJECT) != "enabled"
     if not automounted and not ours and _has_skipped(spec, annotations):
         is_our_no = False  # a skipped container would have kept the plugin's volume
+    if status.startswith("nothing-to-replace"):
+        is_our_no = False  # nothing was automounted, so nothing was taken away
     gone = {volume.name for volume in (*automounted, *ours)} | {
         volume.name for volume in volumes if views.is_our_tokens(volume)
     }

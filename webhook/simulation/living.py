@@ -202,10 +202,11 @@ def _causes(has: Tokens, would: Tokens, reason: str, past: Past) -> Iterator[Cau
         yield Cause("older-policy", f"it was made under policy {has.hash}, {now}")
         yield from map(_written_later, later)
         return
-    if has.hash:
+    if has.hash and has.status == would.status:
         yield _taken_off(has, past)
         return
-    if not would.hash:
+    # No other webhook writes our status: under the same policy we did something else then.
+    if has.hash or not would.hash:
         yield Cause("changed", "what it is made of has changed since")
         return
     if past.called is False:
