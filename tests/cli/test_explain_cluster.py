@@ -3,6 +3,7 @@ or long.
 """
 
 import base64
+import copy
 import json
 import re
 import threading
@@ -189,6 +190,18 @@ def test_what_does_not_stand_is_a_problem(
     found = explained(played, tmp_path)
     assert found["code"] == 1
     assert [one for one in found["problems"] if problem in one] != []
+
+
+def test_one_configuration_that_is_called_is_enough(played: Played, tmp_path: Path) -> None:
+    configurations = played.objects[f"{GROUP}/mutatingwebhookconfigurations"]
+    old = copy.deepcopy(configurations[0])
+    old["metadata"]["name"] = "an-older-one"
+    for entry in old["webhooks"]:
+        entry["namespaceSelector"] = {"matchLabels": {"x": "y"}}
+    configurations.insert(0, old)
+    found = explained(played, tmp_path)
+    assert [call["called"] for call in found["calls"] if call["request"] == "CREATE pods"] == [False, True]  # fmt: skip
+    assert found["problems"] == ["it differs from what it would get now"]
 
 
 def test_an_expression_that_is_not_ours_is_told_and_its_result_is_not_known(

@@ -73,6 +73,8 @@ class Target:
         if before is None:
             return None
         found = [calling(e, n, self.pod_call(before)) for n, e in self.around.ours(MUTATING)]
+        # One may be left of an earlier installation: one that is called is enough.
+        found.sort(key=lambda one: (True, None, False).index(one.called))
         return next((one for one in found if one.is_for_the_resource), None)
 
     @property
