@@ -354,6 +354,45 @@ def test_a_service_account_that_opts_out_counts(played: Played, tmp_path: Path) 
     assert explained(played, tmp_path)["verdict"]["reason"] == "rewritten"
 
 
+def test_a_service_account_that_is_not_there_is_a_problem(played: Played, tmp_path: Path) -> None:
+    played.objects[f"{SHOP}/serviceaccounts/default"] = 403
+    assert explained(played, tmp_path)["problems"] == ["it differs from what it would get now"]
+    del played.objects[f"{SHOP}/serviceaccounts/default"]
+    found = explained(played, tmp_path)
+    problem = 'the API server refuses its pods, for there is no service account of this name: "default"'  # fmt: skip
+    assert problem in found["problems"]
+    assert problem in explained(played, tmp_path, "pod/web-1-x")["problems"]
+
+
+def test_a_namespace_and_an_account_among_the_manifests_are_applied_with_them(
+    played: Played, tmp_path: Path
+) -> None:
+    def verdict(*manifests: Json) -> tuple[str, list[str]]:
+        path = tmp_path / "manifests.json"
+        path.write_text(json.dumps({"kind": "List", "items": manifests}))
+        kubeconfig = a_kubeconfig(tmp_path / "kubeconfig", played.server, namespace="shop")
+        words = ("-f", str(path), "--from-cluster", "-o", "json", "--kubeconfig", str(kubeconfig))
+        found = json.loads(run_explain(*words)[1])["objects"][0]
+        return found["verdict"]["reason"], found["problems"]
+
+    def in_namespace(name: str) -> Json:
+        pod = a_pod(serviceAccountName="cart")
+        return {**pod, "metadata": {"name": "web", "namespace": name}}
+
+    account: Json = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "cart"}}
+    refused = 'the API server refuses its pods, for there is no service account of this name: "cart"'  # fmt: skip
+    assert verdict(in_namespace("shop")) == ("rewritten", [refused])
+    assert verdict(in_namespace("shop"), account) == ("rewritten", [])
+    account["automountServiceAccountToken"] = False
+    assert verdict(in_namespace("shop"), account) == ("injected", [])
+    off = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop", "annotations": {names.INJECT: "disabled"}}}  # fmt: skip
+    assert verdict(in_namespace("shop"), account, off) == ("not-requested", [])
+    assert verdict(in_namespace("new")) == ("not-requested", ["there is no namespace of this name"])
+    new = {**off, "metadata": {"name": "new", "annotations": {names.INJECT: "enabled"}}}
+    account["metadata"]["namespace"] = "new"
+    assert verdict(in_namespace("new"), account, new) == ("injected", [])
+
+
 @pytest.mark.parametrize(
     ("owner", "command", "remark"),
     [

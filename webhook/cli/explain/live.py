@@ -10,21 +10,24 @@ from ... import __version__
 from ...cluster.client import ApiClient
 from ...cluster.credentials import FromKubeconfig
 from ...core.policy import ClusterPolicy
+from ...core.text import quote
 from ...errors import ApiError, NotFound
 from ...simulation import explanation
 from ...simulation import living as simulated
 from ...simulation.explanation import Explained, member
 from ...simulation.living import Owner
 from . import audit, living, surroundings
+from .applied import Applied, account_name
 from .given import BY_KIND, Document, Named
 from .living import Owned
 from .offline import DEFAULT_NAMESPACE, is_namespace, namespace_name, of_namespace
 from .reading import LivingPod, Reader
 from .report import Report, Target, report
-from .surroundings import Namespace, Surroundings
+from .surroundings import Account, Namespace, Surroundings
 
 JsonObject = dict[str, Any]
 RESTART = "it differs from what it would get now"
+NO_ACCOUNT = "the API server refuses its pods, for there is no service account of this name"
 UNKNOWN = "the configuration was not seen: its defaults, locks and exclusions may decide otherwise"
 
 
@@ -48,6 +51,8 @@ async def explain(
         ]
         around = await surroundings.read(reader, parsed.webhook_namespace, configuration)
         live = _Live(parsed, reader, around)
+        manifests = [one.object for one in objects if isinstance(one, Document)]
+        live.applied = Applied(manifests, namespace)
         found = [
             await live.explain(document, namespace, is_living=isinstance(one, Named))
             for document, one in zip(documents, objects, strict=True)
@@ -76,7 +81,8 @@ class _Live:
     def __init__(self, parsed: argparse.Namespace, reader: Reader, around: Surroundings) -> None:
         self.parsed, self.reader, self.around = parsed, reader, around
         self.namespaces: dict[str, Namespace] = {}
-        self.accounts: dict[tuple[str, str], bool] = {}
+        self.accounts: dict[tuple[str, str], Account] = {}
+        self.applied = Applied([], "")
 
     async def explain(self, document: Document, default: str, *, is_living: bool) -> Report:
         """One object."""
@@ -84,7 +90,8 @@ class _Live:
             return of_namespace(document, self.around.cluster)
         name = default if is_living else namespace_name(document.object, default)
         if name not in self.namespaces:
-            self.namespaces[name] = await surroundings.read_namespace(self.reader, name)
+            read = await surroundings.read_namespace(self.reader, name)
+            self.namespaces[name] = self.applied.to_namespace(read)
         namespace = self.namespaces[name]
         if is_living and document.object["kind"] == "Pod":
             found = await self._pod(document.object, namespace)
@@ -104,6 +111,7 @@ class _Live:
         target = Target(pod, explained, namespace, self.around, is_living=True)
         target.made_of = made_of
         found = report(target, with_patch=self.parsed.show_patch)
+        found["problems"] += await self._refused(target)
         if owned.owner is not None:
             found["owner"] = f"{owned.owner.kind.lower()}/{owned.owner.name}"
         if owned.owner is not None and owned.document is None:
@@ -117,6 +125,7 @@ class _Live:
         explained = await self._explained(document, namespace)
         target = Target(document, explained, namespace, self.around, is_living=is_living)
         found = report(target, with_patch=self.parsed.show_patch)
+        found["problems"] += await self._refused(target)
         kind = BY_KIND.get(str(document.get("kind"))) if is_living else None
         if kind is None:
             return found
@@ -128,17 +137,26 @@ class _Live:
         return await self._with_pods(target, found, pods, owned)
 
     async def _explained(self, document: JsonObject, namespace: Namespace) -> Explained:
-        spec = member(explanation.template_of(document) or document, "spec")
-        account = str(spec.get("serviceAccountName") or spec.get("serviceAccount") or "default")
-        opts_out = False
-        # The pod's own field decides where it has one.
-        if spec.get("automountServiceAccountToken") is None:
-            key = namespace.name, account
-            if key not in self.accounts:
-                self.accounts[key] = await surroundings.account_opts_out(self.reader, *key)
-            opts_out = self.accounts[key]
+        account = await self._account(document, namespace)
         admission = self.around.admission(namespace)
-        return explanation.explain(document, admission, opts_out=opts_out)
+        return explanation.explain(document, admission, opts_out=account.opts_out)
+
+    async def _account(self, document: JsonObject, namespace: Namespace) -> Account:
+        """The service account of the pods of an object."""
+        key = namespace.name, account_name(document)
+        if key not in self.accounts:
+            found = await surroundings.read_account(self.reader, *key)
+            self.accounts[key] = self.applied.to_account(*key, found)
+        return self.accounts[key]
+
+    async def _refused(self, target: Target) -> list[str]:
+        """What the ServiceAccount plugin refuses, before any webhook is called."""
+        before, namespace = target.explained.before, target.namespace
+        if before is None or namespace.problem or target.explained.mutation.reason == "mirror-pod":
+            return []
+        account = await self._account(before, namespace)
+        name = account_name(before)
+        return [f"{NO_ACCOUNT}: {quote(name)}"] if account.is_missing else []
 
     async def _with_pods(
         self,

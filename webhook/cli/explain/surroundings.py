@@ -58,6 +58,13 @@ class Namespace(NamedTuple):
     """Why there is none of this name."""
 
 
+class Account(NamedTuple):
+    """A service account: whether it opts out of automounting, False where it was not seen."""
+
+    opts_out: bool = False
+    is_missing: bool = False
+
+
 @dataclasses.dataclass
 class Surroundings:
     """`configurations` has the webhook configurations by resource, None for those that were not
@@ -269,13 +276,13 @@ def namespace_of(document: dict[str, object]) -> Namespace:
     return Namespace(name, texts("labels"), texts("annotations"), document)
 
 
-async def account_opts_out(reader: Reader, namespace: str, name: str) -> bool:
-    """Whether a service account opts out of automounting; False where it was not seen."""
+async def read_account(reader: Reader, namespace: str, name: str) -> Account:
+    """A service account of the cluster."""
     if not OBJECT_NAME.fullmatch(namespace) or not OBJECT_NAME.fullmatch(name):
-        return False
+        return Account(is_missing=True)
     path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}"
     try:
         found = await reader.get(path, ServiceAccount, f"serviceaccounts in {namespace}")
     except NotFound:
-        return False
-    return found is not None and found.automount_service_account_token is False
+        return Account(is_missing=True)
+    return Account(found is not None and found.automount_service_account_token is False)
