@@ -22,9 +22,13 @@ from .errors import BadInput
 
 MAX_DEPTH = 20
 """Of nested mappings and lists: the configuration has 3, a Namespace 4."""
+MAX_MANIFEST_DEPTH = 100
+"""Of manifests: a CustomResourceDefinition may have 50. The stack is enough for some 400."""
 MAX_FAULTS, MAX_FAULT_CHARS = 30, 400
 """Shown of one file: more than a person corrects at once, and a log line of at most 12 KB."""
 MAX_SHOWN_DIGITS = 40
+MAX_NUMBER = 10**MAX_SHOWN_DIGITS
+"""YAML can have numbers of more than 4,300 digits, which Python refuses to format."""
 _PLAIN = {
     f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "null", "seq", "map")
 }
@@ -55,7 +59,7 @@ def _without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK)
 
 
-def load(content: bytes, limit: int) -> list[Any]:
+def load(content: bytes, limit: int, max_depth: int = MAX_DEPTH) -> list[Any]:
     """The YAML documents in a file's content.
 
     Raises: BadInput, with the fault and its line and column
@@ -67,7 +71,7 @@ def load(content: bytes, limit: int) -> list[Any]:
     except UnicodeDecodeError as problem:
         raise BadInput("must be UTF-8") from problem
     try:
-        _check(yaml.parse(text, Loader=_LOADER))
+        _check(yaml.parse(text, Loader=_LOADER), max_depth)
         return list(yaml.load_all(text, _Loader))
     except yaml.MarkedYAMLError as problem:
         raise BadInput(
@@ -75,6 +79,23 @@ def load(content: bytes, limit: int) -> list[Any]:
         ) from problem
     except yaml.YAMLError as problem:
         raise BadInput("must be YAML: a character in it is not allowed") from problem
+
+
+def fault_in(document: Any, max_depth: int) -> str:
+    """What of a document, from JSON or YAML, could not be copied or written again; may be empty."""
+    level = [document]
+    for _ in range(max_depth + 1):
+        if any(isinstance(value, int) and abs(value) > MAX_NUMBER for value in level):
+            return f"numbers of more than {MAX_SHOWN_DIGITS} digits are not allowed"
+        level = [
+            item
+            for value in level
+            if isinstance(value, dict | list)
+            for item in (value.values() if isinstance(value, dict) else value)
+        ]
+        if not level:
+            return ""
+    return f"at most {max_depth} levels are allowed"
 
 
 def refusal(faults: Iterable[str]) -> BadInput:
@@ -94,14 +115,14 @@ class _Refused(yaml.MarkedYAMLError):
         super().__init__(problem=problem, problem_mark=mark)
 
 
-def _check(events: Iterator[yaml.Event]) -> None:
+def _check(events: Iterator[yaml.Event], max_depth: int) -> None:
     depth = 0
     for event in events:
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(
             event, yaml.CollectionEndEvent
         )
-        if depth > MAX_DEPTH:
-            raise _Refused(f"at most {MAX_DEPTH} levels are allowed", event.start_mark)
+        if depth > max_depth:
+            raise _Refused(f"at most {max_depth} levels are allowed", event.start_mark)
         if getattr(event, "anchor", None) is not None:
             raise _Refused("anchors and aliases (& and *) are not allowed", event.start_mark)
         if (tag := getattr(event, "tag", None)) not in (None, "!", *_PLAIN):
@@ -139,11 +160,8 @@ class _Loader(_LOADER):  # type: ignore[misc]
 
 class _Short(reprlib.Repr):
     def repr_int(self, x: int, level: int) -> str:  # noqa: ARG002
-        """YAML can have numbers of more than 4,300 digits, which Python refuses to format."""
         return (
-            repr(x)
-            if abs(x) < 10**MAX_SHOWN_DIGITS
-            else f"a number of more than {MAX_SHOWN_DIGITS} digits"
+            repr(x) if abs(x) < MAX_NUMBER else f"a number of more than {MAX_SHOWN_DIGITS} digits"
         )
 
 

@@ -237,6 +237,10 @@ def test_wrong_arguments_are_told_with_what_would_be_right(
         ("a: [\n", "must be YAML"),
         ("a: &x 1\nb: *x\n", "anchors and aliases"),
         ("a: 1\na: 2\n", 'key "a" is duplicated'),
+        ('{"a":' * 101 + "1" + "}" * 101, "at most 100 levels"),
+        ('{"a":' * 5000 + "1" + "}" * 5000, "at most 100 levels"),
+        ("{a: " * 101 + "1" + "}" * 101, "at most 100 levels"),
+        (f"metadata: {{name: 0x{'f' * 5000}}}\n", "numbers of more than 40 digits"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_told_with_its_place(text: str, message: str) -> None:
@@ -244,6 +248,12 @@ def test_a_file_that_cannot_be_read_is_told_with_its_place(text: str, message: s
     assert (code, out) == (2, "")
     assert err.startswith("boundtoken: standard input")
     assert message in err
+
+
+@pytest.mark.parametrize("opening", ["{a: ", '{"a":'])
+def test_a_definition_of_a_custom_resource_is_deep(opening: str) -> None:
+    schema = opening * 90 + "1" + "}" * 90
+    assert run_explain("-f", "-", stdin=f'{{"kind": "x", "spec": {schema}}}')[0] == 0
 
 
 NASTY = "\x1b[2J\x1b]0;owned\x07\u202e\n$(reboot)"

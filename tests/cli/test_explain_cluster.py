@@ -314,6 +314,16 @@ def test_an_object_that_cannot_be_read_is_a_failure(
     assert run(played, tmp_path) == (3, "", f"boundtoken: {message}\n")
 
 
+def test_an_answer_that_is_nested_too_deeply_is_a_failure(played: Played, tmp_path: Path) -> None:
+    deep: Json = {}
+    for _ in range(450):
+        deep = {"a": deep}
+    played.objects[DEPLOYMENT]["spec"]["template"]["spec"]["containers"][0]["x"] = deep
+    code, out, err = run(played, tmp_path)
+    assert (code, out) == (3, "")
+    assert "at most 100 levels are allowed" in err
+
+
 def test_a_namespace_that_is_not_there_is_a_problem(played: Played, tmp_path: Path) -> None:
     manifest = tmp_path / "pod.yaml"
     manifest.write_text(yaml.safe_dump(a_pod()))

@@ -138,7 +138,10 @@ def objects(file: str) -> list[Document]:
         content = _read(file)
         loaded = _json(content) if content.lstrip()[:1] == b"{" else None
         if loaded is None:
-            loaded = documents.load(content, MAX_BYTES)
+            loaded = documents.load(content, MAX_BYTES, documents.MAX_MANIFEST_DEPTH)
+        faults = [documents.fault_in(one, documents.MAX_MANIFEST_DEPTH) for one in loaded]
+        if any(faults):
+            raise BadInput(*dict.fromkeys(filter(None, faults)))
     except BadInput as problem:
         raise BadInput(*(f"{title}: {fault}" for fault in problem.faults)) from problem
     found = []

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from ... import documents
 from ...cluster.client import JSON, ApiClient, decode
 from ...cluster.watch import ListMeta, read_pages
 from ...core.full_views import FullSpec
@@ -108,6 +109,13 @@ _DECODERS: dict[Any, msgspec.json.Decoder[Any]] = {
 }
 
 
+def _whole(body: bytes) -> dict[str, Any]:
+    found = decode(OBJECTS, body)
+    if fault := documents.fault_in(found, documents.MAX_MANIFEST_DEPTH):
+        raise ApiError(f"the answer cannot be read: {fault}")
+    return found
+
+
 class Reader:
     """Reads objects, and notes in `unread` what could not be seen, and why."""
 
@@ -129,7 +137,7 @@ class Reader:
     async def document(self, path: str, what: str) -> dict[str, Any] | None:
         """The whole object; None where it could not be seen. Raises: NotFound"""
         try:
-            return decode(OBJECTS, await self.client.get(path))
+            return _whole(await self.client.get(path))
         except NotFound:
             raise
         except ApiError as problem:
