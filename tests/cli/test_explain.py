@@ -79,6 +79,7 @@ NULLS["metadata"] |= {"annotations": {"x": None}, "name": None}
         ((ON, NULLS), (0, "injected")),
         ((a_namespace(inject="true"), a_pod()), (1, "not-requested")),
         ((a_namespace(inject="true"),), (1, "bad-annotations")),
+        (({"apiVersion": "v1", "kind": "Namespace", "metadata": [1]},), (1, "malformed-review")),
         ((a_namespace(),), (0, "not-enforced")),
     ],
 )  # fmt: skip
@@ -237,6 +238,8 @@ def test_wrong_arguments_are_told_with_what_would_be_right(
         ("a: [\n", "must be YAML"),
         ("a: &x 1\nb: *x\n", "anchors and aliases"),
         ("a: 1\na: 2\n", 'key "a" is duplicated'),
+        ("", "there is no object in what -f gives"),
+        ("---\n--- # nothing\n", "there is no object in what -f gives"),
         ('{"a":' * 101 + "1" + "}" * 101, "at most 100 levels"),
         ('{"a":' * 5000 + "1" + "}" * 5000, "at most 100 levels"),
         ("{a: " * 101 + "1" + "}" * 101, "at most 100 levels"),
@@ -246,7 +249,7 @@ def test_wrong_arguments_are_told_with_what_would_be_right(
 def test_a_file_that_cannot_be_read_is_told_with_its_place(text: str, message: str) -> None:
     code, out, err = run_explain("-f", "-", stdin=text)
     assert (code, out) == (2, "")
-    assert err.startswith("boundtoken: standard input")
+    assert err.startswith("boundtoken: ")
     assert message in err
 
 
@@ -328,6 +331,13 @@ def test_colours_are_for_terminals_and_for_people_who_want_them() -> None:
     assert "\033[32minjected" in coloured
     assert on_a_terminal(text, NO_COLOR="1") == plain
     assert on_a_terminal(text, TERM="dumb") == plain
+
+
+def test_it_needs_no_standard_output() -> None:
+    command = f"exec {BOUNDTOKEN} explain -f - >&-"
+    text = json.dumps(a_pod())
+    result = subprocess.run(["sh", "-c", command], input=text, capture_output=True, text=True)  # noqa: PLW1510
+    assert (result.returncode, result.stderr) == (0, "")
 
 
 def test_a_terminal_without_the_signs_gets_others() -> None:

@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import json
 
+from ...errors import BadInput
 from ..config import parse
 from ..token.process import protect
 from . import given, live, offline
@@ -26,6 +27,8 @@ def explain(parsed: argparse.Namespace) -> int:
     configuration = parse(parsed.config, own or "") if parsed.config else None
     if parsed.filename:
         documents = [one for file in parsed.filename for one in given.objects(file)]
+        if not documents:
+            raise BadInput("there is no object in what -f gives")
         if parsed.from_cluster:
             result = asyncio.run(live.explain(parsed, configuration, documents))
         else:

@@ -72,6 +72,8 @@ def of_namespace(document: Document, cluster: ClusterPolicy) -> Report:
         "", cluster, surroundings.Surroundings(cluster).policy(Namespace(name, {}, {}, {}))
     )
     try:
+        if not isinstance(document.object.get("metadata") or {}, dict):
+            raise MalformedReview("metadata: must be an object")
         request = review.decode_full(admission.review_of(document.object))
         reason = validate.skip_reason(request, cluster)
         decision = Decision(reason) if reason else namespaces.review(request, cluster).decision

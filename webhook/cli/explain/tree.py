@@ -89,14 +89,17 @@ def columns(text: str) -> int:
 def is_coloured() -> bool:
     """Colours are for terminals, and for people who want them (https://no-color.org)."""
     return (
-        sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+        sys.stdout is not None
+        and sys.stdout.isatty()
+        and not os.environ.get("NO_COLOR")
+        and os.environ.get("TERM") != "dumb"
     )
 
 
 def is_drawn() -> bool:
     """Whether the lines of a tree can be written in the encoding of the output."""
     try:
-        "".join(_DRAWN).encode(sys.stdout.encoding or "ascii")
+        "".join(_DRAWN).encode(getattr(sys.stdout, "encoding", None) or "ascii")
     except UnicodeError:
         return False
     return True
