@@ -427,6 +427,17 @@ def test_the_owner_of_a_pod_is_what_to_restart(
     assert ("notes" in found) == (kind not in kinds)
 
 
+def test_a_pod_that_has_ended_is_no_problem(played: Played, tmp_path: Path) -> None:
+    pod = a_living_pod(owner=("Job", "once"))
+    pod["status"] = {"phase": "Succeeded"}
+    played.objects[f"{SHOP}/pods/web-1-x"] = pod
+    played.objects["/apis/batch/v1/namespaces/shop/jobs/once"] = a_deployment()
+    found = explained(played, tmp_path, "pod/web-1-x")
+    assert (found["code"], found["problems"], found.get("restart")) == (0, [], None)
+    assert found["pods"][0]["differs"] is True
+    assert "it has ended (Succeeded)" in run(played, tmp_path, "pod/web-1-x")[1]
+
+
 @pytest.mark.parametrize(
     ("kind", "group"), [("StatefulSet", "apps.kruise.io"), ("Job", "batch.volcano.sh")]
 )

@@ -189,8 +189,9 @@ class _Live:
             found.setdefault("notes", []).append(UNKNOWN)
         differing = [
             pod["name"]
-            for pod in found["pods"]
+            for pod, living_pod in zip(found["pods"], pods, strict=True)
             if pod["differs"] and (is_known or not pod["has"]["status"])
+            if not living_pod.has_ended
         ]
         if differing:
             command, remark = simulated.restart(owned.owner, differing[0], namespace.name)

@@ -175,6 +175,8 @@ def compared(
         found["remark"] = (
             f"made under policy {has.hash}, with the same tokens as under {would.hash}"
         )
+    if pod.has_ended:
+        found["remark"] = f"it has ended ({pod.status.phase}): nothing is to be done"
     return found
 
 

@@ -31,11 +31,21 @@ class PodMetadata(Metadata, frozen=True):
     deletion_timestamp: str | None = None
 
 
+class PodStatus(View, frozen=True):
+    phase: str = ""
+
+
 class LivingPod(View, frozen=True):
     """A pod as it is listed."""
 
     metadata: PodMetadata = PodMetadata()
     spec: FullSpec = FullSpec()
+    status: PodStatus = PodStatus()
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it never runs again, so that nothing needs to be done about its tokens."""
+        return self.status.phase in ("Succeeded", "Failed")
 
 
 class ConfigurationData(View, frozen=True):
