@@ -92,7 +92,10 @@ def test_a_pod_made_before_the_annotation_was_written() -> None:
     has = living.tokens_of(view(automounted(a_pod())))
     would = Tokens("injected: … policy=12345678", ())
     (cause,) = living.causes(has, would, "injected", past)
-    assert cause.text.endswith(f"namespace/shop were written, at {LATER} by kubectl-annotate")
+    assert cause.text == (
+        "it was made before the last write by kubectl-annotate of annotations of namespace/shop, "
+        f"or of other fields with them, at {LATER}"
+    )
 
 
 @pytest.mark.parametrize(

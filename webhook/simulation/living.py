@@ -235,8 +235,11 @@ def _causes(has: Tokens, would: Tokens, reason: str, past: Past) -> Iterator[Cau
 
 def _written_later(change: Change) -> Cause:
     by = f" by {change.manager}" if change.manager else ""
-    text = f"it was made before the annotations of {change.object} were written, at {change.time}"
-    return Cause("before-annotation", text + by)
+    text = (
+        f"it was made before the last write{by} of annotations of {change.object}, or of other fields "
+        f"with them, at {change.time}"
+    )
+    return Cause("before-annotation", text)
 
 
 def _taken_off(has: Tokens, past: Past) -> Cause:
