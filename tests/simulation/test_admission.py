@@ -32,6 +32,13 @@ def test_null_in_a_manifest_is_what_the_api_server_makes_of_it() -> None:
     assert as_decoded(given) == {"annotations": {"x": "", "y": "z"}, "items": [{}, None]}
 
 
+def test_the_old_name_of_a_service_account_is_the_new_one() -> None:
+    spec = {"containers": [], "serviceAccount": "cart"}
+    assert as_decoded({"spec": spec})["spec"]["serviceAccountName"] == "cart"
+    assert as_decoded({**spec, "serviceAccountName": "x"})["serviceAccountName"] == "x"
+    assert as_decoded({"serviceAccount": "cart"}) == {"serviceAccount": "cart"}
+
+
 def test_the_decision_is_the_webhooks_and_the_object_is_what_validation_sees() -> None:
     cluster = ClusterPolicy()
     namespace = policy.resolve_namespace(cluster, ON | {names.ENFORCE: "no-legacy"})

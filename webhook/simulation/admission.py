@@ -83,7 +83,9 @@ class Admission(NamedTuple):
 
 def as_decoded(value: Any) -> Any:
     """A value of a manifest as the API server decodes it: null is an empty text in a map of texts,
-    and no value anywhere else. The API server sends no null to a webhook.
+    and no value anywhere else, and the old name of a pod's service account is the new one.
+
+    Source: kubernetes/pkg/apis/core/v1/conversion.go (DeprecatedServiceAccount).
     """
     if isinstance(value, list):
         return [as_decoded(item) for item in value]
@@ -93,6 +95,8 @@ def as_decoded(value: Any) -> Any:
     for key in OF_TEXTS:
         if isinstance(texts := value.get(key), dict):
             made[key] = {name: "" if text is None else text for name, text in texts.items()}
+    if "containers" in made and made.get("serviceAccount") and not made.get("serviceAccountName"):
+        made["serviceAccountName"] = made["serviceAccount"]
     return made
 
 
