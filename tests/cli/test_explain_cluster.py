@@ -180,6 +180,8 @@ def the_pods_entry(api: Played) -> Json:
         (lambda api: the_pods_entry(api)["clientConfig"].update(caBundle=a_ca_bundle(days=-1)), "every certificate in it has expired"),
         (lambda api: the_pods_entry(api).update(namespaceSelector={"matchLabels": {"no": "such"}}), "does not call boundtoken about its pods: namespaceSelector"),
         (lambda api: the_pods_entry(api).update(objectSelector={"matchLabels": {"no": "such"}}), "does not call boundtoken about its pods: objectSelector"),
+        (lambda api: the_pods_entry(api)["clientConfig"]["service"].update(port=1), "has no port 1"),
+        (lambda api: the_pods_entry(api).update(rules=[]), "entry for pods: no rule of its entries is for pods"),
         (lambda api: api.objects.update({f"{GROUP}/mutatingwebhookconfigurations": []}), "it is not installed"),
     ],
 )  # fmt: skip
@@ -312,6 +314,11 @@ def test_an_object_that_cannot_be_read_is_a_failure(
 ) -> None:
     played.objects[DEPLOYMENT] = code
     assert run(played, tmp_path) == (3, "", f"boundtoken: {message}\n")
+
+
+def test_an_answer_without_anything_is_no_bug(played: Played, tmp_path: Path) -> None:
+    played.objects[f"{SHOP}/pods/web-1-x"] = {}
+    assert explained(played, tmp_path, "pod/web-1-x")["verdict"]["reason"] == "unchanged"
 
 
 def test_an_answer_that_is_nested_too_deeply_is_a_failure(played: Played, tmp_path: Path) -> None:

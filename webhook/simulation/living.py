@@ -118,7 +118,7 @@ def as_created(pod: JsonObject) -> JsonObject:
     """
     before = forecast.before_mutation(msgspec.convert(pod, full_views.FullPod))
     made: JsonObject = msgspec.json.decode(msgspec.json.encode(before))
-    made["metadata"]["labels"] = pod["metadata"].get("labels")  # selectors read them
+    made["metadata"]["labels"] = (pod.get("metadata") or {}).get("labels")  # selectors read them
     return {"apiVersion": "v1", "kind": "Pod", **made}
 
 

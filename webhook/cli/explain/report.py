@@ -228,7 +228,9 @@ def _not_reached(target: Target) -> Iterator[str]:
         return
     found = target.of_pods
     if found is None:
-        yield "no webhook configuration has boundtoken's entry for pods: it is not installed"
+        is_there = target.around.ours(MUTATING)
+        why = "no rule of its entries is for pods" if is_there else "it is not installed"
+        yield f"no webhook configuration has boundtoken's entry for pods: {why}"
     elif found.called is False:
         why = next(check.what for check in found.checks if check.holds is False)
         yield f"the API server does not call boundtoken about its pods: {why}"

@@ -76,7 +76,7 @@ class Surroundings:
     configurations: dict[str, tuple[Configuration, ...] | None] = dataclasses.field(
         default_factory=dict
     )
-    services: dict[tuple[str, str], State] = dataclasses.field(default_factory=dict)
+    services: dict[tuple[str, str, int], State] = dataclasses.field(default_factory=dict)
     now: datetime | None = None
     policies: State | None = None
 
@@ -134,7 +134,8 @@ class Surroundings:
         service = entry.client_config.service
         if service is None:
             return State(None, "a URL, which was not looked at")
-        return self.services.get((service.namespace, service.name), State(None, "not seen"))
+        key = (service.namespace, service.name, service.port)
+        return self.services.get(key, State(None, "not seen"))
 
     def admission(self, namespace: Namespace) -> Admission:
         """Admission in this namespace; one without annotations where they are not known."""
@@ -163,7 +164,7 @@ async def read(
     if not services and None in around.configurations.values():
         services = {(own, names.APP, 10250)}  # manifests/50-service.yaml
     for namespace, name, port in sorted(services):
-        around.services[namespace, name] = await _service(reader, namespace, name, port)
+        around.services[namespace, name, port] = await _service(reader, namespace, name, port)
     around.now = reader.client.now()
     await _configuration(reader, around, own, given)
     return around
