@@ -192,6 +192,11 @@ def test_a_namespace_file_a_configuration_and_the_flag_for_the_namespace(tmp_pat
     assert run("-f", "list.yaml")["verdict"]["reason"] == "injected"
 
 
+def test_notes_are_there_also_where_there_are_none() -> None:
+    _, found = explained(ON, {**a_pod(), "metadata": {"name": "web", "namespace": "shop"}})
+    assert [one["notes"] for one in found["objects"]] == [[], []]
+
+
 def test_it_says_that_nothing_of_a_cluster_was_looked_at() -> None:
     result = boundtoken("explain", "-f", "-", stdin=yaml.safe_dump(a_pod()), environ={"KUBECONFIG": "/nonexistent"})  # fmt: skip
     assert result.returncode == 0

@@ -94,4 +94,5 @@ def of_namespace(document: Document, cluster: ClusterPolicy) -> Report:
         },
         "faults": [str(fault) for fault in decision.faults],
         "problems": problems,
+        "notes": [],
     }

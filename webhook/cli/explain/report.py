@@ -95,6 +95,7 @@ def report(target: Target, *, with_patch: bool) -> Report:
         "kind": str(target.document.get("kind", "")),
         "name": _name(target.document),
         "namespace": namespace.name,
+        "notes": [],
         "configuration": around.configuration_from,
         "verdict": _verdict(explained, with_patch=with_patch) if is_known else None,
         "workload": None,
