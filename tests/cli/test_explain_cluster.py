@@ -21,9 +21,11 @@ from tests.support.builders import Json, a_deployment, a_pod, automounted
 from tests.support.explaining import run_explain
 from tests.support.kubeconfigs import a_kubeconfig
 from tests.support.paths import ROOT
+from webhook.cli.explain import report
 from webhook.cli.explain.reading import MAX_PAGES, PAGE
 from webhook.core import names
 from webhook.pki import authority
+from webhook.simulation.calling import Others
 
 GROUP = "/apis/admissionregistration.k8s.io/v1"
 SHOP = "/api/v1/namespaces/shop"
@@ -498,6 +500,21 @@ def test_pods_are_of_the_workload_and_alike_ones_are_told_once(
     assert len(text.splitlines()) < 80
 
 
+def test_the_webhooks_are_looked_through_once_for_all_pods(
+    played: Played, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def others(*given: object) -> Others:
+        calls.append(given)
+        return Others()
+
+    monkeypatch.setattr(report, "others", others)
+    played.objects[f"{SHOP}/pods"] = [a_living_pod(f"web-1-{number}") for number in range(50)]
+    assert len(explained(played, tmp_path)["pods"]) == 50
+    assert len(calls) == 2
+
+
 def test_a_list_without_an_end_is_ended_and_told(played: Played, tmp_path: Path) -> None:
     pods = [a_living_pod(f"web-1-{number}") for number in range(PAGE * MAX_PAGES + 1)]
     played.objects[f"{SHOP}/pods"] = pods
@@ -524,6 +541,9 @@ def test_events_of_refused_pods_are_told(played: Played, tmp_path: Path) -> None
     ]
     found = explained(played, tmp_path)
     assert found["refusals"] == [{"time": LATER, "object": "replicaset/web-1", "message": failed}]
+    played.objects[f"{SHOP}/events"] = [an_event("web-1", failed + "x" * 100_000)]
+    assert len(explained(played, tmp_path)["refusals"][0]["message"]) == 5000
+    played.objects[f"{SHOP}/events"] = [an_event("web-1", failed)]
     assert "\x1b" not in run(played, tmp_path)[1]
     assert "on replicaset/web-1: failed calling webhook" in " ".join(run(played, tmp_path)[1].split())  # fmt: skip
 

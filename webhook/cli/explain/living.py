@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ...core.full_views import FullPod
+from ...core.text import truncate
 from ...errors import NotFound
 from ...simulation import living
 from ...simulation.calling import Selector
@@ -19,6 +20,8 @@ JsonObject = dict[str, Any]
 MAX_OWNERS = 3
 """A pod, its ReplicaSet, its Deployment; a pod, its Job, its CronJob."""
 MAX_EVENTS = 5
+MAX_MESSAGE_CHARS = 5000
+"""Of an event: a denial of the API server's policies has at most 5 KiB."""
 TEMPLATE_HASH = "pod-template-hash"
 WEBHOOK_FAILED = "failed calling webhook"
 
@@ -121,7 +124,7 @@ async def refusals(reader: Reader, namespace: str, made_by: str) -> list[Report]
         {
             "time": event.last_timestamp or "",
             "object": f"{event.involved_object.kind.lower()}/{event.involved_object.name}",
-            "message": event.message,
+            "message": truncate(event.message, MAX_MESSAGE_CHARS),
         }
         for event in events or ()
         if WEBHOOK_FAILED in event.message or "boundtoken" in event.message

@@ -1,6 +1,7 @@
 """What is told of one object, as JSON; the text is made of the same."""
 
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -66,7 +67,7 @@ class Target:
             own_namespace=self.around.cluster.own_namespace,
         )
 
-    @property
+    @cached_property  # it is asked for each of the pods
     def of_pods(self) -> Calling | None:
         """Whether the mutating webhook is called about the pods; None where it is not known."""
         before = self.explained.before
@@ -77,7 +78,7 @@ class Target:
         found.sort(key=lambda one: (True, None, False).index(one.called))
         return next((one for one in found if one.is_for_the_resource), None)
 
-    @property
+    @cached_property
     def later(self) -> tuple[str, ...]:
         """The other webhooks that may change a pod after us."""
         before = self.explained.before
