@@ -47,6 +47,7 @@ def edited(
     root = nodes.place(document.text, document.line, quickly=quickly)
     if not same(nodes.value_of(root), document.value):
         raise Refused(document.line, "ruamel.yaml and PyYAML read the document differently")
+    _check_end(document.text, root)
     spots = Spots(document.text, root, document.line)
     change = _Change(spots, expand_aliases=expand_aliases)
     change.value(root, document.value, value, None)
@@ -59,6 +60,15 @@ def edited(
             document.line, "the document cannot be changed safely: write it in block style"
         )
     return Edited(found[0]._replace(line=document.line, begins=document.begins), back)
+
+
+def _check_end(text: str, root: Node) -> None:
+    """Lines after a block scalar would give it the newline that the text lacks. Raises: Refused"""
+    last = root
+    while last.items:
+        last = last.items[-1]
+    if last.style in ("|", ">") and not text.endswith("\n"):
+        raise Refused(last.line, "the text ends in this value: put a newline at its end")
 
 
 def same(one: Any, other: Any) -> bool:

@@ -15,6 +15,7 @@ from tests.support.paths import BOUNDTOKEN
 from webhook.cli.main import main
 from webhook.cli.manifests import reading, replacing
 from webhook.errors import BadInput
+from webhook.yamledit import record
 
 DEPLOYMENT = """\
 apiVersion: apps/v1
@@ -317,3 +318,34 @@ def test_the_report_in_json_is_one_document(
     assert found["reason"] == "injected"
     assert found["changes"][1:3] == ["volumes boundtoken", "mounts of app"]
     assert (found["file"], found["line"]) == ("shop/deep/web.yaml", 1)
+
+
+def test_a_line_of_a_string_is_no_memory(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = record.PREFIX + record.packed("", [])
+    text = DEPLOYMENT.replace("topsecret", f'"a\n{line}\n   b"')
+    (folder / "web.yaml").write_text(text)
+    assert main(["uninject", "web.yaml"]) == 0
+    assert capsys.readouterr().out == text
+    assert main(["inject", "web.yaml", *ON]) == 0
+    assert line in capsys.readouterr().out
+
+
+def test_a_value_at_the_end_without_a_newline_stays_as_it_is(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = """\
+apiVersion: v1
+kind: Pod
+metadata: {name: a}
+spec:
+  volumes: []
+  containers:
+  - name: app
+    volumeMounts: []
+    image: |
+      x"""
+    (folder / "a.yaml").write_text(text)
+    assert main(["inject", "a.yaml", "--inject=enabled"]) == 2
+    assert "a.yaml: line 9: the text ends in this value: put a newline" in capsys.readouterr().err
+    (folder / "a.yaml").write_text(text + "\n")
+    assert main(["inject", "a.yaml", "--inject=enabled"]) == 0

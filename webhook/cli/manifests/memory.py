@@ -10,7 +10,7 @@ from ...core import names
 from ...simulation import templates
 from ...simulation.templates import Path
 from ...yamledit import nodes, record
-from ...yamledit.edit import Edited, edited
+from ...yamledit.edit import Edited, edited, same
 from ...yamledit.nodes import Document, Refused
 from .policies import members
 
@@ -31,7 +31,10 @@ def remembering(change: Edited, paths: tuple[Path, ...]) -> Document:
         raise Refused(document.begins, f"{problem}: give fewer objects in one document") from None
     if not document.is_json:
         text = record.with_comment(document.text, word)
-        return nodes.documents(text)[0]._replace(line=document.line, begins=document.begins)
+        found = nodes.documents(text)[0]._replace(line=document.line, begins=document.begins)
+        if recalled(found, paths) != (document, word):
+            raise Refused(document.begins, "uninject could not restore it: end it with a newline")
+        return found
     value = copy.deepcopy(document.value)
     for template in _injected(value, paths):
         mark = NO_METADATA if template.get("metadata") is None else ""
@@ -55,10 +58,11 @@ def remembering(change: Edited, paths: tuple[Path, ...]) -> Document:
 def recalled(document: Document, paths: tuple[Path, ...]) -> tuple[Document, str]:
     """The document without what was remembered, and this; empty where there is nothing."""
     text, word = record.without_comment(document.text)
-    if word:
-        found = nodes.documents(text)[0]
+    found = nodes.documents(text)[0] if word else document
+    # Inside a string in quotes a line that looks like a comment is a part of a value.
+    if word and same(found.value, document.value):
         return found._replace(line=document.line, begins=document.begins), word
-    value = copy.deepcopy(document.value)
+    value, word = copy.deepcopy(document.value), ""
     for template in _injected(value, paths):
         annotations = templates.annotations(template)
         if names.BEFORE_INJECT in annotations:
