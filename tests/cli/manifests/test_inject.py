@@ -349,3 +349,18 @@ spec:
     assert "a.yaml: line 9: the text ends in this value: put a newline" in capsys.readouterr().err
     (folder / "a.yaml").write_text(text + "\n")
     assert main(["inject", "a.yaml", "--inject=enabled"]) == 0
+
+
+@pytest.mark.parametrize("newline", ["\r", "\x85", "\u2028"])
+def test_a_comment_hides_no_document_after_it(
+    folder: Path, capsys: pytest.CaptureFixture[str], newline: str
+) -> None:
+    pod = "{apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {containers: [{name: a, volumeMounts: []}]}}"
+    text = f"---\n{pod}{newline}---\n{pod}\n"
+    (folder / "a.yaml").write_bytes(text.encode())
+    assert main(["inject", "a.yaml", *ON]) == 2
+    output, errors = capsys.readouterr()
+    assert (output, errors) == (
+        "",
+        "boundtoken: a.yaml: line 2: the line before --- must end with LF or CRLF: YAML has other line ends\n",
+    )

@@ -83,6 +83,8 @@ class Changer:
             for document in source.documents:
                 try:
                     changed, found = self._document(document, source.name)
+                    if document is not source.documents[-1]:
+                        _check_end(document, changed)
                 except BadInput as problem:
                     faults += [f"{source.name}: {fault}" for fault in problem.faults]
                     continue
@@ -208,6 +210,15 @@ class Changer:
         made = templates.remove(self._plain, member, path)
         changes = templates.changes(member, made, path)
         return made, entry._replace(reason=TAKEN_OUT if changes else NOT_INJECTED, changes=changes)
+
+
+def _check_end(before: Document, after: Document) -> None:
+    """A comment at the end would hide the document after it. Raises: Refused"""
+    if after.text != before.text and not before.text.endswith("\n"):
+        line = after.line + before.text.count("\n")
+        raise Refused(
+            line, "the line before --- must end with LF or CRLF: YAML has other line ends"
+        )
 
 
 def _put_back(value: Any, made: list[Any]) -> Any:
