@@ -274,7 +274,19 @@ def _is_ours(volume: JsonObject) -> bool:
 
 
 def changes(before: JsonObject, after: JsonObject, path: Path) -> tuple[str, ...]:
-    """What is different in the template, in words, each with its names."""
+    """What is different in the template, in words, each with its names.
+
+    Raises: MalformedReview, for an object that the webhook cannot read
+    """
+    if before == after:
+        return ()
+    try:
+        return _changes(before, after, path)
+    except _SHAPES as problem:
+        raise MalformedReview(_MISSHAPEN) from problem
+
+
+def _changes(before: JsonObject, after: JsonObject, path: Path) -> tuple[str, ...]:
     old, new = at(before, path) or {}, at(after, path) or {}
     was, became = annotations(old), annotations(new)
     differing = [

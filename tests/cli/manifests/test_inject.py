@@ -364,3 +364,15 @@ def test_a_comment_hides_no_document_after_it(
         "",
         "boundtoken: a.yaml: line 2: the line before --- must end with LF or CRLF: YAML has other line ends\n",
     )
+
+
+@pytest.mark.parametrize("spec", ["{volumes: [x], containers: []}", "{containers: {a: b}}"])
+@pytest.mark.parametrize("command", [["uninject"], ["inject", *ON]])
+def test_misshapen_objects_end_nothing(
+    folder: Path, capsys: pytest.CaptureFixture[str], spec: str, command: list[str]
+) -> None:
+    (folder / "a.yaml").write_text(
+        f"apiVersion: v1\nkind: Pod\nmetadata: {{name: a}}\nspec: {spec}\n"
+    )
+    assert main([*command, "a.yaml"]) == (2 if command[0] == "inject" else 0)
+    assert "pod/a: " in capsys.readouterr().err
