@@ -228,6 +228,49 @@ def _removed(admission: Admission, document: JsonObject, path: Path) -> JsonObje
     return made
 
 
+def beside(document: JsonObject, path: Path) -> JsonObject:
+    """The object without all that `inject` may change in its template.
+
+    Raises: MalformedReview, for an object that the webhook cannot read
+    """
+    try:
+        return _beside(document, path)
+    except _SHAPES as problem:
+        raise MalformedReview(_MISSHAPEN) from problem
+
+
+def _beside(document: JsonObject, path: Path) -> JsonObject:
+    made = copy.deepcopy(document)
+    template = at(made, path)
+    if not has_spec(template):
+        return made
+    spec = template["spec"]
+    spec.pop("automountServiceAccountToken", None)
+    metadata = template["metadata"] = template.get("metadata") or {}
+    metadata["annotations"] = {
+        name: value
+        for name, value in annotations(template).items()
+        if not name.startswith(names.DOMAIN)
+    }
+    volumes = spec.get("volumes") or []
+    spec["volumes"] = [volume for volume in volumes if not _gives_tokens(volume)]
+    for container in _containers(spec):
+        mounts = container.get("volumeMounts") or []
+        container["volumeMounts"] = [
+            mount
+            for mount in mounts
+            if not str(mount.get("name")).startswith((names.VOLUME, names.AUTOMOUNTED_PREFIX))
+        ]
+    return made
+
+
+def _gives_tokens(volume: JsonObject) -> bool:
+    try:
+        return _is_ours(volume) or views.is_automounted(msgspec.convert(volume, Volume))
+    except msgspec.ValidationError:
+        return False
+
+
 def annotations(template: JsonObject) -> dict[str, Any]:
     """The annotations of a template; an empty map where it has none."""
     metadata = template.get("metadata")

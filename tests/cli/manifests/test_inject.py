@@ -16,6 +16,7 @@ from webhook.cli.main import main
 from webhook.cli.manifests import reading, replacing
 from webhook.errors import BadInput
 from webhook.yamledit import record
+from webhook.yamledit.spots import Edit
 
 DEPLOYMENT = """\
 apiVersion: apps/v1
@@ -376,3 +377,18 @@ def test_misshapen_objects_end_nothing(
     )
     assert main([*command, "a.yaml"]) == (2 if command[0] == "inject" else 0)
     assert "pod/a: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("shown", "hidden"),
+    [("name: app", "name: evil"), ("kind: Deployment", "kind: List"), ("spec:", "---\nspec:")],
+)
+def test_what_leads_back_hides_nothing(
+    folder: Path, capsys: pytest.CaptureFixture[str], shown: str, hidden: str
+) -> None:
+    start = DEPLOYMENT.index(shown)
+    word = record.packed(DEPLOYMENT, [Edit(start, start + len(shown), hidden)])
+    (folder / "web.yaml").write_text(record.with_comment(DEPLOYMENT, word))
+    for command in (["uninject"], ["inject", "--inject=enabled"]):
+        assert main([*command, "web.yaml"]) == 0
+        assert capsys.readouterr().out.startswith(DEPLOYMENT)

@@ -15,7 +15,7 @@ from ...simulation.templates import Path, Written
 from ...yamledit.edit import edited, same
 from ...yamledit.nodes import Document, Refused
 from . import memory
-from .policies import DEFAULT_NAMESPACE, Policies, members
+from .policies import DEFAULT_NAMESPACE, Policies, members, put_back
 from .reading import Source
 
 UNKNOWN = (
@@ -167,7 +167,7 @@ class Changer:
                     raise Refused(document.begins, what) from None
             made.append(member)
             entries.append(entry)
-        return _put_back(document.value, made), entries
+        return put_back(document.value, made), entries
 
     def _entry(
         self, file: str, document: Document, member: dict[str, Any], path: Path | None, reason: str
@@ -219,17 +219,6 @@ def _check_end(before: Document, after: Document) -> None:
         raise Refused(
             line, "the line before --- must end with LF or CRLF: YAML has other line ends"
         )
-
-
-def _put_back(value: Any, made: list[Any]) -> Any:
-    """The value of a document with these objects instead of its own."""
-    if not isinstance(value, dict) or not made:
-        return value
-    items = value.get("items")
-    if not (str(value.get("kind", "")).endswith("List") and isinstance(items, list)):
-        return made[0]
-    rest = iter(made)
-    return {**value, "items": [next(rest) if isinstance(item, dict) else item for item in items]}
 
 
 def template_paths(parsed: argparse.Namespace) -> tuple[Path, ...]:

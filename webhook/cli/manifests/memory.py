@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from ...core import names
+from ...errors import MalformedReview
 from ...simulation import templates
 from ...simulation.templates import Path
 from ...yamledit import nodes, record
 from ...yamledit.edit import Edited, edited, same
 from ...yamledit.nodes import Document, Refused
-from .policies import members
+from .policies import members, put_back
 
 EMPTY, NO_METADATA = ".", ":"
 """After what is remembered in an annotation: it is the only one in a map that was empty, or its
@@ -97,5 +98,22 @@ def origin(document: Document, paths: tuple[Path, ...]) -> tuple[Document, bool]
     text = record.restored(found.text, word) if word else None
     if text is None:
         return found, False
-    before = nodes.documents(text)[0]
+    try:
+        before, *others = nodes.documents(text)
+        is_ours = not others and same(*(_beside(one.value, paths) for one in (before, found)))
+    except (Refused, MalformedReview):
+        is_ours = False
+    if not is_ours:
+        return found, False
     return before._replace(line=document.line, begins=document.begins), True
+
+
+def _beside(value: Any, paths: tuple[Path, ...]) -> Any:
+    """The value without what `inject` changes. A record that leads to anything else was not written
+    by it: nobody who reads the file could see what it hides.
+    """
+    made = []
+    for member in members(value):
+        path = templates.template_path(member, paths)
+        made.append(member if path is None else templates.beside(member, path))
+    return put_back(value, made)

@@ -116,6 +116,17 @@ def members(value: Any) -> Iterator[dict[str, Any]]:
             yield value
 
 
+def put_back(value: Any, made: list[Any]) -> Any:
+    """The value of a document with these objects instead of its own."""
+    if not isinstance(value, dict) or not made:
+        return value
+    items = value.get("items")
+    if not (str(value.get("kind", "")).endswith("List") and isinstance(items, list)):
+        return made[0]
+    rest = iter(made)
+    return {**value, "items": [next(rest) if isinstance(item, dict) else item for item in items]}
+
+
 def _flags(parsed: argparse.Namespace, cluster: ClusterPolicy) -> dict[str, str]:
     """Raises: BadInput, for a value that no annotation may have"""
     given = {
