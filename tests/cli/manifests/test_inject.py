@@ -2,7 +2,9 @@
 
 import json
 import os
+import signal
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -392,3 +394,36 @@ def test_what_leads_back_hides_nothing(
     for command in (["uninject"], ["inject", "--inject=enabled"]):
         assert main([*command, "web.yaml"]) == 0
         assert capsys.readouterr().out.startswith(DEPLOYMENT)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(("call", "is_changed"), [("mkstemp", False), ("replace", True)])
+def test_a_signal_leaves_all_files_or_none(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: signal.Signals,
+    call: str,
+    is_changed: bool,
+) -> None:
+    (folder / "shop/z.yaml").write_text(DEPLOYMENT)
+    before = tree(folder)
+    place: Any = tempfile if call == "mkstemp" else Path
+    there = getattr(place, call)
+
+    def sends_first(*given: Any, **named: Any) -> Any:
+        os.kill(os.getpid(), number)
+        return there(*given, **named)
+
+    def ends(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(place, call, sends_first)
+    former = signal.signal(number, ends)
+    try:
+        assert main(["inject", "shop", "--in-place", *ON]) == 130
+    finally:
+        signal.signal(number, former)
+    after = tree(folder)
+    assert after.keys() == before.keys()
+    changed = {name for name in after if after[name] != before[name]}
+    assert changed == ({"shop/deep/web.yaml", "shop/z.yaml"} if is_changed else set())

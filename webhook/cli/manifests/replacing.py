@@ -2,15 +2,17 @@
 
 import contextlib
 import os
+import signal
 import stat
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from ...errors import BadInput, BoundtokenError
 
 BACKUP = ".orig"
+_ENDING = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 
 
 class Replacement(NamedTuple):
@@ -25,9 +27,25 @@ def replace(replacements: Sequence[Replacement], *, backup: bool) -> None:
     """Replace the content of these files. Their modes stay; of a link its file is replaced. With
     `backup` the bytes before stay beside it, in a file whose name ends in .orig.
 
+    A signal that ends the process does so when all files are replaced, or all are as they were.
+
     Raises: BadInput, where a backup is there already, or a file has changed since it was read;
     BoundtokenError, where a file cannot be written. Then every file is as it was.
     """
+    with _signals_wait():
+        _replace(replacements, backup=backup)
+
+
+@contextlib.contextmanager
+def _signals_wait() -> Iterator[None]:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _replace(replacements: Sequence[Replacement], *, backup: bool) -> None:
     made: list[Path] = []
     done: list[tuple[Path, bytes]] = []
     try:
@@ -51,6 +69,8 @@ def replace(replacements: Sequence[Replacement], *, backup: bool) -> None:
 
 def _prepared(one: Replacement, made: list[Path], *, backup: bool) -> tuple[Path, Path, bytes]:
     """The new file beside the old one, which it will replace."""
+    if any(signal.getsignal(one) != signal.SIG_IGN for one in signal.sigpending() & _ENDING):
+        raise BoundtokenError("stopped by a signal")
     path = Path(os.path.realpath(one.path))
     if path.read_bytes() != one.before:
         raise BadInput(f"{one.path}: has changed since it was read; run the command again")
