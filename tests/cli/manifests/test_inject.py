@@ -427,3 +427,14 @@ def test_a_signal_leaves_all_files_or_none(
     assert after.keys() == before.keys()
     changed = {name for name in after if after[name] != before[name]}
     assert changed == ({"shop/deep/web.yaml", "shop/z.yaml"} if is_changed else set())
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a file away")
+def test_in_place_leaves_a_file_to_its_owner(folder: Path) -> None:
+    path = folder / "shop/deep/web.yaml"
+    os.chown(path, 1234, 4321)
+    path.chmod(0o600)
+    assert main(["inject", "shop", "--in-place", "--backup", *ON]) == 0
+    for one in (path, path.with_name("web.yaml.orig")):
+        there = one.stat()
+        assert (there.st_uid, there.st_gid, there.st_mode & 0o777) == (1234, 4321, 0o600)

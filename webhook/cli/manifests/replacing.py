@@ -24,8 +24,9 @@ class Replacement(NamedTuple):
 
 
 def replace(replacements: Sequence[Replacement], *, backup: bool) -> None:
-    """Replace the content of these files. Their modes stay; of a link its file is replaced. With
-    `backup` the bytes before stay beside it, in a file whose name ends in .orig.
+    """Replace the content of these files. Their modes stay, and their owners as far as that is
+    allowed; of a link its file is replaced. With `backup` the bytes before stay beside it, in a
+    file whose name ends in .orig.
 
     A signal that ends the process does so when all files are replaced, or all are as they were.
 
@@ -74,24 +75,32 @@ def _prepared(one: Replacement, made: list[Path], *, backup: bool) -> tuple[Path
     path = Path(os.path.realpath(one.path))
     if path.read_bytes() != one.before:
         raise BadInput(f"{one.path}: has changed since it was read; run the command again")
+    there = path.stat()
     if backup:
         kept = path.with_name(path.name + BACKUP)
         try:
-            with kept.open("xb") as file:
-                made.append(kept)
-                file.write(one.before)
+            number = os.open(kept, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         except FileExistsError:
             raise BadInput(f"{kept}: is there already; move it, or leave out --backup") from None
-        kept.chmod(stat.S_IMODE(path.stat().st_mode))
+        made.append(kept)
+        _write(number, one.before, there)
     number, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.")
     new = Path(name)
     made.append(new)
-    with os.fdopen(number, "wb") as file:
-        file.write(one.after)
-        file.flush()
-        os.fsync(file.fileno())
-    new.chmod(stat.S_IMODE(path.stat().st_mode))
+    _write(number, one.after, there)
     return new, path, one.before
+
+
+def _write(number: int, content: bytes, there: os.stat_result) -> None:
+    """Fill a file that nobody else may read yet, and give it the owner and the mode of another."""
+    with os.fdopen(number, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(number)
+        for owner in ((-1, there.st_gid), (there.st_uid, -1)):
+            with contextlib.suppress(OSError):  # only root may give a file away
+                os.fchown(number, *owner)
+        os.fchmod(number, stat.S_IMODE(there.st_mode))
 
 
 def _undo(done: list[tuple[Path, bytes]]) -> list[Path]:
