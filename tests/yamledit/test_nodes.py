@@ -75,6 +75,14 @@ def test_a_plain_scalar_means_what_it_means_to_kubernetes(text: str) -> None:
     assert scalars.resolved(text) == expected
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("y", True), ("Y", True), ("n", False), ("N", False), ("1_000", 1000), ("-0x_ff", -255), ("1_0.5", 10.5), ("_1", "_1"), ("no_", "no_")],
+)  # fmt: skip
+def test_where_kubernetes_reads_more_than_pyyaml(text: str, value: object) -> None:
+    assert scalars.resolved(text) == value
+
+
 def test_a_tag_decides_what_a_scalar_is() -> None:
     text = "[!!int '1', !!str 1, ! 1, !!bool \"true\", !other '1', '1']"
     assert nodes.documents(text)[0].value == [1, "1", "1", True, "1", "1"]

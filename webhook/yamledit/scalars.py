@@ -1,7 +1,7 @@
 """Scalars: what a plain one means, and how a value is written.
 
 A plain scalar means what it means to Kubernetes, whose parser reads YAML 1.1: `yes` and `on` are
-booleans.
+booleans, and so are `y` and `n`, which PyYAML takes for texts.
 """
 
 import json
@@ -10,7 +10,7 @@ import re
 from typing import Any
 
 _NULLS = {"", "~", "null", "Null", "NULL"}
-_TRUE, _FALSE = ("true", "yes", "on"), ("false", "no", "off")
+_TRUE, _FALSE = ("true", "yes", "on", "y"), ("false", "no", "off", "n")
 _BOOLEANS = {
     form: value
     for words, value in ((_TRUE, True), (_FALSE, False))
@@ -24,7 +24,7 @@ _FLOAT = re.compile(
 )
 _PLAIN = re.compile(r"[A-Za-z/][A-Za-z0-9_./-]*", re.ASCII)
 """What is written without quotes: it means the same to every parser."""
-_RESERVED = {*_NULLS, *_BOOLEANS, "y", "Y", "n", "N"}
+_RESERVED = {*_NULLS, *_BOOLEANS}
 _ESCAPED = re.compile("[^ !#-\\[\\]-~\xa1-\ud7ff\ue000-\ufefe\uff00-\ufffd]")
 
 
@@ -36,11 +36,12 @@ def resolved(text: str) -> Any:
 
 
 def _number(text: str) -> int | float | str:
-    if _INTEGER.fullmatch(text):
-        return int(text)
-    if _OTHER_INTEGER.fullmatch(text):
-        return _other_integer(text)
-    number = float(text) if _FLOAT.fullmatch(text) else math.inf
+    plain = text if text[0] == "." else text.replace("_", "")
+    if _INTEGER.fullmatch(plain):
+        return int(plain)
+    if _OTHER_INTEGER.fullmatch(plain):
+        return _other_integer(plain)
+    number = float(plain) if _FLOAT.fullmatch(plain) else math.inf
     return number if math.isfinite(number) else text
 
 
