@@ -3,6 +3,7 @@ taken out again, or shown.
 """
 
 import argparse
+import re
 import sys
 
 from ..errors import BadInput
@@ -15,6 +16,8 @@ from .manifests.reading import STANDARD_INPUT, sources
 from .manifests.replacing import Replacement, replace
 
 PROBLEMS = 1
+_STARTS = re.compile(r"---(\s|$)")
+"""What begins a document; `---a` begins a text."""
 
 
 def inject(parsed: argparse.Namespace) -> int:
@@ -80,7 +83,7 @@ def _joined(results: list[Changed]) -> str:
     pieces: list[str] = []
     for result in results:
         text = result.text.removeprefix(result.source.mark)
-        if pieces and not text.startswith("---"):
+        if pieces and not _STARTS.match(text):
             pieces.append("---\n")
         pieces += [text, "" if not text or text.endswith("\n") else "\n"]
     return "".join(pieces)

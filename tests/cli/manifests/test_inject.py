@@ -438,3 +438,13 @@ def test_in_place_leaves_a_file_to_its_owner(folder: Path) -> None:
     for one in (path, path.with_name("web.yaml.orig")):
         there = one.stat()
         assert (there.st_uid, there.st_gid, there.st_mode & 0o777) == (1234, 4321, 0o600)
+
+
+def test_a_text_that_begins_with_dashes_stays_apart(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "a.yaml").write_text("a: 1\n")
+    (folder / "b.yaml").write_text("---b: 1\n")
+    (folder / "c.yaml").write_text("---\nc: 1\n")
+    assert main(["inject", "a.yaml", "b.yaml", "c.yaml", *ON]) == 0
+    assert capsys.readouterr().out == "a: 1\n---\n---b: 1\n---\nc: 1\n"
