@@ -128,11 +128,19 @@ def place(text: str, line: int, *, quickly: bool = False) -> Node:
         return root
     try:
         from ruamel.yaml import YAML  # noqa: PLC0415  (of an extra: most processes do without)
-        from ruamel.yaml.error import YAMLError  # noqa: PLC0415
+        from ruamel.yaml.error import MarkedYAMLError, YAMLError  # noqa: PLC0415
     except ImportError:
         raise MissingTool from None
     try:
         roots = list(_built(text, YAML(typ="safe", pure=True).parse(text), line - 1))
+    except MarkedYAMLError as problem:
+        mark = problem.problem_mark
+        where = line + (mark.line if mark else 0)
+        if "'\\t'" in str(problem.problem):
+            raise Refused(
+                where, "a tab is where ruamel.yaml reads spaces only: take it out"
+            ) from None
+        raise Refused(where, f"ruamel.yaml cannot read it: {problem.problem}") from None
     except YAMLError:
         raise Refused(line, "ruamel.yaml and PyYAML read the document differently") from None
     if len(roots) != 1:

@@ -448,3 +448,14 @@ def test_a_text_that_begins_with_dashes_stays_apart(
     (folder / "c.yaml").write_text("---\nc: 1\n")
     assert main(["inject", "a.yaml", "b.yaml", "c.yaml", *ON]) == 0
     assert capsys.readouterr().out == "a: 1\n---\n---b: 1\n---\nc: 1\n"
+
+
+def test_a_tab_that_is_not_read_is_told_with_its_line(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "a.yaml").write_text("# a\n---\n" + DEPLOYMENT.replace("template:", "template:\t"))
+    assert main(["inject", "a.yaml", *ON]) == 2
+    error = (
+        "boundtoken: a.yaml: line 7: a tab is where ruamel.yaml reads spaces only: take it out\n"
+    )
+    assert capsys.readouterr().err == error
