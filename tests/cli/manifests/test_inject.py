@@ -459,3 +459,16 @@ def test_a_tab_that_is_not_read_is_told_with_its_line(
         "boundtoken: a.yaml: line 7: a tab is where ruamel.yaml reads spaces only: take it out\n"
     )
     assert capsys.readouterr().err == error
+
+
+@pytest.mark.parametrize("start", ["\ufeff", "a: 1\r---\n"])
+def test_a_diff_has_the_lines_of_the_file(
+    folder: Path, capsys: pytest.CaptureFixture[str], start: str
+) -> None:
+    pod = "{apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {containers: [{name: a}]}}\n"
+    (folder / "a.yaml").write_bytes((start + pod).encode())
+    assert main(["inject", "a.yaml", *ON]) == 0
+    expected = capsys.readouterr().out
+    assert main(["diff", "a.yaml", *ON]) == 1
+    subprocess.run(["git", "apply"], input=capsys.readouterr().out.encode(), cwd=folder, check=True)
+    assert (folder / "a.yaml").read_bytes() == expected.encode()

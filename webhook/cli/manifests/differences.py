@@ -48,11 +48,11 @@ def _compared(result: Changed) -> tuple[list[str], list[str], list[_Opcode]]:
     before: list[str] = []
     after: list[str] = []
     opcodes: list[_Opcode] = []
-    for old, new in zip(result.source.documents, result.documents, strict=True):
-        one, other = _lines(old.text), _lines(new.text)
+    for old, new in _pairs(result):
+        one, other = _lines(old), _lines(new)
         found: list[_Opcode] = (
             [("equal", 0, len(one), 0, len(other))]
-            if old.text == new.text
+            if old == new
             else SequenceMatcher(None, one, other, len(one) > MAX_LINES).get_opcodes()
         )
         i, k = len(before), len(after)
@@ -65,6 +65,19 @@ def _compared(result: Changed) -> tuple[list[str], list[str], list[_Opcode]]:
         before += one
         after += other
     return before, after, opcodes
+
+
+def _pairs(result: Changed) -> Iterator[tuple[str, str]]:
+    """The documents before and after; as one, where they meet in a line: YAML has other line ends
+    than diff.
+    """
+    before = after = result.source.mark
+    for old, new in zip(result.source.documents, result.documents, strict=True):
+        before, after = before + old.text, after + new.text
+        if before.endswith("\n"):
+            yield before, after
+            before = after = ""
+    yield before, after
 
 
 def _lines(text: str) -> list[str]:
