@@ -472,3 +472,17 @@ def test_a_diff_has_the_lines_of_the_file(
     assert main(["diff", "a.yaml", *ON]) == 1
     subprocess.run(["git", "apply"], input=capsys.readouterr().out.encode(), cwd=folder, check=True)
     assert (folder / "a.yaml").read_bytes() == expected.encode()
+
+
+def test_a_full_disk_is_told_with_the_file(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def is_full(number: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    before = tree(folder)
+    monkeypatch.setattr(os, "fsync", is_full)
+    assert main(["inject", "shop", "--in-place", "--backup", *ON]) == 3
+    error = "boundtoken: shop/deep/web.yaml: No space left on device; no file has changed\n"
+    assert capsys.readouterr().err == error
+    assert tree(folder) == before

@@ -49,8 +49,11 @@ def _signals_wait() -> Iterator[None]:
 def _replace(replacements: Sequence[Replacement], *, backup: bool) -> None:
     made: list[Path] = []
     done: list[tuple[Path, bytes]] = []
+    steps, place = [], Path()
     try:
-        steps = [_prepared(one, made, backup=backup) for one in replacements]
+        for one in replacements:
+            place = one.path
+            steps.append(_prepared(one, made, backup=backup))
         for new, path, before in steps:
             new.replace(path)
             done.append((path, before))
@@ -61,9 +64,9 @@ def _replace(replacements: Sequence[Replacement], *, backup: bool) -> None:
                 path.unlink(missing_ok=True)
         if isinstance(problem, BadInput):
             raise
-        text = (
-            f"{getattr(problem, 'filename', None) or ''}: {getattr(problem, 'strerror', problem)}"
-        )
+        # A full disk names no file.
+        name = getattr(problem, "filename", None) or place
+        text = f"{name}: {getattr(problem, 'strerror', problem)}"
         more = f"; not put back: {', '.join(map(str, lost))}" if lost else "; no file has changed"
         raise BoundtokenError(text + more) from problem
 
