@@ -486,3 +486,15 @@ def test_a_full_disk_is_told_with_the_file(
     error = "boundtoken: shop/deep/web.yaml: No space left on device; no file has changed\n"
     assert capsys.readouterr().err == error
     assert tree(folder) == before
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_token_in_place_of_a_name_is_in_no_report(
+    folder: Path, capsys: pytest.CaptureFixture[str], form: str
+) -> None:
+    token = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ4In0.c2ln"
+    (folder / "a.yaml").write_text(DEPLOYMENT.replace("name: app", f"name: {token}"))
+    assert main(["inject", "a.yaml", "--report", form, *ON]) == 0
+    assert "mounts of (a token)" in (errors := capsys.readouterr().err)
+    assert "eyJ" not in errors
+    assert form == "text" or json.loads(errors)["objects"]

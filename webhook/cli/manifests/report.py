@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Iterable
 
+from ...core.text import without_tokens
 from ..arguments import safe
 from .changing import Changed, Entry
 
@@ -16,7 +17,8 @@ def show(results: Iterable[Changed], form: str) -> None:
     """Write the report in this form: text or json."""
     entries = [entry for result in results for entry in result.entries]
     if form == "json":
-        _write(json.dumps({"objects": [_fields(entry) for entry in entries]}, indent=2))
+        text = json.dumps({"objects": [_fields(entry) for entry in entries]}, indent=2)
+        _write(without_tokens(text))
         return
     for entry in entries:
         _write(safe(line(entry)))
