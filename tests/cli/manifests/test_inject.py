@@ -16,7 +16,7 @@ from tests.support.kubeconfigs import a_kubeconfig
 from tests.support.paths import BOUNDTOKEN
 from webhook.cli.main import main
 from webhook.cli.manifests import reading, replacing
-from webhook.errors import BadInput
+from webhook.errors import BadInput, BoundtokenError
 from webhook.yamledit import record
 from webhook.yamledit.spots import Edit
 
@@ -498,3 +498,26 @@ def test_a_token_in_place_of_a_name_is_in_no_report(
     assert "mounts of (a token)" in (errors := capsys.readouterr().err)
     assert "eyJ" not in errors
     assert form == "text" or json.loads(errors)["objects"]
+
+
+def test_a_file_that_cannot_be_put_back_is_told_and_not_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = [tmp_path / "one", tmp_path / "two"]
+    for file in files:
+        file.write_text("before")
+    count, really = 0, Path.replace
+
+    def replace(new: Path, path: Path) -> Path:
+        nonlocal count
+        count += 1
+        if count > 1:
+            raise OSError(28, "No space left on device", str(path))
+        return really(new, path)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    steps = [replacing.Replacement(file, b"before", b"after") for file in files]
+    with pytest.raises(BoundtokenError, match=f"device; not put back: {files[0]}$"):
+        replacing.replace(steps, backup=False)
+    assert [file.read_text() for file in files] == ["after", "before"]
+    assert sorted(tmp_path.iterdir()) == files

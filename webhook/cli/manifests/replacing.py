@@ -58,7 +58,7 @@ def _replace(replacements: Sequence[Replacement], *, backup: bool) -> None:
             new.replace(path)
             done.append((path, before))
     except (OSError, BoundtokenError) as problem:
-        lost = _undo(done)
+        lost = _undo(done, made)
         for path in made:
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
@@ -87,11 +87,15 @@ def _prepared(one: Replacement, made: list[Path], *, backup: bool) -> tuple[Path
             raise BadInput(f"{kept}: is there already; move it, or leave out --backup") from None
         made.append(kept)
         _write(number, one.before, there)
+    return _beside(path, one.after, made), path, one.before
+
+
+def _beside(path: Path, content: bytes, made: list[Path]) -> Path:
+    """A file beside another one, with its owner and mode, that will replace it."""
     number, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.")
-    new = Path(name)
-    made.append(new)
-    _write(number, one.after, there)
-    return new, path, one.before
+    made.append(Path(name))
+    _write(number, content, path.stat())
+    return Path(name)
 
 
 def _write(number: int, content: bytes, there: os.stat_result) -> None:
@@ -106,12 +110,12 @@ def _write(number: int, content: bytes, there: os.stat_result) -> None:
         os.fchmod(number, stat.S_IMODE(there.st_mode))
 
 
-def _undo(done: list[tuple[Path, bytes]]) -> list[Path]:
-    """Write back what was replaced. Returns the files of which that failed."""
+def _undo(done: list[tuple[Path, bytes]], made: list[Path]) -> list[Path]:
+    """Put back what was replaced. Returns the files of which that failed, which stay replaced."""
     lost = []
     for path, before in done:
         try:
-            path.write_bytes(before)
+            _beside(path, before, made).replace(path)
         except OSError:
             lost.append(path)
     return lost
