@@ -91,7 +91,10 @@ def start(environ: dict[str, str]) -> Iterator[Callable[..., subprocess.Popen[by
     yield start
     for process in started:
         process.kill()
-        process.communicate()
+        process.wait()
+        # Not to its end: a program that goes on without us may have it open.
+        for stream in filter(None, (process.stdout, process.stderr)):
+            stream.close()
 
 
 @pytest.fixture(autouse=True)
