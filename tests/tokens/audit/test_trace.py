@@ -258,7 +258,8 @@ def test_a_deep_body_does_not_hide_a_request(levels: int) -> None:
     (request,) = Trace(Token(f"JTI={JTI}"), Tally()).records(line)
     assert isinstance(request, Request)
     assert (request.user, request.account) == ("jane", "cart")
-    assert request.audiences == (("a",) if levels < 1000 else None)
+    # How deep msgspec decodes depends on the interpreter's recursion limit.
+    assert request.audiences in ([("a",)] if levels < 1000 else [("a",), None])
 
 
 def test_what_is_wanted_of_a_body_has_a_bound_and_the_rest_of_it_has_none() -> None:
