@@ -191,7 +191,7 @@ def test_a_closed_pipe_and_a_full_disk_are_one_line_at_most(kubeconfig: Path) ->
 def test_it_leaves_no_core_and_lets_no_debugger_in() -> None:
     code = """
 import ctypes, resource
-from webhook.cli.token.process import protect
+from webhook.cli.process import protect
 protect()
 print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0), resource.getrlimit(resource.RLIMIT_CORE))
 """

@@ -108,10 +108,15 @@ def cluster(parser: argparse.ArgumentParser) -> None:
         default=None,
         help="namespace of the webhook (default boundtoken-system)",
     )
-    parser.add_argument(
+    kubeconfig_flags(parser)
+
+
+def kubeconfig_flags(command: argparse.ArgumentParser) -> None:
+    """Add the flags that choose the API server, with kubectl's words."""
+    command.add_argument(
         "--kubeconfig", metavar="FILE", help="default: KUBECONFIG, then ~/.kube/config"
     )
-    parser.add_argument(
+    command.add_argument(
         "--context", metavar="NAME", help="context of the kubeconfig (default its current one)"
     )
 

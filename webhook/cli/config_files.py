@@ -4,9 +4,7 @@ A file with ConfigMaps may hold other objects too, as `kubectl kustomize` and `k
 print them.
 """
 
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from .. import cluster_config, documents
@@ -14,6 +12,7 @@ from ..cluster_config import MAX_BYTES, ClusterConfiguration
 from ..core import names
 from ..core.text import quote
 from ..errors import BadInput
+from .input import read, title
 
 MAX_FILE_BYTES = 1 << 20
 """Of a file with ConfigMaps: a rendered installation has 50 KB."""
@@ -50,7 +49,7 @@ def sources(file: str) -> list[Source]:
 
     Raises: BadInput, if the file cannot be read
     """
-    name, content = _read(file)
+    name, content = title(file), read(file, MAX_FILE_BYTES)
     config_maps = [
         manifest for manifest in _objects(name, content) if manifest.get("kind") == "ConfigMap"
     ]
@@ -72,20 +71,6 @@ def the_source(file: str) -> Source:
         places = ", ".join(source.where for source in found[:3])
         raise BadInput(f"{file}: must have one configuration, and has {len(found)}: {places}")
     return found[0]
-
-
-def _read(file: str) -> tuple[str, bytes]:
-    """The name of a file for messages, and its content, which is read no further than it may be
-    long.
-    """
-    if file == "-":
-        if sys.stdin is None:
-            raise BadInput("standard input is closed")
-        return "standard input", sys.stdin.buffer.read(MAX_FILE_BYTES + 1)
-    try:
-        return file, documents.read(Path(file), MAX_FILE_BYTES)
-    except BadInput as problem:
-        raise BadInput(f"{file}: {problem}") from problem
 
 
 def _objects(name: str, content: bytes) -> Iterator[dict[str, Any]]:

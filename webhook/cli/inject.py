@@ -8,11 +8,12 @@ import sys
 
 from ..errors import BadInput
 from .arguments import safe
+from .input import STANDARD_INPUT
 from .manifests import report
 from .manifests.changing import Changed, Changer, template_paths
 from .manifests.differences import unified
 from .manifests.policies import Policies
-from .manifests.reading import STANDARD_INPUT, sources
+from .manifests.reading import sources
 from .manifests.replacing import Replacement, replace
 
 PROBLEMS = 1

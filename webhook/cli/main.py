@@ -52,7 +52,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def _say(text: str) -> None:
     """Where standard error is closed or full, the exit code alone tells it."""
-    from .token.process import say  # noqa: PLC0415  (only where something is wrong)
+    from .process import say  # noqa: PLC0415  (only where something is wrong)
 
     say(text)
 

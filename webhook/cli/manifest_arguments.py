@@ -110,12 +110,7 @@ def _policies(command: argparse.ArgumentParser) -> None:
         action="store_true",
         help="read the namespaces and the configuration of the cluster of the kubeconfig",
     )
-    command.add_argument(
-        "--kubeconfig", metavar="FILE", help="default: KUBECONFIG, then ~/.kube/config"
-    )
-    command.add_argument(
-        "--context", metavar="NAME", help="context of the kubeconfig (default its current one)"
-    )
+    arguments.kubeconfig_flags(command)
     command.add_argument(
         "--webhook-namespace",
         metavar="NAME",

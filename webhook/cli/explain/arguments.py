@@ -75,9 +75,4 @@ def _cluster(command: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="namespace of boundtoken (default that of its webhook configuration)",
     )
-    command.add_argument(
-        "--kubeconfig", metavar="FILE", help="default: KUBECONFIG, then ~/.kube/config"
-    )
-    command.add_argument(
-        "--context", metavar="NAME", help="context of the kubeconfig (default its current one)"
-    )
+    arguments.kubeconfig_flags(command)

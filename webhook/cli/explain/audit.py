@@ -11,7 +11,7 @@ import msgspec
 from ...core import names
 from ...tokens.audit import files
 from ...tokens.audit.lines import Tally, lines_with
-from ..token.process import say
+from ..process import say
 
 FAILED_OPEN = "failed-open.mutation.webhook.admission.k8s.io/"
 OURS = f"pods.{names.DOMAIN.rstrip('/')}"

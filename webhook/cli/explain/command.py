@@ -11,7 +11,7 @@ import json
 
 from ...errors import BadInput
 from ..config import parse
-from ..token.process import protect
+from ..process import protect
 from . import given, live, offline
 from .output import print_tree
 from .report import cleaned

@@ -2,7 +2,6 @@
 
 import argparse
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,9 +12,9 @@ from ... import documents, options
 from ...core.text import quote
 from ...errors import BadInput
 from ...simulation.admission import as_decoded
+from ..input import STANDARD_INPUT, read, title
 
 JsonObject = dict[str, Any]
-STANDARD_INPUT = "-"
 OBJECT_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 """A DNS subdomain, as the API server wants it; safe in a path and in a shell."""
 MAX_BYTES = 64 << 20
@@ -133,9 +132,8 @@ def objects(file: str) -> list[Document]:
 
     Raises: BadInput
     """
-    title = "standard input" if file == STANDARD_INPUT else file
+    name, content = title(file), read(file, MAX_BYTES)
     try:
-        content = _read(file)
         loaded = _json(content) if content.lstrip()[:1] == b"{" else None
         if loaded is None:
             loaded = documents.load(content, MAX_BYTES, documents.MAX_MANIFEST_DEPTH)
@@ -143,21 +141,13 @@ def objects(file: str) -> list[Document]:
         if any(faults):
             raise BadInput(*dict.fromkeys(filter(None, faults)))
     except BadInput as problem:
-        raise BadInput(*(f"{title}: {fault}" for fault in problem.faults)) from problem
+        raise BadInput(*(f"{name}: {fault}" for fault in problem.faults)) from problem
     found = []
     for number, document in enumerate(loaded, 1):
         if document is not None:
-            place = f"{title}, document {number}" if len(loaded) > 1 else title
+            place = f"{name}, document {number}" if len(loaded) > 1 else name
             found += list(_items(place, document, 0))
     return found
-
-
-def _read(file: str) -> bytes:
-    if file != STANDARD_INPUT:
-        return documents.read(Path(file), MAX_BYTES)
-    if sys.stdin is None:
-        raise BadInput("standard input is closed")
-    return sys.stdin.buffer.read(MAX_BYTES + 1)
 
 
 def _json(content: bytes) -> list[Any] | None:

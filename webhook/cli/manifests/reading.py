@@ -3,7 +3,6 @@ are, read within limits.
 """
 
 import os
-import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -12,8 +11,8 @@ from ... import documents as files
 from ...errors import BadInput
 from ...yamledit import nodes
 from ...yamledit.nodes import Document, Refused
+from ..input import STANDARD_INPUT, read
 
-STANDARD_INPUT = "-"
 SUFFIXES = (".yaml", ".yml", ".json")
 """Of the files of a folder that are read; a file that is named is read whatever its name."""
 MAX_BYTES = 32 << 20
@@ -68,12 +67,7 @@ def sources(given: Iterable[str]) -> list[Source]:
 
 
 def _read(path: Path | None) -> bytes:
-    if path is not None:
-        content = files.read(path, MAX_BYTES)
-    elif sys.stdin is None:
-        raise BadInput("standard input is closed")
-    else:
-        content = sys.stdin.buffer.read(MAX_BYTES + 1)
+    content = read(STANDARD_INPUT, MAX_BYTES) if path is None else files.read(path, MAX_BYTES)
     if len(content) > MAX_BYTES:
         raise BadInput(f"must have at most {MAX_BYTES} bytes")
     return content

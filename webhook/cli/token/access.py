@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from ...cluster.credentials import FromKubeconfig, InCluster
 from ...tokens import ApiServer, TokenFile
-from .process import warn
+from ..process import warn
 from .source import is_in_cluster
 
 DEFAULT_NAMESPACE = "default"

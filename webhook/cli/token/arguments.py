@@ -4,9 +4,9 @@ import argparse
 from pathlib import Path
 
 from .. import arguments
-from ..arguments import group
+from ..arguments import group, kubeconfig_flags
 from . import audit_arguments, keeping_arguments
-from .common import kubeconfig_flags, protected, server
+from .common import audience, protected, server
 
 EXAMPLES: dict[str, str] = {
     "request": """
@@ -172,13 +172,7 @@ def _new_token(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "account", metavar="ACCOUNT", nargs="*", help="name of the service account"
     )
-    command.add_argument(
-        "--audience",
-        metavar="AUDIENCE",
-        action="append",
-        default=[],
-        help="audience of the token, may be repeated (default the API server's own)",
-    )
+    audience(command)
     command.add_argument(
         "--duration",
         metavar="DURATION",

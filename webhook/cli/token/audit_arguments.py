@@ -5,8 +5,8 @@ command.
 import argparse
 
 from .. import arguments
-from ..arguments import lazy
-from .common import kubeconfig_flags, protected
+from ..arguments import kubeconfig_flags, lazy
+from .common import protected
 
 RULES = (
     *("new-requester", "system-account", "new-audience", "long-life", "many-requests"),

@@ -2,7 +2,7 @@
 
 import argparse
 
-from ..arguments import lazy
+from ..arguments import kubeconfig_flags, lazy
 
 
 def protected(module: str, function: str, *, has_children: bool = False) -> object:
@@ -10,7 +10,7 @@ def protected(module: str, function: str, *, has_children: bool = False) -> obje
     run = lazy(f"token.{module}", function)
 
     def protected(parsed: argparse.Namespace) -> int:
-        from .process import protect  # noqa: PLC0415
+        from ..process import protect  # noqa: PLC0415
 
         protect(has_children=has_children)
         return int(run(parsed))
@@ -27,11 +27,12 @@ def server(
     kubeconfig_flags(command)
 
 
-def kubeconfig_flags(command: argparse.ArgumentParser) -> None:
-    """Add the flags that choose the API server, with kubectl's words."""
+def audience(command: argparse.ArgumentParser) -> None:
+    """Add the flag for whom the token is, with kubectl's words."""
     command.add_argument(
-        "--kubeconfig", metavar="FILE", help="default: KUBECONFIG, then ~/.kube/config"
-    )
-    command.add_argument(
-        "--context", metavar="NAME", help="context of the kubeconfig (default its current one)"
+        "--audience",
+        metavar="AUDIENCE",
+        action="append",
+        default=[],
+        help="audience of the token, may be repeated (default the API server's own)",
     )

@@ -14,8 +14,8 @@ from ...tokens.kubectl.exec_credential import VARIABLE, ExecCluster, cluster_of,
 from ...tokens.kubectl.private_folder import PrivateFolder, Untrusted, cache_home
 from ...tokens.kubectl.shared import SharedToken, Usable, calling_process
 from ...tokens.request import IssuedToken
+from ..process import warn
 from .new import created_token, located, new_token
-from .process import warn
 from .source import is_in_cluster, kubeconfig_files
 
 FOLDERS = ("boundtoken", "tokens")

@@ -9,8 +9,8 @@ from typing import NamedTuple
 from ...core.claims import NotAToken
 from ...errors import BadInput
 from ...tokens.inspection.files import MAX_TEXT_BYTES, MOUNTED, token_in, tokens_below
-
-STDIN = "-"
+from ..input import STANDARD_INPUT, read, title
+from ..process import say
 
 
 class GivenToken(NamedTuple):
@@ -30,12 +30,12 @@ def given_tokens(files: list[str], faults: list[str]) -> Iterator[GivenToken]:
             raise BadInput(f"give FILE, or - for standard input: without {MOUNTED} this is no pod")
         found = list(_below(MOUNTED, faults))
         if not found and not faults:
-            print(f"boundtoken: no token is mounted below {MOUNTED}", file=sys.stderr)
+            say(f"no token is mounted below {MOUNTED}")
         yield from found
     for file in files:
         if not file:
             faults.append("FILE must not be an empty string")
-        elif file != STDIN and os.path.isdir(file):  # noqa: PTH112  (Path raises for a long name)
+        elif file != STANDARD_INPUT and os.path.isdir(file):  # noqa: PTH112  (Path raises for a long name)
             before = len(faults)
             found = list(_below(Path(file), faults))
             yield from found
@@ -54,15 +54,13 @@ def _below(folder: Path, faults: list[str]) -> Iterator[GivenToken]:
 
 
 def _of_file(file: str, faults: list[str]) -> Iterator[GivenToken]:
-    place = "standard input" if file == STDIN else file
+    place = title(file)
     try:
-        if file == STDIN:
-            if sys.stdin is None:
-                raise BadInput("standard input is closed")
-            if sys.stdin.isatty():
-                print("boundtoken: paste a token, then press Ctrl-D", file=sys.stderr)
-            content = sys.stdin.buffer.read(MAX_TEXT_BYTES + 1)
-        else:
+        if file == STANDARD_INPUT:
+            if sys.stdin is not None and sys.stdin.isatty():
+                say("paste a token, then press Ctrl-D")
+            content = read(file, MAX_TEXT_BYTES)
+        else:  # a pipe too, such as a shell's <(kubectl create token cart)
             with Path(file).open("rb") as opened:
                 content = opened.read(MAX_TEXT_BYTES + 1)
         yield GivenToken(place, token_in(content))

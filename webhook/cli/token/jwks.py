@@ -18,8 +18,8 @@ from ...tokens.federation.documents import (
     Difference,
     Published,
 )
+from ..process import say
 from .access import Access, access
-from .process import say
 
 WORDS = {
     200: "may read it",

@@ -19,8 +19,8 @@ from ...tokens import ApiServer, TokenFile, TokenRequest, TokenRequestSource
 from ...tokens.folder.upkeep import Upkeep
 from ...tokens.kubectl.create import check_audiences, whole_seconds
 from ...tokens.request import DEFAULT_SECONDS, MAX_SECONDS
+from ..process import say
 from .access import DEFAULT_NAMESPACE
-from .process import say
 from .source import is_in_cluster
 
 JOIN_SECONDS = 15.0

@@ -5,7 +5,8 @@ command.
 import argparse
 
 from .. import arguments
-from .common import kubeconfig_flags, protected, server
+from ..arguments import kubeconfig_flags
+from .common import audience, protected, server
 
 EXAMPLES: dict[str, str] = {
     "write": """
@@ -174,13 +175,7 @@ def _rbac(command: argparse.ArgumentParser) -> None:
 def _kept_token(command: argparse.ArgumentParser) -> None:
     """Add what token to keep, with kubectl's words."""
     command.add_argument("account", metavar="ACCOUNT", help="name of the service account")
-    command.add_argument(
-        "--audience",
-        metavar="AUDIENCE",
-        action="append",
-        default=[],
-        help="audience of the token, may be repeated (default the API server's own)",
-    )
+    audience(command)
     command.add_argument(
         "--duration",
         metavar="DURATION",

@@ -17,10 +17,10 @@ from ...tokens.kubectl.create import NewToken
 from ...tokens.kubectl.exec_credential import ExecCluster, timestamp
 from ...tokens.kubectl.kubeconfig import authority_data, exec_user, kubeconfig
 from ...tokens.kubectl.private_folder import write_private
+from ..process import say
 from .access import Access, access
 from .exec_credential import shared_token
 from .new import created_token, located, new_token
-from .process import say
 from .source import kubeconfig_files
 
 COMMAND = "boundtoken"

@@ -17,8 +17,8 @@ from ...core.policy import ClusterPolicy
 from ...core.text import quote
 from ...errors import BadInput, BoundtokenError
 from ...serving.standalone import yaml_files
+from ..process import say
 from .access import access
-from .process import say
 from .reading import number
 
 MAX_FILE_BYTES = 4 << 20

@@ -1,7 +1,6 @@
 """The flags that say which token to ask for, as several commands have them."""
 
 import argparse
-import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,7 @@ from ...errors import BadInput
 from ...tokens.kubectl import create
 from ...tokens.kubectl.create import CreatedToken, NewToken
 from ...tokens.kubectl.pods import check_pod_name, pod_account
-from .process import warn
+from ..process import say, warn
 
 if TYPE_CHECKING:
     from .access import Access
@@ -68,5 +67,5 @@ def created_token(chosen: "Access", new: NewToken) -> CreatedToken:
 
 
 def _wait(seconds: float) -> None:
-    print(f"boundtoken: the API server asks to wait for {seconds:.0f} s", file=sys.stderr)
+    say(f"the API server asks to wait for {seconds:.0f} s")
     time.sleep(seconds)

@@ -13,8 +13,8 @@ from ...errors import BadInput, BoundtokenError
 from ...tokens.rbac.grants import SUPERUSERS, Grant, Review, applies, review
 from ...tokens.rbac.objects import Binding, Objects, Role, Subject, read_objects
 from ...tokens.rbac.roles import RoleSpec, manifests, needs_of, remarks, subject_of
+from ..process import say
 from .access import access
-from .process import say
 from .table import Table
 
 ELSEWHERE = (

@@ -4,15 +4,13 @@ read, said on standard error.
 
 import sys
 import time
-from pathlib import Path
 
-from ... import documents
 from ...core.claims import MAX_TOKEN_BYTES
 from ...errors import BadInput
 from ...tokens.audit import files
-from ...tokens.audit.files import STANDARD_INPUT
 from ...tokens.audit.lines import Tally
-from .process import say
+from ..input import read, title
+from ..process import say
 
 PROGRESS_SECONDS = 0.25
 MEGABYTE = 1_000_000
@@ -23,19 +21,11 @@ def token_text(file: str) -> str:
 
     Raises: BadInput
     """
-    if file == STANDARD_INPUT:
-        if sys.stdin is None:
-            raise BadInput("standard input is closed")
-        content = sys.stdin.buffer.read(MAX_TOKEN_BYTES + 1)
-    else:
-        try:
-            content = documents.read(Path(file), MAX_TOKEN_BYTES)
-        except BadInput as problem:
-            raise BadInput(f"{file}: {problem}") from problem
+    content = read(file, MAX_TOKEN_BYTES)
     try:
         return content.decode("ascii")
     except UnicodeDecodeError:
-        raise BadInput(f"{file}: must hold a token, which is ASCII") from None
+        raise BadInput(f"{title(file)}: must hold a token, which is ASCII") from None
 
 
 def check_log(given: object) -> None:

@@ -16,8 +16,8 @@ from ...tokens.folder.upkeep import Upkeep
 from ...tokens.folder.volume import TokenFolder
 from ...tokens.kubectl.create import NewToken
 from ...tokens.kubectl.kubeconfig import kubeconfig
+from ..process import say
 from .keeping import Keeper, Kept, Signals
-from .process import say
 
 PASSED_ON = (
     signal.SIGTERM,

@@ -15,7 +15,8 @@ from ...tokens.audit.files import STANDARD_INPUT
 from ...tokens.audit.ids import UUID, is_credential_id
 from ...tokens.audit.lines import Tally
 from ...tokens.audit.trace import Record, Request, Token, Trace, Use, token_of
-from .process import say
+from ..input import title
+from ..process import say
 from .reading import Progress, check_log, number, token_text
 from .table import MAX_CELL_CHARS, Table, cell
 
@@ -66,8 +67,7 @@ def _token(given: str, logs: list[str]) -> Token:
     try:
         return token_of(text)
     except BadInput as problem:
-        where = "standard input" if given == STANDARD_INPUT else given
-        raise BadInput(f"{where}: {problem}") from None
+        raise BadInput(f"{title(given)}: {problem}") from None
 
 
 def _named(identifier: str) -> Token:

@@ -18,7 +18,7 @@ from ...tokens.audit.follow import following
 from ...tokens.audit.lines import Tally
 from ...tokens.audit.rules import Settings
 from ...tokens.audit.watch import Finding, Watch
-from .process import say
+from ..process import say
 from .reading import Progress, check_log, number
 
 QUIET, FOUND, UNKNOWN = 0, 1, 3

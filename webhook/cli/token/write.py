@@ -13,8 +13,8 @@ from ...errors import BadInput
 from ...tokens.folder.hooks import Command, HangUp, HookError
 from ...tokens.folder.upkeep import Change, Upkeep
 from ...tokens.folder.volume import TokenFolder
+from ..process import say
 from .keeping import Keeper, Kept, Signals, utc
-from .process import say
 
 STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 MODES = {"0600": 0o600, "0644": 0o644}

@@ -6,13 +6,12 @@ import sys
 
 import pytest
 
-from webhook.cli import main
-from webhook.cli.token import process
+from webhook.cli import main, process
 
 PR_GET_DUMPABLE = 3
 PROGRAM = f"""
 import ctypes, resource, sys
-from webhook.cli.token.process import protect
+from webhook.cli.process import protect
 protect(has_children=sys.argv[1] == "True")
 print(ctypes.CDLL(None).prctl({PR_GET_DUMPABLE}, 0, 0, 0, 0), resource.getrlimit(resource.RLIMIT_CORE)[0])
 """

@@ -1,4 +1,4 @@
-"""What every command of `boundtoken token` does to its own process first, and how it warns."""
+"""What commands that see tokens do to their own process first, and how all commands warn."""
 
 import contextlib
 import ctypes
@@ -6,7 +6,7 @@ import os
 import resource
 import sys
 
-from ..arguments import safe
+from .arguments import safe
 
 PR_SET_DUMPABLE = 4
 """Of linux/prctl.h."""
