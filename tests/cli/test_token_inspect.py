@@ -14,6 +14,8 @@ from tests.support.mounts import in_a_pod
 from tests.support.paths import BOUNDTOKEN
 from tests.support.processes import boundtoken
 from tests.support.reviewing import Reviewer
+from webhook.cli.token import given
+from webhook.errors import BadInput
 
 
 def token(**changed: Any) -> str:
@@ -175,12 +177,12 @@ def test_flags_that_do_not_go_together_are_wrong_use(flags: str, message: str) -
     assert result.stderr.startswith(f"boundtoken: {message}")
 
 
-def test_without_a_file_outside_of_a_pod_it_says_what_to_give() -> None:
-    if Path("/var/run/secrets").exists():
-        pytest.skip("this is a pod")
-    result = boundtoken("token", "inspect")
-    assert (result.returncode, result.stdout) == (2, "")
-    assert result.stderr.startswith("boundtoken: give FILE, or - for standard input")
+def test_without_a_file_outside_of_a_pod_it_says_what_to_give(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(given, "MOUNTED", tmp_path / "secrets")
+    with pytest.raises(BadInput, match="give FILE, or - for standard input"):
+        list(given.given_tokens([], []))
 
 
 INSPECT = (str(BOUNDTOKEN), "token", "inspect")

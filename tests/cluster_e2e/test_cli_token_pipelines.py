@@ -13,6 +13,7 @@ import shlex
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,12 +46,15 @@ MANIFEST: Json = {
 
 @pytest.fixture(scope="module")
 def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for the PATH: kubectl, boundtoken, and a pip that only says what it should do."""
+    """A folder for the PATH: kubectl, boundtoken, Python, and a pip that only says what it should
+    do.
+    """
     folder = tmp_path_factory.mktemp("tools")
     for name, line in (
         ("kubectl", f'exec {build.binary()} kubectl "$@"'),
         ("boundtoken", f'exec {BOUNDTOKEN} "$@"'),
         ("pip", 'echo "$@" >> "$PIP_LOG"'),
+        ("python3", f'exec {sys.executable} "$@"'),
     ):
         (folder / name).write_text(f"#!/bin/sh\n{line}\n")
         (folder / name).chmod(0o755)
@@ -193,17 +197,10 @@ def github(token: str) -> Iterator[str]:
             thread.join()
 
 
-def requires_programs(*names: str) -> None:
-    for name in names:
-        if shutil.which(name, path="/usr/bin:/bin") is None:
-            pytest.skip(f"needs {name}")
-
-
 @pytest.mark.usefixtures("undeployed")
 def test_the_workflow_of_github_deploys_without_a_secret(
     plane: ControlPlane, environ: dict[str, str], checkout: Path, tmp_path: Path
 ) -> None:
-    requires_programs("curl", "jq")
     workflow = yaml.safe_load(EXAMPLES["github.yaml"])
     assert workflow["permissions"] == {"contents": "read", "id-token": "write"}
     checkout_step, *steps = workflow["jobs"]["deploy"]["steps"]
@@ -225,7 +222,6 @@ def test_the_workflow_of_github_deploys_without_a_secret(
 
 
 def test_a_workflow_that_github_refuses_ends_there(environ: dict[str, str], checkout: Path) -> None:
-    requires_programs("curl", "jq")
     step = yaml.safe_load(EXAMPLES["github.yaml"])["jobs"]["deploy"]["steps"][2]
     with github("x") as url:
         runner = {
