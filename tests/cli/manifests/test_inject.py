@@ -17,6 +17,8 @@ from tests.support.kubeconfigs import a_kubeconfig
 from tests.support.paths import BOUNDTOKEN
 from webhook.cli.main import main
 from webhook.cli.manifests import reading, replacing
+from webhook.core import names
+from webhook.enforcement.policies import bindings
 from webhook.errors import BadInput, BoundtokenError
 from webhook.yamledit import record
 from webhook.yamledit.spots import Edit
@@ -194,8 +196,18 @@ def test_the_configuration_of_the_cluster_counts(
     assert "expirationSeconds: 700" in output
 
 
+CONFIGURATION = """\
+apiVersion: boundtoken.dev/v1alpha1
+kind: Configuration
+defaults: {{audience: {}}}
+"""
+
+
 class Cluster(Issuer):
-    """An API server with a namespace and the configuration."""
+    """An API server with a namespace and the configuration; it may refuse to show that."""
+
+    last_good = ""
+    refuses: tuple[str, ...] = ()
 
     def answer(self, method: str, path: str, authorization: str, body: bytes) -> Answer:
         annotations = {"boundtoken.dev/inject": "enabled"}
@@ -205,8 +217,16 @@ class Cluster(Issuer):
             }
             return 200, {"items": [item], "metadata": {"resourceVersion": "1"}}, {}
         if path.startswith("/api/v1/namespaces/boundtoken-system/configmaps?"):
-            text = "apiVersion: boundtoken.dev/v1alpha1\nkind: Configuration\ndefaults: {audience: of-the-cluster}\n"
-            return 200, {"items": [{"data": {"config.yaml": text}}]}, {}
+            if "configmaps" in self.refuses:
+                return self.refuse(403, "no")
+            item = {"data": {"config.yaml": CONFIGURATION.format("of-the-cluster")}}
+            return 200, {"items": [item], "metadata": {}}, {}
+        if "/validatingadmissionpolicybindings/" in path:
+            if "bindings" in self.refuses:
+                return self.refuse(403, "no")
+            good = {names.CONFIGURATION: self.last_good}
+            good[names.CONFIG_DIGEST] = bindings.digest(good)
+            return 200, {"metadata": {"name": names.POD_POLICY, "annotations": good}}, {}
         return super().answer(method, path, authorization, body)
 
 
@@ -223,6 +243,32 @@ def test_the_living_cluster_tells_its_namespaces_and_its_configuration(
     assert main(["inject", "shop", "--from-cluster", "--kubeconfig", str(kubeconfig)]) == 0
     assert "audience: of-the-cluster" in capsys.readouterr().out
     assert [method for method, _, _ in cluster.seen if method != "GET"] == []
+
+
+def test_what_the_replicas_use_wins_over_a_configmap_that_has_changed(
+    folder: Path, cluster: Cluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cluster.last_good = CONFIGURATION.format("of-the-replicas")
+    kubeconfig = a_kubeconfig(folder / "kubeconfig", cluster.url)
+    assert main(["inject", "shop", "--from-cluster", "--kubeconfig", str(kubeconfig)]) == 0
+    assert "audience: of-the-replicas" in capsys.readouterr().out
+
+
+def test_a_configuration_that_may_not_be_read_is_not_taken_for_the_defaults(
+    folder: Path, cluster: Cluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kubeconfig = a_kubeconfig(folder / "kubeconfig", cluster.url)
+    words = ["inject", "shop", "--from-cluster", "--kubeconfig", str(kubeconfig)]
+    cluster.refuses = ("bindings",)
+    assert main(words) == 0
+    assert "audience: of-the-cluster" in capsys.readouterr().out
+    cluster.refuses = ("bindings", "configmaps")
+    assert main(words) == 3
+    errors = capsys.readouterr().err
+    assert "needs list on configmaps in boundtoken-system; --config FILE gives it" in errors
+    (folder / "config.yaml").write_text(CONFIGURATION.format("of-the-file"))
+    assert main([*words, "--config", "config.yaml"]) == 0
+    assert "audience: of-the-file" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

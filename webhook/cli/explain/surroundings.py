@@ -166,7 +166,8 @@ async def read(
     for namespace, name, port in sorted(services):
         around.services[namespace, name, port] = await _service(reader, namespace, name, port)
     around.now = reader.client.now()
-    await _configuration(reader, around, own, given)
+    configured = await configuration(reader, own, given)
+    around.cluster, around.configuration_from, around.policies = configured
     return around
 
 
@@ -193,13 +194,19 @@ async def _service(reader: Reader, namespace: str, name: str, port: int) -> Stat
     return State(ready > 0, f"{title}, {ready or 'no'} ready endpoint{'' if ready == 1 else 's'}")
 
 
-async def _configuration(
-    reader: Reader, around: Surroundings, own: str, given: ClusterPolicy | None
-) -> None:
+class Configured(NamedTuple):
+    """A configuration, where it is from, and whether the policies that enforce it are there."""
+
+    cluster: ClusterPolicy
+    source: str
+    policies: State | None
+
+
+async def configuration(reader: Reader, own: str, given: ClusterPolicy | None = None) -> Configured:
     """The configuration that the replicas use: what they keep in the policy binding is what they
-    have read, also where the ConfigMap has become bad since.
+    have read, also where the ConfigMap has become bad since. `given` takes its place.
     """
-    text, audiences = await _of_binding(reader, around)
+    text, audiences, policies = await _of_binding(reader)
     source = f"validatingadmissionpolicybinding/{names.POD_POLICY}"
     if not text:
         text, source = await _of_config_map(reader, own)
@@ -214,25 +221,24 @@ async def _configuration(
             source = ASSUMED
     # The audiences of the configuration are among those that the replicas noted.
     known = audiences or cluster.api_audiences
-    around.cluster = msgspec.structs.replace(cluster, own_namespace=own, api_audiences=known)
-    around.configuration_from = source
+    cluster = msgspec.structs.replace(cluster, own_namespace=own, api_audiences=known)
+    return Configured(cluster, source, policies)
 
 
-async def _of_binding(reader: Reader, around: Surroundings) -> tuple[str, tuple[str, ...]]:
+async def _of_binding(reader: Reader) -> tuple[str, tuple[str, ...], State | None]:
+    """The last good text, the API server's audiences, and whether the binding is there."""
     path = f"{GROUP}/validatingadmissionpolicybindings/{names.POD_POLICY}"
     try:
         found = await reader.get(
             path, Annotated, "validatingadmissionpolicybindings", accept=METADATA
         )
     except NotFound:
-        around.policies = State(False, f"{names.POD_POLICY} is missing: nothing is denied")
-        return "", ()
+        return "", (), State(False, f"{names.POD_POLICY} is missing: nothing is denied")
     if found is None:
-        return "", ()
-    around.policies = State(True, names.POD_POLICY)
+        return "", (), None
     annotations = policy.own_annotations(found.metadata.annotations)
     audiences = tuple(annotations.get(names.API_AUDIENCES, "").split())
-    return bindings.last_good(annotations), audiences
+    return bindings.last_good(annotations), audiences, State(True, names.POD_POLICY)
 
 
 async def _of_config_map(reader: Reader, own: str) -> tuple[str, str]:

@@ -10,19 +10,21 @@ from typing import Any
 
 import msgspec
 
-from ... import __version__, cluster_config
-from ...cluster.client import ApiClient, decode
+from ... import __version__
+from ...cluster.client import ApiClient
 from ...cluster.credentials import FromKubeconfig
 from ...cluster.namespaces import from_metadata
 from ...cluster.watch import objects, pages
 from ...core import names, policy
 from ...core.policy import ClusterPolicy
 from ...core.text import quote
-from ...errors import BadInput, NotFound
+from ...errors import ApiError, BadInput
 from ...serving import files
 from ...serving.standalone import MAX_BYTES, namespaces, yaml_files
 from ...simulation.admission import Admission
 from ..config import parse
+from ..explain import surroundings
+from ..explain.reading import Reader
 from .reading import Source
 
 DEFAULT_NAMESPACE = "default"
@@ -35,7 +37,6 @@ FLAGS = {
 }  # fmt: skip
 """The flags that stand for an annotation of every namespace."""
 MAX_PAGE_BYTES = 64 << 20
-CONFIGURATIONS = "/api/v1/namespaces/{}/configmaps"
 
 
 class Policies:
@@ -45,12 +46,11 @@ class Policies:
         """Raises: BadInput; ApiError and Unauthenticated, with --from-cluster"""
         self.default = parsed.namespace or DEFAULT_NAMESPACE
         own = parsed.webhook_namespace or names.NAMESPACE
-        self._cluster = parse(parsed.config, own) if parsed.config else ClusterPolicy()
         self._known: dict[str, Mapping[str, str]] = {}
         if parsed.from_cluster:
-            configuration, self._known = asyncio.run(_of_cluster(parsed, own))
-            if not parsed.config:
-                self._cluster = configuration
+            self._cluster, self._known = asyncio.run(_of_cluster(parsed, own))
+        else:
+            self._cluster = parse(parsed.config, own) if parsed.config else ClusterPolicy()
         if own != names.NAMESPACE:
             self._cluster = msgspec.structs.replace(self._cluster, own_namespace=own)
         given = yaml_files([Path(file) for file in parsed.namespace_file or ()])
@@ -149,14 +149,6 @@ def _flags(parsed: argparse.Namespace, cluster: ClusterPolicy) -> dict[str, str]
     return given
 
 
-class _ConfigMap(msgspec.Struct):
-    data: dict[str, str] | None = None
-
-
-class _ConfigMaps(msgspec.Struct):
-    items: list[_ConfigMap]
-
-
 async def _of_cluster(
     parsed: argparse.Namespace, own: str
 ) -> tuple[ClusterPolicy, dict[str, Mapping[str, str]]]:
@@ -168,13 +160,13 @@ async def _of_cluster(
             async for metadata in objects(page):
                 name, annotations = from_metadata(metadata)
                 found[name] = annotations
-        labels = ",".join(f"{key}={value}" for key, value in names.CONFIG_LABELS.items())
-        try:
-            body = await client.get(CONFIGURATIONS.format(own), query={"labelSelector": labels})
-        except NotFound:
-            return ClusterPolicy(), found
-        items = decode(msgspec.json.Decoder(_ConfigMaps), body).items
-        texts = [text for item in items if (text := (item.data or {}).get(names.CONFIG_KEY))]
-        if not texts:
-            return ClusterPolicy(), found
-        return cluster_config.parse(texts[0].encode(), own_namespace=own).policy, found
+        if parsed.config:
+            return parse(parsed.config, own), found
+        reader = Reader(client)
+        configuration = await surroundings.configuration(reader, own)
+        if configuration.source == surroundings.ASSUMED:
+            why = "; ".join(dict.fromkeys(reader.unread.values()))
+            raise ApiError(
+                f"the configuration of the cluster was not seen: {why}; --config FILE gives it"
+            )
+        return configuration.cluster, found
