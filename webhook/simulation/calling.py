@@ -164,7 +164,6 @@ class Call(NamedTuple):
     namespace: str
     namespace_labels: Mapping[str, str] | None
     object: JsonObject
-    old: JsonObject | None = None
     own_namespace: str = names.NAMESPACE
 
     @property
@@ -195,7 +194,6 @@ def call_for(
         namespace,
         labels,
         document,
-        document if operation == "UPDATE" else None,
         own_namespace,
     )
 
@@ -243,8 +241,7 @@ def _rest(entry: Entry, call: Call) -> Iterator[Check]:
         holds = selector.matches({NAME_LABEL: call.namespace})
     yield Check("namespaceSelector", holds, text)
     selector = entry.object_selector or Selector()
-    objects = [document for document in (call.object, call.old) if document is not None]
-    holds = any(selector.matches(_labels(document)) for document in objects)
+    holds = selector.matches(_labels(call.object))
     yield Check("objectSelector", holds, truncate(str(selector), MAX_TEXT_CHARS) or "every object")
     for condition in entry.match_conditions or ():
         yield _evaluated(condition, call)
@@ -281,7 +278,7 @@ def _is_no_mirror_pod(call: Call) -> bool:
     return names.MIRROR_POD not in _mapping(call.object, "metadata", "annotations")
 
 
-def _has_ours(document: JsonObject | None, *path: str) -> bool:
+def _has_ours(document: JsonObject, *path: str) -> bool:
     return any(
         name.startswith(names.DOMAIN)
         for name in _mapping(document, *path, "metadata", "annotations")
@@ -300,7 +297,6 @@ def _carries_ours(call: Call) -> bool:
     recorded = _mapping(call.object, *template, "metadata", "annotations")
     return (
         _has_ours(call.object)
-        or _has_ours(call.old)
         or names.FROM_WORKLOAD in recorded
         or (call.kind == CRON_JOB and _has_ours(call.object, "spec", "jobTemplate"))
     )
