@@ -2,6 +2,7 @@
 client only.
 """
 
+import math
 import subprocess
 import sys
 
@@ -10,7 +11,8 @@ import pytest
 from tests.support.paths import ROOT
 from webhook import tokens
 
-LIMIT_SECONDS = 0.06
+TIMES_MSGSPEC = 2.0
+"""About 60 ms of CPU where msgspec, its one dependency, takes 30."""
 ATTEMPTS = 7
 CLIENTS = {"aiohttp", "grpc", "httpx", "kubernetes", "kubernetes_asyncio", "requests"}
 COSTLY = {"asyncio", "cryptography", "http.client", "jwt", "ssl", "urllib3", "yaml"}
@@ -68,12 +70,15 @@ def test_every_name_of_the_library_is_there() -> None:
 
 
 def test_the_library_is_imported_in_a_moment() -> None:
-    """Of CPU: what else the machine does is not ours."""
+    """Of CPU, beside msgspec in the same minute: what else the machine does slows both."""
     clock = "time.process_time()"
-    code = f"import time; start = {clock}; import webhook.tokens; print({clock} - start)"
-    best = min(float(python(code)) for _ in range(ATTEMPTS))
-    print(f"import webhook.tokens: {best * 1000:.0f} ms")
-    assert best < LIMIT_SECONDS
+    best = {"msgspec": math.inf, "webhook.tokens": math.inf}
+    for name in [*best] * ATTEMPTS:
+        code = f"import time; start = {clock}; import {name}; print({clock} - start)"
+        best[name] = min(best[name], float(python(code)))
+    msgspec, library = best.values()
+    print(f"import webhook.tokens: {library * 1000:.0f} ms, msgspec {msgspec * 1000:.0f} ms")
+    assert library < TIMES_MSGSPEC * msgspec
 
 
 def test_every_adapter_of_a_client_is_here() -> None:
