@@ -21,8 +21,8 @@ from tests.support.builders import Json, a_deployment, a_pod, automounted
 from tests.support.explaining import run_explain
 from tests.support.kubeconfigs import a_kubeconfig
 from tests.support.paths import ROOT
+from webhook.cli.cluster.reader import MAX_PAGES, PAGE
 from webhook.cli.explain import report
-from webhook.cli.explain.reading import MAX_PAGES, PAGE
 from webhook.core import names
 from webhook.pki import authority
 from webhook.simulation.calling import Others

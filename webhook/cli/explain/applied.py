@@ -7,9 +7,9 @@ from typing import Any
 
 from ...simulation import explanation
 from ...simulation.explanation import member
-from . import surroundings
+from ..cluster import surroundings
+from ..cluster.surroundings import Account, Namespace
 from .offline import is_namespace, namespace_name
-from .surroundings import Account, Namespace
 
 JsonObject = dict[str, Any]
 DEFAULT_ACCOUNT = "default"

@@ -1,7 +1,6 @@
 """The objects that are to be explained: names on the command line, or documents of files."""
 
 import argparse
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,42 +11,14 @@ from ... import documents, options
 from ...core.text import quote
 from ...errors import BadInput
 from ...simulation.admission import as_decoded
+from ..cluster.kinds import BY_WORD, KINDS, OBJECT_NAME, Kind
 from ..input import STANDARD_INPUT, read, title
 
 JsonObject = dict[str, Any]
-OBJECT_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
-"""A DNS subdomain, as the API server wants it; safe in a path and in a shell."""
 MAX_BYTES = 64 << 20
 """Of a file: some ten thousand manifests."""
 MAX_LIST_DEPTH = 4
 """Of a List in a List."""
-
-
-class Kind(NamedTuple):
-    """A kind that can be named: its API, its resource and its names."""
-
-    kind: str
-    api: str
-    resource: str
-    short: str
-
-    def path(self, namespace: str, name: str = "") -> str:
-        base = "/api/" if "/" not in self.api else "/apis/"
-        return f"{base}{self.api}/namespaces/{namespace}/{self.resource}" + f"/{name}" * bool(name)
-
-
-KINDS = (
-    Kind("Pod", "v1", "pods", "po"),
-    Kind("Deployment", "apps/v1", "deployments", "deploy"),
-    Kind("StatefulSet", "apps/v1", "statefulsets", "sts"),
-    Kind("DaemonSet", "apps/v1", "daemonsets", "ds"),
-    Kind("ReplicaSet", "apps/v1", "replicasets", "rs"),
-    Kind("Job", "batch/v1", "jobs", "job"),
-    Kind("CronJob", "batch/v1", "cronjobs", "cj"),
-    Kind("ReplicationController", "v1", "replicationcontrollers", "rc"),
-)
-BY_KIND = {kind.kind: kind for kind in KINDS}
-_BY_WORD = {word: kind for kind in KINDS for word in (kind.kind.lower(), kind.resource, kind.short)}
 
 
 class Named(NamedTuple):
@@ -73,7 +44,7 @@ def named(parsed: argparse.Namespace) -> list[Named]:
     faults, found = [], []
     for word in words:
         kind, slash, name = word.partition("/")
-        known = _BY_WORD.get(kind.lower().partition(".")[0])
+        known = BY_WORD.get(kind.lower().partition(".")[0])
         if not slash or not name:
             faults.append(f"{quote(word)}: must be TYPE/NAME, such as deployment/cart")
         elif known is None:

@@ -16,14 +16,17 @@ from ...simulation import explanation
 from ...simulation import living as simulated
 from ...simulation.explanation import Explained, member
 from ...simulation.living import Owner
-from . import audit, living, surroundings
+from ..cluster import surroundings
+from ..cluster.kinds import BY_KIND
+from ..cluster.reader import Reader
+from ..cluster.surroundings import Account, Namespace, Surroundings
+from ..cluster.views import LivingPod
+from . import audit, living
 from .applied import Applied, account_name
-from .given import BY_KIND, Document, Named
+from .given import Document, Named
 from .living import Owned
 from .offline import DEFAULT_NAMESPACE, is_namespace, namespace_name, of_namespace
-from .reading import LivingPod, Reader
 from .report import Report, Target, report
-from .surroundings import Account, Namespace, Surroundings
 
 JsonObject = dict[str, Any]
 RESTART = "it differs from what it would get now"

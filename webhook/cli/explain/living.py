@@ -12,8 +12,9 @@ from ...simulation import living
 from ...simulation.calling import Selector
 from ...simulation.explanation import Explained, member
 from ...simulation.living import Change, Owner, Past, Tokens
-from .given import BY_KIND, OBJECT_NAME, Kind
-from .reading import Event, LivingPod, Reader
+from ..cluster.kinds import BY_KIND, OBJECT_NAME, Kind
+from ..cluster.reader import Reader
+from ..cluster.views import Event, LivingPod
 from .report import Report, Target
 
 JsonObject = dict[str, Any]

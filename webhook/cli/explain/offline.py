@@ -12,10 +12,11 @@ from ...enforcement import namespaces, validate
 from ...errors import MalformedReview
 from ...simulation import explanation
 from ...simulation.admission import Admission
-from . import given, surroundings
+from ..cluster import surroundings
+from ..cluster.surroundings import Namespace, Surroundings
+from . import given
 from .given import Document
 from .report import Report, Target, of_decision, report
-from .surroundings import Namespace, Surroundings
 
 JsonObject = dict[str, Any]
 DEFAULT_NAMESPACE = "default"

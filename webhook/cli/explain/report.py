@@ -12,7 +12,7 @@ from ...core.text import without_tokens
 from ...simulation import layers
 from ...simulation.calling import Call, Calling, call_for, calling, others
 from ...simulation.explanation import Explained
-from .surroundings import KINDS, MUTATING, VALIDATING, Namespace, State, Surroundings
+from ..cluster.surroundings import KINDS, MUTATING, VALIDATING, Namespace, State, Surroundings
 
 JsonObject = dict[str, Any]
 Report = dict[str, Any]

@@ -22,9 +22,9 @@ from ...errors import ApiError, BadInput
 from ...serving import files
 from ...serving.standalone import MAX_BYTES, namespaces, yaml_files
 from ...simulation.admission import Admission
+from ..cluster import surroundings
+from ..cluster.reader import Reader
 from ..config import parse
-from ..explain import surroundings
-from ..explain.reading import Reader
 from .reading import Source
 
 DEFAULT_NAMESPACE = "default"

@@ -10,11 +10,8 @@ import msgspec
 from ... import documents
 from ...cluster.client import JSON, ApiClient, decode
 from ...cluster.watch import ListMeta, read_pages
-from ...core.full_views import FullSpec
 from ...core.text import truncate
-from ...core.views import Metadata, View
 from ...errors import ApiError, NotFound
-from ...simulation.calling import Configuration
 
 T = TypeVar("T")
 FORBIDDEN = (401, 403)
@@ -25,84 +22,6 @@ MAX_BYTES = 64 << 20
 """Of one page. A person's machine has more memory than a replica."""
 
 
-class PodMetadata(Metadata, frozen=True):
-    labels: dict[str, str] | None = None
-    creation_timestamp: str = ""
-    deletion_timestamp: str | None = None
-
-
-class PodStatus(View, frozen=True):
-    phase: str = ""
-
-
-class LivingPod(View, frozen=True):
-    """A pod as it is listed."""
-
-    metadata: PodMetadata = PodMetadata()
-    spec: FullSpec = FullSpec()
-    status: PodStatus = PodStatus()
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether it never runs again, so that nothing needs to be done about its tokens."""
-        return self.status.phase in ("Succeeded", "Failed")
-
-
-class ConfigurationData(View, frozen=True):
-    text: str | None = msgspec.field(name="config.yaml", default=None)
-
-
-class ConfigMap(View, frozen=True):
-    metadata: Metadata = Metadata()
-    data: ConfigurationData | None = None
-
-
-class Port(View, frozen=True):
-    port: int = 0
-
-
-class ServiceSpec(View, frozen=True):
-    ports: tuple[Port, ...] | None = None
-
-
-class Service(View, frozen=True):
-    spec: ServiceSpec = ServiceSpec()
-
-
-class EndpointConditions(View, frozen=True):
-    ready: bool | None = None
-
-
-class Endpoint(View, frozen=True):
-    conditions: EndpointConditions = EndpointConditions()
-
-
-class EndpointSlice(View, frozen=True):
-    endpoints: tuple[Endpoint, ...] | None = None
-
-
-class ServiceAccount(View, frozen=True):
-    automount_service_account_token: bool | None = None
-
-
-class Annotated(View, frozen=True):
-    """An object of which only the metadata are read."""
-
-    metadata: Metadata = Metadata()
-
-
-class InvolvedObject(View, frozen=True):
-    kind: str = ""
-    name: str = ""
-
-
-class Event(View, frozen=True):
-    reason: str = ""
-    message: str = ""
-    last_timestamp: str | None = None
-    involved_object: InvolvedObject = InvolvedObject()
-
-
 class _Page(msgspec.Struct):
     metadata: ListMeta
     items: list[msgspec.Raw] | None = None
@@ -110,13 +29,15 @@ class _Page(msgspec.Struct):
 
 _PAGES = msgspec.json.Decoder(_Page)
 OBJECTS: msgspec.json.Decoder[dict[str, Any]] = msgspec.json.Decoder(dict[str, Any])
-_DECODERS: dict[Any, msgspec.json.Decoder[Any]] = {
-    kind: msgspec.json.Decoder(kind)
-    for kind in (
-        *(LivingPod, ConfigMap, Service, EndpointSlice, ServiceAccount, Annotated, Event),
-        Configuration,
-    )
-}
+
+
+_DECODERS: dict[Any, msgspec.json.Decoder[Any]] = {}
+
+
+def _decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
+    if kind not in _DECODERS:
+        _DECODERS[kind] = msgspec.json.Decoder(kind)
+    return _DECODERS[kind]
 
 
 def _whole(body: bytes) -> dict[str, Any]:
@@ -136,8 +57,7 @@ class Reader:
     async def get(self, path: str, kind: type[T], what: str, *, accept: str = JSON) -> T | None:
         """An object; None where it could not be seen. Raises: NotFound"""
         try:
-            decoder: msgspec.json.Decoder[T] = _DECODERS[kind]
-            return decode(decoder, await self.client.get(path, accept=accept))
+            return decode(_decoder(kind), await self.client.get(path, accept=accept))
         except NotFound:
             raise
         except ApiError as problem:
@@ -163,6 +83,7 @@ class Reader:
             return decode(_PAGES, body)
 
         found: list[T] = []
+        decoder = _decoder(kind)
         more = ""
         try:
             async for page in read_pages(
@@ -173,7 +94,7 @@ class Reader:
                 byte_limit=MAX_BYTES,
                 page_limit=MAX_PAGES,
             ):
-                found += [decode(_DECODERS[kind], item) for item in page.items or ()]
+                found += [decode(decoder, item) for item in page.items or ()]
                 more = page.metadata.continue_
         except ApiError as problem:
             self._note(what, "list", problem)

@@ -18,15 +18,9 @@ from ...errors import BadCertificate, BadInput, NotFound
 from ...pki.pem import read_certificates
 from ...simulation.admission import Admission
 from ...simulation.calling import Configuration, Entry
-from .given import OBJECT_NAME
-from .reading import (
-    Annotated,
-    ConfigMap,
-    EndpointSlice,
-    Reader,
-    Service,
-    ServiceAccount,
-)
+from .kinds import OBJECT_NAME
+from .reader import Reader
+from .views import Annotated, ConfigMap, EndpointSlice, Service, ServiceAccount
 
 GROUP = "/apis/admissionregistration.k8s.io/v1"
 KINDS = {

@@ -1,0 +1,84 @@
+"""Objects of a cluster as far as commands read them."""
+
+import msgspec
+
+from ...core.full_views import FullSpec
+from ...core.views import Metadata, View
+
+
+class PodMetadata(Metadata, frozen=True):
+    labels: dict[str, str] | None = None
+    creation_timestamp: str = ""
+    deletion_timestamp: str | None = None
+
+
+class PodStatus(View, frozen=True):
+    phase: str = ""
+
+
+class LivingPod(View, frozen=True):
+    """A pod as it is listed."""
+
+    metadata: PodMetadata = PodMetadata()
+    spec: FullSpec = FullSpec()
+    status: PodStatus = PodStatus()
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it never runs again, so that nothing needs to be done about its tokens."""
+        return self.status.phase in ("Succeeded", "Failed")
+
+
+class ConfigurationData(View, frozen=True):
+    text: str | None = msgspec.field(name="config.yaml", default=None)
+
+
+class ConfigMap(View, frozen=True):
+    metadata: Metadata = Metadata()
+    data: ConfigurationData | None = None
+
+
+class Port(View, frozen=True):
+    port: int = 0
+
+
+class ServiceSpec(View, frozen=True):
+    ports: tuple[Port, ...] | None = None
+
+
+class Service(View, frozen=True):
+    spec: ServiceSpec = ServiceSpec()
+
+
+class EndpointConditions(View, frozen=True):
+    ready: bool | None = None
+
+
+class Endpoint(View, frozen=True):
+    conditions: EndpointConditions = EndpointConditions()
+
+
+class EndpointSlice(View, frozen=True):
+    endpoints: tuple[Endpoint, ...] | None = None
+
+
+class ServiceAccount(View, frozen=True):
+    automount_service_account_token: bool | None = None
+
+
+class Annotated(View, frozen=True):
+    """An object of which only the metadata are read."""
+
+    metadata: Metadata = Metadata()
+
+
+class InvolvedObject(View, frozen=True):
+    kind: str = ""
+    name: str = ""
+
+
+class Event(View, frozen=True):
+    reason: str = ""
+    message: str = ""
+    last_timestamp: str | None = None
+    involved_object: InvolvedObject = InvolvedObject()
