@@ -32,6 +32,7 @@ from webhook.pki.store import Store
 
 CONFIGURATION = ROOT / "manifests/35-configmap.yaml"
 HEAD = "apiVersion: boundtoken.dev/v1alpha1\nkind: Configuration\n"
+MAX_COLUMNS = 100
 TLS = {"tls_cert": "a", "tls_key": "b"}
 
 
@@ -66,6 +67,7 @@ def test_every_command_explains_itself(command: list[str]) -> None:
         if line.startswith("  boundtoken")
     ]
     assert [line for line in examples if not line.startswith(own)] == []
+    assert [line for line in result.stdout.splitlines() if len(line) > MAX_COLUMNS] == []
 
 
 def test_the_default_of_days_is_the_one_that_counts_as_not_given() -> None:

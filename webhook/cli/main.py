@@ -145,36 +145,55 @@ def parser() -> argparse.ArgumentParser:
 
 EXAMPLES = {
     "serve": """
-  boundtoken serve --standalone manifests/examples --ca-out ca.crt   no cluster: namespaces come from files
-  boundtoken serve                                                   with in-cluster credentials
-  boundtoken serve --tls-cert tls.crt --tls-key tls.key              the same, with externally managed certificates
-  boundtoken serve --kubeconfig ~/.kube/config                       outside a cluster""",
+  # no cluster: namespaces come from files
+  boundtoken serve --standalone manifests/examples --ca-out ca.crt
+  # with in-cluster credentials
+  boundtoken serve
+  # the same, with externally managed certificates
+  boundtoken serve --tls-cert tls.crt --tls-key tls.key
+  # outside a cluster
+  boundtoken serve --kubeconfig ~/.kube/config""",
     "show": """
-  boundtoken certs show                      exit 1 if something is wrong
-  boundtoken certs show -o json              as JSON""",
+  # exit 1 if something is wrong
+  boundtoken certs show
+  # as JSON
+  boundtoken certs show -o json""",
     "rotate": """
-  boundtoken certs rotate --wait             a new CA; wait until every configuration and replica uses it
-  boundtoken certs rotate --dry-run          server-side dry run""",
+  # a new CA; wait until every configuration and replica uses it
+  boundtoken certs rotate --wait
+  # server-side dry run
+  boundtoken certs rotate --dry-run""",
     "init": """
-  boundtoken certs init --dry-run            what the first replica would do, as a server-side dry run
-  boundtoken certs init --out certs/dev      ca.crt, tls.crt and tls.key in a folder, for development""",
+  # what the first replica would do, as a server-side dry run
+  boundtoken certs init --dry-run
+  # ca.crt, tls.crt and tls.key in a folder, for development
+  boundtoken certs init --out certs/dev""",
     "check": """
-  boundtoken config check config.yaml        every fault with its path; exit 1 if there is one
-  boundtoken config check configmap.yaml     the same of the ConfigMap in it
+  # every fault with its path; exit 1 if there is one
+  boundtoken config check config.yaml
+  # the same of the ConfigMap in it
+  boundtoken config check configmap.yaml
+  # of the ConfigMap that an overlay makes
   kubectl kustomize . | boundtoken config check -
-                                             of the ConfigMap that an overlay makes
-  boundtoken config check - < config.yaml    from standard input""",
+  # from standard input
+  boundtoken config check - < config.yaml""",
     "preview": """
-  boundtoken config preview config.yaml      the pods that its enforceFloor will refuse; exit 1 if there are any""",
+  # the pods that its enforceFloor will refuse; exit 1 if there are any
+  boundtoken config preview config.yaml""",
     "schema": """
-  boundtoken config schema > schema.json     for an editor that completes and checks""",
+  # for an editor that completes and checks
+  boundtoken config schema > schema.json""",
     "policies": """
-  boundtoken export policies --validating                     the policies and bindings of manifests/85-enforcement.yaml
-  boundtoken export policies --validating --config FILE | kubectl apply --server-side --force-conflicts -f -
-                                                              with the settings of a configuration, while no replica runs
-  boundtoken export policies --validating | kubectl diff -f - what this release would change""",
+  # the policies and bindings of manifests/85-enforcement.yaml
+  boundtoken export policies --validating
+  # with the settings of a configuration, while no replica runs
+  boundtoken export policies --validating --config FILE | \\
+    kubectl apply --server-side --force-conflicts -f -
+  # what this release would change
+  boundtoken export policies --validating | kubectl diff -f -""",
     "version": """
-  boundtoken version -o json                 as JSON""",
+  # as JSON
+  boundtoken version -o json""",
 }
 """For the help of each command; a group shows those of all its commands."""
 GROUPS = {

@@ -7,22 +7,24 @@ from .arguments import lazy
 
 EXAMPLES = {
     "inject": """
+  # as admission would make its pods, for a cluster without the webhook
   boundtoken inject deployment.yaml --namespace-file namespace.yaml | kubectl apply -f -
-                                             as admission would make its pods, for a cluster without the webhook
+  # by flags, as if the namespace had these annotations
   helm template shop . | boundtoken inject - --inject=enabled --automount=disabled
-                                             by flags, as if the namespace had these annotations
+  # every file below a folder, by the annotations of a cluster's namespaces
   boundtoken inject manifests/ --in-place --backup --from-cluster
-                                             every file below a folder, by the annotations of a cluster's namespaces
-  boundtoken inject rollout.yaml --template-path .spec.template --inject=enabled
-                                             a custom resource with a pod template""",
+  # a custom resource with a pod template
+  boundtoken inject rollout.yaml --template-path .spec.template --inject=enabled""",
     "uninject": """
-  boundtoken uninject deployment.yaml        the file as it was before inject, to the byte
-  boundtoken uninject manifests/ --in-place  every file below a folder""",
+  # the file as it was before inject, to the byte
+  boundtoken uninject deployment.yaml
+  # every file below a folder
+  boundtoken uninject manifests/ --in-place""",
     "diff": """
+  # what inject would change; exit 1 if that is anything
   boundtoken diff manifests/ --namespace-file namespace.yaml
-                                             what inject would change; exit 1 if that is anything
-  kubectl get deployments -n shop -o yaml | boundtoken diff - --from-cluster
-                                             the same of what runs""",
+  # the same of what runs
+  kubectl get deployments -n shop -o yaml | boundtoken diff - --from-cluster""",
 }
 POLICY = (
     ("inject", "VALUE", "as the annotation boundtoken.dev/inject of every namespace"),

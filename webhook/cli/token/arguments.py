@@ -10,31 +10,33 @@ from .common import audience, protected, server
 
 EXAMPLES: dict[str, str] = {
     "request": """
+  # for a service that is called vault, as long as the API server's default
   boundtoken token request cart -n shop --audience https://vault.example.com
-                                             for a service that is called vault, as long as the API server's default
+  # TOKEN and TOKEN_EXPIRATION_TIMESTAMP in this shell
   eval "$(boundtoken token request cart --duration 10m -o env)"
-                                             TOKEN and TOKEN_EXPIRATION_TIMESTAMP in this shell
-  boundtoken token request --for-pod cart-0 -n shop
-                                             the pod's account; the token dies with the pod""",
+  # the pod's account; the token dies with the pod
+  boundtoken token request --for-pod cart-0 -n shop""",
     "inspect": """
+  # whose it is, what for, bound to what, and how long it lives
   kubectl create token cart | boundtoken token inspect -
-                                             whose it is, what for, bound to what, and how long it lives
-  boundtoken token inspect                   in a pod: every token below /var/run/secrets; exit 1 if one is legacy, expired,
-                                             or extended to a year
+  # in a pod: every token below /var/run/secrets; exit 1 if one is legacy, expired, or extended to
+  # a year
+  boundtoken token inspect
+  # as JSON, and what the API server says of it
   boundtoken token inspect token.txt --verify -o json
-                                             as JSON, and what the API server says of it
-  boundtoken token inspect token.txt --jwks https://issuer.example.com
-                                             whether an issuer has signed it, by the keys that it publishes""",
+  # whether an issuer has signed it, by the keys that it publishes
+  boundtoken token inspect token.txt --jwks https://issuer.example.com""",
     "exec-credential": """
+  # what kubectl runs; `boundtoken token kubeconfig` writes it into a kubeconfig
   boundtoken token exec-credential cart -n shop --context admin@prod
-                                             what kubectl runs; `boundtoken token kubeconfig` writes it into a kubeconfig
-  boundtoken token exec-credential cart -n shop --in-cluster --duration 1h
-                                             in a pod, with the pod's own account""",
+  # in a pod, with the pod's own account
+  boundtoken token exec-credential cart -n shop --in-cluster --duration 1h""",
     "kubeconfig": """
-  boundtoken token kubeconfig cart -n shop --out cart.kubeconfig && kubectl --kubeconfig cart.kubeconfig get pods
-                                             kubectl as shop/cart: tokens of an hour, requested with your own credentials
-  boundtoken token kubeconfig deployer -n shop --static --duration 8h --out deployer.kubeconfig
-                                             with a token in it, for a pipeline that cannot run boundtoken""",
+  # kubectl as shop/cart: tokens of an hour, requested with your own credentials
+  boundtoken token kubeconfig cart -n shop --out cart.kubeconfig && \\
+    kubectl --kubeconfig cart.kubeconfig get pods
+  # with a token in it, for a pipeline that cannot run boundtoken
+  boundtoken token kubeconfig deployer -n shop --static --duration 8h --out deployer.kubeconfig""",
     **keeping_arguments.EXAMPLES,
     **audit_arguments.EXAMPLES,
 }

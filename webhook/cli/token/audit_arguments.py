@@ -15,22 +15,24 @@ RULES = (
 """Of `watch`; webhook/tokens/audit/rules.py is not imported for the help of other commands."""
 EXAMPLES: dict[str, str] = {
     "audit-policy": """
+  # for --audit-policy-file of the API server
   boundtoken token audit-policy > /etc/kubernetes/audit-policy.yaml
-                                              for --audit-policy-file of the API server
-  boundtoken token audit-policy --merge policy.yaml | diff policy.yaml -
-                                              what a policy of your own lacks, and where it would go""",
+  # what a policy of your own lacks, and where it would go
+  boundtoken token audit-policy --merge policy.yaml | diff policy.yaml -""",
     "trace": """
+  # who requested it, and each use of it; older files beside the log too
   boundtoken token trace TOKEN-FILE --audit-log /var/log/kubernetes/audit.log
-                                              who requested it, and each use of it; older files beside the log too
-  boundtoken token trace JTI=0d1e2f3a-4b5c-4d6e-8f70-8192a3b4c5d6 --audit-log node-*/audit.log -o jsonl
-                                              of a token whose credential id is known, in the logs of three API servers
-  zstdcat audit.log.zst | boundtoken token trace TOKEN-FILE --audit-log -
-                                              what another program unpacks""",
+  # of a token whose credential id is known, in the logs of three API servers
+  boundtoken token trace JTI=0d1e2f3a-4b5c-4d6e-8f70-8192a3b4c5d6 \\
+    --audit-log node-*/audit.log -o jsonl
+  # what another program unpacks
+  zstdcat audit.log.zst | boundtoken token trace TOKEN-FILE --audit-log -""",
     "watch": """
+  # learn for an hour of the log's time, then tell what is unusual
   boundtoken token watch --audit-log /var/log/kubernetes/audit.log --follow
-                                              learn for an hour of the log's time, then tell what is unusual
-  boundtoken token watch --audit-log audit.log --baseline last-week.log.gz -f namespaces.yaml -o json
-                                              what was not there last week, or lives longer than allowed; exit 1 if anything""",
+  # what was not there last week, or lives longer than allowed; exit 1 if anything
+  boundtoken token watch --audit-log audit.log --baseline last-week.log.gz \\
+    -f namespaces.yaml -o json""",
 }
 
 

@@ -10,30 +10,34 @@ from .common import audience, protected, server
 
 EXAMPLES: dict[str, str] = {
     "write": """
+  # token, ca.crt and namespace in a folder, renewed until it is stopped
   boundtoken token write cart -n shop --audience https://vault.example.com --to /run/cart
-                                             token, ca.crt and namespace in a folder, renewed until it is stopped
+  # for other users too; a command after each change
   boundtoken token write cart -n shop --to /run/cart --mode 0644 --exec 'systemctl reload cart'
-                                             for other users too; a command after each change
-  boundtoken token write cart -n shop --to /run/cart --once
-                                             once, for a timer""",
+  # once, for a timer
+  boundtoken token write cart -n shop --to /run/cart --once""",
     "run": """
+  # as system:serviceaccount:shop:deployer
   boundtoken token run deployer -n shop -- kubectl apply -f deploy/
-                                             as system:serviceaccount:shop:deployer
-  boundtoken token run cart -n shop --audience sts.amazonaws.com --env AWS_WEB_IDENTITY_TOKEN_FILE -- aws s3 ls
-                                             for a program that takes the token's file from a variable""",
+  # for a program that takes the token's file from a variable
+  boundtoken token run cart -n shop --audience sts.amazonaws.com \\
+    --env AWS_WEB_IDENTITY_TOKEN_FILE -- aws s3 ls""",
     "jwks": """
-  boundtoken token jwks                      issuer and keys, and who may read them
+  # issuer and keys, and who may read them
+  boundtoken token jwks
+  # does the public issuer serve what the API server has? exit 1 if not
   boundtoken token jwks --check https://oidc.example.com/shop
-                                             does the public issuer serve what the API server has? exit 1 if not
-  boundtoken token jwks --out public         the two documents, to upload to a static bucket""",
+  # the two documents, to upload to a static bucket
+  boundtoken token jwks --out public""",
     "rbac": """
+  # deployer may request tokens of cart, and of no other account
   boundtoken token rbac cart -n shop --for serviceaccount:ci/deployer | kubectl apply -f -
-                                             deployer may request tokens of cart, and of no other account
+  # what an application needs for itself
   boundtoken token rbac -n shop --for serviceaccount:shop/cart --verb get,list --resource configmaps
-                                             what an application needs for itself
-  boundtoken token rbac --check              who may request tokens today, in the whole cluster
-  boundtoken token rbac --check cart -n shop --for serviceaccount:ci/deployer
-                                             may deployer? exit 1 if not""",
+  # who may request tokens today, in the whole cluster
+  boundtoken token rbac --check
+  # may deployer? exit 1 if not
+  boundtoken token rbac --check cart -n shop --for serviceaccount:ci/deployer""",
 }
 
 
