@@ -241,14 +241,15 @@ def test_wrong_arguments_are_told_with_what_would_be_right(
     [
         ("- 1\n", "must be an object, and is [1]"),
         ("a: [\n", "must be YAML"),
-        ("a: &x 1\nb: *x\n", "anchors and aliases"),
-        ("a: 1\na: 2\n", 'key "a" is duplicated'),
+        ("a: &x [*x]\n", "line 1: "),
+        ("a: 1\na: 2\n", "line 2: a key is there twice"),
+        ('{"a": 1, "a": 2,}', "line 1: a key is there twice"),
         ("", "there is no object in what -f gives"),
         ("---\n--- # nothing\n", "there is no object in what -f gives"),
         ('{"a":' * 101 + "1" + "}" * 101, "at most 100 levels"),
-        ('{"a":' * 5000 + "1" + "}" * 5000, "at most 100 levels"),
+        ('{"a":' * 5000 + "1" + "}" * 5000, "at most 200 levels"),
         ("{a: " * 101 + "1" + "}" * 101, "at most 100 levels"),
-        (f"metadata: {{name: 0x{'f' * 5000}}}\n", "numbers of more than 40 digits"),
+        (f'{{"metadata": {{"name": {"9" * 50}}}}}', "numbers of more than 40 digits"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_told_with_its_place(text: str, message: str) -> None:
@@ -445,3 +446,38 @@ def test_two_thousand_pods_are_decided_as_the_webhook_decides(tmp_path: Path) ->
     reasons = {"injected", "rewritten", "stripped", "not-requested", "pod-opted-out"}
     assert {mutation for mutation, _ in seen} >= reasons | {"nothing-to-replace", "unchanged"}
     assert {validation for _, validation in seen} == {"complies", "violates", "not-enforced"}
+
+
+def test_folders_are_read_with_theirs_and_a_url_is_refused(tmp_path: Path) -> None:
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    (inner / "web.yaml").write_text(
+        "x: &on {boundtoken.dev/inject: enabled}\n"
+        "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop, annotations: *on}\n"
+    )
+    (tmp_path / "pod.json").write_text(json.dumps(a_pod()))
+    (tmp_path / "notes.txt").write_text("a: [")
+    code, out, _ = run_explain("-f", str(tmp_path), "-o", "json")
+    found = json.loads(out)["objects"]
+    assert (code, [one["kind"] for one in found]) == (0, ["Pod", "Namespace"])
+    assert found[0]["verdict"]["reason"] == "rewritten"
+    assert found[0]["source"] == str(tmp_path / "pod.json")
+    code, out, err = run_explain("-f", "https://example.com/web.yaml")
+    assert (code, out) == (2, "")
+    assert "a URL is not read" in err
+
+
+def test_every_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    for name in ("a.yaml", "b.yaml"):
+        (tmp_path / name).write_text("a: [")
+    code, out, err = run_explain("-f", str(tmp_path))
+    assert (code, out) == (2, "")
+    assert f"{tmp_path}/a.yaml: line " in err
+    assert f"{tmp_path}/b.yaml: line " in err
+
+
+@pytest.mark.parametrize("flag", [(), ("--from-cluster",)])
+def test_an_audit_log_says_nothing_of_manifests(flag: tuple[str, ...]) -> None:
+    code, out, err = run_explain("-f", "-", *flag, "--audit-log", "audit.log", stdin="a: 1")
+    assert (code, out) == (2, "")
+    assert "--audit-log is for objects of a cluster" in err

@@ -183,6 +183,9 @@ def the_pods_entry(api: Played) -> Json:
         (lambda api: the_pods_entry(api).update(namespaceSelector={"matchLabels": {"no": "such"}}), "does not call boundtoken about its pods: namespaceSelector"),
         (lambda api: the_pods_entry(api).update(objectSelector={"matchLabels": {"no": "such"}}), "does not call boundtoken about its pods: objectSelector"),
         (lambda api: the_pods_entry(api)["clientConfig"]["service"].update(port=1), "has no port 1"),
+        (lambda api: the_pods_entry(api)["clientConfig"]["service"].update(path="/mutat\x1b"), 'path "/mutat\\x1b" of the entry: boundtoken answers at /mutate'),
+        (lambda api: the_pods_entry(api)["clientConfig"]["service"].pop("path"), 'path "/" of the entry: boundtoken answers at /mutate'),
+        (lambda api: the_pods_entry(api)["matchConditions"].append({"name": "off", "expression": " false"}), "does not call boundtoken about its pods: matchConditions off"),
         (lambda api: the_pods_entry(api).update(rules=[]), "entry for pods: no rule of its entries is for pods"),
         (lambda api: api.objects.update({f"{GROUP}/mutatingwebhookconfigurations": []}), "it is not installed"),
     ],
@@ -532,12 +535,23 @@ def an_event(name: str, message: str, time: str = LATER) -> Json:
     }
 
 
+def test_a_paused_deployment_is_resumed_first(played: Played, tmp_path: Path) -> None:
+    path = "/apis/apps/v1/namespaces/shop/deployments/web"
+    played.objects[path]["spec"]["paused"] = True
+    for name in ("deployment/web", "pod/web-1-x"):
+        found = explained(played, tmp_path, name)["restart"]
+        assert found["command"].startswith("kubectl rollout resume deployment/web -n shop && ")
+        assert found["remark"].startswith("it is paused")
+
+
 def test_events_of_refused_pods_are_told(played: Played, tmp_path: Path) -> None:
     failed = 'failed calling webhook "pods.boundtoken.dev": connection refused \x1b[2J'
     played.objects[f"{SHOP}/events"] = [
         an_event("web-1", failed),
         an_event("web-1", "exceeded quota"),
         an_event("website-1", failed),
+        an_event("web-frontend-1", failed),
+        an_event("web", failed),
     ]
     found = explained(played, tmp_path)
     assert found["refusals"] == [{"time": LATER, "object": "replicaset/web-1", "message": failed}]
@@ -566,6 +580,7 @@ def an_audit_event(name: str, received: str, annotations: dict[str, str], **more
 
 CALLED = {"pods.boundtoken.dev/reason": "injected"}
 FAILED = {"failed-open.mutation.webhook.admission.k8s.io/round_0_index_1": "pods.boundtoken.dev"}
+UNKNOWN = {"pods.boundtoken.dev/reason": "namespace-unknown"}
 OTHER_FAILED = {"failed-open.mutation.webhook.admission.k8s.io/round_0_index_0": "mesh.example.com"}
 MOMENT = "2026-02-01T00:00:05.123456Z"
 
@@ -584,6 +599,8 @@ MOMENT = "2026-02-01T00:00:05.123456Z"
         ([an_audit_event("other", MOMENT, FAILED)], "maybe-away"),
         ([an_audit_event("", LATER, FAILED)], "maybe-away"),
         ([an_audit_event("web-1-x", MOMENT, OTHER_FAILED)], "maybe-away"),
+        ([an_audit_event("web-1-x", MOMENT, UNKNOWN)], "could-not-decide"),
+        ([an_audit_event("web-1-x", MOMENT, UNKNOWN), an_audit_event("web-1-x", MOMENT, CALLED)], "maybe-away"),
         ([an_audit_event("web-1-x", MOMENT, FAILED, verb="get")], "maybe-away"),
         (['{"resource":"pods",', "[" * 9000 + '"resource":"pods"', "", "x"], "maybe-away"),
     ],

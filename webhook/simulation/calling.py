@@ -1,8 +1,8 @@
 """Would the API server call a webhook about a request: the rules, selectors and conditions of its
 entry, one after the other.
 
-Of `matchConditions` only those are evaluated that we ship, recognized by their text. Any other
-expression is told as it stands and never guessed: the result is then "not known".
+Of `matchConditions` only constants are evaluated, and those that we ship, recognized by their text.
+Any other expression is told as it stands and never guessed: the result is then "not known".
 
 Source: apiserver/pkg/admission/plugin/webhook/predicates (rules, namespace, object) and
 apiserver/pkg/admission/plugin/webhook/generic/webhook.go. `matchPolicy: Equivalent` finds the same
@@ -112,6 +112,7 @@ class Condition(View, frozen=True):
 class Service(View, frozen=True):
     name: str = ""
     namespace: str = ""
+    path: str = ""
     port: int = 443
 
 
@@ -266,11 +267,13 @@ def _mapping(document: Any, *path: str) -> JsonObject:
 
 
 def _evaluated(condition: Condition, call: Call) -> Check:
-    evaluate = CONDITIONS.get(" ".join(condition.expression.split()))
+    expression = " ".join(condition.expression.split())
     what = f"matchConditions {condition.name}"
+    if expression in CONSTANTS:
+        return Check(what, CONSTANTS[expression], expression)
+    evaluate = CONDITIONS.get(expression)
     if evaluate is None:
-        expression = truncate(" ".join(condition.expression.split()), MAX_TEXT_CHARS)
-        return Check(what, None, f"not evaluated: {expression}")
+        return Check(what, None, f"not evaluated: {truncate(expression, MAX_TEXT_CHARS)}")
     return Check(what, evaluate(call), "")
 
 
@@ -314,6 +317,8 @@ def _is_not_ours(call: Call) -> bool:
     return call.namespace != call.own_namespace
 
 
+CONSTANTS = {"true": True, "false": False}
+"""By which people switch an entry off and on."""
 CONDITIONS: dict[str, Callable[[Call], bool]] = {
     "!has(object.metadata.annotations) || "
     "!('kubernetes.io/config.mirror' in object.metadata.annotations)": _is_no_mirror_pod,

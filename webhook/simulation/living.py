@@ -20,6 +20,8 @@ JsonObject = dict[str, Any]
 OF_KUBERNETES, OF_OURS, FURTHER = "automounted", "boundtoken", "further tokens"
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 """Of an object: a DNS subdomain, which is safe in a shell."""
+WITHOUT_DECISION = ("namespace-unknown", "internal-error", "malformed-review")
+"""Reasons of an answer that let a pod through as it came."""
 _HASH = re.compile(r"policy=([0-9a-f]{8})$")
 
 Code = Literal[
@@ -29,6 +31,7 @@ Code = Literal[
     "not-called",
     "before-installation",
     "webhook-away",
+    "could-not-decide",
     "before-annotation",
     "maybe-away",
     "changed",
@@ -170,7 +173,8 @@ class Past(NamedTuple):
     an empty one is not known.
 
     `failed_open` is whether the call to us failed when it was made, by an audit log or by what we
-    left in the pod; `called` whether we would be called now, and `others` who may change it after.
+    left in the pod, and `answer` our reason then; `called` whether we would be called now, and
+    `others` who may change it after.
     """
 
     created: str
@@ -179,6 +183,7 @@ class Past(NamedTuple):
     failed_open: bool | None = None
     called: bool | None = None
     others: tuple[str, ...] = ()
+    answer: str = ""
 
 
 class Cause(NamedTuple):
@@ -208,7 +213,12 @@ def _causes(has: Tokens, would: Tokens, reason: str, past: Past) -> Iterator[Cau
     # No other webhook writes our status: under the same policy we did something else then.
     if has.hash or not would.hash:
         yield Cause("changed", "what it is made of has changed since")
-        return
+    else:
+        yield from _left_then(has, past, later)
+
+
+def _left_then(has: Tokens, past: Past, later: list[Change]) -> Iterator[Cause]:
+    """Why we did not change a pod when it was made, which we would change now."""
     if past.called is False:
         yield Cause("not-called", "the API server does not call boundtoken about it")
     elif past.installed and past.created and past.created < past.installed:
@@ -220,6 +230,11 @@ def _causes(has: Tokens, would: Tokens, reason: str, past: Past) -> Iterator[Cau
         yield Cause(
             "webhook-away",
             "boundtoken was away when it was made: the audit log has failed-open for it",
+        )
+    elif past.answer in WITHOUT_DECISION:
+        yield Cause(
+            "could-not-decide",
+            f"boundtoken could not decide when it was made: the audit log has {past.answer}",
         )
     elif later:
         yield from map(_written_later, later)
@@ -254,10 +269,24 @@ def _after(past: Past) -> str:
 
 
 class Owner(View, frozen=True):
-    """The object that makes a pod again."""
+    """The object that makes a pod again. `is_paused` is a Deployment that rolls nothing out, and
+    `waits` one that makes a pod again only when somebody has deleted it (`OnDelete`).
+    """
 
     kind: str = ""
     name: str = ""
+    is_paused: bool = False
+    waits: bool = False
+
+
+def owner(kind: str, name: str, document: JsonObject | None) -> Owner:
+    """The owner of this kind and name, with what its object tells, where that was read."""
+    spec = (document or {}).get("spec")
+    if not isinstance(spec, dict):
+        return Owner(kind, name)
+    strategy = spec.get("updateStrategy")
+    waits = isinstance(strategy, dict) and strategy.get("type") == "OnDelete"
+    return Owner(kind, name, spec.get("paused") is True, waits)
 
 
 ROLLED_OUT = ("Deployment", "StatefulSet", "DaemonSet")
@@ -274,7 +303,7 @@ def restart(owner: Owner | None, pod: str, namespace: str) -> tuple[str, str]:
     if owner.kind in (*ROLLED_OUT, "Job") and not _NAME.fullmatch(owner.name):
         return "", f"no {owner.kind} has the name of its owner"
     if owner.kind in ROLLED_OUT:
-        return f"kubectl rollout restart {owner.kind.lower()}/{owner.name} {where}", ""
+        return _rollout(owner, f"{owner.kind.lower()}/{owner.name} {where}")
     if owner.kind in ("Job", "CronJob"):
         command = f"kubectl delete job/{owner.name} {where}" if owner.kind == "Job" else ""
         remark = "delete the Job and create it again" if command else "from its next Job on"
@@ -282,3 +311,11 @@ def restart(owner: Owner | None, pod: str, namespace: str) -> tuple[str, str]:
     if owner.kind == "Node":
         return "", "a static pod: its node makes it"
     return f"kubectl delete pod/{pod} {where}", f"its {owner.kind} makes it again"
+
+
+def _rollout(owner: Owner, what: str) -> tuple[str, str]:
+    if owner.is_paused:
+        command = f"kubectl rollout resume {what} && kubectl rollout restart {what}"
+        return command, "it is paused: what was changed meanwhile is rolled out too"
+    remark = "then delete its pods: its updateStrategy is OnDelete" if owner.waits else ""
+    return f"kubectl rollout restart {what}", remark

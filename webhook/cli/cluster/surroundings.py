@@ -13,6 +13,7 @@ from ... import cluster_config
 from ...cluster.client import METADATA
 from ...core import names, policy
 from ...core.policy import ClusterPolicy, NamespacePolicy
+from ...core.text import quote
 from ...enforcement.policies import bindings
 from ...errors import BadCertificate, BadInput, NotFound
 from ...pki.pem import read_certificates
@@ -28,6 +29,8 @@ KINDS = {
     "validatingwebhookconfigurations": "validatingwebhookconfiguration",
 }
 MUTATING, VALIDATING = KINDS
+PATHS = {MUTATING: "/mutate", VALIDATING: "/validate"}
+"""Where a replica answers (serving.app)."""
 NO_NAMESPACE = "there is no namespace of this name"
 ASSUMED = "the defaults, for it was not seen"
 
@@ -123,11 +126,14 @@ class Surroundings:
             return State(True, f"{count} certificate{'' if count == 1 else 's'}")
         return State(False, "every certificate in it has expired, or is not valid yet")
 
-    def service(self, entry: Entry) -> State:
-        """Whether Service and endpoints of an entry stand."""
+    def service(self, entry: Entry, resource: str) -> State:
+        """Whether Service and endpoints of an entry stand, and whether a replica knows its path."""
         service = entry.client_config.service
         if service is None:
             return State(None, "a URL, which was not looked at")
+        if service.path != PATHS[resource]:
+            path, right = service.path or "/", PATHS[resource]
+            return State(False, f"path {quote(path)} of the entry: boundtoken answers at {right}")
         key = (service.namespace, service.name, service.port)
         return self.services.get(key, State(None, "not seen"))
 

@@ -5,12 +5,16 @@ import argparse
 from .. import arguments
 
 EXAMPLES = """
-  boundtoken explain deployment/cart -n shop          its template, its pods, and what they would get now
-  boundtoken explain pod/cart-5fc9f4bf66-x7k2p        what it has, what it would get, and the owner to restart
+  # its template, its pods, and what they would get now
+  boundtoken explain deployment/cart -n shop
+  # what it has, what it would get, and the owner to restart
+  boundtoken explain pod/cart-5fc9f4bf66-x7k2p
+  # without a cluster; exit 1 where it is not injected
   boundtoken explain -f cart.yaml -n shop --namespace-file shop.yaml
-                                                      without a cluster; exit 1 where it is not injected
-  boundtoken explain -f cart.yaml --from-cluster -o json      a manifest, as the cluster would take it
-  boundtoken explain pod/cart --audit-log audit.log   whether boundtoken was away when it was made"""
+  # a manifest, as the cluster would take it
+  boundtoken explain -f cart.yaml --from-cluster -o json
+  # whether boundtoken was away when it was made
+  boundtoken explain pod/cart --audit-log audit.log"""
 
 
 def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -30,10 +34,10 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     command.add_argument(
         "-f",
         "--filename",
-        metavar="FILE",
+        metavar="FILE|DIR",
         action="append",
         default=[],
-        help="manifests instead: YAML, JSON or a List; - for standard input",
+        help="manifests instead: YAML, JSON, Lists, folders with theirs; - for standard input",
     )
     command.add_argument(
         "--namespace-file",

@@ -1,10 +1,11 @@
-"""Whether the call to us failed when a pod was made, by the API server's audit log.
+"""What became of the call to us when a pod was made, by the API server's audit log.
 
 Source: apiserver/pkg/admission/plugin/webhook/mutating/dispatcher.go (`failed-open.…`).
 """
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import msgspec
 
@@ -33,11 +34,18 @@ class _Event(msgspec.Struct, rename="camel"):
     annotations: dict[str, str] | None = None
 
 
+class Answer(NamedTuple):
+    """Whether the call failed open, None where that is not known, and else the reason of ours."""
+
+    failed_open: bool | None = None
+    reason: str = ""
+
+
 _EVENTS = msgspec.json.Decoder(_Event)
 
 
-def failures(path: str, pods: Iterable[tuple[str, str, str]]) -> dict[str, bool]:
-    """For pods (namespace, name, time of creation) whether the call to us failed open, by name.
+def answers(path: str, pods: Iterable[tuple[str, str, str]]) -> dict[str, Answer]:
+    """For pods (namespace, name, time of creation) what we answered, by name.
 
     An event is of a pod by its second, and by its name, which it has not where the API server made
     it. Pods of which the log has nothing, or what contradicts itself, are missing.
@@ -45,7 +53,7 @@ def failures(path: str, pods: Iterable[tuple[str, str, str]]) -> dict[str, bool]
     Raises: BadInput, where the file cannot be opened
     """
     given = _by_second(pods)
-    found: dict[str, set[bool]] = {}
+    found: dict[str, set[Answer]] = {}
     tally = Tally()
     for block in files.blocks(path, tally, lambda _: None, rotated=True):
         for line in lines_with(b'"resource":"pods"', block):
@@ -53,10 +61,10 @@ def failures(path: str, pods: Iterable[tuple[str, str, str]]) -> dict[str, bool]
                 event = _EVENTS.decode(line)
             except (msgspec.DecodeError, RecursionError):
                 continue
-            failed = _failed_open(event)
-            if failed is not None:
+            answer = _answer(event)
+            if answer is not None:
                 for name in _made_by(event, given):
-                    found.setdefault(name, set()).add(failed)
+                    found.setdefault(name, set()).add(answer)
     for problem in tally.problems:
         say(problem)
     return {name: results.pop() for name, results in found.items() if len(results) == 1}
@@ -70,13 +78,14 @@ def _by_second(pods: Iterable[tuple[str, str, str]]) -> dict[str, list[tuple[str
     return {namespace: sorted(rows) for namespace, rows in found.items()}
 
 
-def _failed_open(event: _Event) -> bool | None:
+def _answer(event: _Event) -> Answer | None:
     annotations = event.annotations or {}
     if event.verb != "create":
         return None
     if any(key.startswith(FAILED_OPEN) and text == OURS for key, text in annotations.items()):
-        return True
-    return False if f"{OURS}/reason" in annotations else None
+        return Answer(failed_open=True)
+    reason = annotations.get(f"{OURS}/reason")
+    return None if reason is None else Answer(failed_open=False, reason=reason)
 
 
 def _made_by(event: _Event, given: dict[str, list[tuple[str, str]]]) -> Iterator[str]:

@@ -26,7 +26,7 @@ def explain(parsed: argparse.Namespace) -> int:
     own = parsed.webhook_namespace
     configuration = parse(parsed.config, own or "") if parsed.config else None
     if parsed.filename:
-        documents = [one for file in parsed.filename for one in given.objects(file)]
+        documents = given.objects(parsed.filename)
         if not documents:
             raise BadInput("there is no object in what -f gives")
         if parsed.from_cluster:

@@ -1,7 +1,7 @@
 """The objects that are to be explained: names on the command line, or documents of files."""
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,11 +12,10 @@ from ...core.text import quote
 from ...errors import BadInput
 from ...simulation.admission import as_decoded
 from ..cluster.kinds import BY_WORD, KINDS, OBJECT_NAME, Kind
-from ..input import STANDARD_INPUT, read, title
+from ..input import STANDARD_INPUT
+from ..manifests import reading
 
 JsonObject = dict[str, Any]
-MAX_BYTES = 64 << 20
-"""Of a file: some ten thousand manifests."""
 MAX_LIST_DEPTH = 4
 """Of a List in a List."""
 
@@ -84,8 +83,8 @@ def check(parsed: argparse.Namespace) -> None:
 
 
 def _audit_faults(parsed: argparse.Namespace) -> Iterator[str]:
-    if not parsed.from_cluster and parsed.filename and parsed.audit_log:
-        yield "--audit-log is for objects of a cluster"
+    if parsed.filename and parsed.audit_log:
+        yield "--audit-log is for objects of a cluster, by TYPE/NAME: a manifest was not created yet"
     if not parsed.filename and _is_stream(parsed.audit_log) and len(named(parsed)) > 1:
         yield "--audit-log from a stream is for one object: it is read again for each"
 
@@ -98,44 +97,50 @@ def _is_stream(file: str | None) -> bool:
     return path.exists() and not path.is_file()
 
 
-def objects(file: str) -> list[Document]:
-    """The objects in a file: of a YAML stream, of JSON, and of Lists.
+def objects(files: Iterable[str]) -> list[Document]:
+    """The objects in files and folders: of YAML streams, of JSON, and of Lists.
 
     Raises: BadInput
     """
-    name, content = title(file), read(file, MAX_BYTES)
-    try:
-        loaded = _json(content) if content.lstrip()[:1] == b"{" else None
-        if loaded is None:
-            loaded = documents.load(content, MAX_BYTES, documents.MAX_MANIFEST_DEPTH)
-        faults = [documents.fault_in(one, documents.MAX_MANIFEST_DEPTH) for one in loaded]
-        if any(faults):
-            raise BadInput(*dict.fromkeys(filter(None, faults)))
-    except BadInput as problem:
-        raise BadInput(*(f"{name}: {fault}" for fault in problem.faults)) from problem
+    return [one for found in reading.from_files(files, _objects) for one in found]
+
+
+def _objects(name: str, _: Path | None, content: bytes) -> list[Document]:
+    loaded = _json(content) if content.lstrip()[:1] == b"{" else None
+    if loaded is None:
+        loaded = reading.values(content)
+    faults = [documents.fault_in(one, documents.MAX_MANIFEST_DEPTH) for one in loaded]
+    if any(faults):
+        raise BadInput(*dict.fromkeys(filter(None, faults)))
     found = []
     for number, document in enumerate(loaded, 1):
         if document is not None:
-            place = f"{name}, document {number}" if len(loaded) > 1 else name
-            found += list(_items(place, document, 0))
+            place = f"document {number}" if len(loaded) > 1 else ""
+            found += [
+                Document(f"{name}, {at}" if at else name, one)
+                for at, one in _items(place, document, 0)
+            ]
     return found
 
 
 def _json(content: bytes) -> list[Any] | None:
     """The object in JSON; None where it is YAML that only begins like it."""
     try:
-        return [msgspec.json.decode(content)] if len(content) <= MAX_BYTES else None
+        return [msgspec.json.decode(content)]
     except (msgspec.DecodeError, RecursionError, UnicodeError):
         return None
 
 
-def _items(place: str, document: Any, depth: int) -> Iterator[Document]:
+def _items(place: str, document: Any, depth: int) -> Iterator[tuple[str, JsonObject]]:
+    """The objects, each with its place in the file."""
     if not isinstance(document, dict):
-        raise BadInput(f"{place}: must be an object, and is {documents.shown(document)}")
+        where = f"{place}: " if place else ""
+        raise BadInput(f"{where}must be an object, and is {documents.shown(document)}")
     items = document.get("items")
     is_list = str(document.get("kind", "")).endswith("List") and isinstance(items, list)
     if not is_list or depth >= MAX_LIST_DEPTH:
-        yield Document(place, as_decoded(document))
+        yield place, as_decoded(document)
         return
     for number, item in enumerate(items or (), 1):
-        yield from _items(f"{place}, item {number}", item, depth + 1)
+        inner = f"{place}, item {number}" if place else f"item {number}"
+        yield from _items(inner, item, depth + 1)

@@ -15,7 +15,6 @@ from ...errors import ApiError, NotFound
 from ...simulation import explanation
 from ...simulation import living as simulated
 from ...simulation.explanation import Explained, member
-from ...simulation.living import Owner
 from ..cluster import surroundings
 from ..cluster.kinds import BY_KIND
 from ..cluster.reader import Reader
@@ -23,6 +22,7 @@ from ..cluster.surroundings import Account, Namespace, Surroundings
 from ..cluster.views import LivingPod
 from . import audit, living
 from .applied import Applied, account_name
+from .audit import Answer
 from .given import Document, Named
 from .living import Owned
 from .offline import DEFAULT_NAMESPACE, is_namespace, namespace_name, of_namespace
@@ -136,7 +136,7 @@ class _Live:
         if pods is None:
             return found
         name = str(member(document, "metadata").get("name", ""))
-        owned = Owned(document, Owner(kind.kind, name))
+        owned = Owned(document, simulated.owner(kind.kind, name, document))
         return await self._with_pods(target, found, pods, owned)
 
     async def _explained(self, document: JsonObject, namespace: Namespace) -> Explained:
@@ -170,9 +170,8 @@ class _Live:
     ) -> Report:
         """The report with what living pods have, why they differ, and what to restart."""
         namespace = target.namespace
-        made_by = owned.owner.name if owned.owner is not None else ""
         found["refusals"] = (
-            await living.refusals(self.reader, namespace.name, made_by) if made_by else []
+            await living.refusals(self.reader, namespace.name, owned.owner) if owned.owner else []
         )
         titled = [(f"namespace/{namespace.name}", namespace.document)]
         if owned.owner is None:
@@ -180,10 +179,10 @@ class _Live:
         elif owned.document is not None:
             titled.append((f"{owned.owner.kind.lower()}/{owned.owner.name}", owned.document))
         changed = living.changes(titled)
-        failed = self._failures(namespace.name, pods)
+        answers = self._answers(namespace.name, pods)
         found["wouldGet"] = living.would_get(target.explained) if found["verdict"] else None
         found["pods"] = [
-            living.compared(target, pod, changed, failed_open=failed.get(pod.metadata.name))
+            living.compared(target, pod, changed, answers.get(pod.metadata.name, Answer()))
             for pod in pods
         ]
         # Locks and defaults that were not seen may be why a pod that we changed differs.
@@ -203,9 +202,9 @@ class _Live:
             found["problems"].append(RESTART if len(pods) == 1 else several)
         return found
 
-    def _failures(self, namespace: str, pods: list[LivingPod]) -> dict[str, bool]:
+    def _answers(self, namespace: str, pods: list[LivingPod]) -> dict[str, Answer]:
         """What the audit log says of the call to us when each pod was made."""
         if not self.parsed.audit_log:
             return {}
         rows = [(namespace, p.metadata.name, p.metadata.creation_timestamp) for p in pods]
-        return audit.failures(self.parsed.audit_log, rows)
+        return audit.answers(self.parsed.audit_log, rows)

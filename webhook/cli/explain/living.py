@@ -14,7 +14,8 @@ from ...simulation.explanation import Explained, member
 from ...simulation.living import Change, Owner, Past, Tokens
 from ..cluster.kinds import BY_KIND, OBJECT_NAME, Kind
 from ..cluster.reader import Reader
-from ..cluster.views import Event, LivingPod
+from ..cluster.views import Event, InvolvedObject, LivingPod
+from .audit import Answer
 from .report import Report, Target
 
 JsonObject = dict[str, Any]
@@ -23,6 +24,8 @@ MAX_OWNERS = 3
 MAX_EVENTS = 5
 MAX_MESSAGE_CHARS = 5000
 """Of an event: a denial of the API server's policies has at most 5 KiB."""
+MADE_WITH = {"Deployment": "ReplicaSet", "CronJob": "Job"}
+"""What makes the pods of these kinds. Its name has a suffix after the last hyphen."""
 TEMPLATE_HASH = "pod-template-hash"
 WEBHOOK_FAILED = "failed calling webhook"
 
@@ -54,6 +57,7 @@ async def owner_of(reader: Reader, pod: JsonObject, namespace: str) -> Owned:
         document = {**found, "apiVersion": kind.api, "kind": kind.kind}
         above = _controller(found)
         if above is None:
+            owner = living.owner(owner.kind, owner.name, found)
             break
         owner = above
     else:
@@ -114,9 +118,9 @@ def _is_made_by(pod: LivingPod, kind: str, name: str) -> bool:
     return (controller.kind, controller.name) == (kind, name)
 
 
-async def refusals(reader: Reader, namespace: str, made_by: str) -> list[Report]:
+async def refusals(reader: Reader, namespace: str, owner: Owner) -> list[Report]:
     """The newest events of pods that were refused by us, or because a webhook could not be called;
-    `made_by` makes them, or what it makes does.
+    `owner` makes them, or what it makes does.
     """
     path = f"/api/v1/namespaces/{namespace}/events"
     query = {"fieldSelector": "reason=FailedCreate"}
@@ -129,9 +133,16 @@ async def refusals(reader: Reader, namespace: str, made_by: str) -> list[Report]
         }
         for event in events or ()
         if WEBHOOK_FAILED in event.message or "boundtoken" in event.message
-        if f"{event.involved_object.name}-".startswith(f"{made_by}-")
+        if _is_of(event.involved_object, owner)
     ]
     return sorted(found, key=lambda event: event["time"])[-MAX_EVENTS:]
+
+
+def _is_of(involved: InvolvedObject, owner: Owner) -> bool:
+    """Whether an event is about this owner, or about what it makes its pods with."""
+    if involved.kind == MADE_WITH.get(owner.kind):
+        return involved.name.rpartition("-")[0] == owner.name
+    return (involved.kind, involved.name) == (owner.kind.partition(".")[0], owner.name)
 
 
 def changes(titled: Iterable[tuple[str, JsonObject]]) -> tuple[Change, ...]:
@@ -140,9 +151,7 @@ def changes(titled: Iterable[tuple[str, JsonObject]]) -> tuple[Change, ...]:
     return tuple(change for change in found if change is not None)
 
 
-def compared(
-    target: Target, pod: LivingPod, changed: tuple[Change, ...], *, failed_open: bool | None
-) -> Report:
+def compared(target: Target, pod: LivingPod, changed: tuple[Change, ...], answer: Answer) -> Report:
     """What a pod has, beside what it would get now."""
     explained = target.explained
     as_pod = FullPod(pod.metadata, pod.spec)
@@ -162,15 +171,17 @@ def compared(
     is_no_mount = pod.spec.automount_service_account_token is False
     if is_no_mount and explained.before is not None:
         template_says = explained.before["spec"].get("automountServiceAccountToken")
-        failed_open = False if template_says is not False else failed_open
+        if template_says is not False:
+            answer = answer._replace(failed_open=False)
     if would is not None and differs:
         past = Past(
             pod.metadata.creation_timestamp,
             target.around.installed,
             changed,
-            failed_open,
+            answer.failed_open,
             called.called if called is not None else None,
             target.later,
+            answer.reason,
         )
         reason = explained.mutation.reason
         causes = living.causes(has, would, reason, past)

@@ -33,7 +33,7 @@ def explain(
     own = parsed.webhook_namespace or names.NAMESPACE
     cluster = msgspec.structs.replace(configuration or ClusterPolicy(), own_namespace=own)
     around = Surroundings(cluster, "--config" if configuration is not None else "the defaults")
-    beside = [one for file in parsed.namespace_file for one in given.objects(file)]
+    beside = given.objects(parsed.namespace_file)
     known = _namespaces([*beside, *documents])
     objects = []
     for document in documents:

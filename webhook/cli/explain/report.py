@@ -180,7 +180,7 @@ def _calls(target: Target) -> list[Report]:
             "called": found.called,
             "checks": [check._asdict() for check in found.checks],
             "caBundle": _state(around.ca_bundle(entry)),
-            "service": _state(around.service(entry)),
+            "service": _state(around.service(entry, resource)),
             "failurePolicy": entry.failure_policy,
             "timeoutSeconds": entry.timeout_seconds,
             "away": REFUSED if entry.failure_policy == "Fail" else AWAY[resource],
@@ -239,7 +239,7 @@ def _not_reached(target: Target) -> Iterator[str]:
     else:
         for state, what in (
             (target.around.ca_bundle(found.entry), "caBundle"),
-            (target.around.service(found.entry), ""),
+            (target.around.service(found.entry, MUTATING), ""),
         ):
             if state.holds is False:
                 yield f"boundtoken cannot be reached now: {f'{what} {state.text}'.strip()}"

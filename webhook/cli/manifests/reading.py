@@ -3,9 +3,9 @@ are, read within limits.
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from ... import documents as files
 from ...errors import BadInput
@@ -13,6 +13,7 @@ from ...yamledit import nodes
 from ...yamledit.nodes import Document, Refused
 from ..input import STANDARD_INPUT, read
 
+T = TypeVar("T")
 SUFFIXES = (".yaml", ".yml", ".json")
 """Of the files of a folder that are read; a file that is named is read whatever its name."""
 MAX_BYTES = 32 << 20
@@ -45,7 +46,15 @@ def sources(given: Iterable[str]) -> list[Source]:
 
     Raises: BadInput, with the fault of every file
     """
-    found: list[Source] = []
+    return from_files(given, _source)
+
+
+def from_files(given: Iterable[str], made_of: Callable[[str, Path | None, bytes], T]) -> list[T]:
+    """What is made of the name, path and content of every file, once, in order.
+
+    Raises: BadInput, with the fault of every file
+    """
+    found: list[T] = []
     faults: list[str] = []
     total = 0
     for name, path in _paths(list(given)):
@@ -54,7 +63,7 @@ def sources(given: Iterable[str]) -> list[Source]:
             total += len(content)
             if total > MAX_TOTAL_BYTES:
                 raise BadInput(f"all files together must have at most {MAX_TOTAL_BYTES} bytes")
-            found.append(_source(name, path, content))
+            found.append(made_of(name, path, content))
         except Refused as problem:
             faults.append(f"{name}: {problem}")
         except BadInput as problem:
@@ -74,17 +83,29 @@ def _read(path: Path | None) -> bytes:
 
 
 def _source(name: str, path: Path | None, content: bytes) -> Source:
+    mark, text = _decoded(content)
+    return Source(name, path, mark, nodes.documents(text))
+
+
+def values(content: bytes) -> list[Any]:
+    """The values of the documents in a file, None for an empty one. Raises: BadInput"""
+    _, text = _decoded(content)
+    return [document.value for document in nodes.documents(text)]
+
+
+def _decoded(content: bytes) -> tuple[str, str]:
+    """The byte order mark, which may be empty, and the text."""
     try:
         text = content.decode()
     except UnicodeDecodeError:
         raise BadInput("must be UTF-8") from None
     mark = BYTE_ORDER_MARK if text.startswith(BYTE_ORDER_MARK) else ""
-    return Source(name, path, mark, nodes.documents(text.removeprefix(mark)))
+    return mark, text.removeprefix(mark)
 
 
 def _paths(given: list[str]) -> Iterator[tuple[str, Path | None]]:
     """Raises: BadInput"""
-    seen: set[str] = set()
+    seen: set[Path | None] = set()
     budget = [MAX_ENTRIES]
     count = 0
     for text in given:
@@ -94,9 +115,9 @@ def _paths(given: list[str]) -> Iterator[tuple[str, Path | None]]:
                 "download it, or give it as standard input (-)"
             )
         for name, path in _below(text, budget):
-            if name in seen:
+            if path in seen:
                 continue
-            seen.add(name)
+            seen.add(path)
             count += 1
             if count > MAX_FILES:
                 raise BadInput(f"{text}: at most {MAX_FILES} files")
