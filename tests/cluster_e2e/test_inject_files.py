@@ -2,6 +2,7 @@
 is in the file, and of the file's pod it changes nothing.
 """
 
+import json
 import subprocess
 from pathlib import Path
 
@@ -46,6 +47,21 @@ def test_the_pod_of_a_file_is_the_one_that_the_webhook_makes(
         assert set(volume_names(ours)) == set(volume_names(file))
 
 
+def test_a_service_account_of_the_cluster_that_opts_out_gets_what_the_webhook_gives(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    namespace = cluster.namespace(inject="enabled", automount="enabled")
+    account = {"metadata": {"name": "quiet"}, "automountServiceAccountToken": False}
+    cluster.plane.call("POST", f"/api/v1/namespaces/{namespace}/serviceaccounts", account)
+    pod = a_bare_pod(serviceAccountName="quiet")
+    path = tmp_path / "pod.yaml"
+    path.write_text(yaml.safe_dump({"apiVersion": "v1", "kind": "Pod", **pod}))
+    file = yaml.safe_load(injected(cluster, namespace, path))
+    theirs, _ = cluster.create(namespace, pod)
+    assert shape(file) == shape(theirs)
+    assert volume_names(file) == ["boundtoken"]
+
+
 def shape(pod: Json) -> object:
     """Its switch, its mounts and its tokens; of a volume of the plugin's name without the random
     part.
@@ -54,7 +70,7 @@ def shape(pod: Json) -> object:
         pod["spec"].get("automountServiceAccountToken"),
         sorted((plain(volume), at) for volume, at in mounts(pod)["app"]),
         sorted(
-            (plain(volume["name"]), str(volume["projected"]["sources"]))
+            (plain(volume["name"]), json.dumps(volume["projected"]["sources"], sort_keys=True))
             for volume in pod["spec"].get("volumes") or ()
         ),
     )

@@ -15,6 +15,7 @@ from .layers import Annotations, Setting
 
 JsonObject = dict[str, Any]
 KINDS = {(workload.group, workload.kind) for workload in WORKLOADS}
+DEFAULT_ACCOUNT = "default"
 INJECTED = ("injected", "rewritten")
 LEFT_ALONE = ("mirror-pod", "own-namespace", "excluded-namespace", "not-applicable")
 """Reasons that no annotation changes."""
@@ -155,6 +156,11 @@ def template_of(document: JsonObject) -> JsonObject | None:
         if isinstance(member(template, "spec").get("containers"), list):
             return template
     return None
+
+
+def account_of(spec: JsonObject) -> str:
+    """The service account of a pod's spec, which may have it by its old name."""
+    return str(spec.get("serviceAccountName") or spec.get("serviceAccount") or DEFAULT_ACCOUNT)
 
 
 def annotations_of(document: JsonObject) -> dict[str, str]:

@@ -69,6 +69,8 @@ class Document(NamedTuple):
     """The line at which the value begins."""
     is_json: bool
     """Whether it is in flow style as a whole, as JSON is."""
+    items: tuple[int, ...] = ()
+    """The lines at which the values of `items` begin, where it is a map with such a list."""
 
 
 class Refused(BadInput):
@@ -88,7 +90,7 @@ def documents(text: str) -> list[Document]:
     try:
         for start, root in _built(text, yaml.parse(text, Loader=_LOADER)):
             value = values.of_document(root)
-            found.append((start, value, root.line, root.flow))
+            found.append((start, Document("", value, 0, root.line, root.flow, _items(root))))
     except yaml.MarkedYAMLError as problem:
         mark = problem.problem_mark or problem.context_mark
         line = (mark.line if mark else 0) + 1
@@ -104,15 +106,22 @@ def documents(text: str) -> list[Document]:
     return _parts(text, found)
 
 
-def _parts(text: str, found: list[tuple[int, Any, int, bool]]) -> list[Document]:
+def _items(root: Node) -> tuple[int, ...]:
+    if root.kind != "map":
+        return ()
+    lists = (value for key, value in root.pairs() if key.text == "items" and value.kind == "seq")
+    return tuple(item.line for found in lists for item in found.items)
+
+
+def _parts(text: str, found: list[tuple[int, Document]]) -> list[Document]:
     """The text in parts, one for each document, which begins where the last one ends."""
     if not found:
         return [Document(text, None, 1, 1, is_json=False)]
-    starts = [0, *(start for start, *_ in found[1:]), len(text)]
+    starts = [0, *(start for start, _ in found[1:]), len(text)]
     parts, line = [], 1
-    for number, (_, value, begins, is_json) in enumerate(found):
+    for number, (_, document) in enumerate(found):
         part = text[starts[number] : starts[number + 1]]
-        parts.append(Document(part, value, line, begins, is_json))
+        parts.append(document._replace(text=part, line=line))
         line += part.count("\n")
     return parts
 

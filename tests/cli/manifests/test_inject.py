@@ -208,26 +208,33 @@ class Cluster(Issuer):
 
     last_good = ""
     refuses: tuple[str, ...] = ()
+    opts_out = False
 
     def answer(self, method: str, path: str, authorization: str, body: bytes) -> Answer:
-        annotations = {"boundtoken.dev/inject": "enabled"}
-        if path.startswith("/api/v1/namespaces?"):
-            item = {
-                "metadata": {"name": "shop", "annotations": annotations, "resourceVersion": "1"}
-            }
-            return 200, {"items": [item], "metadata": {"resourceVersion": "1"}}, {}
-        if path.startswith("/api/v1/namespaces/boundtoken-system/configmaps?"):
-            if "configmaps" in self.refuses:
-                return self.refuse(403, "no")
-            item = {"data": {"config.yaml": CONFIGURATION.format("of-the-cluster")}}
-            return 200, {"items": [item], "metadata": {}}, {}
+        resource = path.partition("?")[0].removeprefix("/api/v1/").rpartition("/")[2]
+        if any(refused in path for refused in self.refuses):
+            return self.refuse(403, "no")
         if "/validatingadmissionpolicybindings/" in path:
-            if "bindings" in self.refuses:
-                return self.refuse(403, "no")
             good = {names.CONFIGURATION: self.last_good}
             good[names.CONFIG_DIGEST] = bindings.digest(good)
             return 200, {"metadata": {"name": names.POD_POLICY, "annotations": good}}, {}
+        if resource in self.items:
+            return 200, {"items": [self.items[resource]], "metadata": {"resourceVersion": "1"}}, {}
         return super().answer(method, path, authorization, body)
+
+    @property
+    def items(self) -> dict[str, Any]:
+        """The one object of each list."""
+        annotations = {"boundtoken.dev/inject": "enabled"}
+        meta = {"name": "shop", "annotations": annotations, "resourceVersion": "1"}
+        return {
+            "namespaces": {"metadata": meta},
+            "configmaps": {"data": {"config.yaml": CONFIGURATION.format("of-the-cluster")}},
+            "serviceaccounts": {
+                "metadata": {"namespace": "shop", "name": "default"},
+                "automountServiceAccountToken": not self.opts_out,
+            },
+        }
 
 
 @pytest.fixture
@@ -243,6 +250,57 @@ def test_the_living_cluster_tells_its_namespaces_and_its_configuration(
     assert main(["inject", "shop", "--from-cluster", "--kubeconfig", str(kubeconfig)]) == 0
     assert "audience: of-the-cluster" in capsys.readouterr().out
     assert [method for method, _, _ in cluster.seen if method != "GET"] == []
+
+
+def test_a_service_account_of_the_cluster_that_opts_out_counts(
+    folder: Path, cluster: Cluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kubeconfig = a_kubeconfig(folder / "kubeconfig", cluster.url)
+    (folder / "web.yaml").write_text(DEPLOYMENT)
+    words = ["inject", "web.yaml", "--from-cluster", "--kubeconfig", str(kubeconfig)]
+    assert main(words) == 0
+    assert "kube-api-access-" in capsys.readouterr().out
+    cluster.opts_out = True
+    assert main(words) == 0
+    output, errors = capsys.readouterr()
+    assert "kube-api-access-" not in output
+    assert "Warning: which" not in errors
+    manifest = "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: default, namespace: shop}\n"
+    (folder / "web.yaml").write_text(f"{manifest}---\n{DEPLOYMENT}")
+    assert main(words) == 0
+    assert "kube-api-access-" not in capsys.readouterr().out
+    (folder / "web.yaml").write_text(f"{manifest}automountServiceAccountToken: true\n---\n{DEPLOYMENT}")  # fmt: skip
+    assert main(words) == 0
+    assert "kube-api-access-" in capsys.readouterr().out
+    cluster.refuses = ("serviceaccounts",)
+    assert main(words) == 0
+    assert "Warning: which serviceaccounts opt out of tokens is not known of all: needs list" in capsys.readouterr().err  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "line"), [("- 1\n", 1), ('// a comment {"a":1}\n', 1), ("a: 1\n---\nb: 2\n", 3)]
+)
+def test_what_is_no_object_is_left_and_told(
+    folder: Path, capsys: pytest.CaptureFixture[str], text: str, line: int
+) -> None:
+    (folder / "odd.yaml").write_text(text)
+    assert main(["inject", "odd.yaml", *ON]) == 0
+    output, errors = capsys.readouterr()
+    assert output == text
+    assert f"odd.yaml, line {line}: not-applicable: unchanged (no object of Kubernetes" in errors
+
+
+def test_a_fault_in_an_item_of_a_list_is_told_with_its_line(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = "{apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {containers: [{name: c}]}}"
+    bad = "{apiVersion: v1, kind: Pod, metadata: {name: b}, spec: {containers: 7}}"
+    (folder / "list.yaml").write_text(f"kind: List\nitems:\n- {good}\n- 7\n- {bad}\n")
+    assert main(["inject", "list.yaml", *ON]) == 2
+    assert "list.yaml: line 5: pod/b: " in capsys.readouterr().err
+    (folder / "list.yaml").write_text(f"x: &all [{good}]\nkind: List\nitems: *all\n")
+    assert main(["diff", "list.yaml", *ON, "--expand-aliases"]) == 1
+    assert "pod/a" in capsys.readouterr().err
 
 
 def test_what_the_replicas_use_wins_over_a_configmap_that_has_changed(

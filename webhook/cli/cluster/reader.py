@@ -75,7 +75,13 @@ class Reader:
             return None
 
     async def list(
-        self, path: str, kind: type[T], what: str, query: Mapping[str, str] | None = None
+        self,
+        path: str,
+        kind: type[T],
+        what: str,
+        query: Mapping[str, str] | None = None,
+        *,
+        max_pages: int = MAX_PAGES,
     ) -> "list[T] | None":
         """All objects at a path; None where they could not be seen."""
 
@@ -92,7 +98,7 @@ class Reader:
                 {"limit": str(PAGE), **(query or {})},
                 decode_page,
                 byte_limit=MAX_BYTES,
-                page_limit=MAX_PAGES,
+                page_limit=max_pages,
             ):
                 found += [decode(decoder, item) for item in page.items or ()]
                 more = page.metadata.continue_
@@ -100,7 +106,7 @@ class Reader:
             self._note(what, "list", problem)
             return None
         if more:
-            self.unread[f"more {what}"] = f"only the first {PAGE * MAX_PAGES} were looked at"
+            self.unread[f"more {what}"] = f"only the first {PAGE * max_pages} were looked at"
         return found
 
     def _note(self, what: str, verb: str, problem: ApiError) -> None:

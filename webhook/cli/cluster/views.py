@@ -63,6 +63,7 @@ class EndpointSlice(View, frozen=True):
 
 
 class ServiceAccount(View, frozen=True):
+    metadata: Metadata = Metadata()
     automount_service_account_token: bool | None = None
 
 

@@ -6,19 +6,18 @@ from collections.abc import Iterable
 from typing import Any
 
 from ...simulation import explanation
-from ...simulation.explanation import member
+from ...simulation.explanation import DEFAULT_ACCOUNT, member
 from ..cluster import surroundings
 from ..cluster.surroundings import Account, Namespace
 from .offline import is_namespace, namespace_name
 
 JsonObject = dict[str, Any]
-DEFAULT_ACCOUNT = "default"
 
 
 def account_name(document: JsonObject) -> str:
     """The name of the service account of the pods of an object."""
     spec = member(explanation.template_of(document) or document, "spec")
-    return str(spec.get("serviceAccountName") or spec.get("serviceAccount") or DEFAULT_ACCOUNT)
+    return explanation.account_of(spec)
 
 
 class Applied:

@@ -9,18 +9,20 @@ from ...core import policy
 from ...core.policy import ClusterPolicy
 from ...core.text import one_line
 from ...errors import BadInput, MalformedReview
-from ...simulation import templates
+from ...simulation import explanation, templates
 from ...simulation.admission import Admission
 from ...simulation.templates import Path, Written
 from ...yamledit.edit import edited, same
 from ...yamledit.nodes import Document, Refused
 from . import memory
-from .policies import DEFAULT_NAMESPACE, Policies, members, put_back
+from .policies import DEFAULT_NAMESPACE, Policies, members, placed, put_back
 from .reading import Source
 
 UNKNOWN = (
     "give --namespace-file, the Namespace beside it, --from-cluster, or flags such as --inject"
 )
+LEFT = "not-applicable"
+NO_OBJECT = "no object of Kubernetes, which has a kind"
 NO_TEMPLATE = "it has no pod template"
 CUSTOM = "a custom resource; --template-path says where its pod template is, if it has one"
 RESTORED, TAKEN_OUT, NOT_INJECTED = "restored", "taken-out", "not-injected"
@@ -130,11 +132,11 @@ class Changer:
 
     def _restored(self, document: Document, before: Document, file: str) -> list[Entry]:
         entries = []
-        for now, then in zip(members(document.value), members(before.value), strict=False):
+        for (line, now), then in zip(placed(document), members(before.value), strict=False):
             path = templates.template_path(then, self._paths)
             changes = () if path is None else templates.changes(now, then, path)
-            reason = RESTORED if changes else "not-applicable" if path is None else NOT_INJECTED
-            entry = self._entry(file, document, then, path, reason)
+            reason = RESTORED if changes else LEFT if path is None else NOT_INJECTED
+            entry = self._entry(file, line, then, path, reason)
             entries.append(entry._replace(changes=changes))
         return entries
 
@@ -150,27 +152,30 @@ class Changer:
         """
         made: list[Any] = []
         entries = []
-        for member in members(document.value):
+        if document.value is not None and not isinstance(document.value, dict):
+            entries.append(Entry(file, document.begins, "", "", "", LEFT, remark=NO_OBJECT))
+        for line, member in placed(document):
             if not isinstance(member.get("kind"), str):
                 made.append(member)
+                entries.append(Entry(file, line, "", "", "", LEFT, remark=NO_OBJECT))
                 continue
             path = templates.template_path(member, self._paths)
             if path is not None and not templates.has_spec(templates.at(member, path)):
                 path = None  # a patch of kustomize, for example
-            entry = self._entry(file, document, member, path, "not-applicable")
+            entry = self._entry(file, line, member, path, LEFT)
             if path is not None:
                 try:
                     member, entry = work(member, path, entry)  # noqa: PLW2901
                 except MalformedReview as problem:
                     _, _, text = one_line(str(problem)).rpartition("AdmissionReview: ")
                     what = f"{entry.kind}/{entry.name}: {text}"
-                    raise Refused(document.begins, what) from None
+                    raise Refused(line, what) from None
             made.append(member)
             entries.append(entry)
         return put_back(document.value, made), entries
 
     def _entry(
-        self, file: str, document: Document, member: dict[str, Any], path: Path | None, reason: str
+        self, file: str, line: int, member: dict[str, Any], path: Path | None, reason: str
     ) -> Entry:
         metadata = member.get("metadata")
         namespace = metadata.get("namespace") if isinstance(metadata, dict) else None
@@ -180,7 +185,7 @@ class Changer:
         remark = CUSTOM if is_custom else NO_TEMPLATE
         return Entry(
             file,
-            document.begins,
+            line,
             str(member.get("kind", "")).lower(),
             templates.name_of(member),
             str(namespace or default),
@@ -196,8 +201,8 @@ class Changer:
         if policies is None or admission is None:
             return member, entry._replace(reason="namespace-unknown", remark=UNKNOWN)
         spec = templates.at(member, (*path, "spec"))
-        account = spec.get("serviceAccountName") if isinstance(spec, dict) else None
-        opts_out = policies.opts_out(entry.namespace, str(account or "default"))
+        account = explanation.account_of(spec if isinstance(spec, dict) else {})
+        opts_out = policies.opts_out(entry.namespace, account)
         found: Written = templates.inject(admission, member, path, opts_out=opts_out)
         changes = templates.changes(member, found.object, path)
         return found.object, entry._replace(

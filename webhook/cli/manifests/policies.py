@@ -6,7 +6,7 @@ import argparse
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -22,9 +22,12 @@ from ...errors import ApiError, BadInput
 from ...serving import files
 from ...serving.standalone import MAX_BYTES, namespaces, yaml_files
 from ...simulation.admission import Admission
+from ...yamledit.nodes import Document
 from ..cluster import surroundings
 from ..cluster.reader import Reader
+from ..cluster.views import ServiceAccount
 from ..config import parse
+from ..process import warn
 from .reading import Source
 
 DEFAULT_NAMESPACE = "default"
@@ -37,6 +40,9 @@ FLAGS = {
 }  # fmt: skip
 """The flags that stand for an annotation of every namespace."""
 MAX_PAGE_BYTES = 64 << 20
+ACCOUNTS = "serviceaccounts"
+MAX_ACCOUNT_PAGES = 400
+"""100,000 of them."""
 
 
 class Policies:
@@ -47,15 +53,15 @@ class Policies:
         self.default = parsed.namespace or DEFAULT_NAMESPACE
         own = parsed.webhook_namespace or names.NAMESPACE
         self._known: dict[str, Mapping[str, str]] = {}
+        self._opted_out: set[tuple[str, str]] = set()
         if parsed.from_cluster:
-            self._cluster, self._known = asyncio.run(_of_cluster(parsed, own))
+            self._cluster, self._known, self._opted_out = asyncio.run(_of_cluster(parsed, own))
         else:
             self._cluster = parse(parsed.config, own) if parsed.config else ClusterPolicy()
         if own != names.NAMESPACE:
             self._cluster = msgspec.structs.replace(self._cluster, own_namespace=own)
         given = yaml_files([Path(file) for file in parsed.namespace_file or ()])
         self._known |= dict(namespaces(files.read(given, MAX_BYTES)))
-        self._opted_out: set[tuple[str, str]] = set()
         for document in (document for source in sources for document in _objects(source)):
             self._learn(document)
         self._flags = _flags(parsed, self._cluster)
@@ -78,7 +84,7 @@ class Policies:
         return self._admissions[namespace]
 
     def opts_out(self, namespace: str, account: str) -> bool:
-        """Whether this service account is among the documents, and opts out of tokens."""
+        """Whether this service account, of the documents or of the cluster, opts out of tokens."""
         return (namespace, account) in self._opted_out
 
     def _learn(self, document: Mapping[str, Any]) -> None:
@@ -96,9 +102,11 @@ class Policies:
                 )
             self._known[name] = policy.namespace_annotations(annotations)
             return
-        opts_out = document.get("automountServiceAccountToken") is False
-        if document.get("kind") == "ServiceAccount" and opts_out:
-            self._opted_out.add((str(metadata.get("namespace") or self.default), str(name)))
+        field = "automountServiceAccountToken"
+        if document.get("kind") == "ServiceAccount" and field in document:
+            account = str(metadata.get("namespace") or self.default), str(name)
+            self._opted_out -= {account}
+            self._opted_out |= {account} if document[field] is False else set()
 
 
 def _objects(source: Source) -> Iterator[dict[str, Any]]:
@@ -114,6 +122,18 @@ def members(value: Any) -> Iterator[dict[str, Any]]:
             yield from (item for item in items if isinstance(item, dict))
         else:
             yield value
+
+
+def placed(document: Document) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The same, with the line at which it begins."""
+    value = document.value
+    found = list(members(value))
+    lines = [document.begins] * len(found)
+    # An alias or a merge key may stand for the items: then they have no lines of their own.
+    if found and found[0] is not value and len(document.items) == len(value["items"]):
+        pairs = zip(document.items, value["items"], strict=True)
+        lines = [line for line, item in pairs if isinstance(item, dict)]
+    yield from zip(lines, found, strict=True)
 
 
 def put_back(value: Any, made: list[Any]) -> Any:
@@ -149,10 +169,16 @@ def _flags(parsed: argparse.Namespace, cluster: ClusterPolicy) -> dict[str, str]
     return given
 
 
-async def _of_cluster(
-    parsed: argparse.Namespace, own: str
-) -> tuple[ClusterPolicy, dict[str, Mapping[str, str]]]:
-    """The configuration of the living cluster, and the annotations of its namespaces."""
+class _Living(NamedTuple):
+    configuration: ClusterPolicy
+    namespaces: dict[str, Mapping[str, str]]
+    opted_out: set[tuple[str, str]]
+
+
+async def _of_cluster(parsed: argparse.Namespace, own: str) -> _Living:
+    """The configuration of the living cluster, the annotations of its namespaces, and the service
+    accounts that opt out.
+    """
     credentials = FromKubeconfig(parsed.kubeconfig, parsed.context)
     async with ApiClient(credentials, f"boundtoken/{__version__}") as client:
         found: dict[str, Mapping[str, str]] = {}
@@ -160,13 +186,28 @@ async def _of_cluster(
             async for metadata in objects(page):
                 name, annotations = from_metadata(metadata)
                 found[name] = annotations
-        if parsed.config:
-            return parse(parsed.config, own), found
         reader = Reader(client)
+        opted_out = await _opted_out(reader)
+        if parsed.config:
+            return _Living(parse(parsed.config, own), found, opted_out)
         configuration = await surroundings.configuration(reader, own)
         if configuration.source == surroundings.ASSUMED:
             why = "; ".join(dict.fromkeys(reader.unread.values()))
             raise ApiError(
                 f"the configuration of the cluster was not seen: {why}; --config FILE gives it"
             )
-        return configuration.cluster, found
+        return _Living(configuration.cluster, found, opted_out)
+
+
+async def _opted_out(reader: Reader) -> set[tuple[str, str]]:
+    accounts = await reader.list(
+        "/api/v1/serviceaccounts", ServiceAccount, ACCOUNTS, max_pages=MAX_ACCOUNT_PAGES
+    )
+    for problem in (reader.unread.pop(what, "") for what in (ACCOUNTS, f"more {ACCOUNTS}")):
+        if problem:
+            warn(f"which {ACCOUNTS} opt out of tokens is not known of all: {problem}")
+    return {
+        (account.metadata.namespace, account.metadata.name)
+        for account in accounts or ()
+        if account.automount_service_account_token is False
+    }

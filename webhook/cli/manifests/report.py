@@ -29,10 +29,11 @@ def show(results: Iterable[Changed], form: str) -> None:
 def line(entry: Entry) -> str:
     """One line about an object."""
     where = f" in {entry.namespace}" if entry.namespace else ""
+    title = f"{entry.kind}/{entry.name}" if entry.kind else f"{entry.file}, line {entry.line}"
     what = "; ".join(entry.changes) or "unchanged"
     shown = what if len(what) <= MAX_NAMES else what[: MAX_NAMES - 1] + "…"
     remark = f" ({entry.remark})" if entry.remark else ""
-    return f"{entry.kind}/{entry.name}{where}: {entry.reason}: {shown}{remark}"
+    return f"{title}{where}: {entry.reason}: {shown}{remark}"
 
 
 def _fields(entry: Entry) -> dict[str, object]:
