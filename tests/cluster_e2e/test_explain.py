@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.cluster_e2e.generated import Generator
 from tests.cluster_e2e.sidecar import other_webhook, without_ours
 from tests.controlplane.cluster import NODE, StatusError
 from tests.support.builders import Json, a_bare_pod, a_container, a_deployment, token, volume_names
@@ -16,6 +17,7 @@ from tests.support.waiting import wait_for
 from webhook.core import names
 from webhook.simulation.admission import AUTOMOUNTED
 
+DENIED_PODS = 300
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 ON: Any = {"inject": "enabled", "automount": "disabled"}
 
@@ -370,3 +372,29 @@ def test_who_may_read_a_pod_alone_hears_of_no_verdict_but_of_what_it_has(cluster
     result = boundtoken("explain", "deploy/web", "-n", namespace, kubeconfig=cluster.plane.kubeconfig("pipeline"))  # fmt: skip
     assert (result.returncode, result.stdout) == (3, "")
     assert result.stderr == f"boundtoken: deployment/web: needs get on deployments in {namespace}\n"
+
+
+ENFORCING: list[Any] = [
+    {"enforce": "bound"},
+    {"enforce": "strict"},
+    {"enforce": "strict", **ON},
+    {"enforce": "strict", "inject": "enabled"},
+    {"enforce": "bound", "inject": "replace", "audience": "vault"},
+    {"enforce": "bound", "allowed_audiences": "vault, aws", "max_expiration_seconds": "7200"},
+]
+
+
+def test_what_it_says_is_refused_the_api_server_refuses(cluster: Cluster) -> None:
+    generator = Generator(20_261)
+    namespaces = [cluster.namespace(**annotations) for annotations in ENFORCING]
+    pods = [
+        {"apiVersion": "v1", "kind": "Pod", **generator.pod(f"web-{number}")}
+        for number in range(DENIED_PODS)
+    ]
+    for number, pod in enumerate(pods):
+        pod["metadata"]["namespace"] = namespaces[number % len(namespaces)]
+    found = explain(cluster, documents=pods)["objects"]
+    here = [one_found["enforcement"]["denial"] for one_found in found]
+    there = [with_our_name(cluster.denial(pod["metadata"]["namespace"], pod)) for pod in pods]
+    assert here == there
+    assert 100 < sum(map(bool, there)) < DENIED_PODS
