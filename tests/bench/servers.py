@@ -152,12 +152,20 @@ def _api(folder: Path, port: int, namespaces: int) -> Iterator[None]:
         server = web.Server(answer, access_log=None)
         await loop.create_server(server, "127.0.0.1", port, ssl=certificate.context)
 
+    async def end() -> None:
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
     loop.run_until_complete(serve())
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
     yield
+    asyncio.run_coroutine_threadsafe(end(), loop).result(10)
     loop.call_soon_threadsafe(loop.stop)
-    thread.join()
+    thread.join(10)
+    loop.close()
 
 
 async def _serve_echo(port: int, folder: Path) -> None:
