@@ -239,10 +239,12 @@ def test_wrong_arguments_are_told_with_what_would_be_right(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("- 1\n", "must be an object, and is [1]"),
+        ("- 1\n", "standard input: no object of Kubernetes, which has a kind"),
         ("a: [\n", "must be YAML"),
         ("a: &x [*x]\n", "line 1: "),
         ("a: 1\na: 2\n", "line 2: a key is there twice"),
+        ('{"kind": "x", "a": 1, "a": 2}', "a key is there twice"),
+        ('{"kind": "x", "a": [' + "[]," * 4_000_001 + "[]]}", "at most 4000000 values"),
         ('{"a": 1, "a": 2,}', "line 1: a key is there twice"),
         ("", "there is no object in what -f gives"),
         ("---\n--- # nothing\n", "there is no object in what -f gives"),
@@ -481,3 +483,47 @@ def test_an_audit_log_says_nothing_of_manifests(flag: tuple[str, ...]) -> None:
     code, out, err = run_explain("-f", "-", *flag, "--audit-log", "audit.log", stdin="a: 1")
     assert (code, out) == (2, "")
     assert "--audit-log is for objects of a cluster" in err
+
+
+@pytest.mark.parametrize("words", [("--kubeconfig", "none"), ("--context", "none")])
+def test_a_cluster_that_is_not_asked_is_a_usage_error(words: tuple[str, ...]) -> None:
+    code, out, err = run_explain("-f", "-", *words, stdin="a: 1")
+    assert (code, out) == (2, "")
+    assert "--kubeconfig and --context go with --from-cluster" in err
+
+
+def test_what_is_no_object_is_left_out_and_told(tmp_path: Path) -> None:
+    (tmp_path / "patch.yaml").write_text("- {op: add, path: /a, value: 1}\n")
+    items: list[Json | int | None] = [None, 7, {"spec": {}}, a_pod()]
+    (tmp_path / "list.json").write_text(json.dumps({"kind": "List", "items": items}))
+    code, out, _ = run_explain("-f", str(tmp_path), "-o", "json")
+    found = json.loads(out)
+    assert (code, [one["source"] for one in found["objects"]]) == (0, [f"{tmp_path}/list.json, item 4"])  # fmt: skip
+    told = [note for note in found["notes"] if "no object of Kubernetes, which has a kind" in note]
+    assert len(told) == 4
+
+
+def test_service_accounts_and_namespaces_of_the_stream_count() -> None:
+    shop = a_namespace(inject="replace", automount="disabled")
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": "shop"}}  # fmt: skip
+    quiet = {**account, "automountServiceAccountToken": False}
+    again = {**a_namespace(), "metadata": {"name": "shop", "labels": {"a": "b"}}}
+    items = [shop, quiet, account, again, a_pod()]
+    _, out, _ = run_explain("-f", "-", "-o", "json", stdin=json.dumps({"kind": "List", "items": items}))  # fmt: skip
+    assert json.loads(out)["objects"][-1]["verdict"]["reason"] == "nothing-to-replace"
+    items.remove(quiet)
+    _, out, _ = run_explain("-f", "-", "-o", "json", stdin=json.dumps({"kind": "List", "items": items}))  # fmt: skip
+    assert json.loads(out)["objects"][-1]["verdict"]["reason"] == "injected"
+
+
+def test_a_pod_template_is_explained() -> None:
+    template = {"apiVersion": "v1", "kind": "PodTemplate", "metadata": {"name": "t", "namespace": "shop"}, "template": {"spec": a_pod()["spec"]}}  # fmt: skip
+    items = [a_namespace(inject="enabled"), template]
+    _, out, _ = run_explain("-f", "-", "-o", "json", stdin=json.dumps({"kind": "List", "items": items}))  # fmt: skip
+    assert json.loads(out)["objects"][-1]["verdict"]["reason"] == "rewritten"
+
+
+@pytest.mark.parametrize(("word", "is_known"), [("deployments.apps", True), ("deployment.v1.apps", True), ("deployment.foo.io", False), ("pods.apps", False)])  # fmt: skip
+def test_the_group_of_a_kind_counts(word: str, is_known: bool, tmp_path: Path) -> None:
+    _, _, err = run_explain(f"{word}/web", "--kubeconfig", str(tmp_path / "none"))
+    assert ("must be one of" in err) is not is_known

@@ -535,6 +535,41 @@ def an_event(name: str, message: str, time: str = LATER) -> Json:
     }
 
 
+def test_events_of_a_replicaset_of_a_foreign_owner_are_told(played: Played, tmp_path: Path) -> None:
+    failed = 'failed calling webhook "pods.boundtoken.dev": connection refused'
+    rollout = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "name": "web", "controller": True}  # fmt: skip
+    path = "/apis/apps/v1/namespaces/shop/replicasets/web-1"
+    played.objects[path]["metadata"]["ownerReferences"] = [rollout]
+    played.objects[f"{SHOP}/events"] = [an_event("web-1", failed), an_event("web-2", failed)]
+    found = explained(played, tmp_path, "pod/web-1-x")
+    assert [event["object"] for event in found["refusals"]] == ["replicaset/web-1"]
+    assert found["restart"]["remark"] == "its Rollout makes it again"
+
+
+def test_an_owner_that_is_gone_is_not_what_to_restart(played: Played, tmp_path: Path) -> None:
+    played.objects["/apis/apps/v1/namespaces/shop/deployments/web"] = 404
+    found = explained(played, tmp_path, "pod/web-1-x")
+    assert found["restart"]["command"] == "kubectl delete pod/web-1-x -n shop"
+    assert "its ReplicaSet makes it again" in found["restart"]["remark"]
+
+
+def test_an_entry_that_is_reached_is_enough(played: Played, tmp_path: Path) -> None:
+    configurations = played.objects[f"{GROUP}/mutatingwebhookconfigurations"]
+    old = copy.deepcopy(configurations[0])
+    old["metadata"]["name"] = "an-older-one"
+    for entry in old["webhooks"]:
+        entry["clientConfig"]["service"]["path"] = "/wrong"
+    configurations.insert(0, old)
+    assert explained(played, tmp_path)["problems"] == ["it differs from what it would get now"]
+
+
+def test_a_replicaset_of_a_deployment_is_restarted_by_it(played: Played, tmp_path: Path) -> None:
+    path = "/apis/apps/v1/namespaces/shop/replicasets/web-1"
+    played.objects[path]["metadata"]["name"] = "web-1"
+    found = explained(played, tmp_path, "replicaset/web-1")
+    assert found["restart"]["command"] == "kubectl rollout restart deployment/web -n shop"
+
+
 def test_a_paused_deployment_is_resumed_first(played: Played, tmp_path: Path) -> None:
     path = "/apis/apps/v1/namespaces/shop/deployments/web"
     played.objects[path]["spec"]["paused"] = True
@@ -602,6 +637,10 @@ MOMENT = "2026-02-01T00:00:05.123456Z"
         ([an_audit_event("web-1-x", MOMENT, UNKNOWN)], "could-not-decide"),
         ([an_audit_event("web-1-x", MOMENT, UNKNOWN), an_audit_event("web-1-x", MOMENT, CALLED)], "maybe-away"),
         ([an_audit_event("web-1-x", MOMENT, FAILED, verb="get")], "maybe-away"),
+        ([an_audit_event("web-1-x", MOMENT, FAILED, responseStatus={"code": 403})], "maybe-away"),
+        ([an_audit_event("web-1-x", MOMENT, CALLED, requestURI="/api/v1/x?dryRun=All"), an_audit_event("web-1-x", MOMENT, FAILED, responseStatus={"code": 201})], "webhook-away"),
+        ([an_audit_event("web-1-x", MOMENT, FAILED).replace('":', '": ')], "webhook-away"),
+        ([an_audit_event("web-1-x", MOMENT, {"pods.boundtoken.dev/reason": "not-requested"})], "changed"),
         (['{"resource":"pods",', "[" * 9000 + '"resource":"pods"', "", "x"], "maybe-away"),
     ],
 )  # fmt: skip

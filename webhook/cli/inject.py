@@ -23,7 +23,7 @@ _STARTS = re.compile(r"---(\s|$)")
 
 def inject(parsed: argparse.Namespace) -> int:
     """Write the manifests as admission would make their pods."""
-    return _write(parsed, _injected(parsed))
+    return _write(parsed, *_injected(parsed))
 
 
 def uninject(parsed: argparse.Namespace) -> int:
@@ -35,19 +35,21 @@ def uninject(parsed: argparse.Namespace) -> int:
 
 def diff(parsed: argparse.Namespace) -> int:
     """Print what `inject` would change; exit 1 if that is anything."""
-    results = _injected(parsed)
-    report.show(results, parsed.report)
+    results, problems = _injected(parsed)
+    report.show(results, parsed.report, problems)
     for result in results:
         _print("".join(unified(result, safe(result.source.name).lstrip("/"))))
     return PROBLEMS if any(result.is_changed for result in results) else 0
 
 
-def _injected(parsed: argparse.Namespace) -> list[Changed]:
+def _injected(parsed: argparse.Namespace) -> tuple[list[Changed], tuple[str, ...]]:
+    """The files after the change, and what of the cluster could not be seen."""
     _check(parsed)
     paths = template_paths(parsed)
     found = sources(parsed.file)
-    changer = Changer(Policies(parsed, found), paths, expand_aliases=parsed.expand_aliases)
-    return changer.change(found)
+    policies = Policies(parsed, found)
+    changer = Changer(policies, paths, expand_aliases=parsed.expand_aliases)
+    return changer.change(found), policies.problems
 
 
 def _check(parsed: argparse.Namespace) -> None:
@@ -55,6 +57,9 @@ def _check(parsed: argparse.Namespace) -> None:
     in_place = getattr(parsed, "in_place", False)
     if in_place and STANDARD_INPUT in parsed.file:
         raise BadInput("--in-place needs files: standard input (-) cannot be changed")
+    given = [*parsed.file, *(getattr(parsed, "namespace_file", None) or ())]
+    if given.count(STANDARD_INPUT) > 1:
+        raise BadInput("only one file can come from standard input")
     has_cluster = getattr(parsed, "kubeconfig", None) or getattr(parsed, "context", None)
     if has_cluster and not parsed.from_cluster:
         raise BadInput("--kubeconfig and --context go with --from-cluster")
@@ -62,7 +67,9 @@ def _check(parsed: argparse.Namespace) -> None:
         raise BadInput("--backup goes with --in-place")
 
 
-def _write(parsed: argparse.Namespace, results: list[Changed]) -> int:
+def _write(
+    parsed: argparse.Namespace, results: list[Changed], problems: tuple[str, ...] = ()
+) -> int:
     if parsed.in_place:
         # A file that is there by two names is one.
         replacements = {
@@ -73,7 +80,7 @@ def _write(parsed: argparse.Namespace, results: list[Changed]) -> int:
         replace(list(replacements.values()), backup=parsed.backup)
     else:
         _print(_joined(results))
-    report.show(results, parsed.report)
+    report.show(results, parsed.report, problems)
     return 0
 
 

@@ -16,6 +16,7 @@ from ..core import names, review
 from ..core.decision import Decision
 from ..core.policy import ClusterPolicy, NamespacePolicy
 from ..enforcement import validate
+from ..errors import MalformedReview
 from ..mutation import mutate
 
 JsonObject = dict[str, Any]
@@ -184,6 +185,8 @@ def _review(document: JsonObject, namespace: str, user: str) -> bytes:
     group, _, version = str(document.get("apiVersion", "")).rpartition("/")
     kind = document.get("kind", "")
     metadata = document.get("metadata") or {}
+    if isinstance(metadata, dict) and not isinstance(metadata.get("name", ""), str):
+        raise MalformedReview("metadata.name: must be a string")
     request = {
         "uid": "simulated",
         "operation": "CREATE",

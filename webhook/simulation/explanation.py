@@ -152,6 +152,7 @@ def template_of(document: JsonObject) -> JsonObject | None:
     for template in (
         member(member(member(spec, "jobTemplate"), "spec"), "template"),
         member(spec, "template"),
+        member(document, "template"),  # a PodTemplate's
     ):
         if isinstance(member(template, "spec").get("containers"), list):
             return template

@@ -20,6 +20,8 @@ JsonObject = dict[str, Any]
 OF_KUBERNETES, OF_OURS, FURTHER = "automounted", "boundtoken", "further tokens"
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 """Of an object: a DNS subdomain, which is safe in a shell."""
+CHANGED = ("injected", "rewritten", "stripped")
+"""Reasons of an answer that changed the pod."""
 WITHOUT_DECISION = ("namespace-unknown", "internal-error", "malformed-review")
 """Reasons of an answer that let a pod through as it came."""
 _HASH = re.compile(r"policy=([0-9a-f]{8})$")
@@ -184,6 +186,8 @@ class Past(NamedTuple):
     called: bool | None = None
     others: tuple[str, ...] = ()
     answer: str = ""
+    has_log: bool = False
+    """Whether an audit log was read."""
 
 
 class Cause(NamedTuple):
@@ -238,13 +242,17 @@ def _left_then(has: Tokens, past: Past, later: list[Change]) -> Iterator[Cause]:
         )
     elif later:
         yield from map(_written_later, later)
+    elif past.answer and past.answer not in CHANGED:
+        why = "the configuration or what it is made of has changed since"
+        yield Cause("changed", f"boundtoken answered {past.answer} when it was made: {why}")
     elif past.failed_open is False:
         yield _taken_off(has, past)
     else:
+        log = "the audit log does not tell" if past.has_log else "--audit-log FILE tells"
         yield Cause(
             "maybe-away",
-            "it is younger than the annotations: boundtoken was away when it was made, "
-            "or another webhook took it off; --audit-log FILE tells which" + _after(past),
+            "it is younger than the annotations: boundtoken was away when it was made, another "
+            f"webhook took it off, or the configuration has changed; {log} which" + _after(past),
         )
 
 
@@ -269,14 +277,14 @@ def _after(past: Past) -> str:
 
 
 class Owner(View, frozen=True):
-    """The object that makes a pod again. `is_paused` is a Deployment that rolls nothing out, and
-    `waits` one that makes a pod again only when somebody has deleted it (`OnDelete`).
+    """The object that makes a pod again. `is_paused` is a Deployment that rolls nothing out;
+    `remark` says what else a restart needs.
     """
 
     kind: str = ""
     name: str = ""
     is_paused: bool = False
-    waits: bool = False
+    remark: str = ""
 
 
 def owner(kind: str, name: str, document: JsonObject | None) -> Owner:
@@ -284,9 +292,21 @@ def owner(kind: str, name: str, document: JsonObject | None) -> Owner:
     spec = (document or {}).get("spec")
     if not isinstance(spec, dict):
         return Owner(kind, name)
-    strategy = spec.get("updateStrategy")
-    waits = isinstance(strategy, dict) and strategy.get("type") == "OnDelete"
-    return Owner(kind, name, spec.get("paused") is True, waits)
+    return Owner(kind, name, spec.get("paused") is True, _remark(spec.get("updateStrategy")))
+
+
+def _remark(strategy: Any) -> str:
+    if not isinstance(strategy, dict):
+        return ""
+    if strategy.get("type") == "OnDelete":
+        return "then delete its pods: its updateStrategy is OnDelete"
+    rolling = strategy.get("rollingUpdate")
+    partition = rolling.get("partition") if isinstance(rolling, dict) else None
+    if isinstance(partition, int) and partition > 0:
+        return (
+            f"its pods below {partition} stay as they are: rollingUpdate.partition is {partition}"
+        )
+    return ""
 
 
 ROLLED_OUT = ("Deployment", "StatefulSet", "DaemonSet")
@@ -317,5 +337,4 @@ def _rollout(owner: Owner, what: str) -> tuple[str, str]:
     if owner.is_paused:
         command = f"kubectl rollout resume {what} && kubectl rollout restart {what}"
         return command, "it is paused: what was changed meanwhile is rolled out too"
-    remark = "then delete its pods: its updateStrategy is OnDelete" if owner.waits else ""
-    return f"kubectl rollout restart {what}", remark
+    return f"kubectl rollout restart {what}", owner.remark

@@ -23,7 +23,7 @@ MAX_VALUES = 500_000
 """Of one document, with aliases written out: nine lines of them can make a billion. A workload of
 1.5 MB, which is all that etcd takes, has fewer."""
 MAX_ALL_VALUES = 4_000_000
-"""Of all documents of a text: some hundred MB of memory."""
+"""Of all documents of a text, or of several: some hundred MB of memory."""
 MAX_DOCUMENTS = 50_000
 """In one text."""
 MERGE = "<<"
@@ -81,12 +81,13 @@ class Refused(BadInput):
         self.line = line
 
 
-def documents(text: str) -> list[Document]:
-    """The documents of a text, in order; put together their texts are the text.
+def documents(text: str, values: "Values | None" = None) -> list[Document]:
+    """The documents of a text, in order; put together their texts are the text. `values` counts
+    those of several texts.
 
     Raises: Refused
     """
-    values, found = _Values(), []
+    values, found = values or Values(), []
     try:
         for start, root in _built(text, yaml.parse(text, Loader=_LOADER)):
             value = values.of_document(root)
@@ -273,10 +274,12 @@ def value_of(node: Node) -> Any:
 
     Raises: Refused
     """
-    return _Values().of_document(node)
+    return Values().of_document(node)
 
 
-class _Values:
+class Values:
+    """Makes values, at most MAX_ALL_VALUES of them."""
+
     def __init__(self) -> None:
         self._count = self._end = 0
 
@@ -287,7 +290,7 @@ class _Values:
     def of(self, node: Node, depth: int) -> Any:
         self._count += 1
         if self._count > self._end:
-            limits = f"at most {MAX_VALUES} values are allowed, and {MAX_ALL_VALUES} in one text"
+            limits = f"at most {MAX_VALUES} values are allowed, and {MAX_ALL_VALUES} in all"
             raise Refused(node.line, f"{limits}, aliases written out")
         if depth > MAX_DEPTH:
             # An anchor that contains its own alias has no end either.

@@ -17,7 +17,7 @@ _BOOLEANS = {
     for word in words
     for form in (word, word.capitalize(), word.upper())
 }
-_INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})", re.ASCII)
+_INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,18})", re.ASCII)
 _OTHER_INTEGER = re.compile(r"[-+]?(0b[01]{1,60}|0o?[0-7]{1,20}|0x[0-9a-fA-F]{1,15})", re.ASCII)
 _FLOAT = re.compile(
     r"[-+]?([0-9]{1,400}(\.[0-9]{0,400})?|\.[0-9]{1,400})([eE][-+]?[0-9]{1,4})?", re.ASCII

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.support.issuer import Answer, Issuer
 from tests.support.kubeconfigs import a_kubeconfig
@@ -301,6 +302,86 @@ def test_a_fault_in_an_item_of_a_list_is_told_with_its_line(
     (folder / "list.yaml").write_text(f"x: &all [{good}]\nkind: List\nitems: *all\n")
     assert main(["diff", "list.yaml", *ON, "--expand-aliases"]) == 1
     assert "pod/a" in capsys.readouterr().err
+
+
+def test_a_namespace_of_the_stream_is_laid_over_the_clusters(
+    folder: Path, cluster: Cluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kubeconfig = a_kubeconfig(folder / "kubeconfig", cluster.url)
+    manifest = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop, annotations: {boundtoken.dev/audience: x}}"
+    (folder / "web.yaml").write_text(f"{manifest}\n---\n{DEPLOYMENT}")
+    words = ["inject", "web.yaml", "--from-cluster", "--kubeconfig", str(kubeconfig)]
+    assert main(words) == 0
+    assert "audience: x" in capsys.readouterr().out
+    (folder / "web.yaml").write_text(DEPLOYMENT)
+    (folder / "more.json").write_text(json.dumps({"kind": "NamespaceList", "items": [yaml.safe_load(manifest)]}))  # fmt: skip
+    assert main([*words, "--namespace-file", "more.json"]) == 0
+    assert "audience: x" in capsys.readouterr().out
+
+
+def test_the_namespace_is_that_of_the_context(
+    folder: Path, cluster: Cluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kubeconfig = a_kubeconfig(folder / "kubeconfig", cluster.url)
+    found = yaml.safe_load(kubeconfig.read_text())
+    found["contexts"][0]["context"]["namespace"] = "shop"
+    kubeconfig.write_text(yaml.safe_dump(found))
+    (folder / "web.yaml").write_text(DEPLOYMENT.replace("namespace: shop", "labels: {}"))
+    assert main(["diff", "web.yaml", "--from-cluster", "--kubeconfig", str(kubeconfig)]) == 1
+    assert " in shop: rewritten" in capsys.readouterr().err
+
+
+def test_what_could_not_be_seen_is_in_the_report(
+    folder: Path, cluster: Cluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kubeconfig = a_kubeconfig(folder / "kubeconfig", cluster.url)
+    cluster.refuses = ("serviceaccounts",)
+    words = ["shop", "--from-cluster", "--kubeconfig", str(kubeconfig), "--report", "json"]
+    assert main(["inject", *words]) == 0
+    (warning,) = json.loads(capsys.readouterr().err)["warnings"]
+    assert "needs list on serviceaccounts" in warning
+
+
+def test_no_name_makes_a_line_of_its_own(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a\npod/evil: injected"}}
+    (folder / "odd.yaml").write_text(json.dumps({**pod, "spec": {"containers": [{"name": "c"}]}}))
+    assert main(["inject", "odd.yaml", *ON]) == 0
+    assert "\npod/evil" not in capsys.readouterr().err
+    (folder / "odd.yaml").write_text(json.dumps({**pod, "spec": {"containers": 7}}))
+    assert main(["inject", "odd.yaml", *ON]) == 2
+    assert "\npod/evil" not in capsys.readouterr().err
+
+
+def test_a_name_that_is_no_string_and_a_list_in_a_list_are_told(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pod = "{apiVersion: v1, kind: Pod, metadata: {name: n}, spec: {containers: [{name: c}]}}"
+    (folder / "odd.yaml").write_text(pod)
+    assert main(["inject", "odd.yaml", *ON]) == 2
+    assert "metadata.name: must be a string" in capsys.readouterr().err
+    (folder / "odd.yaml").write_text("kind: List\nitems: [{kind: List, apiVersion: v1, items: []}]")
+    assert main(["inject", "odd.yaml", *ON]) == 0
+    assert "a List in a List, which is not looked into" in capsys.readouterr().err
+
+
+def test_aliases_are_counted_in_all_files_together(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = ["a: &a [" + "x," * 9 + "x]"]
+    lines += [
+        f"{new}: &{new} [{(f'*{old},') * 10}]" for old, new in zip("abcd", "bcde", strict=True)
+    ]
+    text = "\n---\n".join(["\n".join(lines)] * 8)
+    for number in range(6):
+        (folder / f"{number}.yaml").write_text(text)
+    assert main(["uninject", "0.yaml"]) == 0
+    assert main(["uninject", *(f"{number}.yaml" for number in range(6))]) == 2
+    assert "and 4000000 in all" in capsys.readouterr().err
+
+
+def test_standard_input_is_read_once(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inject", "-", "--namespace-file", "-"]) == 2
+    assert "only one file can come from standard input" in capsys.readouterr().err
 
 
 def test_what_the_replicas_use_wins_over_a_configmap_that_has_changed(

@@ -9,7 +9,7 @@ EXAMPLES = """
   boundtoken explain deployment/cart -n shop
   # what it has, what it would get, and the owner to restart
   boundtoken explain pod/cart-5fc9f4bf66-x7k2p
-  # without a cluster; exit 1 where it is not injected
+  # without a cluster; exit 1 where a token is requested and there is none
   boundtoken explain -f cart.yaml -n shop --namespace-file shop.yaml
   # a manifest, as the cluster would take it
   boundtoken explain -f cart.yaml --from-cluster -o json

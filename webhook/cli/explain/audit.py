@@ -16,6 +16,9 @@ from ..process import say
 
 FAILED_OPEN = "failed-open.mutation.webhook.admission.k8s.io/"
 OURS = f"pods.{names.DOMAIN.rstrip('/')}"
+REFUSED = 400
+"""The least status code of a request that made nothing."""
+DRY_RUN = "dryRun="
 SECONDS_CHARS = len("2026-01-31T23:59:59")
 
 
@@ -26,11 +29,17 @@ class _Object(msgspec.Struct):
     subresource: str = ""
 
 
+class _Status(msgspec.Struct):
+    code: int = 0
+
+
 class _Event(msgspec.Struct, rename="camel"):
     verb: str = ""
     object_ref: _Object | None = None
     request_received_timestamp: str = ""
     stage_timestamp: str = ""
+    request_uri: str = msgspec.field(name="requestURI", default="")
+    response_status: _Status | None = None
     annotations: dict[str, str] | None = None
 
 
@@ -56,7 +65,7 @@ def answers(path: str, pods: Iterable[tuple[str, str, str]]) -> dict[str, Answer
     found: dict[str, set[Answer]] = {}
     tally = Tally()
     for block in files.blocks(path, tally, lambda _: None, rotated=True):
-        for line in lines_with(b'"resource":"pods"', block):
+        for line in lines_with(b'"pods"', block):
             try:
                 event = _EVENTS.decode(line)
             except (msgspec.DecodeError, RecursionError):
@@ -80,7 +89,10 @@ def _by_second(pods: Iterable[tuple[str, str, str]]) -> dict[str, list[tuple[str
 
 def _answer(event: _Event) -> Answer | None:
     annotations = event.annotations or {}
-    if event.verb != "create":
+    status = event.response_status
+    if event.verb != "create" or (status is not None and status.code >= REFUSED):
+        return None
+    if DRY_RUN in event.request_uri:
         return None
     if any(key.startswith(FAILED_OPEN) and text == OURS for key, text in annotations.items()):
         return Answer(failed_open=True)

@@ -26,13 +26,14 @@ def explain(parsed: argparse.Namespace) -> int:
     own = parsed.webhook_namespace
     configuration = parse(parsed.config, own or "") if parsed.config else None
     if parsed.filename:
-        documents = given.objects(parsed.filename)
-        if not documents:
-            raise BadInput("there is no object in what -f gives")
+        manifests = given.manifests(parsed.filename)
+        if not manifests.documents:
+            raise BadInput(*manifests.left, "there is no object in what -f gives")
         if parsed.from_cluster:
-            result = asyncio.run(live.explain(parsed, configuration, documents))
+            result = asyncio.run(live.explain(parsed, configuration, manifests.documents))
         else:
-            result = offline.explain(parsed, configuration, documents)
+            result = offline.explain(parsed, configuration, manifests.documents)
+        result["notes"] += manifests.left
     else:
         result = asyncio.run(live.explain(parsed, configuration, given.named(parsed)))
     result = cleaned(result)

@@ -1,6 +1,7 @@
 """The objects that are to be explained: names on the command line, or documents of files."""
 
 import argparse
+import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +12,8 @@ from ... import documents, options
 from ...core.text import quote
 from ...errors import BadInput
 from ...simulation.admission import as_decoded
+from ...yamledit import nodes
+from ...yamledit.nodes import Values
 from ..cluster.kinds import BY_WORD, KINDS, OBJECT_NAME, Kind
 from ..input import STANDARD_INPUT
 from ..manifests import reading
@@ -43,7 +46,7 @@ def named(parsed: argparse.Namespace) -> list[Named]:
     faults, found = [], []
     for word in words:
         kind, slash, name = word.partition("/")
-        known = BY_WORD.get(kind.lower().partition(".")[0])
+        known = _known(kind)
         if not slash or not name:
             faults.append(f"{quote(word)}: must be TYPE/NAME, such as deployment/cart")
         elif known is None:
@@ -58,6 +61,16 @@ def named(parsed: argparse.Namespace) -> list[Named]:
     return found
 
 
+def _known(word: str) -> Kind | None:
+    """The kind of a word, such as `deployment`, `deployments.apps` and `deployments.v1.apps`."""
+    name, _, api = word.lower().partition(".")
+    kind = BY_WORD.get(name)
+    if kind is None:
+        return None
+    group, _, version = kind.api.rpartition("/")
+    return kind if api in ("", group, f"{version}.{group}") else None
+
+
 def check(parsed: argparse.Namespace) -> None:
     """Raises: BadInput, for flags that do not go together"""
     faults = []
@@ -69,6 +82,8 @@ def check(parsed: argparse.Namespace) -> None:
         faults.append("--from-cluster is for -f FILE: a name is looked up in the cluster anyway")
     if parsed.from_cluster and parsed.namespace_file:
         faults.append("--namespace-file and --from-cluster exclude each other")
+    if parsed.filename and not parsed.from_cluster and (parsed.kubeconfig or parsed.context):
+        faults.append("--kubeconfig and --context go with --from-cluster, or with TYPE/NAME")
     faults += _audit_faults(parsed)
     streams = [*parsed.filename, *parsed.namespace_file, parsed.config, parsed.audit_log]
     if streams.count(STANDARD_INPUT) > 1:
@@ -97,50 +112,72 @@ def _is_stream(file: str | None) -> bool:
     return path.exists() and not path.is_file()
 
 
-def objects(files: Iterable[str]) -> list[Document]:
+class Manifests(NamedTuple):
+    """The objects in files, and where there is something that is none."""
+
+    documents: list[Document]
+    left: list[str]
+
+
+def manifests(files: Iterable[str]) -> Manifests:
     """The objects in files and folders: of YAML streams, of JSON, and of Lists.
 
-    Raises: BadInput
+    Raises: BadInput, with the fault of every file
     """
-    return [one for found in reading.from_files(files, _objects) for one in found]
+    found = [one for several in reading.from_files(files, _found_in) for one in several]
+    documents, left = [], []
+    for place, value in found:
+        if isinstance(value, dict) and isinstance(value.get("kind"), str):
+            documents.append(Document(place, as_decoded(value)))
+        else:
+            left.append(f"{place}: no object of Kubernetes, which has a kind")
+    return Manifests(documents, left)
 
 
-def _objects(name: str, _: Path | None, content: bytes) -> list[Document]:
+def _found_in(name: str, _: Path | None, content: bytes, counted: Values) -> list[tuple[str, Any]]:
+    """What is in a file, each part with its place. Raises: BadInput"""
     loaded = _json(content) if content.lstrip()[:1] == b"{" else None
     if loaded is None:
-        loaded = reading.values(content)
+        text = reading.decoded(content)[1]
+        loaded = [document.value for document in nodes.documents(text, counted)]
     faults = [documents.fault_in(one, documents.MAX_MANIFEST_DEPTH) for one in loaded]
     if any(faults):
         raise BadInput(*dict.fromkeys(filter(None, faults)))
     found = []
     for number, document in enumerate(loaded, 1):
         if document is not None:
-            place = f"document {number}" if len(loaded) > 1 else ""
-            found += [
-                Document(f"{name}, {at}" if at else name, one)
-                for at, one in _items(place, document, 0)
-            ]
+            place = f"{name}, document {number}" if len(loaded) > 1 else name
+            found += list(_items(place, document, 0))
     return found
 
 
 def _json(content: bytes) -> list[Any] | None:
-    """The object in JSON; None where it is YAML that only begins like it."""
+    """The object in JSON; None where it is YAML that only begins like it.
+
+    Raises: BadInput, for a key that is there twice, and for very many values
+    """
+    if sum(content.count(one) for one in b",[{") > nodes.MAX_ALL_VALUES:
+        raise BadInput(f"at most {nodes.MAX_ALL_VALUES} values are allowed")
     try:
-        return [msgspec.json.decode(content)]
-    except (msgspec.DecodeError, RecursionError, UnicodeError):
+        found = msgspec.json.decode(content)
+        json.loads(content, object_pairs_hook=_once)
+    except (ValueError, RecursionError):
         return None
+    return [found]
 
 
-def _items(place: str, document: Any, depth: int) -> Iterator[tuple[str, JsonObject]]:
-    """The objects, each with its place in the file."""
-    if not isinstance(document, dict):
-        where = f"{place}: " if place else ""
-        raise BadInput(f"{where}must be an object, and is {documents.shown(document)}")
-    items = document.get("items")
-    is_list = str(document.get("kind", "")).endswith("List") and isinstance(items, list)
+def _once(pairs: list[tuple[str, Any]]) -> None:
+    names = [name for name, _ in pairs]
+    if len(set(names)) != len(names):
+        raise BadInput("a key is there twice in one map: take one of them out")
+
+
+def _items(place: str, document: Any, depth: int) -> Iterator[tuple[str, Any]]:
+    """The document, or the items of a List."""
+    items = document.get("items") if isinstance(document, dict) else None
+    is_list = isinstance(items, list) and str(document.get("kind", "")).endswith("List")
     if not is_list or depth >= MAX_LIST_DEPTH:
-        yield place, as_decoded(document)
+        yield place, document
         return
     for number, item in enumerate(items or (), 1):
-        inner = f"{place}, item {number}" if place else f"item {number}"
-        yield from _items(inner, item, depth + 1)
+        yield from _items(f"{place}, item {number}", item, depth + 1)

@@ -21,11 +21,11 @@ from ..cluster.reader import Reader
 from ..cluster.surroundings import Account, Namespace, Surroundings
 from ..cluster.views import LivingPod
 from . import audit, living
-from .applied import Applied, account_name
+from .applied import Applied, account_name, is_namespace, namespace_name
 from .audit import Answer
 from .given import Document, Named
 from .living import Owned
-from .offline import DEFAULT_NAMESPACE, is_namespace, namespace_name, of_namespace
+from .offline import DEFAULT_NAMESPACE, of_namespace
 from .report import Report, Target, report
 
 JsonObject = dict[str, Any]
@@ -136,7 +136,9 @@ class _Live:
         if pods is None:
             return found
         name = str(member(document, "metadata").get("name", ""))
-        owned = Owned(document, simulated.owner(kind.kind, name, document))
+        own = simulated.owner(kind.kind, name, document)
+        above = await living.owner_of(self.reader, document, namespace.name)
+        owned = Owned(document, above.owner or own, (own, *above.owners))
         return await self._with_pods(target, found, pods, owned)
 
     async def _explained(self, document: JsonObject, namespace: Namespace) -> Explained:
@@ -171,13 +173,14 @@ class _Live:
         """The report with what living pods have, why they differ, and what to restart."""
         namespace = target.namespace
         found["refusals"] = (
-            await living.refusals(self.reader, namespace.name, owned.owner) if owned.owner else []
+            await living.refusals(self.reader, namespace.name, owned.owners) if owned.owners else []
         )
         titled = [(f"namespace/{namespace.name}", namespace.document)]
         if owned.owner is None:
             titled.append((f"pod/{pods[0].metadata.name}", target.document))
         elif owned.document is not None:
-            titled.append((f"{owned.owner.kind.lower()}/{owned.owner.name}", owned.document))
+            titled.append((owned.title, owned.document))
+        target.has_log = bool(self.parsed.audit_log)
         changed = living.changes(titled)
         answers = self._answers(namespace.name, pods)
         found["wouldGet"] = living.would_get(target.explained) if found["verdict"] else None

@@ -32,17 +32,24 @@ WEBHOOK_FAILED = "failed calling webhook"
 
 class Owned(NamedTuple):
     """What makes a pod again: the object with the template, None where nobody does or where it was
-    not seen, and what to restart.
+    not seen, what to restart, and all of its owners.
     """
 
     document: JsonObject | None
     owner: Owner | None
+    owners: tuple[Owner, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """Of the document."""
+        found = self.document or {}
+        return f"{str(found.get('kind')).lower()}/{member(found, 'metadata').get('name')}"
 
 
 async def owner_of(reader: Reader, pod: JsonObject, namespace: str) -> Owned:
-    """The uppermost owner of a pod that is of a known kind."""
+    """The uppermost owner of a pod, or of a workload, that is of a known kind."""
     document: JsonObject | None = None
-    owner = _controller(pod)
+    owner, owners = _controller(pod), list[Owner]()
     for _ in range(MAX_OWNERS):
         kind = BY_KIND.get(owner.kind) if owner is not None else None
         if owner is None or kind is None or not OBJECT_NAME.fullmatch(owner.name):
@@ -51,9 +58,12 @@ async def owner_of(reader: Reader, pod: JsonObject, namespace: str) -> Owned:
             path = kind.path(namespace, owner.name)
             found = await reader.document(path, f"{kind.resource} in {namespace}")
         except NotFound:
+            # It is gone: what it has made is made again by the next one below, for a while.
+            owner = owners[-1] if owners else owner
             break
         if found is None:
             break
+        owners.append(owner)
         document = {**found, "apiVersion": kind.api, "kind": kind.kind}
         above = _controller(found)
         if above is None:
@@ -62,7 +72,7 @@ async def owner_of(reader: Reader, pod: JsonObject, namespace: str) -> Owned:
         owner = above
     else:
         document = None
-    return Owned(document, owner)
+    return Owned(document, owner, tuple(dict.fromkeys((*owners, owner))) if owner else ())
 
 
 def _controller(document: JsonObject) -> Owner | None:
@@ -118,9 +128,9 @@ def _is_made_by(pod: LivingPod, kind: str, name: str) -> bool:
     return (controller.kind, controller.name) == (kind, name)
 
 
-async def refusals(reader: Reader, namespace: str, owner: Owner) -> list[Report]:
+async def refusals(reader: Reader, namespace: str, owners: Iterable[Owner]) -> list[Report]:
     """The newest events of pods that were refused by us, or because a webhook could not be called;
-    `owner` makes them, or what it makes does.
+    one of these makes them, or what it makes does.
     """
     path = f"/api/v1/namespaces/{namespace}/events"
     query = {"fieldSelector": "reason=FailedCreate"}
@@ -133,15 +143,16 @@ async def refusals(reader: Reader, namespace: str, owner: Owner) -> list[Report]
         }
         for event in events or ()
         if WEBHOOK_FAILED in event.message or "boundtoken" in event.message
-        if _is_of(event.involved_object, owner)
+        if any(_is_of(event.involved_object, owner) for owner in owners)
     ]
     return sorted(found, key=lambda event: event["time"])[-MAX_EVENTS:]
 
 
 def _is_of(involved: InvolvedObject, owner: Owner) -> bool:
     """Whether an event is about this owner, or about what it makes its pods with."""
-    if involved.kind == MADE_WITH.get(owner.kind):
-        return involved.name.rpartition("-")[0] == owner.name
+    is_made = involved.kind == MADE_WITH.get(owner.kind)
+    if is_made and involved.name.rpartition("-")[0] == owner.name:
+        return True
     return (involved.kind, involved.name) == (owner.kind.partition(".")[0], owner.name)
 
 
@@ -182,6 +193,7 @@ def compared(target: Target, pod: LivingPod, changed: tuple[Change, ...], answer
             called.called if called is not None else None,
             target.later,
             answer.reason,
+            target.has_log,
         )
         reason = explained.mutation.reason
         causes = living.causes(has, would, reason, past)

@@ -13,8 +13,9 @@ from ...errors import MalformedReview
 from ...simulation import explanation
 from ...simulation.admission import Admission
 from ..cluster import surroundings
-from ..cluster.surroundings import Namespace, Surroundings
+from ..cluster.surroundings import Account, Namespace, Surroundings
 from . import given
+from .applied import Applied, account_name, is_namespace, namespace_name
 from .given import Document
 from .report import Report, Target, of_decision, report
 
@@ -22,7 +23,7 @@ JsonObject = dict[str, Any]
 DEFAULT_NAMESPACE = "default"
 NOT_LOOKED_AT = (
     "nothing of a cluster: not whether boundtoken would be called and reached, not what else changes "
-    "pods, and no service account"
+    "pods, and no service account but those of the manifests"
 )
 
 
@@ -33,36 +34,26 @@ def explain(
     own = parsed.webhook_namespace or names.NAMESPACE
     cluster = msgspec.structs.replace(configuration or ClusterPolicy(), own_namespace=own)
     around = Surroundings(cluster, "--config" if configuration is not None else "the defaults")
-    beside = given.objects(parsed.namespace_file)
-    known = _namespaces([*beside, *documents])
+    beside = given.manifests(parsed.namespace_file).documents
+    default = parsed.namespace or DEFAULT_NAMESPACE
+    applied = Applied([one.object for one in (*beside, *documents)], default)
     objects = []
     for document in documents:
         if is_namespace(document.object):
             objects.append(of_namespace(document, cluster))
             continue
-        name = namespace_name(document.object, parsed.namespace or DEFAULT_NAMESPACE)
-        namespace = known.get(name, Namespace(name, None, {}, {}))
-        explained = explanation.explain(document.object, around.admission(namespace))
+        name = namespace_name(document.object, default)
+        namespace = applied.namespaces.get(name, Namespace(name, None, {}, {}))
+        account = applied.to_account(name, account_name(document.object), Account())
+        explained = explanation.explain(
+            document.object, around.admission(namespace), opts_out=account.opts_out
+        )
         target = Target(document.object, explained, namespace, around, is_living=False)
         found = {"source": document.source, **report(target, with_patch=parsed.show_patch)}
-        if name not in known:
+        if name not in applied.namespaces:
             found["notes"] = ["its Namespace is in no file: as if it had no annotations"]
         objects.append(found)
     return {"objects": objects, "notes": [NOT_LOOKED_AT], "unread": []}
-
-
-def _namespaces(documents: list[Document]) -> dict[str, Namespace]:
-    found = [surroundings.namespace_of(one.object) for one in documents if is_namespace(one.object)]
-    return {namespace.name: namespace for namespace in found}
-
-
-def is_namespace(document: JsonObject) -> bool:
-    return (document.get("apiVersion"), document.get("kind")) == ("v1", "Namespace")
-
-
-def namespace_name(document: JsonObject, default: str) -> str:
-    """The namespace of an object of a file."""
-    return str(explanation.member(document, "metadata").get("namespace") or default)
 
 
 def of_namespace(document: Document, cluster: ClusterPolicy) -> Report:

@@ -10,7 +10,7 @@ from ...core import names
 from ...core.decision import Decision
 from ...core.text import without_tokens
 from ...simulation import layers
-from ...simulation.calling import Call, Calling, call_for, calling, others
+from ...simulation.calling import Call, Calling, Entry, call_for, calling, others
 from ...simulation.explanation import Explained
 from ..cluster.surroundings import KINDS, MUTATING, VALIDATING, Namespace, State, Surroundings
 
@@ -32,7 +32,8 @@ OPERATES = {True: "UPDATE", False: "CREATE"}
 
 class Target:
     """One object with everything that is known of it. `is_living` is one that a cluster has;
-    `made_of` is the object with the template that was explained, which of a pod is its owner.
+    `made_of` is the object with the template that was explained, which of a pod is its owner, and
+    `has_log` whether an audit log was read.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Target:
     ) -> None:
         self.document, self.made_of, self.explained = document, document, explained
         self.namespace, self.around, self.is_living = namespace, around, is_living
+        self.has_log = False
 
     @property
     def calls(self) -> Iterator[Call]:
@@ -75,8 +77,15 @@ class Target:
             return None
         found = [calling(e, n, self.pod_call(before)) for n, e in self.around.ours(MUTATING)]
         # One may be left of an earlier installation: one that is called is enough.
-        found.sort(key=lambda one: (True, None, False).index(one.called))
+        found.sort(key=lambda one: ((True, None, False).index(one.called), self._lacks(one.entry)))
         return next((one for one in found if one.is_for_the_resource), None)
+
+    def _lacks(self, entry: Entry) -> bool:
+        """Whether something is known not to stand behind an entry."""
+        return False in (
+            self.around.ca_bundle(entry).holds,
+            self.around.service(entry, MUTATING).holds,
+        )
 
     @cached_property
     def later(self) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ UNKNOWN = (
 )
 LEFT = "not-applicable"
 NO_OBJECT = "no object of Kubernetes, which has a kind"
+LIST = "a List in a List, which is not looked into: give its items by themselves"
 NO_TEMPLATE = "it has no pod template"
 CUSTOM = "a custom resource; --template-path says where its pod template is, if it has one"
 RESTORED, TAKEN_OUT, NOT_INJECTED = "restored", "taken-out", "not-injected"
@@ -88,7 +89,7 @@ class Changer:
                     if document is not source.documents[-1]:
                         _check_end(document, changed)
                 except BadInput as problem:
-                    faults += [f"{source.name}: {fault}" for fault in problem.faults]
+                    faults += [one_line(f"{source.name}: {fault}") for fault in problem.faults]
                     continue
                 documents.append(changed)
                 entries += found
@@ -182,7 +183,8 @@ class Changer:
         default = self._policies.default if self._policies and path is not None else ""
         group, _ = templates.group_and_kind(member)
         is_custom = "." in group and not group.endswith(".k8s.io")
-        remark = CUSTOM if is_custom else NO_TEMPLATE
+        is_list = isinstance(member.get("items"), list)
+        remark = CUSTOM if is_custom else LIST if is_list else NO_TEMPLATE
         return Entry(
             file,
             line,

@@ -5,7 +5,6 @@ of the living cluster, in this order for each annotation; and which service acco
 import argparse
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
@@ -19,15 +18,13 @@ from ...core import names, policy
 from ...core.policy import ClusterPolicy
 from ...core.text import quote
 from ...errors import ApiError, BadInput
-from ...serving import files
-from ...serving.standalone import MAX_BYTES, namespaces, yaml_files
 from ...simulation.admission import Admission
 from ...yamledit.nodes import Document
 from ..cluster import surroundings
 from ..cluster.reader import Reader
 from ..cluster.views import ServiceAccount
 from ..config import parse
-from ..process import warn
+from . import reading
 from .reading import Source
 
 DEFAULT_NAMESPACE = "default"
@@ -50,19 +47,24 @@ class Policies:
 
     def __init__(self, parsed: argparse.Namespace, sources: Iterable[Source] = ()) -> None:
         """Raises: BadInput; ApiError and Unauthenticated, with --from-cluster"""
-        self.default = parsed.namespace or DEFAULT_NAMESPACE
         own = parsed.webhook_namespace or names.NAMESPACE
         self._known: dict[str, Mapping[str, str]] = {}
         self._opted_out: set[tuple[str, str]] = set()
+        self.problems: tuple[str, ...] = ()
+        self.default = parsed.namespace or DEFAULT_NAMESPACE
         if parsed.from_cluster:
-            self._cluster, self._known, self._opted_out = asyncio.run(_of_cluster(parsed, own))
+            living = asyncio.run(_of_cluster(parsed, own))
+            self._cluster, self._known = living.configuration, living.namespaces
+            self._opted_out, self.problems = living.opted_out, living.problems
+            self.default = parsed.namespace or living.namespace or DEFAULT_NAMESPACE
         else:
             self._cluster = parse(parsed.config, own) if parsed.config else ClusterPolicy()
         if own != names.NAMESPACE:
             self._cluster = msgspec.structs.replace(self._cluster, own_namespace=own)
-        given = yaml_files([Path(file) for file in parsed.namespace_file or ()])
-        self._known |= dict(namespaces(files.read(given, MAX_BYTES)))
-        for document in (document for source in sources for document in _objects(source)):
+        given = reading.sources(parsed.namespace_file or ())
+        for document in (
+            document for source in (*given, *sources) for document in _objects(source)
+        ):
             self._learn(document)
         self._flags = _flags(parsed, self._cluster)
         self._all_known = bool(self._flags or parsed.config)
@@ -100,7 +102,9 @@ class Policies:
                 raise BadInput(
                     f"Namespace {quote(name)}: metadata.annotations must map strings to strings (quote numbers and true)"
                 )
-            self._known[name] = policy.namespace_annotations(annotations)
+            # As kubectl apply does: what a manifest does not name stays as the cluster has it.
+            own = policy.namespace_annotations(annotations)
+            self._known[name] = {**self._known.get(name, {}), **own}
             return
         field = "automountServiceAccountToken"
         if document.get("kind") == "ServiceAccount" and field in document:
@@ -173,6 +177,9 @@ class _Living(NamedTuple):
     configuration: ClusterPolicy
     namespaces: dict[str, Mapping[str, str]]
     opted_out: set[tuple[str, str]]
+    problems: tuple[str, ...]
+    namespace: str
+    """Of the kubeconfig's context."""
 
 
 async def _of_cluster(parsed: argparse.Namespace, own: str) -> _Living:
@@ -187,27 +194,29 @@ async def _of_cluster(parsed: argparse.Namespace, own: str) -> _Living:
                 name, annotations = from_metadata(metadata)
                 found[name] = annotations
         reader = Reader(client)
-        opted_out = await _opted_out(reader)
+        opted_out, problems = await _opted_out(reader)
+        rest = (found, opted_out, problems, credentials.namespace)
         if parsed.config:
-            return _Living(parse(parsed.config, own), found, opted_out)
+            return _Living(parse(parsed.config, own), *rest)
         configuration = await surroundings.configuration(reader, own)
         if configuration.source == surroundings.ASSUMED:
             why = "; ".join(dict.fromkeys(reader.unread.values()))
             raise ApiError(
                 f"the configuration of the cluster was not seen: {why}; --config FILE gives it"
             )
-        return _Living(configuration.cluster, found, opted_out)
+        return _Living(configuration.cluster, *rest)
 
 
-async def _opted_out(reader: Reader) -> set[tuple[str, str]]:
+async def _opted_out(reader: Reader) -> tuple[set[tuple[str, str]], tuple[str, ...]]:
+    """Those that opt out, and what could not be seen of them."""
     accounts = await reader.list(
         "/api/v1/serviceaccounts", ServiceAccount, ACCOUNTS, max_pages=MAX_ACCOUNT_PAGES
     )
-    for problem in (reader.unread.pop(what, "") for what in (ACCOUNTS, f"more {ACCOUNTS}")):
-        if problem:
-            warn(f"which {ACCOUNTS} opt out of tokens is not known of all: {problem}")
-    return {
+    unread = [reader.unread.pop(what, "") for what in (ACCOUNTS, f"more {ACCOUNTS}")]
+    found = {
         (account.metadata.namespace, account.metadata.name)
         for account in accounts or ()
         if account.automount_service_account_token is False
     }
+    what = f"which {ACCOUNTS} opt out of tokens is not known of all"
+    return found, tuple(f"{what}: {problem}" for problem in unread if problem)

@@ -5,12 +5,13 @@ are, read within limits.
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from ... import documents as files
+from ...core.text import one_line
 from ...errors import BadInput
 from ...yamledit import nodes
-from ...yamledit.nodes import Document, Refused
+from ...yamledit.nodes import Document, Refused, Values
 from ..input import STANDARD_INPUT, read
 
 T = TypeVar("T")
@@ -49,25 +50,28 @@ def sources(given: Iterable[str]) -> list[Source]:
     return from_files(given, _source)
 
 
-def from_files(given: Iterable[str], made_of: Callable[[str, Path | None, bytes], T]) -> list[T]:
-    """What is made of the name, path and content of every file, once, in order.
+def from_files(
+    given: Iterable[str], made_of: Callable[[str, Path | None, bytes, Values], T]
+) -> list[T]:
+    """What is made of the name, path and content of every file, once, in order. The same Values
+    count for all of them.
 
     Raises: BadInput, with the fault of every file
     """
     found: list[T] = []
     faults: list[str] = []
-    total = 0
+    total, counted = 0, Values()
     for name, path in _paths(list(given)):
         try:
             content = _read(path)
             total += len(content)
             if total > MAX_TOTAL_BYTES:
                 raise BadInput(f"all files together must have at most {MAX_TOTAL_BYTES} bytes")
-            found.append(made_of(name, path, content))
+            found.append(made_of(name, path, content, counted))
         except Refused as problem:
-            faults.append(f"{name}: {problem}")
+            faults.append(one_line(f"{name}: {problem}"))
         except BadInput as problem:
-            faults += [f"{name}: {fault}" for fault in problem.faults]
+            faults += [one_line(f"{name}: {fault}") for fault in problem.faults]
             if total > MAX_TOTAL_BYTES:
                 break
     if faults:
@@ -82,19 +86,13 @@ def _read(path: Path | None) -> bytes:
     return content
 
 
-def _source(name: str, path: Path | None, content: bytes) -> Source:
-    mark, text = _decoded(content)
-    return Source(name, path, mark, nodes.documents(text))
+def _source(name: str, path: Path | None, content: bytes, counted: Values | None = None) -> Source:
+    mark, text = decoded(content)
+    return Source(name, path, mark, nodes.documents(text, counted))
 
 
-def values(content: bytes) -> list[Any]:
-    """The values of the documents in a file, None for an empty one. Raises: BadInput"""
-    _, text = _decoded(content)
-    return [document.value for document in nodes.documents(text)]
-
-
-def _decoded(content: bytes) -> tuple[str, str]:
-    """The byte order mark, which may be empty, and the text."""
+def decoded(content: bytes) -> tuple[str, str]:
+    """The byte order mark, which may be empty, and the text. Raises: BadInput"""
     try:
         text = content.decode()
     except UnicodeDecodeError:
@@ -128,6 +126,8 @@ def _below(text: str, budget: list[int]) -> Iterator[tuple[str, Path | None]]:
     if text == STANDARD_INPUT:
         yield "standard input", None
         return
+    if not text:
+        raise BadInput("the name of a file must not be empty")
     path = Path(text)
     if not os.path.isdir(text):  # noqa: PTH112  (false, and no error, for a name with NUL)
         yield text, path

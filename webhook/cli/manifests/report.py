@@ -3,9 +3,9 @@
 import contextlib
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from ...core.text import without_tokens
+from ...core.text import one_line, without_tokens
 from ..arguments import safe
 from .changing import Changed, Entry
 
@@ -13,17 +13,22 @@ MAX_NAMES = 300
 """Characters of what changed in one line."""
 
 
-def show(results: Iterable[Changed], form: str) -> None:
-    """Write the report in this form: text or json."""
+def show(results: Iterable[Changed], form: str, problems: Sequence[str] = ()) -> None:
+    """Write the report in this form, text or json. `problems` are those of all objects."""
     entries = [entry for result in results for entry in result.entries]
     if form == "json":
-        text = json.dumps({"objects": [_fields(entry) for entry in entries]}, indent=2)
+        found: dict[str, object] = {"objects": [_fields(entry) for entry in entries]}
+        if problems:
+            found["warnings"] = list(problems)
+        text = json.dumps(found, indent=2)
         _write(without_tokens(text))
         return
+    for problem in problems:
+        _write(safe(f"Warning: {problem}"))
     for entry in entries:
-        _write(safe(line(entry)))
+        _write(safe(one_line(line(entry))))
         for warning in entry.warnings:
-            _write(safe(f"Warning: {entry.kind}/{entry.name}: {warning}"))
+            _write(safe(one_line(f"Warning: {entry.kind}/{entry.name}: {warning}")))
 
 
 def line(entry: Entry) -> str:
