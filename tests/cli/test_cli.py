@@ -83,12 +83,7 @@ def test_a_group_of_commands_alone_shows_its_help(command: list[str]) -> None:
 
 
 def test_the_version_is_printed() -> None:
-    assert (
-        boundtoken("--version").stdout
-        == boundtoken("version").stdout
-        == f"boundtoken {__version__}\n"
-    )
-    assert json.loads(boundtoken("version", "-o", "json").stdout) == {"version": __version__}
+    assert boundtoken("--version").stdout == f"boundtoken {__version__}\n"
 
 
 @pytest.mark.parametrize(
@@ -154,14 +149,16 @@ def test_wrong_use_is_2_and_goes_to_standard_error(arguments: str, message: str)
 @pytest.mark.parametrize(
     ("command", "code", "message"),
     [
-        pytest.param("version > /dev/full", 3, "No space left on device", id="a full disk"),
+        pytest.param(
+            "version --client > /dev/full", 3, "No space left on device", id="a full disk"
+        ),
         pytest.param("config schema > /dev/full", 3, "No space left on device", id="much output"),
         pytest.param("config check - <&-", 2, "standard input is closed", id="no standard input"),
         pytest.param("export policies --validating >&-", 0, "", id="no standard output"),
         pytest.param("config check /missing 2>&-", 2, "", id="no standard error"),
         pytest.param("config check --missing 2>&-", 2, "", id="no standard error for the parser"),
         pytest.param("config check /missing 2>/dev/full", 2, "", id="full standard error"),
-        pytest.param("version >/dev/full 2>/dev/full", 3, "", id="everything full"),
+        pytest.param("version --client >/dev/full 2>/dev/full", 3, "", id="everything full"),
     ],
 )
 def test_what_a_shell_does_to_the_streams_is_one_line_at_most(

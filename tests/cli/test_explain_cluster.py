@@ -6,13 +6,10 @@ import base64
 import copy
 import json
 import re
-import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import yaml
@@ -21,6 +18,7 @@ from tests.support.builders import Json, a_deployment, a_pod, automounted
 from tests.support.explaining import run_explain
 from tests.support.kubeconfigs import a_kubeconfig
 from tests.support.paths import ROOT
+from tests.support.played import Played, playing
 from webhook.cli.cluster.reader import MAX_PAGES, PAGE
 from webhook.cli.explain import report
 from webhook.core import names
@@ -35,53 +33,11 @@ DEPLOYMENT = "/apis/apps/v1/namespaces/shop/deployments/web"
 MADE, EARLIER, LATER = "2026-02-01T00:00:05Z", "2026-02-01T00:00:01Z", "2026-02-01T00:00:09Z"
 
 
-class Played:
-    """An API server with these objects by path; a list has `items`. A status code refuses."""
-
-    def __init__(self, port: int) -> None:
-        self.server = f"http://127.0.0.1:{port}"
-        self.objects: dict[str, Any] = {}
-        self.queries: list[tuple[str, dict[str, list[str]]]] = []
-
-    def answer(self, target: str) -> tuple[int, Json]:
-        url = urlsplit(target)
-        query = parse_qs(url.query)
-        self.queries.append((url.path, query))
-        found = self.objects.get(url.path, 404)
-        if isinstance(found, int):
-            return found, {"kind": "Status", "message": f"refused with {found}"}
-        if isinstance(found, list):
-            start, limit = int(query.get("continue", ["0"])[0]), int(query["limit"][0])
-            more = str(start + limit) if start + limit < len(found) else ""
-            return 200, {"metadata": {"continue": more}, "items": found[start : start + limit]}
-        return 200, found
-
-
 @pytest.fixture
 def played() -> Iterator[Played]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            code, body = api.answer(self.path)
-            text = json.dumps(body).encode()
-            self.send_response(code)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(text)))
-            self.end_headers()
-            self.wfile.write(text)
-
-        def log_message(self, *_: object) -> None:
-            """Nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    api = Played(server.server_address[1])
-    api.objects = an_installation()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    yield api
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with playing() as api:
+        api.objects = an_installation()
+        yield api
 
 
 def shipped(kind: str) -> Json:

@@ -100,14 +100,12 @@ def group(
     return parser.add_subparsers(title="commands", metavar="COMMAND")
 
 
-def cluster(parser: argparse.ArgumentParser) -> None:
+def cluster(
+    parser: argparse.ArgumentParser,
+    namespace: str = "namespace of the webhook (default boundtoken-system)",
+) -> None:
     """Add the flags that choose the cluster and the namespace of the webhook."""
-    parser.add_argument(
-        "--namespace",
-        metavar="NAME",
-        default=None,
-        help="namespace of the webhook (default boundtoken-system)",
-    )
+    parser.add_argument("--namespace", metavar="NAME", default=None, help=namespace)
     kubeconfig_flags(parser)
 
 

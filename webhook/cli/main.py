@@ -135,11 +135,13 @@ def parser() -> argparse.ArgumentParser:
     explain_arguments.add(commands)
     manifest_arguments.add(commands)
     token_arguments.add(commands)
-    version = _command(commands, "version", "print the version")
-    version.add_argument(
-        "-o", "--output", choices=["text", "json"], default="text", help="text (default) or json"
+    _version(
+        _command(
+            commands,
+            "version",
+            "print the versions of this program, the API server and the replicas",
+        )
     )
-    version.set_defaults(run=_version)
     return top
 
 
@@ -210,13 +212,15 @@ def _command(
     return arguments.command(commands, name, what, examples)
 
 
-def _version(parsed: argparse.Namespace) -> int:
-    print(
-        f'{{"version": "{__version__}"}}'
-        if parsed.output == "json"
-        else f"boundtoken {__version__}"
+def _version(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--client", action="store_true", help="only of this program; no cluster is looked at"
     )
-    return SUCCESS
+    command.add_argument(
+        "-o", "--output", choices=["text", "json"], default="text", help="text (default) or json"
+    )
+    cluster(command, "namespace of the webhook (default that of its webhook configuration)")
+    command.set_defaults(run=lazy("version", "version"))
 
 
 def _serve(command: argparse.ArgumentParser) -> None:

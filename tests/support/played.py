@@ -1,0 +1,67 @@
+"""An API server that a test plays over plain HTTP: objects by path, and what it refuses."""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from tests.support.builders import Json
+
+
+class Played:
+    """An API server with these objects by path; a list has `items`. A status code refuses, bytes
+    are the body as they stand, and what can be called gives one of these for the query.
+    """
+
+    def __init__(self, port: int) -> None:
+        self.server = f"http://127.0.0.1:{port}"
+        self.objects: dict[str, Any] = {}
+        self.queries: list[tuple[str, dict[str, list[str]]]] = []
+
+    def answer(self, target: str) -> tuple[int, Json | bytes]:
+        url = urlsplit(target)
+        query = parse_qs(url.query)
+        self.queries.append((url.path, query))
+        found = self.objects.get(url.path, 404)
+        if callable(found):
+            found = found(query)
+        if isinstance(found, int):
+            return found, {"kind": "Status", "message": f"refused with {found}"}
+        if isinstance(found, list):
+            start, limit = int(query.get("continue", ["0"])[0]), int(query["limit"][0])
+            more = str(start + limit) if start + limit < len(found) else ""
+            return 200, {"metadata": {"continue": more}, "items": found[start : start + limit]}
+        return 200, found
+
+
+@contextmanager
+def playing() -> Iterator[Played]:
+    """One that listens while the block runs."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            code, body = api.answer(self.path)
+            text = body if isinstance(body, bytes) else json.dumps(body).encode()
+            self.send_response(code)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text)
+
+        def log_message(self, *_: object) -> None:
+            """Nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    api = Played(server.server_address[1])
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield api
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
