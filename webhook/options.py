@@ -241,7 +241,9 @@ OPTIONS = (
         "how long to serve after SIGTERM, until endpoints have followed",
         seconds,
     ),
-    Option("log-level", "LEVEL", "info", "debug, info, warning or error", _level),
+    Option(
+        "log-level", "|".join(get_args(LogLevel)), "info", "debug, info, warning or error", _level
+    ),
 )
 
 

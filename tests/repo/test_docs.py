@@ -109,7 +109,10 @@ def parses(words: list[str]) -> bool:
     return True
 
 
-LEFT_OUT: tuple[list[str], ...] = ([], ["FILE"], ["ACCOUNT", "COMMAND"], ["ACCOUNT", "--to", "DIR"])
+LEFT_OUT: tuple[list[str], ...] = (
+    *([], ["FILE"], ["ACCOUNT", "COMMAND"], ["ACCOUNT", "--to", "DIR"]),
+    ["bash"],
+)
 """What a command needs, and a sentence about it leaves out."""
 
 

@@ -13,6 +13,10 @@ from typing import Any, NoReturn
 from ..core.text import printable, without_tokens
 from ..errors import BadInput
 
+PROGRAM, PLUGIN = "boundtoken", "kubectl boundtoken"
+"""What people type: the command, or the plugin of kubectl."""
+_EXAMPLE = re.compile(r"(^  |\| |&& |\$\(|`|see: )boundtoken (?=[a-z])", re.MULTILINE)
+_BEHIND_EXAMPLE = re.compile(r"(?<=^  boundtoken )(.*?\S)( {3,})", re.MULTILINE)
 LONG_RUNNING = ("serve", "token.write", "token.run")
 """Commands that end by a signal."""
 _JWT = re.compile(
@@ -33,6 +37,16 @@ class Parser(argparse.ArgumentParser):
         self._is_group = True
         return super().add_subparsers(**options)
 
+    @property
+    def actions(self) -> Sequence[argparse.Action]:
+        """The flags and arguments, in the order of the help."""
+        return self._actions
+
+    def format_help(self) -> str:
+        """The help, in which a plugin's commands begin with `kubectl`."""
+        text = super().format_help()
+        return _as_plugin(text) if self.prog.startswith(PLUGIN) else text
+
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Why here: what a command does not know would be told by `boundtoken`, which has not its
         flags.
@@ -46,6 +60,13 @@ class Parser(argparse.ArgumentParser):
         if sys.stderr is None:  # argparse would write to standard output
             self.exit(2)
         super().error(safe(message))
+
+
+def _as_plugin(text: str) -> str:
+    """Examples as they are typed for a plugin; what stands behind them stays where it was."""
+    room = len(PLUGIN) - len(PROGRAM)
+    narrowed = _BEHIND_EXAMPLE.sub(lambda found: found[1] + (found[2][room:] or "  "), text)
+    return _EXAMPLE.sub(rf"\g<1>{PLUGIN} ", narrowed)
 
 
 def safe(text: str) -> str:

@@ -14,21 +14,27 @@ from .. import __version__, options
 from ..errors import BadInput, BoundtokenError
 from ..options import OPTIONS
 from . import arguments, manifest_arguments
-from .arguments import cluster, group, lazy, refuse_tokens
+from .arguments import PROGRAM, cluster, group, lazy, refuse_tokens
+from .completion import arguments as completion_arguments
 from .explain import arguments as explain_arguments
 from .token import arguments as token_arguments
 
 SUCCESS, PROBLEMS, USAGE_ERROR, FAILURE = range(4)
 
 
-def main(words: Sequence[str] | None = None) -> int:
+def main(words: Sequence[str] | None = None, program: str = PROGRAM) -> int:
     """Run a command; gives its exit code. Without a command, or with only a group of commands, it
-    prints the help.
+    prints the help. `program` is what people type to run it.
     """
+    given = sys.argv[1:] if words is None else words
     try:
+        if given[:1] == [COMPLETE]:
+            from .completion.command import complete  # noqa: PLC0415  (for shells, not for people)
+
+            complete(given[1:])
         # Before the parser, which quotes what it does not know.
-        refuse_tokens(sys.argv[1:] if words is None else words)
-        parsed = parser().parse_args(words)
+        refuse_tokens(given)
+        parsed = parser(program).parse_args(given)
         _check_flags(parsed)
         return _run(parsed)
     except BadInput as problem:
@@ -95,10 +101,14 @@ def _discard_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def parser() -> argparse.ArgumentParser:
+COMPLETE = "__complete"
+"""The command that scripts of shells and kubectl run; it is in no help."""
+
+
+def parser(program: str = PROGRAM) -> arguments.Parser:
     """The whole command line."""
     top = arguments.Parser(
-        prog="boundtoken",
+        prog=program,
         description="Short-lived, audience-bound service account tokens for pods.",
         epilog="Exit codes: 0 success, 1 problems found, 2 usage error, 3 failure.",
     )
@@ -135,6 +145,7 @@ def parser() -> argparse.ArgumentParser:
     explain_arguments.add(commands)
     manifest_arguments.add(commands)
     token_arguments.add(commands)
+    completion_arguments.add(commands)
     _version(
         _command(
             commands,

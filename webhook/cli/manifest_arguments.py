@@ -27,15 +27,19 @@ EXAMPLES = {
   kubectl get deployments -n shop -o yaml | boundtoken diff - --from-cluster""",
 }
 POLICY = (
-    ("inject", "VALUE", "as the annotation boundtoken.dev/inject of every namespace"),
-    ("automount", "VALUE", "as boundtoken.dev/automount"),
+    (
+        "inject",
+        "enabled|replace|disabled",
+        "as the annotation boundtoken.dev/inject of every namespace",
+    ),
+    ("automount", "enabled|disabled", "as boundtoken.dev/automount"),
     ("audience", "AUDIENCE", "as boundtoken.dev/audience"),
     ("expiration-seconds", "N", "as boundtoken.dev/expiration-seconds"),
     ("mount-path", "PATH", "as boundtoken.dev/mount-path"),
     ("tokens", "LIST", "as boundtoken.dev/tokens"),
     ("max-expiration-seconds", "N", "as boundtoken.dev/max-expiration-seconds"),
     ("allowed-audiences", "LIST", "as boundtoken.dev/allowed-audiences"),
-    ("pod-overrides", "VALUE", "as boundtoken.dev/pod-overrides"),
+    ("pod-overrides", "allowed|denied", "as boundtoken.dev/pod-overrides"),
 )
 
 

@@ -23,7 +23,7 @@ from .exec_credential import shared_token
 from .new import created_token, located, new_token
 from .source import kubeconfig_files
 
-COMMAND = "boundtoken"
+COMMANDS = ("boundtoken", "kubectl-boundtoken")
 
 
 def write(parsed: argparse.Namespace) -> int:
@@ -114,7 +114,7 @@ def _whose(parsed: argparse.Namespace, chosen: Access) -> str:
 def _command() -> list[str]:
     """The program that runs now, wherever PATH leads whoever runs kubectl."""
     started = Path(sys.argv[0])
-    if started.name == COMMAND and (found := shutil.which(str(started))) is not None:
+    if started.name in COMMANDS and (found := shutil.which(str(started))) is not None:
         return [str(Path(found).absolute())]
     return [sys.executable, "-m", "webhook"]
 

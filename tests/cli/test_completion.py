@@ -1,0 +1,218 @@
+"""Completion as shells and kubectl ask for it: answered in time, silent, and never a failure."""
+
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.support.builders import Json
+from tests.support.kubeconfigs import a_kubeconfig
+from tests.support.paths import BOUNDTOKEN
+from tests.support.played import Played, playing
+from tests.support.processes import boundtoken
+from tests.support.shells import completed
+from webhook.cli.completion.arguments import SHELLS
+from webhook.cli.completion.command import SECONDS
+from webhook.terminal.completion import MAX_CANDIDATES
+from webhook.terminal.scripts import SCRIPTS
+
+COMPLETE = BOUNDTOKEN.with_name("kubectl_complete-boundtoken")
+PODS = "/api/v1/namespaces/shop/pods"
+
+
+def a_table(*names: Any, more: str = "") -> Json:
+    """What the API server answers who asks for a Table."""
+    columns = [{"name": "Ready", "format": ""}, {"name": "Name", "format": "name"}]
+    rows = [{"cells": ["1/1", name], "object": None} for name in names]
+    return {"columnDefinitions": columns, "rows": rows, "metadata": {"continue": more}}
+
+
+def slow(_: object) -> int:
+    time.sleep(5)
+    return 500
+
+
+@pytest.fixture
+def played() -> Iterator[Played]:
+    with playing() as api:
+        api.objects = {PODS: a_table("cart-0", "cart-1", "web-0")}
+        yield api
+
+
+def answer(*words: str, kubeconfig: Path | None = None, code: int = 0) -> list[str]:
+    """The lines of an answer, which is silent."""
+    result = boundtoken("__complete", *words, kubeconfig=kubeconfig)
+    assert (result.returncode, result.stderr) == (code, "")
+    return result.stdout.splitlines()
+
+
+def test_the_names_of_a_cluster_are_proposed(played: Played, tmp_path: Path) -> None:
+    config = a_kubeconfig(tmp_path / "config", played.server, namespace="shop")
+    pods = ["pod/cart-0", "pod/cart-1", ":4"]
+    assert answer("explain", "pod/cart", kubeconfig=config) == pods
+    assert answer("explain", "pods/w", kubeconfig=config) == ["pods/web-0", ":4"]
+    assert answer("explain", "po", "w", kubeconfig=config) == ["web-0", ":4"]
+    assert answer("explain", "-n", "shop", "--kubeconfig", str(config), "pod/w") == [
+        "pod/web-0",
+        ":4",
+    ]
+    assert answer("token", "request", "--for-pod", "", kubeconfig=config)[0] == "cart-0"
+    played.objects["/api/v1/namespaces"] = a_table("shop", "shipping", "default")
+    assert answer("explain", "-n", "sh", kubeconfig=config) == ["shop", "shipping", ":4"]
+    played.objects["/api/v1/namespaces/shop/serviceaccounts"] = a_table("default")
+    assert answer("token", "run", "def", kubeconfig=config) == ["default", ":4"]
+
+
+def test_pages_are_read_until_there_are_enough(played: Played, tmp_path: Path) -> None:
+    config = a_kubeconfig(tmp_path / "config", played.server, namespace="shop")
+    first = a_table(*(f"a-{number}" for number in range(500)), more="x")
+    played.objects[PODS] = lambda query: a_table("web-0") if "continue" in query else first
+    assert answer("explain", "pod/w", kubeconfig=config) == ["pod/web-0", ":4"]
+    assert len(answer("explain", "pod/a", kubeconfig=config)) == MAX_CANDIDATES + 1
+    assert [list(query) for _, query in played.queries][-1] == ["limit", "includeObject"]
+
+
+@pytest.mark.parametrize(
+    "names", [["$(reboot)", "a b", "-x", "..", "A", "a\n", "\x1b[2J", 1, None, "web-0"]]
+)
+def test_only_names_of_objects_reach_a_shell(
+    played: Played, tmp_path: Path, names: list[Any]
+) -> None:
+    config = a_kubeconfig(tmp_path / "config", played.server, namespace="shop")
+    played.objects[PODS] = a_table(*names)
+    assert answer("explain", "pod/", kubeconfig=config) == ["pod/web-0", ":4"]
+
+
+@pytest.mark.parametrize("found", [403, 404, b"no JSON", b"[]", b'{"rows": [{"cells": []}]}', {}])
+def test_what_cannot_be_read_is_no_error(played: Played, tmp_path: Path, found: Any) -> None:
+    config = a_kubeconfig(tmp_path / "config", played.server, namespace="shop")
+    played.objects[PODS] = found
+    assert answer("explain", "pod/", kubeconfig=config) == [":4"]
+
+
+def test_an_api_server_that_does_not_answer_is_not_waited_for(
+    played: Played, tmp_path: Path
+) -> None:
+    config = a_kubeconfig(tmp_path / "config", played.server, namespace="shop")
+    played.objects[PODS] = slow
+    start = time.monotonic()
+    assert answer("explain", "pod/", kubeconfig=config) == [":4"]
+    assert time.monotonic() - start < SECONDS + 2  # of a busy machine
+
+
+def test_a_plugin_of_a_kubeconfig_that_hangs_or_asks_is_not_waited_for(tmp_path: Path) -> None:
+    config = a_kubeconfig(tmp_path / "config", "http://127.0.0.1:1")
+    content = yaml.safe_load(config.read_text())
+    script = "echo password: >&2; read answer </dev/stdin; sleep 5"
+    plugin = {
+        "apiVersion": "client.authentication.k8s.io/v1",
+        "command": "sh",
+        "args": ["-c", script],
+    }
+    content["users"][0]["user"] = {"exec": {**plugin, "interactiveMode": "IfAvailable"}}
+    config.write_text(yaml.safe_dump(content))
+    start = time.monotonic()
+    assert answer("explain", "pod/", kubeconfig=config) == [":4"]
+    assert time.monotonic() - start < SECONDS + 2
+
+
+def test_contexts_are_those_of_every_file(tmp_path: Path) -> None:
+    files = []
+    for number, names in enumerate(
+        [["admin@prod", "b c"], ["arn:aws:eks:x", "a\tb", "admin@prod"]]
+    ):
+        file = tmp_path / f"config-{number}"
+        file.write_text(yaml.safe_dump({"contexts": [{"name": name} for name in names]}))
+        files.append(str(file))
+    both = Path(os.pathsep.join([*files, "/missing"]))
+    assert answer("explain", "--context", "", kubeconfig=both) == [
+        "admin@prod",
+        "arn:aws:eks:x",
+        "b c",
+        ":4",
+    ]
+    assert answer("explain", "--context=b", "--kubeconfig", files[1], "--context", "a") == [
+        "admin@prod",
+        "arn:aws:eks:x",
+        ":4",
+    ]
+
+
+@pytest.mark.parametrize("text", ["", "[]", "contexts: 1", "contexts: [a]", "\x00", "a: [", "x"])
+def test_a_kubeconfig_of_any_shape_is_no_error(tmp_path: Path, text: str) -> None:
+    config = tmp_path / "config"
+    config.write_text(text)
+    assert answer("explain", "--context", "", kubeconfig=config) == [":4"]
+    assert answer("explain", "pod/", kubeconfig=config) == [":4"]
+
+
+def test_kubectl_gets_the_same_answer_of_its_plugin() -> None:
+    for words in (["expl"], ["inject", "--inject="], ["config", "check", ""]):
+        result = subprocess.run([COMPLETE, *words], capture_output=True, text=True, check=True)
+        assert (result.stdout.splitlines(), result.stderr) == (answer(*words), "")
+
+
+def test_a_closed_output_is_no_error() -> None:
+    result = subprocess.run(
+        ["sh", "-c", f"{BOUNDTOKEN} __complete expl >&-"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_every_shell_that_is_offered_has_a_script() -> None:
+    assert set(SHELLS) == set(SCRIPTS)
+    for name in SHELLS:
+        assert boundtoken("completion", name).stdout == SCRIPTS[name]
+
+
+def test_static_answers_do_not_import_the_api_client() -> None:
+    code = (
+        "import atexit, os, sys; os._exit = lambda code: print([name for name in sys.modules if name in {'aiohttp', 'kubernetes', 'yaml'}]);"
+        "from webhook.cli.completion.command import complete; complete(['explain', ''])"
+    )
+    result = subprocess.run(
+        [BOUNDTOKEN.with_name("python"), "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.splitlines()[-1] == "[]"
+
+
+TYPED = [
+    ("boundtoken expla", "explain"),
+    ("boundtoken inject --inject=rep", "--inject=replace"),
+    ("boundtoken inject --inject rep", "replace"),
+    ("boundtoken config check not", "notes.yaml"),
+    ("boundtoken inject --config=not", "--config=notes.yaml"),
+    ("boundtoken explain --show-patch deploym", "deployment/"),
+    ("boundtoken explain --context admin", "admin@prod"),
+    ("boundtoken explain --context arn:aws:e", "arn:aws:eks:x"),
+    ("boundtoken explain --context=arn:a", "--context=arn:aws:eks:x"),
+    ("boundtoken explain --context two", "two words"),
+]
+
+
+@pytest.mark.parametrize("name", ["bash", "zsh", "fish"])
+def test_a_real_shell_completes(name: str, tmp_path: Path) -> None:
+    (tmp_path / "notes.yaml").touch()
+    (tmp_path / "some folder").mkdir()
+    (tmp_path / "some file").touch()
+    contexts = [{"name": word} for word in ("admin@prod", "arn:aws:eks:x", "two words")]
+    (tmp_path / "config").write_text(yaml.safe_dump({"contexts": contexts}))
+    environ = {"KUBECONFIG": str(tmp_path / "config")}
+    for typed, expected in TYPED:
+        words, _ = completed(name, typed, tmp_path, environ)
+        assert words[-1:] == [expected], typed
+    words, _ = completed(name, "boundtoken certs init --out some", tmp_path, environ)
+    assert [word.rstrip("/") for word in words[-1:]] == ["some folder"]
+    words, listed = completed(name, "boundtoken exp", tmp_path, environ)
+    assert "explain" in listed
+    assert "export" in listed
+    words, listed = completed(name, "boundtoken nonsense not", tmp_path, environ)
+    assert "notes.yaml" not in words

@@ -1,0 +1,89 @@
+"""`boundtoken completion`, and the hidden `boundtoken __complete WORD…` that shells run.
+
+Why no library: argcomplete does not speak kubectl's protocol, which a plugin needs anyway, and
+shtab writes all words into the scripts, which then know no names of a cluster. One answer serves
+four callers.
+
+An answer never fails and never writes to standard error: who presses Tab wants to go on typing.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from ...terminal import completion
+from ...terminal.completion import Candidate, Line
+from ...terminal.scripts import SCRIPTS
+from ..cluster.kinds import KINDS
+
+SECONDS = 2.0
+"""Of a whole answer, half of which are imports where the API server is asked."""
+LIVE = ("namespace", "context", "object", "account", "pod")
+
+
+def script(parsed: argparse.Namespace) -> int:
+    """Print the script of a shell."""
+    sys.stdout.write(SCRIPTS[parsed.shell])
+    return 0
+
+
+def complete(words: Sequence[str]) -> NoReturn:
+    """Print what may stand instead of the last word."""
+    _be_quiet()
+    signal.signal(signal.SIGALRM, _give_up)
+    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    text = completion.answer((), completion.NO_FILES)
+    with contextlib.suppress(Exception):
+        text = _answer(words)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    with contextlib.suppress(OSError, ValueError):
+        if sys.stdout is not None:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+    # At once: what the alarm interrupted, or an exec plugin of a kubeconfig, may still run.
+    os._exit(0)
+
+
+def _answer(words: Sequence[str]) -> str:
+    from ..main import parser  # noqa: PLC0415  (it imports this command's arguments)
+
+    line = completion.read(parser(), words)
+    if line.kind not in LIVE or line.candidates:
+        return completion.answer(line.candidates, completion.directive(line))
+    found, directive = _live(line)
+    return completion.answer(found, directive)
+
+
+def _live(line: Line) -> tuple[tuple[Candidate, ...], int]:
+    prefix, current, kind = "", line.current, str(line.kind)
+    if line.kind == "object":
+        word, slash, name = current.partition("/")
+        is_named = bool(line.given) and "/" not in line.given[0]  # TYPE NAME
+        if not slash and not is_named:
+            types = (Candidate(f"{one.kind.lower()}/") for one in KINDS)
+            return completion.matching(types, current), completion.NO_SPACE | completion.NO_FILES
+        prefix, current = (f"{word}/", name) if slash else ("", current)
+        kind = word if slash else line.given[0]
+    from . import names  # noqa: PLC0415  (the API client takes long to import)
+
+    found = asyncio.run(names.read(line.flags, kind, current))
+    candidates = (Candidate(prefix + name) for name in found)
+    return completion.matching(candidates, line.current), completion.NO_FILES
+
+
+def _be_quiet() -> None:
+    """Nothing is written to standard error, nor read from standard input, by us or by a plugin."""
+    with contextlib.suppress(OSError):
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for stream in (0, 2):
+            os.dup2(nowhere, stream)
+
+
+def _give_up(*_: Any) -> None:
+    os.write(1, completion.answer((), completion.NO_FILES).encode())
+    os._exit(0)

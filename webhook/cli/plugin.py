@@ -1,0 +1,22 @@
+"""`kubectl boundtoken`: the same commands as a plugin of kubectl, and their completion.
+
+kubectl runs `kubectl-boundtoken` of PATH, and from 1.26 on `kubectl_complete-boundtoken` with the
+words of the command line (kubectl's pkg/cmd/plugin/plugin_completion.go).
+"""
+
+import sys
+from typing import NoReturn
+
+from . import main as commands
+from .arguments import PLUGIN
+from .completion.command import complete as answer
+
+
+def main() -> int:
+    """Run a command, whose help says `kubectl boundtoken`; gives its exit code."""
+    return commands.main(program=PLUGIN)
+
+
+def complete() -> NoReturn:
+    """Complete the words that kubectl gives."""
+    answer(sys.argv[1:])
