@@ -17,6 +17,7 @@ from . import arguments, manifest_arguments
 from .arguments import PROGRAM, cluster, group, lazy, refuse_tokens
 from .completion import arguments as completion_arguments
 from .explain import arguments as explain_arguments
+from .help import arguments as help_arguments
 from .token import arguments as token_arguments
 
 SUCCESS, PROBLEMS, USAGE_ERROR, FAILURE = range(4)
@@ -153,6 +154,7 @@ def parser(program: str = PROGRAM) -> arguments.Parser:
             "print the versions of this program, the API server and the replicas",
         )
     )
+    help_arguments.add(commands)
     return top
 
 

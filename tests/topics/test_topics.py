@@ -1,0 +1,129 @@
+"""The pages of `boundtoken help` are chapters of docs/reference.md, for terminals of 80 columns."""
+
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.support.paths import BOUNDTOKEN, ROOT
+from tests.support.processes import boundtoken
+from tests.topics.__main__ import CHAPTERS, FOLDER, pages
+from tests.topics.render import WIDTH, chapter, rendered
+from webhook.cli.help.arguments import TOPICS
+from webhook.core import names
+from webhook.core.decision import REASONS
+
+PAGES = pages()
+
+
+@pytest.mark.parametrize("topic", CHAPTERS)
+def test_a_page_is_what_make_topics_makes_of_the_reference(topic: str) -> None:
+    assert (FOLDER / f"{topic}.txt").read_text() == PAGES[topic], "make topics"
+    assert boundtoken("help", topic).stdout == PAGES[topic]
+
+
+def test_every_topic_has_a_page_and_is_named_in_the_reference() -> None:
+    assert set(CHAPTERS) == set(TOPICS) == {path.stem for path in FOLDER.iterdir()}
+    section = chapter((ROOT / "docs/reference.md").read_text(), "### Help")
+    assert re.findall(r"`([a-z-]+)`", section)[: len(TOPICS)] == list(TOPICS)
+
+
+@pytest.mark.parametrize("topic", CHAPTERS)
+def test_a_page_is_plain_text_of_80_columns(topic: str) -> None:
+    text = PAGES[topic]
+    assert [line for line in text.splitlines() if len(line) > WIDTH] == []
+    assert [line for line in text.splitlines() if line != line.rstrip()] == []
+    assert not re.search(r"`|\]\(|\*\*|<br>|\\\||^#", text, re.MULTILINE)
+
+
+def test_the_pages_have_every_annotation_reason_and_variable() -> None:
+    for name in names.FOR_PODS | names.FOR_NAMESPACES:
+        assert name in PAGES["annotations"]
+    for reason in REASONS:
+        assert re.search(rf"^{reason} ", PAGES["reasons"], re.MULTILINE)
+    for path in (ROOT / "webhook").rglob("*.py"):
+        for variable in re.findall(r'environ(?:\.get\(|\[)"([A-Z_]+)"', path.read_text()):
+            assert variable in PAGES["environment"], path
+
+
+def test_without_a_topic_all_are_listed() -> None:
+    result = boundtoken("help")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert re.findall(r"^  ([a-z-]+)  ", result.stdout, re.MULTILINE) == list(TOPICS)
+
+
+def test_the_help_of_a_command_is_its_own() -> None:
+    assert boundtoken("help", "token").stdout == boundtoken("token", "--help").stdout
+    result = boundtoken("help", "nonsense")
+    assert (result.returncode, result.stdout) == (2, "")
+
+
+def test_a_wheel_has_the_pages(tmp_path: Path) -> None:
+    python = str(BOUNDTOKEN.with_name("python"))
+    wheel = [
+        python,
+        "-m",
+        "pip",
+        "wheel",
+        "-q",
+        "--no-deps",
+        "--no-build-isolation",
+        "-w",
+        str(tmp_path),
+        str(ROOT),
+    ]
+    subprocess.run(wheel, check=True, capture_output=True)
+    (built,) = tmp_path.glob("*.whl")
+    topics = {name for name in zipfile.ZipFile(built).namelist() if "/topics/" in name}
+    assert topics == {f"webhook/cli/help/topics/{topic}.txt" for topic in TOPICS}
+    # Also where the wheel is read as it stands, as a zip archive of kubectl's plugins is.
+    code = f"import sys; sys.path.insert(0, {str(built)!r}); from webhook.cli.help.command import page; print(page('reasons'))"
+    found = subprocess.run(
+        [sys.executable, "-P", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert found.stdout == PAGES["reasons"] + "\n"
+
+
+TEXT = """# Page
+## One
+A **bold** *word*, `code **x**` and [a link](docs/reference.md#y)
+goes on.
+- an item
+  of two lines
+- `other`
+
+| a | b |
+|---|---|
+| `x` | a\\|b<br>c |
+
+| name | one | two |
+|---|---|---|
+| a very long first cell that is wider than half of the page | | text |
+
+```
+as it *is*
+```
+### Deeper
+end
+## Two
+not this
+"""
+
+
+def test_what_the_reference_uses_of_markdown_becomes_plain() -> None:
+    assert rendered("One", chapter(TEXT, "## One")).splitlines() == [
+        "ONE", "",
+        "A bold word, code **x** and a link goes on.", "",
+        "- an item of two lines", "", "- other", "",
+        "x  a|b, c", "",
+        "a very long first cell that is wider than half of the page",
+        "    two: text", "",
+        "    as it *is*", "",
+        "DEEPER", "", "end",
+    ]  # fmt: skip
+    assert "Deeper" not in chapter(TEXT, "## One", deeper=False)
+    with pytest.raises(ValueError, match="Three"):
+        chapter(TEXT, "## Three")

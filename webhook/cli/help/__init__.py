@@ -1,0 +1,3 @@
+"""`boundtoken help`: chapters of docs/reference.md as plain text, which `make topics` writes into
+topics/.
+"""
