@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 SETUP := .venv/.done
 
-.PHONY: help setup run patch cluster test unit fix check fuzz bench long conformance golden policies topics lock clean
+.PHONY: help setup run patch cluster test unit fix check fuzz bench long conformance golden policies krew topics lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -66,6 +66,9 @@ golden: $(SETUP) ## write the golden files of tests/golden anew, and show the di
 
 policies: $(SETUP) ## write manifests/85-enforcement.yaml from the rules
 	@policies=$$($(BIN)/boundtoken export policies --validating) && printf '%s\n' "$$policies" > manifests/85-enforcement.yaml
+
+krew: $(SETUP) ## archives and manifest of the plugin of kubectl, into dist/krew: make krew URL=https://…
+	@$(BIN)/python -m docs.krew.build --url "$(URL)"
 
 topics: $(SETUP) ## write the pages of boundtoken help from docs/reference.md
 	@$(BIN)/python -m tests.topics

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -55,6 +55,24 @@ def program(name: str, text: str, test: Path | None = None) -> Path:
 
     key = "\0".join([*sources.values(), ""]).encode() + modules
     return cached(f"{name}-test" if test else name, key, compile_)
+
+
+KREW = "sigs.k8s.io/krew/cmd/krew@v0.5.0"
+"""The plugin manager of kubectl, whose checks a manifest must pass."""
+
+
+def krew() -> Path:
+    """The binary of krew, which is built first where it is not there, in seconds.
+
+    Raises: RuntimeError, where it cannot be built
+    """
+
+    def install(path: Path) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            _run(go(), "install", KREW, variables={"GOBIN": folder})
+            shutil.move(Path(folder) / "krew", path)
+
+    return cached("krew", KREW.encode(), install)
 
 
 def cached(name: str, key: bytes, make: Callable[[Path], None]) -> Path:
@@ -105,9 +123,14 @@ def _build(path: Path) -> None:
     print(f"built in {seconds} s: {path}", file=sys.stderr, flush=True)
 
 
-def _run(*command: str) -> str:
+def _run(*command: str, variables: Mapping[str, str] | None = None) -> str:
     result = subprocess.run(
-        command, cwd=HERE, env=environ(), capture_output=True, text=True, check=False
+        command,
+        cwd=HERE,
+        env={**environ(), **(variables or {})},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if result.returncode:
         lines = (result.stdout + result.stderr).splitlines()[-30:]

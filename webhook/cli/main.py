@@ -113,6 +113,7 @@ def parser(program: str = PROGRAM) -> arguments.Parser:
         description="Short-lived, audience-bound service account tokens for pods.",
         epilog="Exit codes: 0 success, 1 problems found, 2 usage error, 3 failure.",
     )
+    top.set_defaults(program=program)
     top.add_argument("--version", action="version", version=f"boundtoken {__version__}")
     commands = group(top)
     _serve(_command(commands, "serve", "run the webhook server"))
