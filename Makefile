@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 SETUP := .venv/.done
 
-.PHONY: help setup run patch cluster test unit fix check fuzz bench long conformance golden policies krew topics lock clean
+.PHONY: help setup run patch cluster test unit fix check fuzz bench long conformance golden pictures policies krew topics lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -63,6 +63,9 @@ conformance: $(SETUP) ## write the fixtures of tests/conformance from their twea
 
 golden: $(SETUP) ## write the golden files of tests/golden anew, and show the difference
 	@$(BIN)/python -m tests.golden
+
+pictures: $(SETUP) ## what commands show, as SVG in docs/pictures; one of a cluster: make pictures ARGS="NAME COMMAND"
+	@$(BIN)/python -m tests.pictures $(ARGS)
 
 policies: $(SETUP) ## write manifests/85-enforcement.yaml from the rules
 	@policies=$$($(BIN)/boundtoken export policies --validating) && printf '%s\n' "$$policies" > manifests/85-enforcement.yaml
