@@ -15,6 +15,9 @@ from tests.support.shells import completed
 from webhook import __version__
 from webhook.core import names
 
+PATIENT = {"BOUNDTOKEN_COMPLETION_SECONDS": "60"}
+"""On a busy machine the imports alone take longer than a person waits."""
+
 
 def kubectl(folder: Path, *arguments: str, kubeconfig: Path) -> subprocess.CompletedProcess[str]:
     """The real kubectl, which finds its plugins in PATH by its own name."""
@@ -22,7 +25,7 @@ def kubectl(folder: Path, *arguments: str, kubeconfig: Path) -> subprocess.Compl
     program.write_text(f'#!/bin/sh\nexec {build.binary()} kubectl "$@"\n')
     program.chmod(0o755)
     path = f"{folder}:{BOUNDTOKEN.parent}:{os.environ['PATH']}"
-    environ = {**os.environ, "PATH": path, "KUBECONFIG": str(kubeconfig)}
+    environ = {**os.environ, "PATH": path, "KUBECONFIG": str(kubeconfig), **PATIENT}
     return subprocess.run(
         [program, *arguments], env=environ, capture_output=True, text=True, check=False, timeout=60
     )
@@ -34,7 +37,7 @@ def test_a_shell_knows_the_names_of_the_cluster(
 ) -> None:
     namespace = cluster.namespace()
     cluster.deployment(namespace)
-    environ = {"KUBECONFIG": str(cluster.plane.kubeconfig("admin"))}
+    environ = {"KUBECONFIG": str(cluster.plane.kubeconfig("admin")), **PATIENT}
     for typed, expected in (
         (f"boundtoken explain -n {namespace} deployment/", "deployment/web"),
         (f"boundtoken explain -n {namespace} deploy w", "web"),

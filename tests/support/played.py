@@ -1,5 +1,6 @@
 """An API server that a test plays over plain HTTP: objects by path, and what it refuses."""
 
+import contextlib
 import json
 import threading
 from collections.abc import Iterator
@@ -45,11 +46,12 @@ def playing() -> Iterator[Played]:
         def do_GET(self) -> None:
             code, body = api.answer(self.path)
             text = body if isinstance(body, bytes) else json.dumps(body).encode()
-            self.send_response(code)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(text)))
-            self.end_headers()
-            self.wfile.write(text)
+            with contextlib.suppress(OSError):  # the client has gone
+                self.send_response(code)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(text)))
+                self.end_headers()
+                self.wfile.write(text)
 
         def log_message(self, *_: object) -> None:
             """Nothing."""

@@ -21,8 +21,9 @@ from ...terminal.completion import Candidate, Line
 from ...terminal.scripts import SCRIPTS
 from ..cluster.kinds import KINDS
 
-SECONDS = 2.0
-"""Of a whole answer, half of which are imports where the API server is asked."""
+SECONDS = 3.0
+"""Of a whole answer: half a second of it are imports where the API server is asked."""
+MAX_SECONDS = 60
 LIVE = ("namespace", "context", "object", "account", "pod")
 
 
@@ -36,7 +37,7 @@ def complete(words: Sequence[str]) -> NoReturn:
     """Print what may stand instead of the last word."""
     _be_quiet()
     signal.signal(signal.SIGALRM, _give_up)
-    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    signal.setitimer(signal.ITIMER_REAL, _seconds())
     text = completion.answer((), completion.NO_FILES)
     with contextlib.suppress(Exception):
         text = _answer(words)
@@ -47,6 +48,12 @@ def complete(words: Sequence[str]) -> NoReturn:
             sys.stdout.flush()
     # At once: what the alarm interrupted, or an exec plugin of a kubeconfig, may still run.
     os._exit(0)
+
+
+def _seconds() -> float:
+    given = os.environ.get("BOUNDTOKEN_COMPLETION_SECONDS", "")
+    is_number = given.isascii() and given.isdigit() and 0 < int(given[:3]) <= MAX_SECONDS
+    return float(given[:3]) if is_number else SECONDS
 
 
 def _answer(words: Sequence[str]) -> str:
@@ -69,11 +76,21 @@ def _live(line: Line) -> tuple[tuple[Candidate, ...], int]:
             return completion.matching(types, current), completion.NO_SPACE | completion.NO_FILES
         prefix, current = (f"{word}/", name) if slash else ("", current)
         kind = word if slash else line.given[0]
-    from . import names  # noqa: PLC0415  (the API client takes long to import)
-
-    found = asyncio.run(names.read(line.flags, kind, current))
+    found = _contexts(line) if kind == "context" else _names(line, kind, current)
     candidates = (Candidate(prefix + name) for name in found)
     return completion.matching(candidates, line.current), completion.NO_FILES
+
+
+def _contexts(line: Line) -> list[str]:
+    from .contexts import contexts  # noqa: PLC0415  (only here a parser of YAML is needed)
+
+    return contexts(line.flags)
+
+
+def _names(line: Line, kind: str, prefix: str) -> list[str]:
+    from .names import read  # noqa: PLC0415  (the API client takes long to import)
+
+    return asyncio.run(read(line.flags, kind, prefix))
 
 
 def _be_quiet() -> None:

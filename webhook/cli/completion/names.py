@@ -1,29 +1,23 @@
-"""Names that a command line may have, as a kubeconfig and its cluster know them now."""
+"""Names that a command line may have, as a cluster knows them now."""
 
-import asyncio
-import os
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import msgspec
-import yaml
 
 from ... import __version__
 from ...cluster.client import ApiClient, decode
 from ...cluster.credentials import FromKubeconfig
 from ...terminal.completion import MAX_CANDIDATES
 from ..cluster.kinds import BY_WORD, OBJECT_NAME
+from .contexts import kubeconfig
 
-SECONDS = 1.0
-"""Of all calls for one answer."""
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
 """Only what `kubectl get` shows is sent, not the objects (kubernetes.io/docs/reference/using-api/
 api-concepts, "Receiving resources as Tables")."""
 PAGE = 500
 MAX_PAGES = 20
 """10,000 names."""
-MAX_KUBECONFIG_BYTES = 1 << 20
 CORE = "/api/v1/namespaces"
 DEFAULT_NAMESPACE = "default"
 
@@ -49,43 +43,18 @@ class _Table(msgspec.Struct, rename="camel"):
 _TABLES = msgspec.json.Decoder(_Table)
 
 
-def _contexts(flags: Mapping[str, str]) -> list[str]:
-    """The contexts of the kubeconfig. What is no text in it is left out.
-
-    Raises: OSError, yaml.YAMLError, and whatever a file of another shape leads to
-    """
-    found: dict[str, None] = {}
-    for file in _kubeconfig(flags).split(os.pathsep):
-        path = Path(file).expanduser()
-        if not path.is_file():
-            continue
-        with path.open("rb") as opened:
-            content = yaml.load(opened.read(MAX_KUBECONFIG_BYTES), _Loader)  # noqa: S506  (a safe one)
-        names = (str(context["name"]) for context in content.get("contexts") or ())
-        found |= dict.fromkeys(name for name in names if name.isprintable())
-    return sorted(found)
-
-
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
 async def read(flags: Mapping[str, str], kind: str, prefix: str) -> list[str]:
     """The names of a kind that begin so, at most MAX_CANDIDATES.
 
-    Raises: ApiError, Unauthenticated, TimeoutError, and what `_contexts` does
+    Raises: ApiError, Unauthenticated
     """
-    if kind == "context":
-        return _contexts(flags)
-    credentials = FromKubeconfig(_kubeconfig(flags), flags.get("context") or None)
+    credentials = FromKubeconfig(kubeconfig(flags), flags.get("context") or None)
     namespace = flags.get("namespace") or credentials.namespace or DEFAULT_NAMESPACE
     path = _path(kind, namespace)
     if not path:
         return []
     found: list[str] = []
-    async with (
-        asyncio.timeout(SECONDS),
-        ApiClient(credentials, f"boundtoken/{__version__}") as client,
-    ):
+    async with ApiClient(credentials, f"boundtoken/{__version__}") as client:
         query = {"limit": str(PAGE), "includeObject": "None"}
         for _ in range(MAX_PAGES):
             table = decode(_TABLES, await client.get(path, accept=TABLE, query=query))
@@ -116,11 +85,3 @@ def _names(table: _Table) -> Iterator[str]:
         name = row.cells[column] if column < len(row.cells) else None
         if isinstance(name, str) and OBJECT_NAME.fullmatch(name):
             yield name
-
-
-def _kubeconfig(flags: Mapping[str, str]) -> str:
-    """The files, which a shell has not expanded yet in a line that is being typed."""
-    given = flags.get("kubeconfig")
-    if given:
-        return str(Path(given).expanduser())
-    return os.environ.get("KUBECONFIG") or str(Path("~/.kube/config").expanduser())
