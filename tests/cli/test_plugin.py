@@ -41,15 +41,6 @@ def test_the_help_of_every_command_is_that_of_a_plugin() -> None:
         assert words[0] == words[1]
 
 
-def test_what_stands_behind_an_example_stays_where_it_was() -> None:
-    own, ours = (
-        helps(program)[" version"].splitlines() for program in ("kubectl boundtoken", "boundtoken")
-    )
-    lines = [next(line for line in text if "and a warning" in line) for text in (own, ours)]
-    assert lines[0].startswith("  kubectl boundtoken version  ")
-    assert lines[0].index("and a") == lines[1].index("and a")
-
-
 def test_a_sentence_about_boundtoken_is_none_of_its_commands() -> None:
     assert "whether boundtoken was away" in plugin("explain", "--help").stdout
 

@@ -16,7 +16,6 @@ from ..errors import BadInput
 PROGRAM, PLUGIN = "boundtoken", "kubectl boundtoken"
 """What people type: the command, or the plugin of kubectl."""
 _EXAMPLE = re.compile(r"(^  |\| |&& |\$\(|`|see: )boundtoken (?=[a-z])", re.MULTILINE)
-_BEHIND_EXAMPLE = re.compile(r"(?<=^  boundtoken )(.*?\S)( {3,})", re.MULTILINE)
 LONG_RUNNING = ("serve", "token.write", "token.run")
 """Commands that end by a signal."""
 _JWT = re.compile(
@@ -63,10 +62,8 @@ class Parser(argparse.ArgumentParser):
 
 
 def _as_plugin(text: str) -> str:
-    """Examples as they are typed for a plugin; what stands behind them stays where it was."""
-    room = len(PLUGIN) - len(PROGRAM)
-    narrowed = _BEHIND_EXAMPLE.sub(lambda found: found[1] + (found[2][room:] or "  "), text)
-    return _EXAMPLE.sub(rf"\g<1>{PLUGIN} ", narrowed)
+    """Examples as they are typed for a plugin."""
+    return _EXAMPLE.sub(rf"\g<1>{PLUGIN} ", text)
 
 
 def safe(text: str) -> str:

@@ -208,8 +208,10 @@ EXAMPLES = {
   # what this release would change
   boundtoken export policies --validating | kubectl diff -f -""",
     "version": """
-  # as JSON
-  boundtoken version -o json""",
+  # and a warning for what does not go together
+  boundtoken version
+  # of this program only, as JSON
+  boundtoken version --client -o json""",
 }
 """For the help of each command; a group shows those of all its commands."""
 GROUPS = {

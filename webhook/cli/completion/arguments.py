@@ -6,11 +6,12 @@ from .. import arguments
 
 SHELLS = ("bash", "zsh", "fish", "kubectl")
 EXAMPLES = """
-  source <(boundtoken completion bash)               in this shell; in ~/.bashrc for all
+  # in this shell; in ~/.bashrc for all
+  source <(boundtoken completion bash)
   boundtoken completion zsh > "${fpath[1]}/_boundtoken"
   boundtoken completion fish > ~/.config/fish/completions/boundtoken.fish
-  boundtoken completion kubectl > ~/bin/kubectl_complete-boundtoken
-                                                     of kubectl boundtoken; pip has installed it already"""
+  # of kubectl boundtoken; pip has installed it already
+  boundtoken completion kubectl > ~/bin/kubectl_complete-boundtoken"""
 
 
 def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -14,9 +14,12 @@ TOPICS = {
     "environment": "the variables that are read",
 }
 EXAMPLES = """
-  boundtoken help                                    the topics
-  boundtoken help annotations                        a topic; | less for a pager
-  boundtoken help explain                            the same as boundtoken explain --help"""
+  # the topics
+  boundtoken help
+  # a topic; | less for a pager
+  boundtoken help annotations
+  # the same as boundtoken explain --help
+  boundtoken help explain"""
 
 
 def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
