@@ -108,14 +108,15 @@ def _replica(replica: Replica, configurations: list[CaBundles], now: datetime) -
         return report
     leaf = replica.chain[0]
     report["trusted"] = leaf.is_valid(now) and all(
-        _verifies(ca_bundle.certificates, replica.chain)
+        verifies(ca_bundle.certificates, replica.chain)
         for configuration in configurations
         for ca_bundle in configuration.entries.values()
     )
     return report | _dates(leaf) | {"renewAt": lifecycle.renewal_time(leaf, now).isoformat()}
 
 
-def _verifies(authorities: Certificates, chain: Certificates) -> bool:
+def verifies(authorities: Certificates, chain: Certificates) -> bool:
+    """Whether one of these authorities has signed the leaf or what follows it."""
     return any(certificate.is_signed_by(ca) for ca in authorities for certificate in chain)
 
 

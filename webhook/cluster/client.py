@@ -95,11 +95,9 @@ class ApiClient:
         )
 
     def _follow_server_clock(self, date: str | None) -> None:
-        with contextlib.suppress(TypeError, ValueError, IndexError, OverflowError):
-            server_time = parsedate_to_datetime(date or "").astimezone(UTC)
-            difference = abs(server_time - self.now())
-            if difference > CLOCK_TOLERANCE and server_time.year < LAST_YEAR:
-                self._known = (server_time, time.clock_gettime(time.CLOCK_BOOTTIME))
+        server_time = _date(date)
+        if server_time is not None and abs(server_time - self.now()) > CLOCK_TOLERANCE:
+            self._known = (server_time, time.clock_gettime(time.CLOCK_BOOTTIME))
 
     async def __aenter__(self) -> Self:
         return self
@@ -129,6 +127,27 @@ class ApiClient:
         """
         async with self._call("GET", path, accept=accept, query=query, total=seconds) as answer:
             return await _body(answer, limit)
+
+    async def proxied(self, path: str, *, seconds: float, limit: int) -> tuple[bytes, float | None]:
+        """The body of the answer that a pod gives through the API server's proxy, and how many
+        seconds the pod's clock is ahead of the API server's, by the Date of its answer; None where
+        it has none.
+
+        Raises: as `get` does
+        """
+        async with self._call(
+            "GET", path, accept="*/*", query=None, total=seconds, is_proxied=True
+        ) as answer:
+            body = await _body(answer, limit)
+            date = _date(answer.headers.get("Date"))
+            return body, None if date is None else (date - self.now()).total_seconds()
+
+    @property
+    def ahead_seconds(self) -> float:
+        """How many seconds the API server's clock is ahead of this machine's; 0 before its first
+        answer, and where it is less than it can say.
+        """
+        return (self.now() - datetime.now(UTC)).total_seconds()
 
     async def send(
         self,
@@ -184,6 +203,7 @@ class ApiClient:
         silence: float | None = None,
         body: bytes | None = None,
         content_type: str = JSON,
+        is_proxied: bool = False,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         headers = {"Accept": accept}
         if body is not None:
@@ -205,7 +225,8 @@ class ApiClient:
                 allow_redirects=False,
                 read_bufsize=1 << 18,
             ) as answer:
-                self._follow_server_clock(answer.headers.get("Date"))
+                if not is_proxied:  # the Date of a pod is not the API server's
+                    self._follow_server_clock(answer.headers.get("Date"))
                 if answer.status >= 300:  # noqa: PLR2004
                     raise await _refusal(answer)
                 yield answer
@@ -217,6 +238,14 @@ class ApiClient:
             is_safe = isinstance(problem, aiohttp.ClientError | OSError)
             detail = f": {_SSL_CONTEXT.sub('', str(problem))[:200]}" if is_safe else ""
             raise ApiError(f"{verb} {path}: {type(problem).__name__}{detail}") from problem
+
+
+def _date(text: str | None) -> datetime | None:
+    """The time in a Date header; None where it is none that can be used."""
+    with contextlib.suppress(TypeError, ValueError, IndexError, OverflowError):
+        date = parsedate_to_datetime(text or "").astimezone(UTC)
+        return date if date.year < LAST_YEAR else None
+    return None
 
 
 async def _refusal(answer: aiohttp.ClientResponse) -> ApiError:

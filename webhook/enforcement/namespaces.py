@@ -13,6 +13,7 @@ editable, also one whose value became bad by a change of the configuration.
 Which pods a change concerns is the work of `preview`, which needs a list of them.
 """
 
+from collections.abc import Mapping
 from functools import partial
 from typing import NamedTuple
 
@@ -59,7 +60,7 @@ def review(request: ValidationRequest, cluster: ClusterPolicy) -> Review:
     name = request.name or new.metadata.name or new.metadata.generate_name
     after = _policy(new, cluster)
     before = _policy(old, cluster) if isinstance(old, Namespace) else None
-    faults = (*after.resolution.faults, *_labels(new))
+    faults = (*after.resolution.faults, *label_faults(new.metadata.labels))
     decided = partial(_decision, name=name, faults=faults, levels_text=validate.policy_text(after, cluster))  # fmt: skip
     if (reason := _without_effect(name, cluster)) is not None:
         return Review(decided(reason, remarks=_no_effect(name, reason, after)), name, after, ())
@@ -147,13 +148,13 @@ def _policy(namespace: Namespace, cluster: ClusterPolicy) -> NamespacePolicy:
     return policy.resolve_namespace(cluster, annotations)
 
 
-def _labels(namespace: Namespace) -> list[Fault]:
-    """Return a fault for each label of our domain: there is no such label.
+def label_faults(given: Mapping[str, str] | None) -> list[Fault]:
+    """Return a fault for each label of our domain on a namespace: there is no such label.
 
     The one that earlier releases wrote does no harm, and nobody who edits the namespace now wrote
     it; the log names it.
     """
-    labels = namespace.metadata.labels or {}
+    labels = given or {}
     ours = sorted(
         name for name in labels if name.startswith(names.DOMAIN) and name != names.LEFTOVER_LABEL
     )

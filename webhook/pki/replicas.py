@@ -28,6 +28,10 @@ class Replica(msgspec.Struct, frozen=True):
     ready: bool
     chain: Certificates = ()
     problem: str = ""
+    status: int = 0
+    """The HTTP code of a refusal by the API server; 0 where there was none."""
+    ahead_seconds: float | None = None
+    """How far its clock is ahead of the API server's; None where its answer does not say."""
 
     def is_signed_by(self, ca: Certificate) -> bool:
         """Whether it answered, with a leaf that this CA has signed."""
@@ -116,9 +120,9 @@ async def _fetch_one(client: ApiClient, path: str, pod: _Pod) -> Replica:
         return Replica(name, ready, problem=f"it has no port named {PORT}")
     proxied = f"{path}/https:{name}:{ports[0]}/proxy{CERTIFICATE_PATH}"
     try:
-        pem = await client.get(proxied, accept="*/*", seconds=SECONDS, limit=MAX_PEM_BYTES)
-        return Replica(name, ready, read_certificates(pem))
+        pem, ahead = await client.proxied(proxied, seconds=SECONDS, limit=MAX_PEM_BYTES)
+        return Replica(name, ready, read_certificates(pem), ahead_seconds=ahead)
     except ApiError as problem:
-        return Replica(name, ready, problem=str(problem))
+        return Replica(name, ready, problem=str(problem), status=problem.status)
     except BadCertificate:
         return Replica(name, ready, problem="its answer is not a certificate")

@@ -132,6 +132,8 @@ class Entry(View, frozen=True):
     object_selector: Selector | None = None
     match_conditions: tuple[Condition, ...] | None = None
     failure_policy: str = "Fail"
+    match_policy: str = "Equivalent"
+    side_effects: str = ""
     reinvocation_policy: str = "Never"
     timeout_seconds: int = 10
 
@@ -319,9 +321,11 @@ def _is_not_ours(call: Call) -> bool:
 
 CONSTANTS = {"true": True, "false": False}
 """By which people switch an entry off and on."""
-CONDITIONS: dict[str, Callable[[Call], bool]] = {
+NOT_A_MIRROR_POD = (
     "!has(object.metadata.annotations) || "
-    "!('kubernetes.io/config.mirror' in object.metadata.annotations)": _is_no_mirror_pod,
+    "!('kubernetes.io/config.mirror' in object.metadata.annotations)"
+)
+CARRIES_OURS = (
     "(has(object.metadata.annotations) && object.metadata.annotations.exists(name, "
     "name.startsWith('boundtoken.dev/'))) || (oldObject != null && "
     "has(oldObject.metadata.annotations) && oldObject.metadata.annotations.exists(name, "
@@ -332,11 +336,21 @@ CONDITIONS: dict[str, Callable[[Call], bool]] = {
     "'boundtoken.dev/from-workload' in "
     "object.spec.jobTemplate.spec.template.metadata.annotations) || (request.kind.kind == "
     "'CronJob' && object.spec.jobTemplate.?metadata.?annotations.orValue({}).exists(name, "
-    "name.startsWith('boundtoken.dev/')))": _carries_ours,
+    "name.startsWith('boundtoken.dev/')))"
+)
+NO_CONTROLLER = (
     "!has(object.metadata.ownerReferences) || !object.metadata.ownerReferences.exists(owner, "
-    "has(owner.controller) && owner.controller)": _has_no_controller,
-    "!authorizer.serviceAccount(request.namespace, 'boundtoken') .group('boundtoken.dev')"
-    ".resource('installation').check('own').allowed()": _is_not_ours,
+    "has(owner.controller) && owner.controller)"
+)
+OWN_NAMESPACE = (
+    "authorizer.serviceAccount(request.namespace, 'boundtoken') .group('boundtoken.dev')"
+    ".resource('installation').check('own').allowed()"
+)
+CONDITIONS: dict[str, Callable[[Call], bool]] = {
+    NOT_A_MIRROR_POD: _is_no_mirror_pod,
+    CARRIES_OURS: _carries_ours,
+    NO_CONTROLLER: _has_no_controller,
+    f"!{OWN_NAMESPACE}": _is_not_ours,
 }
 """The conditions of our manifests that can be about a pod or a workload, by their text with single
 blanks. The last asks for a right that the manifests give in boundtoken's own namespace only."""

@@ -83,7 +83,7 @@ class Reader:
         *,
         max_pages: int = MAX_PAGES,
     ) -> "list[T] | None":
-        """All objects at a path; None where they could not be seen."""
+        """All objects at a path, of at most so many pages; None where they could not be seen."""
 
         async def decode_page(body: bytes) -> _Page:
             return decode(_PAGES, body)

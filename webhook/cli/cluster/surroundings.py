@@ -118,7 +118,7 @@ class Surroundings:
                 return State(True, "none: the system's authorities")
             return State(False, "none: the API server cannot verify a replica")
         try:
-            certificates = read_certificates(base64.b64decode(text))
+            certificates = read_certificates(decoded(text))
         except (BadCertificate, ValueError):
             return State(False, "cannot be read")
         if self.now is None or any(one.is_valid(self.now) for one in certificates):
@@ -144,6 +144,11 @@ class Surroundings:
     def policy(self, namespace: Namespace) -> NamespacePolicy:
         own = policy.namespace_annotations(namespace.annotations)
         return policy.resolve_namespace(self.cluster, own)
+
+
+def decoded(ca_bundle: str) -> bytes:
+    """The PEM of a caBundle. Raises: ValueError"""
+    return base64.b64decode(ca_bundle)
 
 
 async def read(
@@ -209,7 +214,7 @@ async def configuration(reader: Reader, own: str, given: ClusterPolicy | None = 
     text, audiences, policies = await _of_binding(reader)
     source = f"validatingadmissionpolicybinding/{names.POD_POLICY}"
     if not text:
-        text, source = await _of_config_map(reader, own)
+        text, source = await config_map(reader, own)
     if given is not None:
         text, source = "", "--config"
     cluster = given or ClusterPolicy()
@@ -241,8 +246,10 @@ async def _of_binding(reader: Reader) -> tuple[str, tuple[str, ...], State | Non
     return bindings.last_good(annotations), audiences, State(True, names.POD_POLICY)
 
 
-async def _of_config_map(reader: Reader, own: str) -> tuple[str, str]:
-    """The text of the ConfigMap, which is found by its labels, and its name."""
+async def config_map(reader: Reader, own: str) -> tuple[str, str]:
+    """The text of the ConfigMap, which is found by its labels, and its name; an empty text where it
+    was not seen (the name is then ASSUMED), and where there is none.
+    """
     labels = ",".join(f"{name}={value}" for name, value in names.CONFIG_LABELS.items())
     found = await reader.list(
         f"/api/v1/namespaces/{own}/configmaps",

@@ -49,11 +49,11 @@ async def explain(
         reader = Reader(client)
         # First, so that a wrong name or an unreachable cluster is told at once.
         documents = [
-            one if isinstance(one, Document) else await _named(client, one, namespace)
+            one if isinstance(one, Document) else await read_named(client, one, namespace)
             for one in objects
         ]
         around = await surroundings.read(reader, parsed.webhook_namespace, configuration)
-        live = _Live(parsed, reader, around)
+        live = Live(parsed, reader, around)
         manifests = [one.object for one in objects if isinstance(one, Document)]
         live.applied = Applied(manifests, namespace)
         found = [
@@ -64,7 +64,8 @@ async def explain(
     return {"objects": found, "notes": [], "unread": unread}
 
 
-async def _named(client: ApiClient, given: Named, namespace: str) -> Document:
+async def read_named(client: ApiClient, given: Named, namespace: str) -> Document:
+    """The object of this name. Raises: NotFound; ApiError, where it may not be read"""
     title = f"{given.kind.kind.lower()}/{given.name}"
     try:
         reader = Reader(client)
@@ -78,7 +79,7 @@ async def _named(client: ApiClient, given: Named, namespace: str) -> Document:
     return Document("the cluster", document)
 
 
-class _Live:
+class Live:
     """Explains one object after the other; what is read of namespaces is kept."""
 
     def __init__(self, parsed: argparse.Namespace, reader: Reader, around: Surroundings) -> None:

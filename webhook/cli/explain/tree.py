@@ -98,8 +98,13 @@ def is_coloured() -> bool:
 
 def is_drawn() -> bool:
     """Whether the lines of a tree can be written in the encoding of the output."""
+    return can_write("".join(_DRAWN))
+
+
+def can_write(text: str) -> bool:
+    """Whether the encoding of the output has every character of a text."""
     try:
-        "".join(_DRAWN).encode(getattr(sys.stdout, "encoding", None) or "ascii")
+        text.encode(getattr(sys.stdout, "encoding", None) or "ascii")
     except UnicodeError:
         return False
     return True

@@ -108,9 +108,9 @@ def _grants(
     key = ("" if is_of_cluster else namespace, binding.role_ref.name)
     for rule in granting.get(key, ()):
         for subject in binding.subjects or ():
-            if (meant := _meant(subject, namespace)) is not None:
+            if (who := meant(subject, namespace)) is not None:
                 yield Grant(
-                    meant,
+                    who,
                     namespace,
                     tuple(rule.resource_names or ()),
                     binding,
@@ -120,7 +120,7 @@ def _grants(
                 )
 
 
-def _meant(subject: Subject, namespace: str) -> Subject | None:
+def meant(subject: Subject, namespace: str) -> Subject | None:
     """The subject with its namespace; None for one that means nobody."""
     if subject.kind == ACCOUNT:
         of = subject.namespace or namespace
