@@ -78,6 +78,8 @@ class Egress(Background):
         super().__init__()
         self.socket = socket
         self._tunnels: set[asyncio.StreamWriter] = set()
+        self.blocked: set[int] = set()
+        """Ports that a firewall between the API server and everything else refuses."""
 
     def cut(self) -> None:
         """End every connection that the API server holds, as a restart of it would."""
@@ -110,6 +112,8 @@ class Egress(Background):
         try:
             wish = (await reader.readuntil(b"\r\n\r\n")).split()[1].decode()
             host, _, port = wish.rpartition(":")
+            if int(port) in self.blocked:
+                raise ConnectionRefusedError
             ends = await asyncio.open_connection(heard(host), int(port))
         except (OSError, asyncio.IncompleteReadError):
             writer.write(b"HTTP/1.1 502 Bad Gateway\r\n\r\n")

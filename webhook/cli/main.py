@@ -15,6 +15,7 @@ from ..errors import BadInput, BoundtokenError
 from ..options import OPTIONS
 from . import arguments, manifest_arguments
 from .arguments import PROGRAM, cluster, group, lazy, refuse_tokens
+from .check import arguments as check_arguments
 from .completion import arguments as completion_arguments
 from .explain import arguments as explain_arguments
 from .help import arguments as help_arguments
@@ -144,6 +145,7 @@ def parser(program: str = PROGRAM) -> arguments.Parser:
     _export_policies(
         _command(export, "policies", "print the admission policies that the API server enforces")
     )
+    check_arguments.add(commands)
     explain_arguments.add(commands)
     manifest_arguments.add(commands)
     token_arguments.add(commands)

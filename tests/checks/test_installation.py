@@ -1,0 +1,299 @@
+"""Every check of an installation: it passes where all is right, fails where its thing is wrong, and
+is unknown where that was not seen.
+"""
+
+import dataclasses
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.checks.installations import (
+    METRICS,
+    NOW,
+    a_deployment,
+    a_replica,
+    an_installation,
+    specified,
+)
+from tests.support.builders import Json
+from webhook.checks import before, shipped
+from webhook.checks.facts import (
+    MUTATING,
+    VALIDATING,
+    CaBundle,
+    ConfigurationFile,
+    Governance,
+    Granted,
+    Installation,
+    Probe,
+    Right,
+    Server,
+)
+from webhook.checks.installation import checks
+from webhook.checks.model import MAX_LISTED, Check, Result, Unseen, run, status_of
+from webhook.checks.objects import Annotated, Budget, EndpointSlice, NetworkPolicy, Service
+from webhook.core import names
+from webhook.core.policy import ClusterPolicy
+from webhook.simulation.calling import Configuration, ConfigurationMetadata, Entry
+
+ALL = checks(with_token=True)
+LABELS = {"matchLabels": shipped.LABELS}
+
+
+def every(of: Installation) -> dict[str, Result]:
+    found = {result.id: result for result in run(before.checks(), of)}
+    return found | {result.id: result for result in run(ALL, of)}
+
+
+def with_entry(at: int = 0, resource: str = MUTATING, **fields: Any) -> Json:
+    """The configurations with one entry that is another."""
+    entries = list(shipped.ENTRIES[resource])
+    entries[at] = msgspec.structs.replace(entries[at], **fields)
+    ours = {
+        key: (Configuration(ConfigurationMetadata("boundtoken"), value),)
+        for key, value in {**shipped.ENTRIES, resource: tuple(entries)}.items()
+    }
+    return {"configurations": ours}
+
+
+def replica(**fields: Any) -> Json:
+    return {"replicas": (a_replica(1, **fields), a_replica(2))}
+
+
+def metric(name: str, value: float) -> Json:
+    return replica(metrics={**METRICS, name: value})
+
+
+def converted(kind: Any, *documents: Json) -> tuple[Any, ...]:
+    return tuple(msgspec.convert(document, kind) for document in documents)
+
+
+def another_config(name: str, **rule: Any) -> Json:
+    """Beside ours a mutating configuration of another."""
+    document = {"name": "x.example.com", "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"], **rule}]}  # fmt: skip
+    other = Configuration(ConfigurationMetadata(name), (msgspec.convert(document, Entry),))
+    ours = an_installation().configurations
+    return {"configurations": {**ours, MUTATING: (*ours[MUTATING], other)}}  # type: ignore[misc]
+
+
+def test_where_all_is_right_every_check_passes() -> None:
+    found = every(an_installation())
+    assert {
+        name: result.finding.text for name, result in found.items() if result.status != "passed"
+    } == {}
+    assert status_of(found.values()) == "passed"
+
+
+RULES_OF_PODS, RULES_OF_WORKLOADS = (one.rules or () for one in shipped.ENTRIES[MUTATING])
+BUDGET = {"metadata": {"name": "b"}, "spec": {"selector": LABELS}}
+SPEC = shipped.POLICIES[names.POD_POLICY]
+CASES: list[tuple[str, Json, str, str]] = [
+    ("api-server", {"server": Unseen("refused")}, "failed", "refused"),
+    ("api-version", {"server": Server("v1.29.4", (1, 29), 0)}, "failed", "needs 1.30 or newer"),
+    ("clock", {"server": Server("v1.33.1", (1, 33), 7)}, "warning", "the API server's clock is 7 s ahead of this machine's"),
+    ("clock", {"server": Server("v1.33.1", (1, 33), -90)}, "failed", "90 s behind"),
+    ("clock", replica(ahead_seconds=-61.0), "failed", "the clock of pod/boundtoken-1 is 61 s behind the API server's"),
+    ("deployment", {"deployment": None}, "failed", "there is no deployment/boundtoken"),
+    ("replicas", {"deployment": a_deployment(0, 0)}, "failed", "0 replicas are requested"),
+    ("replicas", {"deployment": a_deployment(2, 0), **replica(is_ready=False)}, "failed", "none of 2 replicas is ready: pod/boundtoken-1 is not ready"),
+    ("replicas", {"deployment": a_deployment(2, 1)}, "warning", "1 of 2 replicas are ready"),
+    ("replicas", {"deployment": a_deployment(1, 1)}, "warning", "1 replica is requested"),
+    ("replicas", {"deployment": a_deployment(2, 0, conditions=[{"type": "ReplicaFailure", "status": "True", "message": "quota"}])}, "failed", "quota"),
+    ("rollout", replica(image="boundtoken:1.2.2"), "warning", "boundtoken:1.2.2, boundtoken:1.2.3"),
+    ("rollout", {"deployment": a_deployment(updatedReplicas=1)}, "warning", "1 of 2 replicas are of the newest template"),
+    ("version", {"version": "1.3.0"}, "warning", "the replicas are 1.2.3, and this program is 1.3.0"),
+    ("version", {"replicas": (a_replica(metrics={}),)}, "unknown", "no replica tells its version"),
+    ("spread", {"replicas": (a_replica(1), a_replica(2, node="node-1"))}, "warning", "all 2 replicas run on node node-1"),
+    ("disruption-budget", {"budgets": ()}, "warning", "no PodDisruptionBudget selects"),
+    ("disruption-budget", {"budgets": converted(Budget, BUDGET, BUDGET)}, "failed", "b, b"),
+    ("disruption-budget", {"budgets": converted(Budget, BUDGET)}, "warning", "allows no eviction"),
+    ("service", {"service": None}, "failed", "there is no service/boundtoken"),
+    ("service", {"service": msgspec.convert({"spec": {"ports": [{"port": 443}]}}, Service)}, "failed", "has no port 10250"),
+    ("service", {"service": msgspec.convert({"spec": {"ports": [{"port": 10250}]}}, Service)}, "failed", "has no selector"),
+    ("service", {"service": msgspec.convert({"spec": {"ports": [{"port": 10250}], "selector": {"a": "b"}}}, Service)}, "failed", "selects a=b"),
+    ("endpoints", {"slices": ()}, "failed", "although 2 replicas are ready"),
+    ("endpoints", {"slices": (), "replicas": ()}, "failed", "no replica is ready"),
+    ("endpoints", {"slices": converted(EndpointSlice, {"endpoints": [{}]})}, "warning", "1 ready endpoints for 2"),
+    ("endpoints", {"service": None}, "unknown", "service/boundtoken is missing"),
+    ("reachable", replica(problem="502 bad gateway"), "failed", "pod/boundtoken-1: 502 bad gateway"),
+    ("reachable", replica(problem="403 no", is_forbidden=True), "unknown", "needs get on pods/proxy"),
+    ("network-policies", {"network_policies": converted(NetworkPolicy, {"metadata": {"name": "n"}, "spec": {"podSelector": {}, "ingress": [{"ports": [{"port": 8080}]}]}})}, "failed", "networkpolicy/n does not allow port 10250"),
+    ("webhook-entries", {"configurations": {MUTATING: (), VALIDATING: ()}}, "failed", "no mutatingwebhookconfiguration has an entry"),
+    ("webhook-entries", with_entry(name="x.example.com"), "failed", "has no entry pods.boundtoken.dev"),
+    ("webhook-rules", with_entry(rules=()), "failed", "pods.boundtoken.dev: no rule for CREATE pods"),
+    ("webhook-rules", with_entry(1, rules=(*RULES_OF_WORKLOADS, *RULES_OF_PODS)), "warning", "workloads.boundtoken.dev: also called for CREATE pods"),
+    ("webhook-rules", {"configurations": {MUTATING: (), VALIDATING: ()}}, "unknown", "there is no entry"),
+    ("webhook-selectors", with_entry(namespace_selector=None), "warning", "namespaceSelector is empty"),
+    ("webhook-conditions", with_entry(match_conditions=()), "warning", "matchCondition not-a-mirror-pod is missing"),
+    ("webhook-policies", with_entry(failure_policy="Fail"), "failed", "failurePolicy is Fail"),
+    ("webhook-policies", with_entry(reinvocation_policy="Never"), "warning", "reinvocationPolicy is Never"),
+    ("webhook-timeouts", with_entry(timeout_seconds=10), "warning", "timeoutSeconds is 10, and 3"),
+    ("webhook-service", with_entry(client_config=shipped.ENTRIES[VALIDATING][0].client_config), "failed", "it calls path /validate, and must call /mutate"),
+    ("webhook-service", {"own": "elsewhere"}, "failed", "it calls namespace boundtoken-system, and must call elsewhere"),
+    ("other-webhooks", another_config("mesh"), "warning", "called after boundtoken, or may be: mesh/x.example.com"),
+    ("ca-bundle", {"ca_bundles": (CaBundle("pods.boundtoken.dev", is_usable=False, text="none"),)}, "failed", "pods.boundtoken.dev: none"),
+    ("ca-bundle", {"ca_bundles": ()}, "unknown", "there is no entry"),
+    ("ca-bundle-trust", replica(distrusting=("pods.boundtoken.dev",)), "failed", "pod/boundtoken-1 is not verified by the caBundle of pods.boundtoken.dev"),
+    ("ca-bundle-trust", {"replicas": ()}, "unknown", "no replica runs"),
+    ("certificate-age", replica(not_after=NOW - timedelta(1)), "failed", "expired at 2026-02-28T12:00Z"),
+    ("certificate-age", replica(not_before=NOW + timedelta(1)), "failed", "is not valid before"),
+    ("certificate-age", replica(renewal=NOW - timedelta(1)), "warning", "was to be renewed at"),
+    ("certificate-age", replica(not_after=None, problem="away"), "unknown", "was not seen: away"),
+    ("ca-age", {"ca_bundles": (CaBundle("p", is_usable=True, text="", not_after=NOW),)}, "failed", "expired"),
+    ("ca-age", {"ca_bundles": (CaBundle("p", is_usable=True, text="", not_after=NOW + timedelta(13)),)}, "warning", "expires at"),
+    ("policies", {"policies": {**an_installation().policies, names.POD_POLICY: specified({**SPEC, "validations": []})}}, "failed", "boundtoken-pods is not that of this release: spec.validations"),
+    ("policies", {"policies": {**an_installation().policies, names.APP: None}}, "failed", "validatingadmissionpolicy/boundtoken is missing"),
+    ("policy-bindings", {"bindings": {**an_installation().bindings, names.POD_POLICY: None}}, "failed", "boundtoken-pods is missing"),
+    ("policy-settings", {"bindings": {**an_installation().bindings, names.POD_POLICY: specified({})}}, "failed", "has no settings"),
+    ("policy-settings", {"bindings": {**an_installation().bindings, names.POD_POLICY: specified({}, {names.ENFORCE_FLOOR: "off"})}}, "failed", "were edited by hand"),
+    ("rights", {"rights": ()}, "failed", "serviceaccount/boundtoken may not: get namespaces"),
+    ("rights-excess", {"rights": (Granted(Right("*", "", "secrets"), "clusterrolebinding/more"),)}, "warning", "clusterrolebinding/more also grants: * secrets"),
+    ("configuration", {"file": ConfigurationFile("c", ("defaults: bad",), "")}, "failed", "configmap/c: defaults: bad"),
+    ("configuration", {"file": None}, "warning", "the defaults hold"),
+    ("configuration-applied", metric("boundtoken_config_last_reload_successful", 0), "failed", "pod/boundtoken-1 refused the file"),
+    ("configuration-applied", {"file": ConfigurationFile("c", (), "ffff")}, "warning", "they use abcd1234, and the ConfigMap has ffff"),
+    ("configuration-applied", replica(metrics={'boundtoken_config_info{hash="1"}': 1.0}), "warning", "pod/boundtoken-1: 1, pod/boundtoken-2: abcd1234"),
+    ("synced", metric("boundtoken_namespace_cache_synced", 0), "failed", "has not listed the namespaces"),
+    ("synced", metric("boundtoken_cabundle_in_sync", 0), "failed", "finds another caBundle"),
+    ("synced", metric("boundtoken_namespace_last_event_timestamp_seconds", NOW.timestamp() - 400), "failed", "for 400 s"),
+    ("synced", replica(metrics=Unseen("needs get on pods/proxy")), "unknown", "needs get on pods/proxy"),
+    ("fail-open", {"fail_open": {"pods.boundtoken.dev": 2}}, "warning", "pods.boundtoken.dev 2 times"),
+    ("namespace-annotations", {"namespaces": converted(Annotated, {"metadata": {"name": "n", "annotations": {names.INJECT: "yes"}}})}, "warning", 'boundtoken.dev/inject="yes" on namespace/n'),
+    ("namespace-annotations", {"namespaces": converted(Annotated, {"metadata": {"name": "n", "labels": {names.INJECT: "enabled"}}})}, "warning", "it is a label"),
+    ("namespace-excluded", {"namespaces": converted(Annotated, {"metadata": {"name": "kube-system", "annotations": {names.INJECT: "enabled"}}})}, "warning", "namespace/kube-system is excluded"),
+    ("dry-run-pod", {"probe": Probe("n", differences=("it has no token",))}, "failed", "it has no token"),
+    ("dry-run-pod", {"probe": Probe("n", reason="not-requested")}, "warning", "not-requested"),
+    ("dry-run-pod", {"probe": Probe("n", "403 no", is_forbidden=True)}, "unknown", "needs create on pods in namespace n"),
+    ("dry-run-pod", {"probe": Probe("n", "422 no")}, "unknown", "was not created: 422 no"),
+    ("token-governance", {"governance": (Governance("a token"),)}, "failed", "a token: it was not refused"),
+    ("token-governance", {"governance": (Governance("a token", by_webhook=True),)}, "warning", "only the webhook"),
+    ("token-governance", {"governance": (Governance("a token", problem="500"),)}, "unknown", "a token: 500"),
+    ("token-year", {"year": 3607}, "warning", "it lives 3607 s here"),
+    ("pre-rights", {"may": {}}, "failed", "you may not: get namespaces"),
+    ("pre-granting", {"may": {}}, "failed", "you have not what the roles give"),
+    ("pre-policies", {"served": frozenset({"mutatingwebhookconfigurations"})}, "failed", "does not serve validatingadmissionpolicies, validatingadmissionpolicybindings"),
+    ("pre-feature-gates", {"gates": {"ValidatingAdmissionPolicy": False}}, "failed", "ValidatingAdmissionPolicy is off"),
+    ("pre-pod-security", {"namespace": msgspec.convert({"metadata": {"labels": {before.ENFORCE_LABEL: "none"}}}, Annotated)}, "failed", "is no level"),
+    ("pre-pod-security", {"namespace": msgspec.convert({"metadata": {"annotations": {before.UID_RANGE: "1000/10"}}}, Annotated)}, "warning", "users 1000/10"),
+    ("pre-absent", {"own": "elsewhere"}, "failed", "is installed in namespace boundtoken-system already"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "fields", "status", "text"), CASES, ids=[f"{case[0]}-{number}" for number, case in enumerate(CASES)])  # fmt: skip
+def test_what_is_wrong_is_told(name: str, fields: Json, status: str, text: str) -> None:
+    result = every(an_installation(**fields))[name]
+    assert (result.status, text in result.finding.text) == (status, True), result.finding
+
+
+def test_each_check_fails_or_warns_in_some_case() -> None:
+    wrong = {name for name, _, status, _ in CASES if status != "unknown"}
+    assert wrong == every(an_installation()).keys()
+
+
+def test_where_nothing_was_seen_only_what_is_known_is_told() -> None:
+    nothing = Installation("1.2.3", NOW)
+    found = every(nothing)
+    assert {name for name, result in found.items() if result.status != "unknown"} == {"api-server"}
+    assert found["api-server"].finding.text == "it was not looked at"
+
+
+@pytest.mark.parametrize("field", [one.name for one in dataclasses.fields(Installation)])
+def test_a_part_that_was_not_seen_makes_nothing_fail(field: str) -> None:
+    if field in ("version", "now", "own", "server", "ca_bundles"):
+        return
+    unseen = Unseen("needs a right")
+    value: Any = unseen
+    if field in ("configurations", "policies", "bindings"):
+        value = dict.fromkeys(getattr(an_installation(), field), unseen)
+    found = every(an_installation(**{field: value}))
+    assert {result.status for result in found.values()} == {"passed", "unknown"}
+    texts = {result.finding.text for result in found.values() if result.status == "unknown"}
+    assert any("needs a right" in text for text in texts)
+
+
+def test_a_selector_condition_or_rule_in_another_order_is_no_difference() -> None:
+    entry = shipped.ENTRIES[MUTATING][1]
+    selector = entry.namespace_selector
+    assert selector is not None
+    (expression,) = selector.match_expressions or ()
+    turned = msgspec.structs.replace(expression, values=tuple(reversed(expression.values or ())))
+    found = every(
+        an_installation(
+            **with_entry(
+                1,
+                rules=tuple(reversed(entry.rules or ())),
+                namespace_selector=msgspec.structs.replace(selector, match_expressions=(turned,)),
+            )
+        )
+    )
+    assert {result.status for result in found.values()} == {"passed"}
+
+
+def test_the_component_that_fails_closed_is_a_warning() -> None:
+    extra = msgspec.convert({"name": "not-our-own-namespace", "expression": "true"}, type=type((shipped.ENTRIES[MUTATING][0].match_conditions or ())[0]))  # fmt: skip
+    fields = with_entry(0, VALIDATING, failure_policy="Fail", match_conditions=(extra,))
+    assert every(an_installation(**fields))["webhook-policies"].status == "warning"
+
+
+def test_the_component_for_legacy_tokens_is_no_excess() -> None:
+    more = tuple(Granted(one, "clusterrolebinding/boundtoken-legacy-tokens") for one in shipped.LEGACY_RIGHTS)  # fmt: skip
+    ours = an_installation().rights
+    assert isinstance(ours, tuple)
+    assert every(an_installation(rights=(*ours, *more)))["rights-excess"].status == "passed"
+    another = tuple(one._replace(binding="clusterrolebinding/more") for one in more)
+    assert every(an_installation(rights=(*ours, *another)))["rights-excess"].status == "warning"
+
+
+def test_certificates_of_others_are_not_out_of_step() -> None:
+    metrics = {name: value for name, value in METRICS.items() if 'kind="ca"' not in name}
+    replicas = (a_replica(metrics={**metrics, "boundtoken_cabundle_in_sync": 0.0}),)
+    assert every(an_installation(replicas=replicas))["synced"].status == "passed"
+
+
+def test_a_network_policy_counts_with_the_others_and_its_range_of_ports() -> None:
+    def policy(*ports: Json, **spec: Any) -> Json:
+        return {"metadata": {"name": "n"}, "spec": {"podSelector": {}, "ingress": [{"ports": list(ports)}], **spec}}  # fmt: skip
+
+    def status(*policies: Json) -> str:
+        seen = an_installation(network_policies=converted(NetworkPolicy, *policies))
+        return every(seen)["network-policies"].status
+
+    closed = policy({"port": 1})
+    assert status(closed) == "failed"
+    assert status(closed, policy({"port": 10250})) == "passed"
+    assert status(policy({"port": 10000, "endPort": 11000})) == "passed"
+    assert status(policy({"port": "tls"})) == "passed"
+    assert status(policy({"port": 1}, policyTypes=["Egress"])) == "passed"
+    assert status(policy({"port": 1}, podSelector={"matchLabels": {"a": "b"}})) == "passed"
+
+
+def test_long_lists_are_cut() -> None:
+    namespaces = converted(
+        Annotated,
+        *(
+            {"metadata": {"name": f"n{number}", "annotations": {names.INJECT: "x"}}}
+            for number in range(200)
+        ),
+    )
+    result = every(an_installation(namespaces=namespaces))["namespace-annotations"]
+    assert result.finding.text.count("; ") < 100
+    assert "and 150 more" in result.finding.text
+    many = tuple(a_replica(number, problem="away") for number in range(20))
+    text = every(an_installation(replicas=many))["reachable"].finding.text
+    assert text.endswith(f"and {20 - MAX_LISTED} more")
+
+
+def test_a_cluster_policy_decides_what_is_a_fault() -> None:
+    namespaces = converted(Annotated, {"metadata": {"name": "n", "annotations": {names.EXPIRATION_SECONDS: "7200"}}})  # fmt: skip
+    seen = an_installation(namespaces=namespaces, cluster=ClusterPolicy())
+    assert every(seen)["namespace-annotations"].status == "passed"
+
+
+def test_the_checks_with_dry_runs_can_be_left_out() -> None:
+    tried = {check.id for check in checks(with_token=True)} - {
+        check.id for check in checks(with_probes=False)
+    }
+    assert tried == {"dry-run-pod", "token-governance", "token-year"}
+    assert isinstance(ALL[0], Check)

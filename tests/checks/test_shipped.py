@@ -1,0 +1,103 @@
+"""What checks compare with is what the manifests of this release have."""
+
+from typing import Any
+
+import msgspec
+import pytest
+import yaml
+
+from tests.support.builders import Json
+from tests.support.paths import ROOT
+from webhook.checks import shipped
+from webhook.checks.facts import MUTATING, VALIDATING, Right
+from webhook.core import names
+from webhook.simulation.calling import Entry
+
+
+def documents() -> list[Json]:
+    files = sorted(ROOT.glob("manifests/[0-9]*.yaml"))
+    return [one for file in files for one in yaml.safe_load_all(file.read_text())]
+
+
+def of_kind(kind: str) -> list[Json]:
+    return [document for document in documents() if document["kind"] == kind]
+
+
+@pytest.mark.parametrize(
+    ("resource", "kind"),
+    [
+        (MUTATING, "MutatingWebhookConfiguration"),
+        (VALIDATING, "ValidatingWebhookConfiguration"),
+    ],
+)
+def test_the_entries_are_those_of_the_manifests(resource: str, kind: str) -> None:
+    (document,) = of_kind(kind)
+    assert [normal(msgspec.to_builtins(entry)) for entry in shipped.ENTRIES[resource]] == [
+        normal(msgspec.to_builtins(as_entry(webhook))) for webhook in document["webhooks"]
+    ]
+
+
+def as_entry(webhook: Json) -> Entry:
+    webhook["clientConfig"]["service"]["namespace"] = names.NAMESPACE
+    return msgspec.convert(webhook, Entry)
+
+
+def normal(value: Any) -> Any:
+    """Without the order of lists, and with single blanks."""
+    match value:
+        case dict():
+            return {key: normal(item) for key, item in value.items() if item}
+        case list() | tuple():
+            return sorted((normal(item) for item in value), key=str)
+        case str():
+            return " ".join(value.split())
+        case _:
+            return value
+
+
+def test_everything_that_the_manifests_create_needs_a_right_that_pre_asks_for() -> None:
+    groups = {
+        (document["apiVersion"].rpartition("/")[0], document["kind"].lower())
+        for document in documents()
+    }
+    singular = {
+        "networkpolicies": "networkpolicy",
+        "validatingadmissionpolicies": "validatingadmissionpolicy",
+    }
+    known = {
+        (group, singular.get(resource, resource.removesuffix("s")))
+        for group, resource in shipped.INSTALLED
+    }
+    assert groups == known
+
+
+def test_the_rights_are_those_of_the_roles() -> None:
+    assert rights_of("ClusterRole") == set(shipped.RIGHTS)
+    assert rights_of("Role") == set(shipped.OWN_RIGHTS)
+
+
+def rights_of(kind: str, where: str = "manifests/30-rbac.yaml") -> set[Right]:
+    found = yaml.safe_load_all((ROOT / where).read_text())
+    (role,) = (document for document in found if document["kind"] == kind)
+    return {
+        Right(verb, group, resource, name)
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for name in rule.get("resourceNames", [""])
+        for verb in rule["verbs"]
+    }
+
+
+def test_the_policies_are_all_known() -> None:
+    known = {document["metadata"]["name"] for document in of_kind("ValidatingAdmissionPolicy")}
+    assert known == {*shipped.POLICIES, *shipped.OTHER_POLICIES}
+
+
+def test_labels_and_ports_are_those_of_the_deployment() -> None:
+    (deployment,) = of_kind("Deployment")
+    template = deployment["spec"]["template"]
+    assert template["metadata"]["labels"] == shipped.LABELS
+    (container,) = template["spec"]["containers"]
+    ports = [port["containerPort"] for port in container["ports"]]
+    assert ports == [shipped.PORT, shipped.METRICS_PORT]

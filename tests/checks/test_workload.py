@@ -1,0 +1,127 @@
+"""Every check of a workload: the usual complaints, and what is right."""
+
+import dataclasses
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.checks.installations import NOW
+from tests.support.builders import Json, a_container
+from webhook.checks.model import Result, Unseen, run
+from webhook.checks.workload import Pod, PodToken, Secret, Workload, checks
+from webhook.core import names
+from webhook.core.full_views import FullPod
+
+TOKEN = PodToken("boundtoken", "token", "", 3600, (names.DEFAULT_PATH,))
+POD = Pod("web-1", NOW - timedelta(hours=2), (TOKEN,), differs=False)
+
+
+def a_workload(**fields: Any) -> Workload:
+    made = Workload(
+        "deployment/web",
+        "shop",
+        NOW,
+        "web",
+        is_account_missing=False,
+        reason="injected",
+        requested=True,
+        unreached=(),
+        would=(TOKEN,),
+        pods=(POD,),
+        restart="kubectl rollout restart deployment/web -n shop",
+        bindings=("rolebinding/web",),
+    )
+    return dataclasses.replace(made, **fields)
+
+
+def every(**fields: Any) -> dict[str, Result]:
+    return {result.id: result for result in run(checks(), a_workload(**fields))}
+
+
+def a_template(*, sub_path: str = "", read_only: bool = True) -> FullPod:
+    mount: Json = {"name": "own", "mountPath": "/t", "readOnly": read_only}
+    container = a_container() | {"volumeMounts": [{**mount, "subPath": sub_path}]}
+    volume = {"name": "own", "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}}
+    return msgspec.convert({"spec": {"containers": [container], "volumes": [volume]}}, FullPod)
+
+
+def test_where_all_is_right_every_check_passes() -> None:
+    assert {name: one.finding for name, one in every().items() if one.status != "passed"} == {}
+
+
+STALE = a_template(sub_path="token")
+FOREIGN = TOKEN._replace(audience="vault")
+CASES: list[tuple[str, Json, str, str]] = [
+    ("workload-account", {"is_account_missing": True}, "failed", "there is no serviceaccount/web"),
+    ("workload-annotations", {"faults": ("bad",)}, "warning", "bad"),
+    ("workload-called", {"unreached": ("no entry",)}, "failed", "no entry"),
+    ("workload-called", {"unreached": ("no entry",), "requested": False}, "warning", "no entry"),
+    ("workload-accepted", {"denial": "violates"}, "failed", "violates"),
+    ("workload-accepted", {"refusals": ("exceeded",)}, "failed", "exceeded"),
+    ("workload-injected", {"pods": (POD._replace(differs=True, causes=("older",)), POD)}, "failed", "1 of 2 pods differ from what they would get now: older"),
+    ("workload-injected", {"pods": (POD._replace(differs=None),)}, "unknown", "is not known"),
+    ("workload-token", {"pods": (POD._replace(tokens=()),)}, "failed", "pod/web-1 has none"),
+    ("workload-token", {"pods": (POD._replace(tokens=()),), "requested": False}, "warning", "boundtoken's decision on its pods: injected"),
+    ("workload-token", {"pods": (), "would": (TOKEN._replace(paths=()),)}, "failed", "its pods would have none"),
+    ("workload-audience", {"pods": (POD._replace(tokens=(FOREIGN,)),)}, "warning", "is for vault"),
+    ("workload-audience", {"pods": (), "would": (FOREIGN,)}, "warning", "is for vault"),
+    ("workload-refresh", {"template": STALE}, "failed", "container app: a file mounted by subPath is never refreshed"),
+    ("workload-refresh", {"template": a_template(read_only=False)}, "warning", "a token must be mounted read-only"),
+    ("workload-expired", {"template": STALE}, "failed", "pod/web-1 is older than its token of 3600 s"),
+    ("workload-rights", {"bindings": ()}, "warning", "no role is bound to serviceaccount/web"),
+    ("workload-rights", {"can": {"get/configmaps": False}}, "failed", "serviceaccount/web may not get configmaps"),
+    ("workload-rights", {"can": {"get/configmaps": Unseen("needs a right")}}, "unknown", "needs a right"),
+    ("workload-secrets", {"secrets": {"s": None}}, "failed", "secret/s is missing"),
+    ("workload-secrets", {"secrets": {"s": Secret(is_token=True)}}, "failed", "secret/s has no token"),
+    ("workload-secrets", {"secrets": {"s": Secret(is_token=True, has_token=True)}}, "warning", "never expires"),
+    ("workload-secrets", {"secrets": {"s": Unseen("needs get")}}, "unknown", "secret/s: needs get"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "fields", "status", "text"), CASES, ids=[f"{case[0]}-{number}" for number, case in enumerate(CASES)])  # fmt: skip
+def test_what_is_wrong_is_told(name: str, fields: Json, status: str, text: str) -> None:
+    result = every(**fields)[name]
+    assert (result.status, text in result.finding.text) == (status, True), result.finding
+
+
+def test_each_check_fails_or_warns_in_some_case() -> None:
+    assert {name for name, _, status, _ in CASES if status != "unknown"} == every().keys()
+
+
+def test_where_nothing_was_seen_nothing_fails() -> None:
+    found = {one.id: one for one in run(checks(), Workload("pod/web", "shop", NOW))}
+    assert {one.status for one in found.values()} == {"passed", "unknown"}
+    needs_more = ("account", "called", "injected", "token", "audience", "expired", "rights")
+    assert all(found[f"workload-{name}"].status == "unknown" for name in needs_more)
+
+
+def test_what_is_allowed_passes_and_a_foreign_token_elsewhere_too() -> None:
+    found = every(
+        can={"get/configmaps": True},
+        bindings=(),
+        template=a_template(),
+        secrets={"s": Secret()},
+        pods=(POD._replace(tokens=(TOKEN, FOREIGN._replace(paths=("/vault",)))),),
+    )
+    assert {one.status for one in found.values()} == {"passed"}
+
+
+def test_a_young_pod_has_no_expired_token() -> None:
+    young = POD._replace(created=NOW - timedelta(minutes=5))
+    assert every(template=STALE, pods=(young,))["workload-expired"].status == "passed"
+
+
+def test_a_command_has_no_name_that_a_shell_would_read() -> None:
+    bad = every(account="x;reboot", is_account_missing=True, can={"get/pods": False})
+    assert bad["workload-account"].finding.commands == ()
+    assert bad["workload-rights"].finding.commands == ()
+    good = every(is_account_missing=True, can={"get/pods": False})
+    assert good["workload-account"].finding.commands == (
+        "kubectl create serviceaccount web -n shop",
+    )
+    assert good["workload-rights"].finding.commands == (
+        "kubectl create role web-get -n shop --verb=get --resource=pods",
+        "kubectl create rolebinding web-get -n shop --role=web-get --serviceaccount=shop:web",
+    )

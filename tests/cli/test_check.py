@@ -1,0 +1,101 @@
+"""What `boundtoken check` prints, and the flags that it refuses."""
+
+import contextlib
+import io
+import json
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from tests.support.checking import run_check
+from webhook.checks.model import Finding, Result, Status
+from webhook.cli.check import output
+
+EVIL = "a\x1b[31m\x07 & <b> \u202e \x00 eyJhbGciOiJub25lIn0.e30.abc " + "long " * 60
+
+
+def a_result(status: Status, text: str = "why", *commands: str) -> Result:
+    finding = Finding(status, text, commands)
+    return Result(f"id-{status}", "Group", "it works", "Do something.", finding)
+
+
+def test_the_list_has_a_line_for_what_holds_and_the_cure_for_what_does_not() -> None:
+    results = [a_result("passed", "2 of 2"), a_result("failed", "broken", "kubectl apply -k m")]
+    with contextlib.redirect_stdout(io.StringIO()):  # it has no encoding
+        lines = list(output.lines(results, with_commands=True))
+    assert lines == [
+        "Group",
+        "-----",
+        "+ it works: 2 of 2",
+        "x it works",
+        "    broken",
+        "    Do something.",
+        "    kubectl apply -k m",
+        "    see docs/checks.md#id-failed",
+        "",
+        "2 checks: 1 passed, 1 failed",
+    ]
+    with contextlib.redirect_stdout(io.TextIOWrapper(io.BytesIO(), encoding="utf-8")):
+        lines = list(output.lines(results, with_commands=False))
+    assert f"{output.MARKS['failed']} it works" in lines
+    assert "    kubectl apply -k m" not in lines
+
+
+def test_what_could_not_be_found_out_has_no_cure() -> None:
+    lines = list(output.lines([a_result("unknown", "needs get on x")], with_commands=False))
+    assert lines[2:5] == ["? it works", "    needs get on x", "    see docs/checks.md#id-unknown"]
+
+
+@pytest.mark.parametrize("status", ["passed", "warning", "failed", "unknown"])
+def test_no_text_of_an_object_reaches_a_terminal_as_it_is(status: Status) -> None:
+    lines = list(output.lines([a_result(status, EVIL, f"kubectl {EVIL}")], with_commands=True))
+    assert all(len(line) <= 80 and line.isprintable() for line in lines)
+    assert "eyJ" not in "".join(lines)
+
+
+def test_a_long_command_goes_on_after_a_backslash() -> None:
+    command = "kubectl create rolebinding " + "name " * 20
+    lines = list(output.lines([a_result("failed", "x", command)], with_commands=True))
+    shown = [line for line in lines if line.endswith("\\") or "name" in line]
+    joined = " ".join(line.strip().removesuffix(" \\") for line in shown)
+    assert joined == command.strip()
+    assert all(line.endswith("\\") for line in shown[:-1])
+
+
+def test_the_json_has_every_part_and_no_token() -> None:
+    report = json.loads(output.document([a_result("failed", EVIL, "do it"), a_result("passed")]))
+    assert (report["status"], report["counts"]["failed"]) == ("failed", 1)
+    first = report["checks"][0]
+    assert set(first) == {"id", "group", "sentence", "status", "text", "cure", "commands", "see"}
+    assert (first["see"], first["commands"]) == ("docs/checks.md#id-failed", ["do it"])
+    assert "eyJ" not in first["text"]
+
+
+def test_junit_has_failures_errors_and_warnings_apart() -> None:
+    results = [a_result(status, EVIL) for status in output.MARKS]
+    root = ET.fromstring(output.junit(results))
+    assert root.attrib == {"tests": "4", "failures": "1", "errors": "1"}
+    kinds = [[child.tag for child in case] for case in root.iter("testcase")]
+    assert kinds == [[], ["system-out"], ["failure"], ["error"]]
+    assert "eyJ" not in output.junit(results)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["deployment/web"], "must be workload TYPE/NAME, or nothing"),
+        (["workload"], "must be workload TYPE/NAME, or nothing"),
+        (["workload", "a/b", "--pre"], "--pre is for the installation"),
+        (["--can", "get/pods"], "--can is for workload TYPE/NAME"),
+        (["-n", "shop"], "the namespace of boundtoken is --webhook-namespace"),
+        (["--wait", "soon"], '--wait="soon": must be seconds'),
+        (["--pre", "--request-token"], "--request-token does not go with --pre"),
+        (["--dry-run-namespace", "a/b"], "must be the name of a namespace"),
+        (["--dry-run-namespace", "a", "--no-dry-run"], "exclude each other"),
+        (["--webhook-namespace", "A"], "--webhook-namespace='A'"),
+    ],
+)
+def test_flags_that_do_not_go_together_are_refused(words: list[str], message: str) -> None:
+    code, out, err = run_check(*words)
+    assert (code, out) == (2, "")
+    assert message in err

@@ -1,0 +1,1 @@
+"""Whether an installation and a workload work: each check judges what a door has seen. Pure."""

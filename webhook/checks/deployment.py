@@ -1,0 +1,178 @@
+"""Checks of our Deployment, its replicas and what keeps them up."""
+
+from collections.abc import Iterator
+
+from .facts import Installation
+from .model import Check, Finding, failed, listed, passed, there, warning, worst
+from .objects import Deployment
+from .shipped import LABELS
+
+GROUP = "Deployment"
+TITLE = "deployment/boundtoken"
+
+
+def deployment(seen: Installation) -> Finding:
+    if seen.deployment is None:
+        command = "kubectl apply -k manifests"
+        return failed(f"there is no {TITLE} in namespace {seen.own}", command)
+    there(seen.deployment)
+    return passed(f"{TITLE} in namespace {seen.own}")
+
+
+def replicas(seen: Installation) -> Finding:
+    """Zero that are requested, none that is ready and too few are told apart."""
+    found = there(seen.deployment, TITLE)
+    requested, ready = found.spec.replicas, found.status.ready_replicas
+    if requested == 0:
+        command = f"kubectl scale {TITLE} -n {seen.own} --replicas=2"
+        return failed("0 replicas are requested, so no pod is injected", command)
+    why = "".join(f": {text}" for text in _not_ready(seen))
+    commands = (
+        f"kubectl get pods -n {seen.own} -l app.kubernetes.io/name=boundtoken",
+        f"kubectl describe {TITLE} -n {seen.own}",
+    )
+    if ready == 0:
+        return failed(f"none of {requested} replicas is ready{why}", *commands)
+    if ready < requested:
+        return warning(f"{ready} of {requested} replicas are ready{why}", *commands)
+    if requested == 1:
+        command = f"kubectl scale {TITLE} -n {seen.own} --replicas=2"
+        return warning("1 replica is requested: while it restarts, no pod is injected", command)
+    return passed(f"{ready} of {requested} are ready")
+
+
+def _not_ready(seen: Installation) -> list[str]:
+    """Which pods are not ready, and what the Deployment says of it."""
+    pods = seen.replicas if isinstance(seen.replicas, tuple) else ()
+    found = [f"pod/{pod.name} is not ready" for pod in pods if not pod.is_ready]
+    status = there(seen.deployment).status
+    found += [
+        condition.message
+        for condition in status.conditions or ()
+        if condition.type == "ReplicaFailure" and condition.status == "True"
+    ]
+    return [listed(found)] if found else []
+
+
+def rollout(seen: Installation) -> Finding:
+    """Whether every replica is of the newest template, and runs one image."""
+    found = there(seen.deployment, TITLE)
+    pods = seen.asking()
+    images = sorted({pod.image for pod in pods})
+    command = f"kubectl rollout status {TITLE} -n {seen.own}"
+    if len(images) > 1:
+        return warning(f"the replicas run different images: {listed(images, ', ')}", command)
+    if found.status.updated_replicas < found.spec.replicas:
+        text = f"{found.status.updated_replicas} of {found.spec.replicas} replicas are of the newest template"
+        return warning(text, command)
+    return passed(images[0])
+
+
+def version(seen: Installation) -> Finding:
+    """Whether the replicas are of the release of this program."""
+    found = {
+        value
+        for replica in seen.asking()
+        for value in replica.labels("boundtoken_build_info", "version")
+    }
+    if not found:
+        return Finding("unknown", "no replica tells its version")
+    if found != {seen.version}:
+        text = f"the replicas are {listed(sorted(found), ', ')}, and this program is {seen.version}"
+        return warning(f"{text}: what it compares with may be another release's")
+    return passed(seen.version)
+
+
+def spread(seen: Installation) -> Finding:
+    pods = [pod for pod in seen.asking() if pod.node]
+    nodes = {pod.node for pod in pods}
+    if len(pods) > 1 and len(nodes) == 1:
+        return warning(f"all {len(pods)} replicas run on node {nodes.pop()}")
+    return passed(f"{len(pods)} on {len(nodes)} nodes")
+
+
+def budget(seen: Installation) -> Finding:
+    labels = labels_of(seen)
+    ours = [
+        one
+        for one in there(seen.budgets)
+        if one.spec.selector is not None and one.spec.selector.matches(labels)
+    ]
+    if not ours:
+        command = "kubectl apply -k manifests"
+        return warning("no PodDisruptionBudget selects the replicas: a drain may end all", command)
+    if len(ours) > 1:
+        names = listed([one.metadata.name for one in ours], ", ")
+        return failed(f"several select the replicas, so that no pod can be evicted: {names}")
+    (found,) = ours
+    if found.status.disruptions_allowed == 0 and _ready(seen) > 1:
+        return warning(f"poddisruptionbudget/{found.metadata.name} allows no eviction")
+    return passed(f"poddisruptionbudget/{found.metadata.name}")
+
+
+def labels_of(seen: Installation) -> dict[str, str]:
+    """The labels of the replicas; those of the manifests where the Deployment was not seen."""
+    if not isinstance(seen.deployment, Deployment):
+        return dict(LABELS)
+    return seen.deployment.spec.template.metadata.labels or {}
+
+
+def _ready(seen: Installation) -> int:
+    return there(seen.deployment, TITLE).status.ready_replicas
+
+
+def reachable(seen: Installation) -> Finding:
+    """Whether the API server reaches the TLS port of each replica, which it needs for reviews."""
+    commands = (f"kubectl get networkpolicies -n {seen.own}",)
+    found = []
+    for replica in seen.asking():
+        if replica.is_forbidden:
+            found.append(Finding("unknown", f"needs get on pods/proxy in {seen.own}"))
+        elif replica.problem:
+            found.append(failed(f"pod/{replica.name}: {replica.problem}", *commands))
+    return worst(*found, text="each answered over TLS")
+
+
+def checks() -> Iterator[Check[Installation]]:
+    yield Check(
+        "deployment",
+        GROUP,
+        "boundtoken's Deployment exists",
+        "Install it, or name its namespace with --webhook-namespace.",
+        deployment,
+    )
+    yield Check(
+        "replicas",
+        GROUP,
+        "every replica is ready",
+        "Look at the events and the log of the pods that are not ready.",
+        replicas,
+    )
+    yield Check(
+        "rollout",
+        GROUP,
+        "every replica runs the same image",
+        "Wait for the rollout, or look at why it does not end.",
+        rollout,
+    )
+    yield Check(
+        "version",
+        GROUP,
+        "the replicas are of this program's release",
+        "Use the program of the replicas' release, or upgrade the installation.",
+        version,
+    )
+    yield Check(
+        "spread",
+        GROUP,
+        "the replicas run on several nodes",
+        "Add a node, or delete one replica where another node has room since.",
+        spread,
+    )
+    yield Check(
+        "disruption-budget",
+        GROUP,
+        "a PodDisruptionBudget keeps one replica",
+        "Apply manifests/45-poddisruptionbudget.yaml, and no second one for the same pods.",
+        budget,
+    )

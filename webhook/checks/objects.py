@@ -1,0 +1,190 @@
+"""Objects of a cluster as far as checks read them."""
+
+from typing import Any
+
+import msgspec
+
+from ..core.views import Metadata, View
+from ..simulation.calling import Selector
+
+JsonObject = dict[str, Any]
+
+
+class Labelled(Metadata, frozen=True):
+    labels: dict[str, str] | None = None
+    deletion_timestamp: str | None = None
+
+
+class Condition(View, frozen=True):
+    type: str = ""
+    status: str = ""
+    message: str = ""
+
+
+class ContainerPort(View, frozen=True):
+    name: str = ""
+    container_port: int = 0
+
+
+class Container(View, frozen=True):
+    name: str = ""
+    image: str = ""
+    ports: tuple[ContainerPort, ...] | None = None
+
+
+class PodSpec(View, frozen=True):
+    containers: tuple[Container, ...] | None = None
+    node_name: str = ""
+    service_account_name: str = ""
+
+
+class Template(View, frozen=True):
+    metadata: Labelled = Labelled()
+    spec: PodSpec = PodSpec()
+
+
+class DeploymentSpec(View, frozen=True):
+    replicas: int = 1
+    template: Template = Template()
+
+
+class DeploymentStatus(View, frozen=True):
+    updated_replicas: int = 0
+    ready_replicas: int = 0
+    conditions: tuple[Condition, ...] | None = None
+
+
+class Deployment(View, frozen=True):
+    metadata: Labelled = Labelled()
+    spec: DeploymentSpec = DeploymentSpec()
+    status: DeploymentStatus = DeploymentStatus()
+
+
+class PodStatus(View, frozen=True):
+    phase: str = ""
+    conditions: tuple[Condition, ...] | None = None
+
+
+class Pod(View, frozen=True):
+    """A pod of ours."""
+
+    metadata: Labelled = Labelled()
+    spec: PodSpec = PodSpec()
+    status: PodStatus = PodStatus()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has not ended and is not being deleted."""
+        is_ending = bool(self.metadata.deletion_timestamp)
+        return not is_ending and self.status.phase not in ("Succeeded", "Failed")
+
+
+class BudgetSpec(View, frozen=True):
+    selector: Selector | None = None
+    min_available: int | str | None = None
+    max_unavailable: int | str | None = None
+
+
+class BudgetStatus(View, frozen=True):
+    disruptions_allowed: int = 0
+
+
+class Budget(View, frozen=True):
+    """A PodDisruptionBudget."""
+
+    metadata: Labelled = Labelled()
+    spec: BudgetSpec = BudgetSpec()
+    status: BudgetStatus = BudgetStatus()
+
+
+class ServicePort(View, frozen=True):
+    port: int = 0
+    target_port: int | str = 0
+
+
+class ServiceSpec(View, frozen=True):
+    selector: dict[str, str] | None = None
+    ports: tuple[ServicePort, ...] | None = None
+
+
+class Service(View, frozen=True):
+    metadata: Labelled = Labelled()
+    spec: ServiceSpec = ServiceSpec()
+
+
+class EndpointConditions(View, frozen=True):
+    ready: bool | None = None
+
+
+class Endpoint(View, frozen=True):
+    conditions: EndpointConditions = EndpointConditions()
+
+
+class EndpointSlice(View, frozen=True):
+    endpoints: tuple[Endpoint, ...] | None = None
+
+    @property
+    def ready(self) -> int:
+        """How many are ready. Absent means ready (discovery/v1 EndpointConditions)."""
+        return sum(one.conditions.ready is not False for one in self.endpoints or ())
+
+
+class PolicyPort(View, frozen=True):
+    port: int | str | None = None
+    end_port: int | None = None
+
+
+class IngressRule(View, frozen=True):
+    ports: tuple[PolicyPort, ...] | None = None
+
+
+class NetworkPolicySpec(View, frozen=True):
+    pod_selector: Selector = Selector()
+    policy_types: tuple[str, ...] | None = None
+    ingress: tuple[IngressRule, ...] | None = None
+
+
+class NetworkPolicy(View, frozen=True):
+    """What may reach pods, as far as ports go. It is read by every network plugin in its own way;
+    this is the text of the API.
+    """
+
+    metadata: Labelled = Labelled()
+    spec: NetworkPolicySpec = NetworkPolicySpec()
+
+    def selects(self, labels: dict[str, str]) -> bool:
+        """Whether it limits what reaches pods with these labels."""
+        types = self.spec.policy_types or ("Ingress",)
+        return "Ingress" in types and self.spec.pod_selector.matches(labels)
+
+    def allows(self, port: int, name: str) -> bool:
+        """Whether some rule lets a port be reached, by whomever."""
+        return any(
+            not rule.ports or any(_is_port(one, port, name) for one in rule.ports)
+            for rule in self.spec.ingress or ()
+        )
+
+
+def _is_port(given: PolicyPort, port: int, name: str) -> bool:
+    if given.port is None or given.port in (port, name):
+        return True
+    last = given.end_port
+    return isinstance(given.port, int) and last is not None and given.port <= port <= last
+
+
+class Annotated(View, frozen=True):
+    """A namespace, of which labels and annotations are read."""
+
+    metadata: Labelled = Labelled()
+
+
+class Specified(View, frozen=True):
+    """A policy or a binding: its annotations, and the whole of its spec."""
+
+    metadata: Labelled = Labelled()
+    spec: msgspec.Raw = msgspec.Raw(b"{}")
+
+    @property
+    def content(self) -> JsonObject:
+        found = msgspec.json.decode(self.spec)
+        return found if isinstance(found, dict) else {}

@@ -1,0 +1,119 @@
+"""Checks of the configuration, and of what the replicas say of themselves in their metrics."""
+
+from collections.abc import Iterator
+
+from .facts import Installation, Replica
+from .model import Check, Finding, all_of, failed, passed, there, warning, worst
+
+GROUP = "Configuration and replicas"
+EDIT = "kubectl edit configmap -n {} -l app.kubernetes.io/component=configuration"
+SILENT_SECONDS = 300.0
+"""Bookmarks arrive about once a minute, so that a watch that is silent for longer is dead."""
+NOT_AFTER = "boundtoken_certificate_not_after_timestamp_seconds"
+SYNCED = (
+    ("boundtoken_namespace_cache_synced", "has not listed the namespaces yet"),
+    ("boundtoken_cabundle_in_sync", "finds another caBundle than its own authorities"),
+    ("boundtoken_policy_in_sync", "finds other settings in the policy bindings, or none"),
+)
+
+
+def valid(seen: Installation) -> Finding:
+    """Whether the file in the ConfigMap can be used."""
+    if seen.file is None:
+        return warning("there is no ConfigMap of boundtoken: the defaults hold")
+    found = there(seen.file)
+    where = f"configmap/{found.name}: "
+    problems = [where + fault for fault in found.faults]
+    return all_of(problems, EDIT.format(seen.own), text=f"configmap/{found.name}")
+
+
+def applied(seen: Installation) -> Finding:
+    """Whether each replica uses the file that is there."""
+    found, hashes = [], {}
+    for replica in seen.asking():
+        refused = there(replica.metrics).get("boundtoken_config_last_reload_successful") == 0
+        if refused:
+            text = f"pod/{replica.name} refused the file, and uses an older one"
+            found.append(failed(text, EDIT.format(seen.own)))
+        hashes[replica.name] = next(iter(replica.labels("boundtoken_config_info", "hash")), "")
+    if len(set(hashes.values())) > 1:
+        text = ", ".join(f"pod/{name}: {digest or 'none'}" for name, digest in hashes.items())
+        found.append(warning(f"they use different files ({text}): a change takes up to 2 minutes"))
+    elif seen.file is not None and not (file := there(seen.file)).faults:
+        used = next(iter(hashes.values()))
+        if used and used != file.hash:
+            text = f"they use {used}, and the ConfigMap has {file.hash}: a change takes up to 2 minutes"
+            found.append(warning(text))
+    return worst(*found, text=f"hash {next(iter(hashes.values())) or 'of the defaults'}")
+
+
+def synced(seen: Installation) -> Finding:
+    """Whether each replica has what it needs for its decisions."""
+    return worst(*(_synced(replica, seen) for replica in seen.asking()), text="each says so")
+
+
+def _synced(replica: Replica, seen: Installation) -> Finding:
+    metrics = there(replica.metrics)
+    log = f"kubectl logs -n {seen.own} pod/{replica.name}"
+    # Where others keep the certificates, a replica knows no authority, and its gauge stays 0.
+    kept_by_others = f'{NOT_AFTER}{{kind="ca"}}' not in metrics
+    problems = [
+        f"pod/{replica.name} {problem}"
+        for metric, problem in SYNCED
+        if metrics.get(metric) == 0 and not (kept_by_others and "cabundle" in metric)
+    ]
+    last = metrics.get("boundtoken_namespace_last_event_timestamp_seconds", 0.0)
+    silence = seen.now.timestamp() - last
+    if last and silence > SILENT_SECONDS:
+        problems.append(f"pod/{replica.name} has heard nothing of namespaces for {silence:.0f} s")
+    return all_of(problems, log)
+
+
+INJECTING = frozenset({"pods.boundtoken.dev", "workloads.boundtoken.dev"})
+"""The entries without which a pod has no token of boundtoken."""
+
+
+def fail_open(seen: Installation) -> Finding:
+    """How often the API server went on without us, since it started."""
+    counts = {name: count for name, count in there(seen.fail_open).items() if count}
+    if not INJECTING.intersection(counts):
+        others = sum(counts.values())
+        return passed(
+            f"no pod; {others} others since this API server started" if others else "none"
+        )
+    text = ", ".join(f"{name} {count} times" for name, count in sorted(counts.items()))
+    return warning(
+        f"since the API server that answered has started: {text}",
+        "boundtoken explain TYPE/NAME --audit-log FILE",
+    )
+
+
+def checks() -> Iterator[Check[Installation]]:
+    yield Check(
+        "configuration",
+        GROUP,
+        "the configuration is valid",
+        "Mend the file: boundtoken config check tells every fault with its path.",
+        valid,
+    )
+    yield Check(
+        "configuration-applied",
+        GROUP,
+        "every replica uses it",
+        "Wait two minutes after a change; then look at the log of the replica that differs.",
+        applied,
+    )
+    yield Check(
+        "synced",
+        GROUP,
+        "every replica is in step with the cluster",
+        "Look at its log: what it cannot list, watch or write is told there.",
+        synced,
+    )
+    yield Check(
+        "fail-open",
+        GROUP,
+        "no request went on without boundtoken",
+        "Pods of that time have no token of boundtoken: restart what owns them.",
+        fail_open,
+    )

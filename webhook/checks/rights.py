@@ -1,0 +1,89 @@
+"""Checks of the rights of our service account."""
+
+from collections.abc import Iterable, Iterator
+
+from ..core import names
+from . import shipped
+from .facts import Granted, Installation, Right
+from .model import Check, Finding, all_of, listed, passed, there, warning
+
+GROUP = "Rights of boundtoken"
+OPTIONAL = "boundtoken-legacy-tokens"
+"""The binding of the component legacy-tokens."""
+DEFAULTS = frozenset(
+    f"clusterrolebinding/system:{name}"
+    for name in (
+        "discovery",
+        "cluster-trust-bundle-discovery",
+        "basic-user",
+        "public-info-viewer",
+        "service-account-issuer-discovery",
+    )
+)
+"""What the API server itself grants to every account (rbac/bootstrappolicy/policy.go)."""
+
+
+def _needed(own: str) -> tuple[Right, ...]:
+    return (*shipped.RIGHTS, *(right._replace(namespace=own) for right in shipped.OWN_RIGHTS))
+
+
+def missing(seen: Installation) -> Finding:
+    granted = there(seen.rights)
+    lacking = [
+        str(right)
+        for right in _needed(seen.own)
+        if not any(covers(one.right, right) for one in granted)
+    ]
+    text = f"serviceaccount/{names.APP} may not: {listed(lacking, ', ')}"
+    return all_of([text] if lacking else [], "kubectl apply -k manifests", text="all are granted")
+
+
+def excess(seen: Installation) -> Finding:
+    """What is granted beside what is needed, with the binding that does."""
+    needed = _needed(seen.own)
+    more = [one for one in there(seen.rights) if not _is_needed(one, needed)]
+    bindings = list(dict.fromkeys(one.binding for one in more))
+    if not more:
+        return passed("no more than needed")
+    rights = listed(list(dict.fromkeys(str(one.right) for one in more)), ", ")
+    return warning(f"{', '.join(bindings)} also grants: {rights}")
+
+
+def _is_needed(granted: Granted, needed: Iterable[Right]) -> bool:
+    if granted.binding in DEFAULTS:
+        return True
+    name = granted.binding.rpartition("/")[2]
+    if name == OPTIONAL and granted.right in shipped.LEGACY_RIGHTS:
+        return True
+    return granted.right in needed
+
+
+def covers(granted: Right, needed: Right) -> bool:
+    """Whether RBAC lets do with the one what the other names.
+
+    Source: kubernetes/pkg/apis/rbac/v1/evaluation_helpers.go.
+    """
+    return (
+        granted.verb in ("*", needed.verb)
+        and granted.group in ("*", needed.group)
+        and granted.resource in ("*", needed.resource)
+        and granted.name in ("", needed.name)
+        and granted.namespace in ("", needed.namespace)
+    )
+
+
+def checks() -> Iterator[Check[Installation]]:
+    yield Check(
+        "rights",
+        GROUP,
+        "its service account may do what it needs",
+        "Apply manifests/30-rbac.yaml again.",
+        missing,
+    )
+    yield Check(
+        "rights-excess",
+        GROUP,
+        "its service account may do no more",
+        "Take the binding away, or the account out of it: a stolen token is worth what it may do.",
+        excess,
+    )

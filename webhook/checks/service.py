@@ -1,0 +1,82 @@
+"""Checks of the way from the API server to the replicas."""
+
+from collections.abc import Iterator
+
+from ..core import names
+from .deployment import labels_of, reachable
+from .facts import Installation
+from .model import Check, Finding, all_of, failed, passed, there, warning
+from .shipped import PORT
+
+GROUP = "Service"
+
+
+def service(seen: Installation) -> Finding:
+    title, apply = f"service/{names.APP}", "kubectl apply -k manifests"
+    if seen.service is None:
+        return failed(f"there is no {title} in namespace {seen.own}", apply)
+    spec = there(seen.service).spec
+    if all(port.port != PORT for port in spec.ports or ()):
+        return failed(f"{title} has no port {PORT}, which the API server calls", apply)
+    labels = labels_of(seen)
+    if not spec.selector:
+        return failed(f"{title} has no selector, so nobody keeps its endpoints", apply)
+    if not spec.selector.items() <= labels.items():
+        text = ",".join(f"{key}={value}" for key, value in spec.selector.items())
+        return failed(f"{title} selects {text}, which the replicas have not", apply)
+    return passed(f"{title}, port {PORT}")
+
+
+def endpoints(seen: Installation) -> Finding:
+    """Whether the Service has an endpoint for each ready replica."""
+    there(seen.service, f"service/{names.APP}")
+    ready = sum(one.ready for one in there(seen.slices))
+    pods = sum(replica.is_ready for replica in there(seen.replicas))
+    command = f"kubectl get endpointslices -n {seen.own} -l kubernetes.io/service-name={names.APP}"
+    if not ready:
+        why = "no replica is ready" if not pods else f"although {pods} replicas are ready"
+        return failed(f"the Service has no ready endpoint, {why}", command)
+    if ready < pods:
+        return warning(f"{ready} ready endpoints for {pods} ready replicas", command)
+    return passed(f"{ready} ready")
+
+
+def network_policies(seen: Installation) -> Finding:
+    """Whether the NetworkPolicies of the namespace let the TLS port be reached."""
+    selecting = [one for one in there(seen.network_policies) if one.selects(labels_of(seen))]
+    # Policies add up: one that allows it is enough.
+    if not selecting or any(one.allows(PORT, "tls") for one in selecting):
+        return passed(f"port {PORT} may be reached")
+    titles = [f"networkpolicy/{one.metadata.name} does not allow port {PORT}" for one in selecting]
+    return all_of(titles, "kubectl apply -k manifests")
+
+
+def checks() -> Iterator[Check[Installation]]:
+    yield Check(
+        "service",
+        GROUP,
+        "the Service leads to the replicas",
+        "Apply manifests/50-service.yaml again.",
+        service,
+    )
+    yield Check(
+        "endpoints",
+        GROUP,
+        "the Service has ready endpoints",
+        "A replica that is ready gets an endpoint within seconds: look at the controllers.",
+        endpoints,
+    )
+    yield Check(
+        "reachable",
+        GROUP,
+        "the API server reaches each replica",
+        f"Let the control plane reach port {PORT} of the pods: NetworkPolicies, firewalls, routes.",
+        reachable,
+    )
+    yield Check(
+        "network-policies",
+        GROUP,
+        "no NetworkPolicy closes the TLS port",
+        f"Let one of them allow TCP port {PORT}, as manifests/60-networkpolicy.yaml does.",
+        network_policies,
+    )

@@ -1,0 +1,228 @@
+"""Checks of the webhook configurations beside the manifests of this release."""
+
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from ..core import names
+from ..simulation import calling
+from ..simulation.calling import Configuration, Entry, Rule, Selector, call_for
+from . import shipped
+from .facts import MUTATING, NOT_LOOKED_AT, Installation
+from .model import Check, Finding, all_of, failed, listed, passed, there, worst
+
+GROUP = "Webhook configurations"
+APPLY = "kubectl apply -k manifests"
+KINDS = {resource: resource.removesuffix("s") for resource in shipped.ENTRIES}
+FAIL_CLOSED = "not-our-own-namespace"
+"""The condition of the component legacy-tokens-fail-closed, which lets one entry fail closed."""
+Pair = tuple[Entry, Entry]
+
+
+def configurations(seen: Installation) -> Finding:
+    """Whether each entry of this release is there."""
+    present: dict[str, set[str]] = {resource: set() for resource in shipped.ENTRIES}
+    for resource, entry in seen.entries():
+        present[resource].add(entry.name)
+    problems = []
+    for resource, entries in shipped.ENTRIES.items():
+        if not present[resource]:
+            problems.append(f"no {KINDS[resource]} has an entry of boundtoken")
+            continue
+        problems += [
+            f"{KINDS[resource]}/{names.APP} has no entry {entry.name}"
+            for entry in entries
+            if entry.name not in present[resource]
+        ]
+    count = sum(map(len, shipped.ENTRIES.values()))
+    return all_of(problems, APPLY, text=f"{count} entries")
+
+
+def _pairs(seen: Installation) -> list[Pair]:
+    """Each entry that is there beside the shipped one."""
+    ours = {entry.name: entry for entries in shipped.ENTRIES.values() for entry in entries}
+    return [(entry, ours[entry.name]) for _, entry in seen.entries() if entry.name in ours]
+
+
+def _of_entries(judge: Callable[[Entry, Entry], Finding]) -> Callable[[Installation], Finding]:
+    """A check of every entry; what is found names the entry."""
+
+    def check(seen: Installation) -> Finding:
+        pairs = _pairs(seen)
+        if not pairs:
+            return Finding("unknown", "there is no entry of boundtoken")
+        found = []
+        for present, ours in pairs:
+            finding = judge(present, ours)
+            found.append(finding._replace(text=f"{present.name}: {finding.text}"))
+        return worst(*found, text="as in the manifests")
+
+    return check
+
+
+def rules(present: Entry, ours: Entry) -> Finding:
+    """A request that no rule names is never sent."""
+    lacking, more = _triples(ours) - _triples(present), _triples(present) - _triples(ours)
+    if lacking:
+        return failed(f"no rule for {', '.join(sorted(lacking))}", APPLY)
+    if more:
+        return Finding("warning", f"also called for {', '.join(sorted(more))}", (APPLY,))
+    return passed()
+
+
+def _triples(entry: Entry) -> set[str]:
+    return {text for rule in entry.rules or () for text in _of_rule(rule)}
+
+
+def _of_rule(rule: Rule) -> Iterator[str]:
+    for operation in rule.operations or ():
+        for group in rule.api_groups or ():
+            for resource in rule.resources or ():
+                yield f"{operation} {resource}.{group}".rstrip(".")
+
+
+def selectors(present: Entry, ours: Entry) -> Finding:
+    found = []
+    for what, has, expected in (
+        ("namespaceSelector", present.namespace_selector, ours.namespace_selector),
+        ("objectSelector", present.object_selector, ours.object_selector),
+    ):
+        if _normal(has) != _normal(expected):
+            text = f"{what} is {_text(has)}, and {_text(expected)} in the manifests"
+            found.append(Finding("warning", text, (APPLY,)))
+    return worst(*found)
+
+
+def _normal(selector: Selector | None) -> list[tuple[str, str, list[str]]]:
+    """The requirements without their order."""
+    if selector is None:
+        return []
+    equal = [(key, "In", [value]) for key, value in (selector.match_labels or {}).items()]
+    others = [
+        (one.key, one.operator, sorted(one.values or ()))
+        for one in selector.match_expressions or ()
+    ]
+    return sorted([*equal, *others])
+
+
+def _text(selector: Selector | None) -> str:
+    return str(selector or "") or "empty"
+
+
+def conditions(present: Entry, ours: Entry) -> Finding:
+    has, expected = _expressions(present), _expressions(ours)
+    found = [f"matchCondition {name} is missing" for name in expected if name not in has]
+    found += [f"there is one more, {name}" for name in has if name not in expected]
+    found += [
+        f"matchCondition {name} has another expression"
+        for name, expression in expected.items()
+        if has.get(name, expression) != expression
+    ]
+    return all_of(found, APPLY, status="warning")
+
+
+def _expressions(entry: Entry) -> dict[str, str]:
+    return {one.name: " ".join(one.expression.split()) for one in entry.match_conditions or ()}
+
+
+def policies(present: Entry, ours: Entry) -> Finding:
+    """What happens while nobody answers, and whether we are called again."""
+    found = []
+    if present.failure_policy != ours.failure_policy:
+        text = f"failurePolicy is {present.failure_policy}: while no replica answers, requests are refused"
+        is_chosen = FAIL_CLOSED in _expressions(present)
+        found.append(Finding("warning" if is_chosen else "failed", text, (APPLY,)))
+    for field, has, expected in (
+        ("matchPolicy", present.match_policy, ours.match_policy),
+        ("reinvocationPolicy", present.reinvocation_policy, ours.reinvocation_policy),
+        ("sideEffects", present.side_effects, ours.side_effects),
+    ):
+        if has != expected:
+            text = f"{field} is {has}, and {expected} in the manifests"
+            found.append(Finding("warning", text, (APPLY,)))
+    return worst(*found)
+
+
+def timeouts(present: Entry, ours: Entry) -> Finding:
+    has, expected = present.timeout_seconds, ours.timeout_seconds
+    text = f"timeoutSeconds is {has}, and {expected} in the manifests"
+    return passed() if has == expected else Finding("warning", text, (APPLY,))
+
+
+def clients(seen: Installation) -> Finding:
+    """Whether each entry calls our Service, at its port and path."""
+
+    def check(present: Entry, ours: Entry) -> Finding:
+        service, expected = present.client_config.service, ours.client_config.service
+        if service is None or expected is None:
+            return Finding("warning", "it calls a URL and no Service")
+        found = [
+            f"it calls {what} {has}, and must call {must}"
+            for what, has, must in (
+                ("service", service.name, expected.name),
+                ("namespace", service.namespace, seen.own),
+                ("port", service.port, expected.port),
+                ("path", service.path or "/", expected.path),
+            )
+            if has != must
+        ]
+        return all_of(found, APPLY)
+
+    return _of_entries(check)(seen)
+
+
+def _anywhere(configuration: Configuration) -> Configuration:
+    """The configuration as it is for the namespaces and pods that its entries select."""
+    entries = (
+        msgspec.structs.replace(entry, namespace_selector=None, object_selector=None)
+        for entry in configuration.webhooks or ()
+    )
+    return msgspec.structs.replace(configuration, webhooks=tuple(entries))
+
+
+def others(seen: Installation) -> Finding:
+    """Mutating webhooks for pods that are called after us may undo what we did."""
+    found = there(seen.configurations.get(MUTATING, NOT_LOOKED_AT))
+    pod = call_for({"apiVersion": "v1", "kind": "Pod"}, "default", None)
+    chain = calling.others(tuple(map(_anywhere, found)), pod)
+    if chain.after:
+        text = f"called after boundtoken, or may be: {listed(list(chain.after), ', ')}"
+        return Finding("warning", text)
+    before = listed(list(chain.before), ", ")
+    return passed(f"called before it: {before}" if before else "there is none")
+
+
+def checks() -> Iterator[Check[Installation]]:
+    again = "Apply the manifests of this release again, or keep the difference if you made it."
+    yield Check(
+        "webhook-entries",
+        GROUP,
+        "every entry is there",
+        "Apply the manifests again.",
+        configurations,
+    )
+    yield Check("webhook-rules", GROUP, "the rules name every request", again, _of_entries(rules))
+    yield Check(
+        "webhook-selectors",
+        GROUP,
+        "the selectors are those of this release",
+        again,
+        _of_entries(selectors),
+    )
+    yield Check(
+        "webhook-conditions",
+        GROUP,
+        "the matchConditions are those of this release",
+        again,
+        _of_entries(conditions),
+    )
+    yield Check("webhook-policies", GROUP, "the webhooks fail open", again, _of_entries(policies))
+    yield Check("webhook-timeouts", GROUP, "the timeouts are short", again, _of_entries(timeouts))
+    yield Check("webhook-service", GROUP, "the entries call boundtoken's Service", again, clients)
+    yield Check(
+        "other-webhooks",
+        GROUP,
+        "no other webhook changes pods afterwards",
+        "See that it leaves boundtoken's volume alone: boundtoken explain tells of each pod.",
+        others,
+    )

@@ -1,0 +1,281 @@
+"""The usual complaints about one workload, each as a check."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import NamedTuple
+
+from ..core import names
+from ..core.full_views import FullPod
+from ..core.levels import LATEST, LevelVersion
+from ..core.limits import Limits
+from ..enforcement import rules
+from ..enforcement.facts import Facts
+from .facts import NOT_LOOKED_AT
+from .model import (
+    Check,
+    Finding,
+    Unseen,
+    all_of,
+    failed,
+    is_name,
+    listed,
+    passed,
+    there,
+    warning,
+    worst,
+)
+
+GROUP = "Workload"
+MOUNT_RULE = "token-mount"
+SUB_PATH = "never refreshed"
+"""In the problem that the rule tells of a mount by subPath."""
+
+
+class PodToken(NamedTuple):
+    """A token of a pod: its file, its audience (empty: the API server's own), its seconds, and
+    where it is mounted.
+    """
+
+    volume: str
+    file: str
+    audience: str
+    seconds: int
+    paths: tuple[str, ...]
+
+    @property
+    def is_at_default(self) -> bool:
+        """Whether clients in the cluster find it."""
+        return self.file == names.TOKEN_FILE and names.DEFAULT_PATH in self.paths
+
+
+class Pod(NamedTuple):
+    """A pod of the workload: what it has, whether it differs from what it would get, and why."""
+
+    name: str
+    created: datetime | None
+    tokens: tuple[PodToken, ...]
+    differs: bool | None = None
+    causes: tuple[str, ...] = ()
+
+
+class Secret(NamedTuple):
+    """A Secret that the pods use, without its content: whether it has a token that it lacks."""
+
+    is_token: bool = False
+    has_token: bool = False
+
+
+@dataclasses.dataclass
+class Workload:
+    """What was seen of it. `problems` are those of the way to boundtoken and of admission."""
+
+    title: str
+    namespace: str
+    now: datetime
+    account: str = ""
+    is_account_missing: bool | Unseen = NOT_LOOKED_AT
+    reason: str | Unseen = NOT_LOOKED_AT
+    """What boundtoken decides on its pods."""
+    requested: bool = False
+    """Whether somebody requests a token of boundtoken for them."""
+    faults: tuple[str, ...] = ()
+    unreached: tuple[str, ...] | Unseen = NOT_LOOKED_AT
+    refusals: tuple[str, ...] = ()
+    denial: str = ""
+    would: tuple[PodToken, ...] | Unseen = NOT_LOOKED_AT
+    pods: tuple[Pod, ...] | Unseen = NOT_LOOKED_AT
+    restart: str = ""
+    template: FullPod = dataclasses.field(default_factory=FullPod)
+    bindings: tuple[str, ...] | Unseen = NOT_LOOKED_AT
+    can: Mapping[str, bool | Unseen] = dataclasses.field(default_factory=dict)
+    secrets: Mapping[str, Secret | Unseen | None] = dataclasses.field(default_factory=dict)
+
+    @property
+    def restarts(self) -> tuple[str, ...]:
+        return (self.restart,) if self.restart else ()
+
+
+def account(seen: Workload) -> Finding:
+    title = f"serviceaccount/{seen.account}"
+    if there(seen.is_account_missing):
+        commands = (f"kubectl create serviceaccount {seen.account} -n {seen.namespace}",)
+        text = f"there is no {title} in namespace {seen.namespace}"
+        return failed(text, *(commands if is_name(seen.account) else ()))
+    return passed(title)
+
+
+def annotations(seen: Workload) -> Finding:
+    return all_of(seen.faults, status="warning")
+
+
+def called(seen: Workload) -> Finding:
+    """Whether the API server calls boundtoken about its pods, and reaches it."""
+    problems = there(seen.unreached)
+    return all_of(problems, "boundtoken check", status="failed" if seen.requested else "warning")
+
+
+def accepted(seen: Workload) -> Finding:
+    problems = [seen.denial] if seen.denial else []
+    return all_of([*problems, *seen.refusals])
+
+
+def injected(seen: Workload) -> Finding:
+    """Whether each pod has what it would get now: one of before an annotation has not."""
+    reason, pods = there(seen.reason), there(seen.pods)
+    differing = [pod for pod in pods if pod.differs]
+    if differing:
+        causes = list(dict.fromkeys(cause for pod in differing for cause in pod.causes))
+        text = f"{len(differing)} of {len(pods)} pods differ from what they would get now"
+        return failed(f"{text}: {listed(causes)}" if causes else text, *seen.restarts)
+    if any(pod.differs is None for pod in pods):
+        return Finding("unknown", "what its pods would get now is not known")
+    return passed(f"{len(pods)} pods, {reason}")
+
+
+def has_token(seen: Workload) -> Finding:
+    """Whether there is a token at all, in its pods, or in those that it would make."""
+    pods = there(seen.pods)
+    without = [pod.name for pod in pods if not _mounted(pod.tokens)]
+    if without:
+        what = f"{listed([f'pod/{name}' for name in without], ', ')} has none"
+    elif not pods and not _mounted(there(seen.would)):
+        what = "its pods would have none"
+    else:
+        return passed()
+    text = f"{what}; boundtoken's decision on its pods: {there(seen.reason)}"
+    command = f"boundtoken explain {seen.title} -n {seen.namespace}"
+    return failed(text, command) if seen.requested else warning(text, command)
+
+
+def _mounted(tokens: tuple[PodToken, ...]) -> bool:
+    return any(token.paths for token in tokens)
+
+
+def audience(seen: Workload) -> Finding:
+    """A token for somebody else where clients look for the API server's is answered with 401."""
+    pods = there(seen.pods)
+    tokens = [token for pod in pods for token in pod.tokens] if pods else there(seen.would)
+    foreign = sorted({one.audience for one in tokens if one.is_at_default and one.audience})
+    if foreign:
+        text = f"the token at {names.DEFAULT_PATH} is for {', '.join(foreign)}"
+        return warning(f"{text}: the API server may answer it with 401")
+    return passed("the API server's own at the default path")
+
+
+def refreshed(seen: Workload) -> Finding:
+    """A file that is mounted by subPath is never refreshed."""
+    violations = rules.evaluate(Facts(seen.template), LevelVersion("strict", LATEST), Limits())
+    found = []
+    for one in violations:
+        if one.rule == MOUNT_RULE:
+            text = f"{' '.join(one.place)}: {one.problem}; {one.fix}"
+            found.append(Finding("failed" if SUB_PATH in one.problem else "warning", text))
+    return worst(*found)
+
+
+def expired(seen: Workload) -> Finding:
+    """A pod that is older than a token that nobody refreshes has an expired one."""
+    is_stale = refreshed(seen).status == "failed"
+    ages = [
+        (pod.name, token.seconds)
+        for pod in there(seen.pods)
+        for token in pod.tokens
+        if pod.created is not None
+        if is_stale and (seen.now - pod.created).total_seconds() > token.seconds
+    ]
+    problems = [f"pod/{name} is older than its token of {seconds} s" for name, seconds in ages]
+    return all_of(dict.fromkeys(problems), *seen.restarts)
+
+
+def _role(seen: Workload, what: str) -> Iterator[str]:
+    """The commands that let the account do something."""
+    verb, _, resource = what.partition("/")
+    where = f"-n {seen.namespace}"
+    if is_name(seen.account):
+        role = f"{seen.account}-{verb}"
+        yield f"kubectl create role {role} {where} --verb={verb} --resource={resource}"
+        account = f"{seen.namespace}:{seen.account}"
+        yield f"kubectl create rolebinding {role} {where} --role={role} --serviceaccount={account}"
+
+
+def rights(seen: Workload) -> Finding:
+    """Whether its account may do anything, and what was asked."""
+    found = []
+    for what, answer in seen.can.items():
+        if isinstance(answer, Unseen):
+            found.append(Finding("unknown", answer.why))
+        elif not answer:
+            text = f"serviceaccount/{seen.account} may not {what.replace('/', ' ', 1)}"
+            found.append(failed(text, *_role(seen, what)))
+    if found or seen.can:
+        return worst(*found, text=f"it may {', '.join(seen.can)}")
+    bindings = there(seen.bindings)
+    if not bindings:
+        text = f"no role is bound to serviceaccount/{seen.account}"
+        return warning(f"{text}: nearly every request of it is answered with 403")
+    return passed(listed(list(bindings), ", "))
+
+
+def secrets(seen: Workload) -> Finding:
+    """Whether each Secret that its pods use is there, and has the token that it is for."""
+    found = []
+    for name, secret in seen.secrets.items():
+        title = f"secret/{name}"
+        if isinstance(secret, Unseen):
+            found.append(Finding("unknown", f"{title}: {secret.why}"))
+        elif secret is None:
+            found.append(failed(f"{title} is missing"))
+        elif secret.is_token and not secret.has_token:
+            text = f"{title} has no token: its annotation kubernetes.io/service-account.name names no account"
+            found.append(failed(text))
+        elif secret.is_token:
+            found.append(warning(f"{title} has a token that never expires"))
+    return worst(*found, text=f"{len(seen.secrets)} Secrets" if seen.secrets else "it uses none")
+
+
+def checks() -> Iterator[Check[Workload]]:
+    yield Check(
+        "workload-account", GROUP, "its service account exists",
+        "Create it: the API server refuses the pods until then.", account,
+    )  # fmt: skip
+    yield Check(
+        "workload-annotations", GROUP, "its annotations have no faults",
+        "Write what the fault says would be right.", annotations,
+    )  # fmt: skip
+    yield Check(
+        "workload-called", GROUP, "the API server calls boundtoken about its pods",
+        "boundtoken check tells what is wrong with the installation.", called,
+    )  # fmt: skip
+    yield Check(
+        "workload-accepted", GROUP, "none of its pods is refused",
+        "Change the template as the message says, or the namespace's level.", accepted,
+    )  # fmt: skip
+    yield Check(
+        "workload-injected", GROUP, "its pods have what they would get now",
+        "Restart what makes them: only new pods are changed.", injected,
+    )  # fmt: skip
+    yield Check(
+        "workload-token", GROUP, "its pods have a token",
+        "Annotate the namespace or the workload: boundtoken.dev/inject=enabled.", has_token,
+    )  # fmt: skip
+    yield Check(
+        "workload-audience", GROUP, "the API server accepts the token at the default path",
+        "Put the foreign one into boundtoken.dev/tokens, or to another mount path.", audience,
+    )  # fmt: skip
+    yield Check(
+        "workload-refresh", GROUP, "its tokens are refreshed",
+        "Mount the whole volume, read-only and without subPath.", refreshed,
+    )  # fmt: skip
+    yield Check(
+        "workload-expired", GROUP, "no token has expired",
+        "Restart the pods, then mount the whole volume without subPath.", expired,
+    )  # fmt: skip
+    yield Check(
+        "workload-rights", GROUP, "its service account may do something",
+        "Bind a Role to it: boundtoken token rbac writes one. --can VERB/RESOURCE asks.", rights,
+    )  # fmt: skip
+    yield Check(
+        "workload-secrets", GROUP, "the Secrets that it uses are populated",
+        "Create the Secret; a token is better projected than kept in one.", secrets,
+    )  # fmt: skip

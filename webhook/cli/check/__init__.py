@@ -1,0 +1,1 @@
+"""`boundtoken check`: whether an installation, a cluster before it, and a workload work."""

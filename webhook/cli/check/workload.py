@@ -1,0 +1,235 @@
+"""Reads what the checks of one workload judge: by `explain`, and what that does not look at."""
+
+import argparse
+import re
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from ...checks.model import Result, Unseen, run
+from ...checks.workload import Pod, PodToken, Secret, Workload, checks
+from ...cluster.client import ApiClient, decode
+from ...core import names
+from ...core.full_views import FullPod
+from ...core.text import quote, truncate
+from ...core.views import View
+from ...enforcement.facts import Facts
+from ...errors import ApiError, BadInput, NotFound
+from ...simulation import explanation
+from ...tokens.rbac.grants import ACCOUNT
+from ...tokens.rbac.objects import GROUP_PATH, Binding, Subject
+from ...tokens.rbac.roles import GROUP_OF
+from ..cluster import surroundings
+from ..cluster.kinds import OBJECT_NAME
+from ..cluster.reader import Reader
+from ..cluster.surroundings import MUTATING
+from ..explain import given
+from ..explain.applied import account_name
+from ..explain.live import Live, read_named
+from ..explain.offline import DEFAULT_NAMESPACE
+from . import before, grants
+
+JsonObject = dict[str, Any]
+MAX_SECRETS = 32
+"""That are read of one workload."""
+MAX_PAGES = 800
+CAN = re.compile(
+    r"([a-z*]{1,63})/([a-z]{1,63})(?:\.([a-z0-9.-]{1,253}))?(?:/([a-z]{1,63}))?", re.ASCII
+)
+
+
+class Content(View, frozen=True):
+    token: str | None = None
+
+
+class TokenSecret(View, frozen=True):
+    """A Secret: its type, and whether it has a token, which is never kept."""
+
+    type: str = ""
+    data: Content | None = None
+
+
+async def results(parsed: argparse.Namespace, reader: Reader) -> tuple[Result, ...]:
+    """The results of each check of the workload on the command line.
+
+    Raises: BadInput; NotFound, where it is not there; ApiError, where it may not be read
+    """
+    return run(checks(), await _read(parsed, reader))
+
+
+async def _read(parsed: argparse.Namespace, reader: Reader) -> Workload:
+    found = given.named(argparse.Namespace(objects=parsed.words[1:]))
+    if len(found) != 1:
+        raise BadInput("workload: give one TYPE/NAME")
+    rights = [_right(text) for text in parsed.can]
+    client, named = reader.client, found[0]
+    namespace = parsed.namespace or DEFAULT_NAMESPACE
+    document = await read_named(client, named, namespace)
+    around = await surroundings.read(reader, parsed.webhook_namespace, None)
+    live = Live(parsed, reader, around)
+    report = await live.explain(document, namespace, is_living=True)
+    title = f"{named.kind.kind.lower()}/{named.name}"
+    seen = Workload(title, namespace, client.now(), account_name(document.object))
+    _of_report(seen, report, reader)
+    await _account(seen, reader)
+    seen.template = _template(document.object)
+    seen.secrets = await _secrets(seen, reader)
+    seen.bindings = await _bindings(seen, reader)
+    seen.can = {
+        text: await _may(client, seen, right)
+        for text, right in zip(parsed.can, rights, strict=True)
+    }
+    if around.configurations.get(MUTATING) is None:
+        seen.unreached = Unseen(reader.unread.get(MUTATING, "it was not seen"))
+    return seen
+
+
+def _of_report(seen: Workload, report: JsonObject, reader: Reader) -> None:
+    """What explain has told."""
+    unread = next(iter(reader.unread.values()), "it was not seen")
+    verdict = report["verdict"]
+    seen.reason = Unseen(unread) if verdict is None else str(verdict["reason"])
+    inject = next((row for row in report["layers"] if row["name"] == "inject"), None)
+    seen.requested = inject is not None and inject["value"] != "disabled"
+    seen.faults = tuple(report["faults"])
+    calls = [call for call in report["calls"] or () if call["webhook"] == "pods.boundtoken.dev"]
+    seen.unreached = tuple(_unreached(calls))
+    seen.refusals = tuple(one["message"] for one in report.get("refusals") or ())
+    enforcement = report["enforcement"]
+    seen.denial = str(enforcement["denial"]) if enforcement is not None else ""
+    would = report.get("wouldGet")
+    seen.would = Unseen(unread) if would is None else tuple(map(_token, would["tokens"]))
+    if "pods" in report:
+        seen.pods = tuple(map(_pod, report["pods"]))
+    else:
+        seen.pods = Unseen(reader.unread.get(f"pods in {seen.namespace}", unread))
+    seen.restart = str(report.get("restart", {}).get("command", ""))
+
+
+def _unreached(calls: list[JsonObject]) -> Iterator[str]:
+    """Why boundtoken is not called about the pods, or not reached."""
+    if not calls:
+        yield "no webhook configuration has boundtoken's entry for pods"
+    for call in calls:
+        where = f"{call['configuration']} {call['webhook']}"
+        yield from (
+            f"{where}: {check['what']} does not match: {check['text']}".rstrip(": ")
+            for check in call["checks"]
+            if check["holds"] is False
+        )
+        yield from (
+            f"{where}: {part} {call[part]['text']}"
+            for part in ("caBundle", "service")
+            if call[part]["ok"] is False
+        )
+
+
+def _token(told: JsonObject) -> PodToken:
+    paths = tuple(dict.fromkeys(path.rstrip("/") for _, path in told["mounts"]))
+    return PodToken(
+        told["volume"], told["file"], told["audience"], told["expirationSeconds"], paths
+    )
+
+
+def _pod(told: JsonObject) -> Pod:
+    created = None
+    if told["created"]:
+        created = datetime.fromisoformat(told["created"])
+    causes = tuple(cause["text"] for cause in told["causes"])
+    return Pod(
+        told["name"], created, tuple(map(_token, told["has"]["tokens"])), told["differs"], causes
+    )
+
+
+def _template(document: JsonObject) -> FullPod:
+    """The pod, or the template of one."""
+    try:
+        return msgspec.convert(explanation.template_of(document) or document, FullPod)
+    except msgspec.ValidationError:
+        return FullPod()
+
+
+async def _account(seen: Workload, reader: Reader) -> None:
+    found = await surroundings.read_account(reader, seen.namespace, seen.account)
+    what = f"serviceaccounts in {seen.namespace}"
+    is_unread = what in reader.unread and not found.is_missing
+    seen.is_account_missing = Unseen(reader.unread[what]) if is_unread else found.is_missing
+
+
+async def _secrets(seen: Workload, reader: Reader) -> dict[str, Secret | Unseen | None]:
+    """Each Secret that the pods use."""
+    found: dict[str, Secret | Unseen | None] = {}
+    what = f"secrets in {seen.namespace}"
+    uses = dict.fromkeys(name for _, _, name in Facts(seen.template).secrets)
+    for name in list(uses)[:MAX_SECRETS]:
+        if not OBJECT_NAME.fullmatch(name):
+            found[name] = None
+            continue
+        try:
+            path = f"/api/v1/namespaces/{seen.namespace}/secrets/{name}"
+            secret = await reader.get(path, TokenSecret, what)
+        except NotFound:
+            found[name] = None
+            continue
+        if secret is None:
+            found[name] = Unseen(reader.unread[what])
+            continue
+        has_token = secret.data is not None and bool(secret.data.token)
+        found[name] = Secret(secret.type == names.LEGACY_TOKEN_TYPE, has_token)
+    return found
+
+
+async def _bindings(seen: Workload, reader: Reader) -> tuple[str, ...] | Unseen:
+    """The bindings of the account in its namespace and in the cluster."""
+    account = Subject(ACCOUNT, seen.account, seen.namespace)
+    found, unread = [], ""
+    for path, what in (
+        (f"{GROUP_PATH}/namespaces/{seen.namespace}/rolebindings", "rolebinding"),
+        (f"{GROUP_PATH}/clusterrolebindings", "clusterrolebinding"),
+    ):
+        title = f"{what}s in {seen.namespace}" if what == "rolebinding" else f"{what}s"
+        bindings = await reader.list(path, Binding, title, max_pages=MAX_PAGES)
+        if bindings is None:
+            unread = reader.unread[title]
+            continue
+        titles = (f"{what}/{one.metadata.name}" for one in bindings if grants.binds(one, account))
+        found += [one for one in titles if not one.startswith("clusterrolebinding/system:")]
+    return Unseen(unread) if unread and not found else tuple(found)
+
+
+def _right(text: str) -> JsonObject:
+    """The attributes of VERB/RESOURCE, with `.GROUP` and `/SUBRESOURCE` where they are given."""
+    found = CAN.fullmatch(text)
+    if found is None:
+        raise BadInput(f"--can={quote(text)}: must be VERB/RESOURCE, such as get/configmaps")
+    verb, resource, group, subresource = found.groups()
+    if group is None and resource not in GROUP_OF:
+        raise BadInput(f"--can={quote(text)}: needs the API group, such as {resource}.example.com")
+    return {
+        "verb": verb,
+        "resource": resource,
+        "group": GROUP_OF.get(resource, "") if group is None else group,
+        "subresource": subresource or "",
+    }
+
+
+async def _may(client: ApiClient, seen: Workload, right: JsonObject) -> bool | Unseen:
+    """Whether the account may, by every authorizer of the API server."""
+    namespace = seen.namespace
+    user = f"system:serviceaccount:{namespace}:{seen.account}"
+    groups = ["serviceaccounts", f"serviceaccounts:{namespace}", "authenticated"]
+    spec = {
+        "user": user,
+        "groups": [f"system:{group}" for group in groups],
+        "resourceAttributes": {**right, "namespace": namespace},
+    }
+    path = f"/apis/authorization.k8s.io/v1/namespaces/{namespace}/localsubjectaccessreviews"
+    body = {"metadata": {"namespace": namespace}, "spec": spec}
+    try:
+        return decode(before.REVIEW, await client.send("POST", path, body)).status.allowed
+    except ApiError as problem:
+        if problem.status in (401, 403):
+            return Unseen(f"needs create on localsubjectaccessreviews in {namespace}")
+        return Unseen(truncate(str(problem)))
