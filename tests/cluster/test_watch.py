@@ -342,3 +342,19 @@ async def test_pages_of_any_kind_say_how_much_is_left_where_they_stop() -> None:
                 client, "/api/v1/namespaces", {"limit": "1"}, decode, page_limit=1, byte_limit=10
             ):
                 pass
+
+
+async def test_the_date_of_a_pod_behind_the_proxy_is_told_and_moves_no_clock() -> None:
+    async with api_server() as (api, client):
+        api.namespaces = [a_namespace_object("shop")]
+        await client.get("/api/v1/namespaces/shop")
+        api.date = "Wed, 01 Jan 2031 00:00:00 GMT"
+        before = client.now()
+        _, ahead = await client.proxied("/api/v1/namespaces/shop", seconds=5, limit=1 << 20)
+        assert (client.now() - before) < timedelta(seconds=5)
+        assert ahead is not None
+        difference = before + timedelta(seconds=ahead) - datetime(2031, 1, 1, tzinfo=UTC)
+        assert abs(difference) < timedelta(seconds=5)
+        assert abs(client.ahead_seconds) < 5
+        api.date = "never"
+        assert (await client.proxied("/api/v1/namespaces/shop", seconds=5, limit=99999))[1] is None

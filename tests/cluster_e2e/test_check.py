@@ -2,6 +2,7 @@
 that a test breaks told by its own check.
 """
 
+import asyncio
 import base64
 import contextlib
 import json
@@ -30,7 +31,10 @@ from tests.support.kubeconfigs import a_kubeconfig
 from tests.support.processes import boundtoken, free_port
 from tests.support.waiting import wait_for
 from webhook.cli.check import output
-from webhook.pki import authority
+from webhook.cluster.client import ApiClient
+from webhook.cluster.credentials import FromKubeconfig
+from webhook.pki import authority, replicas
+from webhook.pki.replicas import Replica
 
 GROUP = "/apis/admissionregistration.k8s.io/v1"
 MUTATING = f"{GROUP}/mutatingwebhookconfigurations/boundtoken"
@@ -108,9 +112,22 @@ def test_everything_is_right_after_an_install_and_nothing_is_left_of_it(installe
     assert set(found.of("warning")) <= EXPECTED_WARNINGS
     assert found.text("replicas") == "2 of 2 are ready"
     assert len(installed.plane.call("GET", f"{NAMESPACES}/default/pods")["items"]) == before
+    clocks = [replica.ahead_seconds for replica in served(installed)]
+    assert all(seconds is not None and abs(seconds) < 5 for seconds in clocks)
     pre = checked(installed, "--pre")
     assert (pre.of("failed"), pre.of("unknown"), pre.code) == ({}, {}, 0)
     assert "upgrade" in pre.text("pre-absent")
+
+
+def served(cluster: Cluster) -> list[Replica]:
+    """What each replica serves, through the API server's proxy."""
+
+    async def fetch() -> list[Replica]:
+        credentials = FromKubeconfig(str(cluster.plane.kubeconfig()), None)
+        async with ApiClient(credentials, "test") as client:
+            return await replicas.fetch(client, "boundtoken-system")
+
+    return asyncio.run(fetch())
 
 
 @pytest.mark.parametrize(
@@ -313,6 +330,14 @@ def test_governance_is_tried_without_issuing_a_token_and_a_year_only_when_asked(
     wait_for(lambda: checked(installed).text("token-governance") == both)
     refused = checked(installed, "--request-token")
     assert refused.status("token-year") == "unknown"
+    exempt = {"namespaces": [], "usernames": ["admin"], "serviceAccounts": [], "runtimeClasses": []}
+    installed.configure({**configured, "tokenRequests": {"mode": "enforce"}, "exemptions": exempt})
+    wait_for(
+        lambda: (
+            checked(installed).text("token-governance")
+            == '"admin" is exempt: it can be tried by another user only'
+        )
+    )
     installed.configure(configured)
     wait_for(lambda: checked(installed, "--request-token").status("token-year") == "passed")
     code, text, err = run_check(

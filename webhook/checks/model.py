@@ -6,10 +6,14 @@ from typing import Generic, Literal, NamedTuple, TypeVar
 
 import msgspec
 
+from ..core.text import truncate
+
 Status = Literal["passed", "warning", "failed", "unknown"]
 MAX_LISTED = 5
 """Of the things that are wrong in one sentence; the number of the others follows."""
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
+MAX_TEXT_CHARS = 16_000
+"""Of one finding: fifty faults of namespaces, or five denials of 5 KiB less their ends."""
 T = TypeVar("T")
 Seen = TypeVar("Seen")
 
@@ -66,9 +70,10 @@ def run(checks: Iterable[Check[Seen]], seen: Seen) -> tuple[Result, ...]:
 
 def _judged(check: Check[Seen], seen: Seen) -> Finding:
     try:
-        return check.judge(seen)
+        finding = check.judge(seen)
     except NotSeen as problem:
-        return Finding("unknown", str(problem))
+        finding = Finding("unknown", str(problem))
+    return finding._replace(text=truncate(finding.text, MAX_TEXT_CHARS))
 
 
 def there(part: T | Unseen | None, title: str = "") -> T:

@@ -6,7 +6,7 @@ from ..core import names, policy
 from ..core.policy import ClusterPolicy
 from ..enforcement.namespaces import label_faults
 from .facts import Installation
-from .model import Check, Finding, passed, there
+from .model import Check, Finding, listed, passed, there
 from .objects import Annotated
 
 GROUP = "Namespaces"
@@ -48,7 +48,7 @@ def never_touched(seen: Installation) -> Finding:
     ]
     if told:
         return Finding(
-            "warning", f"{', '.join(told)} is excluded, so that its annotations do nothing"
+            "warning", f"{listed(told, ', ')} is excluded, so that its annotations do nothing"
         )
     return passed()
 

@@ -46,7 +46,7 @@ def excess(seen: Installation) -> Finding:
     if not more:
         return passed("no more than needed")
     rights = listed(list(dict.fromkeys(str(one.right) for one in more)), ", ")
-    return warning(f"{', '.join(bindings)} also grants: {rights}")
+    return warning(f"{listed(bindings, ', ')} also grants: {rights}")
 
 
 def _is_needed(granted: Granted, needed: Iterable[Right]) -> bool:

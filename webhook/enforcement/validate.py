@@ -246,7 +246,7 @@ def exempt_by_pod(spec: FullSpec, namespace: str, cluster: ClusterPolicy) -> str
     return "runtimeClass" if spec.runtime_class_name in cluster.exemptions.runtime_classes else ""
 
 
-def _exempt_requester(username: str, cluster: ClusterPolicy) -> str:
+def exempt_requester(username: str, cluster: ClusterPolicy) -> str:
     """Return the exemption of a user who requests a token; empty if none."""
     if username in cluster.exemptions.usernames:
         return "user"
@@ -353,7 +353,7 @@ def _govern(
     # Exemptions come last, so that audit annotations name only those that were needed.
     if is_spared or not text:
         return Decision("complies")
-    if exemption := _exempt_requester(user.username, cluster):
+    if exemption := exempt_requester(user.username, cluster):
         return Decision("exempt", audit={"exempt": exemption})
     if mode == "warn":
         violations = tuple(RuleViolation(rule, "warn") for rule in slugs)

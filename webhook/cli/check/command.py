@@ -35,8 +35,8 @@ def check(parsed: argparse.Namespace) -> int:
     """Print the results; gives the exit code."""
     protect()
     seconds = _check_flags(parsed)
-    results = _results(parsed)
     deadline = time.monotonic() + seconds
+    results = _results(parsed)
     while EXIT_CODES[status_of(results)] and time.monotonic() + PAUSE_SECONDS < deadline:
         _progress(results)
         time.sleep(PAUSE_SECONDS)
@@ -97,6 +97,17 @@ def _check_flags(parsed: argparse.Namespace) -> float:
 
 
 def _results(parsed: argparse.Namespace) -> Results:
+    """One round, which a terminal is told of while it lasts."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        return _round(parsed)
+    print("reading the cluster …", end="", file=sys.stderr, flush=True)
+    try:
+        return _round(parsed)
+    finally:
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+def _round(parsed: argparse.Namespace) -> Results:
     """One round. Each has its own connections: what was kept may be of a server that is gone."""
     read: Callable[[argparse.Namespace, Reader], Awaitable[Results]] = _of_installation
     if parsed.words:

@@ -11,9 +11,11 @@ from ...checks.model import Unseen
 from ...cluster.client import ApiClient, decode
 from ...core import names, policy
 from ...core.claims import claims_of
-from ...core.full_views import FullPod
+from ...core.full_views import FullPod, UserInfo
 from ...core.policy import ClusterPolicy, Govern
-from ...core.text import truncate
+from ...core.text import quote, truncate
+from ...core.views import View
+from ...enforcement import token_requests, validate
 from ...errors import ApiError
 from ...simulation import explanation, living
 from ...simulation.living import Token, Tokens
@@ -23,7 +25,7 @@ from ..cluster.surroundings import Surroundings
 
 ENFORCE: Govern = "enforce"
 DRY_RUN = {"dryRun": "All"}
-NAME = "boundtoken-check"
+NAME = "boundtoken-check-"
 ABSENT = "boundtoken-check-no-such-pod"
 IMAGE = "registry.k8s.io/pause:3.10"
 """Never pulled: the pod is not kept."""
@@ -73,7 +75,7 @@ def a_pod(*, annotated: bool) -> JsonObject:
     return {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": NAME, "annotations": annotations},
+        "metadata": {"generateName": NAME, "annotations": annotations},
         "spec": {"containers": [container]},
     }
 
@@ -141,6 +143,9 @@ async def governance(
     if not isinstance(seen.cluster, ClusterPolicy):
         return Unseen(f"the configuration was not seen: {seen.cluster.why}")
     base = f"/api/v1/namespaces/{name}"
+    demands = ENFORCE in (seen.cluster.token_requests, seen.cluster.legacy_secrets)
+    if demands and (whose := await _exemption(client, seen.cluster)):
+        return Unseen(f"{whose} is exempt: it can be tried by another user only")
     found = []
     maximum = seen.cluster.token_requests_max_expiration_seconds
     if seen.cluster.token_requests == ENFORCE and maximum < MAX_SECONDS:
@@ -150,13 +155,44 @@ async def governance(
         path, what = f"{base}/serviceaccounts/default/token", "a token of 136 years"
         found.append(await _refused(client, path, body, names.TOKEN_REQUEST_POLICY, what))
     if seen.cluster.legacy_secrets == ENFORCE:
-        metadata = {"name": NAME, "annotations": {"kubernetes.io/service-account.name": "default"}}
+        account = {token_requests.ACCOUNT_ANNOTATIONS[0]: "default"}
+        metadata = {"generateName": NAME, "annotations": account}
         body = {"metadata": metadata, "type": names.LEGACY_TOKEN_TYPE}
         what = "a Secret with a legacy token"
         found.append(
             await _refused(client, f"{base}/secrets", body, names.LEGACY_SECRET_POLICY, what)
         )
     return tuple(found)
+
+
+class _Review(View, frozen=True):
+    """A SelfSubjectReview."""
+
+    class Status(View, frozen=True):
+        user_info: UserInfo = UserInfo()
+
+    status: Status = Status()
+
+
+_REVIEW = msgspec.json.Decoder(_Review)
+
+
+async def _exemption(client: ApiClient, cluster: ClusterPolicy) -> str:
+    """Who looks, where no rule is for them; empty where they are not exempt, or where it was not
+    seen.
+    """
+    path = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+    body = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+    try:
+        user = decode(_REVIEW, await client.send("POST", path, body)).status.user_info
+    except ApiError:
+        return ""
+    is_exempt = (
+        bool(validate.exempt_requester(user.username, cluster))
+        or token_requests.is_control_plane(user)
+        or token_requests.is_node(user)
+    )
+    return quote(user.username) if is_exempt else ""
 
 
 async def _refused(
