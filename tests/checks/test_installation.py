@@ -105,7 +105,7 @@ CASES: list[tuple[str, Json, str, str]] = [
     ("rollout", {"deployment": a_deployment(updatedReplicas=1)}, "warning", "1 of 2 replicas are of the newest template"),
     ("version", {"version": "1.3.0"}, "warning", "the replicas are 1.2.3, and this program is 1.3.0"),
     ("version", {"replicas": (a_replica(metrics={}),)}, "unknown", "no replica tells its version"),
-    ("spread", {"replicas": (a_replica(1), a_replica(2, node="node-1"))}, "warning", "all 2 replicas run on node node-1"),
+    ("spread", {"replicas": (a_replica(1), a_replica(2, node="node-1"))}, "warning", "2 replicas, all on node node-1"),
     ("disruption-budget", {"budgets": ()}, "warning", "no PodDisruptionBudget selects"),
     ("disruption-budget", {"budgets": converted(Budget, BUDGET, BUDGET)}, "failed", "b, b"),
     ("disruption-budget", {"budgets": converted(Budget, BUDGET)}, "warning", "allows no eviction"),

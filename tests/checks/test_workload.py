@@ -108,6 +108,13 @@ def test_what_is_allowed_passes_and_a_foreign_token_elsewhere_too() -> None:
     assert {one.status for one in found.values()} == {"passed"}
 
 
+def test_an_audience_of_the_api_server_is_not_foreign() -> None:
+    pods = (POD._replace(tokens=(TOKEN._replace(audience="https://api"),)),)
+    assert every(pods=pods)["workload-audience"].status == "warning"
+    found = every(pods=pods, api_audiences=("https://api",))
+    assert found["workload-audience"].status == "passed"
+
+
 def test_a_young_pod_has_no_expired_token() -> None:
     young = POD._replace(created=NOW - timedelta(minutes=5))
     assert every(template=STALE, pods=(young,))["workload-expired"].status == "passed"

@@ -87,7 +87,7 @@ def spread(seen: Installation) -> Finding:
     pods = [pod for pod in seen.asking() if pod.node]
     nodes = {pod.node for pod in pods}
     if len(pods) > 1 and len(nodes) == 1:
-        return warning(f"all {len(pods)} replicas run on node {nodes.pop()}")
+        return warning(f"{len(pods)} replicas, all on node {nodes.pop()}")
     return passed(f"{len(pods)} on {len(nodes)} nodes")
 
 

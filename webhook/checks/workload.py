@@ -86,6 +86,8 @@ class Workload:
     would: tuple[PodToken, ...] | Unseen = NOT_LOOKED_AT
     pods: tuple[Pod, ...] | Unseen = NOT_LOOKED_AT
     restart: str = ""
+    api_audiences: tuple[str, ...] = ()
+    """The API server's own, as far as they are known."""
     template: FullPod = dataclasses.field(default_factory=FullPod)
     bindings: tuple[str, ...] | Unseen = NOT_LOOKED_AT
     can: Mapping[str, bool | Unseen] = dataclasses.field(default_factory=dict)
@@ -130,7 +132,7 @@ def injected(seen: Workload) -> Finding:
         return failed(f"{text}: {listed(causes)}" if causes else text, *seen.restarts)
     if any(pod.differs is None for pod in pods):
         return Finding("unknown", "what its pods would get now is not known")
-    return passed(f"{len(pods)} pods, {reason}")
+    return passed(f"{reason}, {len(pods)} pod{'' if len(pods) == 1 else 's'}")
 
 
 def has_token(seen: Workload) -> Finding:
@@ -156,7 +158,8 @@ def audience(seen: Workload) -> Finding:
     """A token for somebody else where clients look for the API server's is answered with 401."""
     pods = there(seen.pods)
     tokens = [token for pod in pods for token in pod.tokens] if pods else there(seen.would)
-    foreign = sorted({one.audience for one in tokens if one.is_at_default and one.audience})
+    audiences = {one.audience for one in tokens if one.is_at_default}
+    foreign = sorted(audiences - {"", *seen.api_audiences})
     if foreign:
         text = f"the token at {names.DEFAULT_PATH} is for {', '.join(foreign)}"
         return warning(f"{text}: the API server may answer it with 401")

@@ -16,7 +16,7 @@ ASCII_MARKS: dict[Status, str] = {"passed": "+", "warning": "!", "failed": "x", 
 COLOURS: dict[Status, str] = {"passed": "32", "warning": "33", "failed": "31", "unknown": "36"}
 WORDS: dict[Status, str] = {
     "passed": "passed",
-    "warning": "warnings",
+    "warning": "with a warning",
     "failed": "failed",
     "unknown": "not found out",
 }

@@ -73,6 +73,7 @@ async def _read(parsed: argparse.Namespace, reader: Reader) -> Workload:
     title = f"{named.kind.kind.lower()}/{named.name}"
     seen = Workload(title, namespace, client.now(), account_name(document.object))
     _of_report(seen, report, reader)
+    seen.api_audiences = around.cluster.api_audiences
     await _account(seen, reader)
     seen.template = _template(document.object)
     seen.secrets = await _secrets(seen, reader)
