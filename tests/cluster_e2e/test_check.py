@@ -107,6 +107,8 @@ def blocked(cluster: Cluster) -> Iterator[None]:
 
 def test_everything_is_right_after_an_install_and_nothing_is_left_of_it(installed: Cluster) -> None:
     before = len(installed.plane.call("GET", f"{NAMESPACES}/default/pods")["items"])
+    # Other tests may have changed the configuration just now.
+    wait_for(lambda: checked(installed).status("configuration-applied") == "passed")
     found = checked(installed)
     assert (found.of("failed"), found.of("unknown"), found.code) == ({}, {}, 0)
     assert set(found.of("warning")) <= EXPECTED_WARNINGS
