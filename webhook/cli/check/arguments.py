@@ -5,13 +5,18 @@ import argparse
 from .. import arguments
 
 EXAMPLES = """
-  boundtoken check                               the installation; exit 1 where something failed
-  boundtoken check --pre                         the cluster, before installing
-  boundtoken check --wait 120                    after an upgrade: until nothing fails any more
-  boundtoken check --fix-hint                    with the commands that mend it
-  boundtoken check -o junit > check.xml          for a pipeline; -o json for programs
-  boundtoken check workload deployment/cart -n shop
-                                                 the usual complaints about one workload"""
+  # the installation; exit 1 where something failed
+  boundtoken check
+  # the cluster, before installing
+  boundtoken check --pre
+  # after an upgrade: until nothing fails any more
+  boundtoken check --wait 120
+  # with the commands that mend it
+  boundtoken check --fix-hint
+  # for a pipeline; -o json for programs
+  boundtoken check -o junit > check.xml
+  # the usual complaints about one workload
+  boundtoken check workload deployment/cart -n shop"""
 OUTPUTS = ("text", "json", "junit")
 
 
