@@ -179,6 +179,17 @@ class Counts(NamedTuple):
     refused: int
 
 
+def shape_of(metadata: Metadata, spec: FullSpec) -> bytes:
+    """A digest of what is evaluated of a pod: the same for all pods of one template."""
+    text = msgspec.json.encode(spec)
+    for volume in spec.volumes or ():
+        if is_automounted(volume):
+            # Its name is another one in every pod.
+            text = text.replace(volume.name.encode(), names.AUTOMOUNTED_PREFIX.encode())
+    ours = msgspec.json.encode(policy.own_annotations(metadata.annotations))
+    return hashlib.sha256(text + b"\0" + ours).digest()
+
+
 class Preview:
     """Collects the pods of one namespace, page by page, and what `modes` say of them."""
 
@@ -229,13 +240,7 @@ class Preview:
         """Return the results for a pod. They are the same for all pods of one template, so each
         shape is evaluated once.
         """
-        text = msgspec.json.encode(pod.spec)
-        for volume in pod.spec.volumes or ():
-            if is_automounted(volume):
-                # Its name is another one in every pod.
-                text = text.replace(volume.name.encode(), names.AUTOMOUNTED_PREFIX.encode())
-        ours = msgspec.json.encode(policy.own_annotations(pod.metadata.annotations))
-        digest = hashlib.sha256(text + b"\0" + ours).digest()
+        digest = shape_of(pod.metadata, pod.spec)
         shape = self._shapes.get(digest)
         if shape is None:
             shape = self._evaluate(pod)

@@ -6,15 +6,16 @@ so equal times say nothing.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from ..core import full_views, names, views
-from ..core.full_views import FullPod
+from ..core import names, views
+from ..core.full_views import FullPod, FullVolume
 from ..core.views import View
 from ..enforcement import forecast
+from .templates import TEMPLATES
 
 JsonObject = dict[str, Any]
 OF_KUBERNETES, OF_OURS, FURTHER = "automounted", "boundtoken", "further tokens"
@@ -67,18 +68,21 @@ class Tokens(NamedTuple):
         return found[1] if found else ""
 
 
+def kind_of(volume: FullVolume) -> tuple[str, str]:
+    """What adds a volume, empty for its author, and the name to show of it."""
+    if views.is_automounted(volume):
+        # Its last characters are random.
+        return OF_KUBERNETES, names.AUTOMOUNTED_PREFIX + "*"
+    if views.is_our_tokens(volume):
+        return FURTHER, volume.name
+    return OF_OURS if views.is_ours(volume) else "", volume.name
+
+
 def tokens_of(pod: FullPod) -> Tokens:
     """Every service account token in the volumes of a pod."""
     found = []
     for volume in pod.spec.volumes or ():
-        kind, name = "", volume.name
-        if views.is_automounted(volume):
-            # Its last characters are random.
-            kind, name = OF_KUBERNETES, names.AUTOMOUNTED_PREFIX + "*"
-        elif views.is_our_tokens(volume):
-            kind = FURTHER
-        elif views.is_ours(volume):
-            kind = OF_OURS
+        kind, name = kind_of(volume)
         mounts = tuple(
             (container.name, mount.mount_path)
             for _, container in pod.spec.all_containers()
@@ -121,9 +125,15 @@ def as_created(pod: JsonObject) -> JsonObject:
 
     Raises: msgspec.ValidationError
     """
-    before = forecast.before_mutation(msgspec.convert(pod, full_views.FullPod))
+    labels = (pod.get("metadata") or {}).get("labels")
+    return created_from(msgspec.convert(pod, FullPod), labels)
+
+
+def created_from(pod: FullPod, labels: Mapping[str, str] | None) -> JsonObject:
+    """The same of a pod that is decoded already."""
+    before = forecast.before_mutation(pod)
     made: JsonObject = msgspec.json.decode(msgspec.json.encode(before))
-    made["metadata"]["labels"] = (pod.get("metadata") or {}).get("labels")  # selectors read them
+    made["metadata"]["labels"] = labels  # selectors read them
     return {"apiVersion": "v1", "kind": "Pod", **made}
 
 
@@ -307,6 +317,16 @@ def _remark(strategy: Any) -> str:
             f"its pods below {partition} stay as they are: rollingUpdate.partition is {partition}"
         )
     return ""
+
+
+def owner_kind(kind: str, api_version: str) -> str:
+    """The kind of an owner, with its group where it only has the name of one of Kubernetes, as
+    OpenKruise's StatefulSet and Volcano's Job have: it is neither read nor restarted as that.
+    """
+    group, slash, _ = api_version.rpartition("/")
+    has_the_name = any(kind == known for _, known in TEMPLATES)
+    is_foreign = has_the_name and bool(slash) and (group, kind) not in TEMPLATES
+    return f"{kind}.{group}" if is_foreign else kind
 
 
 ROLLED_OUT = ("Deployment", "StatefulSet", "DaemonSet")

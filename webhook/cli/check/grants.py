@@ -7,7 +7,7 @@ from ...checks.facts import Granted, Right
 from ...checks.model import Unseen
 from ...core import names
 from ...errors import NotFound
-from ...tokens.rbac.grants import ACCOUNT, applies, meant
+from ...tokens.rbac.grants import ACCOUNT, applies, subject_in
 from ...tokens.rbac.objects import GROUP_PATH, Binding, Role, Rule, Subject
 from ..cluster.reader import Reader
 
@@ -37,7 +37,9 @@ async def rights(reader: Reader, own: str) -> tuple[Granted, ...] | Unseen:
 
 def binds(binding: Binding, account: Subject) -> bool:
     """Whether it is for the account, or for a group that it is surely in."""
-    subjects = (meant(subject, binding.metadata.namespace) for subject in binding.subjects or ())
+    subjects = (
+        subject_in(subject, binding.metadata.namespace) for subject in binding.subjects or ()
+    )
     return any(subject is not None and applies(subject, account) for subject in subjects)
 
 

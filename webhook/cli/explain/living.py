@@ -79,19 +79,9 @@ def _controller(document: JsonObject) -> Owner | None:
     owners = member(document, "metadata").get("ownerReferences")
     for owner in owners if isinstance(owners, list) else ():
         if isinstance(owner, dict) and owner.get("controller") is True:
-            return Owner(_kind_of(owner), str(owner.get("name", "")))
+            kind, version = str(owner.get("kind", "")), str(owner.get("apiVersion", ""))
+            return Owner(living.owner_kind(kind, version), str(owner.get("name", "")))
     return None
-
-
-def _kind_of(owner: JsonObject) -> str:
-    """The kind, with its group where it only has the name of one that we know, as OpenKruise's
-    StatefulSet and Volcano's Job have: it is neither read nor restarted as the one of Kubernetes.
-    """
-    kind = str(owner.get("kind", ""))
-    group, slash, _ = str(owner.get("apiVersion", "")).rpartition("/")
-    known = BY_KIND.get(kind)
-    is_foreign = known is not None and slash and group != known.api.rpartition("/")[0]
-    return f"{kind}.{group}" if is_foreign else kind
 
 
 async def pods_of(

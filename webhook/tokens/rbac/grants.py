@@ -1,4 +1,4 @@
-"""Who may request tokens of service accounts, by RBAC. Pure.
+"""Who may request tokens of service accounts, or do anything else, by RBAC. Pure.
 
 `create serviceaccounts/token` can be granted by many spellings; each one here was compared with a
 1.37 API server's answers. `serviceaccounts/*` is none of them: RBAC knows no such wildcard.
@@ -12,12 +12,46 @@ from .objects import ALL, Binding, Objects, Role, Rule, Subject
 
 VERB, API_GROUP, RESOURCE, SUBRESOURCE = "create", "", "serviceaccounts", "token"
 COMBINED = f"{RESOURCE}/{SUBRESOURCE}"
-GRANTING_RESOURCES = (COMBINED, ALL, f"*/{SUBRESOURCE}")
 LOOKALIKE = f"{RESOURCE}/*"
 SUPERUSERS = "system:masters"
 """The group that the API server lets do everything before it looks at any role."""
 USER, GROUP, ACCOUNT = "User", "Group", "ServiceAccount"
 ACCOUNT_PREFIX = "system:serviceaccount:"
+
+
+class Permission(NamedTuple):
+    """What a request needs. `is_named`: the request names its object before it is authorized, so
+    that a rule with `resourceNames` can grant it.
+    """
+
+    verb: str
+    group: str
+    resource: str
+    subresource: str = ""
+    is_named: bool = True
+
+    @property
+    def text(self) -> str:
+        return f"{self.verb} {self.resource}" + f"/{self.subresource}" * bool(self.subresource)
+
+    def granted_by(self, rule: Rule) -> bool:
+        """Whether this rule of a role grants it, of an object at least."""
+        return (
+            _matches(rule.verbs, self.verb)
+            and _matches(rule.api_groups, self.group)
+            and self._is_for(rule.resources or ())
+            and (self.is_named or not rule.resource_names)
+        )
+
+    def _is_for(self, resources: Iterable[str]) -> bool:
+        combined = self.text.partition(" ")[2]
+        return any(
+            one in (ALL, combined) or (self.subresource and one == f"{ALL}/{self.subresource}")
+            for one in resources
+        )
+
+
+REQUEST_TOKENS = Permission(VERB, API_GROUP, RESOURCE, SUBRESOURCE)
 
 
 class Grant(NamedTuple):
@@ -102,15 +136,14 @@ def _grants(
     granting: Mapping[tuple[str, str], tuple[Rule, ...]],
 ) -> Iterator[Grant]:
     namespace = binding.metadata.namespace
-    is_of_cluster = binding.role_ref.kind == "ClusterRole"
-    if not (is_of_cluster or namespace):  # a ClusterRoleBinding can only name a ClusterRole
+    key = role_of(binding)
+    if key is None:
         return
-    key = ("" if is_of_cluster else namespace, binding.role_ref.name)
     for rule in granting.get(key, ()):
         for subject in binding.subjects or ():
-            if (who := meant(subject, namespace)) is not None:
+            if (meant := subject_in(subject, namespace)) is not None:
                 yield Grant(
-                    who,
+                    meant,
                     namespace,
                     tuple(rule.resource_names or ()),
                     binding,
@@ -120,8 +153,17 @@ def _grants(
                 )
 
 
-def meant(subject: Subject, namespace: str) -> Subject | None:
-    """The subject with its namespace; None for one that means nobody."""
+def role_of(binding: Binding) -> tuple[str, str] | None:
+    """Namespace and name of the role of a binding; None where there can be none."""
+    namespace = binding.metadata.namespace
+    if binding.role_ref.kind == "ClusterRole":
+        return "", binding.role_ref.name
+    # A ClusterRoleBinding can only name a ClusterRole.
+    return (namespace, binding.role_ref.name) if namespace else None
+
+
+def subject_in(subject: Subject, namespace: str) -> Subject | None:
+    """The subject of a binding in this namespace with its namespace; None for one that means nobody."""
     if subject.kind == ACCOUNT:
         of = subject.namespace or namespace
         return Subject(ACCOUNT, subject.name, of) if of else None
@@ -131,13 +173,7 @@ def meant(subject: Subject, namespace: str) -> Subject | None:
 
 
 def _granting_rules(role: Role) -> Iterator[Rule]:
-    for rule in role.rules or ():
-        if (
-            _matches(rule.verbs, VERB)
-            and _matches(rule.api_groups, API_GROUP)
-            and not set(GRANTING_RESOURCES).isdisjoint(rule.resources or ())
-        ):
-            yield rule
+    return (rule for rule in role.rules or () if REQUEST_TOKENS.granted_by(rule))
 
 
 def _matches(values: Iterable[str] | None, value: str) -> bool:
