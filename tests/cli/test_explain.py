@@ -12,8 +12,10 @@ import subprocess
 import urllib.request
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import jsonpatch
+import msgspec
 import pytest
 import yaml
 
@@ -27,8 +29,10 @@ from webhook.cli.explain import output, tree
 from webhook.cli.explain.tree import Node
 from webhook.core import names, policy
 from webhook.core.decision import REASONS
+from webhook.core.full_views import FullPod
 from webhook.core.policy import ClusterPolicy, NamespacePolicy
-from webhook.simulation import templates
+from webhook.scanning.report import LEVELS
+from webhook.simulation import living, templates
 from webhook.simulation.admission import Admission, with_automounted
 
 EXAMPLES = ROOT / "manifests/examples"
@@ -410,10 +414,46 @@ def injected(pod: Json, spaces: dict[str, NamespacePolicy]) -> str:
     return templates.inject(Admission(name, ClusterPolicy(), spaces[name]), pod, ()).reason
 
 
+def scanned(folder: Path) -> dict[str, list[Json]]:
+    """The tokens that `boundtoken scan` tells of the generated pods, by the name of a pod."""
+    files = ("-f", str(folder / "pods.json"), "-f", str(folder / "spaces.yaml"))
+    result = boundtoken("scan", *files, "-o", "json")
+    assert result.returncode == 0, result.stderr
+    rows: dict[str, list[Json]] = {}
+    for row in json.loads(result.stdout)["tokens"]:
+        rows.setdefault(row["object"].removeprefix("pod/"), []).append(row)
+    return rows
+
+
+def as_scanned(pod: Json) -> Counter[tuple[Any, ...]]:
+    """What a scan has to tell of a pod that the webhook has made."""
+    return Counter(
+        (token.volume, token.file, token.audience, token.seconds, token.mounts)
+        for token in living.tokens_of(msgspec.convert(pod, FullPod)).tokens
+    )
+
+
+def as_told(rows: list[Json]) -> Counter[tuple[Any, ...]]:
+    return Counter(
+        (
+            *(row["volume"], row["file"], row["audience"], row["requestedSeconds"] or 3600),
+            tuple((mount["container"], mount["path"]) for mount in row["mounts"]),
+        )
+        for row in rows
+    )
+
+
+def reaches(rows: list[Json], level: str) -> bool:
+    return all(LEVELS.index(row["level"]) >= LEVELS.index(level) for row in rows)
+
+
 @pytest.mark.slow("2,000 pods, and two reviews of each")
 def test_two_thousand_pods_are_decided_as_the_webhook_decides(tmp_path: Path) -> None:
-    """By explain and by inject in one run, and by a running webhook in two reviews of each."""
+    """By explain, by inject and by scan in one run each, and by a running webhook in two reviews of
+    each.
+    """
     pods = generated(tmp_path)
+    rows = scanned(tmp_path)
     result = boundtoken(
         *("explain", "-f", str(tmp_path / "pods.json"), "-o", "json", "--show-patch"),
         *("--namespace-file", str(tmp_path / "spaces.yaml")),
@@ -444,6 +484,12 @@ def test_two_thousand_pods_are_decided_as_the_webhook_decides(tmp_path: Path) ->
             assert judged["denial"] == validated.get("status", {}).get("message", "")
             assert judged["warnings"] == validated.get("warnings", [])
             assert judged["audit"] == audit.get("violations", "")
+            of_pod = rows.get(pod["metadata"]["name"], [])
+            assert as_told(of_pod) == as_scanned(after)
+            level = spaces[pod["metadata"]["namespace"]].enforcement.enforce.level
+            if level != "off":
+                violates = any(one["mode"] == "enforce" for one in judged["violations"])
+                assert violates is not reaches(of_pod, level)
             seen[verdict["reason"], judged["reason"]] += 1
     reasons = {"injected", "rewritten", "stripped", "not-requested", "pod-opted-out"}
     assert {mutation for mutation, _ in seen} >= reasons | {"nothing-to-replace", "unchanged"}

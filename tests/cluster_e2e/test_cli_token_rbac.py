@@ -15,9 +15,10 @@ from tests.support.builders import Json
 from tests.support.processes import boundtoken
 from tests.support.waiting import wait_for
 from webhook.tokens import ApiServer
-from webhook.tokens.rbac import objects
+from webhook.tokens.rbac import reading
 from webhook.tokens.rbac.grants import ACCOUNT, GROUP, USER, applies, review
-from webhook.tokens.rbac.objects import Subject, read_objects
+from webhook.tokens.rbac.objects import Subject
+from webhook.tokens.rbac.reading import read_objects
 
 GROUP_PATH = "/apis/rbac.authorization.k8s.io/v1"
 ALLOWED = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
@@ -296,9 +297,9 @@ def test_who_may_not_look_is_told_what_could_not_be_read(spaces: ControlPlane) -
 
 def test_pages_are_put_together(spaces: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> None:
     server = ApiServer.from_kubeconfig(str(spaces.kubeconfig()))
-    whole = objects.read_objects(server)
-    monkeypatch.setattr(objects, "PAGE_SIZES", (3,))
-    assert objects.read_objects(server) == whole
+    whole = reading.read_objects(server)
+    monkeypatch.setattr(reading, "PAGE_SIZES", (3,))
+    assert reading.read_objects(server) == whole
     assert len(whole.roles) > 60
 
 

@@ -57,7 +57,7 @@ def admitted(pod: Json, namespace: NamespacePolicy, *, opts_out: bool) -> Json:
 
 def refusals(pod: FullPod, namespace: NamespacePolicy) -> list[str]:
     found = validate.violations_of("enforce", Facts(pod), CLUSTER, namespace)
-    return rules.sentences(map(preview._unnumbered, found))
+    return rules.sentences(map(preview.unnumbered, found))
 
 
 def as_view(pod: Json) -> FullPod:

@@ -19,6 +19,7 @@ from .check import arguments as check_arguments
 from .completion import arguments as completion_arguments
 from .explain import arguments as explain_arguments
 from .help import arguments as help_arguments
+from .scan import arguments as scan_arguments
 from .token import arguments as token_arguments
 
 SUCCESS, PROBLEMS, USAGE_ERROR, FAILURE = range(4)
@@ -148,6 +149,7 @@ def parser(program: str = PROGRAM) -> arguments.Parser:
     check_arguments.add(commands)
     explain_arguments.add(commands)
     manifest_arguments.add(commands)
+    scan_arguments.add(commands)
     token_arguments.add(commands)
     completion_arguments.add(commands)
     _version(

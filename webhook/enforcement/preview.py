@@ -6,7 +6,7 @@ admission answers a change of its labels with the same kind of warnings. Nothing
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -62,10 +62,8 @@ class ListedPod(View, frozen=True):
         controller = self.metadata.controller
         if controller is None:
             return f"pod/{self.metadata.name}"
-        suffix = "-" + (self.metadata.labels or {}).get(TEMPLATE_HASH, "")
-        if controller.kind == "ReplicaSet" and len(suffix) > 1 and controller.name.endswith(suffix):
-            return f"deployment/{controller.name.removesuffix(suffix)}"
-        return f"{controller.kind.lower()}/{controller.name}"
+        kind, name = owner_of(controller.kind, controller.name, self.metadata.labels)
+        return f"{kind.lower()}/{name}"
 
     @property
     def is_of_the_cluster(self) -> bool:
@@ -92,6 +90,16 @@ class ListedPod(View, frozen=True):
             )
             for volume in self.spec.volumes or ()
         )
+
+
+def owner_of(kind: str, name: str, labels: Mapping[str, str] | None) -> tuple[str, str]:
+    """Kind and name of what people would edit where this controls a pod with these labels: the
+    Deployment of a ReplicaSet, else itself.
+    """
+    suffix = "-" + (labels or {}).get(TEMPLATE_HASH, "")
+    if kind == "ReplicaSet" and len(suffix) > 1 and name.endswith(suffix):
+        return "Deployment", name.removesuffix(suffix)
+    return kind, name
 
 
 class Requirement(NamedTuple):
@@ -255,7 +263,7 @@ class Preview:
         again = forecast.created_again(full, self._name, self._cluster, self._namespace)
         facts, facts_again = Facts(full), Facts(again)
         says_no = (pod.metadata.annotations or {}).get(names.INJECT) == "disabled"
-        told = _for_opted_out if says_no else _unnumbered
+        told = _for_opted_out if says_no else unnumbered
         results = {
             mode: _Result(
                 bool(self._violations(mode, facts)),
@@ -344,9 +352,9 @@ def _count(owners: Owners, owner: str) -> None:
     owners[owner] = owners.get(owner, 0) + 1
 
 
-def _unnumbered(violation: Violation) -> Violation:
-    """Make a violation equal for all pods of an owner: the plugin's volume has another name in
-    each.
+def unnumbered(violation: Violation) -> Violation:
+    """Return the violation as it is equal for all pods of an owner: the plugin's volume has
+    another name in each.
     """
     kind, name = violation.place
     if not name.startswith(names.AUTOMOUNTED_PREFIX):
@@ -356,7 +364,7 @@ def _unnumbered(violation: Violation) -> Violation:
 
 def _for_opted_out(violation: Violation) -> Violation:
     """The same for a pod that says `inject: disabled`: what its namespace says cannot help it."""
-    violation = _unnumbered(violation)
+    violation = unnumbered(violation)
     if names.INJECT not in violation.fix:
         return violation
     return msgspec.structs.replace(violation, fix=OPTED_OUT)

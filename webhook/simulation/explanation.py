@@ -16,6 +16,7 @@ from .layers import Annotations, Setting
 JsonObject = dict[str, Any]
 KINDS = {(workload.group, workload.kind) for workload in WORKLOADS}
 DEFAULT_ACCOUNT = "default"
+"""Of a pod that names none; the API server makes it in each namespace."""
 INJECTED = ("injected", "rewritten")
 LEFT_ALONE = ("mirror-pod", "own-namespace", "excluded-namespace", "not-applicable")
 """Reasons that no annotation changes."""
@@ -159,8 +160,9 @@ def template_of(document: JsonObject) -> JsonObject | None:
     return None
 
 
-def account_of(spec: JsonObject) -> str:
-    """The service account of a pod's spec, which may have it by its old name."""
+def account_of(document: JsonObject) -> str:
+    """The name of the service account of the pods of an object."""
+    spec = member(template_of(document) or document, "spec")
     return str(spec.get("serviceAccountName") or spec.get("serviceAccount") or DEFAULT_ACCOUNT)
 
 

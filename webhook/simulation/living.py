@@ -332,6 +332,11 @@ def owner_kind(kind: str, api_version: str) -> str:
 ROLLED_OUT = ("Deployment", "StatefulSet", "DaemonSet")
 
 
+def is_name(text: str) -> bool:
+    """Whether it can be the name of an object, and so stand in a command."""
+    return _NAME.fullmatch(text) is not None
+
+
 def restart(owner: Owner | None, pod: str, namespace: str) -> tuple[str, str]:
     """What makes the pod again, as a command and as a remark. The names of pod and namespace are
     the API server's; that of an owner is any text, which whoever makes a pod may write.
@@ -340,7 +345,7 @@ def restart(owner: Owner | None, pod: str, namespace: str) -> tuple[str, str]:
     if owner is None:
         command = f"kubectl replace --force {where} -f FILE"
         return command, "nobody makes it again: FILE is its own manifest"
-    if owner.kind in (*ROLLED_OUT, "Job") and not _NAME.fullmatch(owner.name):
+    if owner.kind in (*ROLLED_OUT, "Job") and not is_name(owner.name):
         return "", f"no {owner.kind} has the name of its owner"
     if owner.kind in ROLLED_OUT:
         return _rollout(owner, f"{owner.kind.lower()}/{owner.name} {where}")

@@ -29,7 +29,7 @@ def test_what_inject_writes_into_foreign_files_is_taken_out_to_the_byte(flags: l
     for path in itertools.islice(workloads(), FILES or None):
         counts["files"] += 1
         try:
-            source = reading._source(str(path), path, path.read_bytes())
+            source = reading.source_of(str(path), path, path.read_bytes())
             (result,) = inject.change([source])
         except BadInput as problem:
             assert "safely" not in str(problem), problem
@@ -37,7 +37,7 @@ def test_what_inject_writes_into_foreign_files_is_taken_out_to_the_byte(flags: l
             continue
         assert source.text.encode() == path.read_bytes()
         counts["changed" if result.is_changed else "unchanged"] += 1
-        written = reading._source(str(path), path, result.text.encode())
+        written = reading.source_of(str(path), path, result.text.encode())
         (again,) = inject.change([written])
         assert again.text == result.text, path
         (back,) = uninject.change([written])

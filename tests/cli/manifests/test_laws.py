@@ -57,7 +57,7 @@ def usable(annotations: dict[str, str], cluster: ClusterPolicy) -> dict[str, str
 
 
 def change(changer: Changer, text: str) -> Changed:
-    (result,) = changer.change([reading._source("web", None, text.encode())])
+    (result,) = changer.change([reading.source_of("web", None, text.encode())])
     return result
 
 
@@ -72,7 +72,7 @@ def test_a_file_gets_what_the_webhook_decides_and_gives_it_back_to_the_byte(seed
         pod = {"apiVersion": "v1", "kind": "Pod", **json.loads(json.dumps(generator.pod()))}
         text = styles(pod)[number % 7]
         (value,) = (
-            document.value for document in reading._source("", None, text.encode()).documents
+            document.value for document in reading.source_of("", None, text.encode()).documents
         )
         assert same(value, pod)
         flags = [
@@ -87,7 +87,7 @@ def test_a_file_gets_what_the_webhook_decides_and_gives_it_back_to_the_byte(seed
         live = there.admit(with_automounted(pod))
         assert result.entries[0].reason == live.mutation.reason
         # A pod of the file, admitted later, is not changed.
-        (document,) = reading._source("", None, result.text.encode()).documents
+        (document,) = reading.source_of("", None, result.text.encode()).documents
         late = with_automounted(document.value)
         assert there.admit(late).object == late
         assert change(inject, result.text).text == result.text

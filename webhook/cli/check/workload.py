@@ -18,6 +18,7 @@ from ...core.views import View
 from ...enforcement.facts import Facts
 from ...errors import ApiError, BadInput, NotFound
 from ...simulation import explanation
+from ...simulation.explanation import account_of
 from ...tokens.rbac.grants import ACCOUNT
 from ...tokens.rbac.objects import GROUP_PATH, Binding, Subject
 from ...tokens.rbac.roles import GROUP_OF
@@ -26,7 +27,6 @@ from ..cluster.kinds import OBJECT_NAME
 from ..cluster.reader import Reader
 from ..cluster.surroundings import MUTATING
 from ..explain import given
-from ..explain.applied import account_name
 from ..explain.live import Live, read_named
 from ..explain.offline import DEFAULT_NAMESPACE
 from . import before, grants
@@ -71,7 +71,7 @@ async def _read(parsed: argparse.Namespace, reader: Reader) -> Workload:
     live = Live(parsed, reader, around)
     report = await live.explain(document, namespace, is_living=True)
     title = f"{named.kind.kind.lower()}/{named.name}"
-    seen = Workload(title, namespace, client.now(), account_name(document.object))
+    seen = Workload(title, namespace, client.now(), account_of(document.object))
     _of_report(seen, report, reader)
     seen.api_audiences = around.cluster.api_audiences
     await _account(seen, reader)

@@ -16,8 +16,10 @@ class Kind(NamedTuple):
     short: str
 
     def path(self, namespace: str, name: str = "") -> str:
+        """Of one object, or of all; without a namespace of those in every namespace."""
         base = "/api/" if "/" not in self.api else "/apis/"
-        return f"{base}{self.api}/namespaces/{namespace}/{self.resource}" + f"/{name}" * bool(name)
+        within = f"namespaces/{namespace}/" if namespace else ""
+        return f"{base}{self.api}/{within}{self.resource}" + f"/{name}" * bool(name)
 
 
 KINDS = (

@@ -5,7 +5,6 @@ accounts, which the cluster may not have yet.
 from collections.abc import Iterable
 from typing import Any
 
-from ...simulation import explanation
 from ...simulation.explanation import DEFAULT_ACCOUNT, member
 from ..cluster import surroundings
 from ..cluster.surroundings import Account, Namespace
@@ -20,12 +19,6 @@ def is_namespace(document: JsonObject) -> bool:
 def namespace_name(document: JsonObject, default: str) -> str:
     """The namespace of an object of a file."""
     return str(member(document, "metadata").get("namespace") or default)
-
-
-def account_name(document: JsonObject) -> str:
-    """The name of the service account of the pods of an object."""
-    spec = member(explanation.template_of(document) or document, "spec")
-    return explanation.account_of(spec)
 
 
 class Applied:

@@ -1,18 +1,14 @@
 """The objects that are to be explained: names on the command line, or documents of files."""
 
 import argparse
-import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import msgspec
-
-from ... import documents, options
+from ... import options
 from ...core.text import quote
 from ...errors import BadInput
 from ...simulation.admission import as_decoded
-from ...yamledit import nodes
 from ...yamledit.nodes import Values
 from ..cluster.kinds import BY_WORD, KINDS, OBJECT_NAME, Kind
 from ..input import STANDARD_INPUT
@@ -124,7 +120,7 @@ def manifests(files: Iterable[str]) -> Manifests:
 
     Raises: BadInput, with the fault of every file
     """
-    found = [one for several in reading.from_files(files, _found_in) for one in several]
+    found = [one for several in reading.read_all(files, _found_in) for one in several]
     documents, left = [], []
     for place, value in found:
         if isinstance(value, dict) and isinstance(value.get("kind"), str):
@@ -136,40 +132,13 @@ def manifests(files: Iterable[str]) -> Manifests:
 
 def _found_in(name: str, _: Path | None, content: bytes, counted: Values) -> list[tuple[str, Any]]:
     """What is in a file, each part with its place. Raises: BadInput"""
-    loaded = _json(content) if content.lstrip()[:1] == b"{" else None
-    if loaded is None:
-        text = reading.decoded(content)[1]
-        loaded = [document.value for document in nodes.documents(text, counted)]
-    faults = [documents.fault_in(one, documents.MAX_MANIFEST_DEPTH) for one in loaded]
-    if any(faults):
-        raise BadInput(*dict.fromkeys(filter(None, faults)))
+    loaded = [one.value for one in reading.values_of(content, counted)]
     found = []
     for number, document in enumerate(loaded, 1):
         if document is not None:
             place = f"{name}, document {number}" if len(loaded) > 1 else name
             found += list(_items(place, document, 0))
     return found
-
-
-def _json(content: bytes) -> list[Any] | None:
-    """The object in JSON; None where it is YAML that only begins like it.
-
-    Raises: BadInput, for a key that is there twice, and for very many values
-    """
-    if sum(content.count(one) for one in b",[{") > nodes.MAX_ALL_VALUES:
-        raise BadInput(f"at most {nodes.MAX_ALL_VALUES} values are allowed")
-    try:
-        found = msgspec.json.decode(content)
-        json.loads(content, object_pairs_hook=_once)
-    except (ValueError, RecursionError):
-        return None
-    return [found]
-
-
-def _once(pairs: list[tuple[str, Any]]) -> None:
-    names = [name for name, _ in pairs]
-    if len(set(names)) != len(names):
-        raise BadInput("a key is there twice in one map: take one of them out")
 
 
 def _items(place: str, document: Any, depth: int) -> Iterator[tuple[str, Any]]:

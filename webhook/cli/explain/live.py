@@ -21,7 +21,7 @@ from ..cluster.reader import Reader
 from ..cluster.surroundings import Account, Namespace, Surroundings
 from ..cluster.views import LivingPod
 from . import audit, living
-from .applied import Applied, account_name, is_namespace, namespace_name
+from .applied import Applied, is_namespace, namespace_name
 from .audit import Answer
 from .given import Document, Named
 from .living import Owned
@@ -149,7 +149,7 @@ class Live:
 
     async def _account(self, document: JsonObject, namespace: Namespace) -> Account:
         """The service account of the pods of an object."""
-        key = namespace.name, account_name(document)
+        key = namespace.name, explanation.account_of(document)
         if key not in self.accounts:
             found = await surroundings.read_account(self.reader, *key)
             self.accounts[key] = self.applied.to_account(*key, found)
@@ -161,7 +161,7 @@ class Live:
         if before is None or namespace.problem or target.explained.mutation.reason == "mirror-pod":
             return []
         account = await self._account(before, namespace)
-        name = account_name(before)
+        name = explanation.account_of(before)
         return [f"{NO_ACCOUNT}: {quote(name)}"] if account.is_missing else []
 
     async def _with_pods(

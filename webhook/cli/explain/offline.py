@@ -15,7 +15,7 @@ from ...simulation.admission import Admission
 from ..cluster import surroundings
 from ..cluster.surroundings import Account, Namespace, Surroundings
 from . import given
-from .applied import Applied, account_name, is_namespace, namespace_name
+from .applied import Applied, is_namespace, namespace_name
 from .given import Document
 from .report import Report, Target, of_decision, report
 
@@ -44,7 +44,7 @@ def explain(
             continue
         name = namespace_name(document.object, default)
         namespace = applied.namespaces.get(name, Namespace(name, None, {}, {}))
-        account = applied.to_account(name, account_name(document.object), Account())
+        account = applied.to_account(name, explanation.account_of(document.object), Account())
         explained = explanation.explain(
             document.object, around.admission(namespace), opts_out=account.opts_out
         )

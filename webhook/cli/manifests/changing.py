@@ -202,8 +202,7 @@ class Changer:
         admission = policies.admission(entry.namespace) if policies is not None else None
         if policies is None or admission is None:
             return member, entry._replace(reason="namespace-unknown", remark=UNKNOWN)
-        spec = templates.at(member, (*path, "spec"))
-        account = explanation.account_of(spec if isinstance(spec, dict) else {})
+        account = explanation.account_of(templates.at(member, path))
         opts_out = policies.opts_out(entry.namespace, account)
         found: Written = templates.inject(admission, member, path, opts_out=opts_out)
         changes = templates.changes(member, found.object, path)

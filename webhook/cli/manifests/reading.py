@@ -2,10 +2,13 @@
 are, read within limits.
 """
 
+import json
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
 
 from ... import documents as files
 from ...core.text import one_line
@@ -14,7 +17,6 @@ from ...yamledit import nodes
 from ...yamledit.nodes import Document, Refused, Values
 from ..input import STANDARD_INPUT, read
 
-T = TypeVar("T")
 SUFFIXES = (".yaml", ".yml", ".json")
 """Of the files of a folder that are read; a file that is named is read whatever its name."""
 MAX_BYTES = 32 << 20
@@ -24,6 +26,7 @@ MAX_FILES = 10_000
 MAX_ENTRIES = 200_000
 """Of the folders that are walked, so that `/` comes to an end."""
 BYTE_ORDER_MARK = "\ufeff"
+Made = TypeVar("Made")
 
 
 class Source(NamedTuple):
@@ -47,18 +50,18 @@ def sources(given: Iterable[str]) -> list[Source]:
 
     Raises: BadInput, with the fault of every file
     """
-    return from_files(given, _source)
+    return read_all(given, source_of)
 
 
-def from_files(
-    given: Iterable[str], made_of: Callable[[str, Path | None, bytes, Values], T]
-) -> list[T]:
-    """What is made of the name, path and content of every file, once, in order. The same Values
-    count for all of them.
+def read_all(
+    given: Iterable[str], make: Callable[[str, Path | None, bytes, Values], Made]
+) -> list[Made]:
+    """What `make` makes of the name, the path and the content of every file. The same Values count
+    for all of them.
 
     Raises: BadInput, with the fault of every file
     """
-    found: list[T] = []
+    found: list[Made] = []
     faults: list[str] = []
     total, counted = 0, Values()
     for name, path in _paths(list(given)):
@@ -67,7 +70,7 @@ def from_files(
             total += len(content)
             if total > MAX_TOTAL_BYTES:
                 raise BadInput(f"all files together must have at most {MAX_TOTAL_BYTES} bytes")
-            found.append(made_of(name, path, content, counted))
+            found.append(make(name, path, content, counted))
         except Refused as problem:
             faults.append(one_line(f"{name}: {problem}"))
         except BadInput as problem:
@@ -86,9 +89,47 @@ def _read(path: Path | None) -> bytes:
     return content
 
 
-def _source(name: str, path: Path | None, content: bytes, counted: Values | None = None) -> Source:
+def source_of(
+    name: str, path: Path | None, content: bytes, counted: Values | None = None
+) -> Source:
+    """A file with its documents. Raises: BadInput, Refused"""
     mark, text = decoded(content)
     return Source(name, path, mark, nodes.documents(text, counted))
+
+
+def values_of(content: bytes, counted: Values) -> list[Document]:
+    """The documents of a file that is only read, without their texts: JSON by a parser of JSON,
+    which takes more values than YAML, such as a List of a whole cluster.
+
+    Raises: BadInput, Refused
+    """
+    found = _json(content) if content.lstrip()[:1] == b"{" else None
+    loaded = [found] if found is not None else nodes.documents(decoded(content)[1], counted)
+    faults = [files.fault_in(one.value, files.MAX_MANIFEST_DEPTH) for one in loaded]
+    if any(faults):
+        raise BadInput(*dict.fromkeys(filter(None, faults)))
+    return loaded
+
+
+def _json(content: bytes) -> Document | None:
+    """The object in JSON; None where it is YAML that only begins like it.
+
+    Raises: BadInput, for a key that is there twice, and for very many values
+    """
+    if sum(content.count(one) for one in b",[{") > nodes.MAX_ALL_VALUES:
+        raise BadInput(f"at most {nodes.MAX_ALL_VALUES} values are allowed")
+    try:
+        found = msgspec.json.decode(content)
+        json.loads(content, object_pairs_hook=_once)
+    except (ValueError, RecursionError):
+        return None
+    return Document("", found, 1, 1, is_json=True)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> None:
+    names = [name for name, _ in pairs]
+    if len(set(names)) != len(names):
+        raise BadInput("a key is there twice in one map: take one of them out")
 
 
 def decoded(content: bytes) -> tuple[str, str]:

@@ -11,7 +11,8 @@ import yaml
 
 from ...errors import BadInput, BoundtokenError
 from ...tokens.rbac.grants import SUPERUSERS, Grant, Review, applies, review
-from ...tokens.rbac.objects import Binding, Objects, Role, Subject, read_objects
+from ...tokens.rbac.objects import Binding, Objects, Role, Subject
+from ...tokens.rbac.reading import read_objects
 from ...tokens.rbac.roles import RoleSpec, manifests, needs_of, remarks, subject_of
 from ..process import say
 from .access import access

@@ -163,7 +163,7 @@ def role_of(binding: Binding) -> tuple[str, str] | None:
 
 
 def subject_in(subject: Subject, namespace: str) -> Subject | None:
-    """The subject of a binding in this namespace with its namespace; None for one that means nobody."""
+    """The subject of a binding in this namespace, with its own; None for one that means nobody."""
     if subject.kind == ACCOUNT:
         of = subject.namespace or namespace
         return Subject(ACCOUNT, subject.name, of) if of else None

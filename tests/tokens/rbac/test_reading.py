@@ -7,8 +7,9 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from webhook.tokens import ApiServer
-from webhook.tokens.rbac import objects
-from webhook.tokens.rbac.objects import GROUP_PATH, read_objects
+from webhook.tokens.rbac import reading
+from webhook.tokens.rbac.objects import GROUP_PATH
+from webhook.tokens.rbac.reading import read_objects
 from webhook.tokens.server import AnswerTooLong, Refusal
 
 Json = dict[str, Any]
@@ -101,7 +102,7 @@ def test_what_is_no_list_is_told(body: bytes, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_list_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(objects, "MAX_OBJECTS", 300)
+    monkeypatch.setattr(reading, "MAX_OBJECTS", 300)
     found = read_objects(Lists(clusterroles=1000).api())
     assert [str(unread) for unread in found.unread] == ["clusterroles: there are more than 300"]
 
@@ -111,7 +112,7 @@ def test_a_list_that_never_ends_is_left(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(lists, "get", lambda _: b'{"items": [], "metadata": {"continue": "x"}}')
     unread = read_objects(lists.api()).unread
     assert str(unread[0]) == "clusterroles: more than 20 pages have nothing"
-    monkeypatch.setattr(objects, "MAX_PAGES", 10)
+    monkeypatch.setattr(reading, "MAX_PAGES", 10)
     unread = read_objects(lists.api()).unread
     assert str(unread[0]) == "clusterroles: there are more than 10 pages"
 

@@ -1,0 +1,255 @@
+"""`boundtoken scan -f`: manifests without a cluster, the flags, and exit codes."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.support.builders import Json, a_container, a_deployment, a_pod
+from tests.support.claims import a_token
+from tests.support.processes import boundtoken
+from tests.support.scanning import run_scan
+from webhook.core import names
+
+NASTY = "\x1b[2J\u202e\n$(reboot)"
+
+
+def a_space(name: str = "shop", **annotations: str) -> Json:
+    given = {names.DOMAIN + key.replace("_", "-"): value for key, value in annotations.items()}
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "annotations": given, "labels": {"team": name}}}  # fmt: skip
+
+
+def a_workload(name: str = "cart", **labels: str) -> Json:
+    made = {**a_deployment(), "apiVersion": "apps/v1", "kind": "Deployment"}
+    made["metadata"] = {"name": name, "namespace": "shop", "labels": labels}
+    return made
+
+
+def scanned(*documents: Json, flags: tuple[str, ...] = ()) -> tuple[int, Json]:
+    """The exit code and the JSON for these documents, in a stream of YAML."""
+    text = yaml.safe_dump_all(documents)
+    code, out, err = run_scan("-f", "-", "-o", "json", *flags, stdin=text)
+    assert err == ""
+    return code, dict(json.loads(out))
+
+
+ON: Any = {"inject": "enabled", "automount": "disabled"}
+
+
+def test_manifests_are_told_as_they_would_be_created() -> None:
+    code, found = scanned(a_space(**ON), a_workload(), a_pod())
+    rows = [(row["object"], row["source"], row["lifetime"]) for row in found["tokens"]]
+    assert (code, sorted(rows)) == (0, [("deployment/cart", "boundtoken", "1 h"), ("pod/web", "boundtoken", "1 h")])  # fmt: skip
+    assert found["findings"] == []
+    assert (found["context"], found["namespaces"][0]["inject"]) == ("", "enabled")
+    code, found = scanned(a_space(), a_workload())
+    (finding,) = (one for one in found["findings"] if one["code"] == "year-long")
+    assert finding["fix"] == "kubectl annotate namespace shop boundtoken.dev/inject=replace boundtoken.dev/automount=disabled"  # fmt: skip
+    assert finding["place"].startswith("standard input:")
+
+
+def test_a_place_is_file_and_line_of_the_document(tmp_path: Path) -> None:
+    file = tmp_path / "all.yaml"
+    file.write_text(
+        "# shop\n"
+        + yaml.safe_dump_all(
+            [a_space(), {"apiVersion": "apps/v1", **a_workload()}], sort_keys=False
+        )
+    )
+    _, out, _ = run_scan("-f", str(tmp_path), "-o", "json")
+    (finding,) = (one for one in json.loads(out)["findings"] if one["code"] == "year-long")
+    name, _, line = finding["place"].rpartition(":")
+    assert name == str(file)
+    assert file.read_text().splitlines()[int(line) - 1] == "apiVersion: apps/v1"
+    (tmp_path / "pods.json").write_text(json.dumps({"kind": "List", "items": [a_pod()]}))
+    _, out, _ = run_scan("-f", str(tmp_path), "-o", "json")
+    assert {row["object"] for row in json.loads(out)["tokens"]} == {"deployment/cart", "pod/web"}
+
+
+def test_secrets_accounts_drivers_and_rights_of_files_count() -> None:
+    secret: Json = {"apiVersion": "v1", "kind": "Secret", "type": names.LEGACY_TOKEN_TYPE}
+    metadata = {"name": "old", "namespace": "shop", "annotations": {"kubernetes.io/service-account.name": "default"}}  # fmt: skip
+    token = a_token({"sub": "x"})
+    secret |= {"metadata": metadata, "stringData": {"token": token}}
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": "shop"}}  # fmt: skip
+    driver = {"apiVersion": "storage.k8s.io/v1", "kind": "CSIDriver", "metadata": {"name": "v"}, "spec": {"tokenRequests": [{"audience": "vault"}]}}  # fmt: skip
+    volumes = [{"name": "old", "secret": {"secretName": "old"}}, {"name": "v", "csi": {"driver": "v"}}]  # fmt: skip
+    pod = a_pod(a_container("app", ("old", "/old")), volumes=volumes)
+    group = "rbac.authorization.k8s.io"
+    role = {"apiVersion": f"{group}/v1", "kind": "ClusterRole", "metadata": {"name": "r"}, "rules": [{"apiGroups": [""], "resources": ["pods"], "verbs": ["create"]}]}  # fmt: skip
+    binding = {"apiVersion": f"{group}/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "b"}, "roleRef": {"kind": "ClusterRole", "name": "r"}, "subjects": [{"kind": "User", "name": "x"}]}  # fmt: skip
+    opted_out = {**account, "automountServiceAccountToken": False}
+    _, found = scanned(binding, pod, role, driver, opted_out, secret, a_space())
+    assert [row["source"] for row in found["tokens"]] == ["legacy-secret", "csi"]
+    assert found["secrets"][0]["mountedBy"] == ["pod/web"]
+    assert found["minters"] == [{"namespace": "*", "subject": "User x", "can": ["create pods"], "by": "ClusterRoleBinding b"}]  # fmt: skip
+    assert token not in json.dumps(found)
+
+
+def test_selectors_choose_among_manifests() -> None:
+    documents = (a_space(), a_space("other"), a_workload("cart", app="cart"), a_workload("web"))
+
+    def objects(*flags: str) -> list[str]:
+        _, found = scanned(*documents, flags=flags)
+        return sorted(row["object"] for row in found["tokens"])
+
+    assert objects() == ["deployment/cart", "deployment/web"]
+    assert objects("-l", "app=cart") == ["deployment/cart"]
+    assert objects("-l", "app!=cart") == ["deployment/web"]
+    assert objects("-l", "app in (cart, x)") == ["deployment/cart"]
+    assert objects("-l", "!app") == ["deployment/web"]
+    assert objects("-l", "app notin (cart),app") == []
+    assert objects("--namespace-selector", "team=shop") == ["deployment/cart", "deployment/web"]
+    assert objects("--namespace-selector", "team=other") == []
+
+
+@pytest.mark.parametrize("code", ["year-long", "legacy", "missing", "stale", "strict"])
+def test_fail_on_is_exit_1_where_there_is_such_a_finding(code: str) -> None:
+    found, report = scanned(a_space(), a_workload(), flags=("--fail-on", code))
+    codes = {one["code"] for one in report["findings"]}
+    assert found == int(code in codes)
+    assert codes == {"year-long", "strict"}
+    assert scanned(a_space(**ON), a_workload(), flags=("--fail-on", code))[0] == 0
+
+
+def test_a_comparison_prints_and_fails_on_what_is_new_only(tmp_path: Path) -> None:
+    file = tmp_path / "before.json"
+    _, before = scanned(a_space(), a_workload())
+    file.write_text(json.dumps(before))
+    flags = ("--since-file", str(file), "--fail-on", "year-long")
+    code, found = scanned(a_space(), a_workload(), flags=flags)
+    assert (code, found["tokens"], found["findings"], found["since"]["tokens"]) == (0, [], [], [])
+    code, found = scanned(a_space(), a_workload(), a_workload("web"), flags=flags)
+    assert (code, [row["object"] for row in found["tokens"]]) == (1, ["deployment/web"])
+    code, found = scanned(a_space(**ON), a_workload(), flags=flags)
+    assert code == 0
+    assert [row["source"] for row in found["since"]["tokens"]] == ["automounted"]
+    assert [row["source"] for row in found["tokens"]] == ["boundtoken"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "must be what boundtoken scan -o json prints"),
+        ("[]", "must be what boundtoken scan -o json prints"),
+        ('{"kind": "Pod", "time": ""}', "Invalid enum value 'Pod'"),
+        ('{"kind": "Scan", "time": "", "version": 2}', "version must be 1, and is 2"),
+        ('{"kind": "Scan", "time": "", "tokens": [{}]}', "`$.tokens[0]`"),
+        ("[" * 100_000, "must be what boundtoken scan -o json prints"),
+    ],
+)
+def test_a_file_that_is_no_earlier_scan_is_told(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "before.json"
+    file.write_text(text)
+    code, out, err = run_scan("-f", "-", "--since-file", str(file), stdin="{}")
+    assert (code, out) == (2, "")
+    assert str(file) in err
+    assert message in err
+
+
+def test_patches_are_written_into_a_new_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "fixes"
+    idle = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "idle", "namespace": "shop"}}  # fmt: skip
+    text = yaml.safe_dump_all([a_space(), a_workload(), idle])
+    code, _, err = run_scan("-f", "-", "--fix", str(folder), stdin=text)
+    assert code == 0
+    assert "kubectl apply --server-side --field-manager=boundtoken-scan -f" in err
+    (file,) = folder.iterdir()
+    assert file.name == "shop.yaml"
+    space, account = yaml.safe_load_all(file.read_text())
+    assert space["metadata"] == {"name": "shop", "annotations": {names.INJECT: "replace", names.AUTOMOUNT: "disabled"}}  # fmt: skip
+    assert (account["metadata"]["name"], account["automountServiceAccountToken"]) == ("idle", False)
+    code, out, err = run_scan("-f", "-", "--fix", str(folder), stdin=text)
+    assert (code, out) == (2, "")
+    assert "must be a new or an empty folder" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--fail-on", "all"), "--fail-on='all': must be of year-long, legacy, missing, stale, strict"),
+        (("-f", "x", "-n", "a", "-n", "b"), "give one --namespace"),
+        (("-A", "-n", "a"), "exclude each other"),
+        (("-f", "x", "-A"), "--all-namespaces is for a cluster"),
+        (("--namespace-selector", "a", "-n", "a"), "exclude each other"),
+        (("--fix", "x", "-l", "a"), "--fix needs every pod"),
+        (("-f", "-", "--since-file", "-"), "only one file can come from standard input"),
+        (("-l", "a b"), '-l: "a b" must be such as app=cart'),
+        (("-l", "a in (b"), "must be such as app=cart"),
+        (("-l", "a," * 3000), "-l: must have at most 4096 characters"),
+        (("--namespace-selector", "(a)"), '--namespace-selector: "(a)" must be such as'),
+        (("-n", "A"), "--namespace='A': must be the name"),
+        (("--fix", "/dev/null"), "must be a new or an empty folder"),
+        (("-f", "/nonexistent"), "/nonexistent"),
+        (("-f", "-"), "there is no object in what -f gives"),
+        (("-f", "https://x"), "a URL is not read"),
+    ],
+)  # fmt: skip
+def test_wrong_arguments_are_told_with_what_would_be_right(
+    arguments: tuple[str, ...], message: str
+) -> None:
+    code, out, err = run_scan(*arguments)
+    assert (code, out) == (2, "")
+    assert message in err
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        ({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": 7}}, "standard input:1"),
+        ({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": [1]}, "standard input:1"),
+        ({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {}, "secrets": 1}, "$.secrets"),
+    ],
+)
+def test_a_manifest_of_a_wrong_shape_is_told_with_its_place(document: Json, message: str) -> None:
+    code, out, err = run_scan("-f", "-", stdin=yaml.safe_dump(document))
+    assert (code, out) == (2, "")
+    assert message in err
+
+
+@pytest.mark.parametrize("spec", [{"containers": 7}, {"containers": [7]}, [], {"containers": [], "volumes": [{"name": "x", "csi": {"driver": 7}}]}])  # fmt: skip
+def test_what_the_webhook_cannot_read_is_a_finding(spec: Any) -> None:
+    code, found = scanned(a_space(), {**a_pod(), "spec": spec})
+    assert (code, found["tokens"]) == (0, [])
+    assert [one["code"] for one in found["findings"]] == ["unreadable"]
+
+
+@pytest.mark.parametrize("output", ["table", "wide", "json", "yaml", "csv", "sarif", "junit", "markdown"])  # fmt: skip
+def test_no_text_of_a_manifest_steers_a_terminal_and_no_token_is_shown(output: str) -> None:
+    token = a_token({"sub": "x"})
+    container = {"name": NASTY, "image": "x", "env": [{"name": "PASSWORD", "value": "hunter2"}]}
+    volume = {"name": token, "projected": {"sources": [{"serviceAccountToken": {"path": NASTY, "audience": token}}]}}  # fmt: skip
+    pod = a_pod(container, annotations={names.AUDIENCE: token}, volumes=[volume])
+    pod["metadata"] |= {"name": NASTY, "namespace": NASTY}
+    text = json.dumps({"kind": "List", "items": [a_space(NASTY), pod]})
+    result = boundtoken("scan", "-f", "-", "-o", output, stdin=text)
+    assert result.returncode == 0, result.stderr
+    assert not [char for char in result.stdout if not char.isprintable() and char not in "\r\n"]
+    assert "hunter2" not in result.stdout
+    assert "eyJ" not in result.stdout
+    assert token not in result.stdout
+
+
+def test_standard_output_may_be_closed_and_a_pipe_may_end() -> None:
+    text = yaml.safe_dump_all([a_space(), a_workload()])
+    result = boundtoken("scan", "-f", "-", stdin=text, environ={"PYTHONIOENCODING": "ascii"})
+    assert result.returncode == 0
+    assert result.stderr == ""
+    assert "\x1b" not in result.stdout
+
+
+def test_without_a_cluster_it_fails(tmp_path: Path) -> None:
+    result = boundtoken("scan", environ={"KUBECONFIG": str(tmp_path / "none")})
+    assert (result.returncode, result.stdout) == (3, "")
+    config = {
+        "clusters": [{"name": "x", "cluster": {"server": "https://127.0.0.1:1"}}],
+        "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}],
+        "users": [{"name": "x", "user": {"token": "x"}}],
+        "current-context": "x",
+    }
+    (tmp_path / "config").write_text(yaml.safe_dump(config))
+    result = boundtoken("scan", kubeconfig=tmp_path / "config")
+    assert (result.returncode, result.stdout) == (3, "")
+    assert "127.0.0.1:1" in result.stderr

@@ -1,0 +1,27 @@
+"""The JSON of an earlier scan."""
+
+import msgspec
+
+from ...errors import BadInput
+from ...scanning.report import VERSION, Report
+from ..input import read, title
+
+MAX_BYTES = 256 << 20
+"""Some 400,000 tokens."""
+
+
+def report_in(file: str) -> Report:
+    """The report in a file. Raises: BadInput"""
+    content = read(file, MAX_BYTES)
+    if len(content) > MAX_BYTES:
+        raise BadInput(f"{title(file)}: must have at most {MAX_BYTES} bytes")
+    try:
+        report = msgspec.json.decode(content, type=Report)
+    except (msgspec.DecodeError, RecursionError, UnicodeError) as problem:
+        detail = str(problem) if isinstance(problem, msgspec.DecodeError) else "not readable"
+        raise BadInput(
+            f"{title(file)}: must be what boundtoken scan -o json prints: {detail}"
+        ) from None
+    if report.version != VERSION:
+        raise BadInput(f"{title(file)}: version must be {VERSION}, and is {report.version}")
+    return report

@@ -1,0 +1,149 @@
+"""A scan of manifests: as if everything in them were created, in the Namespaces among them."""
+
+import argparse
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+
+from ...core import names
+from ...core.policy import ClusterPolicy
+from ...errors import BadInput
+from ...scanning import views
+from ...scanning.report import Report
+from ...scanning.rights import Rights
+from ...scanning.scan import Scan, Surroundings
+from ...simulation.admission import as_decoded
+from ...simulation.calling import Selector
+from ...simulation.explanation import member, template_of
+from ...simulation.templates import group_and_kind
+from ...tokens.rbac.objects import Binding, Role
+from ...yamledit.nodes import Values
+from ..manifests.policies import members
+from ..manifests.reading import read_all, values_of
+from . import selecting
+
+JsonObject = dict[str, Any]
+T = TypeVar("T")
+DEFAULT_NAMESPACE = "default"
+RBAC = "rbac.authorization.k8s.io"
+CLUSTER_WIDE = {
+    ("", "Namespace"),
+    ("storage.k8s.io", "CSIDriver"),
+    (RBAC, "ClusterRole"),
+    (RBAC, "ClusterRoleBinding"),
+}
+
+
+class Manifest(NamedTuple):
+    """An object of a file, with its place and its namespace."""
+
+    place: str
+    namespace: str
+    object: JsonObject
+
+    @property
+    def kind(self) -> tuple[str, str]:
+        return group_and_kind(self.object)
+
+
+def scan(parsed: argparse.Namespace, configuration: ClusterPolicy | None) -> Report:
+    """The report. Raises: BadInput"""
+    found = list(_manifests(parsed))
+    if not found:
+        raise BadInput("there is no object in what -f gives")
+    cluster = configuration or ClusterPolicy()
+    if parsed.webhook_namespace:
+        own = parsed.webhook_namespace
+        cluster = msgspec.structs.replace(cluster, own_namespace=own)
+    made = Scan(Surroundings(cluster, is_living=False))
+    made.is_whole = not parsed.selector
+    _learn(made, found)
+    rights = Rights()
+    _add_all(found, ((RBAC, "Role"), (RBAC, "ClusterRole")), Role, rights.add_role)
+    bindings = ((RBAC, "RoleBinding"), (RBAC, "ClusterRoleBinding"))
+    _add_all(found, bindings, Binding, rights.add_binding)
+    made.minters = rights.minters
+    _add_pods(made, found, parsed)
+    time = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return made.report(time)
+
+
+def _manifests(parsed: argparse.Namespace) -> Iterator[Manifest]:
+    default = next(iter(parsed.namespace), DEFAULT_NAMESPACE)
+    for file in read_all(parsed.filename, _documents):
+        for place, value in file:
+            for one in members(value):
+                decoded = as_decoded(one)
+                namespace = str(member(decoded, "metadata").get("namespace") or default)
+                if group_and_kind(decoded) in CLUSTER_WIDE:
+                    namespace = ""
+                if isinstance(decoded.get("metadata") or {}, dict):
+                    decoded["metadata"] = {**member(decoded, "metadata"), "namespace": namespace}
+                yield Manifest(place, namespace, decoded)
+
+
+def _documents(name: str, _: Path | None, content: bytes, counted: Values) -> list[tuple[str, Any]]:
+    """The documents of a file, each with its place."""
+    return [(f"{name}:{one.begins}", one.value) for one in values_of(content, counted)]
+
+
+def _learn(made: Scan, found: list[Manifest]) -> None:
+    """What pods are judged by: Namespaces, service accounts, Secrets, CSI drivers."""
+    _add_all(found, (("", "Namespace"),), views.Namespace, made.add_namespace)
+    _add_all(found, (("", "ServiceAccount"),), views.ServiceAccount, made.accounts.add)
+    legacy = [
+        one
+        for one in found
+        if one.kind == ("", "Secret") and one.object.get("type") == names.LEGACY_TOKEN_TYPE
+    ]
+    _add_all(legacy, (("", "Secret"),), views.Secret, made.accounts.add_secret)
+    # A driver that is in no file may request tokens, and nobody knows.
+    if not any(one.kind == ("storage.k8s.io", "CSIDriver") for one in found):
+        made.drivers = None
+    _add_all(found, (("storage.k8s.io", "CSIDriver"),), views.CsiDriver, made.add_driver)
+
+
+def _add_all(
+    found: list[Manifest],
+    kinds: tuple[tuple[str, str], ...],
+    view: type[T],
+    add: Callable[[T], None],
+) -> None:
+    """Raises: BadInput, with the place of each object of these kinds that cannot be read"""
+    faults = []
+    for one in found:
+        if one.kind in kinds:
+            try:
+                add(msgspec.convert(one.object, view))
+            except msgspec.ValidationError as problem:
+                faults.append(f"{one.place}: {problem}")
+    if faults:
+        raise BadInput(*faults)
+
+
+def _add_pods(made: Scan, found: list[Manifest], parsed: argparse.Namespace) -> None:
+    pods = selecting.parse(parsed.selector, "-l") if parsed.selector else None
+    spaces = parsed.namespace_selector
+    selector = selecting.parse(spaces, "--namespace-selector") if spaces else None
+    chosen = {
+        str(member(one.object, "metadata").get("name"))
+        for one in found
+        if one.kind == ("", "Namespace") and _matches(one.object, selector)
+    }
+    for one in found:
+        is_pod = one.kind == ("", "Pod")
+        if not (is_pod or template_of(one.object) is not None) or not _matches(one.object, pods):
+            continue
+        if selector is not None and one.namespace not in chosen:
+            continue
+        add = made.add_manifest if is_pod else made.add_workload
+        add(one.object, one.namespace, one.place)
+
+
+def _matches(document: JsonObject, selector: Selector | None) -> bool:
+    labels = member(member(document, "metadata"), "labels")
+    texts = {key: str(value) for key, value in labels.items()}
+    return selector is None or selector.matches(texts)

@@ -1,0 +1,327 @@
+"""A scan: it is fed the objects of a cluster or of files, one after the other, and keeps of each
+only what is told.
+
+The order counts: namespaces, service accounts, Secrets and CSI drivers, then templates, then pods,
+which are compared with the template that makes them. Of a pod whose owner's template is not known
+it is worked out from the pod itself (`enforcement.forecast` has what that cannot see).
+"""
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import msgspec
+
+from ..core.kinds import WORKLOADS
+from ..core.policy import ClusterPolicy
+from ..enforcement import preview
+from ..simulation import explanation, living
+from ..simulation.calling import Configuration
+from ..simulation.explanation import DEFAULT_ACCOUNT, member
+from . import again as admission_again
+from . import coverage, findings, views
+from .accounts import Accounts
+from .again import Again
+from .groups import Group
+from .report import (
+    SEVERITIES,
+    Finding,
+    Minter,
+    Namespace,
+    Report,
+    Token,
+    Unread,
+    is_year_long,
+)
+from .space import Space, admission_in
+from .tokens import Judge, TokenFacts, Tokens, tokens_of
+
+JsonObject = dict[str, Any]
+MAX_SHAPES = 20_000
+"""Of pods that are judged once and remembered, some KB each: as many templates as a cluster with
+10,000 pods has at most, twice."""
+
+
+class Surroundings(NamedTuple):
+    """What a scan is made in: the configuration of the cluster, and its mutating webhooks, None
+    where they were not looked at or could not be seen. `is_configured` is False where the
+    configuration could not be seen, so that the defaults count; `is_living` is False for files.
+    """
+
+    cluster: ClusterPolicy = ClusterPolicy()
+    mutating: tuple[Configuration, ...] | None = None
+    is_configured: bool = True
+    is_living: bool = True
+
+
+class _Judged(NamedTuple):
+    """What is found of all pods that are alike."""
+
+    found: Tokens
+    year_long: int
+    has: living.Tokens
+    again: Again | None
+    differs: bool
+
+
+@dataclasses.dataclass(slots=True)
+class _Template:
+    """A template that was added, and whether a living pod of it was seen."""
+
+    again: Again
+    group: Group
+    is_shown: bool
+    has_pods: bool = False
+
+
+class Scan:
+    """Collects what is found. `drivers` is to be set to None where they could not be seen, and
+    `is_whole` to False where not every pod and template is added, so that nobody knows what is
+    unused.
+    """
+
+    def __init__(self, around: Surroundings) -> None:
+        self.around = around
+        self.accounts = Accounts()
+        self.drivers: dict[str, views.CsiDriver] | None = {}
+        self.minters: tuple[Minter, ...] = ()
+        self.unread: dict[str, str] = {}
+        self.is_whole = True
+        self._spaces: dict[str, Space] = {}
+        self._tokens: list[Token] = []
+        self._groups: dict[tuple[str, str, str], Group] = {}
+        self._templates: dict[tuple[str, str], _Template] = {}
+        self._made_by: dict[tuple[str, str], tuple[str, living.Owner]] = {}
+        self._shapes: dict[tuple[str, str, bytes], _Judged] = {}
+
+    def add_namespace(self, namespace: views.Namespace, *, is_known: bool = True) -> None:
+        """A namespace; `is_known` is False where only its name is known."""
+        metadata = namespace.metadata
+        labels = (metadata.labels or {}) if is_known else None
+        admission = admission_in(metadata.name, self.around.cluster, metadata.annotations)
+        why = coverage.why_uncovered(admission, labels, self.around.mutating)
+        judge = Judge(self.around.cluster, admission.namespace, None, None)
+        self._spaces[metadata.name] = Space(metadata.name, labels, admission, judge, is_known, why)
+
+    def add_driver(self, driver: views.CsiDriver) -> None:
+        """A CSI driver."""
+        if self.drivers is not None and driver.spec.token_requests:
+            self.drivers[driver.metadata.name] = driver
+
+    def has_namespace(self, name: str) -> bool:
+        return name in self._spaces
+
+    def _space(self, name: str) -> Space:
+        if name not in self._spaces:
+            metadata = views.ScannedMetadata(name=name)
+            self.add_namespace(views.Namespace(metadata), is_known=False)
+        space = self._spaces[name]
+        legacy = self.accounts.legacy_in(name)
+        if space.judge.legacy is not legacy or space.judge.drivers is not self.drivers:
+            space.judge = space.judge._replace(legacy=legacy, drivers=self.drivers)
+        return space
+
+    def add_workload(self, document: JsonObject, namespace: str, place: str = "") -> None:
+        """An object with a pod template, of a manifest or as `views.Workload` decodes it.
+
+        What a known kind makes is left to its owner. Objects without a template are left out.
+        """
+        metadata = document.get("metadata")
+        name = str(metadata.get("name") or "") if isinstance(metadata, dict) else ""
+        kind = str(document.get("kind", ""))
+        title = f"{kind.lower()}/{name}"
+        if (owner := _controller(document)) is not None and owner.kind in _MAKERS:
+            self._made_by[namespace, title] = (f"{owner.kind.lower()}/{owner.name}", owner)
+            return
+        space = self._space(namespace)
+        opts_out = self.accounts.opts_out(namespace, explanation.account_of(document))
+        made = admission_again.again(document, space.admission, space.judge, opts_out=opts_out)
+        if made is None:
+            return
+        made = made if space.is_known else made._replace(is_missed=False, is_injected=False)
+        group = Group(space, title, living.Owner(kind, name), place=place)
+        # Of a living Job that has no pods none are made any more.
+        is_shown = not (self.around.is_living and kind == "Job")
+        self._templates[namespace, title] = _Template(made, group, is_shown)
+
+    def add_pod(self, pod: views.Pod, place: str = "") -> None:
+        """A living pod."""
+        if pod.has_ended:
+            return
+        metadata = pod.metadata
+        space = self._space(metadata.namespace)
+        owner, title = self._owner(pod)
+        template = self._templates.get((space.name, title)) if owner is not None else None
+        judged = self._judged(pod, space, template, title)
+        if template is not None:
+            template.has_pods = True
+        name = f"pod/{metadata.name}"
+        account = pod.spec.service_account_name or DEFAULT_ACCOUNT
+        self._tell(space, name, title, account, judged.found.tokens)
+        space.pods += 1
+        space.count(judged.found.tokens, year_long=judged.year_long)
+        group = self._group(space, title or name, owner, metadata.name, place)
+        group.add(judged.found)
+        if judged.again is not None:
+            space.foresee(judged.again.tokens)
+        # Defaults and locks that were not seen may be why a pod that we changed differs.
+        is_comparable = self.around.is_configured or not judged.has.status
+        if judged.again is not None and is_comparable:
+            group.compare(judged.has, judged.again, differs=judged.differs)
+        is_needed = (
+            template.again.needs_automount if template else admission_again.uses_automount(pod)
+        )
+        self.accounts.use(space.name, account, needs_automount=is_needed)
+        self.accounts.mount(space.name, title or name, judged.found.tokens)
+
+    def add_manifest(self, document: JsonObject, namespace: str, place: str) -> None:
+        """A pod of a manifest, as it would be once it is created."""
+        space = self._space(namespace)
+        opts_out = self.accounts.opts_out(namespace, explanation.account_of(document))
+        made = admission_again.again(document, space.admission, space.judge, opts_out=opts_out)
+        if made is not None:
+            name = str(member(document, "metadata").get("name") or "")
+            title = f"pod/{name}"
+            self._templates[namespace, f"{title} {place}"] = _Template(
+                made, Group(space, title, place=place), is_shown=True
+            )
+
+    def _owner(self, pod: views.Pod) -> tuple[living.Owner | None, str]:
+        """What makes a pod again, and its title; nothing for a bare pod."""
+        owner = views.owner_of(pod.metadata)
+        if owner is None:
+            return None, ""
+        title = f"{owner.kind.lower()}/{owner.name}"
+        above = self._made_by.get((pod.metadata.namespace, title))
+        return (above[1], above[0]) if above is not None else (owner, title)
+
+    def _judged(
+        self, pod: views.Pod, space: Space, template: _Template | None, title: str
+    ) -> _Judged:
+        shape = preview.shape_of(pod.metadata, pod.spec)
+        key = (space.name, title if template is not None else "", shape)
+        judged = self._shapes.get(key)
+        if judged is None:
+            judged = self._judge(pod, space, template)
+            if len(self._shapes) < MAX_SHAPES:
+                self._shapes[key] = judged
+        return judged
+
+    def _judge(self, pod: views.Pod, space: Space, template: _Template | None) -> _Judged:
+        full = pod.as_full
+        found = tokens_of(pod, space.judge)
+        year_long = sum(is_year_long(one.lifetime_seconds) for one in found.tokens)
+        has = living.tokens_of(full)
+        made: Again | None = None
+        if template is not None:
+            made = template.again
+        elif space.is_known:
+            document = living.created_from(full, pod.metadata.labels)
+            opts_out = self.accounts.opts_out(
+                space.name, pod.spec.service_account_name or DEFAULT_ACCOUNT
+            )
+            made = admission_again.again(document, space.admission, space.judge, opts_out=opts_out)
+        differs = made is not None and space.is_known and admission_again.differs(full, made)
+        return _Judged(found, year_long, has, made, differs)
+
+    def _group(
+        self, space: Space, title: str, owner: living.Owner | None, pod: str, place: str
+    ) -> Group:
+        key = (space.name, title, place)
+        if key not in self._groups:
+            self._groups[key] = Group(space, title, owner, pod, place)
+        return self._groups[key]
+
+    def _tell(
+        self,
+        space: Space,
+        name: str,
+        owner: str,
+        account: str,
+        tokens: Iterable[TokenFacts],
+    ) -> None:
+        for token in tokens:
+            self._tokens.append(Token(space.name, name, owner, account, *token))
+
+    def _add_templates(self) -> None:
+        """The templates that have no living pods."""
+        for (namespace, title), template in self._templates.items():
+            made, group = template.again, template.group
+            if template.has_pods or not template.is_shown:
+                continue
+            space = self._spaces[namespace]
+            year_long = sum(is_year_long(one.lifetime_seconds) for one in made.tokens)
+            self._tell(space, group.title, "", made.account, made.tokens)
+            space.count(made.tokens, year_long=year_long)
+            space.foresee(made.tokens)
+            group.add(Tokens(made.tokens, made.sentences))
+            group.compare(made.has, made, differs=False)
+            self._groups[namespace, title, group.place] = group
+            self.accounts.use(namespace, made.account, needs_automount=made.needs_automount)
+            self.accounts.mount(namespace, group.title, made.tokens)
+        self._templates = {}
+
+    def report(self, time: str, context: str = "", *, complete: bool = True) -> Report:
+        """Everything that was found. It can be called once."""
+        self._add_templates()
+        secrets = self.accounts.told_secrets()
+        is_whole = self.is_whole and complete
+        accounts = self.accounts.told_accounts() if is_whole else ()
+        found = [
+            *(one for group in self._groups.values() for one in findings.of_group(group)),
+            *(one for space in self._spaces.values() for one in findings.of_space(space)),
+            *map(findings.of_secret, secrets),
+            *(one for account in accounts for one in findings.of_account(account)),
+        ]
+        return Report(
+            time=time,
+            context=context,
+            complete=complete,
+            namespaces=self._namespaces(),
+            tokens=tuple(sorted(self._tokens, key=_order)),
+            findings=tuple(sorted(found, key=_severest)),
+            secrets=secrets,
+            service_accounts=accounts,
+            minters=self.minters,
+            unread=tuple(Unread(what, why) for what, why in self.unread.items()),
+        )
+
+    def _namespaces(self) -> tuple[Namespace, ...]:
+        return tuple(self._spaces[name].told() for name in sorted(self._spaces))
+
+
+_MAKERS = frozenset(workload.kind for workload in WORKLOADS if not workload.is_owned)
+"""Kinds whose templates are added, so that what they make is not."""
+
+
+def _controller(document: JsonObject) -> living.Owner | None:
+    metadata = document.get("metadata")
+    owners = metadata.get("ownerReferences") if isinstance(metadata, dict) else None
+    for owner in owners if isinstance(owners, list | tuple) else ():
+        if isinstance(owner, dict) and owner.get("controller") is True:
+            kind, version = str(owner.get("kind", "")), str(owner.get("apiVersion", ""))
+            return living.Owner(living.owner_kind(kind, version), str(owner.get("name", "")))
+    return None
+
+
+def _order(token: Token) -> tuple[int, int, str, str, str]:
+    """A year first, then what never expires, then the longest; what is not known last."""
+    seconds = token.lifetime_seconds
+    if is_year_long(seconds):
+        rank = 0
+    elif seconds is not None:
+        rank = 2
+    else:
+        rank = 1 if token.source == "legacy-secret" else 3
+    return rank, -(seconds or 0), token.namespace, token.object, token.volume
+
+
+def _severest(finding: Finding) -> tuple[int, str, str, str]:
+    rank = SEVERITIES.index(finding.severity)
+    return rank, finding.code, finding.namespace, finding.object
+
+
+def document_of(workload: views.Workload, api_version: str, kind: str) -> JsonObject:
+    """An object of a list, which has no kind there, as `add_workload` takes it."""
+    made: JsonObject = msgspec.json.decode(msgspec.json.encode(workload))
+    return {"apiVersion": api_version, "kind": kind, **made}
