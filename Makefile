@@ -56,6 +56,7 @@ long: $(SETUP) ## the long search for expensive reviews, the long attacks and to
 	@BOUNDTOKEN_BEFORE=1 $(BIN)/pytest -s --timeout=3000 tests/cluster_e2e/test_attacks.py
 	@BOUNDTOKEN_EXPIRY_SECONDS=660 $(BIN)/pytest -s --timeout=3000 tests/cluster_e2e/test_token_expiry.py
 	@BOUNDTOKEN_AUDIT_MEGABYTES=2000 $(BIN)/pytest -s --timeout=3000 tests/cli/test_token_audit.py -k any_length
+	@BOUNDTOKEN_SCAN_PODS=10000 $(BIN)/pytest -s --timeout=3000 tests/cluster_e2e/test_scan.py -k many
 	@BOUNDTOKEN_PODS=80000 BOUNDTOKEN_SEED=$$(date +%s) $(BIN)/pytest --timeout=3000 tests/properties/test_again.py
 
 conformance: $(SETUP) ## write the fixtures of tests/conformance from their tweaks

@@ -35,8 +35,7 @@ MADE, EARLIER, LATER = "2026-02-01T00:00:05Z", "2026-02-01T00:00:01Z", "2026-02-
 
 @pytest.fixture
 def played() -> Iterator[Played]:
-    with playing() as api:
-        api.objects = an_installation()
+    with playing(an_installation()) as api:
         yield api
 
 

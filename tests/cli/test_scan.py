@@ -155,15 +155,33 @@ def test_patches_are_written_into_a_new_folder(tmp_path: Path) -> None:
     text = yaml.safe_dump_all([a_space(), a_workload(), idle])
     code, _, err = run_scan("-f", "-", "--fix", str(folder), stdin=text)
     assert code == 0
-    assert "kubectl apply --server-side --field-manager=boundtoken-scan -f" in err
-    (file,) = folder.iterdir()
-    assert file.name == "shop.yaml"
-    space, account = yaml.safe_load_all(file.read_text())
+    assert f"{folder}: patches of 2 objects in 1 namespaces; read them, then: sh {folder}/apply.sh" in err  # fmt: skip
+    assert sorted(path.name for path in folder.rglob("*")) == ["apply.sh", "namespace-shop.yaml", "serviceaccount-idle.yaml", "shop"]  # fmt: skip
+    space = yaml.safe_load((folder / "shop/namespace-shop.yaml").read_text())
+    account = yaml.safe_load((folder / "shop/serviceaccount-idle.yaml").read_text())
     assert space["metadata"] == {"name": "shop", "annotations": {names.INJECT: "replace", names.AUTOMOUNT: "disabled"}}  # fmt: skip
     assert (account["metadata"]["name"], account["automountServiceAccountToken"]) == ("idle", False)
+    before = {path: path.read_bytes() for path in folder.rglob("*.*")}
     code, out, err = run_scan("-f", "-", "--fix", str(folder), stdin=text)
     assert (code, out) == (2, "")
+    assert {path: path.read_bytes() for path in folder.rglob("*.*")} == before
     assert "must be a new or an empty folder" in err
+
+
+def test_a_name_that_is_too_long_for_a_file_is_cut(tmp_path: Path) -> None:
+    names_of = ["a" * 250 + end for end in "xy"]
+    accounts = [{"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": "shop"}} for name in names_of]  # fmt: skip
+    text = yaml.safe_dump_all([a_space(**ON), *accounts])
+    assert run_scan("-f", "-", "--fix", str(tmp_path / "fixes"), stdin=text)[0] == 0
+    files = list((tmp_path / "fixes/shop").iterdir())
+    assert sorted(yaml.safe_load(file.read_text())["metadata"]["name"] for file in files) == names_of  # fmt: skip
+
+
+def test_where_nothing_is_to_be_fixed_no_folder_is_made(tmp_path: Path) -> None:
+    text = yaml.safe_dump_all([a_space(**ON, enforce="strict"), a_workload()])
+    code, _, err = run_scan("-f", "-", "--fix", str(tmp_path / "fixes"), stdin=text)
+    assert (code, err) == (0, f"boundtoken: {tmp_path}/fixes: nothing to fix by a patch\n")
+    assert not (tmp_path / "fixes").exists()
 
 
 @pytest.mark.parametrize(

@@ -2,17 +2,27 @@
 
 import base64
 import json
+import os
 import re
+import subprocess
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
 from tests.cluster_e2e import scanned
 from tests.cluster_e2e.scanned import ISSUER, Made
+from tests.controlplane import build
+from tests.support import many_pods
 from tests.support.builders import Json
-from tests.support.cluster import Cluster, life
+from tests.support.cluster import NAMESPACES, Cluster, life
+from tests.support.paths import BOUNDTOKEN
 from tests.support.processes import boundtoken
+from tests.support.waiting import wait_for
+from webhook.scanning.rights import MAKERS, PERMISSIONS
+from webhook.tokens.rbac.grants import Permission
 
 SPACES = 200
 """As many as make each state come several times."""
@@ -115,3 +125,156 @@ def test_what_is_to_be_done_in_each_state(cluster: Cluster, made: list[Made]) ->
     for number, one in enumerate(made):
         if (expected := CODES.get(number % count)) is not None:
             assert by_space.get(one.namespace, set()) == expected, (number % count, one.state)
+
+
+def a_reader(cluster: Cluster, namespace: str, user: str) -> None:
+    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"}
+    subject = {"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user}
+    body = {"metadata": {"name": "viewers"}, "roleRef": role, "subjects": [subject]}
+    cluster.plane.call("POST", f"{RBAC}/namespaces/{namespace}/rolebindings", body)
+    path = f"{NAMESPACES}/{namespace}/pods"
+    wait_for(lambda: not scanned.refused(cluster, path, "developer"))
+
+
+def test_a_viewer_hears_what_it_may_not_see_and_the_rest(
+    cluster: Cluster, made: list[Made]
+) -> None:
+    one = made[5]
+    a_reader(cluster, one.namespace, "alice")
+    theirs = scan(cluster, "-n", one.namespace, user="developer")
+    ours = scan(cluster, "-n", one.namespace)
+    assert (theirs["code"], ours["unread"]) == (0, [])
+    assert sorted(unread["what"] for unread in theirs["unread"]) == [
+        *("clusterrolebindings", "clusterroles", "configmaps in boundtoken-system", "csidrivers"),
+        *("mutatingwebhookconfigurations", f"rolebindings in {one.namespace}"),
+        *(f"roles in {one.namespace}", f"secrets in {one.namespace}"),
+        "validatingadmissionpolicybindings",
+    ]
+    assert theirs["tokens"] == ours["tokens"]
+    pods = [[f for f in of["findings"] if f["object"] == "pod/web"] for of in (theirs, ours)]
+    assert pods[0] == pods[1]
+    assert scan(cluster, "-n", one.namespace, "--fail-on", "legacy", user="developer")["code"] == 3
+    assert scan(cluster, user="developer")["tokens"] == []
+
+
+def test_who_may_get_tokens_of_others_is_what_the_api_server_allows(cluster: Cluster) -> None:
+    namespace = cluster.namespace()
+    rules = {
+        "mint": {"apiGroups": [""], "resources": ["serviceaccounts/token"], "verbs": ["create"]},
+        "pods": {"apiGroups": [""], "resources": ["*"], "verbs": ["create"]},
+        "read": {"apiGroups": [""], "resources": ["secrets"], "verbs": ["*"]},
+        "none": {"apiGroups": [""], "resources": ["serviceaccounts/*", "pods/*"], "verbs": ["*"]},
+        "make": {"apiGroups": ["apps", "batch"], "resources": ["*"], "verbs": ["create"]},
+    }
+    for name, rule in rules.items():
+        base = f"{RBAC}/namespaces/{namespace}"
+        body = {"metadata": {"name": name}, "rules": [rule]}
+        cluster.plane.call("POST", f"{base}/roles", body)
+        role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name}
+        subject = {"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": name}
+        body = {"metadata": {"name": name}, "roleRef": role, "subjects": [subject]}
+        cluster.plane.call("POST", f"{base}/rolebindings", body)
+    found = scan(cluster, "-n", namespace)["minters"]
+    can = {one["subject"]: set(one["can"]) for one in found if one["namespace"] == namespace}
+    for name in rules:
+        assert can.get(f"User {name}", set()) == expected_rights(cluster, namespace, name), name
+    everywhere = [one["subject"] for one in found if one["namespace"] == "*"]
+    assert "Group system:masters" in everywhere
+
+
+def expected_rights(cluster: Cluster, namespace: str, user: str) -> set[str]:
+    """What the API server lets somebody do, in the words of a scan."""
+    found = {permission.text for permission in PERMISSIONS if may(cluster, namespace, user, permission)}  # fmt: skip
+    makers = {permission.text for permission in MAKERS}
+    return (found - makers) | {"create workloads"} if makers <= found else found
+
+
+def may(cluster: Cluster, namespace: str, user: str, permission: Permission) -> bool:
+    attributes = {
+        "namespace": namespace,
+        "verb": permission.verb,
+        "group": permission.group,
+        "resource": permission.resource,
+        "subresource": permission.subresource,
+    }
+    body = {"spec": {"user": user, "resourceAttributes": attributes}}
+    path = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
+    return bool(cluster.plane.call("POST", path, body)["status"]["allowed"])
+
+
+def finding(found: Json, code: str, title: str) -> Json | None:
+    return next((one for one in found["findings"] if (one["code"], one["object"]) == (code, title)), None)  # fmt: skip
+
+
+def patch(cluster: Cluster, folder: Path) -> None:
+    """Apply the patches as their script does, with the kubectl of the control plane."""
+    command = folder / "kubectl"
+    binary, config = build.binary(), cluster.plane.kubeconfig()
+    command.write_text(f'#!/bin/sh\nexec {binary} kubectl --kubeconfig={config} "$@"\n')
+    command.chmod(0o700)
+    path = f"{folder}:{os.environ['PATH']}"
+    environ = {**os.environ, "PATH": path}
+    subprocess.run(["sh", str(folder / "apply.sh")], check=True, env=environ, timeout=60)
+
+
+def test_the_command_and_the_patches_that_are_told_end_it(cluster: Cluster, tmp_path: Path) -> None:
+    namespace = cluster.namespace()
+    pod = cluster.deployment(namespace)["metadata"]["name"]
+    flags = ("-n", namespace)
+    first = scan(cluster, *flags, "--fix", str(tmp_path / "fixes"))
+    told = finding(first, "year-long", "deployment/web")
+    assert told is not None
+    assert told["fix"] == f"kubectl annotate namespace {namespace} boundtoken.dev/inject=replace boundtoken.dev/automount=disabled"  # fmt: skip
+    before = tmp_path / "before.json"
+    before.write_text(json.dumps({key: value for key, value in first.items() if key != "code"}))
+    patch(cluster, tmp_path / "fixes")
+    told = finding(scan(cluster, *flags), "missing", "deployment/web")
+    assert told is not None
+    assert told["fix"] == f"kubectl rollout restart deployment/web -n {namespace}"
+    cluster.plane.kubectl(*told["fix"].split()[1:])
+    path = f"{NAMESPACES}/{namespace}/pods"
+    wait_for(lambda: len(cluster.plane.call("GET", path)["items"]) > 1)
+    cluster.plane.call("DELETE", f"{path}/{pod}", {"gracePeriodSeconds": 0})
+    wait_for(lambda: not finding(scan(cluster, *flags), "missing", "deployment/web"))
+    later = scan(cluster, *flags, "--since-file", str(before), "--fail-on", "year-long,missing")
+    assert later["code"] == 0
+    assert [row["source"] for row in later["since"]["tokens"]] == ["automounted"]
+    assert {row["source"] for row in later["tokens"]} == {"boundtoken"}
+    second = tmp_path / "second"
+    scan(cluster, *flags, "--fix", str(second))
+    patch(cluster, second)
+    (space,) = scan(cluster, *flags)["namespaces"]
+    assert (space["enforce"], space["level"], space["inject"]) == ("strict", "strict", "replace")
+
+
+MANY = int(os.environ.get("BOUNDTOKEN_SCAN_PODS", "600"))
+MAX_SECONDS, MAX_MEGABYTES = 20.0, 300
+
+
+def test_many_pods_take_little_time_and_memory(cluster: Cluster, tmp_path: Path) -> None:
+    """10,000 with `make long`: under 20 s and 300 MB on two cores."""
+    spaces = [cluster.namespace(labels={"many": "yes"}) for _ in range(10)]
+    plane = cluster.plane
+    paths = [
+        (
+            f"{NAMESPACES}/{spaces[number % len(spaces)]}/pods",
+            many_pods.a_big_pod(f"web{number // 50}-{number}", number),
+        )
+        for number in range(MANY)
+    ]
+    many_pods.create(plane, paths)
+    output = tmp_path / "scan.json"
+    command = [str(BOUNDTOKEN), "scan", "--namespace-selector", "many=yes", "-o", "json"]
+    begun = time.monotonic()
+    with output.open("wb") as file:
+        process = subprocess.Popen([*command, "--kubeconfig", plane.kubeconfig()], stdout=file)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    seconds, megabytes = time.monotonic() - begun, usage.ru_maxrss / 1024
+    cpu = usage.ru_utime + usage.ru_stime
+    print(f"{MANY} pods: {seconds:.1f} s, {cpu:.1f} s of CPU, {megabytes:.0f} MB")
+    found = json.loads(output.read_text())
+    assert (process.returncode, len(found["tokens"])) == (0, MANY)
+    assert len({row["owner"] for row in found["tokens"]}) == -(-MANY // 50)
+    assert seconds < MAX_SECONDS
+    assert megabytes < (MAX_MEGABYTES if MANY >= 10_000 else MAX_MEGABYTES / 2)

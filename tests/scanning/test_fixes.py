@@ -8,14 +8,14 @@ import pytest
 from tests.support.scanning import A_SPACE, a_report
 from webhook.core import names
 from webhook.scanning.fixes import fixes
-from webhook.scanning.report import ServiceAccount
+from webhook.scanning.report import ServiceAccount, Unread
 
 
 def step(**changed: Any) -> dict[str, str]:
     """The annotations of the patch of a namespace."""
     space = msgspec.structs.replace(A_SPACE, **changed)
     found = fixes(a_report(namespaces=(space,)))
-    return dict(found[0].objects[0]["metadata"]["annotations"]) if found else {}
+    return dict(found[0].patches[0][1]["metadata"]["annotations"]) if found else {}
 
 
 REPLACE = {names.INJECT: "replace", names.AUTOMOUNT: "disabled"}
@@ -49,6 +49,8 @@ def test_the_next_step_of_a_namespace(changed: Any, expected: dict[str, str]) ->
 def test_nothing_is_enforced_where_not_everything_was_seen() -> None:
     space = msgspec.structs.replace(A_SPACE, inject="replace", after_restart="strict")
     assert fixes(a_report(namespaces=(space,), complete=False)) == ()
+    unread = (Unread("secrets", "needs list on secrets"),)
+    assert fixes(a_report(namespaces=(space,), unread=unread)) == ()
     assert len(fixes(a_report(namespaces=(space,)))) == 1
 
 
@@ -60,12 +62,11 @@ def test_service_accounts_stop_to_automount() -> None:
         ServiceAccount("shop", "a b", 0, (), True),
     )
     (fix,) = fixes(a_report(namespaces=(), service_accounts=accounts))
-    assert fix.objects == (
-        {
-            "apiVersion": "v1",
-            "kind": "ServiceAccount",
-            "metadata": {"name": "idle", "namespace": "shop"},
-            "automountServiceAccountToken": False,
-        },
-    )
-    assert "serviceaccount/idle" in fix.remarks[0]
+    ((remark, patch),) = fix.patches
+    assert patch == {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": {"name": "idle", "namespace": "shop"},
+        "automountServiceAccountToken": False,
+    }
+    assert remark.startswith("serviceaccount/idle: ")

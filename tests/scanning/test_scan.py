@@ -306,6 +306,13 @@ def test_a_pod_that_has_ended_has_no_tokens() -> None:
     assert (report.tokens, report.namespaces[0].pods) == ((), 0)
 
 
+def test_a_pod_that_is_being_deleted_has_its_tokens_and_is_not_restarted() -> None:
+    pod = automounted(a_pod())
+    pod["metadata"]["deletionTimestamp"] = TIME
+    report = scanned(living(pod), space=a_space(**ON))
+    assert codes(report) == ["year-long", "strict"]
+
+
 def account(name: str, *secrets: str, automounts: bool | None = None) -> views.ServiceAccount:
     references = tuple(SecretRef(secret) for secret in secrets)
     return views.ServiceAccount(Metadata(name=name, namespace="shop"), automounts, references)

@@ -14,13 +14,19 @@ from tests.support.builders import Json
 
 class Played:
     """An API server with these objects by path; a list has `items`. A status code refuses, bytes
-    are the body as they stand, and what can be called gives one of these for the query.
+    are the body as they stand, and what can be called gives one of these for the query. `hanging`
+    are the paths of lists whose second page never comes.
     """
 
     def __init__(self, port: int) -> None:
         self.server = f"http://127.0.0.1:{port}"
         self.objects: dict[str, Any] = {}
         self.queries: list[tuple[str, dict[str, list[str]]]] = []
+        self.accepted: dict[str, str] = {}
+        """The Accept header of the last request, by path."""
+        self.hanging: set[str] = set()
+        self.hangs = threading.Event()
+        self.ended = threading.Event()
 
     def answer(self, target: str) -> tuple[int, Json | bytes]:
         url = urlsplit(target)
@@ -33,17 +39,23 @@ class Played:
             return found, {"kind": "Status", "message": f"refused with {found}"}
         if isinstance(found, list):
             start, limit = int(query.get("continue", ["0"])[0]), int(query["limit"][0])
-            more = str(start + limit) if start + limit < len(found) else ""
-            return 200, {"metadata": {"continue": more}, "items": found[start : start + limit]}
+            if start and url.path in self.hanging:
+                self.hangs.set()
+                self.ended.wait(60)
+            left = len(found) - start - limit
+            metadata: Json = {"continue": str(start + limit)} if left > 0 else {}
+            metadata |= {"remainingItemCount": left} if left > 0 else {}
+            return 200, {"metadata": metadata, "items": found[start : start + limit]}
         return 200, found
 
 
 @contextmanager
-def playing() -> Iterator[Played]:
+def playing(objects: Json | None = None) -> Iterator[Played]:
     """One that listens while the block runs."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            api.accepted[urlsplit(self.path).path] = self.headers.get("Accept", "")
             code, body = api.answer(self.path)
             text = body if isinstance(body, bytes) else json.dumps(body).encode()
             with contextlib.suppress(OSError):  # the client has gone
@@ -59,11 +71,13 @@ def playing() -> Iterator[Played]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     api = Played(server.server_address[1])
+    api.objects = objects or {}
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     try:
         yield api
     finally:
+        api.ended.set()
         server.shutdown()
         server.server_close()
         thread.join()

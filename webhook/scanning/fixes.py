@@ -1,6 +1,5 @@
 """What a person may apply after a scan: service accounts that stop to automount, and the next step
-of a namespace. Each is a part of an object for `kubectl apply --server-side`, which leaves the rest
-of it as it is.
+of a namespace. Each is a merge patch (RFC 7386) with the names of its object.
 
 The steps of a namespace: its pods get tokens of ours; then what its tokens comply with is enforced,
 `bound` and then `strict`. What they would not comply with is never enforced.
@@ -19,11 +18,10 @@ JsonObject = dict[str, Any]
 
 
 class Fix(NamedTuple):
-    """What to apply in a namespace: a sentence for each object, and the objects."""
+    """What to apply in a namespace: for each object a sentence, and the patch."""
 
     namespace: str
-    remarks: tuple[str, ...]
-    objects: tuple[JsonObject, ...]
+    patches: tuple[tuple[str, JsonObject], ...]
 
 
 def fixes(report: Report) -> tuple[Fix, ...]:
@@ -33,17 +31,15 @@ def fixes(report: Report) -> tuple[Fix, ...]:
     found: defaultdict[str, list[tuple[str, JsonObject]]] = defaultdict(list)
     for namespace in report.namespaces:
         if namespace.covered and living.is_name(namespace.name):
-            found[namespace.name] += _step(namespace, is_whole=report.complete)
+            # What was not seen may be refused once a level is enforced.
+            is_whole = report.complete and not report.unread
+            found[namespace.name] += _step(namespace, is_whole=is_whole)
     for account in report.service_accounts:
         is_ours = living.is_name(account.name) and living.is_name(account.namespace)
         if account.automount and is_ours and not is_of_the_cluster(account.namespace):
             text = f"serviceaccount/{account.name}: no pod gets a token by its automounting"
             found[account.namespace].append((text, _opted_out(account.namespace, account.name)))
-    return tuple(
-        Fix(name, tuple(text for text, _ in pairs), tuple(made for _, made in pairs))
-        for name, pairs in sorted(found.items())
-        if pairs
-    )
+    return tuple(Fix(name, tuple(pairs)) for name, pairs in sorted(found.items()) if pairs)
 
 
 def _step(namespace: Namespace, *, is_whole: bool) -> Iterator[tuple[str, JsonObject]]:

@@ -166,7 +166,8 @@ class Scan:
             space.foresee(judged.again.tokens)
         # Defaults and locks that were not seen may be why a pod that we changed differs.
         is_comparable = self.around.is_configured or not judged.has.status
-        if judged.again is not None and is_comparable:
+        is_ending = metadata.deletion_timestamp is not None  # nothing is to be done about it
+        if judged.again is not None and is_comparable and not is_ending:
             group.compare(judged.has, judged.again, differs=judged.differs)
         is_needed = (
             template.again.needs_automount if template else admission_again.uses_automount(pod)

@@ -33,6 +33,7 @@ class ScannedOwner(Owner, frozen=True):
 
 class ScannedMetadata(Metadata, frozen=True):
     labels: dict[str, str] | None = None
+    deletion_timestamp: str | None = None
     owner_references: tuple[ScannedOwner, ...] | None = None
 
     @property

@@ -13,7 +13,7 @@ EXAMPLES = """
   boundtoken scan -o json > before.json; boundtoken scan --since-file before.json
                                                      only what is new since, and what is gone
   boundtoken scan -f manifests/ -o sarif             manifests, in a pipeline
-  boundtoken scan --fix fixes/                       write patches; kubectl apply --server-side -f fixes/"""
+  boundtoken scan --fix fixes                        write patches to read, then: sh fixes/apply.sh"""
 
 
 def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -1,7 +1,10 @@
-"""Patches of a scan in a folder: a file for each namespace, for a person to read and to apply.
-Nothing is applied here.
+"""Patches of a scan in a folder, for a person to read and to apply: a folder for each namespace, a
+file for each object, and a script of a few lines. Nothing is applied here.
+
+Why no server-side apply: a later patch by the same manager would take off what an earlier one set.
 """
 
+import hashlib
 from pathlib import Path
 
 import yaml
@@ -11,7 +14,17 @@ from ...scanning.fixes import Fix, fixes
 from ...scanning.report import Report
 from ..process import say
 
-APPLY = "kubectl apply --server-side --field-manager=boundtoken-scan -f"
+SCRIPT_NAME = "apply.sh"
+SCRIPT = """#!/bin/sh
+# Applies the patches beside it; with --dry-run=server nothing is changed. Read them first.
+set -e
+cd "$(dirname "$0")"
+for patch in */*.yaml; do
+  kubectl patch -f "$patch" --type=merge --patch-file="$patch" "$@"
+done
+"""
+MAX_NAME = 200
+"""Characters of a name in that of a file; a longer one gets a digest."""
 
 
 def check(folder: str) -> None:
@@ -26,23 +39,33 @@ def check(folder: str) -> None:
 
 def write(folder: str, report: Report) -> None:
     """Write the patches, and say how to apply them."""
-    found = fixes(report)
-    path = Path(folder)
-    path.mkdir(parents=True, exist_ok=True)
-    for fix in found:
-        with (path / f"{fix.namespace}.yaml").open("x", encoding="utf-8") as file:
-            file.write(text_of(fix))
+    found, path = fixes(report), Path(folder)
     if not found:
         say(f"{folder}: nothing to fix by a patch")
         return
-    objects = sum(len(fix.objects) for fix in found)
+    path.mkdir(parents=True, exist_ok=True)
+    _write(path / SCRIPT_NAME, SCRIPT)
+    for fix in found:
+        (path / fix.namespace).mkdir()
+        _write_all(path / fix.namespace, fix)
+    count = sum(len(fix.patches) for fix in found)
     say(
-        f"{folder}: {objects} patches for {len(found)} namespaces; read them, then: {APPLY} {folder}"
+        f"{folder}: patches of {count} objects in {len(found)} namespaces; read them, then: sh {folder}/{SCRIPT_NAME}"
     )
 
 
-def text_of(fix: Fix) -> str:
-    """The file of a namespace."""
-    head = "".join(f"# {remark}\n" for remark in fix.remarks)
-    note = f"# Parts of objects, which leave the rest as it is: {APPLY} FILE\n"
-    return head + note + str(yaml.safe_dump_all(fix.objects, sort_keys=False, explicit_start=True))
+def _write_all(folder: Path, fix: Fix) -> None:
+    for remark, patch in fix.patches:
+        text = yaml.safe_dump(patch, sort_keys=False)
+        _write(folder / _file_name(patch["kind"], patch["metadata"]["name"]), f"# {remark}\n{text}")
+
+
+def _file_name(kind: str, name: str) -> str:
+    if len(name) > MAX_NAME:
+        name = f"{name[:MAX_NAME]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return f"{kind.lower()}-{name}.yaml"
+
+
+def _write(path: Path, text: str) -> None:
+    with path.open("x", encoding="utf-8") as file:
+        file.write(text)
