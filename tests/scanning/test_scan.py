@@ -17,7 +17,7 @@ from tests.support.builders import (
 )
 from webhook.core import names
 from webhook.core.full_views import SecretRef
-from webhook.core.policy import ClusterPolicy
+from webhook.core.policy import ClusterPolicy, TokenPolicy
 from webhook.core.views import Metadata
 from webhook.scanning import views
 from webhook.scanning.report import Report, lifetime_text
@@ -420,3 +420,100 @@ def test_pods_that_are_alike_are_judged_once_and_differ_by_name_only() -> None:
 )  # fmt: skip
 def test_a_lifetime_for_people(seconds: int, text: str) -> None:
     assert lifetime_text(seconds) == text
+
+
+def test_mounts_of_init_containers_count() -> None:
+    init = {"name": "init", "volumeMounts": [{"name": "own", "mountPath": "/own"}]}
+    pod = with_token(3600, None)
+    pod["spec"]["initContainers"] = [init]
+    (row,) = scanned(living(pod)).tokens
+    assert (row.level, [mount.container for mount in row.mounts]) == ("bound", ["init", "app"])
+
+
+def test_a_secret_that_is_twice_in_an_environment_is_one_row() -> None:
+    key = {"secretKeyRef": {"name": "old", "key": "token"}}
+    env = [{"name": name, "valueFrom": key} for name in "AB"]
+    report = scanned(living(a_pod(a_container("app", env=env))), secrets=("old",))
+    assert len(report.tokens) == 1
+
+
+def test_what_another_webhook_took_off_is_missing() -> None:
+    ours = mutated(automounted(a_pod()), **ON)
+    ours["spec"]["volumes"] = []
+    ours["spec"]["containers"][0]["volumeMounts"] = []
+    report = scanned(living(ours, "cart-1", "cart"), space=a_space(**ON), workloads=(a_workload(),))
+    assert codes(report, "deployment/") == ["missing"]
+
+
+def test_a_token_that_would_be_taken_off_now_is_stale() -> None:
+    report = scanned(living(automounted(a_pod())), space=a_space(automount="disabled"))
+    assert codes(report) == ["year-long", "stale", "strict"]
+
+
+def test_a_sidecar_of_another_webhook_is_no_difference() -> None:
+    ours = mutated(automounted(a_pod()), **ON)
+    sidecar = {**ours["spec"]["containers"][0], "name": "sidecar"}
+    ours["spec"]["containers"].append(sidecar)
+    report = scanned(living(ours, "cart-1", "cart"), space=a_space(**ON), workloads=(a_workload(),))
+    assert codes(report, "deployment/") == []
+
+
+def test_a_year_is_not_told_to_end_by_a_restart_that_nobody_would_see() -> None:
+    pod, space = living(automounted(a_pod()), "cart-1", "cart"), a_space(**ON)
+    for mutating, fix in ((None, "kubectl rollout restart deployment/cart -n shop"), ((), "")):
+        report = scanned(pod, space=space, around=Surroundings(mutating=mutating))
+        (finding,) = (one for one in report.findings if one.code == "year-long")
+        assert finding.fix == fix
+
+
+@pytest.mark.parametrize(
+    ("enforce", "severity"), [("off", "note"), ("bound", "note"), ("strict", "warning")]
+)
+def test_what_is_enforced_and_not_reached_is_a_warning(enforce: str, severity: str) -> None:
+    pod = living(with_token(3600, None, readOnly=False))
+    report = scanned(pod, space=a_space(enforce=enforce))
+    (finding,) = (one for one in report.findings if one.code == "strict")
+    assert finding.severity == severity
+    assert report.namespaces[0].enforce == ("" if enforce == "off" else enforce)
+
+
+def test_the_floor_of_the_cluster_is_enforced_everywhere() -> None:
+    around = Surroundings(ClusterPolicy(enforce_floor="bound"))
+    assert scanned(around=around).namespaces[0].enforce == "bound"
+
+
+def test_pods_that_are_alike_in_two_namespaces_are_judged_by_their_own() -> None:
+    scan = Scan(Surroundings())
+    scan.add_namespace(a_space())
+    scan.add_namespace(a_space("other", max_expiration_seconds="700"))
+    pod = with_token(3600, None)
+    scan.add_pod(living(pod))
+    there = {**pod, "metadata": {"name": "web", "namespace": "other"}}
+    scan.add_pod(msgspec.convert(there, views.Pod))
+    found = {row.namespace: row.level for row in scan.report(TIME).tokens}
+    assert found == {"shop": "strict", "other": "none"}
+
+
+def test_a_living_job_without_pods_has_no_tokens_and_one_of_a_file_has() -> None:
+    job = a_workload("c-1", "Job")
+    assert scanned(workloads=(job,)).tokens == ()
+    (row,) = scanned(workloads=(job,), around=Surroundings(is_living=False)).tokens
+    assert row.object == "job/c-1"
+
+
+def test_of_a_template_in_a_namespace_that_may_not_be_read_nothing_is_missing() -> None:
+    cluster = ClusterPolicy(defaults=TokenPolicy(inject="enabled"))
+    workload = a_workload()
+    container = a_container("app", ("own", names.DEFAULT_PATH))
+    workload["spec"]["template"]["spec"]["containers"] = [container]
+    for is_known in (True, False):
+        scan = Scan(Surroundings(cluster))
+        if is_known:
+            scan.add_namespace(a_space(inject="enabled"))
+        scan.add_workload(workload, "shop")
+        assert ("missing" in codes(scan.report(TIME), "deployment/")) is is_known
+
+
+def test_a_template_whose_service_account_opts_out_has_no_token() -> None:
+    report = scanned(workloads=(a_workload(),), accounts=(account("default", automounts=False),))
+    assert (report.tokens, report.service_accounts) == ((), ())
