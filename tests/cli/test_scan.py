@@ -50,6 +50,15 @@ def test_manifests_are_told_as_they_would_be_created() -> None:
     assert finding["place"].startswith("standard input:")
 
 
+def test_the_same_name_twice_is_two_objects() -> None:
+    unnamed = {**a_pod(), "metadata": {"generateName": "x-", "namespace": "shop"}}
+    items = {"apiVersion": "v1", "kind": "List", "items": [unnamed, unnamed]}
+    _, found = scanned(a_space(), a_workload(), a_workload(), items)
+    assert sorted(row["object"] for row in found["tokens"]) == ["deployment/cart"] * 2 + ["pod/x-"] * 2  # fmt: skip
+    places = [one["place"] for one in found["findings"] if one["code"] == "year-long"]
+    assert len(places) == 4
+
+
 def test_a_place_is_file_and_line_of_the_document(tmp_path: Path) -> None:
     file = tmp_path / "all.yaml"
     file.write_text(

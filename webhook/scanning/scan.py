@@ -17,7 +17,8 @@ from ..core.policy import ClusterPolicy
 from ..enforcement import preview
 from ..simulation import explanation, living
 from ..simulation.calling import Configuration
-from ..simulation.explanation import DEFAULT_ACCOUNT, member
+from ..simulation.explanation import DEFAULT_ACCOUNT
+from ..simulation.templates import name_of
 from . import again as admission_again
 from . import coverage, findings, views
 from .accounts import Accounts
@@ -126,8 +127,7 @@ class Scan:
 
         What a known kind makes is left to its owner. Objects without a template are left out.
         """
-        metadata = document.get("metadata")
-        name = str(metadata.get("name") or "") if isinstance(metadata, dict) else ""
+        name = name_of(document)
         kind = str(document.get("kind", ""))
         title = f"{kind.lower()}/{name}"
         if (owner := _controller(document)) is not None and owner.kind in _MAKERS:
@@ -142,7 +142,7 @@ class Scan:
         group = Group(space, title, living.Owner(kind, name), place=place)
         # Of a living Job that has no pods none are made any more.
         is_shown = not (self.around.is_living and kind == "Job")
-        self._templates[namespace, title] = _Template(made, group, is_shown)
+        self._templates[namespace, self._key(title)] = _Template(made, group, is_shown)
 
     def add_pod(self, pod: views.Pod, place: str = "") -> None:
         """A living pod."""
@@ -181,11 +181,13 @@ class Scan:
         opts_out = self.accounts.opts_out(namespace, explanation.account_of(document))
         made = admission_again.again(document, space.admission, space.judge, opts_out=opts_out)
         if made is not None:
-            name = str(member(document, "metadata").get("name") or "")
-            title = f"pod/{name}"
-            self._templates[namespace, f"{title} {place}"] = _Template(
-                made, Group(space, title, place=place), is_shown=True
-            )
+            title = f"pod/{name_of(document)}"
+            group = Group(space, title, place=place)
+            self._templates[namespace, self._key(title)] = _Template(made, group, is_shown=True)
+
+    def _key(self, title: str) -> str:
+        """Of a template. Files may have one of the same name twice, which a cluster has not."""
+        return title if self.around.is_living else f"{title}#{len(self._templates)}"
 
     def _owner(self, pod: views.Pod) -> tuple[living.Owner | None, str]:
         """What makes a pod again, and its title; nothing for a bare pod."""

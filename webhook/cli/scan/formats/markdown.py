@@ -2,6 +2,7 @@
 is markup in it.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from ....core.text import one_line
@@ -12,6 +13,8 @@ MAX_FINDINGS = 50
 """Of each code: a comment on GitHub has at most 65,536 characters."""
 MAX_NAMESPACES = 100
 MAX_CELL = 400
+_LINK = re.compile(r"(www)\.", re.IGNORECASE)
+"""What becomes a link without any markup (GitHub's extended autolinks)."""
 _SPECIAL = frozenset("\\`*_{}[]<>()#+!|~&$@:")
 
 
@@ -23,7 +26,8 @@ def escaped(text: str) -> str:
     """The text as it stands: no link, no HTML, no mention of somebody, on one line."""
     line = one_line(text)
     cut = line if len(line) <= MAX_CELL else line[: MAX_CELL - 1] + "…"
-    return "".join(f"&#{ord(char)};" if char in _SPECIAL else char for char in cut)
+    text = "".join(f"&#{ord(char)};" if char in _SPECIAL else char for char in cut)
+    return _LINK.sub(r"\1&#46;", text)
 
 
 def _lines(report: Report) -> Iterator[str]:
