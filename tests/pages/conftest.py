@@ -1,0 +1,20 @@
+"""One Chromium for all tests of pages."""
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+from tests.browser.build import browser
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """It has no sandbox of its own, which root cannot have in a container; it opens our files."""
+    found = browser()
+    with sync_playwright() as driver:
+        running = driver.chromium.launch(
+            executable_path=found.executable, env=dict(found.environ), chromium_sandbox=False
+        )
+        yield running
+        running.close()
