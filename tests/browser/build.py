@@ -20,6 +20,7 @@ VARIABLE = "BOUNDTOKEN_CHROMIUM"
 """Names the executable, where the machine has one that is not found."""
 NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 """Under which a machine may have it."""
+INSTALL = f"the tests of pages need Chromium: install it, or set {VARIABLE} to its executable"
 PACKAGES = ("chromium-headless-shell", "fonts-inter", "fonts-liberation")
 """Of Debian: the browser, and fonts, so that a page looks the same on every machine."""
 EXECUTABLE = "usr/lib/chromium/chromium-headless-shell"
@@ -74,8 +75,7 @@ def _unpack(path: Path) -> None:
     missing = [tool for tool in ("apt-get", "dpkg-deb") if shutil.which(tool) is None]
     if missing:
         raise RuntimeError(
-            f"the tests of pages need Chromium: install it, or set {VARIABLE} to its executable"
-            f" (it could not be taken from Debian's packages: there is no {' and no '.join(missing)})"
+            f"{INSTALL} (it could not be taken from Debian's packages: there is no {' and no '.join(missing)})"
         )
     print("fetching Chromium for the tests of pages (about 120 MB, once)", file=sys.stderr)
     with tempfile.TemporaryDirectory() as folder:
@@ -109,13 +109,13 @@ def _release() -> str:
 
 
 def _run(*command: str, environ: dict[str, str] | None = None) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environ)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environ)
+    except OSError as problem:
+        raise RuntimeError(f"{INSTALL}\n{command[0]} fails:\n{problem}") from problem
     if done.returncode:
         lines = (done.stdout + done.stderr).splitlines()[-15:]
-        problem = "\n".join([f"{command[0]} fails:", *lines])
-        raise RuntimeError(
-            f"the tests of pages need Chromium: install it, or set {VARIABLE} to its executable\n{problem}"
-        )
+        raise RuntimeError("\n".join([INSTALL, f"{command[0]} fails:", *lines]))
     return done.stdout
 
 

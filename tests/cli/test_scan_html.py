@@ -15,7 +15,7 @@ import pytest
 from flit_core import buildapi
 
 from tests.support.paths import ROOT
-from tests.support.scan_reports import HOSTILE, empty, hostile, sample
+from tests.support.scan_reports import HOSTILE, SOURCES, empty, hostile, sample
 from webhook.cli.scan.formats.html import STATIC_ROWS, html
 from webhook.cli.scan.formats.page import tables
 from webhook.cli.scan.formats.page.markup import MAX_CHARACTERS, clean, data, element
@@ -118,6 +118,17 @@ def test_its_data_are_all_rows_of_the_report(report: dict[str, Any]) -> None:
         assert {len(row) for row in table["rows"]} <= {len(table["columns"])}
 
 
+def test_the_sample_has_every_state() -> None:
+    report = sample(60)
+    assert {life(token) for token in report["tokens"]} == LIVES.keys()
+    assert {token["source"] for token in report["tokens"]} == {source for source, *_ in SOURCES}
+    assert {one["level"] for one in report["namespaces"]} == {"none", "bound", "strict"}
+    assert {one["severity"] for one in report["findings"]} == {"error", "warning", "note"}
+    mounts = [mount for token in report["tokens"] for mount in token["mounts"]]
+    states = {(mount["readOnly"], mount["subPath"]) for mount in mounts}
+    assert states >= {(True, False), (False, False), (True, True)}
+
+
 def test_every_fact_of_a_report_is_on_the_page() -> None:
     report = sample(60, complete=False)
     page = parsed(report)
@@ -186,10 +197,10 @@ def test_the_life_of_a_token(seconds: int | None, lifetime: str, key: str) -> No
     ("report", "sentence"),
     [
         (empty(), "No token was seen."),
-        (sample(60), "6 of 60 tokens live for a year or longer."),
+        (sample(60), "5 of 60 tokens live for a year or longer."),
         (
             sample(60, complete=False),
-            "6 of the 60 tokens that were seen live for a year or longer.",
+            "5 of the 60 tokens that were seen live for a year or longer.",
         ),
         (sample(1), "None of 1 tokens lives for a year or longer."),
     ],

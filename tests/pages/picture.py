@@ -14,7 +14,7 @@ from tests.support.scan_pages import opened
 from tests.support.scan_reports import sample
 
 PICTURE = ROOT / "docs/images/scan.png"
-VIEW = {"viewport": {"width": 1280, "height": 860}, "color_scheme": "light"}
+VIEW = {"viewport": {"width": 1360, "height": 860}, "color_scheme": "light"}
 
 
 def draw(path: Path) -> None:

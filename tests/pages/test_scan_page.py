@@ -262,6 +262,23 @@ def test_without_a_script_the_summary_and_the_findings_are_there(
         assert it.page.locator("main > section:visible").count() == len(SECTIONS)
 
 
+def test_rows_that_are_not_made_yet_are_made_for_the_printer(
+    chromium: Browser, tmp_path: Path
+) -> None:
+    with opened(chromium, tmp_path, sample(2_000)) as it:
+        rows = it.page.evaluate(
+            """() => {
+              document.querySelector("#tab-tokens").click();
+              const rows = () => document.querySelectorAll("[data-table=tokens] tbody tr").length;
+              const before = rows();
+              dispatchEvent(new Event("beforeprint"));
+              return [before, rows()];
+            }"""
+        )
+        assert rows[0] < rows[1] == 2_000
+        assert len(it.rows("minters")) == 3
+
+
 def test_all_of_it_is_printed(chromium: Browser, tmp_path: Path) -> None:
     with opened(chromium, tmp_path, sample(600), color_scheme="dark") as it:
         pdf = it.page.pdf(prefer_css_page_size=True)

@@ -53,7 +53,11 @@ HOSTILE = (
 def sample(tokens: int = 60, *, complete: bool = True, namespaces: int = 24) -> Report:
     """A report with every state of its form, once there are 50 tokens or more."""
     spaces = [_name(number) for number in range(namespaces)]
-    made = [_token(number, number * 7 % namespaces) for number in range(tokens)]
+    made = [
+        # More in the first namespaces than in the last ones, as it is in clusters.
+        _token(number, min(number * 7 % namespaces, number * 11 // 3 % namespaces))
+        for number in range(tokens)
+    ]
     return {
         "kind": "Scan",
         "version": 1,
@@ -111,7 +115,7 @@ def _name(number: int) -> str:
 def _token(number: int, place: int) -> dict[str, Any]:
     # A third of the namespaces is done, a third is on the way.
     choice = {0: SOURCES[1:2], 1: SOURCES[1:3]}.get(place % 3, SOURCES)
-    source, requested, seconds, lifetime, is_rotated, level = choice[number % len(choice)]
+    source, requested, seconds, lifetime, is_rotated, level = choice[number // 3 % len(choice)]
     app = f"{('cart', 'ledger', 'indexer', 'agent', 'runner')[number % 5]}-{number // 60}"
     is_template = number % 17 == 0
     return {
