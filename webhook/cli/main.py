@@ -131,17 +131,7 @@ def parser(program: str = PROGRAM) -> arguments.Parser:
         _command(certs, "show", "show CAs, caBundles and leaf certificates, and what happens next")
     )
     _certs_rotate(_command(certs, "rotate", "start a CA rotation now"))
-    config = group(_command(commands, "config", "the cluster's configuration file"))
-    check = _command(config, "check", "check a configuration file")
-    check.add_argument(
-        "file", metavar="FILE", help="the file, or one with its ConfigMap; - for standard input"
-    )
-    check.set_defaults(run=lazy("config", "check"))
-    _config_preview(
-        _command(config, "preview", "list the pods that the file's enforceFloor would refuse")
-    )
-    schema = _command(config, "schema", "print the JSON Schema of the file")
-    schema.set_defaults(run=lazy("config", "schema"))
+    _config(commands)
     export = group(_command(commands, "export", "objects for a cluster, generated from the rules"))
     _export_policies(
         _command(export, "policies", "print the admission policies that the API server enforces")
@@ -241,6 +231,20 @@ def _version(command: argparse.ArgumentParser) -> None:
     )
     cluster(command, "namespace of the webhook (default that of its webhook configuration)")
     command.set_defaults(run=lazy("version", "version"))
+
+
+def _config(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    config = group(_command(commands, "config", "the cluster's configuration file"))
+    check = _command(config, "check", "check a configuration file")
+    check.add_argument(
+        "file", metavar="FILE", help="the file, or one with its ConfigMap; - for standard input"
+    )
+    check.set_defaults(run=lazy("config", "check"))
+    _config_preview(
+        _command(config, "preview", "list the pods that the file's enforceFloor would refuse")
+    )
+    schema = _command(config, "schema", "print the JSON Schema of the file")
+    schema.set_defaults(run=lazy("config", "schema"))
 
 
 def _serve(command: argparse.ArgumentParser) -> None:

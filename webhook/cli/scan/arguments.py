@@ -5,15 +5,20 @@ import argparse
 from ...scanning.report import FAIL_ON
 from .. import arguments
 
-FORMATS = ("table", "wide", "json", "yaml", "csv", "sarif", "junit", "markdown")
+FORMATS = ("table", "wide", "json", "yaml", "csv", "sarif", "junit", "html", "markdown")
 EXAMPLES = """
-  boundtoken scan                                    every token of a cluster, and what to do about it
-  boundtoken scan -n shop -o wide                    a namespace, each token with its mounts
-  boundtoken scan --fail-on year-long,missing        exit 1 where there are such
+  # every token of a cluster, and what to do about it
+  boundtoken scan
+  # a namespace, each token with its mounts
+  boundtoken scan -n shop -o wide
+  # exit 1 where there are such
+  boundtoken scan --fail-on year-long,missing
+  # only what is new since, and what is gone
   boundtoken scan -o json > before.json; boundtoken scan --since-file before.json
-                                                     only what is new since, and what is gone
-  boundtoken scan -f manifests/ -o sarif             manifests, in a pipeline
-  boundtoken scan --fix fixes                        write patches to read, then: sh fixes/apply.sh"""
+  # manifests, in a pipeline
+  boundtoken scan -f manifests/ -o sarif
+  # write patches to read, then: sh fixes/apply.sh
+  boundtoken scan --fix fixes"""
 
 
 def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -13,6 +13,8 @@ from importlib import resources
 from string import Template
 
 from .... import __version__
+from ....scanning import report as scanning
+from . import machine
 from .page.markup import Markup, clean, data, element, joined
 from .page.summary import notices, summary
 from .page.tables import Cell, Column, Report, Table, tables
@@ -30,6 +32,10 @@ PARTS = {
 }
 """The sections, and their tables; the first table names the section."""
 STATIC = ("findings", "unread")
+
+
+def render(report: scanning.Report) -> str:
+    return html(machine.plain(report))
 
 
 def html(report: Report) -> str:

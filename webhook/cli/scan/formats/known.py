@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from ....scanning.report import Report
-from . import csv_rows, junit, machine, markdown, sarif, table
+from . import csv_rows, html, junit, machine, markdown, sarif, table
 
 FORMATS: dict[str, Callable[[Report], str]] = {
     "table": table.render,
@@ -13,6 +13,7 @@ FORMATS: dict[str, Callable[[Report], str]] = {
     "csv": csv_rows.render,
     "sarif": sarif.render,
     "junit": junit.render,
+    "html": html.render,
     "markdown": markdown.render,
 }
 """Their names stand in `arguments.FORMATS` as well, so that the parser needs none of them."""

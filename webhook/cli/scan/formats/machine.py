@@ -15,14 +15,15 @@ _DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
 def render_json(report: Report) -> str:
-    return json.dumps(_plain(report), indent=2) + "\n"
+    return json.dumps(plain(report), indent=2) + "\n"
 
 
 def render_yaml(report: Report) -> str:
-    return str(yaml.dump(_plain(report), Dumper=_DUMPER, sort_keys=False, allow_unicode=False))
+    return str(yaml.dump(plain(report), Dumper=_DUMPER, sort_keys=False, allow_unicode=False))
 
 
-def _plain(report: Report) -> Any:
+def plain(report: Report) -> Any:
+    """The report as JSON has it."""
     found = msgspec.json.decode(msgspec.json.encode(report))
     if report.since is None:
         del found["since"]
