@@ -3,10 +3,10 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 SETUP := .venv/.done
 
-.PHONY: help setup run patch cluster test unit fix check fuzz bench long conformance golden pictures policies krew topics lock clean
+.PHONY: help setup run patch cluster test unit fix check fuzz bench long conformance golden pictures pictures-of-a-cluster policies krew topics lock clean
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 30
 
 setup: $(SETUP) ## everything needed, into .venv, from the lock file
 
@@ -68,6 +68,9 @@ golden: $(SETUP) ## write the golden files of tests/golden anew, and show the di
 
 pictures: $(SETUP) ## what commands show, as SVG in docs/pictures; one of a cluster: make pictures ARGS="NAME COMMAND"
 	@$(BIN)/python -m tests.pictures $(ARGS)
+
+pictures-of-a-cluster: $(SETUP) ## the same of check and scan, of a real control plane
+	@$(BIN)/python -m tests.pictures.cluster
 
 policies: $(SETUP) ## write manifests/85-enforcement.yaml from the rules
 	@policies=$$($(BIN)/boundtoken export policies --validating) && printf '%s\n' "$$policies" > manifests/85-enforcement.yaml
