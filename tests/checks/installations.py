@@ -66,7 +66,9 @@ def specified(spec: Json, annotations: dict[str, str] | None = None) -> Specifie
 
 def an_installation(**fields: Any) -> Installation:
     selector = {"matchLabels": shipped.LABELS}
-    service = {"spec": {"selector": shipped.LABELS, "ports": [{"port": shipped.PORT}]}}
+    service = {
+        "spec": {"selector": shipped.LABELS, "ports": [{"port": shipped.PORT, "targetPort": "tls"}]}
+    }
     settings = bindings.annotations(ClusterPolicy())
     made = Installation(
         "1.2.3",

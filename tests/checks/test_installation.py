@@ -36,7 +36,13 @@ from webhook.checks.model import MAX_LISTED, Check, Result, Unseen, run, status_
 from webhook.checks.objects import Annotated, Budget, EndpointSlice, NetworkPolicy, Service
 from webhook.core import names
 from webhook.core.policy import ClusterPolicy
-from webhook.simulation.calling import Configuration, ConfigurationMetadata, Entry
+from webhook.simulation.calling import (
+    Condition,
+    Configuration,
+    ConfigurationMetadata,
+    Entry,
+    Rule,
+)
 
 ALL = checks(with_token=True)
 LABELS = {"matchLabels": shipped.LABELS}
@@ -88,6 +94,13 @@ def test_where_all_is_right_every_check_passes() -> None:
 
 RULES_OF_PODS, RULES_OF_WORKLOADS = (one.rules or () for one in shipped.ENTRIES[MUTATING])
 BUDGET = {"metadata": {"name": "b"}, "spec": {"selector": LABELS}}
+
+
+def replaced_rule(**fields: Any) -> Rule:
+    """The rule for pods, with these fields."""
+    return msgspec.structs.replace(RULES_OF_PODS[0], **fields)
+
+
 SPEC = shipped.POLICIES[names.POD_POLICY]
 CASES: list[tuple[str, Json, str, str]] = [
     ("api-server", {"server": Unseen("refused")}, "failed", "refused"),
@@ -110,9 +123,10 @@ CASES: list[tuple[str, Json, str, str]] = [
     ("disruption-budget", {"budgets": converted(Budget, BUDGET, BUDGET)}, "failed", "b, b"),
     ("disruption-budget", {"budgets": converted(Budget, BUDGET)}, "warning", "allows no eviction"),
     ("service", {"service": None}, "failed", "there is no service/boundtoken"),
+    ("service", {"service": msgspec.convert({"spec": {"ports": [{"port": 10250, "targetPort": 9999}]}}, Service)}, "failed", 'leads to port "9999"'),
     ("service", {"service": msgspec.convert({"spec": {"ports": [{"port": 443}]}}, Service)}, "failed", "has no port 10250"),
-    ("service", {"service": msgspec.convert({"spec": {"ports": [{"port": 10250}]}}, Service)}, "failed", "has no selector"),
-    ("service", {"service": msgspec.convert({"spec": {"ports": [{"port": 10250}], "selector": {"a": "b"}}}, Service)}, "failed", "selects a=b"),
+    ("service", {"service": msgspec.convert({"spec": {"ports": [{"port": 10250, "targetPort": 10250}]}}, Service)}, "failed", "has no selector"),
+    ("service", {"service": msgspec.convert({"spec": {"ports": [{"port": 10250, "targetPort": "tls"}], "selector": {"a": "b"}}}, Service)}, "failed", "selects a=b"),
     ("endpoints", {"slices": ()}, "failed", "although 2 replicas are ready"),
     ("endpoints", {"slices": (), "replicas": ()}, "failed", "no replica is ready"),
     ("endpoints", {"slices": converted(EndpointSlice, {"endpoints": [{}]})}, "warning", "1 ready endpoints for 2"),
@@ -124,9 +138,13 @@ CASES: list[tuple[str, Json, str, str]] = [
     ("webhook-entries", with_entry(name="x.example.com"), "failed", "has no entry pods.boundtoken.dev"),
     ("webhook-rules", with_entry(rules=()), "failed", "pods.boundtoken.dev: no rule for CREATE pods"),
     ("webhook-rules", with_entry(1, rules=(*RULES_OF_WORKLOADS, *RULES_OF_PODS)), "warning", "workloads.boundtoken.dev: also called for CREATE pods"),
+    ("webhook-rules", with_entry(rules=(replaced_rule(api_versions=("v2",)),)), "failed", "no rule for CREATE pods"),
+    ("webhook-rules", with_entry(rules=(replaced_rule(scope="Cluster"),)), "failed", "no rule for CREATE pods"),
+    ("webhook-rules", with_entry(rules=(replaced_rule(operations=("*",)),)), "warning", "also called for * pods"),
     ("webhook-rules", {"configurations": {MUTATING: (), VALIDATING: ()}}, "unknown", "there is no entry"),
     ("webhook-selectors", with_entry(namespace_selector=None), "warning", "namespaceSelector is empty"),
     ("webhook-conditions", with_entry(match_conditions=()), "warning", "matchCondition not-a-mirror-pod is missing"),
+    ("webhook-conditions", with_entry(match_conditions=(*(shipped.ENTRIES[MUTATING][0].match_conditions or ()), Condition("off", "false"))), "failed", "matchCondition off is false"),
     ("webhook-policies", with_entry(failure_policy="Fail"), "failed", "failurePolicy is Fail"),
     ("webhook-policies", with_entry(reinvocation_policy="Never"), "warning", "reinvocationPolicy is Never"),
     ("webhook-timeouts", with_entry(timeout_seconds=10), "warning", "timeoutSeconds is 10, and 3"),
@@ -144,6 +162,8 @@ CASES: list[tuple[str, Json, str, str]] = [
     ("ca-age", {"ca_bundles": (CaBundle("p", is_usable=True, text="", not_after=NOW),)}, "failed", "expired"),
     ("ca-age", {"ca_bundles": (CaBundle("p", is_usable=True, text="", not_after=NOW + timedelta(13)),)}, "warning", "expires at"),
     ("policies", {"policies": {**an_installation().policies, names.POD_POLICY: specified({**SPEC, "validations": []})}}, "failed", "boundtoken-pods is not that of this release: spec.validations"),
+    ("policies", {"policies": {**an_installation().policies, names.POD_POLICY: specified({**SPEC, "matchConstraints": {**SPEC["matchConstraints"], "excludeResourceRules": [{"resources": ["*"]}]}})}}, "failed", "spec.matchConstraints.excludeResourceRules, which nothing of this release sets"),
+    ("policy-bindings", {"bindings": {**an_installation().bindings, names.POD_POLICY: specified({**shipped.BINDINGS[names.POD_POLICY], "matchResources": {"namespaceSelector": {"matchLabels": {"x": "y"}}}})}}, "failed", "spec.matchResources, which nothing of this release sets"),
     ("policies", {"policies": {**an_installation().policies, names.APP: None}}, "failed", "validatingadmissionpolicy/boundtoken is missing"),
     ("policy-bindings", {"bindings": {**an_installation().bindings, names.POD_POLICY: None}}, "failed", "boundtoken-pods is missing"),
     ("policy-settings", {"bindings": {**an_installation().bindings, names.POD_POLICY: specified({})}}, "failed", "has no settings"),
@@ -297,3 +317,18 @@ def test_the_checks_with_dry_runs_can_be_left_out() -> None:
     }
     assert tried == {"dry-run-pod", "token-governance", "token-year"}
     assert isinstance(ALL[0], Check)
+
+
+def test_what_was_added_to_a_binding_is_taken_out_by_a_command() -> None:
+    spec = {**shipped.BINDINGS[names.POD_POLICY], "matchResources": {"namespaceSelector": {"matchLabels": {"x": "y"}}}}  # fmt: skip
+    bindings = {**an_installation().bindings, names.POD_POLICY: specified(spec)}
+    commands = every(an_installation(bindings=bindings))["policy-bindings"].finding.commands
+    patch = '[{"op":"remove","path":"/spec/matchResources"}]'
+    assert f"kubectl patch validatingadmissionpolicybinding/{names.POD_POLICY} --type=json -p '{patch}'" in commands  # fmt: skip
+
+
+def test_what_the_api_server_fills_in_is_no_difference() -> None:
+    filled = {"matchPolicy": "Equivalent", "namespaceSelector": {}, "objectSelector": {}}
+    spec = {**SPEC, "matchConstraints": {**filled, **SPEC["matchConstraints"]}}
+    policies = {**an_installation().policies, names.POD_POLICY: specified(spec)}
+    assert every(an_installation(policies=policies))["policies"].status == "passed"

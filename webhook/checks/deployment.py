@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from .facts import Installation
-from .model import Check, Finding, failed, listed, passed, there, warning, worst
+from .model import APPLY, Check, Finding, failed, listed, passed, there, warning, worst
 from .objects import Deployment
 from .shipped import LABELS
 
@@ -13,8 +13,7 @@ TITLE = "deployment/boundtoken"
 
 def deployment(seen: Installation) -> Finding:
     if seen.deployment is None:
-        command = "kubectl apply -k manifests"
-        return failed(f"there is no {TITLE} in namespace {seen.own}", command)
+        return failed(f"there is no {TITLE} in namespace {seen.own}", APPLY)
     there(seen.deployment)
     return passed(f"{TITLE} in namespace {seen.own}")
 
@@ -99,8 +98,7 @@ def budget(seen: Installation) -> Finding:
         if one.spec.selector is not None and one.spec.selector.matches(labels)
     ]
     if not ours:
-        command = "kubectl apply -k manifests"
-        return warning("no PodDisruptionBudget selects the replicas: a drain may end all", command)
+        return warning("no PodDisruptionBudget selects the replicas: a drain may end all", APPLY)
     if len(ours) > 1:
         names = listed([one.metadata.name for one in ours], ", ")
         return failed(f"several select the replicas, so that no pod can be evicted: {names}")

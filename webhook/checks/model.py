@@ -9,6 +9,10 @@ import msgspec
 from ..core.text import truncate
 
 Status = Literal["passed", "warning", "failed", "unknown"]
+APPLY = "kubectl apply -k OVERLAY"
+"""OVERLAY stands for the folder that boundtoken was installed from, which the person knows: the
+plain manifests would take away its image, its namespace and its configuration.
+"""
 MAX_LISTED = 5
 """Of the things that are wrong in one sentence; the number of the others follows."""
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")

@@ -1,17 +1,21 @@
 """Checks of the policies that the API server enforces by itself."""
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..core import names, policy
+from ..core.text import one_line
 from ..enforcement.policies import bindings
 from . import shipped
 from .facts import NOT_LOOKED_AT, Installation
-from .model import Check, Finding, Unseen, all_of, there
+from .model import APPLY, Check, Finding, Unseen, all_of, there
 from .objects import Specified
 
 GROUP = "Policies of the API server"
-APPLY = "kubectl apply -k manifests"
+DEFAULTS: tuple[Any, ...] = ({}, [], None, "", "*", "Equivalent")
+"""What the API server fills in (admissionregistration/v1/defaults.go), and what says the same."""
+_PLAIN = re.compile(r"[A-Za-z0-9]+")
 
 
 def present(seen: Installation) -> Finding:
@@ -22,7 +26,8 @@ def present(seen: Installation) -> Finding:
         for name in shipped.OTHER_POLICIES
         if seen.policies.get(name, NOT_LOOKED_AT) is None
     ]
-    return all_of(problems, APPLY, text=f"{len(seen.policies)} policies")
+    commands = _removals("validatingadmissionpolicy", seen.policies, shipped.POLICIES)
+    return all_of(problems, APPLY, *commands, text=f"{len(seen.policies)} policies")
 
 
 def bound(seen: Installation) -> Finding:
@@ -35,7 +40,8 @@ def bound(seen: Installation) -> Finding:
             if seen.bindings.get(name, NOT_LOOKED_AT) is None
         ),
     ]
-    return all_of(problems, APPLY, text=f"{len(seen.bindings)} bindings")
+    commands = _removals("validatingadmissionpolicybinding", seen.bindings, shipped.BINDINGS)
+    return all_of(problems, APPLY, *commands, text=f"{len(seen.bindings)} bindings")
 
 
 def _differences(
@@ -45,26 +51,45 @@ def _differences(
         part = found.get(name, NOT_LOOKED_AT)
         if part is None:
             yield f"{kind}/{name} is missing"
-        elif (place := _difference(there(part).content, spec)) is not None:
-            yield f"{kind}/{name} is not that of this release: {place or 'spec'}"
+        elif (place := next(_places(there(part).content, spec), None)) is not None:
+            keys, is_added = place
+            where = one_line(".".join(("spec", *keys)))
+            more = ", which nothing of this release sets" if is_added else ""
+            yield f"{kind}/{name} is not that of this release: {where}{more}"
 
 
-def _difference(has: Any, expected: Any, place: str = "spec") -> str | None:
-    """The first place where something is not as expected; what the API server adds is no
-    difference.
+def _removals(
+    kind: str, found: Mapping[str, Specified | Unseen | None], expected: Mapping[str, Any]
+) -> Iterator[str]:
+    """What takes out the first thing that somebody added, which no apply does."""
+    for name, spec in expected.items():
+        part = found.get(name)
+        if part is None or isinstance(part, Unseen):
+            continue
+        added = (place for place, is_added in _places(part.content, spec) if is_added)
+        place = next(added, None)
+        if place is not None and all(map(_PLAIN.fullmatch, place)):
+            patch = f'[{{"op":"remove","path":"/{"/".join(("spec", *place))}"}}]'
+            yield f"kubectl patch {kind}/{name} --type=json -p '{patch}'"
+
+
+def _places(
+    has: Any, expected: Any, place: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], bool]]:
+    """Where something is not as expected, and whether it is only there. What the API server fills
+    in changes nothing, and is no difference.
     """
     if isinstance(expected, dict) and isinstance(has, dict):
-        found = (
-            _difference(has.get(key), value, f"{place}.{key}") for key, value in expected.items()
-        )
-        return next((one for one in found if one is not None), None)
-    if isinstance(expected, list) and isinstance(has, list) and len(has) == len(expected):
-        found = (
-            _difference(one, value, f"{place}[{number}]")
-            for number, (one, value) in enumerate(zip(has, expected, strict=True))
-        )
-        return next((one for one in found if one is not None), None)
-    return None if has == expected else place
+        for key, value in expected.items():
+            yield from _places(has.get(key), value, (*place, key))
+        for key, value in has.items():
+            if key not in expected and value not in DEFAULTS:
+                yield (*place, key), True
+    elif isinstance(expected, list) and isinstance(has, list) and len(has) == len(expected):
+        for number, (one, value) in enumerate(zip(has, expected, strict=True)):
+            yield from _places(one, value, (*place, str(number)))
+    elif has != expected:
+        yield place, False
 
 
 def settings(seen: Installation) -> Finding:

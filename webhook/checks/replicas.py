@@ -3,10 +3,9 @@
 from collections.abc import Iterator
 
 from .facts import Installation, Replica
-from .model import Check, Finding, all_of, failed, passed, there, warning, worst
+from .model import Check, Finding, Unseen, all_of, failed, is_name, passed, there, warning, worst
 
 GROUP = "Configuration and replicas"
-EDIT = "kubectl edit configmap -n {} -l app.kubernetes.io/component=configuration"
 SILENT_SECONDS = 300.0
 """Bookmarks arrive about once a minute, so that a watch that is silent for longer is dead."""
 NOT_AFTER = "boundtoken_certificate_not_after_timestamp_seconds"
@@ -24,7 +23,14 @@ def valid(seen: Installation) -> Finding:
     found = there(seen.file)
     where = f"configmap/{found.name}: "
     problems = [where + fault for fault in found.faults]
-    return all_of(problems, EDIT.format(seen.own), text=f"configmap/{found.name}")
+    return all_of(problems, *_edit(seen), text=f"configmap/{found.name}")
+
+
+def _edit(seen: Installation) -> tuple[str, ...]:
+    """The command for the file, where its ConfigMap is known."""
+    if seen.file is None or isinstance(seen.file, Unseen) or not is_name(seen.file.name):
+        return ()
+    return (f"kubectl edit configmap/{seen.file.name} -n {seen.own}",)
 
 
 def applied(seen: Installation) -> Finding:
@@ -34,7 +40,7 @@ def applied(seen: Installation) -> Finding:
         refused = there(replica.metrics).get("boundtoken_config_last_reload_successful") == 0
         if refused:
             text = f"pod/{replica.name} refused the file, and uses an older one"
-            found.append(failed(text, EDIT.format(seen.own)))
+            found.append(failed(text, *_edit(seen)))
         hashes[replica.name] = next(iter(replica.labels("boundtoken_config_info", "hash")), "")
     if len(set(hashes.values())) > 1:
         text = ", ".join(f"pod/{name}: {digest or 'none'}" for name, digest in hashes.items())

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from ..core import names
 from . import shipped
 from .facts import Granted, Installation, Right
-from .model import Check, Finding, all_of, listed, passed, there, warning
+from .model import APPLY, Check, Finding, all_of, listed, passed, there, warning
 
 GROUP = "Rights of boundtoken"
 OPTIONAL = "boundtoken-legacy-tokens"
@@ -35,7 +35,7 @@ def missing(seen: Installation) -> Finding:
         if not any(covers(one.right, right) for one in granted)
     ]
     text = f"serviceaccount/{names.APP} may not: {listed(lacking, ', ')}"
-    return all_of([text] if lacking else [], "kubectl apply -k manifests", text="all are granted")
+    return all_of([text] if lacking else [], APPLY, text="all are granted")
 
 
 def excess(seen: Installation) -> Finding:

@@ -3,21 +3,28 @@
 from collections.abc import Iterator
 
 from ..core import names
+from ..core.text import quote
 from .deployment import labels_of, reachable
 from .facts import Installation
-from .model import Check, Finding, all_of, failed, passed, there, warning
+from .model import APPLY, Check, Finding, all_of, failed, passed, there, warning
 from .shipped import PORT
 
 GROUP = "Service"
+PORT_NAME = "tls"
+"""Of the container's port (manifests/40-deployment.yaml)."""
 
 
 def service(seen: Installation) -> Finding:
-    title, apply = f"service/{names.APP}", "kubectl apply -k manifests"
+    title, apply = f"service/{names.APP}", APPLY
     if seen.service is None:
         return failed(f"there is no {title} in namespace {seen.own}", apply)
     spec = there(seen.service).spec
-    if all(port.port != PORT for port in spec.ports or ()):
+    ports = [port for port in spec.ports or () if port.port == PORT]
+    if not ports:
         return failed(f"{title} has no port {PORT}, which the API server calls", apply)
+    if ports[0].target_port not in (PORT, PORT_NAME):
+        target = quote(str(ports[0].target_port))
+        return failed(f"{title} leads to port {target}, and the replicas answer at {PORT}", apply)
     labels = labels_of(seen)
     if not spec.selector:
         return failed(f"{title} has no selector, so nobody keeps its endpoints", apply)
@@ -48,7 +55,7 @@ def network_policies(seen: Installation) -> Finding:
     if not selecting or any(one.allows(PORT, "tls") for one in selecting):
         return passed(f"port {PORT} may be reached")
     titles = [f"networkpolicy/{one.metadata.name} does not allow port {PORT}" for one in selecting]
-    return all_of(titles, "kubectl apply -k manifests")
+    return all_of(titles, APPLY)
 
 
 def checks() -> Iterator[Check[Installation]]:

@@ -1,6 +1,8 @@
 """Checks of the webhook configurations beside the manifests of this release."""
 
+import itertools
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import msgspec
 
@@ -9,10 +11,9 @@ from ..simulation import calling
 from ..simulation.calling import Configuration, Entry, Rule, Selector, call_for
 from . import shipped
 from .facts import MUTATING, NOT_LOOKED_AT, Installation
-from .model import Check, Finding, all_of, failed, listed, passed, there, worst
+from .model import APPLY, Check, Finding, all_of, failed, listed, passed, there, worst
 
 GROUP = "Webhook configurations"
-APPLY = "kubectl apply -k manifests"
 KINDS = {resource: resource.removesuffix("s") for resource in shipped.ENTRIES}
 FAIL_CLOSED = "not-our-own-namespace"
 """The condition of the component legacy-tokens-fail-closed, which lets one entry fail closed."""
@@ -62,23 +63,50 @@ def _of_entries(judge: Callable[[Entry, Entry], Finding]) -> Callable[[Installat
 
 def rules(present: Entry, ours: Entry) -> Finding:
     """A request that no rule names is never sent."""
-    lacking, more = _triples(ours) - _triples(present), _triples(present) - _triples(ours)
+    lacking = [one for one in _requests(ours) if not any(map(one.is_in, present.rules or ()))]
+    more = [one for one in _requests(present) if not any(map(one.is_in, ours.rules or ()))]
     if lacking:
-        return failed(f"no rule for {', '.join(sorted(lacking))}", APPLY)
+        return failed(f"no rule for {listed(sorted(map(str, lacking)), ', ')}", APPLY)
     if more:
-        return Finding("warning", f"also called for {', '.join(sorted(more))}", (APPLY,))
+        text = f"also called for {listed(sorted(map(str, more)), ', ')}"
+        return Finding("warning", text, (APPLY,))
     return passed()
 
 
-def _triples(entry: Entry) -> set[str]:
-    return {text for rule in entry.rules or () for text in _of_rule(rule)}
+class _Request(NamedTuple):
+    """What a rule names; each part may be a *."""
+
+    operation: str
+    group: str
+    version: str
+    resource: str
+    scope: str
+
+    def __str__(self) -> str:
+        version = "" if self.version == "v1" else f" of {self.version}"
+        scope = "" if self.scope == "*" else f", {self.scope}"
+        return f"{self.operation} {self.resource}.{self.group}".rstrip(".") + version + scope
+
+    def is_in(self, rule: Rule) -> bool:
+        """Whether a rule names it too."""
+        return (
+            rule.scope in ("*", self.scope)
+            and _has(rule.operations, self.operation)
+            and _has(rule.api_groups, self.group)
+            and _has(rule.api_versions, self.version)
+            and _has(rule.resources, self.resource)
+        )
 
 
-def _of_rule(rule: Rule) -> Iterator[str]:
-    for operation in rule.operations or ():
-        for group in rule.api_groups or ():
-            for resource in rule.resources or ():
-                yield f"{operation} {resource}.{group}".rstrip(".")
+def _has(patterns: tuple[str, ...] | None, value: str) -> bool:
+    return any(pattern in ("*", value) for pattern in patterns or ())
+
+
+def _requests(entry: Entry) -> Iterator[_Request]:
+    for rule in entry.rules or ():
+        parts = (rule.operations, rule.api_groups, rule.api_versions, rule.resources)
+        for operation, group, version, resource in itertools.product(*(one or () for one in parts)):
+            yield _Request(operation, group, version, resource, rule.scope)
 
 
 def selectors(present: Entry, ours: Entry) -> Finding:
@@ -113,6 +141,9 @@ def conditions(present: Entry, ours: Entry) -> Finding:
     has, expected = _expressions(present), _expressions(ours)
     found = [f"matchCondition {name} is missing" for name in expected if name not in has]
     found += [f"there is one more, {name}" for name in has if name not in expected]
+    never = [name for name, expression in has.items() if expression == "false"]
+    if never:
+        return failed(f"matchCondition {never[0]} is false: it is never called", APPLY)
     found += [
         f"matchCondition {name} has another expression"
         for name, expression in expected.items()
@@ -193,7 +224,10 @@ def others(seen: Installation) -> Finding:
 
 
 def checks() -> Iterator[Check[Installation]]:
-    again = "Apply the manifests of this release again, or keep the difference if you made it."
+    again = (
+        "Apply the manifests of this release again, or keep the difference if you made it. "
+        "No apply takes out what somebody else added: edit the configuration."
+    )
     yield Check(
         "webhook-entries",
         GROUP,

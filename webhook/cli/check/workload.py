@@ -163,6 +163,7 @@ async def _secrets(seen: Workload, reader: Reader) -> dict[str, Secret | Unseen 
     """Each Secret that the pods use."""
     found: dict[str, Secret | Unseen | None] = {}
     what = f"secrets in {seen.namespace}"
+    optional = _optional(seen.template)
     uses = dict.fromkeys(name for _, _, name in Facts(seen.template).secrets)
     for name in list(uses)[:MAX_SECRETS]:
         if not OBJECT_NAME.fullmatch(name):
@@ -172,7 +173,8 @@ async def _secrets(seen: Workload, reader: Reader) -> dict[str, Secret | Unseen 
             path = f"/api/v1/namespaces/{seen.namespace}/secrets/{name}"
             secret = await reader.get(path, TokenSecret, what)
         except NotFound:
-            found[name] = None
+            if name not in optional:
+                found[name] = None
             continue
         if secret is None:
             found[name] = Unseen(reader.unread[what])
@@ -180,6 +182,23 @@ async def _secrets(seen: Workload, reader: Reader) -> dict[str, Secret | Unseen 
         has_token = secret.data is not None and bool(secret.data.token)
         found[name] = Secret(secret.type == names.LEGACY_TOKEN_TYPE, has_token)
     return found
+
+
+def _optional(template: Any) -> set[str]:
+    """The Secrets that pods of this template may do without."""
+    optional, required, rest = set[str](), set[str](), [template]
+    while rest:
+        value = rest.pop()
+        if isinstance(value, dict):
+            for key in ("secret", "secretRef", "secretKeyRef"):
+                found = value.get(key)
+                if isinstance(found, dict):
+                    name = str(found.get("name") or found.get("secretName") or "")
+                    (optional if found.get("optional") is True else required).add(name)
+        rest += (
+            value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        )
+    return optional - required
 
 
 async def _bindings(seen: Workload, reader: Reader) -> tuple[str, ...] | Unseen:
