@@ -23,6 +23,7 @@ from ..errors import ApiError, BoundtokenError
 from ..simulation.calling import Configuration
 from ..terminal import skew
 from ..terminal.skew import UNKNOWN, Replica
+from .cluster.kinds import OBJECT_NAME
 from .cluster.reader import Reader
 from .cluster.surroundings import GROUP, MUTATING, Surroundings
 from .process import protect, say, warn
@@ -113,7 +114,9 @@ async def _namespace(reader: Reader) -> str:
     found = await reader.list(f"{GROUP}/{MUTATING}", Configuration, MUTATING)
     around.configurations[MUTATING] = None if found is None else tuple(found)
     services = (entry.client_config.service for _, entry in around.ours(MUTATING))
-    return next((service.namespace for service in services if service), names.NAMESPACE)
+    found_namespaces = (service.namespace for service in services if service)
+    # Any text may stand there, and paths are made of it.
+    return next(filter(OBJECT_NAME.fullmatch, found_namespaces), names.NAMESPACE)
 
 
 async def _replicas(reader: Reader, namespace: str) -> list[Replica] | None:
@@ -172,7 +175,9 @@ def _report(found: _Cluster | None) -> dict[str, Any]:
         if replicas is None
         else [replica._replace(version=_text(replica.version))._asdict() for replica in replicas],
         "warnings": skew.warnings(__version__, replicas or (), _text(server.git_version)),
-        "unread": [{"what": what, "why": why} for what, why in found.unread.items()],
+        "unread": [
+            {"what": one_line(what), "why": one_line(why)} for what, why in found.unread.items()
+        ],
     }
 
 

@@ -139,6 +139,9 @@ def read(command: Command, words: Sequence[str]) -> Line:
         reading.take(word)
     current = words[-1] if words else ""
     action, is_flag = reading.flag or reading.argument(), False
+    literal = _literal(action) if reading.flag is None else ""
+    if literal and reading.given[:1] == [literal]:
+        reading.given, literal = reading.given[1:], ""
     if not reading.only_arguments and current.startswith("-"):
         name, equals, current_value = current.partition("=")
         is_flag = not equals
@@ -147,6 +150,9 @@ def read(command: Command, words: Sequence[str]) -> Line:
     # A command that takes no argument has only flags left.
     is_flag |= action is None and not reading.only_arguments
     found = _flags(reading.command, current) if is_flag else _values(action)
+    if literal and not is_flag:
+        words_there = iter(() if reading.given else (Candidate(literal),))
+        return Line(current, matching(words_there, current), "", reading.flags, ())
     kind: Kind = "" if is_flag or action is None else _kind(action)
     return Line(current, matching(found, current), kind, reading.flags, tuple(reading.given))
 
@@ -191,10 +197,18 @@ def _values(action: argparse.Action | None) -> Iterator[Candidate]:
         yield from map(Candidate, action.metavar.split("|"))
 
 
+def _literal(action: argparse.Action | None) -> str:
+    """The word that stands before an argument, such as `workload TYPE/NAME`."""
+    word, blank, _ = (
+        str(action.metavar or "").partition(" ") if action is not None else ("", "", "")
+    )
+    return word if blank else ""
+
+
 def _kind(action: argparse.Action) -> Kind:
     if action.dest in _FLAGS:
         return _FLAGS[action.dest]
-    parts = str(action.metavar or "").split("|")
+    parts = str(action.metavar or "").rpartition(" ")[2].split("|")
     return next((_METAVARS[part] for part in parts if part in _METAVARS), "")
 
 

@@ -22,6 +22,7 @@ _boundtoken() {
     done
     local current=${words[${#words[@]}-1]}
     mapfile -t lines < <(boundtoken __complete "${words[@]:1}" 2>/dev/null)
+    ((${#lines[@]})) || return
     local directive=${lines[${#lines[@]}-1]#:}
     unset "lines[${#lines[@]}-1]"
     [[ $current == -*=* ]] && current=${current#*=}
@@ -49,6 +50,7 @@ _boundtoken() {
     local -a lines described space
     local directive line word
     lines=("${(@f)$(boundtoken __complete "${(@Q)words[2,CURRENT-1]}" "${(Q)PREFIX}" 2>/dev/null)}")
+    (( $#lines )) || return 1
     directive=${lines[-1]#:}
     lines[-1]=()
     for line in $lines; do
@@ -79,6 +81,7 @@ function __boundtoken_complete
     set -l current (commandline -ct)
     set -l flag (string match -r -- '^--?[^=]+=' "$current")
     set -l lines (boundtoken __complete $words "$current" 2>/dev/null)
+    set -q lines[1]; or return
     set -l directive $lines[-1]
     set -e lines[-1]
     if set -q lines[1]

@@ -11,6 +11,7 @@ OLDEST_KUBERNETES = (1, 30)
 NEWEST_KUBERNETES = (1, 37)
 """The newest minor version that the tests run (tests/controlplane/go.mod)."""
 _VERSION = re.compile(r"v?(\d{1,6})\.(\d{1,6})(?:\.(\d{1,6}))?(?P<rest>[-+.].*)?", re.ASCII)
+_RELEASE = re.compile(r"v?\d{1,3}\.\d{1,6}\.\d{1,6}(-(alpha|beta|rc)\.\d{1,6})?", re.ASCII)
 UNKNOWN = "unknown"
 
 
@@ -23,9 +24,11 @@ class Replica(NamedTuple):
 
 
 def of_image(image: str) -> str:
-    """The version in the tag of an image; empty where it has no tag, or another one."""
+    """The version in the tag of an image; empty where it has no tag, or one that may be something
+    else, such as a variant, a date, or what `git describe` gives.
+    """
     tag = image.partition("@")[0].rpartition("/")[2].partition(":")[2]
-    return tag.removeprefix("v") if _numbers(tag) is not None else ""
+    return tag.removeprefix("v") if _RELEASE.fullmatch(tag) else ""
 
 
 def warnings(client: str, replicas: Sequence[Replica], kubernetes: str) -> list[str]:
@@ -33,8 +36,8 @@ def warnings(client: str, replicas: Sequence[Replica], kubernetes: str) -> list[
     gitVersion, empty where it is not known.
     """
     running = sorted({replica.version for replica in replicas} - {UNKNOWN}, key=_order)
-    found = [_compared(client, other) for other in running if other != client]
-    if len(running) > 1:
+    found = [_compared(client, other) for other in running if _order(other) != _order(client)]
+    if len({_order(version) for version in running}) > 1:
         versions = ", ".join(map(quote, running))
         found.append(f"the replicas run several versions: {versions}; is an upgrade under way?")
     return [*found, *_kubernetes(kubernetes)]
@@ -71,9 +74,13 @@ def _numbers(version: str) -> tuple[int, int, int] | None:
     return (int(found[1]), int(found[2]), int(found[3] or 0)) if found else None
 
 
-def _order(version: str) -> tuple[tuple[int, int, int], bool, str]:
-    """A pre-release comes before its release (semver.org, 11)."""
+def _order(version: str) -> tuple[tuple[int, int, int], bool, tuple[tuple[int, str], ...]]:
+    """A pre-release comes before its release, and its parts are compared as numbers where they are
+    some; what follows a plus orders nothing (semver.org, 10 and 11).
+    """
     numbers = _numbers(version) or (0, 0, 0)
     found = _VERSION.fullmatch(version)
-    rest = (found["rest"] or "") if found else version
-    return numbers, not rest.startswith("-"), rest
+    rest = ((found["rest"] or "") if found else version).partition("+")[0]
+    parts = rest.removeprefix("-").split(".") if rest else []
+    ordered = tuple((int(part), "") if part.isdecimal() else (-1, part) for part in parts)
+    return numbers, not rest.startswith("-"), ordered
