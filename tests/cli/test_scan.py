@@ -46,7 +46,7 @@ def test_manifests_are_told_as_they_would_be_created() -> None:
     assert (found["context"], found["namespaces"][0]["inject"]) == ("", "enabled")
     code, found = scanned(a_space(), a_workload())
     (finding,) = (one for one in found["findings"] if one["code"] == "year-long")
-    assert finding["fix"] == "kubectl annotate namespace shop boundtoken.dev/inject=replace boundtoken.dev/automount=disabled"  # fmt: skip
+    assert finding["fix"] == "kubectl annotate --overwrite namespace shop boundtoken.dev/inject=replace boundtoken.dev/automount=disabled"  # fmt: skip
     assert finding["place"].startswith("standard input:")
 
 
@@ -145,7 +145,8 @@ def test_a_comparison_prints_and_fails_on_what_is_new_only(tmp_path: Path) -> No
         ("[]", "must be what boundtoken scan -o json prints"),
         ('{"kind": "Pod", "time": ""}', "Invalid enum value 'Pod'"),
         ('{"kind": "Scan", "time": "", "version": 2}', "version must be 1, and is 2"),
-        ('{"kind": "Scan", "time": "", "tokens": [{}]}', "`$.tokens[0]`"),
+        ('{"time": "", "version": 1}', "required field `kind`"),
+        ('{"kind": "Scan", "time": "", "version": 1, "tokens": [{}]}', "`$.tokens[0]`"),
         ("[" * 100_000, "must be what boundtoken scan -o json prints"),
     ],
 )
@@ -280,3 +281,75 @@ def test_without_a_cluster_it_fails(tmp_path: Path) -> None:
     result = boundtoken("scan", kubeconfig=tmp_path / "config")
     assert (result.returncode, result.stdout) == (3, "")
     assert "127.0.0.1:1" in result.stderr
+
+
+MANIFESTS = """
+apiVersion: v1
+kind: Namespace
+metadata: {name: a, labels: {team: a}}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: b}
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: used, namespace: b}
+---
+apiVersion: v1
+kind: Secret
+type: kubernetes.io/service-account-token
+metadata: {name: old, namespace: b, annotations: {kubernetes.io/service-account.name: used}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: db, namespace: b, labels: {app: db}}
+spec:
+  paused: true
+  template:
+    spec:
+      serviceAccountName: used
+      containers: [{name: db}]
+      volumes: [{name: old, secret: {secretName: old}}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: done, namespace: b}
+spec: {containers: [{name: c}]}
+status: {phase: Succeeded}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: admins}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: cluster-admin}
+subjects: [{kind: User, name: eve, apiGroup: rbac.authorization.k8s.io}]
+"""
+
+
+def found_in(*words: str) -> Json:
+    _, out, _ = run_scan("-f", "-", "-o", "json", *words, stdin=MANIFESTS)
+    return dict(json.loads(out))
+
+
+def test_nothing_is_called_unused_where_not_everything_was_looked_at() -> None:
+    whole = found_in()
+    assert [one["object"] for one in whole["tokens"]] == ["deployment/db", "deployment/db"]
+    assert whole["secrets"][0]["mountedBy"] == ["deployment/db"]
+    for words in (("-l", "app=none"), ("--namespace-selector", "team=a")):
+        found = found_in(*words)
+        assert found["serviceAccounts"] == []
+        assert [one for one in found["findings"] if "delete" in one["fix"]] == []
+    chosen = found_in("--namespace-selector", "team=a")
+    assert [one["name"] for one in chosen["namespaces"]] == ["a"]
+    assert chosen["secrets"] == []
+
+
+def test_a_role_that_is_in_no_file_is_not_seen() -> None:
+    what = {one["what"]: one["why"] for one in found_in()["unread"]}
+    assert what["clusterrole/cluster-admin"] == "it is bound, and in no file"
+
+
+def test_a_kubeconfig_and_files_exclude_each_other() -> None:
+    code, out, err = run_scan("-f", "-", "--context", "x", stdin=MANIFESTS)
+    assert (code, out) == (2, "")
+    assert "--kubeconfig and --context are for a cluster" in err

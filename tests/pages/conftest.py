@@ -1,4 +1,7 @@
-"""One Chromium for all tests of pages."""
+"""One Chromium for the tests of a page.
+
+It ends with their module: while it runs, no other test of the process can run an event loop.
+"""
 
 from collections.abc import Iterator
 
@@ -8,7 +11,7 @@ from playwright.sync_api import Browser, sync_playwright
 from tests.browser.build import browser
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     """It has no sandbox of its own, which root cannot have in a container; it opens our files."""
     found = browser()

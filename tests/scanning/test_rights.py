@@ -72,6 +72,19 @@ def test_the_control_planes_own_are_known() -> None:
         Subject("ServiceAccount", "job-controller", "kube-system"),
         Subject("ServiceAccount", "system:x", "shop"),
     )
-    rights.add_binding(Binding(Metadata("b", ""), Reference("ClusterRole", "role"), subjects))
-    own = [one.subject for one in rights.minters if is_of_kubernetes(one)]
-    assert own == ["Group system:masters", "ServiceAccount kube-system/job-controller"]
+    everybody = (
+        Subject("Group", "system:authenticated"),
+        Subject("Group", "system:serviceaccounts"),
+        Subject("User", "system:sneaky"),
+    )
+    for name in ("system:controller:job-controller", "of-somebody"):
+        binding = Binding(
+            Metadata(name, ""), Reference("ClusterRole", "role"), (*subjects, *everybody)
+        )
+        rights.add_binding(binding)
+    own = [(one.subject, one.by) for one in rights.minters if is_of_kubernetes(one)]
+    made = "ClusterRoleBinding system:controller:job-controller"
+    assert own == [
+        ("Group system:masters", made),
+        ("ServiceAccount kube-system/job-controller", made),
+    ]

@@ -494,9 +494,15 @@ def test_pods_that_are_alike_in_two_namespaces_are_judged_by_their_own() -> None
     assert found == {"shop": "strict", "other": "none"}
 
 
-def test_a_living_job_without_pods_has_no_tokens_and_one_of_a_file_has() -> None:
+def test_a_living_job_that_has_ended_has_no_tokens_and_one_of_a_file_has() -> None:
     job = a_workload("c-1", "Job")
-    assert scanned(workloads=(job,)).tokens == ()
+    (row,) = scanned(workloads=(job,)).tokens  # it may be suspended
+    assert row.object == "job/c-1"
+    for ended in ("Complete", "Failed"):
+        done = {**job, "status": {"conditions": [{"type": ended, "status": "True"}]}}
+        assert scanned(workloads=(done,)).tokens == ()
+    going = {**job, "status": {"conditions": [{"type": "Complete", "status": "False"}, 7]}}
+    assert len(scanned(workloads=(going,)).tokens) == 1
     (row,) = scanned(workloads=(job,), around=Surroundings(is_living=False)).tokens
     assert row.object == "job/c-1"
 

@@ -1,5 +1,5 @@
 """Two scans compared: what is new, and what is gone. Pods get new names with each rollout, so a
-token is the same where its owner, source, volume, audience and lifetime are.
+token is the same where its owner is, its account and all that is told of it.
 """
 
 from collections.abc import Callable, Hashable
@@ -49,6 +49,10 @@ def _of_token(token: Token) -> Hashable:
         token.audience,
         token.requested_seconds,
         token.lifetime_seconds,
+        token.service_account,
+        token.rotated,
+        token.level,
+        token.mounts,
     )
 
 

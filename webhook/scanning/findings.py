@@ -45,7 +45,7 @@ def _year_long(group: Group) -> Finding:
                 group, "year-long", "error", f"{text}; made again it has none", group.restart
             )
     elif space.inject == "disabled" and not space.why and _is_automounted(group):
-        command = f"kubectl annotate namespace {space.name} {INJECT}"
+        command = f"kubectl annotate --overwrite namespace {space.name} {INJECT}"
         return _of(group, "year-long", "error", text, (command if _is_safe(space) else "", ""))
     return _of(group, "year-long", "error", text)
 
@@ -106,15 +106,16 @@ def of_space(space: Space, *, place: str = "") -> Iterator[Finding]:
         yield Finding("fault", "warning", space.name, "", fault, "", place)
 
 
-def of_secret(secret: Secret) -> Finding:
-    """A token that never expires."""
+def of_secret(secret: Secret, *, is_whole: bool) -> Finding:
+    """A token that never expires. `is_whole` is whether everything that may mount it was seen."""
     used = f"last used on {secret.last_used}" if secret.last_used else "no use of it is known"
     mounted = ", ".join(secret.mounted_by)
+    nobody = "mounted by nothing that was seen" if is_whole else "not known who mounts it"
     text = (
         f"a token of service account {secret.service_account or '(not known)'} that never expires; "
-        f"{used}; {f'mounted by {mounted}' if mounted else 'mounted by nothing that was seen'}"
+        f"{used}; {f'mounted by {mounted}' if mounted else nobody}"
     )
-    is_unused = not secret.last_used and not mounted
+    is_unused = is_whole and not secret.last_used and not mounted
     names = (secret.namespace, secret.name)
     command = f"kubectl delete secret/{secret.name} -n {secret.namespace}"
     fix = command if is_unused and all(map(living.is_name, names)) else ""
@@ -130,7 +131,8 @@ def of_account(account: ServiceAccount) -> Iterator[Finding]:
         text = f"no pod uses it, and it has Secrets: {names}"
         yield Finding("unused-account", "warning", account.namespace, title, text)
     if account.automount and not is_of_the_cluster(account.namespace):
-        who = "no pod uses it" if not account.used_by else "no pod of it gets a token by it"
+        is_used = account.used_by
+        who = "no pod of it gets a token by it" if is_used else "no pod uses it that was seen"
         text = f"it automounts tokens, and {who}"
         fix = (
             f"kubectl patch serviceaccount/{account.name} -n {account.namespace} "

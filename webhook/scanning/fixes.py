@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from ..core import names
 from ..simulation import living
 from .coverage import is_of_the_cluster
-from .report import Namespace, Report
+from .report import Namespace, Report, is_year_long
 
 JsonObject = dict[str, Any]
 
@@ -29,11 +29,17 @@ def fixes(report: Report) -> tuple[Fix, ...]:
     out.
     """
     found: defaultdict[str, list[tuple[str, JsonObject]]] = defaultdict(list)
+    automounted = {
+        token.namespace
+        for token in report.tokens
+        if token.source == "automounted" and is_year_long(token.lifetime_seconds)
+    }
     for namespace in report.namespaces:
         if namespace.covered and living.is_name(namespace.name):
             # What was not seen may be refused once a level is enforced.
             is_whole = report.complete and not report.unread
-            found[namespace.name] += _step(namespace, is_whole=is_whole)
+            is_automounted = namespace.name in automounted
+            found[namespace.name] += _step(namespace, is_automounted, is_whole=is_whole)
     for account in report.service_accounts:
         is_ours = living.is_name(account.name) and living.is_name(account.namespace)
         if account.automount and is_ours and not is_of_the_cluster(account.namespace):
@@ -42,9 +48,14 @@ def fixes(report: Report) -> tuple[Fix, ...]:
     return tuple(Fix(name, tuple(pairs)) for name, pairs in sorted(found.items()) if pairs)
 
 
-def _step(namespace: Namespace, *, is_whole: bool) -> Iterator[tuple[str, JsonObject]]:
+def _step(
+    namespace: Namespace,
+    is_automounted: bool,  # noqa: FBT001  (whether a year-long token of it is automounted)
+    *,
+    is_whole: bool,
+) -> Iterator[tuple[str, JsonObject]]:
     name = namespace.name
-    if namespace.inject == "disabled" and namespace.year_long:
+    if namespace.inject == "disabled" and namespace.year_long and is_automounted:
         text = f"namespace/{name}: new pods get a token that lives an hour instead of a year"
         yield text, _annotated(name, {names.INJECT: "replace", names.AUTOMOUNT: "disabled"})
         return

@@ -60,4 +60,7 @@ class Group:
         """What makes its pods again, as a command and as a remark; both may be empty."""
         if not self.pod or not living.is_name(self.space.name):
             return "", ""
-        return living.restart(self.owner, self.pod, self.space.name)
+        command, remark = living.restart(self.owner, self.pod, self.space.name)
+        if self.pods > 1 and command.startswith("kubectl delete pod/"):
+            remark = f"{remark}; the same for its other pods"
+        return command, remark

@@ -22,6 +22,7 @@ MAKERS = tuple(
 PERMISSIONS = (REQUEST_TOKENS, CREATE_PODS, *MAKERS, *SECRETS)
 """Each gives tokens of other service accounts to who has it. Who may create a workload may create
 pods by it."""
+MAX_MISSING = 50
 MAX_NAMES = 5
 """Of objects in one sentence."""
 
@@ -37,14 +38,20 @@ class Rights:
         self._namespaces = namespaces
         self._roles: dict[tuple[str, str], Allowed] = {}
         self._minters: list[Minter] = []
+        self._seen: set[tuple[str, str]] = set()
+        self.missing: dict[str, None] = {}
+        """Roles that are bound and were not added, at most MAX_MISSING."""
 
     def add_role(self, role: Role) -> None:
+        self._seen.add((role.metadata.namespace, role.metadata.name))
         if found := tuple(dict.fromkeys(_allowed(role))):
             self._roles[role.metadata.namespace, role.metadata.name] = found
 
     def add_binding(self, binding: Binding) -> None:
         namespace, key = binding.metadata.namespace, role_of(binding)
         allowed = self._roles.get(key, ()) if key is not None else ()
+        if key is not None and key not in self._seen and len(self.missing) < MAX_MISSING:
+            self.missing[f"{'role' if key[0] else 'clusterrole'}/{key[1]}"] = None
         if not allowed or not self._is_chosen(namespace):
             return
         kind = "RoleBinding" if namespace else "ClusterRoleBinding"
@@ -95,7 +102,22 @@ def _title(subject: Subject) -> str:
     return f"{subject.kind} {name}"
 
 
+OF_KUBERNETES = (
+    "Group system:masters",
+    "Group system:nodes",
+    "User system:kube-controller-manager",
+    "User system:kube-scheduler",
+)
+"""Besides the service accounts of kube-system."""
+
+
 def is_of_kubernetes(minter: Minter) -> bool:
-    """Whether it is the control plane's own: a controller, a node, an administrator by default."""
-    kind, _, name = minter.subject.partition(" ")
-    return name.startswith("kube-system/" if kind == ACCOUNT else "system:")
+    """Whether it is the control plane's own, by a binding that the API server makes: a controller,
+    a node, an administrator by default (plugin/pkg/auth/authorizer/rbac/bootstrappolicy).
+    """
+    _, _, binding = minter.by.partition(" ")
+    is_made = binding == "cluster-admin" or binding.partition("/")[2].startswith("system:")
+    is_made = is_made or binding.startswith("system:")
+    return is_made and (
+        minter.subject in OF_KUBERNETES or minter.subject.startswith(f"{ACCOUNT} kube-system/")
+    )

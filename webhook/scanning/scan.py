@@ -43,6 +43,13 @@ MAX_SHAPES = 20_000
 10,000 pods has at most, twice."""
 
 
+NEVER_OWNERS = ("Deployment", "CronJob")
+"""They make pods by something between: a pod that names one as its controller was made by hand, and
+is not what the template of that one gives."""
+ENDS = ("Complete", "Failed")
+"""Conditions of a Job that makes no pods any more."""
+
+
 class Surroundings(NamedTuple):
     """What a scan is made in: the configuration of the cluster, and its mutating webhooks, None
     where they were not looked at or could not be seen. `is_configured` is False where the
@@ -139,9 +146,9 @@ class Scan:
         if made is None:
             return
         made = made if space.is_known else made._replace(is_missed=False, is_injected=False)
-        group = Group(space, title, living.Owner(kind, name), place=place)
-        # Of a living Job that has no pods none are made any more.
-        is_shown = not (self.around.is_living and kind == "Job")
+        group = Group(space, title, living.owner(kind, name, document), place=place)
+        # Of a living Job that has ended no pods are made any more.
+        is_shown = not (self.around.is_living and kind == "Job" and _has_ended(document))
         self._templates[namespace, self._key(title)] = _Template(made, group, is_shown)
 
     def add_pod(self, pod: views.Pod, place: str = "") -> None:
@@ -160,7 +167,8 @@ class Scan:
         self._tell(space, name, title, account, judged.found.tokens)
         space.pods += 1
         space.count(judged.found.tokens, year_long=judged.year_long)
-        group = self._group(space, title or name, owner, metadata.name, place)
+        known = template.group.owner if template is not None else owner
+        group = self._group(space, title or name, known, metadata.name, place)
         group.add(judged.found)
         if judged.again is not None:
             space.foresee(judged.again.tokens)
@@ -192,7 +200,8 @@ class Scan:
     def _owner(self, pod: views.Pod) -> tuple[living.Owner | None, str]:
         """What makes a pod again, and its title; nothing for a bare pod."""
         owner = views.owner_of(pod.metadata)
-        if owner is None:
+        controller = pod.metadata.controller
+        if owner is None or (controller is not None and controller.kind in NEVER_OWNERS):
             return None, ""
         title = f"{owner.kind.lower()}/{owner.name}"
         above = self._made_by.get((pod.metadata.namespace, title))
@@ -273,7 +282,7 @@ class Scan:
         found = [
             *(one for group in self._groups.values() for one in findings.of_group(group)),
             *(one for space in self._spaces.values() for one in findings.of_space(space)),
-            *map(findings.of_secret, secrets),
+            *(findings.of_secret(one, is_whole=is_whole) for one in secrets),
             *(one for account in accounts for one in findings.of_account(account)),
         ]
         return Report(
@@ -295,6 +304,15 @@ class Scan:
 
 _MAKERS = frozenset(workload.kind for workload in WORKLOADS if not workload.is_owned)
 """Kinds whose templates are added, so that what they make is not."""
+
+
+def _has_ended(job: JsonObject) -> bool:
+    status = job.get("status")
+    conditions = status.get("conditions") if isinstance(status, dict) else None
+    return any(
+        isinstance(one, dict) and one.get("type") in ENDS and one.get("status") == "True"
+        for one in (conditions if isinstance(conditions, list) else ())
+    )
 
 
 def _controller(document: JsonObject) -> living.Owner | None:

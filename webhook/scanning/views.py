@@ -77,9 +77,29 @@ class JobTemplate(View, frozen=True):
     spec: JobSpec | None = None
 
 
+class RollingUpdate(View, frozen=True):
+    partition: int | None = None
+
+
+class UpdateStrategy(View, frozen=True):
+    type: str = ""
+    rolling_update: RollingUpdate | None = None
+
+
 class WorkloadSpec(View, frozen=True):
     template: Template | None = None
     job_template: JobTemplate | None = None
+    paused: bool | None = None
+    update_strategy: UpdateStrategy | None = None
+
+
+class Condition(View, frozen=True):
+    type: str = ""
+    status: str = ""
+
+
+class WorkloadStatus(View, frozen=True):
+    conditions: tuple[Condition, ...] | None = None
 
 
 class Workload(View, frozen=True):
@@ -87,6 +107,7 @@ class Workload(View, frozen=True):
 
     metadata: ScannedMetadata = ScannedMetadata()
     spec: WorkloadSpec | None = None
+    status: WorkloadStatus | None = None
 
 
 class Namespace(View, frozen=True):

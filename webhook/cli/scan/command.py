@@ -12,19 +12,23 @@ from collections.abc import Iterator
 from ...core.text import without_tokens
 from ...errors import BadInput
 from ...scanning import comparison
-from ...scanning.report import FAIL_ON, Report
+from ...scanning.report import FAIL_ON, UNKNOWN, Report
+from ..cluster.kinds import BY_KIND
 from ..config import parse
 from ..process import protect, say
 from . import earlier, fixing, live, offline, selecting
 from .formats.known import FORMATS
 
 SUCCESS, PROBLEMS, FAILURE = 0, 1, 3
+TOKENS = ("pods", *(BY_KIND[kind].resource for kind in live.TEMPLATES))
+WOULD = ("namespaces", "serviceaccounts", "configmaps", "the configuration")
+"""What decides what a pod would get."""
 NEEDS = {
-    "year-long": ("pods",),
-    "missing": ("pods", "namespaces"),
-    "stale": ("pods", "namespaces"),
-    "strict": ("pods",),
-    "legacy": ("pods", "secrets"),
+    "year-long": TOKENS,
+    "missing": (*TOKENS, *WOULD),
+    "stale": (*TOKENS, *WOULD),
+    "strict": (*TOKENS, "secrets"),
+    "legacy": (*TOKENS, "secrets"),
 }
 """What must be seen, so that the absence of a finding says something."""
 
@@ -41,12 +45,15 @@ def scan(parsed: argparse.Namespace) -> int:
         if parsed.filename
         else asyncio.run(live.scan(parsed, configuration))
     )
+    shown = report
+    if before is not None:
+        shown = comparison.since(before, report)
+        if not before.complete or before.unread:
+            say(f"{parsed.since_file}: not everything was seen then, so more may be called new")
+    _print(FORMATS[parsed.output](shown))
     if parsed.fix:
         fixing.write(parsed.fix, report)
-    if before is not None:
-        report = comparison.since(before, report)
-    _print(FORMATS[parsed.output](report))
-    return _code(parsed, report)
+    return _code(parsed, shown)
 
 
 def _code(parsed: argparse.Namespace, report: Report) -> int:
@@ -56,6 +63,8 @@ def _code(parsed: argparse.Namespace, report: Report) -> int:
     if any(finding.code in parsed.fail_on for finding in report.findings):
         return PROBLEMS
     needed = {what for code in parsed.fail_on for what in NEEDS[code]}
+    if any(token.source == "csi" and token.lifetime == UNKNOWN for token in report.tokens):
+        needed.add("csidrivers")
     unread = [one for one in report.unread if one.what.split(" in ")[0].split("/")[0] in needed]
     for one in unread:
         say(f"{one.what}: {one.why}, so --fail-on cannot tell")
@@ -89,6 +98,8 @@ def _selection_faults(parsed: argparse.Namespace) -> Iterator[str]:
         yield "with -f give one --namespace: that of objects that name none"
     if parsed.all_namespaces and parsed.namespace:
         yield "--all-namespaces and --namespace exclude each other"
+    if parsed.filename and (parsed.kubeconfig or parsed.context):
+        yield "--kubeconfig and --context are for a cluster, and -f reads none"
     if parsed.filename and parsed.all_namespaces:
         yield "--all-namespaces is for a cluster: all that -f gives is looked at"
     if parsed.namespace_selector and parsed.namespace and not parsed.filename:

@@ -59,13 +59,16 @@ def scan(parsed: argparse.Namespace, configuration: ClusterPolicy | None) -> Rep
         own = parsed.webhook_namespace
         cluster = msgspec.structs.replace(cluster, own_namespace=own)
     made = Scan(Surroundings(cluster, is_living=False))
-    made.is_whole = not parsed.selector
-    _learn(made, found)
+    made.is_whole = not (parsed.selector or parsed.namespace_selector)
+    chosen = _chosen(found, parsed.namespace_selector)
+    found = [one for one in found if not one.namespace or chosen is None or one.namespace in chosen]
+    _learn(made, found, chosen)
     rights = Rights()
     _add_all(found, ((RBAC, "Role"), (RBAC, "ClusterRole")), Role, rights.add_role)
     bindings = ((RBAC, "RoleBinding"), (RBAC, "ClusterRoleBinding"))
     _add_all(found, bindings, Binding, rights.add_binding)
     made.minters = rights.minters
+    made.unread |= dict.fromkeys(rights.missing, "it is bound, and in no file")
     _add_pods(made, found, parsed)
     time = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return made.report(time)
@@ -90,9 +93,26 @@ def _documents(name: str, _: Path | None, content: bytes, counted: Values) -> li
     return [(f"{name}:{one.begins}", one.value) for one in values_of(content, counted)]
 
 
-def _learn(made: Scan, found: list[Manifest]) -> None:
+def _chosen(found: list[Manifest], text: str | None) -> set[str] | None:
+    """The namespaces that --namespace-selector chooses, None for all."""
+    if not text:
+        return None
+    selector = selecting.parse(text, "--namespace-selector")
+    return {
+        str(member(one.object, "metadata").get("name"))
+        for one in found
+        if one.kind == ("", "Namespace") and _matches(one.object, selector)
+    }
+
+
+def _learn(made: Scan, found: list[Manifest], chosen: set[str] | None) -> None:
     """What pods are judged by: Namespaces, service accounts, Secrets, CSI drivers."""
-    _add_all(found, (("", "Namespace"),), views.Namespace, made.add_namespace)
+
+    def add_namespace(namespace: views.Namespace) -> None:
+        if chosen is None or namespace.metadata.name in chosen:
+            made.add_namespace(namespace)
+
+    _add_all(found, (("", "Namespace"),), views.Namespace, add_namespace)
     _add_all(found, (("", "ServiceAccount"),), views.ServiceAccount, made.accounts.add)
     legacy = [
         one
@@ -126,19 +146,12 @@ def _add_all(
 
 def _add_pods(made: Scan, found: list[Manifest], parsed: argparse.Namespace) -> None:
     pods = selecting.parse(parsed.selector, "-l") if parsed.selector else None
-    spaces = parsed.namespace_selector
-    selector = selecting.parse(spaces, "--namespace-selector") if spaces else None
-    chosen = {
-        str(member(one.object, "metadata").get("name"))
-        for one in found
-        if one.kind == ("", "Namespace") and _matches(one.object, selector)
-    }
     for one in found:
         is_pod = one.kind == ("", "Pod")
         if not (is_pod or template_of(one.object) is not None) or not _matches(one.object, pods):
             continue
-        if selector is not None and one.namespace not in chosen:
-            continue
+        if is_pod and member(one.object, "status").get("phase") in ("Succeeded", "Failed"):
+            continue  # what kubectl get gives of a pod that has ended
         add = made.add_manifest if is_pod else made.add_workload
         add(one.object, one.namespace, one.place)
 

@@ -194,7 +194,11 @@
     }
     for (const table of tablesOf(target)) table.show();
   };
-  const follow = () => open(location.hash.slice(1));
+  // A link to something within a section leaves it open.
+  const follow = () => {
+    const id = location.hash.slice(1);
+    if (!id || sections.some((section) => section.id === id)) open(id);
+  };
   // A change of location.hash would take the focus away from the tab.
   const go = (hash) => {
     history.pushState(null, "", hash);

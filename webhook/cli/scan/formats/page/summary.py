@@ -5,6 +5,7 @@ figures and pictures of the summary.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from .markup import Markup, clean, element, joined
 from .pictures import Share, ranking, strip
@@ -28,6 +29,13 @@ LONG = ("never", "year")
 LONG_FILTER = f"life={'|'.join(LONG)}"
 MOST = 8
 """Namespaces in the ranking."""
+GONE = {
+    "tokens": "tokens",
+    "findings": "findings",
+    "secrets": "Secrets",
+    "serviceAccounts": "service accounts",
+    "minters": "rights",
+}
 MOST_GAPS = 5
 """Of what was not seen, named at the top."""
 
@@ -55,6 +63,8 @@ def notices(report: Report, tables: Mapping[str, Table]) -> Markup:
                 element("a", "What was not seen", href="#unread"),
             )
         )
+    if (since := report.get("since")) is not None:
+        found.append(_since(since))
     for table in tables.values():
         if len(table.rows) < table.total:
             text = f"The first {len(table.rows):,} of {table.total:,} {table.noun} are on this page"
@@ -62,13 +72,33 @@ def notices(report: Report, tables: Mapping[str, Table]) -> Markup:
     return element("div", *found, class_="notices", role="note") if found else Markup("")
 
 
+def _since(gone: Mapping[str, Any]) -> Markup:
+    """That only what is new is here, and what is gone."""
+    title = f"Only what is new since {clean(gone['time']) or 'the earlier scan'} is on this page. "
+    parts = [f"{len(gone[name]):,} {words}" for name, words in GONE.items() if gone[name]]
+    objects = dict.fromkeys(
+        f"{clean(one['namespace'])}/{clean(one['owner'] or one['object'])}"
+        for one in gone["tokens"]
+    )
+    named = ", ".join(list(objects)[:MOST_GAPS])
+    more = f" and {len(objects) - MOST_GAPS} more" if len(objects) > MOST_GAPS else ""
+    which = f": the tokens of {named}{more}" if objects else ""
+    text = (
+        f"Gone are {', '.join(parts)}{which}. -o json has all of them."
+        if parts
+        else "Nothing is gone."
+    )
+    return element("p", element("strong", title), text)
+
+
 def headline(report: Report) -> str:
     """The one sentence that matters most."""
     tokens = report["tokens"]
     long = sum(1 for token in tokens if life(token) in LONG)
+    new = " new" if report.get("since") is not None else ""
     if not tokens:
-        return "No token was seen."
-    of_all = f"{len(tokens):,} tokens"
+        return f"No{new} token was seen."
+    of_all = f"{len(tokens):,}{new} tokens"
     if not report["complete"] or report["unread"]:
         of_all = f"the {of_all} that were seen"
     count = f"{long:,}" if long else "None"
