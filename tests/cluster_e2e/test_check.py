@@ -437,8 +437,8 @@ def test_the_list_fits_80_columns_and_a_pipe_and_junit_is_xml(installed: Cluster
     lines = shown.stdout.splitlines()
     assert max(map(len, lines)) <= 80
     at = lines.index(f"{output.MARKS['failed']} the webhooks fail open")
-    assert "    kubectl apply -k OVERLAY" in lines[at : at + 6]
-    assert "    see docs/checks.md#webhook-policies" in lines[at : at + 7]
+    assert "    kubectl apply -k OVERLAY" in lines[at : at + 8]
+    assert "    see docs/checks.md#webhook-policies" in lines[at : at + 9]
     assert "\033" not in shown.stdout
     assert "x the webhooks fail open" in plain.splitlines()
     assert plain.isascii()

@@ -224,7 +224,7 @@ def test_the_command_and_the_patches_that_are_told_end_it(cluster: Cluster, tmp_
     first = scan(cluster, *flags, "--fix", str(tmp_path / "fixes"))
     told = finding(first, "year-long", "deployment/web")
     assert told is not None
-    assert told["fix"] == f"kubectl annotate namespace {namespace} boundtoken.dev/inject=replace boundtoken.dev/automount=disabled"  # fmt: skip
+    assert told["fix"] == f"kubectl annotate --overwrite namespace {namespace} boundtoken.dev/inject=replace boundtoken.dev/automount=disabled"  # fmt: skip
     before = tmp_path / "before.json"
     before.write_text(json.dumps({key: value for key, value in first.items() if key != "code"}))
     patch(cluster, tmp_path / "fixes")
