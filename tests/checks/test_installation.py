@@ -101,6 +101,7 @@ def replaced_rule(**fields: Any) -> Rule:
     return msgspec.structs.replace(RULES_OF_PODS[0], **fields)
 
 
+OURS: Any = an_installation().configurations
 SPEC = shipped.POLICIES[names.POD_POLICY]
 CASES: list[tuple[str, Json, str, str]] = [
     ("api-server", {"server": Unseen("refused")}, "failed", "refused"),
@@ -136,6 +137,7 @@ CASES: list[tuple[str, Json, str, str]] = [
     ("network-policies", {"network_policies": converted(NetworkPolicy, {"metadata": {"name": "n"}, "spec": {"podSelector": {}, "ingress": [{"ports": [{"port": 8080}]}]}})}, "failed", "networkpolicy/n does not allow port 10250"),
     ("webhook-entries", {"configurations": {MUTATING: (), VALIDATING: ()}}, "failed", "no mutatingwebhookconfiguration has an entry"),
     ("webhook-entries", with_entry(name="x.example.com"), "failed", "has no entry pods.boundtoken.dev"),
+    ("webhook-entries", {"configurations": {VALIDATING: OURS[VALIDATING], MUTATING: (*OURS[MUTATING], msgspec.structs.replace(OURS[MUTATING][0], metadata=ConfigurationMetadata("old")))}}, "warning", "boundtoken, old have entries of boundtoken"),
     ("webhook-rules", with_entry(rules=()), "failed", "pods.boundtoken.dev: no rule for CREATE pods"),
     ("webhook-rules", with_entry(1, rules=(*RULES_OF_WORKLOADS, *RULES_OF_PODS)), "warning", "workloads.boundtoken.dev: also called for CREATE pods"),
     ("webhook-rules", with_entry(rules=(replaced_rule(api_versions=("v2",)),)), "failed", "no rule for CREATE pods"),

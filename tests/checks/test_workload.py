@@ -65,6 +65,7 @@ CASES: list[tuple[str, Json, str, str]] = [
     ("workload-token", {"pods": (POD._replace(tokens=()),)}, "failed", "pod/web-1 has none"),
     ("workload-token", {"pods": (POD._replace(tokens=()),), "requested": False}, "warning", "boundtoken's decision on its pods: injected"),
     ("workload-token", {"pods": (), "would": (TOKEN._replace(paths=()),)}, "failed", "its pods would have none"),
+    ("workload-token", {"pods": (POD._replace(tokens=()),), "secrets": {"s": Secret(is_token=True, has_token=True)}}, "passed", "of secret/s"),
     ("workload-audience", {"pods": (POD._replace(tokens=(FOREIGN,)),)}, "warning", "is for vault"),
     ("workload-audience", {"pods": (), "would": (FOREIGN,)}, "warning", "is for vault"),
     ("workload-refresh", {"template": STALE}, "failed", "container app: a file mounted by subPath is never refreshed"),

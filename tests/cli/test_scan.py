@@ -165,7 +165,7 @@ def test_patches_are_written_into_a_new_folder(tmp_path: Path) -> None:
     text = yaml.safe_dump_all([a_space(), a_workload(), idle])
     code, _, err = run_scan("-f", "-", "--fix", str(folder), stdin=text)
     assert code == 0
-    assert f"{folder}: patches of 2 objects in 1 namespaces; read them, then: sh {folder}/apply.sh" in err  # fmt: skip
+    assert f"{folder}: patches of 2 objects in 1 namespace; read them, then: sh {folder}/apply.sh" in err  # fmt: skip
     assert sorted(path.name for path in folder.rglob("*")) == ["apply.sh", "namespace-shop.yaml", "serviceaccount-idle.yaml", "shop"]  # fmt: skip
     space = yaml.safe_load((folder / "shop/namespace-shop.yaml").read_text())
     account = yaml.safe_load((folder / "shop/serviceaccount-idle.yaml").read_text())

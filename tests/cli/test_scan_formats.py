@@ -221,3 +221,11 @@ def test_a_table_of_a_comparison_has_what_is_new_and_gone() -> None:
     assert "deployment/cart" not in new
     assert "deployment/cart" in gone
     assert "gone: year-long (1)" in gone
+
+
+def test_sarif_takes_no_link_and_no_placeholder_from_an_object() -> None:
+    report = a_report()
+    odd = msgspec.structs.replace(report.findings[0], message="[x](http://evil.example) {0} \\")
+    made = json.loads(FORMATS["sarif"](msgspec.structs.replace(report, findings=(odd,))))
+    text = made["runs"][0]["results"][0]["message"]["text"]
+    assert r"\[x\](http://evil.example) {{0}} \\" in text

@@ -490,7 +490,8 @@ def test_what_is_wrong_with_a_template_is_told(installed: Cluster) -> None:
     container = {"name": "app", "image": "registry.example/app:1", "volumeMounts": [mount]}
     empty = {"name": "empty", "secret": {"secretName": "empty"}}
     missing = {"name": "missing", "secret": {"secretName": "missing"}}
-    template = {"metadata": {"labels": {"app": "web"}}, "spec": {"serviceAccountName": "nobody", "containers": [container], "volumes": [volume, empty, missing]}}  # fmt: skip
+    spare = {"name": "spare", "secret": {"secretName": "spare", "optional": True}}
+    template = {"metadata": {"labels": {"app": "web"}}, "spec": {"serviceAccountName": "nobody", "containers": [container], "volumes": [volume, empty, missing, spare]}}  # fmt: skip
     deployment = {
         "metadata": {"name": "web", "annotations": {"boundtoken.dev/inject": "often"}},
         "spec": {"selector": {"matchLabels": {"app": "web"}}, "template": template},

@@ -29,6 +29,15 @@ def all_commands(of: argparse.ArgumentParser, *path: str) -> Iterator[tuple[str,
             yield from all_commands(command, *path, name)
 
 
+def test_a_value_may_follow_a_short_flag_at_once() -> None:
+    assert line("explain -nshop pod/").flags["namespace"] == "shop"
+    assert line("explain -xshop pod/").flags == {}
+    assert line("check workload deploy").kind == "object"
+    assert line("check workload deploy").given == ()
+    assert words("check ") == ["workload"]
+    assert words("check nonsense ") == []
+
+
 @pytest.mark.parametrize("path", [*all_commands(parser())][1:], ids=" ".join)
 def test_every_command_is_found_with_all_its_flags(path: tuple[str, ...]) -> None:
     *before, name = path

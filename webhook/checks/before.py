@@ -81,18 +81,16 @@ def pod_security(seen: Installation) -> Finding:
 
 def absent(seen: Installation) -> Finding:
     """An installation that is there already is upgraded, and only in its own namespace."""
-    service = next(
-        (
-            entry.client_config.service
-            for _, entry in seen.entries()
-            if entry.client_config.service is not None
-        ),
-        None,
-    )
-    if service is None:
+    services = [
+        entry.client_config.service
+        for _, entry in seen.entries()
+        if entry.client_config.service is not None
+    ]
+    if not services:
         return passed("there is none")
-    if service.namespace != seen.own:
-        return failed(f"it is installed in namespace {service.namespace} already")
+    elsewhere = dict.fromkeys(one.namespace for one in services if one.namespace != seen.own)
+    if elsewhere:
+        return failed(f"it is installed in namespace {listed(list(elsewhere), ', ')} already")
     return passed(f"it is installed in {seen.own} already: this would be an upgrade")
 
 

@@ -63,6 +63,7 @@ class Deployment(View, frozen=True):
 class PodStatus(View, frozen=True):
     phase: str = ""
     conditions: tuple[Condition, ...] | None = None
+    pod_ip: str = msgspec.field(name="podIP", default="")
 
 
 class Pod(View, frozen=True):

@@ -36,7 +36,19 @@ def configurations(seen: Installation) -> Finding:
             if entry.name not in present[resource]
         ]
     count = sum(map(len, shipped.ENTRIES.values()))
-    return all_of(problems, APPLY, text=f"{count} entries")
+    twice = [
+        f"{KINDS[resource]}s {', '.join(titles)} have entries of boundtoken: one is left of another "
+        "installation"
+        for resource in shipped.ENTRIES
+        if len(titles := _titles(seen, resource)) > 1
+    ]
+    return worst(all_of(problems, APPLY), all_of(twice, status="warning"), text=f"{count} entries")
+
+
+def _titles(seen: Installation, resource: str) -> list[str]:
+    """The configurations that have entries of ours."""
+    found = there(seen.configurations.get(resource, NOT_LOOKED_AT))
+    return [one.metadata.name for one in found if any(e.is_ours for e in one.webhooks or ())]
 
 
 def _pairs(seen: Installation) -> list[Pair]:

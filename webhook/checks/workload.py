@@ -138,6 +138,13 @@ def injected(seen: Workload) -> Finding:
 def has_token(seen: Workload) -> Finding:
     """Whether there is a token at all, in its pods, or in those that it would make."""
     pods = there(seen.pods)
+    of_secrets = [
+        f"secret/{name}"
+        for name, secret in seen.secrets.items()
+        if isinstance(secret, Secret) and secret.is_token and secret.has_token
+    ]
+    if of_secrets:
+        return passed(f"of {listed(of_secrets, ', ')}")
     without = [pod.name for pod in pods if not _mounted(pod.tokens)]
     if without:
         what = f"{listed([f'pod/{name}' for name in without], ', ')} has none"
@@ -197,6 +204,8 @@ def _role(seen: Workload, what: str) -> Iterator[str]:
     where = f"-n {seen.namespace}"
     if is_name(seen.account):
         role = f"{seen.account}-{verb}"
+        if not is_name(role):
+            return
         yield f"kubectl create role {role} {where} --verb={verb} --resource={resource}"
         account = f"{seen.namespace}:{seen.account}"
         yield f"kubectl create rolebinding {role} {where} --role={role} --serviceaccount={account}"

@@ -104,6 +104,11 @@ class _Reading:
         name, equals, value = word.partition("=")
         flag = self.find(name)
         self.flag = None
+        if flag is None and not word.startswith("--"):  # -nVALUE
+            short = self.find(word[:2])
+            if short is not None and short.nargs != 0:
+                self.flags[short.dest] = word[2:]
+            return
         if flag is not None and equals:
             self.flags[flag.dest] = value
         elif flag is not None and flag.nargs != 0:

@@ -93,7 +93,7 @@ async def installation(reader: Reader, own: str | None, known: Server | Unseen) 
     seen.namespaces = await _namespaces(reader)
     seen.fail_open = await _fail_open(client)
     seen.now = client.now()
-    seen.ca_bundles = tuple(_ca_bundle(around, entry) for entry in _ours(around))
+    seen.ca_bundles = tuple(_ca_bundle(around, *pair) for pair in _ours(around).items())
     seen.replicas = await _replicas(part, around)
     return seen
 
@@ -181,14 +181,21 @@ async def _fail_open(client: ApiClient) -> dict[str, int] | Unseen:
     return found
 
 
-def _ours(around: Surroundings) -> list[Entry]:
-    return [entry for resource in KINDS for _, entry in around.ours(resource)]
+def _ours(around: Surroundings) -> dict[str, Entry]:
+    """Our entries by their name, with that of the configuration where several have such."""
+    found = {}
+    for resource in KINDS:
+        ours = around.ours(resource)
+        several = len({name for name, _ in ours}) > 1
+        for name, entry in ours:
+            found[f"{name}/{entry.name}" if several else entry.name] = entry
+    return found
 
 
-def _ca_bundle(around: Surroundings, entry: Entry) -> CaBundle:
+def _ca_bundle(around: Surroundings, title: str, entry: Entry) -> CaBundle:
     state = around.ca_bundle(entry)
     ends = [one.not_after for one in _authorities(entry)]
-    return CaBundle(entry.name, state.holds is not False, state.text, max(ends, default=None))
+    return CaBundle(title, state.holds is not False, state.text, max(ends, default=None))
 
 
 def _authorities(entry: Entry) -> Certificates:
@@ -207,8 +214,11 @@ async def _replicas(part: _Parts, around: Surroundings) -> tuple[Replica, ...] |
         served = {one.name: one for one in await replicas.fetch(client, part.namespace)}
     except ApiError as problem:
         return Unseen(truncate(str(problem)))
-    entries = {entry.name: _authorities(entry) for entry in _ours(around)}
-    running = [pod for pod in pods if pod.is_running and pod.metadata.name in served]
+    entries = {title: _authorities(entry) for title, entry in _ours(around).items()}
+    # Without an address nobody reaches it, and nothing of the network is wrong.
+    running = [
+        pod for pod in pods if pod.is_running and pod.status.pod_ip and pod.metadata.name in served
+    ]
     found = (_replica(part, pod, served[pod.metadata.name], entries) for pod in running)
     return tuple(await asyncio.gather(*found))
 

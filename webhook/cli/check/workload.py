@@ -21,7 +21,7 @@ from ...simulation import explanation
 from ...simulation.explanation import account_of
 from ...tokens.rbac.grants import ACCOUNT
 from ...tokens.rbac.objects import GROUP_PATH, Binding, Subject
-from ...tokens.rbac.roles import GROUP_OF
+from ...tokens.rbac.roles import CLUSTER_SCOPED, GROUP_OF
 from ..cluster import surroundings
 from ..cluster.kinds import OBJECT_NAME
 from ..cluster.reader import Reader
@@ -76,7 +76,8 @@ async def _read(parsed: argparse.Namespace, reader: Reader) -> Workload:
     seen.api_audiences = around.cluster.api_audiences
     await _account(seen, reader)
     seen.template = _template(document.object)
-    seen.secrets = await _secrets(seen, reader)
+    template = explanation.template_of(document.object) or document.object
+    seen.secrets = await _secrets(seen, reader, _optional(template))
     seen.bindings = await _bindings(seen, reader)
     seen.can = {
         text: await _may(client, seen, right)
@@ -103,7 +104,8 @@ def _of_report(seen: Workload, report: JsonObject, reader: Reader) -> None:
     would = report.get("wouldGet")
     seen.would = Unseen(unread) if would is None else tuple(map(_token, would["tokens"]))
     if "pods" in report:
-        seen.pods = tuple(map(_pod, report["pods"]))
+        # Of a pod that has ended nothing is to be done.
+        seen.pods = tuple(_pod(pod) for pod in report["pods"] if not pod["ended"])
     else:
         seen.pods = Unseen(reader.unread.get(f"pods in {seen.namespace}", unread))
     seen.restart = str(report.get("restart", {}).get("command", ""))
@@ -159,11 +161,12 @@ async def _account(seen: Workload, reader: Reader) -> None:
     seen.is_account_missing = Unseen(reader.unread[what]) if is_unread else found.is_missing
 
 
-async def _secrets(seen: Workload, reader: Reader) -> dict[str, Secret | Unseen | None]:
-    """Each Secret that the pods use."""
+async def _secrets(
+    seen: Workload, reader: Reader, optional: set[str]
+) -> dict[str, Secret | Unseen | None]:
+    """Each Secret that the pods use; of those that they may do without, the ones that are there."""
     found: dict[str, Secret | Unseen | None] = {}
     what = f"secrets in {seen.namespace}"
-    optional = _optional(seen.template)
     uses = dict.fromkeys(name for _, _, name in Facts(seen.template).secrets)
     for name in list(uses)[:MAX_SECRETS]:
         if not OBJECT_NAME.fullmatch(name):
@@ -225,6 +228,8 @@ def _right(text: str) -> JsonObject:
     if found is None:
         raise BadInput(f"--can={quote(text)}: must be VERB/RESOURCE, such as get/configmaps")
     verb, resource, group, subresource = found.groups()
+    if resource in CLUSTER_SCOPED and (group is None or group.endswith(".k8s.io")):
+        raise BadInput(f"--can={quote(text)}: is in no namespace: kubectl auth can-i --as tells")
     if group is None and resource not in GROUP_OF:
         raise BadInput(f"--can={quote(text)}: needs the API group, such as {resource}.example.com")
     return {

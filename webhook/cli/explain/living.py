@@ -167,6 +167,7 @@ def compared(target: Target, pod: LivingPod, changed: tuple[Change, ...], answer
         "has": _told(has),
         "differs": differs if would is not None else None,
         "causes": [],
+        "ended": pod.has_ended,
     }
     # Nobody but us says so where what it is made of does not: we were called.
     is_no_mount = pod.spec.automount_service_account_token is False

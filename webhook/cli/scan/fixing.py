@@ -5,6 +5,7 @@ Why no server-side apply: a later patch by the same manager would take off what 
 """
 
 import hashlib
+import shlex
 from pathlib import Path
 
 import yaml
@@ -45,13 +46,15 @@ def write(folder: str, report: Report) -> None:
         return
     path.mkdir(parents=True, exist_ok=True)
     _write(path / SCRIPT_NAME, SCRIPT)
+    # A namespace of Kubernetes has no dot in its name, and a manifest may have any.
+    found = tuple(fix for fix in found if fix.namespace != SCRIPT_NAME)
     for fix in found:
         (path / fix.namespace).mkdir()
         _write_all(path / fix.namespace, fix)
     count = sum(len(fix.patches) for fix in found)
-    say(
-        f"{folder}: patches of {count} objects in {len(found)} namespaces; read them, then: sh {folder}/{SCRIPT_NAME}"
-    )
+    script = shlex.quote(f"{folder}/{SCRIPT_NAME}")
+    spaces = f"{len(found)} namespace{'' if len(found) == 1 else 's'}"
+    say(f"{folder}: patches of {count} objects in {spaces}; read them, then: sh {script}")
 
 
 def _write_all(folder: Path, fix: Fix) -> None:

@@ -6,6 +6,7 @@ Source: docs.oasis-open.org/sarif/sarif/v2.1.0 (schema sarif-2.1.0).
 
 import hashlib
 import json
+import re
 from typing import Any
 from urllib.parse import quote
 
@@ -71,8 +72,17 @@ def _result(finding: Finding, *, is_new: bool) -> dict[str, Any]:
         "ruleId": finding.code,
         "ruleIndex": CODES.index(finding.code),
         "level": finding.severity,
-        "message": {"text": message},
+        "message": {"text": _plain(message)},
         "locations": [location],
         "partialFingerprints": {"object/v1": digest},
     }
     return {**found, "baselineState": "new"} if is_new else found
+
+
+_SPECIAL = re.compile(r"[\\\[\]{}]")
+
+
+def _plain(text: str) -> str:
+    """The text without a link or a placeholder in it (SARIF 2.1.0, 3.11.5 and 3.11.6)."""
+    doubled = {"{": "{{", "}": "}}"}
+    return _SPECIAL.sub(lambda found: doubled.get(found[0], f"\\{found[0]}"), text)
