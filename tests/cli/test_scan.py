@@ -353,3 +353,11 @@ def test_a_kubeconfig_and_files_exclude_each_other() -> None:
     code, out, err = run_scan("-f", "-", "--context", "x", stdin=MANIFESTS)
     assert (code, out) == (2, "")
     assert "--kubeconfig and --context are for a cluster" in err
+
+
+def test_a_comparison_says_where_not_everything_was_seen(tmp_path: Path) -> None:
+    before = tmp_path / "before.json"
+    before.write_text(json.dumps(found_in()))
+    _, _, err = run_scan("-f", "-", "--since-file", str(before), stdin=MANIFESTS)
+    assert "not everything was seen then, so more may be called new" in err
+    assert "not everything was seen now, so more may be called gone" in err

@@ -50,6 +50,8 @@ def scan(parsed: argparse.Namespace) -> int:
         shown = comparison.since(before, report)
         if not before.complete or before.unread:
             say(f"{parsed.since_file}: not everything was seen then, so more may be called new")
+        if report.unread or not report.complete:
+            say("not everything was seen now, so more may be called gone")
     _print(FORMATS[parsed.output](shown))
     if parsed.fix:
         fixing.write(parsed.fix, report)
