@@ -256,6 +256,13 @@ async def test_clock_jumps_of_a_year_forwards_and_a_day_backwards(plane: Control
         CONFIGURATION.rpartition("/")[0],
         {"metadata": {"name": namespace}, "webhooks": [entry]},
     )
+    try:
+        await jump_about(plane, namespace)
+    finally:
+        plane.call("DELETE", f"{CONFIGURATION.rpartition('/')[0]}/{namespace}")
+
+
+async def jump_about(plane: ControlPlane, namespace: str) -> None:
     leaves: list[KeyPair] = []
     async with ApiClient(FromKubeconfig(str(plane.kubeconfig()), None), "test") as client:
         store = Store(client, namespace, (namespace,))
