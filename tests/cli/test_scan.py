@@ -1,17 +1,21 @@
 """`boundtoken scan -f`: manifests without a cluster, the flags, and exit codes."""
 
+import argparse
 import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import yaml
 
 from tests.support.builders import Json, a_container, a_deployment, a_pod
 from tests.support.claims import a_token
 from tests.support.processes import boundtoken
-from tests.support.scanning import run_scan
+from tests.support.scanning import A_TOKEN, a_report, run_scan
+from webhook.cli.scan import command
 from webhook.core import names
+from webhook.scanning.report import Unread
 
 NASTY = "\x1b[2J\u202e\n$(reboot)"
 
@@ -361,3 +365,13 @@ def test_a_comparison_says_where_not_everything_was_seen(tmp_path: Path) -> None
     _, _, err = run_scan("-f", "-", "--since-file", str(before), stdin=MANIFESTS)
     assert "not everything was seen then, so more may be called new" in err
     assert "not everything was seen now, so more may be called gone" in err
+
+
+@pytest.mark.parametrize(("source", "code"), [("csi", 3), ("automounted", 0)])
+def test_drivers_must_be_seen_where_a_volume_of_one_is_there(source: Any, code: int) -> None:
+    token = msgspec.structs.replace(
+        A_TOKEN, source=source, lifetime="unknown", lifetime_seconds=None
+    )
+    unread = (Unread("csidrivers", "needs list on csidrivers"),)
+    report = a_report(tokens=(token,), findings=(), unread=unread)
+    assert command._code(argparse.Namespace(fail_on=["year-long"]), report) == code

@@ -84,3 +84,15 @@ def test_the_supported_versions_are_those_of_the_readme_and_the_tests() -> None:
     )
     assert f"Kubernetes {oldest} or newer." in (ROOT / "README.md").read_text()
     assert build.version().startswith(f"v{newest}.")
+
+
+@pytest.mark.parametrize(
+    ("client", "age"), [("0.1.0-rc.10", "newer"), ("0.1.0-rc.8", "older"), ("0.1.0", "newer")]
+)
+def test_parts_of_a_pre_release_are_numbers(client: str, age: str) -> None:
+    (found,) = skew.warnings(client, [Replica("p", "0.1.0-rc.9", "image")], "")
+    assert f"({client}) is {age} than" in found
+
+
+def test_what_follows_a_plus_orders_nothing() -> None:
+    assert skew.warnings("0.1.0", [Replica("p", "0.1.0+b", "metrics")], "") == []
