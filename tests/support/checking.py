@@ -1,25 +1,15 @@
 """`boundtoken check` in the process of a test: starting one takes longer than its work."""
 
-import contextlib
-import io
 import json
-from unittest import mock
 
 from tests.support.builders import Json
+from tests.support.in_process import run_here
 from webhook.cli.check import command
-from webhook.cli.main import main
 
 
-def run_check(*words: str) -> tuple[int, str, str]:
+def run_check(*words: str, stdin: str = "") -> tuple[int, str, str]:
     """Exit code, standard output and standard error."""
-    out, err = io.StringIO(), io.StringIO()
-    with (
-        contextlib.redirect_stdout(out),
-        contextlib.redirect_stderr(err),
-        mock.patch.object(command, "protect"),  # it is for a process of its own
-    ):
-        code = main(("check", *words))
-    return code, out.getvalue(), err.getvalue()
+    return run_here(command, "check", *words, stdin=stdin)
 
 
 class Checked:

@@ -1,28 +1,17 @@
 """`boundtoken scan` in the process of a test, and reports to compare."""
 
-import contextlib
-import io
 from typing import Any
-from unittest import mock
 
 import msgspec
 
-from webhook.cli.main import main
+from tests.support.in_process import run_here
 from webhook.cli.scan import command
 from webhook.scanning.report import Finding, Mount, Namespace, Report, Token
 
 
 def run_scan(*words: str, stdin: str = "") -> tuple[int, str, str]:
     """Exit code, standard output and standard error."""
-    out, err, given = io.StringIO(), io.StringIO(), io.TextIOWrapper(io.BytesIO(stdin.encode()))
-    with (
-        contextlib.redirect_stdout(out),
-        contextlib.redirect_stderr(err),
-        mock.patch("sys.stdin", given),
-        mock.patch.object(command, "protect"),  # it is for a process of its own
-    ):
-        code = main(("scan", *words))
-    return code, out.getvalue(), err.getvalue()
+    return run_here(command, "scan", *words, stdin=stdin)
 
 
 MOUNT = Mount("app", "/var/run/secrets/kubernetes.io/serviceaccount")

@@ -103,15 +103,11 @@ class _Request(NamedTuple):
         """Whether a rule names it too."""
         return (
             rule.scope in ("*", self.scope)
-            and _has(rule.operations, self.operation)
-            and _has(rule.api_groups, self.group)
-            and _has(rule.api_versions, self.version)
-            and _has(rule.resources, self.resource)
+            and calling.lists(rule.operations, self.operation)
+            and calling.lists(rule.api_groups, self.group)
+            and calling.lists(rule.api_versions, self.version)
+            and calling.lists(rule.resources, self.resource)
         )
-
-
-def _has(patterns: tuple[str, ...] | None, value: str) -> bool:
-    return any(pattern in ("*", value) for pattern in patterns or ())
 
 
 def _requests(entry: Entry) -> Iterator[_Request]:

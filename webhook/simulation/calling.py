@@ -84,14 +84,15 @@ class Rule(View, frozen=True):
     def matches(self, call: "Call") -> bool:
         return (
             self.scope in ("*", "Namespaced")
-            and _lists(self.operations, call.operation)
-            and _lists(self.api_groups, call.group)
-            and _lists(self.api_versions, call.version)
+            and lists(self.operations, call.operation)
+            and lists(self.api_groups, call.group)
+            and lists(self.api_versions, call.version)
             and any(_is_resource(pattern, call.resource) for pattern in self.resources or ())
         )
 
 
-def _lists(patterns: tuple[str, ...] | None, value: str) -> bool:
+def lists(patterns: tuple[str, ...] | None, value: str) -> bool:
+    """Whether a rule's list names this value."""
     return any(pattern in ("*", value) for pattern in patterns or ())
 
 

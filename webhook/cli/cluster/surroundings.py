@@ -10,6 +10,7 @@ from typing import NamedTuple
 import msgspec
 
 from ... import cluster_config
+from ...checks.objects import EndpointSlice
 from ...cluster.client import METADATA
 from ...core import names, policy
 from ...core.policy import ClusterPolicy, NamespacePolicy
@@ -21,7 +22,7 @@ from ...simulation.admission import Admission
 from ...simulation.calling import Configuration, Entry
 from .kinds import OBJECT_NAME
 from .reader import Reader
-from .views import Annotated, ConfigMap, EndpointSlice, Service, ServiceAccount
+from .views import Annotated, ConfigMap, Service, ServiceAccount
 
 GROUP = "/apis/admissionregistration.k8s.io/v1"
 KINDS = {
@@ -192,10 +193,7 @@ async def _service(reader: Reader, namespace: str, name: str, port: int) -> Stat
     )
     if slices is None:
         return State(None, f"{title}: its endpoints were not seen")
-    # Absent means ready (discovery/v1 EndpointConditions).
-    ready = sum(
-        endpoint.conditions.ready is not False for one in slices for endpoint in one.endpoints or ()
-    )
+    ready = sum(one.ready for one in slices)
     return State(ready > 0, f"{title}, {ready or 'no'} ready endpoint{'' if ready == 1 else 's'}")
 
 

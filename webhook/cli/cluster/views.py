@@ -50,18 +50,6 @@ class Service(View, frozen=True):
     spec: ServiceSpec = ServiceSpec()
 
 
-class EndpointConditions(View, frozen=True):
-    ready: bool | None = None
-
-
-class Endpoint(View, frozen=True):
-    conditions: EndpointConditions = EndpointConditions()
-
-
-class EndpointSlice(View, frozen=True):
-    endpoints: tuple[Endpoint, ...] | None = None
-
-
 class ServiceAccount(View, frozen=True):
     metadata: Metadata = Metadata()
     automount_service_account_token: bool | None = None
