@@ -69,6 +69,9 @@ def test_the_names_of_a_cluster_are_proposed(played: Played, tmp_path: Path) -> 
         (f"explain -n shop --kubeconfig {config} pod/w", ["pod/web-0", ":4"]),
         ("token request --for-pod w", ["web-0", ":4"]),
         ("explain -n sh", ["shop", "shipping", ":4"]),
+        ("explain -nsh", ["-nshop", "-nshipping", ":4"]),
+        ("check --dry-run-namespace=sh", ["shop", "shipping", ":4"]),
+        ("token request -oj", ["-ojson", ":4"]),
         ("token run def", ["default", ":4"]),
     ):
         assert answer(*words.split(), kubeconfig=config) == expected, words

@@ -32,6 +32,8 @@ def all_commands(of: argparse.ArgumentParser, *path: str) -> Iterator[tuple[str,
 def test_a_value_may_follow_a_short_flag_at_once() -> None:
     assert line("explain -nshop pod/").flags["namespace"] == "shop"
     assert line("explain -xshop pod/").flags == {}
+    assert line("scan -Anshop pod/").flags["namespace"] == "shop"
+    assert line("scan -An shop pod/").flags["namespace"] == "shop"
     assert line("check workload deploy").kind == "object"
     assert line("check workload deploy").given == ()
     assert words("check ") == ["workload"]
@@ -68,6 +70,18 @@ def test_every_command_is_found_with_all_its_flags(path: tuple[str, ...]) -> Non
         ("explain --show-patch --audit", ["--audit-log"]),
         ("token run cart -- kubectl --kube", []),
         ("token run cart kubectl --kube", []),
+        ("token request -oj", ["json"]),
+        ("scan -Aoj", ["json", "junit"]),
+        ("scan -oxml", []),
+        ("scan -xj", []),
+        ("scan --fail-on st", ["stale", "strict"]),
+        ("scan --fail-on=stale,missing,st", ["stale,missing,strict"]),
+        ("token request --bound-object-kind ", ["Pod", "Secret", "Node"]),
+        ("help f", ["failure-modes"]),
+        ("help token req", ["request"]),
+        ("help token request ", []),
+        ("help reasons ", []),
+        ("help nonsense to", []),
     ],
 )
 def test_closed_lists_are_those_of_the_parser(text: str, expected: list[str]) -> None:
@@ -90,6 +104,10 @@ def test_a_command_without_arguments_has_its_flags_left() -> None:
         ("explain --namespace sh", "namespace", "sh"),
         ("explain --webhook-namespace=sh", "namespace", "sh"),
         ("token request -n sh", "namespace", "sh"),
+        ("token request -nsh", "namespace", "sh"),
+        ("scan -Ansh", "namespace", "sh"),
+        ("scan -fma", "file", "ma"),
+        ("check --dry-run-namespace sh", "namespace", "sh"),
         ("serve --context a", "context", "a"),
         ("explain deploy/ca", "object", "deploy/ca"),
         ("explain -n shop pod/a pod/b", "object", "pod/b"),
@@ -105,6 +123,20 @@ def test_other_values_are_known_by_their_metavar_or_flag(
 ) -> None:
     found = line(text)
     assert (found.candidates, found.kind, found.current) == ((), kind, current)
+
+
+@pytest.mark.parametrize("text", ["help no", "completion x", "scan -o x", "scan --fail-on x"])
+def test_no_file_is_proposed_where_a_list_has_no_such_word(text: str) -> None:
+    assert completion.directive(line(text)) == NO_FILES
+
+
+@pytest.mark.parametrize(
+    ("text", "flag"),
+    [("scan -o j", ""), ("scan -oj", "-o"), ("scan --output=j", "--output="), ("scan -o=j", "-o=")],
+)
+def test_a_flag_in_the_same_word_is_told_apart_from_its_value(text: str, flag: str) -> None:
+    found = line(text)
+    assert (found.flag, found.current) == (flag, "j")
 
 
 def test_what_was_typed_before_is_remembered() -> None:

@@ -55,10 +55,25 @@ def test_without_a_topic_all_are_listed() -> None:
     assert re.findall(r"^  ([a-z-]+)  ", result.stdout, re.MULTILINE) == list(TOPICS)
 
 
-def test_the_help_of_a_command_is_its_own() -> None:
-    assert boundtoken("help", "token").stdout == boundtoken("token", "--help").stdout
-    result = boundtoken("help", "nonsense")
+@pytest.mark.parametrize("words", ["token", "token request", "help"])
+def test_the_help_of_a_command_is_its_own(words: str) -> None:
+    result = boundtoken("help", *words.split())
+    assert (result.returncode, result.stdout) == (0, boundtoken(*words.split(), "--help").stdout)
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        ("nonsense", "'nonsense' (choose from annotations, "),
+        ("token nonsense", "'nonsense' (choose from request, "),
+        ("token request x", "'x' (token request is the last)"),
+        ("reasons explain", "'explain' (reasons is the last)"),
+    ],
+)
+def test_a_word_that_is_no_command_is_told_what_may_stand_there(words: str, why: str) -> None:
+    result = boundtoken("help", *words.split())
     assert (result.returncode, result.stdout) == (2, "")
+    assert why in result.stderr
 
 
 def test_a_wheel_has_the_pages(tmp_path: Path) -> None:

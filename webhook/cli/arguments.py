@@ -7,7 +7,7 @@ import base64
 import re
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from ..core.text import printable, without_tokens
@@ -40,6 +40,11 @@ class Parser(argparse.ArgumentParser):
     def actions(self) -> Sequence[argparse.Action]:
         """The flags and arguments, in the order of the help."""
         return self._actions
+
+    @property
+    def commands(self) -> "Mapping[str, Parser]":
+        """The commands of a group by name."""
+        return next((one.choices for one in self._actions if isinstance(one.choices, dict)), {})
 
     def format_help(self) -> str:
         """The help, in which a plugin's commands begin with `kubectl`."""

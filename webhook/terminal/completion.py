@@ -1,10 +1,12 @@
 """What may stand at the end of a command line, by the parser that will read it.
 
 Nothing is written twice: commands, flags and closed values are those of the parser, and a metavar
-says what else a value is: `FILE`, `DIR`, `TYPE/NAME`, `ACCOUNT`, `POD`, or words of a closed list,
-`on|off`. Names of namespaces and contexts are known by their flags.
+says what else a value is: `FILE`, `DIR`, `TYPE/NAME`, `ACCOUNT`, `POD`, a word of a closed list,
+`on|off`, or several of one, `missing,stale`. Names of namespaces and contexts are known by their
+flags.
 """
 
+import abc
 import argparse
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +19,7 @@ Kind = Literal["", "file", "folder", "namespace", "context", "object", "account"
 _FLAGS: dict[str, Kind] = {
     "namespace": "namespace",
     "webhook_namespace": "namespace",
+    "dry_run_namespace": "namespace",
     "context": "context",
 }
 _METAVARS: dict[str, Kind] = {
@@ -28,7 +31,8 @@ _METAVARS: dict[str, Kind] = {
     "ACCOUNT": "account",
     "POD": "pod",
 }
-_CLOSED = re.compile(r"[a-z]+(\|[a-z]+)+")
+_CLOSED = re.compile(r"[A-Z]?[a-z-]+(\|[A-Z]?[a-z-]+)+")
+_LIST = re.compile(r"[a-z-]+(,[a-z-]+)+")
 NO_SPACE, NO_FILES, FOLDERS = 2, 4, 16
 """How a shell goes on, as numbers that kubectl passes to it (cobra's ShellCompDirective)."""
 MAX_CANDIDATES = 200
@@ -47,6 +51,14 @@ class Command(Protocol):
     def actions(self) -> Sequence[argparse.Action]: ...
 
 
+class SeveralWords(argparse.Action, abc.ABC):
+    """An argument of several words, of which each says what may follow it."""
+
+    @abc.abstractmethod
+    def words_after(self, words: tuple[str, ...]) -> Mapping[str, str | None]:
+        """What may follow these, with what each of it does."""
+
+
 class Candidate(NamedTuple):
     """A word that may stand there, and what it does."""
 
@@ -58,7 +70,8 @@ class Line(NamedTuple):
     """A command line that ends with `current`, of which the user has typed so much.
 
     `candidates` are of the parser; `kind` is what else may stand there. `flags` has the last value
-    of each flag before, `given` the arguments of the command before.
+    of each flag before, `given` the arguments of the command before. `flag` is the flag that stands
+    in the same word before `current`: `--output=`, `-o`.
     """
 
     current: str
@@ -66,6 +79,7 @@ class Line(NamedTuple):
     kind: Kind
     flags: Mapping[str, str]
     given: tuple[str, ...]
+    flag: str = ""
 
 
 class _Unknown:
@@ -101,18 +115,29 @@ class _Reading:
         if word == "--":
             self.only_arguments, self.flag = True, None
             return
-        name, equals, value = word.partition("=")
-        flag = self.find(name)
         self.flag = None
-        if flag is None and not word.startswith("--"):  # -nVALUE
-            short = self.find(word[:2])
-            if short is not None and short.nargs != 0:
-                self.flags[short.dest] = word[2:]
+        flag, start = self.attached(word)
+        if flag is not None:
+            self.flags[flag.dest] = word[start:]
             return
-        if flag is not None and equals:
-            self.flags[flag.dest] = value
-        elif flag is not None and flag.nargs != 0:
+        flag = self.find(word) or self.find(f"-{word[-1]}")  # -An VALUE
+        if flag is not None and flag.nargs != 0:
             self.flag = flag
+
+    def attached(self, word: str) -> tuple[argparse.Action | None, int]:
+        """The flag whose value stands in the same word, and where that begins: `--output=json`,
+        `-ojson`, or `-Aojson`, in which `-A` takes no value. None where there is no such flag.
+        """
+        name, equals, _ = word.partition("=")
+        if equals and (flag := self.find(name)) is not None:
+            return flag, len(name) + 1
+        if word.startswith("--") or self.find(word) is not None:
+            return None, 0
+        for end, letter in enumerate(word[1:-1], start=2):
+            flag = self.find(f"-{letter}")
+            if flag is None or flag.nargs != 0:
+                return flag, end if flag is not None else 0
+        return None, 0
 
     def _take_argument(self, word: str) -> None:
         action = self.argument()
@@ -143,23 +168,24 @@ def read(command: Command, words: Sequence[str]) -> Line:
     for word in words[:-1][:MAX_WORDS]:
         reading.take(word)
     current = words[-1] if words else ""
-    action, is_flag = reading.flag or reading.argument(), False
+    action, flag, is_flag = reading.flag or reading.argument(), "", False
     literal = _literal(action) if reading.flag is None else ""
     if literal and reading.given[:1] == [literal]:
         reading.given, literal = reading.given[1:], ""
     if not reading.only_arguments and current.startswith("-"):
-        name, equals, current_value = current.partition("=")
-        is_flag = not equals
-        if equals:
-            action, current = reading.find(name), current_value
-    # A command that takes no argument has only flags left.
-    is_flag |= action is None and not reading.only_arguments
-    found = _flags(reading.command, current) if is_flag else _values(action)
-    if literal and not is_flag:
+        action, start = reading.attached(current)
+        flag, current = current[:start], current[start:]
+        # What has the form of one and is none has no value either.
+        is_flag = action is None and "=" not in current
+    elif action is None and not reading.only_arguments:
+        is_flag = True  # a command that takes no argument has only flags left
+    if literal and not flag and not is_flag:
         words_there = iter(() if reading.given else (Candidate(literal),))
         return Line(current, matching(words_there, current), "", reading.flags, ())
+    given = tuple(reading.given)
+    found = _flags(reading.command, current) if is_flag else _values(action, current, given)
     kind: Kind = "" if is_flag or action is None else _kind(action)
-    return Line(current, matching(found, current), kind, reading.flags, tuple(reading.given))
+    return Line(current, matching(found, current), kind, reading.flags, given, flag)
 
 
 def matching(found: Iterator[Candidate], prefix: str) -> tuple[Candidate, ...]:
@@ -190,16 +216,28 @@ def _flags(command: Command, current: str) -> Iterator[Candidate]:
                 yield Candidate(name, _short(action.help))
 
 
-def _values(action: argparse.Action | None) -> Iterator[Candidate]:
+def _values(
+    action: argparse.Action | None, current: str, given: tuple[str, ...]
+) -> Iterator[Candidate]:
     if action is None:
         return
-    if isinstance(action.choices, Mapping):
+    metavar = str(action.metavar or "")
+    if isinstance(action, SeveralWords):
+        for name, description in action.words_after(given).items():
+            yield Candidate(name, _short(description))
+    elif isinstance(action.choices, Mapping):
         for name, command in action.choices.items():
             yield Candidate(name, _short(command.description))
     elif action.choices is not None:
         yield from (Candidate(str(choice)) for choice in action.choices)
-    elif isinstance(action.metavar, str) and _CLOSED.fullmatch(action.metavar):
-        yield from map(Candidate, action.metavar.split("|"))
+    elif _CLOSED.fullmatch(metavar):
+        yield from map(Candidate, metavar.split("|"))
+    elif _LIST.fullmatch(metavar):
+        before, comma, _ = current.rpartition(",")
+        there = before.split(",")
+        yield from (
+            Candidate(before + comma + word) for word in metavar.split(",") if word not in there
+        )
 
 
 def _literal(action: argparse.Action | None) -> str:
@@ -211,6 +249,8 @@ def _literal(action: argparse.Action | None) -> str:
 
 
 def _kind(action: argparse.Action) -> Kind:
+    if isinstance(action, SeveralWords) or action.choices is not None:
+        return ""
     if action.dest in _FLAGS:
         return _FLAGS[action.dest]
     parts = str(action.metavar or "").rpartition(" ")[2].split("|")

@@ -60,10 +60,12 @@ def _answer(words: Sequence[str]) -> str:
     from ..main import parser  # noqa: PLC0415  (it imports this command's arguments)
 
     line = completion.read(parser(), words)
-    if line.kind not in LIVE or line.candidates:
-        return completion.answer(line.candidates, completion.directive(line))
-    found, directive = _live(line)
-    return completion.answer(found, directive)
+    found, directive = line.candidates, completion.directive(line)
+    if line.kind in LIVE and not found:
+        found, directive = _live(line)
+    # What stands behind "=" is a word for kubectl; `-ojson` is one with its flag.
+    flag = "" if line.flag.endswith("=") else line.flag
+    return completion.answer([one._replace(word=flag + one.word) for one in found], directive)
 
 
 def _live(line: Line) -> tuple[tuple[Candidate, ...], int]:

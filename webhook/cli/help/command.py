@@ -13,21 +13,21 @@ def show(parsed: argparse.Namespace) -> int:
     return 0
 
 
-def _text(topic: str | None, program: str) -> str:
-    if topic is None:
+def _text(words: tuple[str, ...], program: str) -> str:
+    if not words:
         width = max(map(len, TOPICS))
         rows = [f"  {name:{width}}  {what}" for name, what in TOPICS.items()]
         return "\n".join(
             [f"{program} help TOPIC:", "", *rows, "", f"Commands: {program} --help", ""]
         )
-    if topic in TOPICS:
-        return page(topic)
+    if words[0] in TOPICS:
+        return page(words[0])
     from ..main import parser  # noqa: PLC0415  (it imports this command's arguments)
 
-    command = next(one.choices for one in parser(program).actions if isinstance(one.choices, dict))[
-        topic
-    ]
-    return str(command.format_help())
+    command = parser(program)
+    for word in words:
+        command = command.commands[word]
+    return command.format_help()
 
 
 def page(topic: str) -> str:

@@ -42,10 +42,10 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     )
     command.add_argument(
         "--fail-on",
-        metavar="CODES",
+        metavar=",".join(FAIL_ON),
         type=lambda text: tuple(filter(None, (part.strip() for part in text.split(",")))),
         default=(),
-        help=f"exit 1 where there is a finding of these: {','.join(FAIL_ON)}",
+        help="exit 1 where there is a finding of these",
     )
     command.add_argument(
         "--since-file",

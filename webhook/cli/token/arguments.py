@@ -184,9 +184,9 @@ def _new_token(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--bound-object-kind",
-        metavar="KIND",
+        metavar="Pod|Secret|Node",
         default="",
-        help="bind the token to an object: Pod, Secret or Node",
+        help="bind the token to an object of this kind",
     )
     command.add_argument(
         "--bound-object-name",
