@@ -194,10 +194,14 @@ def matching(found: Iterator[Candidate], prefix: str) -> tuple[Candidate, ...]:
     return tuple(taken[:MAX_CANDIDATES])
 
 
-def answer(candidates: Sequence[Candidate], directive: int) -> str:
-    """What a shell reads: a candidate on each line, and at last how it goes on."""
+def answer(candidates: Sequence[Candidate], directive: int, flag: str = "") -> str:
+    """What a shell reads: a candidate on each line, and at last how it goes on; where it goes on
+    with files, behind the flag of the same word.
+    """
     lines = ["\t".join(filter(None, one)) for one in candidates]
-    return "\n".join([*lines, f":{directive}", ""])
+    is_of_files = not candidates and directive in (0, FOLDERS)
+    end = f":{directive} {flag}" if flag and is_of_files else f":{directive}"
+    return "\n".join([*lines, end, ""])
 
 
 def directive(line: Line) -> int:

@@ -1,44 +1,32 @@
 """The scripts that let a shell complete the command. All of them run `boundtoken __complete`, whose
 answer is the one that kubectl expects of its plugins (webhook/terminal/completion.py).
+
+bash gives it the line and what it will replace of it, and gets what to insert; zsh and fish have
+taken the quotes away, and get whole words. Behind the directive stands the flag in whose word files
+are to be completed.
 """
 
 BASH = r"""# bash completion for boundtoken: source <(boundtoken completion bash)
 _boundtoken() {
-    local line=${COMP_LINE:0:COMP_POINT} rest word blanks i
-    local -a words=() lines=()
-    # A word that bash has split at ":", "=" or "@" is put together again.
-    rest=$line
-    for ((i = 0; i <= COMP_CWORD; i++)); do
-        blanks=${rest%%[![:space:]]*}
-        rest=${rest#"$blanks"}
-        word=${COMP_WORDS[i]}
-        ((i < COMP_CWORD)) || word=$rest
-        if ((i)) && [[ -z $blanks ]]; then
-            words[${#words[@]}-1]+=$word
-        else
-            words+=("$word")
-        fi
-        rest=${rest#"$word"}
-    done
-    local current=${words[${#words[@]}-1]}
-    mapfile -t lines < <(boundtoken __complete "${words[@]:1}" 2>/dev/null)
+    local -a lines=()
+    mapfile -t lines < <(boundtoken __complete --line "${COMP_LINE:0:COMP_POINT}" "$2" 2>/dev/null)
     ((${#lines[@]})) || return
-    local directive=${lines[${#lines[@]}-1]#:}
+    local directive=${lines[${#lines[@]}-1]#:} flag=
     unset "lines[${#lines[@]}-1]"
-    [[ $current == -*=* ]] && current=${current#*=}
-    # bash replaces only what follows the last character that splits words.
-    local breaks=${COMP_WORDBREAKS//[!:=@]/} kept=
-    [[ -n $breaks && $current == *[$breaks]* ]] && kept=${current%"${current##*[$breaks]}"}
-    COMPREPLY=()
-    for word in "${lines[@]}"; do
-        word=${word%%$'\t'*}
-        printf -v word %q "${word#"$kept"}"
-        COMPREPLY+=("$word")
-    done
+    [[ $directive == *" "* ]] && flag=${directive#* }
+    COMPREPLY=("${lines[@]}")
     case $directive in
         0) compopt -o default ;;
         16) compopt -o dirnames ;;
         6) compopt -o nospace ;;
+        "0 "*)
+            compopt -o filenames
+            mapfile -t COMPREPLY < <(compgen -P "$flag" -f -- "${2#"$flag"}")
+            ;;
+        "16 "*)
+            compopt -o filenames
+            mapfile -t COMPREPLY < <(compgen -P "$flag" -d -- "${2#"$flag"}")
+            ;;
     esac
 }
 complete -F _boundtoken boundtoken
@@ -48,24 +36,31 @@ ZSH = r"""#compdef boundtoken
 # zsh completion for boundtoken: in a folder of $fpath as _boundtoken, or source <(boundtoken completion zsh)
 _boundtoken() {
     local -a lines described space
-    local directive line word
-    lines=("${(@f)$(boundtoken __complete "${(@Q)words[2,CURRENT-1]}" "${(Q)PREFIX}" 2>/dev/null)}")
+    local directive line word flag current
+    # A quote that is open stands in QIPREFIX; it is closed, and then all are taken away.
+    current=$QIPREFIX$PREFIX${QIPREFIX:+${compstate[quote]#\$}}
+    current=${(Q)current}
+    lines=("${(@f)$(boundtoken __complete --whole "${(@Q)words[2,CURRENT-1]}" "$current" 2>/dev/null)}")
     (( $#lines )) || return 1
     directive=${lines[-1]#:}
     lines[-1]=()
+    [[ $directive == *' '* ]] && flag=${directive#* }
     for line in $lines; do
-        word=${line%%$'\t'*}
-        described+=("${word//:/\\:}${${line#$word}/$'\t'/:}")
+        word=${${${line%%$'\t'*}//\\/\\\\}//:/\\:}
+        [[ $line == *$'	'* ]] && word+=:${line#*$'	'}
+        described+=("$word")
     done
-    [[ $PREFIX == -*=* ]] && compset -P '*='
-    (( directive == 6 )) && space=(-S '')
+    [[ $directive == 6 ]] && space=(-S '')
     if (( $#described )); then
-        _describe -t values value described "${(@)space}"
-    elif (( directive == 0 )); then
-        _files
-    elif (( directive == 16 )); then
-        _files -/
+        # -U: what was typed has been compared already.
+        _describe -t values value described -U "${(@)space}"
+        return
     fi
+    [[ -n $flag ]] && compset -P "$flag"
+    case $directive in
+        0|0\ *) _files ;;
+        16|16\ *) _files -/ ;;
+    esac
 }
 if [[ $funcstack[1] == _boundtoken ]]; then
     _boundtoken "$@"
@@ -79,19 +74,21 @@ function __boundtoken_complete
     set -l words (commandline -opc)
     set -e words[1]
     set -l current (commandline -ct)
-    set -l flag (string match -r -- '^--?[^=]+=' "$current")
-    set -l lines (boundtoken __complete $words "$current" 2>/dev/null)
+    set -l unquoted (string unescape -- "$current"); and set current "$unquoted"
+    set -l lines (boundtoken __complete --whole $words "$current" 2>/dev/null)
     set -q lines[1]; or return
-    set -l directive $lines[-1]
+    set -l directive (string split -m 1 ' ' -- $lines[-1])
     set -e lines[-1]
+    set -l flag "$directive[2]"
+    set -l path (string sub -s (math (string length -- "$flag") + 1) -- "$current")
     if set -q lines[1]
-        printf "$flag%s\n" $lines
-    else if test "$directive" = :0
-        set -l paths (__fish_complete_path (string replace -r -- '^--?[^=]+=' '' "$current"))
-        set -q paths[1]; and printf "$flag%s\n" $paths
-    else if test "$directive" = :16
-        set -l paths (__fish_complete_directories (string replace -r -- '^--?[^=]+=' '' "$current"))
-        set -q paths[1]; and printf "$flag%s\n" $paths
+        printf '%s\n' $lines
+    else if test "$directive[1]" = :0
+        set -l paths (__fish_complete_path "$path")
+        set -q paths[1]; and printf '%s\n' $flag$paths
+    else if test "$directive[1]" = :16
+        set -l paths (__fish_complete_directories "$path")
+        set -q paths[1]; and printf '%s\n' $flag$paths
     end
 end
 complete -c boundtoken -f -a '(__boundtoken_complete)'

@@ -1,4 +1,6 @@
-"""`boundtoken completion`, and the hidden `boundtoken __complete WORD…` that shells run.
+"""`boundtoken completion`, and the hidden `boundtoken __complete` that kubectl runs with the words
+of a line, zsh and fish with `--whole` and the words, bash with `--line`, the line, and what it will
+replace of it.
 
 Why no library: argcomplete does not speak kubectl's protocol, which a plugin needs anyway, and
 shtab writes all words into the scripts, which then know no names of a cluster. One answer serves
@@ -16,7 +18,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from ...terminal import completion
+from ...terminal import completion, quoting
 from ...terminal.completion import Candidate, Line
 from ...terminal.scripts import SCRIPTS
 from ..cluster.kinds import KINDS
@@ -24,6 +26,7 @@ from ..cluster.kinds import KINDS
 SECONDS = 3.0
 """Of a whole answer: half a second of it are imports where the API server is asked."""
 MAX_SECONDS = 60
+LINE, WHOLE = "--line", "--whole"
 LIVE = ("namespace", "context", "object", "account", "pod")
 
 
@@ -56,16 +59,40 @@ def _seconds() -> float:
     return float(given[:3]) if is_number else SECONDS
 
 
-def _answer(words: Sequence[str]) -> str:
-    from ..main import parser  # noqa: PLC0415  (it imports this command's arguments)
-
-    line = completion.read(parser(), words)
-    found, directive = line.candidates, completion.directive(line)
-    if line.kind in LIVE and not found:
-        found, directive = _live(line)
+def _answer(given: Sequence[str]) -> str:
+    if given[:1] == [LINE]:
+        return _of_bash(*given[1:3])
+    if given[:1] == [WHOLE]:
+        line, found, directive = _found(given[1:])
+        words = [one._replace(word=line.flag + one.word) for one in found]
+        return completion.answer(words, directive, line.flag)
+    line, found, directive = _found(given)
     # What stands behind "=" is a word for kubectl; `-ojson` is one with its flag.
     flag = "" if line.flag.endswith("=") else line.flag
     return completion.answer([one._replace(word=flag + one.word) for one in found], directive)
+
+
+def _of_bash(text: str, replaced: str) -> str:
+    """What bash inserts for `replaced`, the end of the line: without what stands before it in the
+    same word, and as the quotes there need it.
+    """
+    typed = quoting.typed(text)
+    before = quoting.typed(text.removesuffix(replaced))
+    if typed.is_file:
+        return completion.answer((), 0)
+    line, found, directive = _found([*typed.words[1:], typed.current])
+    start = len(before.current)
+    words = [quoting.quoted((line.flag + one.word)[start:], before.quote) for one in found]
+    return completion.answer([*map(Candidate, words)], directive, line.flag[start:])
+
+
+def _found(words: Sequence[str]) -> tuple[Line, Sequence[Candidate], int]:
+    from ..main import parser  # noqa: PLC0415  (it imports this command's arguments)
+
+    line = completion.read(parser(), words)
+    if line.kind in LIVE and not line.candidates:
+        return line, *_live(line)
+    return line, line.candidates, completion.directive(line)
 
 
 def _live(line: Line) -> tuple[tuple[Candidate, ...], int]:
