@@ -161,7 +161,10 @@ def test_contexts_are_those_of_every_file(tmp_path: Path) -> None:
         file = tmp_path / f"config-{number}"
         file.write_text(yaml.safe_dump({"contexts": [{"name": name} for name in names]}))
         files.append(str(file))
-    both = Path(os.pathsep.join([*files, "/missing"]))
+    for name, text in (("empty", ""), ("broken", "a: ["), ("list", "[]")):
+        (tmp_path / name).write_text(text)
+    faulty = [str(tmp_path / name) for name in ("empty", "broken", "list", "missing")]
+    both = Path(os.pathsep.join([*faulty, *files]))
     assert answer("explain", "--context", "", kubeconfig=both) == [
         "admin@prod",
         "arn:aws:eks:x",
@@ -173,6 +176,23 @@ def test_contexts_are_those_of_every_file(tmp_path: Path) -> None:
         "arn:aws:eks:x",
         ":4",
     ]
+
+
+def test_a_context_that_begins_with_a_dash_is_proposed_behind_its_flag_only(tmp_path: Path) -> None:
+    config = tmp_path / "config"
+    config.write_text(yaml.safe_dump({"contexts": [{"name": name} for name in ("-x", "y", "")]}))
+    assert answer("explain", "--context", "", kubeconfig=config) == ["y", ":4"]
+    assert answer("explain", "--context=-", kubeconfig=config) == ["-x", ":4"]
+    assert answer("--whole", "explain", "--context=-", kubeconfig=config) == ["--context=-x", ":4"]
+
+
+def test_a_cluster_is_read_beside_an_empty_kubeconfig(played: Played, tmp_path: Path) -> None:
+    config = a_kubeconfig(tmp_path / "config", played.server, namespace="shop")
+    empty = tmp_path / "empty"
+    empty.touch()
+    for files in ((empty, config), (config, empty)):
+        both = Path(os.pathsep.join(map(str, files)))
+        assert answer("explain", "pod/w", kubeconfig=both) == ["pod/web-0", ":4"]
 
 
 @pytest.mark.parametrize("text", ["", "[]", "contexts: 1", "contexts: [a]", "\x00", "a: [", "x"])

@@ -143,11 +143,12 @@ class FromKubeconfig:
         self._tls: ssl.SSLContext | None = None
         self._configuration: Any = kubernetes.client.Configuration()
         place = file or kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION
+        place = _without_empty(place)
         try:
             chosen, user = _chosen(place, context)
             with _root_errors() as reasons:
                 kubernetes.config.load_kube_config(
-                    file, context, self._configuration, persist_config=False
+                    place, context, self._configuration, persist_config=False
                 )  # type: ignore[no-untyped-call]
             self._check_plugin(user, reasons)
         except (
@@ -251,6 +252,19 @@ def tls_context(name: str = "", cafile: str | None = None, cadata: str = "") -> 
     else:
         context.load_default_certs()
     return context
+
+
+def _without_empty(place: str) -> str:
+    """The files without those that are empty, which kubectl reads as no contexts and the package
+    refuses; all of them, where no other is left.
+    """
+    paths = place.split(os.pathsep)
+    found = [path for path in paths if not path or not _is_empty(Path(path).expanduser())]
+    return os.pathsep.join(found) if any(found) else place
+
+
+def _is_empty(path: Path) -> bool:
+    return path.is_file() and not path.stat().st_size
 
 
 def _chosen(place: str, name: str | None) -> tuple[Any, Mapping[str, Any]]:

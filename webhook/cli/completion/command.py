@@ -113,7 +113,8 @@ def _live(line: Line) -> tuple[tuple[Candidate, ...], int]:
 def _contexts(line: Line) -> list[str]:
     from .contexts import contexts  # noqa: PLC0415  (only here a parser of YAML is needed)
 
-    return contexts(line.flags)
+    # A word of its own that begins with a dash would be a flag.
+    return [name for name in contexts(line.flags) if line.flag or not name.startswith("-")]
 
 
 def _names(line: Line, kind: str, prefix: str) -> list[str]:
