@@ -16,6 +16,7 @@ from tests.support.paths import BOUNDTOKEN
 from tests.support.played import Played, playing
 from tests.support.processes import boundtoken
 from tests.support.shells import completed
+from tests.support.waiting import wait_for
 from webhook.cli.completion.arguments import SHELLS
 from webhook.terminal.completion import MAX_CANDIDATES
 from webhook.terminal.scripts import SCRIPTS
@@ -138,6 +139,36 @@ def with_plugin(folder: Path, script: str) -> Path:
 
 def test_a_plugin_of_a_kubeconfig_that_hangs_is_not_waited_for(tmp_path: Path) -> None:
     assert is_given_up(with_plugin(tmp_path, "sleep 30"), "2")
+
+
+def is_running(number: str) -> bool:
+    """Whether a process is there, and is not only waited for by nobody."""
+    try:
+        return Path("/proc", number, "stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.parametrize("first", ["", "trap '' TERM; "], ids=["willing", "stubborn"])
+def test_a_plugin_that_hangs_is_ended_with_all_that_it_has_started(
+    tmp_path: Path, first: str
+) -> None:
+    script = f"{first}sleep 300 & echo $$ $! > {tmp_path / 'ids'}; wait; sleep 300"
+    assert is_given_up(with_plugin(tmp_path, script), "6")
+    ids = (tmp_path / "ids").read_text().split()
+    assert len(ids) == 2
+    wait_for(lambda: not any(map(is_running, ids)), 5)
+
+
+def test_a_completion_that_is_interrupted_leaves_no_plugin_behind(tmp_path: Path) -> None:
+    config = with_plugin(tmp_path, f"echo $$ > {tmp_path / 'ids'}; sleep 300; exit 1")
+    environ = {**os.environ, **PATIENT, "KUBECONFIG": str(config)}
+    command = [str(BOUNDTOKEN), "__complete", "explain", "pod/"]
+    with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE) as process:
+        wait_for(lambda: (tmp_path / "ids").exists() and (tmp_path / "ids").read_text() != "", 30)
+        process.terminate()
+        assert process.wait(10) == 0
+    wait_for(lambda: not is_running((tmp_path / "ids").read_text().strip()), 5)
 
 
 def test_a_plugin_of_a_kubeconfig_takes_nothing_of_what_is_typed_and_shows_nothing(

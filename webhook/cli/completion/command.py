@@ -15,6 +15,7 @@ import contextlib
 import os
 import signal
 import sys
+import time
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -26,6 +27,8 @@ from ..cluster.kinds import KINDS
 SECONDS = 3.0
 """Of a whole answer: half a second of it are imports where the API server is asked."""
 MAX_SECONDS = 60
+GRACE_SECONDS = 0.1
+"""For a program that puts away its files when it is ended."""
 LINE, WHOLE = "--line", "--whole"
 LIVE = ("namespace", "context", "object", "account", "pod")
 
@@ -39,7 +42,15 @@ def script(parsed: argparse.Namespace) -> int:
 def complete(words: Sequence[str]) -> NoReturn:
     """Print what may stand instead of the last word."""
     _be_quiet()
-    signal.signal(signal.SIGALRM, _give_up)
+    before = _own_group()
+
+    def give_up(*_: Any) -> None:
+        os.write(1, completion.answer((), completion.NO_FILES).encode())
+        _end_programs(before)
+        os._exit(0)
+
+    for number in (signal.SIGALRM, signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, give_up)
     signal.setitimer(signal.ITIMER_REAL, _seconds())
     text = completion.answer((), completion.NO_FILES)
     with contextlib.suppress(Exception):
@@ -49,7 +60,7 @@ def complete(words: Sequence[str]) -> NoReturn:
         if sys.stdout is not None:
             sys.stdout.write(text)
             sys.stdout.flush()
-    # At once: what the alarm interrupted, or an exec plugin of a kubeconfig, may still run.
+    # At once: a thread may still wait for the API server.
     os._exit(0)
 
 
@@ -131,6 +142,24 @@ def _be_quiet() -> None:
             os.dup2(nowhere, stream)
 
 
-def _give_up(*_: Any) -> None:
-    os.write(1, completion.answer((), completion.NO_FILES).encode())
-    os._exit(0)
+def _own_group() -> int:
+    """Be a process group, which an exec plugin of a kubeconfig and what it starts belong to; gives
+    the group before, in which the shell or kubectl is.
+    """
+    before = os.getpgrp()
+    with contextlib.suppress(OSError):  # of a session of its own it is one already
+        os.setpgid(0, 0)
+    return before
+
+
+def _end_programs(before: int) -> None:
+    """End what was started and has not ended: the group is killed, after this process has left it;
+    where it cannot, as the first one of a session, it is only told to end.
+    """
+    group = os.getpid()
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    with contextlib.suppress(OSError):
+        os.killpg(group, signal.SIGTERM)
+        time.sleep(GRACE_SECONDS)
+        os.setpgid(0, before)
+        os.killpg(group, signal.SIGKILL)
