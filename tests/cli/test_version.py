@@ -112,6 +112,36 @@ def test_what_may_not_be_read_is_named_with_its_right(played: Played, tmp_path: 
     assert found["unread"] == [{"what": "pods in tokens", "why": "needs list on pods in tokens"}]
 
 
+def test_without_the_right_to_the_servers_version_the_rest_is_told_and_it_is_a_failure(
+    played: Played, tmp_path: Path
+) -> None:
+    played.objects["/version"] = 403
+    needed = (
+        "the version of the API server: needs get on the URL /version, "
+        "as the ClusterRole system:public-info-viewer has it"
+    )
+    result = boundtoken("version", kubeconfig=a_kubeconfig(tmp_path / "config", played.server))
+    assert (result.returncode, result.stderr) == (3, f"boundtoken: {needed}\n")
+    assert result.stdout.splitlines()[2:] == [
+        "Server Version: not seen",
+        f"Replica Version: {__version__} (2 replicas)",
+        f"not seen: {needed}",
+    ]
+    played.objects[PODS] = [a_replica("a", "boundtoken:99.0.0")]
+    found = version(played, tmp_path)
+    assert (found["code"], found["serverVersion"], found["namespace"]) == (3, None, "tokens")
+    assert [one["version"] for one in found["replicas"]] == ["99.0.0"]
+    assert len(found["warnings"]) == 1
+    assert [": ".join(one.values()) for one in found["unread"]] == [needed]
+
+
+def test_credentials_that_are_refused_are_no_missing_right(played: Played, tmp_path: Path) -> None:
+    played.objects["/version"] = 401
+    found = version(played, tmp_path)
+    assert (found["code"], found["serverVersion"], found["unread"]) == (3, None, [])
+    assert "401" in found["stderr"]
+
+
 def test_without_a_cluster_the_client_is_printed_and_it_is_a_failure(tmp_path: Path) -> None:
     config = a_kubeconfig(tmp_path / "config", "http://127.0.0.1:1")
     result = boundtoken("version", kubeconfig=config)

@@ -1,7 +1,7 @@
 """`boundtoken version`: this program, the API server, the replicas, and what does not go together.
 
 Exit codes: 0 printed, with a warning for what does not go together, as kubectl does; 3 the cluster
-cannot be reached, after what is known of this program has been printed.
+cannot be reached, or does not tell its version, after what is known has been printed.
 """
 
 import argparse
@@ -36,6 +36,11 @@ MAX_REPLICAS = 50
 """Of a Deployment of two; the rest is not looked at."""
 MAX_CHARS = 100
 """Of a text that a cluster gives."""
+FORBIDDEN = 403
+SERVER = "the version of the API server"
+NEEDED = "needs get on the URL /version, as the ClusterRole system:public-info-viewer has it"
+"""Kubernetes binds that role to everybody who is authenticated, and to everybody else
+(kubernetes.io/docs/reference/access-authn-authz/rbac, "API discovery roles")."""
 _BUILD_INFO = re.compile(rb'^boundtoken_build_info\{[^}]*version="([^"\\]{1,64})"', re.MULTILINE)
 
 
@@ -64,9 +69,11 @@ class _Pod(View, frozen=True):
 
 
 class _Cluster(NamedTuple):
-    """What was found in a cluster; `namespace` is where the replicas were looked for."""
+    """What was found in a cluster; `namespace` is where the replicas were looked for, and `server`
+    is None where its version may not be read.
+    """
 
-    server: _Version
+    server: _Version | None
     namespace: str
     replicas: list[Replica] | None
     unread: dict[str, str]
@@ -81,6 +88,8 @@ def version(parsed: argparse.Namespace) -> int:
             found = asyncio.run(_read(parsed))
         except BoundtokenError as error:
             problem = str(error)
+        else:
+            problem = f"{SERVER}: {NEEDED}" if found.server is None else ""
     report = _report(found)
     if parsed.output == "json":
         print(json.dumps(report, indent=2))
@@ -97,15 +106,25 @@ async def _read(parsed: argparse.Namespace) -> _Cluster:
     """Raises: ApiError, Unauthenticated"""
     credentials = FromKubeconfig(parsed.kubeconfig, parsed.context)
     async with ApiClient(credentials, f"boundtoken/{__version__}") as client:
-        try:
-            body = await client.get("/version", seconds=SECONDS)
-            server = msgspec.json.decode(body, type=_Version)
-        except msgspec.DecodeError as problem:
-            raise ApiError("GET /version: the answer cannot be read") from problem
         reader = Reader(client)
+        server = await _server(reader)
         namespace = parsed.namespace or await _namespace(reader)
         replicas = await _replicas(reader, namespace)
     return _Cluster(server, namespace, replicas, reader.unread)
+
+
+async def _server(reader: Reader) -> _Version | None:
+    """Raises: ApiError, where it is not that it may not be read"""
+    try:
+        body = await reader.client.get("/version", seconds=SECONDS)
+        return msgspec.json.decode(body, type=_Version)
+    except msgspec.DecodeError as problem:
+        raise ApiError("GET /version: the answer cannot be read") from problem
+    except ApiError as problem:
+        if problem.status != FORBIDDEN:
+            raise
+        reader.unread[SERVER] = NEEDED
+        return None
 
 
 async def _namespace(reader: Reader) -> str:
@@ -166,15 +185,15 @@ def _report(found: _Cluster | None) -> dict[str, Any]:
     replicas = found.replicas
     return {
         "clientVersion": client,
-        "serverVersion": {
-            "gitVersion": _text(server.git_version),
-            "platform": _text(server.platform),
-        },
+        "serverVersion": server
+        and {"gitVersion": _text(server.git_version), "platform": _text(server.platform)},
         "namespace": found.namespace,
         "replicas": None
         if replicas is None
         else [replica._replace(version=_text(replica.version))._asdict() for replica in replicas],
-        "warnings": skew.warnings(__version__, replicas or (), _text(server.git_version)),
+        "warnings": skew.warnings(
+            __version__, replicas or (), _text(server.git_version) if server else ""
+        ),
         "unread": [
             {"what": one_line(what), "why": one_line(why)} for what, why in found.unread.items()
         ],
@@ -189,9 +208,9 @@ def _print(report: dict[str, Any]) -> None:
     client, server = report["clientVersion"], report["serverVersion"]
     print(f"Client Version: {client['version']}")
     print(f"Python Version: {client['python']} ({client['platform']})")
-    if server is None:
+    if report["namespace"] is None:
         return
-    print(f"Server Version: {server['gitVersion']}")
+    print(f"Server Version: {server['gitVersion'] if server else 'not seen'}")
     print(f"Replica Version: {_running(report)}")
     for unread in report["unread"]:
         print(f"not seen: {unread['what']}: {unread['why']}")
