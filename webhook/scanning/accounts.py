@@ -6,7 +6,6 @@ from collections.abc import Iterable
 
 from . import views
 from .report import Secret, ServiceAccount
-from .tokens import TokenFacts
 
 MAX_MOUNTED_BY = 20
 """Told of one Secret."""
@@ -81,10 +80,10 @@ class Accounts:
             found.used_by += 1
             found.needs_automount = found.needs_automount or needs_automount
 
-    def mount(self, namespace: str, title: str, tokens: Iterable[TokenFacts]) -> None:
-        """An object has these tokens."""
-        for token in tokens:
-            found = self._secrets.get((namespace, token.secret)) if token.secret else None
+    def mount(self, namespace: str, title: str, secrets: Iterable[str]) -> None:
+        """An object refers to these Secrets."""
+        for name in secrets:
+            found = self._secrets.get((namespace, name))
             if found is not None and len(found.mounted_by) < MAX_MOUNTED_BY:
                 found.mounted_by[title] = None
 

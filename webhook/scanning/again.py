@@ -11,7 +11,7 @@ from ..core.full_views import FullPod
 from ..simulation import explanation, living
 from ..simulation.admission import Admission
 from ..simulation.explanation import DEFAULT_ACCOUNT, INJECTED, Explained
-from .tokens import Judge, TokenFacts, automounts, tokens_of
+from .tokens import Judge, Tokens, automounts, tokens_of
 from .views import Pod
 
 JsonObject = dict[str, Any]
@@ -24,8 +24,7 @@ class Again(NamedTuple):
     """
 
     has: living.Tokens
-    tokens: tuple[TokenFacts, ...] = ()
-    sentences: tuple[str, ...] = ()
+    found: Tokens = Tokens((), ())
     containers: frozenset[str] = frozenset()
     account: str = DEFAULT_ACCOUNT
     reason: str = "not-applicable"
@@ -55,12 +54,10 @@ def again(
         return NOTHING._replace(problem=str(problem))
     if pod is None:
         return None
-    found = tokens_of(pod, judge)
     has = living.tokens_of(pod.as_full)
     return Again(
         has,
-        found.tokens,
-        found.sentences,
+        tokens_of(pod, judge),
         frozenset(living.container_names(pod.as_full)),
         pod.spec.service_account_name or DEFAULT_ACCOUNT,
         explained.mutation.reason,

@@ -39,7 +39,7 @@ def of_group(group: Group) -> Iterator[Finding]:
 def _year_long(group: Group) -> Finding:
     again, space = group.again, group.space
     text = f"{_pods(group, group.year_long)} a token that lives a year or more"
-    if again is not None and not any(is_year_long(one.lifetime_seconds) for one in again.tokens):
+    if again is not None and not any(is_year_long(one.lifetime_seconds) for one in again.found.tokens):
         if group.pod and not space.why:
             return _of(
                 group, "year-long", "error", f"{text}; made again it has none", group.restart
@@ -51,7 +51,7 @@ def _year_long(group: Group) -> Finding:
 
 
 def _is_automounted(group: Group) -> bool:
-    tokens = group.again.tokens if group.again is not None else ()
+    tokens = group.again.found.tokens if group.again is not None else ()
     return any(one.source == "automounted" for one in tokens)
 
 

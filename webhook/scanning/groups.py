@@ -39,8 +39,7 @@ class Group:
         """Count the tokens of a pod, or of a template."""
         self.pods += 1
         self.year_long += any(is_year_long(one.lifetime_seconds) for one in found.tokens)
-        for token in found.tokens:
-            self.level = lowest(self.level, token.level)
+        self.level = lowest(self.level, found.level)
         for sentence in found.sentences:
             if len(self.sentences) < MAX_SENTENCES:
                 self.sentences[sentence] = None

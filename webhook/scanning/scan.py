@@ -166,12 +166,12 @@ class Scan:
         account = pod.spec.service_account_name or DEFAULT_ACCOUNT
         self._tell(space, name, title, account, judged.found.tokens)
         space.pods += 1
-        space.count(judged.found.tokens, year_long=judged.year_long)
+        space.count(judged.found, year_long=judged.year_long)
         known = template.group.owner if template is not None else owner
         group = self._group(space, title or name, known, metadata.name, place)
         group.add(judged.found)
         if judged.again is not None:
-            space.foresee(judged.again.tokens)
+            space.foresee(judged.again.found)
         # Defaults and locks that were not seen may be why a pod that we changed differs.
         is_comparable = self.around.is_configured or not judged.has.status
         is_ending = metadata.deletion_timestamp is not None  # nothing is to be done about it
@@ -181,7 +181,7 @@ class Scan:
             template.again.needs_automount if template else admission_again.uses_automount(pod)
         )
         self.accounts.use(space.name, account, needs_automount=is_needed)
-        self.accounts.mount(space.name, title or name, judged.found.tokens)
+        self.accounts.mount(space.name, title or name, judged.found.secrets)
 
     def add_manifest(self, document: JsonObject, namespace: str, place: str) -> None:
         """A pod of a manifest, as it would be once it is created."""
@@ -262,15 +262,15 @@ class Scan:
             if template.has_pods or not template.is_shown:
                 continue
             space = self._spaces[namespace]
-            year_long = sum(is_year_long(one.lifetime_seconds) for one in made.tokens)
-            self._tell(space, group.title, "", made.account, made.tokens)
-            space.count(made.tokens, year_long=year_long)
-            space.foresee(made.tokens)
-            group.add(Tokens(made.tokens, made.sentences))
+            year_long = sum(is_year_long(one.lifetime_seconds) for one in made.found.tokens)
+            self._tell(space, group.title, "", made.account, made.found.tokens)
+            space.count(made.found, year_long=year_long)
+            space.foresee(made.found)
+            group.add(made.found)
             group.compare(made.has, made, differs=False)
             self._groups[namespace, title, group.place] = group
             self.accounts.use(namespace, made.account, needs_automount=made.needs_automount)
-            self.accounts.mount(namespace, group.title, made.tokens)
+            self.accounts.mount(namespace, group.title, made.found.secrets)
         self._templates = {}
 
     def report(self, time: str, context: str = "", *, complete: bool = True) -> Report:

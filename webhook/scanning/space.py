@@ -6,7 +6,7 @@ from ..core import levels, policy
 from ..core.policy import ClusterPolicy
 from ..simulation.admission import Admission
 from .report import Level, Namespace, lowest
-from .tokens import Judge, TokenFacts
+from .tokens import Judge, Tokens
 
 MAX_FAULTS = 8
 """Told of one namespace."""
@@ -48,17 +48,15 @@ class Space:
         found = self.admission.namespace.resolution.faults
         return tuple(str(fault) for fault in found[:MAX_FAULTS])
 
-    def count(self, found: tuple[TokenFacts, ...], *, year_long: int) -> None:
+    def count(self, found: Tokens, *, year_long: int) -> None:
         """Count the tokens of a pod or of a template."""
-        self.tokens += len(found)
+        self.tokens += len(found.tokens)
         self.year_long += year_long
-        for token in found:
-            self.level = lowest(self.level, token.level)
+        self.level = lowest(self.level, found.level)
 
-    def foresee(self, found: tuple[TokenFacts, ...]) -> None:
+    def foresee(self, found: Tokens) -> None:
         """Count what a pod would get now."""
-        for token in found:
-            self.after_restart = lowest(self.after_restart, token.level)
+        self.after_restart = lowest(self.after_restart, found.level)
 
     def told(self) -> Namespace:
         resolved = self.admission.namespace.resolution.policy

@@ -21,7 +21,8 @@ from ..enforcement import rules, validate
 from ..enforcement.facts import Facts
 from ..enforcement.preview import unnumbered
 from ..simulation import living
-from .report import ENVIRONMENT, NEVER, UNKNOWN, Level, Mount, Source, lifetime_text
+from .legacy import legacy_tokens
+from .report import LEVELS, NEVER, UNKNOWN, Level, Mount, Source, lifetime_text
 from .views import CsiDriver, Pod
 
 
@@ -59,19 +60,29 @@ class TokenFacts(NamedTuple):
 
 
 class Tokens(NamedTuple):
-    """The tokens of a pod, and sentences of the rules that keep any of them from `strict`."""
+    """The tokens of a pod, and sentences of the rules that keep any of them from `strict`.
+
+    `secrets` are the legacy tokens' Secrets that it refers to, also where it has no token of them.
+    The rules refuse such a pod all the same, so `level` may be below that of each token.
+    """
 
     tokens: tuple[TokenFacts, ...]
     sentences: tuple[str, ...]
+    secrets: tuple[str, ...] = ()
+    level: Level = "strict"
 
 
 def tokens_of(pod: Pod, judge: Judge) -> Tokens:
     """Every token that a pod has."""
     facts = Facts(pod.as_full)
-    found = [*_projected(pod, judge), *_legacy(facts, judge), *_of_drivers(pod, judge)]
+    found = (*_projected(pod, judge), *_legacy(pod, judge), *_of_drivers(pod, judge))
     strict = LevelVersion("strict", LATEST)
     violations = rules.evaluate(facts, strict, judge.limits("strict"))
-    return Tokens(tuple(found), tuple(rules.sentences(map(unnumbered, violations))))
+    sentences = tuple(rules.sentences(map(unnumbered, violations)))
+    used = dict.fromkeys(secret for _, _, secret in facts.secrets) if judge.legacy else {}
+    secrets = tuple(secret for secret in used if secret in (judge.legacy or ()))
+    level: Level = min((one.level for one in found), key=LEVELS.index, default="strict")
+    return Tokens(found, sentences, secrets, level_of(pod.as_full, judge) if secrets else level)
 
 
 def _projected(pod: Pod, judge: Judge) -> Iterator[TokenFacts]:
@@ -155,33 +166,12 @@ def _mounts(containers: Iterable[tuple[str, FullContainer]]) -> Iterator[Mount]:
             yield Mount(container.name, mount.mount_path, bool(mount.read_only), is_part)
 
 
-def _legacy(facts: Facts, judge: Judge) -> Iterator[TokenFacts]:
-    """One for each volume and each container that has a legacy token."""
-    seen: set[tuple[str, tuple[str, str]]] = set()
-    for _, (kind, name), secret in facts.secrets if judge.legacy else ():
-        if secret not in (judge.legacy or ()) or (secret, (kind, name)) in seen:
-            continue
-        seen.add((secret, (kind, name)))
-        if kind == "volume":
-            pairs = ((of, one) for of, one in facts.pod.spec.all_containers())
-            mounts = tuple(
-                mount for _, container in pairs for mount in _mounts([("", _only(container, name))])
-            )
-            yield _of_secret(secret, name, mounts)
-        else:
-            yield _of_secret(secret, "", (Mount(name, ENVIRONMENT),))
-
-
-def _only(container: FullContainer, volume: str) -> FullContainer:
-    mounts = tuple(one for one in container.volume_mounts or () if one.name == volume)
-    return FullContainer(container.name, mounts)
-
-
-def _of_secret(secret: str, volume: str, mounts: tuple[Mount, ...]) -> TokenFacts:
-    file = names.TOKEN_FILE if volume else ""
-    return TokenFacts(
-        "legacy-secret", "", None, None, NEVER, False, "none", volume, secret, file, mounts
-    )
+def _legacy(pod: Pod, judge: Judge) -> Iterator[TokenFacts]:
+    for one in legacy_tokens(pod, judge.legacy or ()) if judge.legacy else ():
+        yield TokenFacts(
+            *("legacy-secret", "", None, None, NEVER, False, "none"),
+            *(one.volume, one.secret, one.file, one.mounts),
+        )
 
 
 def _of_drivers(pod: Pod, judge: Judge) -> Iterator[TokenFacts]:

@@ -4,7 +4,19 @@ Secrets only metadata.
 
 import msgspec
 
-from ..core.full_views import FullPod, FullSpec, FullVolume, SecretRef, SecretUser
+from ..core.full_views import (
+    Env,
+    EnvSource,
+    FullContainer,
+    FullPod,
+    FullProjected,
+    FullSource,
+    FullSpec,
+    FullVolume,
+    SecretRef,
+    SecretUser,
+    SecretVolume,
+)
 from ..core.views import Metadata, Owner, View
 from ..enforcement import preview
 from ..simulation import living
@@ -18,12 +30,56 @@ class Csi(SecretUser, frozen=True):
     driver: str = ""
 
 
+class Item(View, frozen=True):
+    """A key of a Secret, and the file that it is written to."""
+
+    key: str = ""
+    path: str = ""
+
+
+class SecretItems(SecretVolume, frozen=True):
+    items: tuple[Item, ...] | None = None
+
+
+class ProjectedSecret(SecretRef, frozen=True):
+    items: tuple[Item, ...] | None = None
+
+
+class VolumeSource(FullSource, frozen=True):
+    secret: ProjectedSecret | None = None
+
+
+class ProjectedVolume(FullProjected, frozen=True):
+    sources: tuple[VolumeSource, ...] | None = None
+
+
 class Volume(FullVolume, frozen=True):
+    projected: ProjectedVolume | None = None
+    secret: SecretItems | None = None
     csi: Csi | None = None
+
+
+class SecretKey(SecretRef, frozen=True):
+    key: str = ""
+
+
+class VariableSource(EnvSource, frozen=True):
+    secret_key_ref: SecretKey | None = None
+
+
+class Variable(Env, frozen=True):
+    value_from: VariableSource | None = None
+
+
+class Container(FullContainer, frozen=True):
+    env: tuple[Variable, ...] | None = None
 
 
 class Spec(FullSpec, frozen=True):
     volumes: tuple[Volume, ...] | None = None
+    init_containers: tuple[Container, ...] | None = None
+    containers: tuple[Container, ...] | None = None
+    ephemeral_containers: tuple[Container, ...] | None = None
     node_name: str | None = None
 
 
