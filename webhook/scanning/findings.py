@@ -39,7 +39,9 @@ def of_group(group: Group) -> Iterator[Finding]:
 def _year_long(group: Group) -> Finding:
     again, space = group.again, group.space
     text = f"{_pods(group, group.year_long)} a token that lives a year or more"
-    if again is not None and not any(is_year_long(one.lifetime_seconds) for one in again.found.tokens):
+    if again is not None and not any(
+        is_year_long(one.lifetime_seconds) for one in again.found.tokens
+    ):
         if group.pod and not space.why:
             return _of(
                 group, "year-long", "error", f"{text}; made again it has none", group.restart
@@ -69,12 +71,19 @@ def _below_strict(group: Group) -> Finding:
     reached = "no level" if group.level == "none" else "only bound"
     is_refused = group.space.enforce not in ("", group.level)
     severity: Severity = "warning" if is_refused else "note"
-    text = f"the tokens reach {reached}: {'; '.join(group.sentences)}"
+    what = (
+        "its template differs from its pods, and its tokens reach"
+        if group.is_edited
+        else "the tokens reach"
+    )
+    text = f"{what} {reached}: {'; '.join(group.sentences)}"
     return _of(group, "strict", severity, text)
 
 
 def _pods(group: Group, number: int) -> str:
     """The beginning of a sentence: how many of the pods have something."""
+    if group.is_edited:
+        return "its template differs from its pods, and new ones would have"
     if not group.pod:
         return "its pods would have" if group.owner is not None else "it would have"
     return "it has" if group.owner is None else f"{number} of {group.pods} pods have"

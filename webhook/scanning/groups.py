@@ -18,7 +18,8 @@ MAX_SENTENCES = 8
 @dataclasses.dataclass(slots=True)
 class Group:
     """The pods of an owner, `title` such as `deployment/cart`. `pod` is the name of one of them,
-    empty for a template without pods; `place` is the file of a manifest. `again` is what the last
+    empty for a template; `place` is the file of a manifest, and `is_edited` is of a template whose
+    pods have other tokens. `again` is what the last
     one of them would get now, None where that is not known.
     """
 
@@ -34,6 +35,7 @@ class Group:
     level: Level = "strict"
     sentences: dict[str, None] = dataclasses.field(default_factory=dict)
     again: Again | None = None
+    is_edited: bool = False
 
     def add(self, found: Tokens) -> None:
         """Count the tokens of a pod, or of a template."""

@@ -25,6 +25,7 @@ from .accounts import Accounts
 from .again import Again
 from .groups import Group
 from .report import (
+    LEVELS,
     SEVERITIES,
     Finding,
     Minter,
@@ -74,12 +75,33 @@ class _Judged(NamedTuple):
 
 @dataclasses.dataclass(slots=True)
 class _Template:
-    """A template that was added, and whether a living pod of it was seen."""
+    """A template that was added, and whether a living pod of it was seen. `rest` are its tokens
+    that none of these has, as where it was edited and is not rolled out: those of ours aside, which
+    pods lack that are told to be missing or stale.
+    """
 
     again: Again
     group: Group
     is_shown: bool
     has_pods: bool = False
+    rest: tuple[TokenFacts, ...] = ()
+    is_account_used: bool = False
+    secrets: frozenset[str] = frozenset()
+    """Those that it refers to, and none of its pods."""
+
+    def __post_init__(self) -> None:
+        self.rest = tuple(one for one in self.again.found.tokens if one.source != "boundtoken")
+        self.secrets = frozenset(self.again.found.secrets)
+
+    def compare(self, found: Tokens, account: str) -> None:
+        """Take off what a living pod has."""
+        self.has_pods = True
+        self.is_account_used = self.is_account_used or account == self.again.account
+        self.secrets = self.secrets.difference(found.secrets)
+        if self.rest:
+            self.rest = tuple(
+                one for one in self.rest if not any(_is_as(one, has) for has in found.tokens)
+            )
 
 
 class Scan:
@@ -160,10 +182,10 @@ class Scan:
         owner, title = self._owner(pod)
         template = self._templates.get((space.name, title)) if owner is not None else None
         judged = self._judged(pod, space, template, title)
-        if template is not None:
-            template.has_pods = True
         name = f"pod/{metadata.name}"
         account = pod.spec.service_account_name or DEFAULT_ACCOUNT
+        if template is not None:
+            template.compare(judged.found, account)
         self._tell(space, name, title, account, judged.found.tokens)
         space.pods += 1
         space.count(judged.found, year_long=judged.year_long)
@@ -256,22 +278,41 @@ class Scan:
             self._tokens.append(Token(space.name, name, owner, account, *token))
 
     def _add_templates(self) -> None:
-        """The templates that have no living pods."""
-        for (namespace, title), template in self._templates.items():
-            made, group = template.again, template.group
-            if template.has_pods or not template.is_shown:
+        """The templates that have no living pods, and of the others what no pod of them has."""
+        for (namespace, _), template in self._templates.items():
+            if not template.is_shown:
                 continue
-            space = self._spaces[namespace]
-            year_long = sum(is_year_long(one.lifetime_seconds) for one in made.found.tokens)
-            self._tell(space, group.title, "", made.account, made.found.tokens)
-            space.count(made.found, year_long=year_long)
-            space.foresee(made.found)
-            group.add(made.found)
+            if template.has_pods:
+                self._add_edited(namespace, template)
+                continue
+            made, group = template.again, template.group
+            self._add_template(group, made, made.found)
+            self._spaces[namespace].foresee(made.found)
             group.compare(made.has, made, differs=False)
-            self._groups[namespace, title, group.place] = group
-            self.accounts.use(namespace, made.account, needs_automount=made.needs_automount)
+            needs_automount = made.needs_automount
+            self.accounts.use(namespace, made.account, needs_automount=needs_automount)
             self.accounts.mount(namespace, group.title, made.found.secrets)
         self._templates = {}
+
+    def _add_edited(self, namespace: str, template: _Template) -> None:
+        made, group = template.again, template.group
+        if template.rest:
+            level = min((one.level for one in template.rest), key=LEVELS.index)
+            found = made.found._replace(tokens=template.rest, level=level)
+            # The rest of it is told of the group of its pods.
+            group.is_edited = True
+            self._add_template(group, made._replace(faults=(), problem=""), found)
+        if not template.is_account_used:
+            self.accounts.use(namespace, made.account, needs_automount=made.needs_automount)
+        self.accounts.mount(namespace, group.title, sorted(template.secrets))
+
+    def _add_template(self, group: Group, made: Again, found: Tokens) -> None:
+        year_long = sum(is_year_long(one.lifetime_seconds) for one in found.tokens)
+        self._tell(group.space, group.title, "", made.account, found.tokens)
+        group.space.count(found, year_long=year_long)
+        group.add(found)
+        group.again = made
+        self._groups[group.space.name, f"template {len(self._groups)}", group.place] = group
 
     def report(self, time: str, context: str = "", *, complete: bool = True) -> Report:
         """Everything that was found. It can be called once."""
@@ -304,6 +345,13 @@ class Scan:
 
 _MAKERS = frozenset(workload.kind for workload in WORKLOADS if not workload.is_owned)
 """Kinds whose templates are added, so that what they make is not."""
+
+
+def _is_as(one: TokenFacts, has: TokenFacts) -> bool:
+    """Whether a pod has the token of a template. It may be mounted by more containers: those of
+    other webhooks.
+    """
+    return one._replace(mounts=()) == has._replace(mounts=()) and set(one.mounts) <= {*has.mounts}
 
 
 def _has_ended(job: JsonObject) -> bool:
