@@ -6,7 +6,6 @@ which are compared with the template that makes them. Of a pod whose owner's tem
 it is worked out from the pod itself (`enforcement.forecast` has what that cannot see).
 """
 
-import dataclasses
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -36,6 +35,7 @@ from .report import (
     is_year_long,
 )
 from .space import Space, admission_in
+from .templates import Template
 from .tokens import Judge, TokenFacts, Tokens, tokens_of
 
 JsonObject = dict[str, Any]
@@ -73,37 +73,6 @@ class _Judged(NamedTuple):
     differs: bool
 
 
-@dataclasses.dataclass(slots=True)
-class _Template:
-    """A template that was added, and whether a living pod of it was seen. `rest` are its tokens
-    that none of these has, as where it was edited and is not rolled out: those of ours aside, which
-    pods lack that are told to be missing or stale.
-    """
-
-    again: Again
-    group: Group
-    is_shown: bool
-    has_pods: bool = False
-    rest: tuple[TokenFacts, ...] = ()
-    is_account_used: bool = False
-    secrets: frozenset[str] = frozenset()
-    """Those that it refers to, and none of its pods."""
-
-    def __post_init__(self) -> None:
-        self.rest = tuple(one for one in self.again.found.tokens if one.source != "boundtoken")
-        self.secrets = frozenset(self.again.found.secrets)
-
-    def compare(self, found: Tokens, account: str) -> None:
-        """Take off what a living pod has."""
-        self.has_pods = True
-        self.is_account_used = self.is_account_used or account == self.again.account
-        self.secrets = self.secrets.difference(found.secrets)
-        if self.rest:
-            self.rest = tuple(
-                one for one in self.rest if not any(_is_as(one, has) for has in found.tokens)
-            )
-
-
 class Scan:
     """Collects what is found. `drivers` is to be set to None where they could not be seen, and
     `is_whole` to False where not every pod and template is added, so that nobody knows what is
@@ -120,7 +89,8 @@ class Scan:
         self._spaces: dict[str, Space] = {}
         self._tokens: list[Token] = []
         self._groups: dict[tuple[str, str, str], Group] = {}
-        self._templates: dict[tuple[str, str], _Template] = {}
+        self._templates: dict[tuple[str, str], Template] = {}
+        self._titles: dict[tuple[str, str], Template] = {}
         self._made_by: dict[tuple[str, str], tuple[str, living.Owner]] = {}
         self._shapes: dict[tuple[str, str, bytes], _Judged] = {}
 
@@ -154,24 +124,29 @@ class Scan:
     def add_workload(self, document: JsonObject, namespace: str, place: str = "") -> None:
         """An object with a pod template, of a manifest or as `views.Workload` decodes it.
 
-        What a known kind makes is left to its owner. Objects without a template are left out.
+        What a known kind makes is left to its owner, of files where that was added before and has
+        the same tokens. Objects without a template are left out.
         """
         name = name_of(document)
         kind = str(document.get("kind", ""))
         title = f"{kind.lower()}/{name}"
+        above: Template | None = None
         if (owner := _controller(document)) is not None and owner.kind in _MAKERS:
-            self._made_by[namespace, title] = (f"{owner.kind.lower()}/{owner.name}", owner)
-            return
+            of_owner = f"{owner.kind.lower()}/{owner.name}"
+            above = self._titles.get((namespace, of_owner))
+            if self.around.is_living or above is not None:
+                self._made_by[namespace, title] = (of_owner, owner)
+            if self.around.is_living or (above is not None and _makes_nothing(document)):
+                return
         space = self._space(namespace)
         opts_out = self.accounts.opts_out(namespace, explanation.account_of(document))
         made = admission_again.again(document, space.admission, space.judge, opts_out=opts_out)
-        if made is None:
+        if made is None or (above is not None and above.has(made)):
             return
         made = made if space.is_known else made._replace(is_missed=False, is_injected=False)
         group = Group(space, title, living.owner(kind, name, document), place=place)
-        # Of a living Job that has ended no pods are made any more.
-        is_shown = not (self.around.is_living and kind == "Job" and _has_ended(document))
-        self._templates[namespace, self._key(title)] = _Template(made, group, is_shown)
+        is_shown = not (kind == "Job" and _has_ended(document))  # which makes no pods any more
+        self._keep(Template(made, group, is_shown))
 
     def add_pod(self, pod: views.Pod, place: str = "") -> None:
         """A living pod."""
@@ -180,12 +155,13 @@ class Scan:
         metadata = pod.metadata
         space = self._space(metadata.namespace)
         owner, title = self._owner(pod)
-        template = self._templates.get((space.name, title)) if owner is not None else None
+        template = self._titles.get((space.name, title)) if owner is not None else None
         judged = self._judged(pod, space, template, title)
         name = f"pod/{metadata.name}"
         account = pod.spec.service_account_name or DEFAULT_ACCOUNT
-        if template is not None:
-            template.compare(judged.found, account)
+        for one in (template, self._titles.get((space.name, _title_of_controller(pod)))):
+            if one is not None:
+                one.compare(judged.found, account)
         self._tell(space, name, title, account, judged.found.tokens)
         space.pods += 1
         space.count(judged.found, year_long=judged.year_long)
@@ -206,31 +182,50 @@ class Scan:
         self.accounts.mount(space.name, title or name, judged.found.secrets)
 
     def add_manifest(self, document: JsonObject, namespace: str, place: str) -> None:
-        """A pod of a manifest, as it would be once it is created."""
+        """A pod of a manifest, as it would be once it is created. One whose controller was added
+        before is left to it where it has the same tokens.
+        """
         space = self._space(namespace)
         opts_out = self.accounts.opts_out(namespace, explanation.account_of(document))
         made = admission_again.again(document, space.admission, space.judge, opts_out=opts_out)
-        if made is not None:
-            title = f"pod/{name_of(document)}"
-            group = Group(space, title, place=place)
-            self._templates[namespace, self._key(title)] = _Template(made, group, is_shown=True)
+        if made is None:
+            return
+        if (owner := _controller(document)) is not None:
+            labels = explanation.member(explanation.member(document, "metadata"), "labels")
+            kind, name = preview.owner_of(owner.kind, owner.name, labels)
+            title = f"{kind.lower()}/{name}"
+            title = self._made_by.get((namespace, title), (title, owner))[0]
+            above = self._titles.get((namespace, title))
+            if above is not None and above.has(made):
+                return
+        group = Group(space, f"pod/{name_of(document)}", place=place)
+        self._keep(Template(made, group, is_shown=True))
 
-    def _key(self, title: str) -> str:
-        """Of a template. Files may have one of the same name twice, which a cluster has not."""
-        return title if self.around.is_living else f"{title}#{len(self._templates)}"
+    def _keep(self, template: Template) -> None:
+        name, title = template.group.space.name, template.group.title
+        # Files may have one of the same name twice, which a cluster has not.
+        key = title if self.around.is_living else f"{title}#{len(self._templates)}"
+        self._templates[name, key] = template
+        self._titles.setdefault((name, title), template)
 
     def _owner(self, pod: views.Pod) -> tuple[living.Owner | None, str]:
         """What makes a pod again, and its title; nothing for a bare pod."""
-        owner = views.owner_of(pod.metadata)
+        owner, namespace = views.owner_of(pod.metadata), pod.metadata.namespace
         controller = pod.metadata.controller
         if owner is None or (controller is not None and controller.kind in NEVER_OWNERS):
             return None, ""
-        title = f"{owner.kind.lower()}/{owner.name}"
-        above = self._made_by.get((pod.metadata.namespace, title))
-        return (above[1], above[0]) if above is not None else (owner, title)
+        title, own = f"{owner.kind.lower()}/{owner.name}", _title_of_controller(pod)
+        above = self._made_by.get((namespace, title))
+        if above is not None:
+            return above[1], above[0]
+        if (namespace, title) not in self._titles and (
+            own_one := self._titles.get((namespace, own))
+        ):
+            return own_one.group.owner, own  # a ReplicaSet whose Deployment is in no file
+        return owner, title
 
     def _judged(
-        self, pod: views.Pod, space: Space, template: _Template | None, title: str
+        self, pod: views.Pod, space: Space, template: Template | None, title: str
     ) -> _Judged:
         shape = preview.shape_of(pod.metadata, pod.spec)
         key = (space.name, title if template is not None else "", shape)
@@ -241,7 +236,7 @@ class Scan:
                 self._shapes[key] = judged
         return judged
 
-    def _judge(self, pod: views.Pod, space: Space, template: _Template | None) -> _Judged:
+    def _judge(self, pod: views.Pod, space: Space, template: Template | None) -> _Judged:
         full = pod.as_full
         found = tokens_of(pod, space.judge)
         year_long = sum(is_year_long(one.lifetime_seconds) for one in found.tokens)
@@ -261,7 +256,8 @@ class Scan:
     def _group(
         self, space: Space, title: str, owner: living.Owner | None, pod: str, place: str
     ) -> Group:
-        key = (space.name, title, place)
+        # Of an owner there is one. Files may have bare pods of the same name.
+        key = (space.name, title, place if owner is None else "")
         if key not in self._groups:
             self._groups[key] = Group(space, title, owner, pod, place)
         return self._groups[key]
@@ -294,7 +290,7 @@ class Scan:
             self.accounts.mount(namespace, group.title, made.found.secrets)
         self._templates = {}
 
-    def _add_edited(self, namespace: str, template: _Template) -> None:
+    def _add_edited(self, namespace: str, template: Template) -> None:
         made, group = template.again, template.group
         if template.rest:
             level = min((one.level for one in template.rest), key=LEVELS.index)
@@ -347,11 +343,14 @@ _MAKERS = frozenset(workload.kind for workload in WORKLOADS if not workload.is_o
 """Kinds whose templates are added, so that what they make is not."""
 
 
-def _is_as(one: TokenFacts, has: TokenFacts) -> bool:
-    """Whether a pod has the token of a template. It may be mounted by more containers: those of
-    other webhooks.
-    """
-    return one._replace(mounts=()) == has._replace(mounts=()) and set(one.mounts) <= {*has.mounts}
+def _title_of_controller(pod: views.Pod) -> str:
+    controller = pod.metadata.controller
+    return "" if controller is None else f"{controller.kind.lower()}/{controller.name}"
+
+
+def _makes_nothing(document: JsonObject) -> bool:
+    """Whether it is a ReplicaSet that its Deployment keeps for a rollback, or a Job that ended."""
+    return explanation.member(document, "spec").get("replicas") == 0 or _has_ended(document)
 
 
 def _has_ended(job: JsonObject) -> bool:

@@ -1,4 +1,6 @@
-"""A scan of manifests: as if everything in them were created, in the Namespaces among them."""
+"""A scan of manifests: as if everything in them were created, in the Namespaces among them; living
+pods, as kubectl get prints them, as they are.
+"""
 
 import argparse
 from collections.abc import Callable, Iterator
@@ -58,7 +60,9 @@ def scan(parsed: argparse.Namespace, configuration: ClusterPolicy | None) -> Rep
     if parsed.webhook_namespace:
         own = parsed.webhook_namespace
         cluster = msgspec.structs.replace(cluster, own_namespace=own)
-    made = Scan(Surroundings(cluster, is_living=False))
+    # A pod that boundtoken changed under a configuration that is not given may differ by that.
+    is_configured = configuration is not None
+    made = Scan(Surroundings(cluster, is_configured=is_configured, is_living=False))
     made.is_whole = not (parsed.selector or parsed.namespace_selector)
     chosen = _chosen(found, parsed.namespace_selector)
     found = [one for one in found if not one.namespace or chosen is None or one.namespace in chosen]
@@ -145,15 +149,43 @@ def _add_all(
 
 
 def _add_pods(made: Scan, found: list[Manifest], parsed: argparse.Namespace) -> None:
-    pods = selecting.parse(parsed.selector, "-l") if parsed.selector else None
-    for one in found:
-        is_pod = one.kind == ("", "Pod")
-        if not (is_pod or template_of(one.object) is not None) or not _matches(one.object, pods):
-            continue
-        if is_pod and member(one.object, "status").get("phase") in ("Succeeded", "Failed"):
+    labels = selecting.parse(parsed.selector, "-l") if parsed.selector else None
+    chosen = [one for one in found if _matches(one.object, labels)]
+    pods = [one for one in chosen if one.kind == ("", "Pod")]
+    makers = [one for one in chosen if one.kind != ("", "Pod") and template_of(one.object)]
+    # What is made of another object is left to that one, which has to come before.
+    for one in sorted(
+        makers, key=lambda one: bool(member(one.object, "metadata").get("ownerReferences"))
+    ):
+        made.add_workload(one.object, one.namespace, one.place)
+    for one in pods:
+        if member(one.object, "status").get("phase") in ("Succeeded", "Failed"):
             continue  # what kubectl get gives of a pod that has ended
-        add = made.add_manifest if is_pod else made.add_workload
-        add(one.object, one.namespace, one.place)
+        if (pod := _living(one.object)) is not None:
+            made.add_pod(pod, one.place)
+        else:
+            made.add_manifest(one.object, one.namespace, one.place)
+
+
+LIFE = 2
+"""Of the three that a living pod has, and of which a manifest may have one: some write nodeName."""
+
+
+def _living(document: JsonObject) -> views.Pod | None:
+    """The pod of a document that kubectl get printed; None of a manifest, and of what cannot be
+    read.
+    """
+    signs = (
+        member(document, "metadata").get("uid"),
+        member(document, "spec").get("nodeName"),
+        member(document, "status").get("phase"),
+    )
+    if sum(isinstance(sign, str) and bool(sign) for sign in signs) < LIFE:
+        return None
+    try:
+        return msgspec.convert(document, views.Pod)
+    except msgspec.ValidationError:
+        return None
 
 
 def _matches(document: JsonObject, selector: Selector | None) -> bool:
