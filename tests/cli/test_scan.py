@@ -359,12 +359,46 @@ def test_a_kubeconfig_and_files_exclude_each_other() -> None:
     assert "--kubeconfig and --context are for a cluster" in err
 
 
-def test_a_comparison_says_where_not_everything_was_seen(tmp_path: Path) -> None:
+def test_a_comparison_says_what_is_not_comparable_and_why(tmp_path: Path) -> None:
     before = tmp_path / "before.json"
-    before.write_text(json.dumps(found_in()))
-    _, _, err = run_scan("-f", "-", "--since-file", str(before), stdin=MANIFESTS)
-    assert "not everything was seen then, so more may be called new" in err
-    assert "not everything was seen now, so more may be called gone" in err
+    whole = found_in()
+    assert whole["selection"] == {"namespaces": [], "selector": "", "namespaceSelector": "", "files": True}  # fmt: skip
+    before.write_text(json.dumps(whole))
+    flags = ("-f", "-", "--since-file", str(before))
+    _, out, err = run_scan(*flags, "-o", "json", stdin=MANIFESTS)
+    assert (json.loads(out)["since"]["notComparable"], err) == ([], "")
+    _, out, err = run_scan(*flags, "-o", "json", "-l", "app=none", stdin=MANIFESTS)
+    found = json.loads(out)
+    why = "-l may leave it out now"
+    assert found["selection"]["selector"] == "app=none"
+    assert (found["since"]["tokens"], found["since"]["serviceAccounts"]) == ([], [])
+    assert {one["why"] for one in found["since"]["notComparable"]} == {why}
+    assert err.endswith(f"rows are not comparable, and so neither new nor gone: {why}\n")
+    for output in ("table", "wide", "markdown", "sarif", "html"):
+        _, out, _ = run_scan(*flags, "-o", output, "-l", "app=none", stdin=MANIFESTS)
+        assert why in out, output
+
+
+def test_fail_on_cannot_tell_of_what_is_not_comparable(tmp_path: Path) -> None:
+    before = tmp_path / "before.json"
+    before.write_text(json.dumps(found_in("-l", "app=none")))
+    flags = ("-f", "-", "--since-file", str(before), "--fail-on")
+    code, _, err = run_scan(*flags, "year-long", stdin=MANIFESTS)
+    assert code == 3
+    assert "1 year-long: -l may leave it out then, so --fail-on cannot tell what is new" in err
+    assert run_scan(*flags, "stale", stdin=MANIFESTS)[0] == 0
+
+
+def test_an_earlier_scan_of_another_kind_is_told(tmp_path: Path) -> None:
+    before = tmp_path / "before.json"
+    found = {key: value for key, value in found_in().items() if key != "selection"}
+    before.write_text(json.dumps(found))
+    _, out, err = run_scan("-f", "-", "--since-file", str(before), "-o", "json", stdin=MANIFESTS)
+    assert "it does not say what it looked at" in err
+    before.write_text(out)
+    code, _, err = run_scan("-f", "-", "--since-file", str(before), stdin=MANIFESTS)
+    assert code == 2
+    assert "must be a whole scan, and was made with --since-file itself" in err
 
 
 @pytest.mark.parametrize(("source", "code"), [("csi", 3), ("automounted", 0)])

@@ -156,8 +156,36 @@ class Unread(_Part, frozen=True):
     why: str
 
 
+class Selection(_Part, frozen=True):
+    """What was to be looked at, as the flags say it: nothing is everything. `files` is whether it
+    was files, and no cluster.
+    """
+
+    namespaces: tuple[str, ...] = ()
+    selector: str = ""
+    namespace_selector: str = ""
+    files: bool = False
+
+
+Change = Literal["new", "gone"]
+
+
+class Incomparable(_Part, frozen=True):
+    """How many rows of a list are in one report alone, and might be in the other had it looked
+    there. `code` is of findings; `change` is what they would be, and `why` what was not seen.
+    """
+
+    what: str
+    change: Change
+    code: str
+    count: int
+    why: str
+
+
 class Gone(_Part, frozen=True):
-    """What an earlier report has, and this one has not any more. `time` is of the earlier one."""
+    """What an earlier report has, and this one has not any more. `time` is of the earlier one.
+    `not_comparable` is what is neither new nor gone, as far as one can know.
+    """
 
     time: str
     tokens: tuple[Token, ...] = ()
@@ -165,11 +193,12 @@ class Gone(_Part, frozen=True):
     secrets: tuple[Secret, ...] = ()
     service_accounts: tuple[ServiceAccount, ...] = ()
     minters: tuple[Minter, ...] = ()
+    not_comparable: tuple[Incomparable, ...] = ()
 
 
 class Report(_Part, frozen=True, kw_only=True):
     """A scan. `since` is None but for a comparison with an earlier report; then only what is new is
-    in the other lists.
+    in the other lists. `selection` is None in one of an older release.
     """
 
     kind: Literal["Scan"] = "Scan"
@@ -177,6 +206,7 @@ class Report(_Part, frozen=True, kw_only=True):
     time: str
     context: str = ""
     complete: bool = True
+    selection: Selection | None = None
     namespaces: tuple[Namespace, ...] = ()
     tokens: tuple[Token, ...] = ()
     findings: tuple[Finding, ...] = ()

@@ -30,6 +30,7 @@ from .report import (
     Minter,
     Namespace,
     Report,
+    Selection,
     Token,
     Unread,
     is_year_long,
@@ -85,6 +86,7 @@ class Scan:
         self.drivers: dict[str, views.CsiDriver] | None = {}
         self.minters: tuple[Minter, ...] = ()
         self.unread: dict[str, str] = {}
+        self.selection = Selection()
         self.is_whole = True
         self._spaces: dict[str, Space] = {}
         self._tokens: list[Token] = []
@@ -326,6 +328,7 @@ class Scan:
             time=time,
             context=context,
             complete=complete,
+            selection=self.selection,
             namespaces=self._namespaces(),
             tokens=tuple(sorted(self._tokens, key=_order)),
             findings=tuple(sorted(found, key=_severest)),

@@ -11,26 +11,14 @@ from collections.abc import Iterator
 
 from ...core.text import without_tokens
 from ...errors import BadInput
-from ...scanning import comparison
-from ...scanning.report import FAIL_ON, UNKNOWN, Report
-from ..cluster.kinds import BY_KIND
+from ...scanning import comparison, needs
+from ...scanning.report import FAIL_ON, Report
 from ..config import parse
 from ..process import protect, say
 from . import earlier, fixing, live, offline, selecting
 from .formats.known import FORMATS
 
 SUCCESS, PROBLEMS, FAILURE = 0, 1, 3
-TOKENS = ("pods", *(BY_KIND[kind].resource for kind in live.TEMPLATES))
-WOULD = ("namespaces", "serviceaccounts", "configmaps", "the configuration")
-"""What decides what a pod would get."""
-NEEDS = {
-    "year-long": TOKENS,
-    "missing": (*TOKENS, *WOULD),
-    "stale": (*TOKENS, *WOULD),
-    "strict": (*TOKENS, "secrets"),
-    "legacy": (*TOKENS, "secrets"),
-}
-"""What must be seen, so that the absence of a finding says something."""
 
 
 def scan(parsed: argparse.Namespace) -> int:
@@ -45,13 +33,9 @@ def scan(parsed: argparse.Namespace) -> int:
         if parsed.filename
         else asyncio.run(live.scan(parsed, configuration))
     )
-    shown = report
+    shown = report if before is None else comparison.since(before, report)
     if before is not None:
-        shown = comparison.since(before, report)
-        if not before.complete or before.unread:
-            say(f"{parsed.since_file}: not everything was seen then, so more may be called new")
-        if report.unread or not report.complete:
-            say("not everything was seen now, so more may be called gone")
+        _say_of(before, shown, parsed.since_file)
     _print(FORMATS[parsed.output](shown))
     if parsed.fix:
         fixing.write(parsed.fix, report)
@@ -64,13 +48,26 @@ def _code(parsed: argparse.Namespace, report: Report) -> int:
         return FAILURE
     if any(finding.code in parsed.fail_on for finding in report.findings):
         return PROBLEMS
-    needed = {what for code in parsed.fail_on for what in NEEDS[code]}
-    if any(token.source == "csi" and token.lifetime == UNKNOWN for token in report.tokens):
-        needed.add("csidrivers")
-    unread = [one for one in report.unread if one.what.split(" in ")[0].split("/")[0] in needed]
+    unread = needs.unread_for(parsed.fail_on, report)
     for one in unread:
         say(f"{one.what}: {one.why}, so --fail-on cannot tell")
-    return FAILURE if unread else SUCCESS
+    since = report.since.not_comparable if report.since is not None else ()
+    unknown = [one for one in since if one.change == "new" and one.code in parsed.fail_on]
+    for other in unknown:
+        say(f"{other.count:,} {other.code}: {other.why}, so --fail-on cannot tell what is new")
+    return FAILURE if unread or unknown else SUCCESS
+
+
+def _say_of(before: Report, shown: Report, file: str) -> None:
+    """What a reader has to know of a comparison."""
+    if before.selection is None:
+        say(f"{file}: it does not say what it looked at, so more may be called new or gone")
+    if before.context and shown.context and before.context != shown.context:
+        say(f"{file}: it is of context {before.context}, and this one of {shown.context}")
+    since = shown.since.not_comparable if shown.since is not None else ()
+    if count := sum(one.count for one in since):
+        reasons = "; ".join(dict.fromkeys(one.why for one in since))
+        say(f"{count:,} rows are not comparable, and so neither new nor gone: {reasons}")
 
 
 def _check(parsed: argparse.Namespace) -> None:

@@ -34,4 +34,8 @@ def report_in(file: str) -> Report:
         ) from None
     if report.version != VERSION:
         raise BadInput(f"{title(file)}: version must be {VERSION}, and is {report.version}")
+    if report.since is not None:
+        raise BadInput(
+            f"{title(file)}: must be a whole scan, and was made with --since-file itself"
+        )
     return report

@@ -13,7 +13,7 @@ from ...core import names
 from ...core.policy import ClusterPolicy
 from ...errors import ApiError, NotFound, Unauthenticated
 from ...scanning import views
-from ...scanning.report import Report
+from ...scanning.report import Report, Selection
 from ...scanning.rights import Rights
 from ...scanning.scan import Scan, Surroundings, document_of
 from ...simulation.calling import Configuration
@@ -46,6 +46,11 @@ class Live:
         self.scan = Scan(await self._surroundings(configuration))
         self.scan.unread = self.reader.unread
         self.scan.is_whole = not self.parsed.selector
+        self.scan.selection = Selection(
+            tuple(sorted(set(self.parsed.namespace))),
+            self.parsed.selector or "",
+            self.parsed.namespace_selector or "",
+        )
         await self._namespaces()
         await self._accounts()
         await self._drivers()

@@ -14,7 +14,7 @@ from ...core import names
 from ...core.policy import ClusterPolicy
 from ...errors import BadInput
 from ...scanning import views
-from ...scanning.report import Report
+from ...scanning.report import Report, Selection
 from ...scanning.rights import Rights
 from ...scanning.scan import Scan, Surroundings
 from ...simulation.admission import as_decoded
@@ -64,6 +64,8 @@ def scan(parsed: argparse.Namespace, configuration: ClusterPolicy | None) -> Rep
     is_configured = configuration is not None
     made = Scan(Surroundings(cluster, is_configured=is_configured, is_living=False))
     made.is_whole = not (parsed.selector or parsed.namespace_selector)
+    labels, of_namespaces = parsed.selector or "", parsed.namespace_selector or ""
+    made.selection = Selection((), labels, of_namespaces, files=True)
     chosen = _chosen(found, parsed.namespace_selector)
     found = [one for one in found if not one.namespace or chosen is None or one.namespace in chosen]
     _learn(made, found, chosen)

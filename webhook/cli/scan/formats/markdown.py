@@ -46,6 +46,7 @@ def _lines(report: Report) -> Iterator[str]:
     yield from _findings(report.findings, "")
     if report.since is not None:
         yield from _findings(report.since.findings, "gone: ")
+        yield from _table(("not comparable", "why"), texts.incomparable(report))
     if report.unread:
         yield from _table(("not seen", "why"), ((one.what, one.why) for one in report.unread))
 

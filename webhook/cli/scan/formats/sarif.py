@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from .... import __version__
 from ....scanning.report import CODES, Finding, Report
-from .texts import MEANINGS, title
+from .texts import MEANINGS, incomparable, title
 
 SCHEMA = (
     "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
@@ -28,8 +28,11 @@ def render(report: Report) -> str:
                 "executionSuccessful": report.complete,
                 "endTimeUtc": report.time,
                 "toolExecutionNotifications": [
-                    {"level": "warning", "message": {"text": f"{one.what}: {one.why}"}}
-                    for one in report.unread
+                    {"level": "warning", "message": {"text": f"{what}: {why}"}}
+                    for what, why in (
+                        *((one.what, one.why) for one in report.unread),
+                        *incomparable(report),
+                    )
                 ],
             }
         ],

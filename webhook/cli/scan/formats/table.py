@@ -55,6 +55,8 @@ def _lines(report: Report, *, is_wide: bool) -> Iterator[str]:
         yield from _part("tokens that are gone", _tokens(since.tokens, is_wide=is_wide))
         yield from _findings(since.findings, "gone: ", is_wide=is_wide)
         yield from _part("rights that are gone", _minters(since.minters, limit))
+        lines = [_folded(f"{what}: {why}") for what, why in texts.incomparable(report)]
+        yield from _part("not comparable", (line for some in lines for line in some))
     unread = [_folded(f"{one.what}: {one.why}") for one in report.unread]
     yield from _part("not seen", (line for lines in unread for line in lines))
 

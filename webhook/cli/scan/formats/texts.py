@@ -54,6 +54,15 @@ def by_code(findings: Iterable[Finding]) -> dict[Code, list[Finding]]:
     return {code: rows for code, rows in found.items() if rows}
 
 
+def incomparable(report: Report) -> list[tuple[str, str]]:
+    """Of a comparison what is neither new nor gone: how many of what, and why."""
+    found = report.since.not_comparable if report.since is not None else ()
+    return [
+        (" ".join(filter(None, (f"{one.count:,}", one.code, one.what, f"({one.change})"))), one.why)
+        for one in found
+    ]
+
+
 def title(finding: Finding) -> str:
     """The object of a finding, with its namespace."""
     return "/".join(filter(None, (finding.namespace, finding.object)))

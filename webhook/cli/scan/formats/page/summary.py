@@ -88,6 +88,12 @@ def _since(gone: Mapping[str, Any]) -> Markup:
         if parts
         else "Nothing is gone."
     )
+    reasons: Counter[str] = Counter()
+    for one in gone.get("notComparable", ()):
+        reasons[clean(one["why"])] += one["count"]
+    if reasons:
+        counted = "; ".join(f"{count:,}: {why}" for why, count in reasons.items())
+        text += f" {reasons.total():,} rows are not comparable, and are not here ({counted})."
     return element("p", element("strong", title), text)
 
 
