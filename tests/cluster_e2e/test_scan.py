@@ -21,12 +21,13 @@ from tests.support.measured import measured
 from tests.support.paths import BOUNDTOKEN
 from tests.support.processes import boundtoken
 from tests.support.waiting import wait_for
-from webhook.scanning.rights import MAKERS, PERMISSIONS
+from webhook.scanning.rights import FOLDED, RIGHTS
 from webhook.tokens.rbac.grants import Permission
 
 SPACES = 200
 """As many as make each state come several times."""
-RBAC = "/apis/rbac.authorization.k8s.io/v1"
+RBAC_GROUP = "rbac.authorization.k8s.io"
+RBAC = f"/apis/{RBAC_GROUP}/v1"
 
 
 def scan(cluster: Cluster, *arguments: str, user: str = "admin") -> Json:
@@ -165,6 +166,14 @@ def test_who_may_get_tokens_of_others_is_what_the_api_server_allows(cluster: Clu
         "read": {"apiGroups": [""], "resources": ["secrets"], "verbs": ["*"]},
         "none": {"apiGroups": [""], "resources": ["serviceaccounts/*", "pods/*"], "verbs": ["*"]},
         "make": {"apiGroups": ["apps", "batch"], "resources": ["*"], "verbs": ["create"]},
+        "change": {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["patch"]},
+        "debug": {
+            "apiGroups": [""],
+            "resources": ["pods/ephemeralcontainers"],
+            "verbs": ["update"],
+        },
+        "act": {"apiGroups": [""], "resources": ["*"], "verbs": ["impersonate"]},
+        "bind": {"apiGroups": [RBAC_GROUP], "resources": ["*"], "verbs": ["bind", "escalate"]},
     }
     for name, rule in rules.items():
         base = f"{RBAC}/namespaces/{namespace}"
@@ -184,9 +193,16 @@ def test_who_may_get_tokens_of_others_is_what_the_api_server_allows(cluster: Clu
 
 def expected_rights(cluster: Cluster, namespace: str, user: str) -> set[str]:
     """What the API server lets somebody do, in the words of a scan."""
-    found = {permission.text for permission in PERMISSIONS if may(cluster, namespace, user, permission)}  # fmt: skip
-    makers = {permission.text for permission in MAKERS}
-    return (found - makers) | {"create workloads"} if makers <= found else found
+    found = [
+        right.text
+        for right in RIGHTS
+        for where in ["" if right.is_of_cluster else namespace]
+        if any(may(cluster, where, user, permission) for permission in right.permissions)
+    ]
+    for word, texts in FOLDED.items():
+        if texts <= set(found):
+            found = [word, *(one for one in found if one not in texts)]
+    return set(found)
 
 
 def may(cluster: Cluster, namespace: str, user: str, permission: Permission) -> bool:

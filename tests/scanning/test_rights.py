@@ -2,7 +2,7 @@
 
 import pytest
 
-from webhook.scanning.rights import Rights, is_of_kubernetes
+from webhook.scanning.rights import EVERYTHING, RBAC, Rights, in_short, is_of_kubernetes
 from webhook.tokens.rbac.objects import Binding, Metadata, Reference, Role, Rule, Subject
 
 X = Subject("User", "x")
@@ -36,13 +36,38 @@ def rule(verbs: str, resources: str, groups: str = "", *named: str) -> Rule:
         (rule("get list watch", "secrets"), ("get secrets", "list secrets", "watch secrets")),
         (rule("get", "secrets", "", "a"), ("get secrets (a)",)),
         (rule("get", "configmaps"), ()),
-        (rule("*", "*", "*"), ("create serviceaccounts/token", "create pods", "create workloads", "get secrets", "list secrets", "watch secrets")),
+        (rule("*", "*", "*"), EVERYTHING),
         (rule("create", "*", "apps"), ("create deployments", "create statefulsets", "create daemonsets", "create replicasets")),
+        (rule("patch", "deployments", "apps"), ("change deployments",)),
+        (rule("update", "cronjobs", "batch", "a"), ("change cronjobs (a)",)),
+        (rule("update patch", "*", "apps,batch"), ("change workloads",)),
+        (rule("patch", "pods/ephemeralcontainers"), ("change pods/ephemeralcontainers",)),
+        (rule("update", "*/ephemeralcontainers"), ("change pods/ephemeralcontainers",)),
+        (rule("create", "pods/ephemeralcontainers"), ()),
+        (rule("patch update", "pods"), ()),
+        (rule("impersonate", "serviceaccounts", "", "ci"), ("impersonate serviceaccounts (ci)",)),
+        (rule("impersonate", "users groups"), ("impersonate users",)),
+        (rule("escalate bind", "roles clusterroles", RBAC), ("escalate roles", "escalate clusterroles", "bind roles", "bind clusterroles")),
+        (rule("escalate bind", "roles"), ()),
+        (rule("bind", "clusterroles", RBAC, "view"), ("bind clusterroles (view)",)),
     ],
 )  # fmt: skip
 def test_what_a_rule_lets_somebody_do(given: Rule, can: tuple[str, ...]) -> None:
     expected = [("*", "User x", can, "ClusterRoleBinding b")] if can else []
     assert minters(given) == expected
+
+
+def test_what_has_no_namespace_is_not_granted_in_one() -> None:
+    rules = (rule("impersonate", "users serviceaccounts"), rule("escalate bind", "*", RBAC))
+    (found,) = minters(*rules, namespace="shop")
+    assert found[2] == ("impersonate serviceaccounts", "escalate roles", "bind roles", "bind clusterroles")  # fmt: skip
+
+
+def test_who_may_everything_is_told_in_few_words() -> None:
+    (found,) = minters(rule("*", "*", "*"))
+    assert in_short(found[2]) == "all of these rights"
+    assert in_short(("create pods", "get secrets")) == "create pods, get secrets"
+    assert len(EVERYTHING) == 14
 
 
 def test_whom_a_binding_means_and_where() -> None:

@@ -1,6 +1,9 @@
-"""Who may get tokens of others, by RBAC: request them, create what has them, or read Secrets."""
+"""Who may get tokens of others, by RBAC: request them, create or change what has them, read
+Secrets, act as others, or give itself such a right.
+"""
 
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from ..core.kinds import WORKLOADS
 from ..tokens.rbac.grants import ACCOUNT, REQUEST_TOKENS, Permission, role_of, subject_in
@@ -8,29 +11,77 @@ from ..tokens.rbac.objects import Binding, Role, Subject
 from .report import Minter
 
 EVERYWHERE = "*"
-CREATE_PODS = Permission("create", "", "pods", is_named=False)
-SECRETS = (
-    Permission("get", "", "secrets"),
+RBAC = "rbac.authorization.k8s.io"
+
+
+class Right(NamedTuple):
+    """What gives tokens of others to who has one of these permissions. `is_of_cluster` is of what
+    has no namespace, so that a RoleBinding does not grant it.
+    """
+
+    text: str
+    permissions: tuple[Permission, ...]
+    is_of_cluster: bool = False
+
+
+def _right(verb: str, group: str, resource: str, **given: bool) -> Right:
+    permission = Permission(verb, group, resource)
+    return Right(permission.text, (permission,), **given)
+
+
+def _change(group: str, resource: str, subresource: str = "") -> Right:
+    update, patch = (Permission(verb, group, resource, subresource) for verb in ("update", "patch"))
+    return Right(f"change {update.text.partition(' ')[2]}", (update, patch))
+
+
+def _creation(group: str, resource: str) -> Right:
+    permission = Permission("create", group, resource, is_named=False)
+    return Right(permission.text, (permission,))
+
+
+MAKERS = tuple(_creation(workload.group, workload.resource) for workload in WORKLOADS)
+CHANGES = tuple(_change(workload.group, workload.resource) for workload in WORKLOADS)
+RIGHTS = (
+    Right(REQUEST_TOKENS.text, (REQUEST_TOKENS,)),
+    _creation("", "pods"),
+    *MAKERS,
+    *CHANGES,
+    _change("", "pods", "ephemeralcontainers"),
+    _right("get", "", "secrets"),
     # With resourceNames these are granted to who selects the name.
-    Permission("list", "", "secrets"),
-    Permission("watch", "", "secrets"),
+    _right("list", "", "secrets"),
+    _right("watch", "", "secrets"),
+    _right("impersonate", "", "serviceaccounts"),
+    # The name of a user may be that of a service account.
+    _right("impersonate", "", "users", is_of_cluster=True),
+    # Who has these may give itself the others.
+    _right("escalate", RBAC, "roles"),
+    _right("escalate", RBAC, "clusterroles", is_of_cluster=True),
+    _right("bind", RBAC, "roles"),
+    _right("bind", RBAC, "clusterroles"),
 )
-MAKERS = tuple(
-    Permission("create", workload.group, workload.resource, is_named=False)
-    for workload in WORKLOADS
-)
-PERMISSIONS = (REQUEST_TOKENS, CREATE_PODS, *MAKERS, *SECRETS)
-"""Each gives tokens of other service accounts to who has it. Who may create a workload may create
-pods by it."""
+"""Each gives tokens of other service accounts to who has it, or all that they may. Who may create
+or change a workload may create pods by it; `change` is update or patch.
+
+Source: kubernetes/pkg/registry/rbac/escalation_check.go (escalate, bind), apiserver
+pkg/endpoints/filters/impersonation.go.
+"""
+FOLDED = {
+    "create workloads": frozenset(right.text for right in MAKERS),
+    "change workloads": frozenset(right.text for right in CHANGES),
+}
+"""One word for all kinds of workloads."""
+ALL = "all of these rights"
 MAX_MISSING = 50
 MAX_NAMES = 5
 """Of objects in one sentence."""
 
-Allowed = tuple[str, ...]
+Allowed = tuple[tuple[str, bool], ...]
+"""In words, and whether it is of what has no namespace."""
 
 
 class Rights:
-    """Roles first, then bindings. Only what a role allows of PERMISSIONS is kept. `namespaces` are
+    """Roles first, then bindings. Only what a role allows of RIGHTS is kept. `namespaces` are
     those that are looked at, None for all.
     """
 
@@ -49,7 +100,8 @@ class Rights:
 
     def add_binding(self, binding: Binding) -> None:
         namespace, key = binding.metadata.namespace, role_of(binding)
-        allowed = self._roles.get(key, ()) if key is not None else ()
+        found = self._roles.get(key, ()) if key is not None else ()
+        allowed = [text for text, is_of_cluster in found if not (namespace and is_of_cluster)]
         if key is not None and key not in self._seen and len(self.missing) < MAX_MISSING:
             self.missing[f"{'role' if key[0] else 'clusterrole'}/{key[1]}"] = None
         if not allowed or not self._is_chosen(namespace):
@@ -73,14 +125,18 @@ class Rights:
         return tuple(sorted(unique, key=lambda one: (one.namespace, one.subject, one.by)))
 
 
-def _allowed(role: Role) -> Iterator[str]:
-    for permission in PERMISSIONS:
-        rules = [rule for rule in role.rules or () if permission.granted_by(rule)]
+def _allowed(role: Role) -> Iterator[tuple[str, bool]]:
+    for right in RIGHTS:
+        rules = [
+            rule
+            for rule in role.rules or ()
+            if any(permission.granted_by(rule) for permission in right.permissions)
+        ]
         if any(not rule.resource_names for rule in rules):
-            yield permission.text
+            yield right.text, right.is_of_cluster
         elif rules:
             names = dict.fromkeys(name for rule in rules for name in rule.resource_names or ())
-            yield f"{permission.text} ({_listed(list(names))})"
+            yield f"{right.text} ({_listed(list(names))})", right.is_of_cluster
 
 
 def _listed(names: list[str]) -> str:
@@ -88,13 +144,21 @@ def _listed(names: list[str]) -> str:
     return ", ".join(names[:MAX_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
-def _folded(allowed: Iterable[str]) -> Allowed:
-    """With one word for all workloads, where every kind of them may be created."""
-    makers = {permission.text for permission in MAKERS}
-    found = list(allowed)
-    if not makers <= set(found):
-        return tuple(found)
-    return tuple(dict.fromkeys("create workloads" if one in makers else one for one in found))
+def _folded(allowed: Iterable[str]) -> tuple[str, ...]:
+    """With one word for all workloads, where every kind of them is allowed."""
+    found = tuple(allowed)
+    for word, texts in FOLDED.items():
+        if texts <= set(found):
+            found = tuple(dict.fromkeys(word if one in texts else one for one in found))
+    return found
+
+
+EVERYTHING = _folded(right.text for right in RIGHTS)
+
+
+def in_short(can: tuple[str, ...]) -> str:
+    """What somebody may, on a line."""
+    return ALL if set(EVERYTHING) <= set(can) else ", ".join(can)
 
 
 def _title(subject: Subject) -> str:

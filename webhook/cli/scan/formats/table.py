@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ....core.text import one_line
 from ....scanning.report import Finding, Minter, Namespace, Report, Token
-from ....scanning.rights import is_of_kubernetes
+from ....scanning.rights import in_short, is_of_kubernetes
 from ...explain.tree import WIDTH, wrapped
 from . import texts
 
@@ -161,7 +161,7 @@ def _minters(minters: tuple[Minter, ...], limit: int | None) -> Iterator[str]:
     own = [one for one in minters if limit is None or not is_of_kubernetes(one)]
     for one in own[:limit]:
         where = "everywhere" if one.namespace == "*" else one.namespace
-        yield from _folded(f"{where}: {one.subject}: {', '.join(one.can)} ({one.by})")
+        yield from _folded(f"{where}: {one.subject}: {in_short(one.can)} ({one.by})")
     yield from _more(len(own), limit)
     if others := len(minters) - len(own):
         yield f"{INDENT}and {others:,} of Kubernetes itself: -o wide"
