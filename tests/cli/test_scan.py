@@ -2,6 +2,8 @@
 
 import argparse
 import json
+import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +13,13 @@ import yaml
 
 from tests.support.builders import Json, a_container, a_deployment, a_pod
 from tests.support.claims import a_token
+from tests.support.paths import BOUNDTOKEN
 from tests.support.processes import boundtoken
 from tests.support.scanning import A_TOKEN, a_report, run_scan
 from webhook.cli.scan import command
 from webhook.core import names
 from webhook.scanning.report import Unread
+from webhook.scanning.scan import Scan
 
 NASTY = "\x1b[2J\u202e\n$(reboot)"
 
@@ -387,6 +391,40 @@ def test_fail_on_cannot_tell_of_what_is_not_comparable(tmp_path: Path) -> None:
     assert code == 3
     assert "1 year-long: -l may leave it out then, so --fail-on cannot tell what is new" in err
     assert run_scan(*flags, "stale", stdin=MANIFESTS)[0] == 0
+
+
+def test_ctrl_c_prints_what_was_read_of_files(tmp_path: Path) -> None:
+    file = tmp_path / "first.yaml"
+    file.write_text(yaml.safe_dump_all([a_space(), a_workload()]))
+    command = [str(BOUNDTOKEN), "scan", "-f", str(file), "-f", "-", "-o", "json"]
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with subprocess.Popen([*command, "--fail-on", "year-long"], **pipes) as process:
+        assert process.stdin is not None
+        process.stdin.write(b"# it is read\n" * 50_000)  # more than a pipe holds
+        process.stdin.flush()
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    found = json.loads(out)
+    assert (process.returncode, found["complete"]) == (3, False)
+    assert [row["object"] for row in found["tokens"]] == ["deployment/cart"]
+    assert found["unread"] == [{"what": "the rest", "why": "interrupted: what follows was not looked at"}]  # fmt: skip
+    assert err == b"boundtoken: interrupted: this is what was seen until then\n"
+
+
+def test_ctrl_c_while_manifests_are_judged_prints_what_was_judged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    add, names_of = Scan.add_workload, iter(("first", "second"))
+
+    def add_one(self: Scan, *given: Any) -> None:
+        if next(names_of) == "second":
+            raise KeyboardInterrupt
+        add(self, *given)
+
+    monkeypatch.setattr(Scan, "add_workload", add_one)
+    text = yaml.safe_dump_all([a_space(), a_workload(), a_workload("web")])
+    code, out, _ = run_scan("-f", "-", "-o", "json", stdin=text)
+    assert (code, [row["object"] for row in json.loads(out)["tokens"]]) == (3, ["deployment/cart"])
 
 
 def test_an_earlier_scan_of_another_kind_is_told(tmp_path: Path) -> None:

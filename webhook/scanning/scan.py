@@ -312,6 +312,10 @@ class Scan:
         group.again = made
         self._groups[group.space.name, f"template {len(self._groups)}", group.place] = group
 
+    def interrupt(self) -> None:
+        """Say that not everything was added."""
+        self.unread["the rest"] = "interrupted: what follows was not looked at"
+
     def report(self, time: str, context: str = "", *, complete: bool = True) -> Report:
         """Everything that was found. It can be called once."""
         self._add_templates()

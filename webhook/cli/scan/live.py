@@ -29,7 +29,6 @@ METADATA_ONLY = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.i
 TEMPLATES = ("Deployment", "StatefulSet", "DaemonSet", "CronJob", "Job", "ReplicationController")
 """Not ReplicaSets, of which each Deployment keeps ten: their pods are worked out from
 themselves."""
-INTERRUPTED = "interrupted: what follows was not looked at"
 
 
 class Live:
@@ -203,7 +202,7 @@ async def scan(parsed: argparse.Namespace, configuration: ClusterPolicy | None) 
         except NotFound as problem:
             raise NotFound(f"a namespace is not there: {problem}") from problem
         except asyncio.CancelledError:
-            live.scan.unread["the rest"] = INTERRUPTED
+            live.scan.interrupt()
         finally:
             progress.clear()
         time = client.now().strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -3,7 +3,7 @@ pods, as kubectl get prints them, as they are.
 """
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -52,10 +52,27 @@ class Manifest(NamedTuple):
 
 
 def scan(parsed: argparse.Namespace, configuration: ClusterPolicy | None) -> Report:
-    """The report. Raises: BadInput"""
-    found = list(_manifests(parsed))
-    if not found:
-        raise BadInput("there is no object in what -f gives")
+    """The report; not complete where it was interrupted by Ctrl-C. Raises: BadInput"""
+    found: list[Manifest] = []
+    made = _empty(parsed, configuration)
+    is_complete = True
+    try:
+        _read(parsed, found)
+        if not found:
+            raise BadInput("there is no object in what -f gives")
+    except KeyboardInterrupt:
+        is_complete = False
+    try:  # a second time, while what was read is judged
+        _fill(made, found, parsed)
+    except KeyboardInterrupt:
+        is_complete = False
+    if not is_complete:
+        made.interrupt()
+    time = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return made.report(time, complete=is_complete)
+
+
+def _empty(parsed: argparse.Namespace, configuration: ClusterPolicy | None) -> Scan:
     cluster = configuration or ClusterPolicy()
     if parsed.webhook_namespace:
         own = parsed.webhook_namespace
@@ -66,6 +83,10 @@ def scan(parsed: argparse.Namespace, configuration: ClusterPolicy | None) -> Rep
     made.is_whole = not (parsed.selector or parsed.namespace_selector)
     labels, of_namespaces = parsed.selector or "", parsed.namespace_selector or ""
     made.selection = Selection((), labels, of_namespaces, files=True)
+    return made
+
+
+def _fill(made: Scan, found: list[Manifest], parsed: argparse.Namespace) -> None:
     chosen = _chosen(found, parsed.namespace_selector)
     found = [one for one in found if not one.namespace or chosen is None or one.namespace in chosen]
     _learn(made, found, chosen)
@@ -76,22 +97,29 @@ def scan(parsed: argparse.Namespace, configuration: ClusterPolicy | None) -> Rep
     made.minters = rights.minters
     made.unread |= dict.fromkeys(rights.missing, "it is bound, and in no file")
     _add_pods(made, found, parsed)
-    time = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return made.report(time)
 
 
-def _manifests(parsed: argparse.Namespace) -> Iterator[Manifest]:
+def _read(parsed: argparse.Namespace, found: list[Manifest]) -> None:
+    """Add the objects of each file once it is read whole. Raises: BadInput"""
     default = next(iter(parsed.namespace), DEFAULT_NAMESPACE)
-    for file in read_all(parsed.filename, _documents):
-        for place, value in file:
-            for one in members(value):
-                decoded = as_decoded(one)
-                namespace = str(member(decoded, "metadata").get("namespace") or default)
-                if group_and_kind(decoded) in CLUSTER_WIDE:
-                    namespace = ""
-                if isinstance(decoded.get("metadata") or {}, dict):
-                    decoded["metadata"] = {**member(decoded, "metadata"), "namespace": namespace}
-                yield Manifest(place, namespace, decoded)
+
+    def add(name: str, path: Path | None, content: bytes, counted: Values) -> None:
+        documents = _documents(name, path, content, counted)
+        found.extend(
+            _manifest(place, one, default) for place, value in documents for one in members(value)
+        )
+
+    read_all(parsed.filename, add)
+
+
+def _manifest(place: str, value: JsonObject, default: str) -> Manifest:
+    decoded = as_decoded(value)
+    namespace = str(member(decoded, "metadata").get("namespace") or default)
+    if group_and_kind(decoded) in CLUSTER_WIDE:
+        namespace = ""
+    if isinstance(decoded.get("metadata") or {}, dict):
+        decoded["metadata"] = {**member(decoded, "metadata"), "namespace": namespace}
+    return Manifest(place, namespace, decoded)
 
 
 def _documents(name: str, _: Path | None, content: bytes, counted: Values) -> list[tuple[str, Any]]:
