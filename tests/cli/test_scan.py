@@ -446,4 +446,28 @@ def test_drivers_must_be_seen_where_a_volume_of_one_is_there(source: Any, code: 
     )
     unread = (Unread("csidrivers", "needs list on csidrivers"),)
     report = a_report(tokens=(token,), findings=(), unread=unread)
-    assert command._code(argparse.Namespace(fail_on=["year-long"]), report) == code
+    parsed = argparse.Namespace(fail_on=("year-long",), namespace_selector=None)
+    assert command._code(parsed, report, report) == code
+
+
+def test_a_selector_that_chooses_no_namespace_is_no_success() -> None:
+    text = yaml.safe_dump_all([a_space(), a_workload()])
+    flags = ("-f", "-", "--namespace-selector")
+    code, out, err = run_scan(*flags, "team=no-such", "-o", "json", stdin=text)
+    assert (code, json.loads(out)["tokens"]) == (3, [])
+    assert err == "boundtoken: No resources found: --namespace-selector team=no-such chooses no namespace that was seen\n"  # fmt: skip
+    assert run_scan(*flags, "team=shop", stdin=text)[::2] == (0, "")
+
+
+def test_fail_on_is_no_success_where_an_object_cannot_be_read(tmp_path: Path) -> None:
+    broken = {**a_pod(), "spec": {"containers": 7}}
+    text = yaml.safe_dump_all([a_space(**ON), broken])
+    before = tmp_path / "before.json"
+    code, out, err = run_scan("-f", "-", "-o", "json", stdin=text)
+    assert (code, err) == (0, "")
+    before.write_text(out)
+    for flags in ((), ("--since-file", str(before))):
+        code, _, err = run_scan("-f", "-", "--fail-on", "year-long", *flags, stdin=text)
+        assert (code, err) == (3, "boundtoken: the webhook cannot read 1 object (unreadable), so --fail-on cannot tell\n")  # fmt: skip
+    text = yaml.safe_dump_all([a_space(), broken, a_workload()])
+    assert run_scan("-f", "-", "--fail-on", "year-long", stdin=text)[0] == 1

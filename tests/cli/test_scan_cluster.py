@@ -163,6 +163,16 @@ def test_what_may_not_be_read_is_told_and_the_rest_as_well(
     assert bool(found["minters"]) is (what != "clusterroles")
 
 
+@pytest.mark.parametrize("namespaces", [[], 403])
+def test_a_selector_that_chooses_no_namespace_is_no_success(
+    played: Played, tmp_path: Path, namespaces: Any
+) -> None:
+    played.objects["/api/v1/namespaces"] = namespaces
+    code, out, err = run(played, tmp_path, "--namespace-selector", "team=x", "-o", "json")
+    assert (code, json.loads(out)["tokens"]) == (3, [])
+    assert "No resources found: --namespace-selector team=x chooses no namespace" in err
+
+
 def test_fail_on_what_may_not_be_read_is_no_success(played: Played, tmp_path: Path) -> None:
     played.objects["/api/v1/secrets"] = 403
     code, _, err = run(played, tmp_path, "--fail-on", "legacy")
@@ -249,6 +259,7 @@ def test_a_terminal_of_80_columns_gets_a_bar_that_is_gone_before_the_result(
     assert process.returncode == 0
     bars, _, result = text.rpartition("\r\x1b[K")
     assert "] pods: 500 of 700" in bars
+    assert "0 of 0" not in bars  # such as of daemonsets
     assert "[########################] pods: 700 of 700" in bars
     assert max(columns(bar) for bar in re.split(r"\r\x1b\[K|\r", bars)) <= 80
     assert "\x1b" not in result

@@ -1,7 +1,8 @@
 """`boundtoken scan`: reads a cluster or manifests, and prints where they stand.
 
-Exit codes: 0 told; 1 a finding of --fail-on; 3 interrupted, the cluster cannot be reached, or what
---fail-on is about may not be read. What else may not be read is told, and is no failure.
+Exit codes: 0 told; 1 a finding of --fail-on; 3 interrupted, the cluster cannot be reached, no
+namespace is chosen, or what --fail-on is about cannot be read. What else may not be read is told,
+and is no failure.
 """
 
 import argparse
@@ -12,11 +13,12 @@ from collections.abc import Iterator
 from ...core.text import without_tokens
 from ...errors import BadInput
 from ...scanning import comparison, needs
-from ...scanning.report import FAIL_ON, Report
+from ...scanning.report import FAIL_ON, Code, Report
 from ..config import parse
 from ..process import protect, say
 from . import earlier, fixing, live, offline, selecting
 from .formats.known import FORMATS
+from .formats.texts import number
 
 SUCCESS, PROBLEMS, FAILURE = 0, 1, 3
 
@@ -39,23 +41,37 @@ def scan(parsed: argparse.Namespace) -> int:
     _print(FORMATS[parsed.output](shown))
     if parsed.fix:
         fixing.write(parsed.fix, report)
-    return _code(parsed, shown)
+    return _code(parsed, report, shown)
 
 
-def _code(parsed: argparse.Namespace, report: Report) -> int:
+def _code(parsed: argparse.Namespace, report: Report, shown: Report) -> int:
+    """Of a whole report, and of what is shown of it."""
     if not report.complete:
         say("interrupted: this is what was seen until then")
         return FAILURE
-    if any(finding.code in parsed.fail_on for finding in report.findings):
+    if parsed.namespace_selector and not report.namespaces:
+        chosen = f"--namespace-selector {parsed.namespace_selector}"
+        say(f"No resources found: {chosen} chooses no namespace that was seen")
+        return FAILURE
+    if any(finding.code in parsed.fail_on for finding in shown.findings):
         return PROBLEMS
-    unread = needs.unread_for(parsed.fail_on, report)
-    for one in unread:
-        say(f"{one.what}: {one.why}, so --fail-on cannot tell")
-    since = report.since.not_comparable if report.since is not None else ()
-    unknown = [one for one in since if one.change == "new" and one.code in parsed.fail_on]
-    for other in unknown:
-        say(f"{other.count:,} {other.code}: {other.why}, so --fail-on cannot tell what is new")
-    return FAILURE if unread or unknown else SUCCESS
+    unknown = list(_unknown(parsed.fail_on, report, shown)) if parsed.fail_on else []
+    for text in unknown:
+        say(text)
+    return FAILURE if unknown else SUCCESS
+
+
+def _unknown(fail_on: tuple[Code, ...], report: Report, shown: Report) -> Iterator[str]:
+    """Why --fail-on cannot tell that there is no such finding."""
+    for one in needs.unread_for(fail_on, report):
+        yield f"{one.what}: {one.why}, so --fail-on cannot tell"
+    if unreadable := sum(finding.code == "unreadable" for finding in report.findings):
+        objects = number(unreadable, "object")
+        yield f"the webhook cannot read {objects} (unreadable), so --fail-on cannot tell"
+    for other in shown.since.not_comparable if shown.since is not None else ():
+        if other.change == "new" and other.code in fail_on:
+            what = f"{other.count:,} {other.code}: {other.why}"
+            yield f"{what}, so --fail-on cannot tell what is new"
 
 
 def _say_of(before: Report, shown: Report, file: str) -> None:

@@ -16,8 +16,8 @@ class Progress:
 
     def __call__(self, what: str, count: int, total: int) -> None:
         """Show that so many objects of all were read."""
-        if self._shows:
-            done = BAR * count // max(total, 1)
+        if self._shows and total:
+            done = BAR * count // total
             bar = "#" * done + "-" * (BAR - done)
             self._write(f"\r\033[K[{bar}] {what}: {count:,} of {total:,}\r")
             self._is_shown = True
