@@ -36,6 +36,7 @@ from webhook.checks.model import MAX_LISTED, Check, Result, Unseen, run, status_
 from webhook.checks.objects import Annotated, Budget, EndpointSlice, NetworkPolicy, Service
 from webhook.core import names
 from webhook.core.policy import ClusterPolicy
+from webhook.enforcement.policies import bindings
 from webhook.simulation.calling import (
     Condition,
     Configuration,
@@ -99,6 +100,11 @@ BUDGET = {"metadata": {"name": "b"}, "spec": {"selector": LABELS}}
 def replaced_rule(**fields: Any) -> Rule:
     """The rule for pods, with these fields."""
     return msgspec.structs.replace(RULES_OF_PODS[0], **fields)
+
+
+def a_file(**fields: Any) -> ConfigurationFile:
+    """The ConfigMap, with this configuration."""
+    return ConfigurationFile("c", (), "abcd1234", ClusterPolicy(**fields))
 
 
 OURS: Any = an_installation().configurations
@@ -170,12 +176,16 @@ CASES: list[tuple[str, Json, str, str]] = [
     ("policy-bindings", {"bindings": {**an_installation().bindings, names.POD_POLICY: None}}, "failed", "boundtoken-pods is missing"),
     ("policy-settings", {"bindings": {**an_installation().bindings, names.POD_POLICY: specified({})}}, "failed", "has no settings"),
     ("policy-settings", {"bindings": {**an_installation().bindings, names.POD_POLICY: specified({}, {names.ENFORCE_FLOOR: "off"})}}, "failed", "were edited by hand"),
+    ("policy-settings", {"file": a_file(token_requests="enforce")}, "warning", "no replica has read configmap/c: the settings on boundtoken-pods, boundtoken-token-requests, boundtoken-legacy-secrets are of another configuration: a change takes up to 2 minutes"),
+    ("policy-settings", {"file": a_file(token_requests="enforce")._replace(age_seconds=121.0)}, "failed", "no replica has read configmap/c"),
+    ("policy-settings", {"file": a_file()._replace(text="another", age_seconds=119.0)}, "warning", "the settings on boundtoken-pods are"),
     ("rights", {"rights": ()}, "failed", "serviceaccount/boundtoken may not: get namespaces"),
     ("rights-excess", {"rights": (Granted(Right("*", "", "secrets"), "clusterrolebinding/more"),)}, "warning", "clusterrolebinding/more also grants: * secrets"),
     ("configuration", {"file": ConfigurationFile("c", ("defaults: bad",), "")}, "failed", "configmap/c: defaults: bad"),
-    ("configuration", {"file": None}, "warning", "the defaults hold"),
+    ("configuration", {"file": None}, "warning", "there is no ConfigMap of boundtoken"),
     ("configuration-applied", metric("boundtoken_config_last_reload_successful", 0), "failed", "pod/boundtoken-1 refused the file"),
-    ("configuration-applied", {"file": ConfigurationFile("c", (), "ffff")}, "warning", "they use abcd1234, and the ConfigMap has ffff"),
+    ("configuration-applied", {"file": ConfigurationFile("c", (), "ffff")}, "warning", "they use abcd1234, and configmap/c has ffff"),
+    ("configuration-applied", {"file": ConfigurationFile("c", (), "ffff", age_seconds=121.0)}, "failed", "they use abcd1234, and configmap/c has ffff"),
     ("configuration-applied", replica(metrics={'boundtoken_config_info{hash="1"}': 1.0}), "warning", "pod/boundtoken-1: 1, pod/boundtoken-2: abcd1234"),
     ("synced", metric("boundtoken_namespace_cache_synced", 0), "failed", "has not listed the namespaces"),
     ("synced", metric("boundtoken_cabundle_in_sync", 0), "failed", "finds another caBundle"),
@@ -327,6 +337,18 @@ def test_what_was_added_to_a_binding_is_taken_out_by_a_command() -> None:
     commands = every(an_installation(bindings=bindings))["policy-bindings"].finding.commands
     patch = '[{"op":"remove","path":"/spec/matchResources"}]'
     assert f"kubectl patch validatingadmissionpolicybinding/{names.POD_POLICY} --type=json -p '{patch}'" in commands  # fmt: skip
+
+
+def test_the_settings_of_the_configuration_that_is_there_pass() -> None:
+    text = "apiVersion: boundtoken.dev/v1alpha1"
+    cluster = ClusterPolicy(api_audiences=("https://api",))
+    settings = {
+        name: bindings.annotations(cluster, text if name == names.POD_POLICY else "")
+        for name in names.POLICY_BINDINGS
+    }
+    ours = {name: specified(spec, settings.get(name)) for name, spec in shipped.BINDINGS.items()}
+    seen = an_installation(bindings=ours, file=a_file()._replace(text=text))
+    assert every(seen)["policy-settings"].status == "passed"
 
 
 def test_what_the_api_server_fills_in_is_no_difference() -> None:

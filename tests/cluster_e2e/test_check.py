@@ -14,6 +14,7 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
+import yaml
 
 from tests.cluster_e2e.sidecar import other_webhook, without_ours
 from tests.controlplane.cluster import MERGE_PATCH
@@ -223,6 +224,7 @@ def test_zero_replicas_no_endpoint_a_blocked_port_and_a_wrong_ca_bundle_are_told
         wait_for(lambda: installed.kubelet.proxy.ready("boundtoken") == 2, 60)
     scale(installed, 0)
     zero = checked(installed, *where)
+    unread = with_an_unread_configuration(installed, *where)
     done = threading.Thread(target=scale, args=(installed, 2))
     done.start()
     code, *_ = run_check("--kubeconfig", str(installed.plane.kubeconfig()), "--wait", "60")
@@ -245,8 +247,19 @@ def test_zero_replicas_no_endpoint_a_blocked_port_and_a_wrong_ca_bundle_are_told
     )
     assert bundles["none"].text("ca-bundle").startswith("pods.boundtoken.dev: none")
     assert "0 replicas are requested" in zero.text("replicas")
+    assert unread.text("policy-settings").startswith("no replica has read configmap/boundtoken")
+    assert unread.text("token-governance") == "a token of 136 years: it was not refused"
+    assert zero.status("policy-settings") == zero.status("token-governance") == "passed"
     assert zero.text("ca-bundle-trust") == "no replica runs"
     assert "pods.boundtoken.dev" in checked(installed).text("fail-open")
+
+
+def with_an_unread_configuration(cluster: Cluster, *where: str) -> Checked:
+    """What is found while the ConfigMap demands something that no replica knows of."""
+    text = cluster.plane.call("GET", CONFIGMAP)["data"]["config.yaml"]
+    demanding = {**yaml.safe_load(text), "tokenRequests": {"mode": "enforce"}}
+    with changed(cluster, CONFIGMAP, put("/data/config.yaml", yaml.safe_dump(demanding))):
+        return checked(cluster, *where)
 
 
 def another_ca(days: int = 1) -> str:

@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeVar
 from ..core import names
 from ..core.policy import ClusterPolicy
 from ..simulation.calling import Configuration, Entry
-from .model import NotSeen, Unseen, there
+from .model import Finding, NotSeen, Unseen, failed, there, warning
 from .objects import (
     Annotated,
     Budget,
@@ -25,6 +25,8 @@ T = TypeVar("T")
 Metrics = Mapping[str, float]
 """The samples of a process: by their text before the value, such as `boundtoken_policy_in_sync`."""
 NOT_LOOKED_AT = Unseen("it was not looked at")
+READ_SECONDS = 120.0
+"""After which every replica has read a change of the ConfigMap: the kubelet's period and cache."""
 MUTATING, VALIDATING = "mutatingwebhookconfigurations", "validatingwebhookconfigurations"
 
 
@@ -78,11 +80,22 @@ class CaBundle(NamedTuple):
 
 
 class ConfigurationFile(NamedTuple):
-    """The configuration in the ConfigMap: its name, its faults, and its hash where it has none."""
+    """The configuration in the ConfigMap: its name, its faults, and its hash where it has none.
+    `age_seconds` is since somebody wrote to the ConfigMap; None where that is not known.
+    """
 
     name: str
     faults: tuple[str, ...]
     hash: str
+    policy: ClusterPolicy | None = None
+    text: str = ""
+    age_seconds: float | None = None
+
+    def unread(self, text: str, *commands: str) -> Finding:
+        """What is told of replicas that have not read it: the kubelet needs its time."""
+        if self.age_seconds is not None and self.age_seconds >= READ_SECONDS:
+            return failed(text, *commands)
+        return warning(f"{text}: a change takes up to 2 minutes", *commands)
 
 
 class Right(NamedTuple):

@@ -4,12 +4,14 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import msgspec
+
 from ..core import names, policy
 from ..core.text import one_line
 from ..enforcement.policies import bindings
 from . import shipped
-from .facts import NOT_LOOKED_AT, Installation
-from .model import APPLY, Check, Finding, Unseen, all_of, there
+from .facts import NOT_LOOKED_AT, ConfigurationFile, Installation
+from .model import APPLY, Check, Finding, Unseen, all_of, passed, there, worst
 from .objects import Specified
 
 GROUP = "Policies of the API server"
@@ -93,8 +95,8 @@ def _places(
 
 
 def settings(seen: Installation) -> Finding:
-    """Whether the bindings have the settings of a configuration, as a replica writes them."""
-    problems = []
+    """Whether the bindings have the settings of the configuration, as a replica writes them."""
+    problems, earlier = [], []
     for name in names.POLICY_BINDINGS:
         part = seen.bindings.get(name, NOT_LOOKED_AT)
         if part is None:
@@ -106,7 +108,31 @@ def settings(seen: Installation) -> Finding:
             problems.append(f"{title} has no settings: no replica has written them yet")
         elif annotations.get(names.CONFIG_DIGEST) != bindings.digest(rest):
             problems.append(f"{title}: its settings were edited by hand")
-    return all_of(problems, f"kubectl logs -n {seen.own} deployment/boundtoken", text="as written")
+        elif not _is_of_file(name, annotations, seen.file):
+            earlier.append(name)
+    log = f"kubectl logs -n {seen.own} deployment/boundtoken"
+    return worst(all_of(problems, log), _unread(seen, earlier, log), text="as written")
+
+
+def _is_of_file(
+    name: str, annotations: dict[str, str], file: ConfigurationFile | Unseen | None
+) -> bool:
+    """Whether settings are of the ConfigMap, where that is known. What replicas have found out of
+    the API server's audiences is no difference.
+    """
+    if not isinstance(file, ConfigurationFile) or file.policy is None:
+        return True
+    audiences = tuple(annotations.get(names.API_AUDIENCES, "").split())
+    cluster = msgspec.structs.replace(file.policy, api_audiences=audiences)
+    text = file.text if name == names.POD_POLICY else ""
+    return bindings.state(annotations, bindings.annotations(cluster, text)) == "in-sync"
+
+
+def _unread(seen: Installation, earlier: list[str], command: str) -> Finding:
+    if not earlier or not isinstance(seen.file, ConfigurationFile):
+        return passed()
+    text = f"no replica has read configmap/{seen.file.name}: the settings on {', '.join(earlier)}"
+    return seen.file.unread(f"{text} are of another configuration", command)
 
 
 def checks() -> Iterator[Check[Installation]]:

@@ -3,7 +3,19 @@
 from collections.abc import Iterator
 
 from .facts import Installation, Replica
-from .model import Check, Finding, Unseen, all_of, failed, is_name, passed, there, warning, worst
+from .model import (
+    APPLY,
+    Check,
+    Finding,
+    Unseen,
+    all_of,
+    failed,
+    is_name,
+    passed,
+    there,
+    warning,
+    worst,
+)
 
 GROUP = "Configuration and replicas"
 SILENT_SECONDS = 300.0
@@ -19,7 +31,8 @@ SYNCED = (
 def valid(seen: Installation) -> Finding:
     """Whether the file in the ConfigMap can be used."""
     if seen.file is None:
-        return warning("there is no ConfigMap of boundtoken: the defaults hold")
+        text = "there is no ConfigMap of boundtoken: replicas that have read one keep it"
+        return warning(f"{text}, and none that mounts it starts", APPLY)
     found = there(seen.file)
     where = f"configmap/{found.name}: "
     problems = [where + fault for fault in found.faults]
@@ -48,8 +61,7 @@ def applied(seen: Installation) -> Finding:
     elif seen.file is not None and not (file := there(seen.file)).faults:
         used = next(iter(hashes.values()))
         if used and used != file.hash:
-            text = f"they use {used}, and the ConfigMap has {file.hash}: a change takes up to 2 minutes"
-            found.append(warning(text))
+            found.append(file.unread(f"they use {used}, and configmap/{file.name} has {file.hash}"))
     return worst(*found, text=f"hash {next(iter(hashes.values())) or 'of the defaults'}")
 
 

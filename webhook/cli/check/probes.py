@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from ...checks.facts import Governance, Installation, Probe
+from ...checks.facts import ConfigurationFile, Governance, Installation, Probe
 from ...checks.model import Unseen
 from ...cluster.client import ApiClient, decode
 from ...core import names, policy
@@ -140,21 +140,22 @@ async def governance(
     not exist: whoever lets it pass admission finds no pod, and issues nothing (TokenREST.Create of
     pkg/registry/core/serviceaccount/storage/token.go looks for the pod after admission).
     """
-    if not isinstance(seen.cluster, ClusterPolicy):
-        return Unseen(f"the configuration was not seen: {seen.cluster.why}")
+    cluster = _demanding(seen)
+    if isinstance(cluster, Unseen):
+        return Unseen(f"the configuration was not seen: {cluster.why}")
     base = f"/api/v1/namespaces/{name}"
-    demands = ENFORCE in (seen.cluster.token_requests, seen.cluster.legacy_secrets)
-    if demands and (whose := await _exemption(client, seen.cluster)):
+    demands = ENFORCE in (cluster.token_requests, cluster.legacy_secrets)
+    if demands and (whose := await _exemption(client, cluster)):
         return Unseen(f"{whose} is exempt: it can be tried by another user only")
     found = []
-    maximum = seen.cluster.token_requests_max_expiration_seconds
-    if seen.cluster.token_requests == ENFORCE and maximum < MAX_SECONDS:
+    maximum = cluster.token_requests_max_expiration_seconds
+    if cluster.token_requests == ENFORCE and maximum < MAX_SECONDS:
         bound = {"apiVersion": "v1", "kind": "Pod", "name": ABSENT}
         spec = {"expirationSeconds": MAX_SECONDS, "boundObjectRef": bound}
         body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
         path, what = f"{base}/serviceaccounts/default/token", "a token of 136 years"
         found.append(await _refused(client, path, body, names.TOKEN_REQUEST_POLICY, what))
-    if seen.cluster.legacy_secrets == ENFORCE:
+    if cluster.legacy_secrets == ENFORCE:
         account = {token_requests.ACCOUNT_ANNOTATIONS[0]: "default"}
         metadata = {"generateName": NAME, "annotations": account}
         body = {"metadata": metadata, "type": names.LEGACY_TOKEN_TYPE}
@@ -163,6 +164,13 @@ async def governance(
             await _refused(client, f"{base}/secrets", body, names.LEGACY_SECRET_POLICY, what)
         )
     return tuple(found)
+
+
+def _demanding(seen: Installation) -> ClusterPolicy | Unseen:
+    """What is to be refused: as the ConfigMap has it, also where no replica has read that."""
+    if isinstance(seen.file, ConfigurationFile) and seen.file.policy is not None:
+        return seen.file.policy
+    return seen.cluster
 
 
 class _Review(View, frozen=True):

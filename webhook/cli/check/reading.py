@@ -143,16 +143,20 @@ async def _specified(
 
 
 async def _file(reader: Reader, own: str) -> ConfigurationFile | Unseen | None:
-    text, source = await surroundings.config_map(reader, own)
-    if source == surroundings.ASSUMED:
+    config_maps = await surroundings.config_maps(reader, own)
+    if config_maps is None:
         return Unseen(_why(reader, f"configmaps in {own}"))
-    if not text:
+    if not config_maps:
         return None
-    name = source.rpartition("/")[2]
+    text, metadata = config_maps[0]
+    now, changed = reader.client.now(), metadata.changed
+    age = None if changed is None else (now - changed).total_seconds()
+    found = ConfigurationFile(metadata.name, (), "", text=text, age_seconds=age)
     try:
-        return ConfigurationFile(name, (), cluster_config.parse(text, own_namespace=own).hash)
+        parsed = cluster_config.parse(text, own_namespace=own)
     except BadInput as problem:
-        return ConfigurationFile(name, problem.faults, "")
+        return found._replace(faults=problem.faults)
+    return found._replace(hash=parsed.hash, policy=parsed.policy)
 
 
 async def _namespaces(reader: Reader) -> tuple[Annotated, ...] | Unseen:

@@ -22,7 +22,7 @@ from ...simulation.admission import Admission
 from ...simulation.calling import Configuration, Entry
 from .kinds import OBJECT_NAME
 from .reader import Reader
-from .views import Annotated, ConfigMap, Service, ServiceAccount
+from .views import Annotated, ConfigMap, ConfigMapMetadata, Service, ServiceAccount
 
 GROUP = "/apis/admissionregistration.k8s.io/v1"
 KINDS = {
@@ -248,6 +248,14 @@ async def config_map(reader: Reader, own: str) -> tuple[str, str]:
     """The text of the ConfigMap, which is found by its labels, and its name; an empty text where it
     was not seen (the name is then ASSUMED), and where there is none.
     """
+    found = await config_maps(reader, own)
+    for text, metadata in found or ():
+        return text, f"configmap/{metadata.name}"
+    return "", ASSUMED if found is None else f"the defaults: no ConfigMap in {own}"
+
+
+async def config_maps(reader: Reader, own: str) -> list[tuple[str, ConfigMapMetadata]] | None:
+    """Text and metadata of each ConfigMap that has a configuration; None where none was seen."""
     labels = ",".join(f"{name}={value}" for name, value in names.CONFIG_LABELS.items())
     found = await reader.list(
         f"/api/v1/namespaces/{own}/configmaps",
@@ -255,10 +263,13 @@ async def config_map(reader: Reader, own: str) -> tuple[str, str]:
         f"configmaps in {own}",
         {"labelSelector": labels},
     )
-    for config_map in found or ():
-        if config_map.data is not None and config_map.data.text is not None:
-            return config_map.data.text, f"configmap/{config_map.metadata.name}"
-    return "", ASSUMED if found is None else f"the defaults: no ConfigMap in {own}"
+    if found is None:
+        return None
+    return [
+        (one.data.text, one.metadata)
+        for one in found
+        if one.data is not None and one.data.text is not None
+    ]
 
 
 async def read_namespace(reader: Reader, name: str) -> Namespace:

@@ -1,5 +1,7 @@
 """Objects of a cluster as far as commands read them."""
 
+from datetime import datetime
+
 import msgspec
 
 from ...core.full_views import FullSpec
@@ -33,8 +35,24 @@ class ConfigurationData(View, frozen=True):
     text: str | None = msgspec.field(name="config.yaml", default=None)
 
 
+class Manager(View, frozen=True):
+    """Who wrote fields of an object, and when."""
+
+    time: datetime | None = None
+
+
+class ConfigMapMetadata(Metadata, frozen=True):
+    managed_fields: tuple[Manager, ...] | None = None
+
+    @property
+    def changed(self) -> datetime | None:
+        """When somebody wrote to it last, as far as the API server noted that."""
+        times = [one.time for one in self.managed_fields or () if one.time is not None]
+        return max(times, default=None)
+
+
 class ConfigMap(View, frozen=True):
-    metadata: Metadata = Metadata()
+    metadata: ConfigMapMetadata = ConfigMapMetadata()
     data: ConfigurationData | None = None
 
 
