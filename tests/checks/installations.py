@@ -90,10 +90,8 @@ def an_installation(**fields: Any) -> Installation:
             for entries in shipped.ENTRIES.values()
             for entry in entries
         ),
-        {name: specified(spec) for name, spec in shipped.POLICIES.items()}
-        | dict.fromkeys(shipped.OTHER_POLICIES, specified({})),
-        {name: specified(spec, settings) for name, spec in shipped.BINDINGS.items()}
-        | dict.fromkeys(shipped.OTHER_POLICIES, specified({})),
+        {name: specified(spec) for name, spec in shipped.POLICIES.items()},
+        {name: specified(spec, settings) for name, spec in shipped.BINDINGS.items()},
         tuple(Granted(right, "rolebinding/boundtoken") for right in before.to_grant(names.NAMESPACE)),
         ConfigurationFile("boundtoken", (), "abcd1234"),
         ClusterPolicy(),

@@ -173,6 +173,8 @@ CASES: list[tuple[str, Json, str, str]] = [
     ("policies", {"policies": {**an_installation().policies, names.POD_POLICY: specified({**SPEC, "matchConstraints": {**SPEC["matchConstraints"], "excludeResourceRules": [{"resources": ["*"]}]}})}}, "failed", "spec.matchConstraints.excludeResourceRules, which nothing of this release sets"),
     ("policy-bindings", {"bindings": {**an_installation().bindings, names.POD_POLICY: specified({**shipped.BINDINGS[names.POD_POLICY], "matchResources": {"namespaceSelector": {"matchLabels": {"x": "y"}}}})}}, "failed", "spec.matchResources, which nothing of this release sets"),
     ("policies", {"policies": {**an_installation().policies, names.APP: None}}, "failed", "validatingadmissionpolicy/boundtoken is missing"),
+    ("policies", {"policies": {**an_installation().policies, names.APP: specified({**shipped.POLICIES[names.APP], "validations": [{"expression": "true"}]})}}, "failed", "validatingadmissionpolicy/boundtoken is not that of this release: spec.validations.0.expression"),
+    ("policy-bindings", {"bindings": {**an_installation().bindings, names.MISPLACED_POLICY: specified({**shipped.BINDINGS[names.MISPLACED_POLICY], "validationActions": ["Audit"]})}}, "failed", "boundtoken-misplaced is not that of this release: spec.validationActions.0"),
     ("policy-bindings", {"bindings": {**an_installation().bindings, names.POD_POLICY: None}}, "failed", "boundtoken-pods is missing"),
     ("policy-settings", {"bindings": {**an_installation().bindings, names.POD_POLICY: specified({})}}, "failed", "has no settings"),
     ("policy-settings", {"bindings": {**an_installation().bindings, names.POD_POLICY: specified({}, {names.ENFORCE_FLOOR: "off"})}}, "failed", "were edited by hand"),
@@ -337,6 +339,27 @@ def test_what_was_added_to_a_binding_is_taken_out_by_a_command() -> None:
     commands = every(an_installation(bindings=bindings))["policy-bindings"].finding.commands
     patch = '[{"op":"remove","path":"/spec/matchResources"}]'
     assert f"kubectl patch validatingadmissionpolicybinding/{names.POD_POLICY} --type=json -p '{patch}'" in commands  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "status"),
+    [
+        (names.MISPLACED_POLICY, "matchConditions", "passed"),
+        (names.POD_POLICY, "variables", "failed"),
+    ],
+)
+def test_lines_folded_anew_are_no_difference_but_the_end_of_a_comment_is(
+    name: str, field: str, status: str
+) -> None:
+    spec = shipped.POLICIES[name]
+    first, *others = spec[field]
+    folded = {**first, "expression": " ".join(first["expression"].splitlines())}
+    assert folded != first
+    policies = {
+        **an_installation().policies,
+        name: specified({**spec, field: [folded, *others]}),
+    }
+    assert every(an_installation(policies=policies))["policies"].status == status
 
 
 def test_the_settings_of_the_configuration_that_is_there_pass() -> None:

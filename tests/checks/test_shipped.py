@@ -89,9 +89,15 @@ def rights_of(kind: str, where: str = "manifests/30-rbac.yaml") -> set[Right]:
     }
 
 
-def test_the_policies_are_all_known() -> None:
-    known = {document["metadata"]["name"] for document in of_kind("ValidatingAdmissionPolicy")}
-    assert known == {*shipped.POLICIES, *shipped.OTHER_POLICIES}
+@pytest.mark.parametrize(
+    ("kind", "known"),
+    [
+        ("ValidatingAdmissionPolicy", shipped.POLICIES),
+        ("ValidatingAdmissionPolicyBinding", shipped.BINDINGS),
+    ],
+)
+def test_the_policies_are_those_of_the_manifests(kind: str, known: Json) -> None:
+    assert {one["metadata"]["name"]: one["spec"] for one in of_kind(kind)} == known
 
 
 def test_labels_and_ports_are_those_of_the_deployment() -> None:

@@ -144,6 +144,8 @@ def served(cluster: Cluster) -> list[Replica]:
         ("webhook-timeouts", MUTATING, put("/webhooks/0/timeoutSeconds", 30), "warning", "timeoutSeconds is 30, and 3 in the manifests"),
         ("webhook-service", MUTATING, put("/webhooks/0/clientConfig/service/path", "/m"), "failed", "it calls path /m, and must call /mutate"),
         ("policies", POLICY.replace("misplaced", "pods"), put("/spec/failurePolicy", "Ignore"), "failed", "spec.failurePolicy"),
+        ("policies", POLICY.removesuffix("-misplaced"), put("/spec/validations/0/expression", "true"), "failed", "validatingadmissionpolicy/boundtoken is not that of this release: spec.validations.0.expression"),
+        ("policy-bindings", f"{BINDINGS}/boundtoken", put("/spec/validationActions", ["Audit"]), "failed", "spec.validationActions.0"),
         ("rights", ROLE, put("/rules/0/verbs", ["get"]), "failed", "list namespaces, watch namespaces"),
         ("network-policies", NETWORK, put("/spec/ingress", [{"ports": [{"port": 8080}]}]), "failed", "does not allow port 10250"),
     ],

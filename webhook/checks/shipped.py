@@ -12,6 +12,7 @@ from ..core.kinds import WORKLOADS
 from ..enforcement.policies import manifests, requests
 from ..simulation import calling
 from ..simulation.calling import Entry
+from . import own_policies
 from .facts import MUTATING, VALIDATING, Right
 
 Json = dict[str, Any]
@@ -162,15 +163,13 @@ POLICIES = {
     document["metadata"]["name"]: document["spec"]
     for document in manifests.documents()
     if document["kind"] == "ValidatingAdmissionPolicy"
-}
-"""The specs of the policies that enforce, by name."""
+} | own_policies.POLICIES
+"""The specs of the policies, by name."""
 BINDINGS = {
     document["metadata"]["name"]: document["spec"]
     for document in manifests.documents()
     if document["kind"] == "ValidatingAdmissionPolicyBinding"
-}
-OTHER_POLICIES = (names.APP, names.MISPLACED_POLICY)
-"""Policies of which only the presence is checked: what our account may create, and warnings."""
+} | own_policies.BINDINGS
 
 
 def _rights() -> tuple[Right, ...]:

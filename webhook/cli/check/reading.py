@@ -132,7 +132,7 @@ async def _specified(
     reader: Reader, resource: str, ours: dict[str, object]
 ) -> dict[str, Specified | Unseen | None]:
     found: dict[str, Specified | Unseen | None] = {}
-    for name in (*ours, *shipped.OTHER_POLICIES):
+    for name in ours:
         try:
             one = await reader.get(f"{GROUP}/{resource}/{name}", Specified, resource)
         except NotFound:

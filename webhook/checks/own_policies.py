@@ -1,0 +1,102 @@
+"""The policies of this release that enforce nothing of a namespace, as the manifests have them; a
+test reads both: what our service account may create (manifests/80-…), and warnings of misplaced
+annotations (manifests/90-misplaced.yaml).
+"""
+
+from typing import Any
+
+from ..core import names
+
+Json = dict[str, Any]
+_NEW = (
+    "(name, name.startsWith('boundtoken.dev/')\n"
+    "  && !(name in ['boundtoken.dev/status', 'boundtoken.dev/from-workload', 'boundtoken.dev/before-inject'])\n"
+    "  && (oldObject == null || oldObject.metadata.?annotations[?name] != "
+    "optional.of(object.metadata.annotations[name])))"
+)
+_INSTEAD = (
+    "request.kind.kind == 'Pod' ? 'Only a new pod is changed: annotate its workload or the pod template'"
+    " : request.kind.kind == 'Job' ? 'The template of an existing Job cannot change: create the Job anew'"
+    " : 'Instead of a ServiceAccount, annotate the namespace, the workload or the pod template'"
+)
+_MESSAGE = (
+    "(variables.names.size() > 3 ? string(variables.names.size()) + ' annotations of boundtoken.dev'"
+    " : variables.names.join(', ')) + ': no effect here. ' + variables.instead"
+)
+
+
+def _rule(group: str, resource: str, *operations: str) -> Json:
+    return {
+        "apiGroups": [group],
+        "apiVersions": ["v1"],
+        "resources": [resource],
+        "operations": [*operations],
+        "scope": "Namespaced",
+    }
+
+
+_OWN: Json = {
+    "failurePolicy": "Fail",
+    "matchConstraints": {"resourceRules": [_rule("", "secrets", "CREATE")]},
+    "matchConditions": [
+        {
+            "name": "an-account-of-our-name",
+            "expression": "request.userInfo.?username.orValue('')"
+            ".matches('^system:serviceaccount:[^:]+:boundtoken$')",
+        },
+        {
+            "name": "our-service-account",
+            "expression": "authorizer.group('boundtoken.dev').resource('installation')"
+            ".check('own').allowed()",
+        },
+    ],
+    "validations": [
+        {
+            "expression": "object.metadata.name == 'boundtoken-ca' "
+            "&& (!has(object.type) || object.type == 'Opaque')",
+            "message": "boundtoken creates the Secret boundtoken-ca, of type Opaque, and no other",
+        }
+    ],
+}
+_MISPLACED: Json = {
+    "failurePolicy": "Ignore",
+    "matchConstraints": {
+        "namespaceSelector": {
+            "matchExpressions": [
+                {
+                    "key": "kubernetes.io/metadata.name",
+                    "operator": "NotIn",
+                    "values": ["kube-system", "kube-public", "kube-node-lease"],
+                }
+            ]
+        },
+        "resourceRules": [
+            _rule("", "serviceaccounts", "CREATE", "UPDATE"),
+            _rule("", "pods", "UPDATE"),
+            _rule("batch", "jobs", "UPDATE"),
+        ],
+    },
+    "matchConditions": [
+        {
+            "name": "an-annotation-of-ours-is-new-or-another",
+            "expression": f"object.metadata.?annotations.orValue({{}}).exists{_NEW}",
+        }
+    ],
+    "variables": [
+        {"name": "names", "expression": f"object.metadata.annotations.filter{_NEW}"},
+        {"name": "instead", "expression": _INSTEAD},
+    ],
+    "validations": [
+        {
+            "expression": "false",
+            "messageExpression": _MESSAGE,
+            "message": "an annotation of boundtoken.dev has no effect here",
+        }
+    ],
+}
+POLICIES: dict[str, Json] = {names.APP: _OWN, names.MISPLACED_POLICY: _MISPLACED}
+"""Their specs by name."""
+BINDINGS: dict[str, Json] = {
+    names.APP: {"policyName": names.APP, "validationActions": ["Deny"]},
+    names.MISPLACED_POLICY: {"policyName": names.MISPLACED_POLICY, "validationActions": ["Warn"]},
+}
