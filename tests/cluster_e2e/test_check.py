@@ -201,6 +201,25 @@ def test_a_second_budget_and_a_second_role_are_told(installed: Cluster) -> None:
     assert found.text("rights-excess").startswith("clusterrolebinding/more also grants: get ")
 
 
+def test_a_path_of_the_api_server_is_a_right_too(installed: Cluster) -> None:
+    subject = {"kind": "ServiceAccount", "name": "boundtoken", "namespace": "boundtoken-system"}
+    reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "paths"}
+    rule = {"nonResourceURLs": ["/metrics", "/logs/*"], "verbs": ["get"]}
+    made = {
+        "clusterroles": {"metadata": {"name": "paths"}, "rules": [rule]},
+        "clusterrolebindings": {"metadata": {"name": "paths"}, "roleRef": reference, "subjects": [subject]},
+    }  # fmt: skip
+    for resource, body in made.items():
+        installed.plane.call("POST", f"{RBAC}/{resource}", body)
+    try:
+        found = checked(installed, "--no-dry-run")
+    finally:
+        for resource in made:
+            installed.plane.call("DELETE", f"{RBAC}/{resource}/paths")
+    more = "clusterrolebinding/paths also grants: get /metrics, get /logs/*"
+    assert found.text("rights-excess") == more
+
+
 def test_zero_replicas_no_endpoint_a_blocked_port_and_a_wrong_ca_bundle_are_told_apart(
     installed: Cluster,
 ) -> None:

@@ -99,7 +99,9 @@ class ConfigurationFile(NamedTuple):
 
 
 class Right(NamedTuple):
-    """One verb on one resource, of one object where it has a name, in a namespace or everywhere."""
+    """One verb on one resource, of one object where it has a name, in a namespace or everywhere; or
+    on a path of the API server, which `resource` is then, such as /metrics.
+    """
 
     verb: str
     group: str

@@ -71,6 +71,9 @@ def _granted(binding: Binding, role: Role) -> Iterator[Granted]:
 
 def _rights(rule: Rule, namespace: str) -> Iterator[Right]:
     for verb in rule.verbs or ():
+        # A RoleBinding grants no path (Kubernetes, "Using RBAC Authorization").
+        for path in () if namespace else rule.non_resource_urls or ():
+            yield Right(verb, "", path)
         for group in rule.api_groups or ():
             for resource in rule.resources or ():
                 for name in rule.resource_names or ("",):

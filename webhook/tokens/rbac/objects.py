@@ -19,6 +19,7 @@ class Rule(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     api_groups: tuple[str, ...] | None = ()
     resources: tuple[str, ...] | None = ()
     resource_names: tuple[str, ...] | None = ()
+    non_resource_urls: tuple[str, ...] | None = msgspec.field(name="nonResourceURLs", default=())
 
 
 class Subject(msgspec.Struct, frozen=True, omit_defaults=True):
