@@ -1,15 +1,24 @@
 """What `boundtoken check` prints, and the flags that it refuses."""
 
+import asyncio
 import contextlib
 import io
 import json
+from typing import Any, cast
 from xml.etree import ElementTree as ET
 
+import msgspec
 import pytest
 
+from tests.checks.installations import an_installation
 from tests.support.checking import run_check
-from webhook.checks.model import Finding, Result, Status
-from webhook.cli.check import output
+from webhook.checks.model import Finding, Result, Status, Unseen
+from webhook.checks.objects import Annotated
+from webhook.cli.check import output, probes
+from webhook.cli.cluster.reader import Reader
+from webhook.cluster.client import ApiClient
+from webhook.core import names
+from webhook.core.policy import ClusterPolicy
 
 EVIL = "a\x1b[31m\x07 & <b> \u202e \x00 eyJhbGciOiJub25lIn0.e30.abc " + "long " * 60
 
@@ -99,3 +108,32 @@ def test_flags_that_do_not_go_together_are_refused(words: list[str], message: st
     code, out, err = run_check(*words)
     assert (code, out) == (2, "")
     assert message in err
+
+
+def a_namespace(name: str, **metadata: str) -> Annotated:
+    annotations = {names.INJECT: "enabled"}
+    document = {"metadata": {"name": name, "annotations": annotations, **metadata}}
+    return msgspec.convert(document, Annotated)
+
+
+def test_a_pod_is_tried_where_nothing_keeps_it_out_and_default_comes_last() -> None:
+    ending = a_namespace("a", deletionTimestamp="2026-01-01T00:00:00Z")
+    many = tuple(a_namespace(f"n{number}") for number in range(9))
+    seen = an_installation(namespaces=(ending, a_namespace("kube-system"), *many))
+    assert probes.namespaces_for(seen) == ("n0", "n1", "n2", "n3", "default")
+    seen.cluster = ClusterPolicy(excluded=names.NEVER_TOUCHED | {"default"})
+    seen.own = "n0"
+    assert probes.namespaces_for(seen) == ("n1", "n2", "n3", "n4")
+    seen.namespaces = (a_namespace("default"),)
+    assert probes.namespaces_for(seen) == ()
+
+
+def test_where_every_namespace_is_excluded_the_flag_is_named() -> None:
+    async def found() -> Any:
+        reader = Reader(cast("ApiClient", None))
+        return await probes.first_pod(reader, an_installation(), ())
+
+    assert asyncio.run(found()) == Unseen(
+        "every namespace that could be tried is excluded; "
+        "name another namespace with --dry-run-namespace"
+    )

@@ -9,6 +9,7 @@ from tests.controlplane.cluster import ControlPlane
 from tests.controlplane.kubelet import Kubelet
 from tests.support.builders import Json
 from tests.support.cluster import CONFIGMAP, Cluster
+from tests.support.waiting import wait_for
 
 
 @pytest.fixture
@@ -22,3 +23,10 @@ def configured(cluster: Cluster) -> Iterator[dict[str, Json]]:
 @pytest.fixture
 def cluster(plane: ControlPlane, kubelet: Kubelet) -> Cluster:
     return Cluster(plane, kubelet)
+
+
+@pytest.fixture
+def installed(cluster: Cluster) -> Cluster:
+    """Boundtoken as it was installed, two replicas ready, which other tests may have changed."""
+    wait_for(lambda: cluster.kubelet.proxy.ready("boundtoken") == 2, 60)
+    return cluster

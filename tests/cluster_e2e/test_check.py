@@ -4,10 +4,8 @@ that a test breaks told by its own check.
 
 import asyncio
 import base64
-import contextlib
 import json
 import threading
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,23 @@ from xml.etree import ElementTree as ET
 import pytest
 import yaml
 
+from tests.cluster_e2e.breaking import (
+    BUDGETS,
+    CA_BUNDLE,
+    EXPECTED_WARNINGS,
+    MUTATING,
+    NETWORK,
+    POLICY,
+    RBAC,
+    ROLE,
+    SERVICE,
+    VALIDATING,
+    blocked,
+    changed,
+    checked,
+    deleted,
+    put,
+)
 from tests.cluster_e2e.sidecar import other_webhook, without_ours
 from tests.controlplane.cluster import MERGE_PATCH
 from tests.support.builders import Json, a_bare_pod
@@ -36,74 +51,6 @@ from webhook.cluster.client import ApiClient
 from webhook.cluster.credentials import FromKubeconfig
 from webhook.pki import authority, replicas
 from webhook.pki.replicas import Replica
-
-GROUP = "/apis/admissionregistration.k8s.io/v1"
-MUTATING = f"{GROUP}/mutatingwebhookconfigurations/boundtoken"
-VALIDATING = f"{GROUP}/validatingwebhookconfigurations/boundtoken"
-POLICY = f"{GROUP}/validatingadmissionpolicies/boundtoken-misplaced"
-RBAC = "/apis/rbac.authorization.k8s.io/v1"
-ROLE = f"{RBAC}/clusterroles/boundtoken"
-OURS = f"{NAMESPACES}/boundtoken-system"
-SERVICE = f"{OURS}/services/boundtoken"
-BUDGETS = "/apis/policy/v1/namespaces/boundtoken-system/poddisruptionbudgets"
-NETWORK = "/apis/networking.k8s.io/v1/namespaces/boundtoken-system/networkpolicies/boundtoken"
-CA_BUNDLE = "/webhooks/0/clientConfig/caBundle"
-JSON_PATCH = "application/json-patch+json"
-EXPECTED_WARNINGS = {"spread", "fail-open", "namespace-annotations", "namespace-excluded"}
-"""There is one node, and what other tests did is told."""
-
-
-def checked(cluster: Cluster, *flags: str, user: str = "admin") -> Checked:
-    return Checked("--kubeconfig", str(cluster.plane.kubeconfig(user)), *flags)
-
-
-@pytest.fixture
-def installed(cluster: Cluster) -> Cluster:
-    """Boundtoken as it was installed, two replicas ready, which other tests may have changed."""
-    wait_for(lambda: cluster.kubelet.proxy.ready("boundtoken") == 2, 60)
-    return cluster
-
-
-@contextlib.contextmanager
-def changed(cluster: Cluster, path: str, *operations: Json) -> Iterator[None]:
-    """An object with these changes of a JSON Patch, put back afterwards."""
-    before = cluster.plane.call("GET", path)
-    cluster.plane.call("PATCH", path, list(operations), kind=JSON_PATCH)
-    try:
-        yield
-    finally:
-        now = cluster.plane.call("GET", path)
-        before["metadata"]["resourceVersion"] = now["metadata"]["resourceVersion"]
-        cluster.plane.call("PUT", path, before)
-
-
-@contextlib.contextmanager
-def deleted(cluster: Cluster, path: str) -> Iterator[None]:
-    """An object that is not there, made again afterwards."""
-    before = cluster.plane.call("GET", path)
-    cluster.plane.call("DELETE", path)
-    try:
-        yield
-    finally:
-        for field in ("uid", "resourceVersion", "creationTimestamp", "managedFields"):
-            before["metadata"].pop(field, None)
-        cluster.plane.call("POST", path.rpartition("/")[0], before)
-
-
-def put(path: str, value: Any) -> Json:
-    return {"op": "add", "path": path, "value": value}
-
-
-@contextlib.contextmanager
-def blocked(cluster: Cluster) -> Iterator[None]:
-    """A firewall between the API server and port 10250."""
-    egress = cluster.plane.egress
-    egress.blocked.add(10250)
-    egress.cut()
-    try:
-        yield
-    finally:
-        egress.blocked.clear()
 
 
 def test_everything_is_right_after_an_install_and_nothing_is_left_of_it(installed: Cluster) -> None:

@@ -7,6 +7,7 @@ from .facts import Installation, Probe
 from .model import Check, Finding, failed, passed, there, warning, worst
 
 GROUP = "Tried in a dry run"
+ELSEWHERE = "; name another namespace with --dry-run-namespace"
 
 
 def pod(seen: Installation) -> Finding:
@@ -30,7 +31,7 @@ def _not_created(probe: Probe) -> Finding:
     if probe.is_forbidden:
         text = f"needs create on pods {where}, also for a dry run"
         return Finding("unknown", text)
-    return Finding("unknown", f"the pod {where} was not created: {probe.problem}")
+    return Finding("unknown", f"the pod {where} was not created: {probe.problem}{ELSEWHERE}")
 
 
 def governance(seen: Installation) -> Finding:

@@ -46,7 +46,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     command.add_argument(
         "--dry-run-namespace",
         metavar="NAME",
-        help="where a pod is created in a dry run (default one that requests injection, else default)",
+        help="where a pod is created in a dry run (default the first that requests injection and lets it in, else default)",
     )
     command.add_argument(
         "--no-dry-run",

@@ -138,8 +138,10 @@ async def _of_installation(parsed: argparse.Namespace, reader: Reader) -> Result
         return run(all_checks, _unreachable(parsed, reader, server))
     seen = await reading.installation(reader, parsed.webhook_namespace, server)
     if not parsed.no_dry_run:
-        namespace = parsed.dry_run_namespace or probes.namespace_for(seen)
-        seen.probe = await probes.pod(reader, seen, namespace)
+        given = parsed.dry_run_namespace
+        namespaces = (given,) if given else probes.namespaces_for(seen)
+        seen.probe = await probes.first_pod(reader, seen, namespaces)
+        namespace = given or probes.namespace_of(seen.probe)
         seen.governance = await probes.governance(reader.client, seen, namespace)
     if parsed.request_token:
         seen.year = await probes.year(reader.client, seen)

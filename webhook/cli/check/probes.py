@@ -8,6 +8,7 @@ import msgspec
 
 from ...checks.facts import ConfigurationFile, Governance, Installation, Probe
 from ...checks.model import Unseen
+from ...checks.probes import ELSEWHERE
 from ...cluster.client import ApiClient, decode
 from ...core import names, policy
 from ...core.claims import claims_of
@@ -27,6 +28,9 @@ ENFORCE: Govern = "enforce"
 DRY_RUN = {"dryRun": "All"}
 NAME = "boundtoken-check-"
 ABSENT = "boundtoken-check-no-such-pod"
+DEFAULT_NAMESPACE = "default"
+MAX_NAMESPACES = 4
+"""That request injection and are tried one after the other."""
 IMAGE = "registry.k8s.io/pause:3.10"
 """Never pulled: the pod is not kept."""
 FORBIDDEN = 403
@@ -38,18 +42,25 @@ MAX_SECONDS = names.MAX_EXPIRATION_SECONDS_LIMIT
 JsonObject = dict[str, Any]
 
 
-def namespace_for(seen: Installation) -> str:
-    """A namespace that requests injection, the first by name; else `default`."""
-    if not isinstance(seen.namespaces, tuple) or not isinstance(seen.cluster, ClusterPolicy):
-        return "default"
-    without = {*seen.cluster.excluded, seen.own}
-    for namespace in seen.namespaces:
-        own = policy.namespace_annotations(namespace.metadata.annotations)
-        if own and namespace.metadata.name not in without:
+def namespaces_for(seen: Installation) -> tuple[str, ...]:
+    """Where a pod may be tried, best first: namespaces that request injection, by name, and
+    `default`. None that is excluded or being deleted; so there may be none.
+    """
+    if not isinstance(seen.cluster, ClusterPolicy):
+        return (DEFAULT_NAMESPACE,)
+    excluded = {*seen.cluster.excluded, seen.own}
+    found = []
+    for namespace in seen.namespaces if isinstance(seen.namespaces, tuple) else ():
+        metadata = namespace.metadata
+        if metadata.deletion_timestamp:
+            excluded.add(metadata.name)
+        own = policy.namespace_annotations(metadata.annotations)
+        if own and metadata.name not in excluded:
             resolved = policy.resolve_namespace(seen.cluster, own).resolution.policy
             if resolved.inject != "disabled":
-                return namespace.metadata.name
-    return "default"
+                found.append(metadata.name)
+    last = [] if DEFAULT_NAMESPACE in excluded else [DEFAULT_NAMESPACE]
+    return tuple(dict.fromkeys(found[:MAX_NAMESPACES] + last))
 
 
 def a_pod(*, annotated: bool) -> JsonObject:
@@ -78,6 +89,26 @@ def a_pod(*, annotated: bool) -> JsonObject:
         "metadata": {"generateName": NAME, "annotations": annotations},
         "spec": {"containers": [container]},
     }
+
+
+def namespace_of(probe: Probe | Unseen) -> str:
+    """Where token requests are tried, which are judged alike everywhere."""
+    return probe.namespace if isinstance(probe, Probe) else DEFAULT_NAMESPACE
+
+
+async def first_pod(
+    reader: Reader, seen: Installation, namespaces: tuple[str, ...]
+) -> Probe | Unseen:
+    """What becomes of a pod in the first of these that lets one in; else why the first does not: a
+    quota, a LimitRange or the webhook of others is no fault of boundtoken.
+    """
+    refused: Probe | Unseen = Unseen(f"every namespace that could be tried is excluded{ELSEWHERE}")
+    for number, namespace in enumerate(namespaces):
+        found = await pod(reader, seen, namespace)
+        if isinstance(found, Probe) and not found.problem:
+            return found
+        refused = refused if number else found
+    return refused
 
 
 async def pod(reader: Reader, seen: Installation, name: str) -> Probe | Unseen:

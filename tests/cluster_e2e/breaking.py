@@ -1,0 +1,72 @@
+"""`boundtoken check` on the control plane, and how a test breaks what it looks at."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+from tests.support.builders import Json
+from tests.support.checking import Checked
+from tests.support.cluster import NAMESPACES, Cluster
+
+GROUP = "/apis/admissionregistration.k8s.io/v1"
+MUTATING = f"{GROUP}/mutatingwebhookconfigurations/boundtoken"
+VALIDATING = f"{GROUP}/validatingwebhookconfigurations/boundtoken"
+POLICY = f"{GROUP}/validatingadmissionpolicies/boundtoken-misplaced"
+RBAC = "/apis/rbac.authorization.k8s.io/v1"
+ROLE = f"{RBAC}/clusterroles/boundtoken"
+OURS = f"{NAMESPACES}/boundtoken-system"
+SERVICE = f"{OURS}/services/boundtoken"
+BUDGETS = "/apis/policy/v1/namespaces/boundtoken-system/poddisruptionbudgets"
+NETWORK = "/apis/networking.k8s.io/v1/namespaces/boundtoken-system/networkpolicies/boundtoken"
+CA_BUNDLE = "/webhooks/0/clientConfig/caBundle"
+JSON_PATCH = "application/json-patch+json"
+EXPECTED_WARNINGS = {"spread", "fail-open", "namespace-annotations", "namespace-excluded"}
+"""There is one node, and what other tests did is told."""
+
+
+def checked(cluster: Cluster, *flags: str, user: str = "admin") -> Checked:
+    """What `boundtoken check` finds."""
+    return Checked("--kubeconfig", str(cluster.plane.kubeconfig(user)), *flags)
+
+
+@contextlib.contextmanager
+def changed(cluster: Cluster, path: str, *operations: Json) -> Iterator[None]:
+    """An object with these changes of a JSON Patch, put back afterwards."""
+    before = cluster.plane.call("GET", path)
+    cluster.plane.call("PATCH", path, list(operations), kind=JSON_PATCH)
+    try:
+        yield
+    finally:
+        now = cluster.plane.call("GET", path)
+        before["metadata"]["resourceVersion"] = now["metadata"]["resourceVersion"]
+        cluster.plane.call("PUT", path, before)
+
+
+@contextlib.contextmanager
+def deleted(cluster: Cluster, path: str) -> Iterator[None]:
+    """An object that is not there, made again afterwards."""
+    before = cluster.plane.call("GET", path)
+    cluster.plane.call("DELETE", path)
+    try:
+        yield
+    finally:
+        for field in ("uid", "resourceVersion", "creationTimestamp", "managedFields"):
+            before["metadata"].pop(field, None)
+        cluster.plane.call("POST", path.rpartition("/")[0], before)
+
+
+def put(path: str, value: Any) -> Json:
+    """An operation of a JSON Patch."""
+    return {"op": "add", "path": path, "value": value}
+
+
+@contextlib.contextmanager
+def blocked(cluster: Cluster) -> Iterator[None]:
+    """A firewall between the API server and port 10250."""
+    egress = cluster.plane.egress
+    egress.blocked.add(10250)
+    egress.cut()
+    try:
+        yield
+    finally:
+        egress.blocked.clear()
