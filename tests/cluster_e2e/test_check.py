@@ -403,8 +403,41 @@ def test_before_installing_what_is_in_the_way_is_told(installed: Cluster) -> Non
 
 def test_an_api_server_that_cannot_be_reached_is_one_failure(tmp_path: Path) -> None:
     kubeconfig = a_kubeconfig(tmp_path / "k", f"http://127.0.0.1:{free_port()}")
-    found = Checked("--kubeconfig", str(kubeconfig))
+    is_told_once("--kubeconfig", str(kubeconfig))
+    is_told_once("--kubeconfig", str(kubeconfig), "--pre")
+
+
+def is_told_once(*flags: str) -> str:
+    """That the API server cannot be reached, and nothing else; gives what is shown."""
+    found = Checked(*flags)
     assert (found.code, set(found.of("failed"))) == (1, {"api-server"})
+    others = len(found.by_id) - 1
+    assert (others > 8, len(found.of("unknown"))) == (True, others)
+    code, shown, _ = run_check(*flags)
+    assert (code, shown.count("see docs/checks.md"), "\n? " in shown) == (1, 1, False)
+    *_, rest, _, total = shown.splitlines()
+    assert rest == f"not run: {others} checks that ask the API server"
+    assert total == f"{others + 1} checks: 1 failed, {others} not found out"
+    return shown
+
+
+def test_credentials_that_are_refused_are_one_failure(installed: Cluster, tmp_path: Path) -> None:
+    kubeconfig = tmp_path / "k"
+    text = installed.plane.kubeconfig().read_text()
+    kubeconfig.write_text(text.replace(installed.plane.tokens["admin"], "old"))
+    assert "401" in is_told_once("--kubeconfig", str(kubeconfig))
+
+
+def test_a_workload_that_is_not_there_yet_is_waited_for(installed: Cluster) -> None:
+    name = installed.namespace(inject="enabled", automount="disabled")
+    installed.reader(name)
+    words = ("workload", "pod/web", "-n", name, "--kubeconfig", str(installed.plane.kubeconfig()))
+    assert run_check(*words, "--wait", "3")[0] == 3
+    later = threading.Timer(3, installed.run, (name,))
+    later.start()
+    code, shown, err = run_check(*words, "--wait", "30")
+    later.join()
+    assert (code, err) == (0, ""), shown
 
 
 def test_the_list_fits_80_columns_and_a_pipe_and_junit_is_xml(installed: Cluster) -> None:

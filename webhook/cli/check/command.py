@@ -18,7 +18,7 @@ from ...checks.model import Result, Unseen, run, status_of
 from ...cluster.client import ApiClient
 from ...cluster.credentials import FromKubeconfig
 from ...core.text import quote
-from ...errors import BadInput
+from ...errors import ApiError, BadInput
 from ..cluster.kinds import OBJECT_NAME
 from ..cluster.reader import Reader
 from ..process import protect, say
@@ -35,12 +35,7 @@ def check(parsed: argparse.Namespace) -> int:
     """Print the results; gives the exit code."""
     protect()
     seconds = _check_flags(parsed)
-    deadline = time.monotonic() + seconds
-    results = _results(parsed)
-    while EXIT_CODES[status_of(results)] and time.monotonic() + PAUSE_SECONDS < deadline:
-        _progress(results)
-        time.sleep(PAUSE_SECONDS)
-        results = _results(parsed)
+    results = _awaited(parsed, time.monotonic() + seconds)
     if parsed.output == "json":
         print(output.document(results))
     elif parsed.output == "junit":
@@ -51,11 +46,31 @@ def check(parsed: argparse.Namespace) -> int:
     return EXIT_CODES[status_of(results)]
 
 
-def _progress(results: Results) -> None:
+def _awaited(parsed: argparse.Namespace, deadline: float) -> Results:
+    """The first round in which nothing fails and nothing is unknown, or the last before this time.
+
+    Raises: NotFound, where the workload is not there by then; ApiError, where it was not read
+    """
+    while True:
+        has_time = time.monotonic() + PAUSE_SECONDS < deadline
+        try:
+            results = _results(parsed)
+        except ApiError as problem:
+            if not has_time:
+                raise
+            _progress(f"waiting: {problem}")
+        else:
+            if not has_time or not EXIT_CODES[status_of(results)]:
+                return results
+            open_ones = [one for one in results if EXIT_CODES[one.status]]
+            _progress(f"waiting for {len(open_ones)} checks, first: {open_ones[0].sentence}")
+        time.sleep(PAUSE_SECONDS)
+
+
+def _progress(text: str) -> None:
     """On a terminal, what is waited for."""
     if sys.stderr is not None and sys.stderr.isatty():
-        open_ones = [one for one in results if EXIT_CODES[one.status]]
-        say(f"waiting for {len(open_ones)} checks, first: {open_ones[0].sentence}")
+        say(text)
 
 
 def _check_flags(parsed: argparse.Namespace) -> float:

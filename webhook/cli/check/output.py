@@ -22,10 +22,13 @@ WORDS: dict[Status, str] = {
 }
 INDENT = "    "
 PAGE = "docs/checks.md"
+API_SERVER = "api-server"
+"""The check that everything else depends on."""
 
 
 def lines(results: Sequence[Result], *, with_commands: bool) -> Iterator[str]:
     """The list, in the manner of `linkerd check`; no line has more than WIDTH columns."""
+    results, rest = _ran(results)
     coloured = is_coloured()
     marks = MARKS if can_write("".join(MARKS.values())) else ASCII_MARKS
     group = ""
@@ -38,7 +41,20 @@ def lines(results: Sequence[Result], *, with_commands: bool) -> Iterator[str]:
         if coloured:
             mark = f"\033[{COLOURS[result.status]}m{mark}\033[0m"
         yield from _of_one(result, mark, with_commands=with_commands)
-    yield from ("", _total(results))
+    if rest:
+        yield from ("", f"not run: {len(rest)} checks that ask the API server")
+    yield from ("", _total((*results, *rest)))
+
+
+def _ran(results: Sequence[Result]) -> tuple[Sequence[Result], Sequence[Result]]:
+    """Those that ran, and those that could not because the API server did not answer: all but the
+    one that says so.
+    """
+    failed = [one for one in results if one.id == API_SERVER and one.status == "failed"]
+    if not failed:
+        return results, ()
+    rest = [one for one in results if one.status == "unknown"]
+    return [one for one in results if one.status != "unknown"], rest
 
 
 def _of_one(result: Result, mark: str, *, with_commands: bool) -> Iterator[str]:
