@@ -10,7 +10,7 @@ import pytest
 from tests.checks.installations import NOW
 from tests.support.builders import Json, a_container
 from webhook.checks.model import Result, Unseen, run
-from webhook.checks.workload import Pod, PodToken, Secret, Workload, checks
+from webhook.checks.workload import Frozen, Pod, PodToken, Refusal, Secret, Workload, checks
 from webhook.core import names
 from webhook.core.full_views import FullPod
 
@@ -51,6 +51,14 @@ def test_where_all_is_right_every_check_passes() -> None:
     assert {name: one.finding for name, one in every().items() if one.status != "passed"} == {}
 
 
+def with_frozen(*tokens: PodToken) -> Pod:
+    """A pod whose container has had these at /t for two hours."""
+    frozen = (Frozen("app", "/t", NOW - timedelta(hours=2)),)
+    return POD._replace(tokens=(TOKEN, *(token._replace(frozen=frozen) for token in tokens)))
+
+
+YEAR = TOKEN._replace(seconds=3607)
+REFUSAL = Refusal("replicaset/web-1", NOW - timedelta(hours=1), "denied")
 STALE = a_template(sub_path="token")
 FOREIGN = TOKEN._replace(audience="vault")
 CASES: list[tuple[str, Json, str, str]] = [
@@ -59,7 +67,8 @@ CASES: list[tuple[str, Json, str, str]] = [
     ("workload-called", {"unreached": ("no entry",)}, "failed", "no entry"),
     ("workload-called", {"unreached": ("no entry",), "requested": False}, "warning", "no entry"),
     ("workload-accepted", {"denial": "violates"}, "failed", "violates"),
-    ("workload-accepted", {"refusals": ("exceeded",)}, "failed", "exceeded"),
+    ("workload-accepted", {"refusals": (REFUSAL,)}, "failed", "event FailedCreate of replicaset/web-1 at 2026-03-01T11:00Z: denied"),
+    ("workload-accepted", {"refusals": (REFUSAL._replace(time=NOW - timedelta(hours=3)),)}, "warning", "denied; a pod was made since"),
     ("workload-injected", {"pods": (POD._replace(differs=True, causes=("older",)), POD)}, "failed", "1 of 2 pods differ from what they would get now: older"),
     ("workload-injected", {"pods": (POD._replace(differs=None),)}, "unknown", "is not known"),
     ("workload-token", {"pods": (POD._replace(tokens=()),)}, "failed", "pod/web-1 has none"),
@@ -70,7 +79,8 @@ CASES: list[tuple[str, Json, str, str]] = [
     ("workload-audience", {"pods": (), "would": (FOREIGN,)}, "warning", "is for vault"),
     ("workload-refresh", {"template": STALE}, "failed", "container app: a file mounted by subPath is never refreshed"),
     ("workload-refresh", {"template": a_template(read_only=False)}, "warning", "a token must be mounted read-only"),
-    ("workload-expired", {"template": STALE}, "failed", "pod/web-1 is older than its token of 3600 s"),
+    ("workload-expired", {"pods": (with_frozen(TOKEN, YEAR),)}, "failed", "pod/web-1: container app has the same token at /t since 2026-03-01T10:00Z, and it lives 3600 s"),
+    ("workload-expired", {"pods": (with_frozen(TOKEN._replace(seconds=3607, audience="vault")),), "api_audiences": ("https://api",)}, "failed", "it lives 3607 s"),
     ("workload-rights", {"bindings": ()}, "warning", "no role is bound to serviceaccount/web"),
     ("workload-rights", {"can": {"get/configmaps": False}}, "failed", "serviceaccount/web may not get configmaps"),
     ("workload-rights", {"can": {"get/configmaps": Unseen("needs a right")}}, "unknown", "needs a right"),
@@ -116,9 +126,13 @@ def test_an_audience_of_the_api_server_is_not_foreign() -> None:
     assert found["workload-audience"].status == "passed"
 
 
-def test_a_young_pod_has_no_expired_token() -> None:
-    young = POD._replace(created=NOW - timedelta(minutes=5))
-    assert every(template=STALE, pods=(young,))["workload-expired"].status == "passed"
+@pytest.mark.parametrize(
+    "pods", [(with_frozen(YEAR),), (with_frozen(TOKEN._replace(seconds=7201)),), (POD,)]
+)
+def test_a_token_that_is_refreshed_or_young_or_of_a_year_has_not_expired(
+    pods: tuple[Pod, ...],
+) -> None:
+    assert every(template=STALE, pods=pods)["workload-expired"].status == "passed"
 
 
 def test_a_command_has_no_name_that_a_shell_would_read() -> None:

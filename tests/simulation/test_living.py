@@ -73,6 +73,19 @@ def test_the_tokens_of_a_pod_are_told_by_who_added_them() -> None:
     assert living.tokens_of(view(automounted(a_pod()))) == Tokens("", (YEARLY,))
 
 
+@pytest.mark.parametrize(
+    ("sub_path", "frozen"),
+    [({}, False), ({"subPath": "t"}, True), ({"subPath": "other"}, False), ({"subPathExpr": "$(X)"}, True)],
+)  # fmt: skip
+def test_what_is_mounted_by_sub_path_stays_as_it_was(sub_path: Any, *, frozen: bool) -> None:
+    pod = a_pod(a_container("app", ("own", "/own")), volumes=[
+        {"name": "own", "projected": {"sources": [{"serviceAccountToken": {"path": "t"}}]}}
+    ])  # fmt: skip
+    pod["spec"]["containers"][0]["volumeMounts"][0] |= sub_path
+    (token,) = living.tokens_of(view(pod)).tokens
+    assert token.frozen == ((("app", "/own"),) if frozen else ())
+
+
 @pytest.mark.parametrize("annotations", [{}, ON, {"inject": "replace"}, {"automount": "disabled"}])
 def test_a_pod_that_was_made_under_the_same_annotations_does_not_differ(annotations: Any) -> None:
     assert seen(made(a_pod(), **annotations), **annotations) == (False, [])

@@ -32,9 +32,17 @@ SUB_PATH = "never refreshed"
 """In the problem that the rule tells of a mount by subPath."""
 
 
+class Frozen(NamedTuple):
+    """A mount by subPath: what was there when the container started is there still."""
+
+    container: str
+    path: str
+    since: datetime
+
+
 class PodToken(NamedTuple):
-    """A token of a pod: its file, its audience (empty: the API server's own), its seconds, and
-    where it is mounted.
+    """A token of a pod: its file, its audience (empty: the API server's own), its seconds, where it
+    is mounted, and which running containers have it as it was when they started.
     """
 
     volume: str
@@ -42,6 +50,7 @@ class PodToken(NamedTuple):
     audience: str
     seconds: int
     paths: tuple[str, ...]
+    frozen: tuple[Frozen, ...] = ()
 
     @property
     def is_at_default(self) -> bool:
@@ -57,6 +66,14 @@ class Pod(NamedTuple):
     tokens: tuple[PodToken, ...]
     differs: bool | None = None
     causes: tuple[str, ...] = ()
+
+
+class Refusal(NamedTuple):
+    """An event of a pod that was not made: what it is about, and when it came last."""
+
+    object: str
+    time: datetime | None
+    message: str
 
 
 class Secret(NamedTuple):
@@ -81,7 +98,7 @@ class Workload:
     """Whether somebody requests a token of boundtoken for them."""
     faults: tuple[str, ...] = ()
     unreached: tuple[str, ...] | Unseen = NOT_LOOKED_AT
-    refusals: tuple[str, ...] = ()
+    refusals: tuple[Refusal, ...] = ()
     denial: str = ""
     would: tuple[PodToken, ...] | Unseen = NOT_LOOKED_AT
     pods: tuple[Pod, ...] | Unseen = NOT_LOOKED_AT
@@ -118,8 +135,18 @@ def called(seen: Workload) -> Finding:
 
 
 def accepted(seen: Workload) -> Finding:
-    problems = [seen.denial] if seen.denial else []
-    return all_of([*problems, *seen.refusals])
+    """What would be refused now, and what events say of the past: nothing where a pod was made
+    since.
+    """
+    pods = seen.pods if isinstance(seen.pods, tuple) else ()
+    newest = max((pod.created for pod in pods if pod.created is not None), default=None)
+    found = [failed(seen.denial)] if seen.denial else []
+    for one in seen.refusals:
+        is_over = newest is not None and one.time is not None and newest > one.time
+        when = f" at {one.time:%Y-%m-%dT%H:%MZ}" if one.time is not None else ""
+        text = f"event FailedCreate of {one.object}{when}: {one.message}"
+        found.append(warning(f"{text}; a pod was made since") if is_over else failed(text))
+    return worst(*found, text="by no event, and not by what is enforced now")
 
 
 def injected(seen: Workload) -> Finding:
@@ -185,17 +212,20 @@ def refreshed(seen: Workload) -> Finding:
 
 
 def expired(seen: Workload) -> Finding:
-    """A pod that is older than a token that nobody refreshes has an expired one."""
-    is_stale = refreshed(seen).status == "failed"
-    ages = [
-        (pod.name, token.seconds)
-        for pod in there(seen.pods)
-        for token in pod.tokens
-        if pod.created is not None
-        if is_stale and (seen.now - pod.created).total_seconds() > token.seconds
-    ]
-    problems = [f"pod/{name} is older than its token of {seconds} s" for name, seconds in ages]
-    return all_of(dict.fromkeys(problems), *seen.restarts)
+    """A container that is older than a token that nobody refreshes in it has an expired one."""
+    limits = Limits(api_audiences=seen.api_audiences)
+    problems = []
+    for pod in there(seen.pods):
+        for token in pod.tokens:
+            is_extended = limits.is_extended(token.seconds, (token.audience,))
+            lives = names.YEAR_SECONDS if is_extended else token.seconds
+            problems += [
+                f"pod/{pod.name}: container {one.container} has the same token at {one.path} since "
+                f"{one.since:%Y-%m-%dT%H:%MZ}, and it lives {lives} s"
+                for one in token.frozen
+                if (seen.now - one.since).total_seconds() > lives
+            ]
+    return all_of(problems, *seen.restarts)
 
 
 def _role(seen: Workload, what: str) -> Iterator[str]:
@@ -260,8 +290,9 @@ def checks() -> Iterator[Check[Workload]]:
         "boundtoken check tells what is wrong with the installation.", called,
     )  # fmt: skip
     yield Check(
-        "workload-accepted", GROUP, "none of its pods is refused",
-        "Change the template as the message says, or the namespace's level.", accepted,
+        "workload-accepted", GROUP, "boundtoken refuses none of its pods",
+        "Change the template as the message says, or the namespace's level; "
+        "of a call that failed boundtoken check tells why.", accepted,
     )  # fmt: skip
     yield Check(
         "workload-injected", GROUP, "its pods have what they would get now",

@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 
 from ..core import names, views
-from ..core.full_views import FullPod, FullVolume
+from ..core.full_views import FullMount, FullPod, FullVolume
 from ..core.views import View
 from ..enforcement import forecast
 from .templates import TEMPLATES
@@ -44,7 +44,8 @@ Code = Literal[
 
 class Token(NamedTuple):
     """A token that a pod has: what adds its volume, the volume, the file, the audience (empty: the
-    API server's own), the seconds, and its mounts: pairs of container and path.
+    API server's own), the seconds, and its mounts: pairs of container and path. `frozen` are those
+    by subPath, which show what was there when the container started.
     """
 
     kind: str
@@ -53,6 +54,7 @@ class Token(NamedTuple):
     audience: str
     seconds: int
     mounts: tuple[tuple[str, str], ...] = ()
+    frozen: tuple[tuple[str, str], ...] = ()
 
 
 class Tokens(NamedTuple):
@@ -83,17 +85,38 @@ def tokens_of(pod: FullPod) -> Tokens:
     found = []
     for volume in pod.spec.volumes or ():
         kind, name = kind_of(volume)
-        mounts = tuple(
-            (container.name, mount.mount_path)
+        mounts = [
+            (container.name, mount)
             for _, container in pod.spec.all_containers()
-            for mount in container.mounts
+            for mount in container.volume_mounts or ()
             if mount.name == volume.name
-        )
+        ]
         for token in volume.tokens:
             seconds = token.expiration_seconds or names.API_DEFAULT_EXPIRATION_SECONDS
-            found.append(Token(kind, name, token.path, token.audience or "", seconds, mounts))
+            made = Token(kind, name, token.path, token.audience or "", seconds)
+            found.append(
+                made._replace(
+                    mounts=tuple((container, mount.mount_path) for container, mount in mounts),
+                    frozen=tuple(_frozen(token.path, mounts)),
+                )
+            )
     annotations = pod.metadata.annotations or {}
     return Tokens(annotations.get(names.STATUS, ""), tuple(found))
+
+
+def _frozen(file: str, mounts: Iterable[tuple[str, FullMount]]) -> Iterator[tuple[str, str]]:
+    """The mounts of a volume that show this file as it was when the container started. What an
+    expression names is not known here.
+    """
+    for container, mount in mounts:
+        if mount.sub_path_expr or (mount.sub_path and _shows(mount.sub_path, file)):
+            yield container, mount.mount_path
+
+
+def _shows(sub_path: str, file: str) -> bool:
+    """Whether a subPath is this file, or a folder that it is in."""
+    folder = sub_path.strip("/") + "/"
+    return f"{file}/".startswith(folder)
 
 
 def differ(has: Tokens, would: Tokens, containers: Iterable[str]) -> bool:
@@ -107,7 +130,9 @@ def differ(has: Tokens, would: Tokens, containers: Iterable[str]) -> bool:
 
 def _comparable(of: Tokens, common: frozenset[str]) -> set[Token]:
     return {
-        token._replace(mounts=tuple(sorted(pair for pair in token.mounts if pair[0] in common)))
+        token._replace(
+            mounts=tuple(sorted(pair for pair in token.mounts if pair[0] in common)), frozen=()
+        )
         for token in of.tokens
         if token.kind
     }

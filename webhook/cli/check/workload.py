@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from ...checks.model import Result, Unseen, run
-from ...checks.workload import Pod, PodToken, Secret, Workload, checks
+from ...checks.workload import Frozen, Pod, PodToken, Refusal, Secret, Workload, checks
 from ...cluster.client import ApiClient, decode
 from ...core import names
 from ...core.full_views import FullPod
@@ -98,7 +98,7 @@ def _of_report(seen: Workload, report: JsonObject, reader: Reader) -> None:
     seen.faults = tuple(report["faults"])
     calls = [call for call in report["calls"] or () if call["webhook"] == "pods.boundtoken.dev"]
     seen.unreached = tuple(_unreached(calls))
-    seen.refusals = tuple(one["message"] for one in report.get("refusals") or ())
+    seen.refusals = tuple(map(_refusal, report.get("refusals") or ()))
     enforcement = report["enforcement"]
     seen.denial = str(enforcement["denial"]) if enforcement is not None else ""
     would = report.get("wouldGet")
@@ -129,10 +129,19 @@ def _unreached(calls: list[JsonObject]) -> Iterator[str]:
         )
 
 
+def _refusal(told: JsonObject) -> Refusal:
+    time = datetime.fromisoformat(told["time"]) if told["time"] else None
+    return Refusal(told["object"], time, told["message"])
+
+
 def _token(told: JsonObject) -> PodToken:
     paths = tuple(dict.fromkeys(path.rstrip("/") for _, path in told["mounts"]))
+    frozen = tuple(
+        Frozen(one["container"], one["path"], datetime.fromisoformat(one["since"]))
+        for one in told["neverRefreshed"]
+    )
     return PodToken(
-        told["volume"], told["file"], told["audience"], told["expirationSeconds"], paths
+        told["volume"], told["file"], told["audience"], told["expirationSeconds"], paths, frozen
     )
 
 

@@ -14,8 +14,23 @@ class PodMetadata(Metadata, frozen=True):
     deletion_timestamp: str | None = None
 
 
+class Running(View, frozen=True):
+    started_at: datetime | None = None
+
+
+class ContainerState(View, frozen=True):
+    running: Running | None = None
+
+
+class ContainerStatus(View, frozen=True):
+    name: str = ""
+    state: ContainerState | None = None
+
+
 class PodStatus(View, frozen=True):
     phase: str = ""
+    container_statuses: tuple[ContainerStatus, ...] | None = None
+    init_container_statuses: tuple[ContainerStatus, ...] | None = None
 
 
 class LivingPod(View, frozen=True):
@@ -29,6 +44,18 @@ class LivingPod(View, frozen=True):
     def has_ended(self) -> bool:
         """Whether it never runs again, so that nothing needs to be done about its tokens."""
         return self.status.phase in ("Succeeded", "Failed")
+
+    @property
+    def started(self) -> dict[str, str]:
+        """When each container that runs was started last, as the API server writes times."""
+        statuses = (self.status.init_container_statuses, self.status.container_statuses)
+        times = {
+            one.name: one.state.running.started_at
+            for group in statuses
+            for one in group or ()
+            if one.state is not None and one.state.running is not None
+        }
+        return {name: f"{at:%Y-%m-%dT%H:%M:%SZ}" for name, at in times.items() if at is not None}
 
 
 class ConfigurationData(View, frozen=True):

@@ -1,6 +1,6 @@
 """Living objects: the owners of a pod, the pods of a workload, and what each of them has."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
@@ -164,7 +164,7 @@ def compared(target: Target, pod: LivingPod, changed: tuple[Change, ...], answer
     found: Report = {
         "name": pod.metadata.name,
         "created": pod.metadata.creation_timestamp,
-        "has": _told(has),
+        "has": _told(has, pod.started),
         "differs": differs if would is not None else None,
         "causes": [],
         "ended": pod.has_ended,
@@ -210,10 +210,11 @@ def _would_get(explained: Explained, pod: FullPod) -> tuple[Tokens | None, set[s
 def would_get(explained: Explained) -> Report | None:
     """What a pod would get, told."""
     found, _ = _would_get(explained, FullPod())
-    return _told(found) if found is not None else None
+    return _told(found, {}) if found is not None else None
 
 
-def _told(has: Tokens) -> Report:
+def _told(has: Tokens, started: Mapping[str, str]) -> Report:
+    """Tokens as JSON, with what a running container has had in its place since it started."""
     return {
         "status": has.status,
         "tokens": [
@@ -224,6 +225,11 @@ def _told(has: Tokens) -> Report:
                 "audience": token.audience,
                 "expirationSeconds": token.seconds,
                 "mounts": [list(mount) for mount in token.mounts],
+                "neverRefreshed": [
+                    {"container": container, "path": path, "since": started[container]}
+                    for container, path in token.frozen
+                    if container in started
+                ],
             }
             for token in has.tokens
         ],
