@@ -50,10 +50,13 @@ def a_replica(number: int = 1, **fields: Any) -> Replica:
     return made._replace(**fields)
 
 
-def a_deployment(replicas: int = 2, ready: int = 2, **status: Any) -> Deployment:
+def a_deployment(
+    replicas: int = 2, ready: int = 2, spec: Json | None = None, **status: Any
+) -> Deployment:
+    template = {"metadata": {"labels": shipped.LABELS}}
     document = {
         "metadata": {"name": "boundtoken"},
-        "spec": {"replicas": replicas, "template": {"metadata": {"labels": shipped.LABELS}}},
+        "spec": {"replicas": replicas, "template": template, **(spec or {})},
         "status": {"readyReplicas": ready, "updatedReplicas": replicas, **status},
     }
     return msgspec.convert(document, Deployment)
@@ -77,6 +80,7 @@ def an_installation(**fields: Any) -> Installation:
         Server("v1.33.1", (1, 33), 0.0),
         a_deployment(),
         (a_replica(1), a_replica(2)),
+        (),
         (msgspec.convert({"metadata": {"name": "b"}, "spec": {"selector": selector}, "status": {"disruptionsAllowed": 1}}, Budget),),
         msgspec.convert(service, Service),
         (msgspec.convert({"endpoints": [{}, {"conditions": {"ready": True}}, {"conditions": {"ready": False}}]}, EndpointSlice),),

@@ -30,6 +30,7 @@ from webhook.checks.facts import (
     Probe,
     Right,
     Server,
+    WaitingPod,
 )
 from webhook.checks.installation import checks
 from webhook.checks.model import MAX_LISTED, Check, Result, Unseen, run, status_of
@@ -107,6 +108,7 @@ def a_file(**fields: Any) -> ConfigurationFile:
     return ConfigurationFile("c", (), "abcd1234", ClusterPolicy(**fields))
 
 
+WAITING = WaitingPod("b-1", "ImagePullBackOff", "no such image")
 OURS: Any = an_installation().configurations
 SPEC = shipped.POLICIES[names.POD_POLICY]
 CASES: list[tuple[str, Json, str, str]] = [
@@ -123,6 +125,10 @@ CASES: list[tuple[str, Json, str, str]] = [
     ("replicas", {"deployment": a_deployment(2, 0, conditions=[{"type": "ReplicaFailure", "status": "True", "message": "quota"}])}, "failed", "quota"),
     ("rollout", replica(image="boundtoken:1.2.2"), "warning", "boundtoken:1.2.2, boundtoken:1.2.3"),
     ("rollout", {"deployment": a_deployment(updatedReplicas=1)}, "warning", "1 of 2 replicas are of the newest template"),
+    ("rollout", {"deployment": a_deployment(updatedReplicas=0, spec={"paused": True})}, "warning", "deployment/boundtoken is paused"),
+    ("rollout", {"deployment": a_deployment(updatedReplicas=1), "waiting": (WAITING,)}, "warning", "1 of 2 replicas are of the newest template: pod/b-1 waits, ImagePullBackOff: no such image: see name and tag"),
+    ("replicas", {"deployment": a_deployment(2, 0), "waiting": (WAITING._replace(reason="CrashLoopBackOff", message=""),)}, "failed", "pod/b-1 waits, CrashLoopBackOff: it ends again and again"),
+    ("replicas", {"deployment": a_deployment(2, 1), "waiting": (WAITING._replace(reason="PodInitializing", message=""),)}, "warning", "pod/b-1 waits, PodInitializing"),
     ("version", {"version": "1.3.0"}, "warning", "the replicas are 1.2.3, and this program is 1.3.0"),
     ("version", {"replicas": (a_replica(metrics={}),)}, "unknown", "no replica tells its version"),
     ("spread", {"replicas": (a_replica(1), a_replica(2, node="node-1"))}, "warning", "2 replicas, all on node node-1"),
@@ -235,7 +241,7 @@ def test_where_nothing_was_seen_only_what_is_known_is_told() -> None:
 
 @pytest.mark.parametrize("field", [one.name for one in dataclasses.fields(Installation)])
 def test_a_part_that_was_not_seen_makes_nothing_fail(field: str) -> None:
-    if field in ("version", "now", "own", "server", "ca_bundles"):
+    if field in ("version", "now", "own", "server", "ca_bundles", "waiting"):
         return
     unseen = Unseen("needs a right")
     value: Any = unseen
@@ -360,6 +366,21 @@ def test_lines_folded_anew_are_no_difference_but_the_end_of_a_comment_is(
         name: specified({**spec, field: [folded, *others]}),
     }
     assert every(an_installation(policies=policies))["policies"].status == status
+
+
+def test_the_commands_are_those_for_the_reason() -> None:
+    def commands(reason: str) -> tuple[str, ...]:
+        waiting = (WAITING._replace(reason=reason),)
+        seen = an_installation(deployment=a_deployment(2, 1), waiting=waiting)
+        return every(seen)["replicas"].finding.commands
+
+    own = names.NAMESPACE
+    assert commands("CrashLoopBackOff") == (f"kubectl logs pod/b-1 -n {own} --previous",)
+    assert commands("ImagePullBackOff") == (f"kubectl describe pod/b-1 -n {own}",)
+    assert commands("Other") == (f"kubectl describe pod/b-1 -n {own}",)
+    paused = a_deployment(spec={"paused": True})
+    found = every(an_installation(deployment=paused))["rollout"].finding.commands
+    assert found == (f"kubectl rollout resume deployment/boundtoken -n {own}",)
 
 
 def test_the_settings_of_the_configuration_that_is_there_pass() -> None:

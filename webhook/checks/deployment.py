@@ -2,13 +2,24 @@
 
 from collections.abc import Iterator
 
-from .facts import Installation
-from .model import APPLY, Check, Finding, failed, listed, passed, there, warning, worst
+from .facts import Installation, WaitingPod
+from .model import APPLY, MAX_LISTED, Check, Finding, failed, listed, passed, there, warning, worst
 from .objects import Deployment
 from .shipped import LABELS
 
 GROUP = "Deployment"
 TITLE = "deployment/boundtoken"
+DESCRIBE = "kubectl describe pod/{pod} -n {own}"
+IMAGE = "see name and tag, the registry, and imagePullSecrets"
+WAITING = {
+    "ImagePullBackOff": (IMAGE, DESCRIBE),
+    "ErrImagePull": (IMAGE, DESCRIBE),
+    "InvalidImageName": ("correct the image", DESCRIBE),
+    "CrashLoopBackOff": ("it ends again and again, and its log says why", "kubectl logs pod/{pod} -n {own} --previous"),
+    "CreateContainerConfigError": ("a ConfigMap or Secret that it names is missing, or a user is wrong", DESCRIBE),
+    "Unschedulable": ("make room on a node, or let it run there", DESCRIBE),
+}  # fmt: skip
+"""Why a pod waits (kubelet's reasons): what mends it, and the command that shows more."""
 
 
 def deployment(seen: Installation) -> Finding:
@@ -26,7 +37,7 @@ def replicas(seen: Installation) -> Finding:
         command = f"kubectl scale {TITLE} -n {seen.own} --replicas=2"
         return failed("0 replicas are requested, so no pod is injected", command)
     why = "".join(f": {text}" for text in _not_ready(seen))
-    commands = (
+    commands = _looks(seen) or (
         f"kubectl get pods -n {seen.own} -l app.kubernetes.io/name=boundtoken",
         f"kubectl describe {TITLE} -n {seen.own}",
     )
@@ -43,7 +54,13 @@ def replicas(seen: Installation) -> Finding:
 def _not_ready(seen: Installation) -> list[str]:
     """Which pods are not ready, and what the Deployment says of it."""
     pods = seen.replicas if isinstance(seen.replicas, tuple) else ()
-    found = [f"pod/{pod.name} is not ready" for pod in pods if not pod.is_ready]
+    waiting = {pod.name for pod in seen.waiting}
+    found = list(map(_told, seen.waiting))
+    found += [
+        f"pod/{pod.name} is not ready"
+        for pod in pods
+        if not pod.is_ready and pod.name not in waiting
+    ]
     status = there(seen.deployment).status
     found += [
         condition.message
@@ -53,17 +70,36 @@ def _not_ready(seen: Installation) -> list[str]:
     return [listed(found)] if found else []
 
 
+def _told(pod: WaitingPod) -> str:
+    """Why a pod does not run, and what to do."""
+    means, _ = WAITING.get(pod.reason, ("", ""))
+    text = f"pod/{pod.name} waits, {pod.reason}"
+    return text + "".join(f": {one}" for one in (pod.message, means) if one)
+
+
+def _looks(seen: Installation) -> tuple[str, ...]:
+    """What shows more of the pods that wait."""
+    found = []
+    for pod in seen.waiting[:MAX_LISTED]:
+        _, command = WAITING.get(pod.reason, ("", ""))
+        found.append((command or DESCRIBE).format(pod=pod.name, own=seen.own))
+    return tuple(found)
+
+
 def rollout(seen: Installation) -> Finding:
     """Whether every replica is of the newest template, and runs one image."""
     found = there(seen.deployment, TITLE)
-    pods = seen.asking()
-    images = sorted({pod.image for pod in pods})
-    command = f"kubectl rollout status {TITLE} -n {seen.own}"
+    if found.spec.paused:
+        command = f"kubectl rollout resume {TITLE} -n {seen.own}"
+        return warning(f"{TITLE} is paused: no change of its template is rolled out", command)
+    images = sorted({pod.image for pod in seen.asking()})
+    commands = (f"kubectl rollout status {TITLE} -n {seen.own}", *_looks(seen))
+    why = f": {listed(list(map(_told, seen.waiting)))}" if seen.waiting else ""
     if len(images) > 1:
-        return warning(f"the replicas run different images: {listed(images, ', ')}", command)
+        return warning(f"the replicas run different images: {listed(images, ', ')}{why}", *commands)
     if found.status.updated_replicas < found.spec.replicas:
-        text = f"{found.status.updated_replicas} of {found.spec.replicas} replicas are of the newest template"
-        return warning(text, command)
+        updated = f"{found.status.updated_replicas} of {found.spec.replicas}"
+        return warning(f"{updated} replicas are of the newest template{why}", *commands)
     return passed(images[0])
 
 
@@ -150,7 +186,7 @@ def checks() -> Iterator[Check[Installation]]:
         "rollout",
         GROUP,
         "every replica runs the same image",
-        "Wait for the rollout, or look at why it does not end.",
+        "Wait for the rollout, or look at why it does not end; resume one that is paused.",
         rollout,
     )
     yield Check(

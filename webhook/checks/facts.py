@@ -68,6 +68,14 @@ class Replica(NamedTuple):
         return found
 
 
+class WaitingPod(NamedTuple):
+    """A pod of ours that does not run, and why."""
+
+    name: str
+    reason: str
+    message: str
+
+
 class CaBundle(NamedTuple):
     """The caBundle of one of our entries: whether it can verify anybody, and when its last
     certificate expires.
@@ -158,6 +166,7 @@ class Installation:
     server: Server | Unseen = NOT_LOOKED_AT
     deployment: Deployment | Unseen | None = NOT_LOOKED_AT
     replicas: tuple[Replica, ...] | Unseen = NOT_LOOKED_AT
+    waiting: tuple[WaitingPod, ...] = ()
     budgets: tuple[Budget, ...] | Unseen = NOT_LOOKED_AT
     service: Service | Unseen | None = NOT_LOOKED_AT
     slices: tuple[EndpointSlice, ...] | Unseen = NOT_LOOKED_AT

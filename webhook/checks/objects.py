@@ -18,6 +18,7 @@ class Labelled(Metadata, frozen=True):
 class Condition(View, frozen=True):
     type: str = ""
     status: str = ""
+    reason: str = ""
     message: str = ""
 
 
@@ -45,6 +46,7 @@ class Template(View, frozen=True):
 
 class DeploymentSpec(View, frozen=True):
     replicas: int = 1
+    paused: bool = False
     template: Template = Template()
 
 
@@ -60,9 +62,25 @@ class Deployment(View, frozen=True):
     status: DeploymentStatus = DeploymentStatus()
 
 
+class Waiting(View, frozen=True):
+    """Why a container does not run."""
+
+    reason: str = ""
+    message: str = ""
+
+
+class ContainerState(View, frozen=True):
+    waiting: Waiting | None = None
+
+
+class ContainerStatus(View, frozen=True):
+    state: ContainerState = ContainerState()
+
+
 class PodStatus(View, frozen=True):
     phase: str = ""
     conditions: tuple[Condition, ...] | None = None
+    container_statuses: tuple[ContainerStatus, ...] | None = None
     pod_ip: str = msgspec.field(name="podIP", default="")
 
 
@@ -78,6 +96,15 @@ class Pod(View, frozen=True):
         """Whether it has not ended and is not being deleted."""
         is_ending = bool(self.metadata.deletion_timestamp)
         return not is_ending and self.status.phase not in ("Succeeded", "Failed")
+
+    @property
+    def waiting(self) -> Waiting | None:
+        """Why it does not run: no node takes it, or its container waits."""
+        for condition in self.status.conditions or ():
+            if condition.type == "PodScheduled" and condition.status == "False":
+                return Waiting(condition.reason, condition.message)
+        states = (one.state.waiting for one in self.status.container_statuses or ())
+        return next((state for state in states if state is not None and state.reason), None)
 
 
 class BudgetSpec(View, frozen=True):

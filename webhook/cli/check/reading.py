@@ -2,13 +2,14 @@
 
 import asyncio
 import re
+from collections.abc import Iterator
 from typing import TypeVar
 
 import msgspec
 
 from ... import __version__, cluster_config
 from ...checks import shipped
-from ...checks.facts import CaBundle, ConfigurationFile, Installation, Replica, Server
+from ...checks.facts import CaBundle, ConfigurationFile, Installation, Replica, Server, WaitingPod
 from ...checks.model import Unseen
 from ...checks.objects import (
     Annotated,
@@ -94,7 +95,9 @@ async def installation(reader: Reader, own: str | None, known: Server | Unseen) 
     seen.fail_open = await _fail_open(client)
     seen.now = client.now()
     seen.ca_bundles = tuple(_ca_bundle(around, *pair) for pair in _ours(around).items())
-    seen.replicas = await _replicas(part, around)
+    pods = await part.list("v1", "pods", Pod, f"app.kubernetes.io/name={names.APP}")
+    seen.waiting = () if isinstance(pods, Unseen) else tuple(_waiting(pods))
+    seen.replicas = pods if isinstance(pods, Unseen) else await _replicas(part, around, pods)
     return seen
 
 
@@ -209,10 +212,15 @@ def _authorities(entry: Entry) -> Certificates:
         return ()
 
 
-async def _replicas(part: _Parts, around: Surroundings) -> tuple[Replica, ...] | Unseen:
-    pods = await part.list("v1", "pods", Pod, f"app.kubernetes.io/name={names.APP}")
-    if isinstance(pods, Unseen):
-        return pods
+def _waiting(pods: tuple[Pod, ...]) -> Iterator[WaitingPod]:
+    for pod in pods:
+        if pod.is_running and (found := pod.waiting) is not None:
+            yield WaitingPod(pod.metadata.name, found.reason, truncate(found.message))
+
+
+async def _replicas(
+    part: _Parts, around: Surroundings, pods: tuple[Pod, ...]
+) -> tuple[Replica, ...] | Unseen:
     client = part.reader.client
     try:
         served = {one.name: one for one in await replicas.fetch(client, part.namespace)}
