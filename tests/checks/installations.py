@@ -79,6 +79,7 @@ def an_installation(**fields: Any) -> Installation:
         names.NAMESPACE,
         Server("v1.33.1", (1, 33), 0.0),
         a_deployment(),
+        (),
         (a_replica(1), a_replica(2)),
         (),
         (msgspec.convert({"metadata": {"name": "b"}, "spec": {"selector": selector}, "status": {"disruptionsAllowed": 1}}, Budget),),

@@ -34,7 +34,14 @@ from webhook.checks.facts import (
 )
 from webhook.checks.installation import checks
 from webhook.checks.model import MAX_LISTED, Check, Result, Unseen, run, status_of
-from webhook.checks.objects import Annotated, Budget, EndpointSlice, NetworkPolicy, Service
+from webhook.checks.objects import (
+    Annotated,
+    Budget,
+    Deployment,
+    EndpointSlice,
+    NetworkPolicy,
+    Service,
+)
 from webhook.core import names
 from webhook.core.policy import ClusterPolicy
 from webhook.enforcement.policies import bindings
@@ -108,6 +115,7 @@ def a_file(**fields: Any) -> ConfigurationFile:
     return ConfigurationFile("c", (), "abcd1234", ClusterPolicy(**fields))
 
 
+ANOTHER = msgspec.convert({"metadata": {"name": "bt", "namespace": "old"}}, Deployment)
 WAITING = WaitingPod("b-1", "ImagePullBackOff", "no such image")
 OURS: Any = an_installation().configurations
 SPEC = shipped.POLICIES[names.POD_POLICY]
@@ -118,6 +126,8 @@ CASES: list[tuple[str, Json, str, str]] = [
     ("clock", {"server": Server("v1.33.1", (1, 33), -90)}, "failed", "90 s behind"),
     ("clock", replica(ahead_seconds=-61.0), "failed", "the clock of pod/boundtoken-1 is 61 s behind the API server's"),
     ("deployment", {"deployment": None}, "failed", "there is no deployment/boundtoken"),
+    ("only-installation", {"installations": (ANOTHER,)}, "warning", "deployment/bt in namespace old"),
+    ("pre-absent", {"installations": (ANOTHER,), "configurations": {MUTATING: (), VALIDATING: ()}}, "warning", "there is deployment/bt in namespace old"),
     ("replicas", {"deployment": a_deployment(0, 0)}, "failed", "0 replicas are requested"),
     ("replicas", {"deployment": a_deployment(2, 0), **replica(is_ready=False)}, "failed", "none of 2 replicas is ready: pod/boundtoken-1 is not ready"),
     ("replicas", {"deployment": a_deployment(2, 1)}, "warning", "1 of 2 replicas are ready"),

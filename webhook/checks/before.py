@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from . import server, service, shipped, webhooks
+from .deployment import other_titles
 from .facts import Installation, Right
 from .model import Check, Finding, all_of, failed, listed, passed, there, warning
 
@@ -87,7 +88,9 @@ def absent(seen: Installation) -> Finding:
         if entry.client_config.service is not None
     ]
     if not services:
-        return passed("there is none")
+        others = other_titles(seen)
+        text = f"no webhook calls it, and there is {listed(others, ', ')}"
+        return warning(text) if others else passed("there is none")
     elsewhere = dict.fromkeys(one.namespace for one in services if one.namespace != seen.own)
     if elsewhere:
         return failed(f"it is installed in namespace {listed(list(elsewhere), ', ')} already")

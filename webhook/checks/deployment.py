@@ -29,6 +29,23 @@ def deployment(seen: Installation) -> Finding:
     return passed(f"{TITLE} in namespace {seen.own}")
 
 
+def only_one(seen: Installation) -> Finding:
+    """Whether another installation writes the same caBundles and settings."""
+    others = other_titles(seen)
+    text = f"another installation, by its labels: {listed(others, ', ')}"
+    command = "kubectl get deployments -A -l app.kubernetes.io/name=boundtoken"
+    return warning(text, command) if others else passed()
+
+
+def other_titles(seen: Installation) -> list[str]:
+    """Deployments of ours in other namespaces."""
+    return [
+        f"deployment/{one.metadata.name} in namespace {one.metadata.namespace}"
+        for one in there(seen.installations)
+        if one.metadata.namespace != seen.own
+    ]
+
+
 def replicas(seen: Installation) -> Finding:
     """Zero that are requested, none that is ready and too few are told apart."""
     found = there(seen.deployment, TITLE)
@@ -174,6 +191,13 @@ def checks() -> Iterator[Check[Installation]]:
         "boundtoken's Deployment exists",
         "Install it, or name its namespace with --webhook-namespace.",
         deployment,
+    )
+    yield Check(
+        "only-installation",
+        GROUP,
+        "there is no second installation",
+        "Uninstall one of them: both write the same caBundles and bindings (docs/operations.md).",
+        only_one,
     )
     yield Check(
         "replicas",

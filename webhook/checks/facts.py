@@ -165,6 +165,8 @@ class Installation:
     own: str = names.NAMESPACE
     server: Server | Unseen = NOT_LOOKED_AT
     deployment: Deployment | Unseen | None = NOT_LOOKED_AT
+    installations: tuple[Deployment, ...] | Unseen = NOT_LOOKED_AT
+    """Deployments with our labels, in every namespace."""
     replicas: tuple[Replica, ...] | Unseen = NOT_LOOKED_AT
     waiting: tuple[WaitingPod, ...] = ()
     budgets: tuple[Budget, ...] | Unseen = NOT_LOOKED_AT

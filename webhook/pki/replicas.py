@@ -6,6 +6,7 @@ signature proves who made it.
 """
 
 import asyncio
+from collections.abc import Collection
 
 import msgspec
 
@@ -79,8 +80,11 @@ class _Pods(msgspec.Struct):
 _PODS = msgspec.json.Decoder(_Pods)
 
 
-async def fetch(client: ApiClient, namespace: str) -> list[Replica]:
-    """Every pod of ours that has not ended and is not being deleted, by name, with what it serves.
+async def fetch(
+    client: ApiClient, namespace: str, only: Collection[str] | None = None
+) -> list[Replica]:
+    """Every pod of ours that has not ended and is not being deleted, by name, with what it serves;
+    of these names only, where they are given.
 
     Raises: ApiError, if the pods cannot be listed
     """
@@ -93,6 +97,7 @@ async def fetch(client: ApiClient, namespace: str) -> list[Replica]:
         pod
         for pod in pods
         if not pod.metadata.deletion_timestamp and pod.status.phase not in ("Succeeded", "Failed")
+        if only is None or pod.metadata.name in only
     ]
     return list(
         await asyncio.gather(

@@ -18,7 +18,7 @@ from ...errors import ApiError, NotFound
 from ...simulation.calling import Configuration
 from ..cluster.reader import Reader
 from ..cluster.surroundings import GROUP, KINDS
-from .reading import metrics_of_server
+from .reading import installations, metrics_of_server
 
 AT_ONCE = 8
 """Questions about rights that are sent at the same time."""
@@ -58,6 +58,7 @@ async def read(reader: Reader, own: str | None, known: Server | Unseen) -> Insta
         found = await reader.list(f"{GROUP}/{resource}", Configuration, resource)
         part = Unseen(reader.unread[resource]) if found is None else tuple(found)
         seen.configurations = {**seen.configurations, resource: part}
+    seen.installations = await installations(reader)
     seen.may = await _rights(client, namespace)
     seen.served = await _served(reader)
     text = await metrics_of_server(client)

@@ -80,6 +80,7 @@ async def installation(reader: Reader, own: str | None, known: Server | Unseen) 
         for resource, found in around.configurations.items()
     }
     part = _Parts(reader, namespace)
+    seen.installations = await installations(reader)
     path = f"/apis/apps/v1/{part.base}/deployments/{names.APP}"
     seen.deployment = await part.get(path, Deployment, "deployments")
     seen.service = await part.get(f"/api/v1/{part.base}/services/{names.APP}", Service, "services")
@@ -99,6 +100,13 @@ async def installation(reader: Reader, own: str | None, known: Server | Unseen) 
     seen.waiting = () if isinstance(pods, Unseen) else tuple(_waiting(pods))
     seen.replicas = pods if isinstance(pods, Unseen) else await _replicas(part, around, pods)
     return seen
+
+
+async def installations(reader: Reader) -> tuple[Deployment, ...] | Unseen:
+    """Every Deployment with our labels, wherever it is."""
+    query = {"labelSelector": f"app.kubernetes.io/name={names.APP}"}
+    found = await reader.list("/apis/apps/v1/deployments", Deployment, "deployments", query)
+    return Unseen(_why(reader, "deployments")) if found is None else tuple(found)
 
 
 def _why(reader: Reader, *whats: str) -> str:
@@ -222,16 +230,19 @@ async def _replicas(
     part: _Parts, around: Surroundings, pods: tuple[Pod, ...]
 ) -> tuple[Replica, ...] | Unseen:
     client = part.reader.client
+    # Without an address nobody reaches it, and nothing of the network is wrong.
+    addressed = {pod.metadata.name for pod in pods if pod.is_running and pod.status.pod_ip}
     try:
-        served = {one.name: one for one in await replicas.fetch(client, part.namespace)}
+        answers = await replicas.fetch(client, part.namespace, addressed)
     except ApiError as problem:
         return Unseen(truncate(str(problem)))
+    served = {one.name: one for one in answers}
     entries = {title: _authorities(entry) for title, entry in _ours(around).items()}
-    # Without an address nobody reaches it, and nothing of the network is wrong.
-    running = [
-        pod for pod in pods if pod.is_running and pod.status.pod_ip and pod.metadata.name in served
-    ]
-    found = (_replica(part, pod, served[pod.metadata.name], entries) for pod in running)
+    found = (
+        _replica(part, pod, served[pod.metadata.name], entries)
+        for pod in pods
+        if pod.metadata.name in served
+    )
     return tuple(await asyncio.gather(*found))
 
 
