@@ -94,6 +94,11 @@ VIOLATIONS = Counter(
     ("rule", "mode", "namespace"),
     registry=REGISTRY,
 )
+YEAR_LONG_TOKEN_PODS = Counter(
+    "boundtoken_year_long_token_pods_total",
+    "Pods created with a token that is valid for a year, but in excluded namespaces.",
+    registry=REGISTRY,
+)
 LEGACY_TOKENS_SYNCED = Gauge(
     "boundtoken_legacy_token_cache_synced",
     "1 once the legacy token Secrets have been listed; 0 without --legacy-tokens on.",
@@ -131,6 +136,12 @@ HTTP_REFUSALS = Counter(
 CERTIFICATE_NOT_AFTER = Gauge(
     "boundtoken_certificate_not_after_timestamp_seconds",
     "When the certificate expires, in seconds since 1970.",
+    ("kind",),
+    registry=REGISTRY,
+)
+CERTIFICATE_NOT_BEFORE = Gauge(
+    "boundtoken_certificate_not_before_timestamp_seconds",
+    "When the lifetime of the certificate began, in seconds since 1970.",
     ("kind",),
     registry=REGISTRY,
 )
@@ -201,6 +212,9 @@ EVENT_LOOP_LAG = Gauge(
     "boundtoken_event_loop_lag_seconds",
     "Greatest delay of the event loop since the last scrape.",
     registry=REGISTRY,
+)
+READY = Gauge(
+    "boundtoken_ready", "1 while /readyz says that this replica is ready.", registry=REGISTRY
 )
 BUILD_INFO = Gauge(
     "boundtoken_build_info",

@@ -219,3 +219,57 @@ async def test_the_flag_of_the_process_decides_whether_namespaces_are_counted(
         before = counted("token-lifetime", "enforce", namespace)
         await service.post(a_review(automounted(a_pod())), path="/validate")
         assert counted("token-lifetime", "enforce", namespace) == before + 1
+
+
+def year_long_pods() -> float:
+    return float(metrics.YEAR_LONG_TOKEN_PODS._value.get())
+
+
+def a_pod_of(seconds: int, audience: str) -> Json:
+    pod = a_pod()
+    token = {"path": "token", "expirationSeconds": seconds, "audience": audience}
+    pod["spec"]["volumes"] = [
+        {"name": "own", "projected": {"sources": [{"serviceAccountToken": token}]}}
+    ]
+    return pod
+
+
+@pytest.mark.parametrize(
+    ("pod", "request_fields", "number"),
+    [
+        (automounted(a_pod()), {}, 1),
+        (a_pod_of(3607, ""), {}, 1),
+        (a_pod_of(3607, "https://api"), {}, 1),
+        (a_pod_of(3607, "https://vault"), {}, 0),
+        (a_pod_of(3600, ""), {}, 0),
+        (a_pod(), {}, 0),
+        (automounted(a_pod()), {"dryRun": True}, 0),
+        (
+            automounted(a_pod()),
+            {"subResource": "ephemeralcontainers", "operation": "UPDATE", "oldObject": a_pod()},
+            0,
+        ),
+    ],
+    ids=["automounted", "own", "api", "vault", "an hour", "no token", "dry run", "debugged"],
+)
+def test_a_pod_that_is_created_with_a_token_of_a_year_is_counted(
+    pod: Json, request_fields: dict[str, Any], number: int
+) -> None:
+    cluster = ClusterPolicy(api_audiences=("https://api",))
+    request = to_validate(pod, POD, **request_fields)
+    before = year_long_pods()
+    reported(request, validate.decide(request, cluster, policy.resolve_namespace(cluster, {})))
+    assert year_long_pods() - before == number
+
+
+def test_a_pod_that_is_denied_is_not_created_with_any_token() -> None:
+    request, before = a_year_long_pod(), year_long_pods()
+    reported(request, judged(request, warn="bound"))
+    assert year_long_pods() - before == 1
+    reported(request, judged(request, enforce="bound"))
+    assert year_long_pods() - before == 1
+
+
+def test_every_layer_of_a_fault_has_a_series_from_the_start() -> None:
+    """An alert on an increase does not see the first of a series that begins with it."""
+    assert {(layer,) for layer in reporting.FAULT_LAYERS} == set(metrics.POLICY_FAULTS._metrics)

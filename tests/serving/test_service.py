@@ -47,9 +47,11 @@ async def test_readiness_waits_for_certificate_and_namespaces_and_says_so(tmp_pa
                 503,
                 "not ready: no certificate is loaded; the namespaces are not listed\n",
             )
+            assert await service.metric("boundtoken_ready") == 0
             write_pair(tmp_path, a_leaf(an_authority(tmp_path)))
             await eventually(lambda: not service.service.unready_reasons())
             assert await service.get("/readyz") == (200, "ok\n")
+            assert await service.metric("boundtoken_ready") == 1
 
 
 async def test_readiness_waits_for_legacy_tokens_where_they_are_looked_for_and_says_what_to_do(
@@ -218,6 +220,10 @@ async def test_a_certificate_is_swapped_under_open_connections(tmp_path: Path) -
         assert (
             await service.metric('boundtoken_certificate_not_after_timestamp_seconds{kind="leaf"}')
             == end
+        )
+        assert (
+            await service.metric('boundtoken_certificate_not_before_timestamp_seconds{kind="leaf"}')
+            == second.certificate.not_before.timestamp()
         )
 
 

@@ -78,3 +78,6 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     faults: tuple[Fault, ...] = ()
     evaluations: tuple[Evaluation, ...] = ()
     violations: tuple[RuleViolation, ...] = ()
+    is_year_long: bool = False
+    """Whether the pod is created with a token that is valid for a year. Only validation knows it,
+    which sees the pod that is kept."""

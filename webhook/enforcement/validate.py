@@ -97,6 +97,33 @@ def decide(
     resource = request.object
     if isinstance(resource, TokenRequest | Secret):
         return _govern(request, resource, cluster, namespace)
+    decision = _evaluate(request, cluster, namespace, legacy_tokens)
+    if (
+        isinstance(resource, FullPod)
+        and not (request.sub_resource or decision.denial)
+        and _has_year_long_token(resource, cluster)
+    ):
+        return msgspec.structs.replace(decision, is_year_long=True)
+    return decision
+
+
+def _has_year_long_token(pod: FullPod, cluster: ClusterPolicy) -> bool:
+    """Whether the API server gives the pod a token that is valid for a year."""
+    token_limits = Limits(api_audiences=cluster.api_audiences)
+    return any(
+        token_limits.is_extended(token.expiration_seconds, (token.audience or "",))
+        for volume in pod.spec.volumes or ()
+        for token in volume.tokens
+    )
+
+
+def _evaluate(
+    request: ValidationRequest,
+    cluster: ClusterPolicy,
+    namespace: NamespacePolicy,
+    legacy_tokens: frozenset[str] | None,
+) -> Decision:
+    """Decide on a pod or a template by the levels of its namespace."""
     # Only faults in levels matter to this decision; mutation reports all faults.
     faults = tuple(
         fault for fault in namespace.resolution.faults if fault.annotation in _LEVEL_ANNOTATIONS

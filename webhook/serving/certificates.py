@@ -38,6 +38,7 @@ class ServedCertificate:
         Raises: BadCertificate; the previous pair then stays in use
         """
         not_after, objection = self.live.replace(pair, self.now())
+        metrics.CERTIFICATE_NOT_BEFORE.labels("leaf").set(pair.certificate.not_before.timestamp())
         metrics.CERTIFICATE_NOT_AFTER.labels("leaf").set(not_after.timestamp())
         metrics.CERTIFICATE_ROTATIONS.labels("leaf", "used").inc()
         if objection:

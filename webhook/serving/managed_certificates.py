@@ -76,5 +76,6 @@ class ManagedCertificates:
             fields = {"kind": kind, "action": action, "reason": reason}
             self._log.line(level, "certificate rotation", fields)
         if (authorities := self._rotation.authorities) is not None:
-            not_after = authorities.current.certificate.not_after
-            metrics.CERTIFICATE_NOT_AFTER.labels("ca").set(not_after.timestamp())
+            current = authorities.current.certificate
+            metrics.CERTIFICATE_NOT_BEFORE.labels("ca").set(current.not_before.timestamp())
+            metrics.CERTIFICATE_NOT_AFTER.labels("ca").set(current.not_after.timestamp())

@@ -17,6 +17,7 @@ from ..core.decision import EVALUATIONS, Decision, Outcome, Reason
 from ..core.full_views import FullWorkload, TokenRequest
 from ..core.kinds import RESOURCES
 from ..core.levels import LEVELS, MODES
+from ..core.policy import LAYERS
 from ..core.review import Request, ValidationRequest
 from ..core.text import truncate
 from ..core.views import Metadata, Pod
@@ -28,6 +29,8 @@ GATHER_SECONDS = 0.02
 GATHER_REVIEWS = 64
 """The maximum of collected reviews. Reporting them takes a tenth of a millisecond."""
 OPERATIONS = frozenset({"CREATE", "UPDATE", "DELETE", "CONNECT"})
+FAULT_LAYERS = (*LAYERS, "job template")
+"""What a fault can be in, as the label of its metric."""
 EVALUATED = {
     ("CREATE", "pods"),
     ("UPDATE", "pods/ephemeralcontainers"),
@@ -38,6 +41,8 @@ for _operation, _resource in EVALUATED:
     for _decision, _mode, _level in itertools.product(EVALUATIONS, MODES, LEVELS[1:]):
         metrics.POLICY_EVALUATIONS.labels(_decision, _mode, _level, _operation, _resource)
 
+for _layer in FAULT_LAYERS:
+    metrics.POLICY_FAULTS.labels(_layer)
 for _rule, _mode in itertools.product(RULES, MODES):
     metrics.VIOLATIONS.labels(_rule.slug, _mode, "")
 MAX_NAMESPACES = 500
@@ -138,6 +143,8 @@ class Reporter:
         self, request: ValidationRequest, decision: Decision, microseconds: int
     ) -> ValidationLine:
         """Count the evaluations and violations, and return the log line."""
+        if decision.is_year_long and not request.dry_run:
+            metrics.YEAR_LONG_TOKEN_PODS.inc()
         for evaluation in decision.evaluations:
             resource = _evaluated(request)
             metrics.POLICY_EVALUATIONS.labels(*evaluation, request.operation, resource).inc()

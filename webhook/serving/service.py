@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from .. import __version__
+from .. import __version__, metrics
 from ..cluster.client import ApiClient
 from ..cluster.credentials import SERVICE_ACCOUNT, credentials_for, own_audiences
 from ..cluster.legacy_tokens import LegacyTokens
@@ -101,6 +101,7 @@ class Service:
             limit=MAX_METRICS_CONNECTIONS,
         )
         self._loops = self._all_loops()
+        metrics.READY.set_function(lambda: not self.unready_reasons())
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT, then drain.
