@@ -208,6 +208,36 @@ CONFIG_RELOAD_OK.set(1)
 CONFIG_INFO = Gauge(
     "boundtoken_config_info", "The configuration that is applied.", ("hash",), registry=REGISTRY
 )
+SELF_PROBES = Counter(
+    "boundtoken_self_probes_total",
+    "Pods asked for in a dry run: injected, not-injected, refused, could-not-ask.",
+    ("result",),
+    registry=REGISTRY,
+)
+SELF_PROBE_RESULT = Gauge(
+    "boundtoken_self_probe_result",
+    "1 for the result of the last self-probe; all are 0 before the first one.",
+    ("result",),
+    registry=REGISTRY,
+)
+for _result in ("injected", "not-injected", "refused", "could-not-ask"):
+    SELF_PROBES.labels(_result)
+    SELF_PROBE_RESULT.labels(_result)
+SELF_PROBE_LAST_SUCCESS = Gauge(
+    "boundtoken_self_probe_last_success_timestamp_seconds",
+    "When a self-probe last came back injected, in seconds since 1970; 0 before the first time.",
+    registry=REGISTRY,
+)
+SELF_PROBE_DURATION = Gauge(
+    "boundtoken_self_probe_duration_seconds",
+    "How long the last self-probe took, from the request to the answer.",
+    registry=REGISTRY,
+)
+SELF_PROBE_INTERVAL = Gauge(
+    "boundtoken_self_probe_interval_seconds",
+    "Seconds between two self-probes; 0 where there are none.",
+    registry=REGISTRY,
+)
 EVENT_LOOP_LAG = Gauge(
     "boundtoken_event_loop_lag_seconds",
     "Greatest delay of the event loop since the last scrape.",

@@ -57,6 +57,7 @@ class Config:
     leaf_duration: timedelta = timedelta(days=7)
     legacy_tokens: bool = False
     namespace_metrics: bool = False
+    self_probe_interval: float = 60.0
 
 
 class Option(NamedTuple):
@@ -112,6 +113,17 @@ def seconds(text: str) -> float:
         value = -1
     if not 0 <= value <= 3600:  # noqa: PLR2004
         raise ValueError("must be seconds from 0 to 3600")
+    return value
+
+
+def interval(text: str) -> float:
+    """Read the seconds between two self-probes: 0, or 1 to 3600. Raises: ValueError."""
+    try:
+        value = seconds(text)
+    except ValueError:
+        value = -1
+    if value != 0 and value < 1:
+        raise ValueError("must be seconds from 1 to 3600, or 0 for none")
     return value
 
 
@@ -233,6 +245,13 @@ OPTIONS = (
         "off",
         "the label namespace of boundtoken_violations_total, for at most 500 namespaces",
         _switch,
+    ),
+    Option(
+        "self-probe-interval",
+        "N",
+        "60",
+        "seconds between two self-probes, a pod in a dry run in its own namespace; 0 for none",
+        interval,
     ),
     Option(
         "drain-seconds",

@@ -89,6 +89,8 @@ TOKEN_REQUEST_POLICY: Final = APP + "-token-requests"
 LEGACY_SECRET_POLICY: Final = APP + "-legacy-secrets"
 MISPLACED_POLICY: Final = APP + "-misplaced"  # has no settings: manifests/90-misplaced.yaml
 POLICY_BINDINGS: Final = (POD_POLICY, TOKEN_REQUEST_POLICY, LEGACY_SECRET_POLICY)
+# The generateName of the pod that a replica asks for in a dry run, in our own namespace
+SELF_PROBE: Final = APP + "-self-probe-"
 NEVER_TOUCHED: Final = frozenset({"kube-system", "kube-public", "kube-node-lease"})
 
 VOLUME: Final = "boundtoken"

@@ -37,12 +37,22 @@ def skip_reason(request: Request, cluster: ClusterPolicy) -> Reason | None:  # n
     if is_pod and names.MIRROR_POD in (resource.metadata.annotations or ()):
         return "mirror-pod"
     if request.namespace == cluster.own_namespace:
-        return "own-namespace"
+        return None if is_pod and _is_self_probe(request) else "own-namespace"
     if request.namespace in cluster.excluded:
         return "excluded-namespace"
     if is_pod or resource.metadata.controller is None:
         return None
     return "left-to-owner" if _kind(request) in OWNED else None
+
+
+def _is_self_probe(request: Request) -> bool:
+    """Whether it is the pod of the self-probe. No pod comes of a dry run, so whoever else asks for
+    such a pod changes nothing.
+    """
+    resource = request.object
+    return bool(request.dry_run) and (
+        resource is not None and resource.metadata.generate_name == names.SELF_PROBE
+    )
 
 
 def _kind(request: Request) -> tuple[str, str]:

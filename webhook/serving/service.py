@@ -35,6 +35,7 @@ from .ports import drain, open_ports
 from .previews import Previews
 from .process import Loop, accept_deep_objects, measure_lag
 from .reporting import Reporter
+from .self_probe import self_probe_of
 from .standalone import NamespaceFiles
 from .worker import Worker
 
@@ -184,6 +185,16 @@ class Service:
         loops.append(partial(follow_namespaces, self._client, self.namespaces, self._log))
         if self._bindings is not None:
             loops += self._bindings.loops()
+        probe = self_probe_of(
+            self._client,
+            self._credentials,
+            self._config,
+            self._log,
+            unready=self.unready_reasons,
+            draining=lambda: self.connections.draining,
+        )
+        if probe is not None:
+            loops.append(probe.run)
         if self._config.legacy_tokens:
             loops.append(
                 partial(follow_legacy_tokens, self._client, self._legacy_tokens, self._log)

@@ -10,7 +10,7 @@ from ...checks.facts import ConfigurationFile, Governance, Installation, Probe
 from ...checks.model import Unseen
 from ...checks.probes import ELSEWHERE
 from ...cluster.client import ApiClient, decode
-from ...core import names, policy
+from ...core import names, policy, self_probe
 from ...core.claims import claims_of
 from ...core.full_views import FullPod, UserInfo
 from ...core.policy import ClusterPolicy, Govern
@@ -31,11 +31,7 @@ ABSENT = "boundtoken-check-no-such-pod"
 DEFAULT_NAMESPACE = "default"
 MAX_NAMESPACES = 4
 """That request injection and are tried one after the other."""
-IMAGE = "registry.k8s.io/pause:3.10"
-"""Never pulled: the pod is not kept."""
 FORBIDDEN = 403
-NO_RIGHT = "cannot create resource"
-"""In the message of RBAC, which a denial of admission has not."""
 REFUSED = "ValidatingAdmissionPolicy '{}'"
 DENIED = re.compile(r'admission webhook "[a-z]+\.boundtoken\.dev" denied')
 MAX_SECONDS = names.MAX_EXPIRATION_SECONDS_LIMIT
@@ -68,27 +64,7 @@ def a_pod(*, annotated: bool) -> JsonObject:
     nothing.
     """
     annotations = {names.INJECT: "enabled"} if annotated else {}
-    container = {
-        "name": "app",
-        "image": IMAGE,
-        "resources": {
-            "requests": {"cpu": "1m", "memory": "1Mi"},
-            "limits": {"cpu": "1m", "memory": "1Mi"},
-        },
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "capabilities": {"drop": ["ALL"]},
-            "runAsNonRoot": True,
-            "runAsUser": 65532,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
-    }
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"generateName": NAME, "annotations": annotations},
-        "spec": {"containers": [container]},
-    }
+    return self_probe.restricted_pod(NAME, annotations)
 
 
 def namespace_of(probe: Probe | Unseen) -> str:
@@ -134,7 +110,7 @@ async def pod(reader: Reader, seen: Installation, name: str) -> Probe | Unseen:
         text = truncate(str(problem), 600)
         if REFUSED.format(names.POD_POLICY) in text and not expected.validation.denial:
             return Probe(name, differences=(f"refused, though boundtoken would let it in: {text}",))
-        is_forbidden = problem.status == FORBIDDEN and NO_RIGHT in text
+        is_forbidden = problem.status == FORBIDDEN and self_probe.NO_RIGHT in text
         return Probe(name, text, is_forbidden=is_forbidden)
     before = expected.pod.object if expected.pod is not None else {}
     has, would = _tokens(created), _tokens(before)
@@ -247,7 +223,7 @@ async def _refused(
             return Governance(what, by_webhook=True)
         if problem.status == 404 and ABSENT in text:  # noqa: PLR2004
             return Governance(what)
-        if problem.status == FORBIDDEN and NO_RIGHT in text:
+        if problem.status == FORBIDDEN and self_probe.NO_RIGHT in text:
             resource = "/".join(path.split("/")[5:6] + path.split("/")[7:8])
             return Governance(what, problem=f"needs create on {resource}, also for a dry run")
         return Governance(what, problem=truncate(text))
