@@ -73,7 +73,8 @@ def test_every_manifest_is_in_the_kustomization_in_install_order() -> None:
 def test_names_are_those_of_the_code() -> None:
     assert NAMESPACE == names.NAMESPACE
     for manifest in OBJECTS:
-        known = (names.APP, names.MISPLACED_POLICY, *names.POLICY_BINDINGS)
+        others = (names.MISPLACED_POLICY, names.SELF_PROBE_POLICY)
+        known = (names.APP, *others, *names.POLICY_BINDINGS)
         assert manifest["metadata"]["name"] in known
 
 
@@ -317,7 +318,35 @@ def test_rbac_names_exactly_what_the_client_calls() -> None:
             "verbs": [*read, "update"],
         },
         {"apiGroups": [""], "resources": ["secrets"], "verbs": ["create"]},
+        {"apiGroups": [""], "resources": ["pods"], "verbs": ["create"]},
     ]
+
+
+def test_whatever_our_account_may_create_a_policy_of_its_own_limits() -> None:
+    specs = {
+        (manifest["kind"], manifest["metadata"]["name"]): manifest["spec"]
+        for manifest in OBJECTS
+        if manifest["kind"].startswith("ValidatingAdmissionPolicy")
+    }
+    secrets = specs["ValidatingAdmissionPolicy", names.APP]
+    pods = specs["ValidatingAdmissionPolicy", names.SELF_PROBE_POLICY]
+    assert requested_rules(secrets) == {("", "secrets", "CREATE")}
+    assert requested_rules(pods) == {("", "pods", "CREATE")}
+    assert pods["matchConditions"] == secrets["matchConditions"]
+    assert (pods["failurePolicy"], secrets["failurePolicy"]) == ("Fail", "Fail")
+    for name in (names.APP, names.SELF_PROBE_POLICY):
+        binding = specs["ValidatingAdmissionPolicyBinding", name]
+        assert binding == {"policyName": name, "validationActions": ["Deny"]}
+
+
+def requested_rules(policy: dict[str, Any]) -> set[tuple[str, str, str]]:
+    return {
+        (group, resource, operation)
+        for rule in policy["matchConstraints"]["resourceRules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for operation in rule["operations"]
+    }
 
 
 def table(header: str) -> list[list[str]]:

@@ -1,6 +1,6 @@
 """The policies of this release that enforce nothing of a namespace, as the manifests have them; a
-test reads both: what our service account may create (manifests/80-…), and warnings of misplaced
-annotations (manifests/90-misplaced.yaml).
+test reads both: what our service account may create, Secrets and pods (manifests/80-…), and
+warnings of misplaced annotations (manifests/90-misplaced.yaml).
 """
 
 from typing import Any
@@ -35,26 +35,38 @@ def _rule(group: str, resource: str, *operations: str) -> Json:
     }
 
 
+_OUR_ACCOUNT = [
+    {
+        "name": "an-account-of-our-name",
+        "expression": "request.userInfo.?username.orValue('')"
+        ".matches('^system:serviceaccount:[^:]+:boundtoken$')",
+    },
+    {
+        "name": "our-service-account",
+        "expression": "authorizer.group('boundtoken.dev').resource('installation')"
+        ".check('own').allowed()",
+    },
+]
 _OWN: Json = {
     "failurePolicy": "Fail",
     "matchConstraints": {"resourceRules": [_rule("", "secrets", "CREATE")]},
-    "matchConditions": [
-        {
-            "name": "an-account-of-our-name",
-            "expression": "request.userInfo.?username.orValue('')"
-            ".matches('^system:serviceaccount:[^:]+:boundtoken$')",
-        },
-        {
-            "name": "our-service-account",
-            "expression": "authorizer.group('boundtoken.dev').resource('installation')"
-            ".check('own').allowed()",
-        },
-    ],
+    "matchConditions": _OUR_ACCOUNT,
     "validations": [
         {
             "expression": "object.metadata.name == 'boundtoken-ca' "
             "&& (!has(object.type) || object.type == 'Opaque')",
             "message": "boundtoken creates the Secret boundtoken-ca, of type Opaque, and no other",
+        }
+    ],
+}
+_SELF_PROBE: Json = {
+    "failurePolicy": "Fail",
+    "matchConstraints": {"resourceRules": [_rule("", "pods", "CREATE")]},
+    "matchConditions": _OUR_ACCOUNT,
+    "validations": [
+        {
+            "expression": "request.?dryRun.orValue(false)",
+            "message": "boundtoken asks for pods in a dry run, and creates none",
         }
     ],
 }
@@ -94,9 +106,13 @@ _MISPLACED: Json = {
         }
     ],
 }
-POLICIES: dict[str, Json] = {names.APP: _OWN, names.MISPLACED_POLICY: _MISPLACED}
+POLICIES: dict[str, Json] = {
+    names.APP: _OWN,
+    names.SELF_PROBE_POLICY: _SELF_PROBE,
+    names.MISPLACED_POLICY: _MISPLACED,
+}
 """Their specs by name."""
+_ACTIONS = {names.APP: "Deny", names.SELF_PROBE_POLICY: "Deny", names.MISPLACED_POLICY: "Warn"}
 BINDINGS: dict[str, Json] = {
-    names.APP: {"policyName": names.APP, "validationActions": ["Deny"]},
-    names.MISPLACED_POLICY: {"policyName": names.MISPLACED_POLICY, "validationActions": ["Warn"]},
+    name: {"policyName": name, "validationActions": [action]} for name, action in _ACTIONS.items()
 }

@@ -196,6 +196,7 @@ RIGHTS = _rights()
 OWN_RIGHTS = (
     *(Right(verb, "", "secrets", f"{names.APP}-ca") for verb in ("get", "list", "watch", "update")),
     Right("create", "", "secrets"),
+    Right("create", "", "pods"),
 )
 """And in its own namespace."""
 LEGACY_RIGHTS = tuple(Right(verb, "", "secrets") for verb in ("list", "watch"))

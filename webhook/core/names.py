@@ -89,8 +89,9 @@ TOKEN_REQUEST_POLICY: Final = APP + "-token-requests"
 LEGACY_SECRET_POLICY: Final = APP + "-legacy-secrets"
 MISPLACED_POLICY: Final = APP + "-misplaced"  # has no settings: manifests/90-misplaced.yaml
 POLICY_BINDINGS: Final = (POD_POLICY, TOKEN_REQUEST_POLICY, LEGACY_SECRET_POLICY)
-# The generateName of the pod that a replica asks for in a dry run, in our own namespace
-SELF_PROBE: Final = APP + "-self-probe-"
+# Our service account creates pods in a dry run only: manifests/80-validatingadmissionpolicy.yaml
+SELF_PROBE_POLICY: Final = APP + "-self-probe"
+SELF_PROBE: Final = SELF_PROBE_POLICY + "-"  # the generateName of the pod that a replica asks for
 NEVER_TOUCHED: Final = frozenset({"kube-system", "kube-public", "kube-node-lease"})
 
 VOLUME: Final = "boundtoken"
