@@ -30,6 +30,10 @@ METRICS = {
     "boundtoken_namespace_cache_synced": 1.0,
     "boundtoken_cabundle_in_sync": 1.0,
     "boundtoken_policy_in_sync": 1.0,
+    "boundtoken_self_probe_interval_seconds": 60.0,
+    'boundtoken_self_probe_result{result="injected"}': 1.0,
+    'boundtoken_self_probe_result{result="not-injected"}': 0.0,
+    "boundtoken_self_probe_last_success_timestamp_seconds": NOW.timestamp() - 250,
     'boundtoken_certificate_not_after_timestamp_seconds{kind="ca"}': 2e9,
     "boundtoken_namespace_last_event_timestamp_seconds": NOW.timestamp() - 30,
 }

@@ -81,6 +81,14 @@ def metric(name: str, value: float) -> Json:
     return replica(metrics={**METRICS, name: value})
 
 
+def probed(result: str) -> Json:
+    """The last self-probe of one replica had this result, or there was none."""
+    metrics = {name: value for name, value in METRICS.items() if "probe_result" not in name}
+    samples = {f'boundtoken_self_probe_result{{result="{one}"}}': 0.0 for one in ("injected", "x")}
+    more = {f'boundtoken_self_probe_result{{result="{result}"}}': 1.0} if result else {}
+    return replica(metrics={**metrics, **samples, **more})
+
+
 def converted(kind: Any, *documents: Json) -> tuple[Any, ...]:
     return tuple(msgspec.convert(document, kind) for document in documents)
 
@@ -210,6 +218,16 @@ CASES: list[tuple[str, Json, str, str]] = [
     ("synced", metric("boundtoken_namespace_last_event_timestamp_seconds", NOW.timestamp() - 400), "failed", "for 400 s"),
     ("synced", replica(metrics=Unseen("needs get on pods/proxy")), "unknown", "needs get on pods/proxy"),
     ("fail-open", {"fail_open": {"pods.boundtoken.dev": 2}}, "warning", "pods.boundtoken.dev 2 times"),
+    ("self-probe", probed("not-injected"), "failed", "pod/boundtoken-1 asked for a pod, and no replica was called"),
+    ("self-probe", probed("refused"), "warning", "pod/boundtoken-1: something else refused the pod"),
+    ("self-probe", probed("could-not-ask"), "warning", "the API server could not be asked"),
+    ("self-probe", probed("of-a-later-release"), "warning", "pod/boundtoken-1: of-a-later-release"),
+    ("self-probe", probed(""), "unknown", "pod/boundtoken-1 has not asked yet"),
+    ("self-probe", metric("boundtoken_self_probe_last_success_timestamp_seconds", NOW.timestamp() - 301), "warning", "has not asked for 301 s, and is to do so each 60 s"),
+    ("self-probe", metric("boundtoken_self_probe_interval_seconds", 0), "warning", "has it switched off, and another has not"),
+    ("self-probe", replica(metrics={}), "warning", "it is of another release"),
+    ("self-probe", {"replicas": (a_replica(metrics={"boundtoken_self_probe_interval_seconds": 0.0}),)}, "passed", "switched off"),
+    ("self-probe", {"replicas": ()}, "unknown", "no replica runs"),
     ("namespace-annotations", {"namespaces": converted(Annotated, {"metadata": {"name": "n", "annotations": {names.INJECT: "yes"}}})}, "warning", 'boundtoken.dev/inject="yes" on namespace/n'),
     ("namespace-annotations", {"namespaces": converted(Annotated, {"metadata": {"name": "n", "labels": {names.INJECT: "enabled"}}})}, "warning", "it is a label"),
     ("namespace-excluded", {"namespaces": converted(Annotated, {"metadata": {"name": "kube-system", "annotations": {names.INJECT: "enabled"}}})}, "warning", "namespace/kube-system is excluded"),

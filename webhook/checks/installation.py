@@ -8,6 +8,7 @@ from . import (
     probes,
     replicas,
     rights,
+    self_probes,
     server,
     service,
     webhooks,
@@ -31,6 +32,7 @@ def checks(
         *policies.checks(),
         *rights.checks(),
         *replicas.checks(),
+        *self_probes.checks(),
         *namespaces.checks(),
         *(probes.checks(with_token=with_token) if with_probes else ()),
     )
