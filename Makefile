@@ -27,8 +27,9 @@ patch:
 cluster: $(SETUP) ## a real control plane with boundtoken in it, for you to try; Ctrl-C stops it
 	@$(BIN)/python -m tests.demo cluster
 
-test: $(SETUP) ## every test, the control plane included (its first build takes about 10 minutes); one test: make test ARGS="-k name"
+test: $(SETUP) ## every test, the control plane included (its first build takes about 14 minutes); one test: make test ARGS="-k name"
 	@$(BIN)/python -m tests.controlplane.build
+	@$(BIN)/python -m tests.helm.build
 	@$(BIN)/python -m tests.browser.build
 	@$(BIN)/pytest $(ARGS)
 
