@@ -3,9 +3,9 @@
 # that environment and nothing that builds.
 
 FROM python:3.13-slim AS build
-COPY requirements.lock requirements-build.lock /src/
+COPY requirements-image.lock requirements-build.lock /src/
 RUN python -m venv --without-pip /opt/boundtoken \
- && pip --python /opt/boundtoken/bin/python install --no-cache-dir --no-compile --require-hashes --only-binary :all: -r /src/requirements.lock \
+ && pip --python /opt/boundtoken/bin/python install --no-cache-dir --no-compile --require-hashes --only-binary :all: -r /src/requirements-image.lock \
  && pip install --no-cache-dir --require-hashes --only-binary :all: -r /src/requirements-build.lock
 COPY pyproject.toml README.md LICENSE /src/
 COPY webhook /src/webhook

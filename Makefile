@@ -83,7 +83,8 @@ topics: $(SETUP) ## write the pages of boundtoken help from docs/reference.md
 	@$(BIN)/python -m tests.topics
 
 lock: $(SETUP) ## resolve the lock files anew
-	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml -o requirements.lock
+	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml -o requirements-image.lock
+	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --extra cli -c requirements-image.lock pyproject.toml -o requirements.lock
 	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group dev --all-extras -c requirements.lock pyproject.toml -o requirements-dev.lock
 	@sed -n '/^\[build-system\]/,/^$$/s/.*"\(flit_core==[^"]*\)".*/\1/p' pyproject.toml | $(BIN)/uv pip compile -q --universal --generate-hashes --no-header --no-annotate - -o requirements-build.lock
 

@@ -21,6 +21,20 @@ from pathlib import Path
 
 DESCRIBED_FRAMES = 3
 """Of an unexpected exception: where it was raised, and by whose call."""
+OF_COMMANDS = {
+    "jsonpatch": "jsonpatch",
+    "jwt": "pyjwt",
+    "kubernetes": "kubernetes",
+    "ruamel": "ruamel.yaml",
+}
+"""Packages that commands import and serving does not, by the module's name: those of the extra
+`cli`."""
+
+
+def missing_package(problem: Exception) -> str:
+    """How to install what an ImportError is about; empty where no command of ours needs it."""
+    package = OF_COMMANDS.get(str(getattr(problem, "name", "")).partition(".")[0])
+    return f"the package {package} is needed: pip install 'boundtoken[cli]'" if package else ""
 
 
 class BoundtokenError(Exception):

@@ -12,7 +12,6 @@ import gzip
 import hashlib
 import io
 import platform
-import re
 import subprocess
 import sys
 import tarfile
@@ -31,8 +30,8 @@ NAME = "boundtoken"
 PYTHONS = ("3.13", "3.12", "3.11")
 """Releases of Python that the archive runs on, the launcher's first choice first."""
 NEEDED = ", ".join(sorted(PYTHONS)[:-1]) + f" or {max(PYTHONS)}"
-EXTRAS = ("ruamel-yaml", "pyjwt")
-"""What commands need beside the locked packages of the image: inject, and token inspect --jwks."""
+PACKAGES = ROOT / "requirements.lock"
+"""The locked packages of every command."""
 MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 """krew's word for a processor, and that of wheels."""
 GLIBC = ("manylinux_2_28", "manylinux_2_17", "manylinux2014")
@@ -109,9 +108,8 @@ def archive(machine: str, pythons: Sequence[str], folder: Path) -> Path:
         library = Path(place)
         wheels = library / "wheels"
         _pip("wheel", "-q", "--no-deps", "--no-build-isolation", "-w", str(wheels), str(ROOT))
-        (library / "packages").write_text(_packages())
         for python in pythons:
-            _download(library / "packages", machine, python, wheels)
+            _download(machine, python, wheels)
         files = dict(_files(wheels))
     files |= {
         f"kubectl-{NAME}": LAUNCHER.encode(),
@@ -123,20 +121,12 @@ def archive(machine: str, pythons: Sequence[str], folder: Path) -> Path:
     return path
 
 
-def _packages() -> str:
-    """The packages with their hashes, in the form of pip."""
-    text = (ROOT / "requirements-dev.lock").read_text()
-    blocks = re.findall(r"^([a-z0-9.-]+)(==.*\n(?:[ ].*\n)*)", text, re.MULTILINE)
-    extras = "".join(name + rest for name, rest in blocks if name in EXTRAS)
-    return (ROOT / "requirements.lock").read_text() + extras
-
-
-def _download(packages: Path, machine: str, python: str, wheels: Path) -> None:
+def _download(machine: str, python: str, wheels: Path) -> None:
     abi = f"cp{python.replace('.', '')}"
     platforms = [f"--platform={glibc}_{MACHINES[machine]}" for glibc in GLIBC]
     _pip(
         *("download", "-q", "--no-deps", "--only-binary=:all:", "--require-hashes"),
-        *("-r", str(packages), f"--python-version={python}", *platforms),
+        *("-r", str(PACKAGES), f"--python-version={python}", *platforms),
         *("--implementation=cp", f"--abi={abi}", "--abi=abi3", "--abi=none", "-d", str(wheels)),
     )
 

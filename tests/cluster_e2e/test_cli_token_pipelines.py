@@ -218,7 +218,7 @@ def test_the_workflow_of_github_deploys_without_a_secret(
     assert "configmap/deployed created" in done.stdout
     assert who_deployed(plane)[len(before) :] == [DEPLOYER]
     assert (checkout / "ci/id-token").stat().st_mode & 0o077 == 0
-    assert (tmp_path / "pip.log").read_text() == f"install boundtoken=={__version__}\n"
+    assert (tmp_path / "pip.log").read_text() == f"install boundtoken[cli]=={__version__}\n"
 
 
 def test_a_workflow_that_github_refuses_ends_there(environ: dict[str, str], checkout: Path) -> None:

@@ -45,7 +45,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "--only-binary",
         ":all:",
         "-r",
-        ROOT / "requirements.lock",
+        ROOT / "requirements-image.lock",
     ]
     for command in (
         [sys.executable, "-m", "venv", "--without-pip", venv],
@@ -83,7 +83,7 @@ def test_it_holds_exactly_the_locked_wheels_and_no_build_tools(image: Path) -> N
     code = "import importlib.metadata as m; print('\\n'.join(d.name.lower().replace('_', '-') for d in m.distributions()))"
     there = set(run(image / "bin/python", "-c", code).stdout.split())
     locked = set(
-        re.findall(r"^([a-z0-9.-]+)==", (ROOT / "requirements.lock").read_text(), re.MULTILINE)
+        re.findall(r"^([a-z0-9.-]+)==", (ROOT / "requirements-image.lock").read_text(), re.MULTILINE)
     )
     assert there - locked == {"boundtoken"}
     assert locked - there <= {

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from .. import __version__, options
-from ..errors import BadInput, BoundtokenError
+from ..errors import BadInput, BoundtokenError, missing_package
 from ..options import OPTIONS
 from . import arguments, manifest_arguments
 from .arguments import PROGRAM, cluster, group, lazy, refuse_tokens
@@ -44,8 +44,11 @@ def main(words: Sequence[str] | None = None, program: str = PROGRAM) -> int:
         for fault in problem.faults:
             _say(fault)
         return USAGE_ERROR
-    except BoundtokenError as problem:
-        _say(str(problem))
+    except (BoundtokenError, ModuleNotFoundError) as problem:
+        is_ours = isinstance(problem, BoundtokenError)
+        if not (text := str(problem) if is_ours else missing_package(problem)):
+            raise
+        _say(text)
         return FAILURE
     except BrokenPipeError:
         _discard_output()

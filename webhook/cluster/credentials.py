@@ -22,7 +22,7 @@ import yaml
 
 from ..core.claims import TOKEN_TEXT, audiences_of
 from ..core.names import DEFAULT_PATH
-from ..errors import Unauthenticated
+from ..errors import Unauthenticated, missing_package
 from ..log import Log
 
 SERVICE_ACCOUNT = Path(DEFAULT_PATH)
@@ -137,8 +137,11 @@ class FromKubeconfig:
     """
 
     def __init__(self, file: str | None = None, context: str | None = None) -> None:
-        import kubernetes.client  # noqa: PLC0415  (see the module's docstring)
-        import kubernetes.config  # noqa: PLC0415
+        try:
+            import kubernetes.client  # noqa: PLC0415  (see the module's docstring)
+            import kubernetes.config  # noqa: PLC0415
+        except ModuleNotFoundError as problem:
+            raise Unauthenticated(f"to read a kubeconfig {missing_package(problem)}") from problem
 
         self._tls: ssl.SSLContext | None = None
         self._configuration: Any = kubernetes.client.Configuration()

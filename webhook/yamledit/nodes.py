@@ -163,7 +163,7 @@ class MissingTool(BadInput):
 
     def __init__(self) -> None:
         super().__init__(
-            "ruamel.yaml is needed to change files: pip install 'boundtoken[manifests]'"
+            "to change files the package ruamel.yaml is needed: pip install 'boundtoken[cli]'"
         )
 
 
