@@ -377,7 +377,7 @@ def test_the_sidecar_has_its_token_before_the_pod_starts(
         token = emptied / "archive/token"
         wait_for(lambda: token.exists() or running.ended, 30)
         assert token.exists(), running.log
-        assert probe == ["test", "-e", "/tokens/archive/token"]
+        assert probe == ["python3", "-c", "open('/tokens/archive/token')"]
         assert token.stat().st_mode & 0o777 == 0o644
         claims = claims_of(token.read_text())
         assert (claims.account, claims.audiences) == ("archiver", (ARCHIVE,))
