@@ -1,17 +1,20 @@
 """The plugin of kubectl as krew installs it: the real krew takes manifest and archive."""
 
+import hashlib
 import io
 import os
 import subprocess
 import sys
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from docs.krew import build
-from tests.controlplane.build import krew
+from tests.controlplane.build import binary, krew
+from tests.support.builders import Json
 from tests.support.paths import ROOT
 from webhook import __version__
 
@@ -34,6 +37,32 @@ def test_the_manifest_has_a_platform_for_each_archive() -> None:
     assert build.archive_name("amd64") in text
 
 
+@pytest.mark.slow("krew's own check of manifests is built first")
+def test_the_manifest_keeps_the_rules_of_krews_index(tmp_path: Path) -> None:
+    path = tmp_path / "boundtoken.yaml"  # the plugin's name
+    good = build.manifest({"amd64": "a" * 64, "arm64": "b" * 64}, URL)
+    check: list[str | Path] = [krew("validate-krew-manifest"), "-skip-install", "-manifest", path]
+
+    def code(spec: Json, **changed: Any) -> int:
+        path.write_text(yaml.safe_dump({**good, "spec": spec, **changed}))
+        return run(check, KREW_ROOT=str(tmp_path)).returncode
+
+    spec = good["spec"]
+    assert code(spec) == 0
+    first, second = spec["platforms"]
+    platforms: list[list[Json]] = [
+        [],
+        [{**first, "bin": ""}, second],
+        [{**first, "sha256": ""}, second],
+        [first, first],
+    ]
+    bad = [{**spec, "platforms": found} for found in platforms]
+    bad += [{**spec, "version": __version__}, {**spec, "shortDescription": ""}]
+    assert 0 not in [code(one) for one in bad]
+    assert code(spec, apiVersion="v1")
+    assert code(spec, metadata={"name": "other"})
+
+
 def run(command: list[str | Path], **variables: str) -> subprocess.CompletedProcess[str]:
     environ = {"PATH": os.environ["PATH"], "HOME": variables["KREW_ROOT"], **variables}
     return subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
@@ -47,22 +76,27 @@ def test_krew_installs_a_plugin_that_runs(tmp_path: Path) -> None:
     root = {"KREW_ROOT": str(tmp_path / "krew")}
     install: list[str | Path] = [krew(), "install", f"--archive={archive}"]
 
+    bad = tmp_path / "boundtoken.yaml"
     content = yaml.safe_load(manifest.read_text())
-    for spoilt in (
-        {**content, "apiVersion": "v1"},
-        {**content, "spec": {**content["spec"], "platforms": []}},
-    ):
-        bad = tmp_path / "boundtoken.yaml"
-        bad.write_text(yaml.safe_dump(spoilt))
-        assert run([*install, f"--manifest={bad}"], **root).returncode == 1
+    (platform,) = content["spec"]["platforms"]
+    assert platform["sha256"] == hashlib.sha256(archive.read_bytes()).hexdigest()
+    content["spec"]["platforms"] = [{**platform, "sha256": "0" * 64}]
+    bad.write_text(yaml.safe_dump(content))
+    result = run([*install, f"--manifest={bad}"], **root)
+    assert (result.returncode, "checksum" in result.stderr) == (1, True), result
 
     result = run([*install, f"--manifest={manifest}"], **root)
     assert result.returncode == 0, result.stderr
     plugin = tmp_path / "krew/bin/kubectl-boundtoken"
     result = run([plugin, "version", "--client"], **root)
-    assert result.stdout.startswith(f"Client Version: {__version__}\nPython Version: {python}."), (
-        result
-    )
+    expected = f"Client Version: {__version__}\nPython Version: {python}."
+    assert result.stdout.startswith(expected), result
+    kubectl = tmp_path / "kubectl"
+    kubectl.write_text(f'#!/bin/sh\nexec {binary()} kubectl "$@"\n')
+    kubectl.chmod(0o755)
+    path = f"{plugin.parent}:/usr/bin:/bin:{os.environ['PATH']}"
+    result = run([kubectl, "boundtoken", "version", "--client"], **root, PATH=path)
+    assert (result.returncode, result.stdout[: len(expected)]) == (0, expected), result
     result = run([plugin, "help", "version"], **root)
     assert result.stdout.startswith("usage: kubectl boundtoken version"), result
     deployment = ROOT / "manifests/examples/deployment.yaml"

@@ -57,22 +57,23 @@ def program(name: str, text: str, test: Path | None = None) -> Path:
     return cached(f"{name}-test" if test else name, key, compile_)
 
 
-KREW = "sigs.k8s.io/krew/cmd/krew@v0.5.0"
-"""The plugin manager of kubectl, whose checks a manifest must pass."""
+KREW = "sigs.k8s.io/krew/cmd/{}@v0.5.0"
+"""The plugin manager of kubectl, and what its index checks a manifest with."""
 
 
-def krew() -> Path:
-    """The binary of krew, which is built first where it is not there, in seconds.
+def krew(program: str = "krew") -> Path:
+    """A binary of krew, which is built first where it is not there, in seconds.
 
     Raises: RuntimeError, where it cannot be built
     """
 
     def install(path: Path) -> None:
         with tempfile.TemporaryDirectory() as folder:
-            _run(go(), "install", KREW, variables={"GOBIN": folder})
-            shutil.move(Path(folder) / "krew", path)
+            _run(go(), "install", package, variables={"GOBIN": folder})
+            shutil.move(Path(folder) / program, path)
 
-    return cached("krew", KREW.encode(), install)
+    package = KREW.format(program)
+    return cached(program, package.encode(), install)
 
 
 def cached(name: str, key: bytes, make: Callable[[Path], None]) -> Path:
