@@ -156,6 +156,13 @@ def test_without_a_cluster_the_client_is_printed_and_it_is_a_failure(tmp_path: P
     assert (result.returncode, result.stderr) == (0, "")
 
 
+def test_an_empty_kubeconfig_variable_is_none(tmp_path: Path) -> None:
+    environ = {"HOME": str(tmp_path), "KUBECONFIG": ""}
+    result = boundtoken("version", environ=environ)
+    assert result.returncode == 3
+    assert "kubeconfig ~/.kube/config: there is no such file" in result.stderr
+
+
 def test_an_answer_with_anything_in_it_is_shown_with_escapes(
     played: Played, tmp_path: Path
 ) -> None:

@@ -49,6 +49,13 @@ def test_the_pages_have_every_annotation_reason_and_variable() -> None:
             assert variable in PAGES["environment"], path
 
 
+@pytest.mark.parametrize("words", ["help enforcement", "help environment", "serve --help"])
+def test_a_terminal_that_shows_ascii_only_gets_escapes(words: str) -> None:
+    result = boundtoken(*words.split(), environ={"PYTHONIOENCODING": "ascii"})
+    assert (result.returncode, result.stderr) == (0, "")
+    assert r"\u2026" in result.stdout
+
+
 def test_without_a_topic_all_are_listed() -> None:
     result = boundtoken("help")
     assert (result.returncode, result.stderr) == (0, "")

@@ -66,6 +66,16 @@ class Parser(argparse.ArgumentParser):
         super().error(safe(message))
 
 
+def escape_output() -> None:
+    """Let what a terminal cannot show, such as "…" in ASCII, be written as an escape rather than
+    raised.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
+
+
 def _as_plugin(text: str) -> str:
     """Examples as they are typed for a plugin."""
     return _EXAMPLE.sub(rf"\g<1>{PLUGIN} ", text)

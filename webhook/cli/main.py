@@ -14,7 +14,7 @@ from .. import __version__, options
 from ..errors import BadInput, BoundtokenError, missing_package
 from ..options import OPTIONS
 from . import arguments, manifest_arguments
-from .arguments import PROGRAM, cluster, group, lazy, refuse_tokens
+from .arguments import PROGRAM, cluster, escape_output, group, lazy, refuse_tokens
 from .check import arguments as check_arguments
 from .completion import arguments as completion_arguments
 from .explain import arguments as explain_arguments
@@ -30,6 +30,7 @@ def main(words: Sequence[str] | None = None, program: str = PROGRAM) -> int:
     prints the help. `program` is what people type to run it.
     """
     given = sys.argv[1:] if words is None else words
+    escape_output()
     try:
         if given[:1] == [COMPLETE]:
             from .completion.command import complete  # noqa: PLC0415  (for shells, not for people)

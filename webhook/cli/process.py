@@ -6,7 +6,7 @@ import os
 import resource
 import sys
 
-from .arguments import safe
+from .arguments import escape_output, safe
 
 PR_SET_DUMPABLE = 4
 """Of linux/prctl.h."""
@@ -29,10 +29,7 @@ def protect(*, has_children: bool = False) -> None:
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with contextlib.suppress(OSError, AttributeError):  # other systems have no prctl
         ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
-    for stream in (sys.stdout, sys.stderr):
-        reconfigure = getattr(stream, "reconfigure", None)
-        if reconfigure is not None:
-            reconfigure(errors="backslashreplace")
+    escape_output()
 
 
 def say(text: str) -> None:

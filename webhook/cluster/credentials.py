@@ -62,6 +62,7 @@ class Credentials(Protocol):
         ...
 
 
+DEFAULT_KUBECONFIG = "~/.kube/config"
 IN_CLUSTER = "in-cluster"
 """The name of a pod's cluster, which has none."""
 
@@ -145,8 +146,10 @@ class FromKubeconfig:
 
         self._tls: ssl.SSLContext | None = None
         self._configuration: Any = kubernetes.client.Configuration()
-        place = file or kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION
-        place = _without_empty(place)
+        # An empty KUBECONFIG is none, as for kubectl.
+        place = _without_empty(
+            file or kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION or DEFAULT_KUBECONFIG
+        )
         try:
             chosen, user = _chosen(place, context)
             with _root_errors() as reasons:
