@@ -6,7 +6,6 @@ says what else a value is: `FILE`, `DIR`, `TYPE/NAME`, `ACCOUNT`, `POD`, a word 
 flags.
 """
 
-import abc
 import argparse
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -51,12 +50,12 @@ class Command(Protocol):
     def actions(self) -> Sequence[argparse.Action]: ...
 
 
-class SeveralWords(argparse.Action, abc.ABC):
+class SeveralWords(argparse.Action):
     """An argument of several words, of which each says what may follow it."""
 
-    @abc.abstractmethod
     def words_after(self, words: tuple[str, ...]) -> Mapping[str, str | None]:
         """What may follow these, with what each of it does."""
+        raise NotImplementedError
 
 
 class Candidate(NamedTuple):
