@@ -5,6 +5,7 @@ to them.
 import csv
 import io
 import json
+import subprocess
 import xml.etree.ElementTree as ET
 from typing import Any
 
@@ -194,10 +195,52 @@ def test_a_table_says_how_much_more_there_is_and_wide_has_it() -> None:
     assert wide.count("deployment/" + "漢字" * 40) == 200
 
 
-def test_a_command_is_told_whole() -> None:
-    command = "kubectl rollout restart deployment/" + "x" * 200
-    found = table.render(a_report(findings=(msgspec.structs.replace(A_FINDING, fix=command),)))
-    assert f"\n    {command}\n" in found
+COMMANDS = [
+    "kubectl rollout restart deployment/" + "x" * 200,
+    "kubectl annotate --overwrite namespace shop boundtoken.dev/inject=replace boundtoken.dev/automount=disabled",
+    "kubectl patch serviceaccount/a-long-name-of-an-account -n shop -p '{\"automountServiceAccountToken\": false}'",
+    "kubectl rollout resume deployment/web -n shop && kubectl rollout restart deployment/web -n shop",
+    "kubectl delete pod/web -n shop",
+]  # fmt: skip
+
+
+def words_of(command: str) -> str:
+    """What a shell makes of it, a word on each line."""
+    script = f"kubectl() {{ printf '%s\\n' \"$@\"; }}\n{command}\n"
+    found = subprocess.run(["sh", "-c", script], check=True, capture_output=True, text=True)
+    return found.stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_is_told_whole_and_a_shell_reads_the_same(command: str) -> None:
+    report = a_report(findings=(msgspec.structs.replace(A_FINDING, fix=command),))
+    lines = table.render(report).splitlines()
+    first = next(number for number, line in enumerate(lines) if line.startswith("    kubectl"))
+    told = [lines[first]]
+    while told[-1].endswith("\\"):
+        told.append(lines[first + len(told)])
+    assert words_of("\n".join(told)) == words_of(command)
+    longest = max(map(len, command.split()))
+    assert max(map(columns, told)) <= max(80, longest + 8)
+    assert f"\n    {command}\n" in table.render_wide(report)
+
+
+@pytest.mark.parametrize("text", ["x" * 200_000, "\u0301" * 200_000, "\n" * 200_000])
+def test_a_text_without_an_end_is_cut_for_a_terminal_and_whole_in_json(text: str) -> None:
+    fields = dict.fromkeys(("namespace", "object", "owner", "service_account", "audience", "volume", "secret", "lifetime"), text)  # fmt: skip
+    token = msgspec.structs.replace(A_TOKEN, **fields, mounts=(Mount(text, text),) * 3)
+    finding = msgspec.structs.replace(A_FINDING, namespace=text, object=text, message=text, fix=text)  # fmt: skip
+    report = a_report(
+        context=text,
+        namespaces=(msgspec.structs.replace(A_SPACE, name=text, inject=text),),
+        tokens=(token, A_TOKEN, A_TOKEN),
+        findings=(finding,),
+        minters=(Minter(text, text, (text,), text),),
+        unread=(Unread(text, text),),
+    )
+    assert len(table.render(report)) < 100_000
+    assert len(table.render_wide(report)) < 2_000_000
+    assert msgspec.convert(json.loads(FORMATS["json"](report)), Report) == report
 
 
 def test_what_is_of_kubernetes_is_counted_and_the_rest_told() -> None:

@@ -2,18 +2,25 @@
 has 80 columns and shows the first of each; `wide` shows everything.
 """
 
+import re
 from collections.abc import Iterator
 
-from ....core.text import one_line
+from ....core.text import one_line, truncate
 from ....scanning.report import Finding, Minter, Namespace, Report, Token
 from ....scanning.rights import in_short, is_of_kubernetes
-from ...explain.tree import WIDTH, wrapped
+from ...explain.tree import WIDTH, columns, wrapped
 from . import texts
 
 MAX_ROWS = 20
 """Of each part of `table`: a terminal has 24 lines, and nobody reads a thousand."""
 MAX_FINDINGS = 5
 """Of each code."""
+MAX_CELL = 330
+"""Columns of `wide`: a kind and a name have at most 253 characters and some. An annotation or a
+manifest may have a million, which the JSON has."""
+MAX_MOUNTS = 4000
+MAX_TEXT = 2000
+"""Characters of a sentence with names in it."""
 INDENT = "  "
 NAMESPACE_COLUMNS = (
     ("NAMESPACE", 24),
@@ -36,7 +43,7 @@ def render(report: Report) -> str:
 
 
 def render_wide(report: Report) -> str:
-    """All of it, as wide as it is."""
+    """All of it, as wide as it is; a text that is longer than a name may be is cut."""
     return "\n".join(_lines(report, is_wide=True)) + "\n"
 
 
@@ -57,7 +64,7 @@ def _lines(report: Report, *, is_wide: bool) -> Iterator[str]:
         yield from _part("rights that are gone", _minters(since.minters, limit))
         lines = [_folded(f"{what}: {why}") for what, why in texts.incomparable(report)]
         yield from _part("not comparable", (line for some in lines for line in some))
-    unread = [_folded(f"{one.what}: {one.why}") for one in report.unread]
+    unread = [_folded(f"{texts.fit(one.what, MAX_CELL)}: {one.why}") for one in report.unread]
     yield from _part("not seen", (line for lines in unread for line in lines))
 
 
@@ -84,7 +91,7 @@ def _summary(report: Report) -> Iterator[str]:
     tokens = texts.number(len(report.tokens), "token")
     yield f"{tokens}, {texts.number(pods, 'pod')}, {spaces}"
     found = texts.lifetimes(report.tokens)
-    width = max((len(life) for life, *_ in found), default=0)
+    width = min(max((len(life) for life, *_ in found), default=0), WIDTH // 2)
     for life, count, sources in found[:MAX_ROWS]:
         yield texts.fit(f"{INDENT}{life.ljust(width)}  {count:>7,}  {sources}", WIDTH)
     if levels := texts.levels(report):
@@ -104,7 +111,7 @@ def _namespaces(spaces: tuple[Namespace, ...], limit: int | None) -> Iterator[st
         )
         for one in shown[:limit]
     ]
-    widths = [width for _, width in NAMESPACE_COLUMNS] if limit else [0] * len(NAMESPACE_COLUMNS)
+    widths = [width if limit else MAX_CELL for _, width in NAMESPACE_COLUMNS]
     yield from texts.rows([name for name, _ in NAMESPACE_COLUMNS], cells, widths)
     yield from _more(len(shown), limit)
 
@@ -113,7 +120,8 @@ def _tokens(tokens: tuple[Token, ...], *, is_wide: bool) -> Iterator[str]:
     if not tokens:
         return
     if is_wide:
-        yield from texts.rows(WIDE_COLUMNS, map(_wide, tokens), [0] * len(WIDE_COLUMNS))
+        widths = [*(MAX_CELL for _ in WIDE_COLUMNS[1:]), MAX_MOUNTS]
+        yield from texts.rows(WIDE_COLUMNS, map(_wide, tokens), widths)
         return
     counted: dict[tuple[str, ...], int] = {}
     for token in tokens:
@@ -148,12 +156,13 @@ def _findings(findings: tuple[Finding, ...], prefix: str, *, is_wide: bool) -> I
         yield ""
         yield texts.fit(f"{prefix}{code} ({len(found):,}): {texts.MEANINGS[code]}", WIDTH)
         for finding in found[:limit]:
+            title = texts.fit(texts.title(finding), MAX_CELL)
+            message = one_line(truncate(finding.message, MAX_TEXT))
             if is_wide:
-                yield f"{INDENT}{one_line(texts.title(finding))}: {one_line(finding.message)}"
+                yield f"{INDENT}{title}: {message}"
             else:
-                yield from _folded(f"{texts.title(finding)}: {finding.message}")
-            if finding.fix:  # whole, so that it can be copied
-                yield f"{INDENT * 2}{one_line(finding.fix)}"
+                yield from _folded(f"{title}: {message}")
+            yield from _command(truncate(finding.fix, MAX_TEXT), is_wide=is_wide)
         yield from _more(len(found), limit)
 
 
@@ -161,7 +170,8 @@ def _minters(minters: tuple[Minter, ...], limit: int | None) -> Iterator[str]:
     own = [one for one in minters if limit is None or not is_of_kubernetes(one)]
     for one in own[:limit]:
         where = "everywhere" if one.namespace == "*" else one.namespace
-        yield from _folded(f"{where}: {one.subject}: {in_short(one.can)} ({one.by})")
+        who, by = (texts.fit(text, MAX_CELL) for text in (f"{where}: {one.subject}", one.by))
+        yield from _folded(f"{who}: {in_short(one.can)} ({by})")
     yield from _more(len(own), limit)
     if others := len(minters) - len(own):
         yield f"{INDENT}and {others:,} of Kubernetes itself: -o wide"
@@ -172,6 +182,24 @@ def _more(count: int, limit: int | None) -> Iterator[str]:
         yield f"{INDENT}and {count - limit:,} more: -o wide"
 
 
+_WORD = re.compile(r"(?:'[^']*'|[^\s'])+|'")
+"""What a shell takes for one word."""
+
+
+def _command(text: str, *, is_wide: bool) -> Iterator[str]:
+    """A command, whole, so that it can be copied: folded as a shell takes it, where a word of it
+    is not longer than a line itself.
+    """
+    line, room = INDENT * 2, WIDTH - len(" \\")
+    for word in _WORD.findall(one_line(text)) if text and not is_wide else ():
+        if line.strip() and columns(line) + 1 + columns(word) > room:
+            yield f"{line} \\"
+            line = INDENT * 3
+        line += word if not line.strip() else f" {word}"
+    if text:
+        yield f"{INDENT * 2}{one_line(text)}" if is_wide else line
+
+
 def _folded(text: str) -> list[str]:
-    lines = wrapped(one_line(text), WIDTH - 2 * len(INDENT))
+    lines = wrapped(one_line(truncate(text, MAX_TEXT)), WIDTH - 2 * len(INDENT))
     return [INDENT * (2 if number else 1) + line for number, line in enumerate(lines)]

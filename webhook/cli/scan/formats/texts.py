@@ -8,6 +8,7 @@ from ....scanning.report import CODES, LEVELS, Code, Finding, Mount, Report, Tok
 from ...explain.tree import columns
 
 GAP = "  "
+MAX_CHARACTERS_OF_COLUMN = 4
 MEANINGS: dict[Code, str] = {
     "year-long": "tokens that live a year or more",
     "legacy": "tokens in Secrets, which never expire",
@@ -74,8 +75,10 @@ def number(count: int, noun: str) -> str:
 
 def fit(text: str, width: int) -> str:
     """The text on one line, in at most so many columns, with an ellipsis where it is cut."""
-    line = one_line(text) or "-"
-    if columns(line) <= width:
+    # A character may have no column at all, and a text a million of them.
+    line = one_line(text[: width * MAX_CHARACTERS_OF_COLUMN]) or "-"
+    is_whole = len(text) <= width * MAX_CHARACTERS_OF_COLUMN
+    if is_whole and columns(line) <= width:
         return line
     kept, used = "", 1
     for char in line:
@@ -87,12 +90,9 @@ def fit(text: str, width: int) -> str:
 
 
 def rows(header: Sequence[str], cells: Iterable[Sequence[str]], widths: Sequence[int]) -> list[str]:
-    """Lines of aligned columns; `widths` are the most that each may take, 0 for any."""
+    """Lines of aligned columns; `widths` are the most that each may take."""
     shown = [
-        [
-            fit(cell, width) if width else one_line(cell) or "-"
-            for cell, width in zip(row, widths, strict=True)
-        ]
+        [fit(cell, width) for cell, width in zip(row, widths, strict=True)]
         for row in (header, *cells)
     ]
     longest = [max(map(columns, column)) for column in zip(*shown, strict=True)]
