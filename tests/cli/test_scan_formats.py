@@ -6,6 +6,8 @@ import csv
 import io
 import json
 import subprocess
+import time
+import tracemalloc
 import xml.etree.ElementTree as ET
 from typing import Any
 
@@ -81,6 +83,54 @@ def test_json_and_yaml_are_the_report() -> None:
     ]
     later = since(a_report(), a_report(tokens=()))
     assert msgspec.convert(json.loads(FORMATS["json"](later)), Report) == later
+
+
+YAML_TEXTS = [
+    *("", "yes", "No", "null", "~", "1", "1e3", "0x1f", "1_000", "12:30:45", "2026-11-29", ".inf"),
+    *(
+        "a b",
+        "a: b",
+        "a #b",
+        "- a",
+        "[a]",
+        "{a}",
+        "&a",
+        "*a",
+        "!a",
+        "%a",
+        "@a",
+        "`a",
+        "'",
+        '"',
+        "\\",
+    ),
+    *("deployment/cart", "a\nb", "\x7f", "\x85", "\u2028", "漢字", "\U0001f600", "=", "<<", "a:"),
+]
+
+
+@pytest.mark.parametrize("text", YAML_TEXTS)
+def test_yaml_has_each_text_as_it_is(text: str) -> None:
+    token = msgspec.structs.replace(A_TOKEN, audience=text, mounts=(Mount(text, text), Mount("a", "b")))  # fmt: skip
+    report = a_report(tokens=(token, token), minters=(Minter("*", text, (text, "x"), text),))
+    for one in (report, since(report, a_report())):
+        made = FORMATS["yaml"](one)
+        assert yaml.safe_load(made) == json.loads(FORMATS["json"](one))
+        assert made.isascii()
+        assert FORMATS["json"](one).isascii()
+
+
+def test_no_format_takes_long_or_much_memory() -> None:
+    """10,000 pods: 4 s of CPU and 230 MB were once YAML's."""
+    tokens = tuple(msgspec.structs.replace(A_TOKEN, object=f"pod/web-{n}", owner=f"deployment/web-{n // 50}") for n in range(2_000))  # fmt: skip
+    report = a_report(tokens=tokens)
+    for name, render in FORMATS.items():
+        tracemalloc.start()
+        begun = time.process_time()
+        render(report)
+        seconds = time.process_time() - begun
+        peak = tracemalloc.get_traced_memory()[1] / (1 << 20)
+        tracemalloc.stop()
+        assert (seconds < 2, peak < 30) == (True, True), (name, seconds, peak)
 
 
 def test_csv_has_a_line_for_each_token_and_no_formula() -> None:
