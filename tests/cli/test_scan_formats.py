@@ -22,7 +22,8 @@ from webhook.cli.scan.formats import csv_rows, junit, markdown, sarif, table
 from webhook.cli.scan.formats.known import FORMATS
 from webhook.cli.scan.formats.texts import MEANINGS
 from webhook.scanning.comparison import since
-from webhook.scanning.report import CODES, Minter, Mount, Report, Unread
+from webhook.scanning.report import CODES, Minter, Mount, Report, Secret, Unread
+from webhook.scanning.rights import EVERYTHING
 
 NASTY = "\x1b[2J\x1b]0;owned\x07\u202e\n=cmd|' /C calc'!A0 <script>alert(1)</script> | @all WwW.e www.e [x](http://e) ]]>\x00"
 
@@ -225,8 +226,24 @@ def test_markdown_has_no_markup_of_an_object() -> None:
         assert part not in text.lower(), part
     for line in text.splitlines():
         if line.startswith("|"):
-            assert line.count("|") in (3, 4, 8), line
+            assert line.count("|") in (3, 4, 5, 6, 7, 8), line
     assert "shop" in markdown.render(a_report())
+
+
+def test_markdown_has_tokens_secrets_and_rights_and_says_how_many_more() -> None:
+    minters = [Minter("shop", f"User x{n}", ("create pods",), "RoleBinding shop/x") for n in range(60)]  # fmt: skip
+    minters += [Minter("*", "Group system:masters", EVERYTHING, "ClusterRoleBinding cluster-admin")]
+    secret = Secret("shop", "old", "cart", "2026-01-31", ("deployment/cart",))
+    report = a_report(tokens=(A_TOKEN, A_TOKEN), secrets=(secret,), minters=tuple(minters))
+    text = markdown.render(report)
+    assert "### Tokens (1)" in text
+    assert "| shop | deployment/cart | automounted | 1 year | none | 2 |" in text
+    assert "| shop | old | cart | 2026-01-31 | deployment/cart |" in text
+    assert "### Rights to get tokens of others, 1 of Kubernetes itself aside (60)" in text
+    assert "| shop | User x0 | create pods | RoleBinding shop/x |" in text
+    assert "And 10 more." in text
+    assert "system" not in text
+    assert "gone: Tokens (1)" in markdown.render(since(report, a_report(tokens=())))
 
 
 @pytest.mark.parametrize("report", [a_report(), nasty(), a_big_one(), since(a_report(), a_big_one())])  # fmt: skip

@@ -6,12 +6,15 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from ....core.text import one_line
-from ....scanning.report import Finding, Report
+from ....scanning.report import Finding, Minter, Report, Secret, Token
+from ....scanning.rights import in_short, is_of_kubernetes
 from . import texts
 
 MAX_FINDINGS = 50
 """Of each code: a comment on GitHub has at most 65,536 characters."""
 MAX_NAMESPACES = 100
+MAX_ROWS = 50
+"""Of tokens, Secrets and rights each."""
 MAX_CELL = 400
 _LINK = re.compile(r"(www)\.", re.IGNORECASE)
 """What becomes a link without any markup (GitHub's extended autolinks)."""
@@ -44,8 +47,12 @@ def _lines(report: Report) -> Iterator[str]:
     if report.since is None:
         yield from _namespaces(report)
     yield from _findings(report.findings, "")
+    yield from _tokens(report.tokens, "Tokens")
+    yield from _secrets(report.secrets)
+    yield from _rights(report.minters)
     if report.since is not None:
         yield from _findings(report.since.findings, "gone: ")
+        yield from _tokens(report.since.tokens, "gone: Tokens")
         yield from _table(("not comparable", "why"), texts.incomparable(report))
     if report.unread:
         yield from _table(("not seen", "why"), ((one.what, one.why) for one in report.unread))
@@ -72,6 +79,48 @@ def _findings(findings: Iterable[Finding], prefix: str) -> Iterator[str]:
             ((texts.title(one), one.message, one.fix) for one in found[:MAX_FINDINGS]),
         )
         yield from _more(len(found), MAX_FINDINGS)
+
+
+def _tokens(tokens: Sequence[Token], title: str) -> Iterator[str]:
+    """Those of pods that are alike in one row, as `table` has them."""
+    counted = texts.alike(tokens)
+    header = ("namespace", "object", "source", "lifetime", "level", "tokens")
+    rows = ((*key, f"{count:,}") for key, count in list(counted.items())[:MAX_ROWS])
+    yield from _part(title, len(counted), _table(header, rows))
+
+
+def _secrets(secrets: Sequence[Secret]) -> Iterator[str]:
+    header = ("namespace", "Secret", "service account", "last used", "mounted by")
+    rows = (
+        (one.namespace, one.name, one.service_account, one.last_used, ", ".join(one.mounted_by))
+        for one in secrets[:MAX_ROWS]
+    )
+    yield from _part("Secrets with tokens that never expire", len(secrets), _table(header, rows))
+
+
+def _rights(minters: Sequence[Minter]) -> Iterator[str]:
+    own = [one for one in minters if not is_of_kubernetes(one)]
+    rows = (
+        (
+            "everywhere" if one.namespace == "*" else one.namespace,
+            one.subject,
+            in_short(one.can),
+            one.by,
+        )
+        for one in own[:MAX_ROWS]
+    )
+    title = (
+        f"Rights to get tokens of others, {len(minters) - len(own):,} of Kubernetes itself aside"
+    )
+    yield from _part(title, len(own), _table(("namespace", "who", "may", "by"), rows))
+
+
+def _part(title: str, count: int, table: Iterable[str]) -> Iterator[str]:
+    if count:
+        yield ""
+        yield f"### {title} ({count:,})"
+        yield from table
+        yield from _more(count, MAX_ROWS)
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:

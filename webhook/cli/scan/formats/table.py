@@ -123,16 +123,7 @@ def _tokens(tokens: tuple[Token, ...], *, is_wide: bool) -> Iterator[str]:
         widths = [*(MAX_CELL for _ in WIDE_COLUMNS[1:]), MAX_MOUNTS]
         yield from texts.rows(WIDE_COLUMNS, map(_wide, tokens), widths)
         return
-    counted: dict[tuple[str, ...], int] = {}
-    for token in tokens:
-        key = (
-            token.namespace,
-            token.owner or token.object,
-            token.source,
-            token.lifetime,
-            token.level,
-        )
-        counted[key] = counted.get(key, 0) + 1
+    counted = texts.alike(tokens)
     cells = [(*key, str(count)) for key, count in list(counted.items())[:MAX_ROWS]]
     widths = [width for _, width in TOKEN_COLUMNS]
     yield from texts.rows([name for name, _ in TOKEN_COLUMNS], cells, widths)

@@ -41,6 +41,14 @@ def lifetimes(tokens: Iterable[Token]) -> list[tuple[str, int, str]]:
     ]
 
 
+def alike(tokens: Iterable[Token]) -> Counter[tuple[str, ...]]:
+    """How many tokens there are of each namespace, owner, source, lifetime and level."""
+    return Counter(
+        (one.namespace, one.owner or one.object, one.source, one.lifetime, one.level)
+        for one in tokens
+    )
+
+
 def levels(report: Report) -> str:
     """How many namespaces reach which level."""
     found = Counter(space.level for space in report.namespaces if space.tokens)
