@@ -75,6 +75,8 @@ CASES: list[tuple[str, Json, str, str]] = [
     ("workload-token", {"pods": (POD._replace(tokens=()),), "requested": False}, "warning", "boundtoken's decision on its pods: injected"),
     ("workload-token", {"pods": (), "would": (TOKEN._replace(paths=()),)}, "failed", "its pods would have none"),
     ("workload-token", {"pods": (POD._replace(tokens=()),), "secrets": {"s": Secret(is_token=True, has_token=True)}}, "passed", "of secret/s"),
+    ("workload-token", {"pods": (POD._replace(tokens=()),), "reason": "pod-opted-out"}, "warning", "automountServiceAccountToken: false"),
+    ("workload-token", {"pods": (POD._replace(tokens=()),), "reason": "nothing-to-replace"}, "warning", "only where Kubernetes has mounted one"),
     ("workload-audience", {"pods": (POD._replace(tokens=(FOREIGN,)),)}, "warning", "is for vault"),
     ("workload-audience", {"pods": (), "would": (FOREIGN,)}, "warning", "is for vault"),
     ("workload-refresh", {"template": STALE}, "failed", "container app: a file mounted by subPath is never refreshed"),
@@ -147,3 +149,17 @@ def test_a_command_has_no_name_that_a_shell_would_read() -> None:
         "kubectl create role web-get -n shop --verb=get --resource=pods",
         "kubectl create rolebinding web-get -n shop --role=web-get --serviceaccount=shop:web",
     )
+
+
+def test_the_annotation_that_helps_is_that_of_the_reason() -> None:
+    def commands(reason: str, title: str = "deployment/web") -> tuple[str, ...]:
+        pods = (POD._replace(tokens=()),)
+        found = every(pods=pods, reason=reason, title=title, requested=False)
+        return found["workload-token"].finding.commands[:-1]
+
+    own = "kubectl annotate deployment/web -n shop boundtoken.dev/inject=enabled --overwrite"
+    assert commands("pod-opted-out") == commands("nothing-to-replace") == (own,)
+    assert commands("not-requested") == (
+        "kubectl annotate namespace shop boundtoken.dev/inject=enabled",
+    )
+    assert commands("pod-opted-out", "pod/web") == commands("injected") == ()

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import io
 import json
+import shlex
 from typing import Any, cast
 from xml.etree import ElementTree as ET
 
@@ -69,6 +70,20 @@ def test_a_long_command_goes_on_after_a_backslash() -> None:
     joined = " ".join(line.strip().removesuffix(" \\") for line in shown)
     assert joined == command.strip()
     assert all(line.endswith("\\") for line in shown[:-1])
+
+
+def test_a_word_of_a_command_is_never_broken() -> None:
+    patch = f"'{json.dumps([{'op': 'add', 'path': '/' + 'x' * 90}])}'"
+    command = f"kubectl patch thing/boundtoken --type=json -p {patch} && echo done"
+    lines = list(output.lines([a_result("failed", "x", command)], with_commands=True))
+    at = next(number for number, line in enumerate(lines) if "kubectl" in line)
+    assert lines[at:-3] == [
+        "    kubectl patch thing/boundtoken --type=json -p \\",
+        f"      {patch} \\",
+        "      && echo done",
+    ]
+    shown = "\n".join(lines[at:-3]).replace("\\\n", "")  # as a shell reads it
+    assert shlex.split(shown) == shlex.split(command)
 
 
 def test_the_json_has_every_part_and_no_token() -> None:

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+from ..core import names, policy
+from ..enforcement.policies import bindings
 from .facts import Installation, Replica
 from .model import (
     APPLY,
@@ -16,6 +18,7 @@ from .model import (
     warning,
     worst,
 )
+from .objects import Specified
 
 GROUP = "Configuration and replicas"
 SILENT_SECONDS = 300.0
@@ -32,11 +35,29 @@ def valid(seen: Installation) -> Finding:
     """Whether the file in the ConfigMap can be used."""
     if seen.file is None:
         text = "there is no ConfigMap of boundtoken: replicas that have read one keep it"
-        return warning(f"{text}, and none that mounts it starts", APPLY)
+        return warning(f"{text}, and none that mounts it starts", *_restoring(seen))
     found = there(seen.file)
     where = f"configmap/{found.name}: "
     problems = [where + fault for fault in found.faults]
     return all_of(problems, *_edit(seen), text=f"configmap/{found.name}")
+
+
+def _restoring(seen: Installation) -> tuple[str, ...]:
+    """What makes the ConfigMap again of what a replica has read last, where the binding has it."""
+    binding = seen.bindings.get(names.POD_POLICY)
+    if not isinstance(binding, Specified):
+        return (APPLY,)
+    if not bindings.last_good(policy.own_annotations(binding.metadata.annotations)):
+        return (APPLY,)
+    key = names.CONFIGURATION.replace(".", "\\.")
+    labels = " ".join(f"{name}={value}" for name, value in names.CONFIG_LABELS.items())
+    where = f"configmap {names.APP} -n {seen.own}"
+    path = f"-o jsonpath='{{.metadata.annotations.{key}}}'"
+    return (
+        f"kubectl get validatingadmissionpolicybinding {names.POD_POLICY} {path} > config.yaml",
+        f"kubectl create {where} --from-file=config.yaml",
+        f"kubectl label {where} {labels}",
+    )
 
 
 def _edit(seen: Installation) -> tuple[str, ...]:

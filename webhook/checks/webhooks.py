@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -11,7 +11,7 @@ from ..simulation import calling
 from ..simulation.calling import Configuration, Entry, Rule, Selector, call_for
 from . import shipped
 from .facts import MUTATING, NOT_LOOKED_AT, Installation
-from .model import APPLY, Check, Finding, all_of, failed, listed, passed, there, worst
+from .model import APPLY, Check, Finding, all_of, failed, is_name, listed, passed, there, worst
 
 GROUP = "Webhook configurations"
 KINDS = {resource: resource.removesuffix("s") for resource in shipped.ENTRIES}
@@ -119,14 +119,62 @@ def _requests(entry: Entry) -> Iterator[_Request]:
 
 def selectors(present: Entry, ours: Entry) -> Finding:
     found = []
+    for what, has, expected in _selectors(present, ours):
+        text = f"{what} is {_text(has)}, and {_text(expected)} in the manifests"
+        found.append(Finding("warning", text))
+    return worst(*found)
+
+
+def _selectors(
+    present: Entry, ours: Entry
+) -> Iterator[tuple[str, Selector | None, Selector | None]]:
+    """The selectors that differ: their field, what is there, and what is in the manifests."""
     for what, has, expected in (
         ("namespaceSelector", present.namespace_selector, ours.namespace_selector),
         ("objectSelector", present.object_selector, ours.object_selector),
     ):
         if _normal(has) != _normal(expected):
-            text = f"{what} is {_text(has)}, and {_text(expected)} in the manifests"
-            found.append(Finding("warning", text, (APPLY,)))
-    return worst(*found)
+            yield what, has, expected
+
+
+def of_selectors(seen: Installation) -> Finding:
+    """The selectors of every entry, with the commands that put them right: an apply takes out
+    nothing that somebody else added.
+    """
+    finding = _of_entries(selectors)(seen)
+    return finding._replace(commands=tuple(_patches(seen)))
+
+
+def _patches(seen: Installation) -> Iterator[str]:
+    """A command for each selector that differs. It changes nothing where the entry has another
+    place since.
+    """
+    for title, number, entry, ours in _places(seen):
+        for what, _, expected in _selectors(entry, ours):
+            place = f"/webhooks/{number}"
+            operations = [
+                {"op": "test", "path": f"{place}/name", "value": entry.name},
+                {"op": "add", "path": f"{place}/{what}", "value": _plain(expected)},
+            ]
+            patch = msgspec.json.encode(operations).decode()
+            yield f"kubectl patch {title} --type=json -p '{patch}'"
+
+
+def _places(seen: Installation) -> Iterator[tuple[str, int, Entry, Entry]]:
+    """Each entry that is there with its configuration, its number in it, and the shipped one."""
+    for resource, entries in shipped.ENTRIES.items():
+        ours = {entry.name: entry for entry in entries}
+        for configuration in there(seen.configurations.get(resource, NOT_LOOKED_AT)):
+            name = configuration.metadata.name
+            for number, entry in enumerate(configuration.webhooks or () if is_name(name) else ()):
+                if entry.name in ours:
+                    yield f"{KINDS[resource]}/{name}", number, entry, ours[entry.name]
+
+
+def _plain(selector: Selector | None) -> dict[str, Any]:
+    """A selector without what it leaves out."""
+    found = msgspec.to_builtins(selector) if selector is not None else {}
+    return {key: value for key, value in found.items() if value}
 
 
 def _normal(selector: Selector | None) -> list[tuple[str, str, list[str]]]:
@@ -249,7 +297,7 @@ def checks() -> Iterator[Check[Installation]]:
         GROUP,
         "the selectors are those of this release",
         again,
-        _of_entries(selectors),
+        of_selectors,
     )
     yield Check(
         "webhook-conditions",

@@ -32,6 +32,15 @@ SUB_PATH = "never refreshed"
 """In the problem that the rule tells of a mount by subPath."""
 
 
+OPTING_OUT = {
+    "pod-opted-out": "their spec says automountServiceAccountToken: false, or they are annotated "
+    "with inject=disabled, which holds against the namespace and not against their own inject=enabled",
+    "nothing-to-replace": "inject=replace adds a token only where Kubernetes has mounted one, and "
+    "their spec or service account says automountServiceAccountToken: false",
+}
+"""Reasons by which pods have no token because somebody wants none: what they mean."""
+
+
 class Frozen(NamedTuple):
     """A mount by subPath: what was there when the container started is there still."""
 
@@ -179,9 +188,21 @@ def has_token(seen: Workload) -> Finding:
         what = "its pods would have none"
     else:
         return passed()
-    text = f"{what}; boundtoken's decision on its pods: {there(seen.reason)}"
-    command = f"boundtoken explain {seen.title} -n {seen.namespace}"
-    return failed(text, command) if seen.requested else warning(text, command)
+    reason = there(seen.reason)
+    text = f"{what}; boundtoken's decision on its pods: {reason}"
+    commands = (*_annotating(seen, reason), f"boundtoken explain {seen.title} -n {seen.namespace}")
+    if reason in OPTING_OUT:
+        return warning(f"{text}: {OPTING_OUT[reason]}", *commands)
+    return failed(text, *commands) if seen.requested else warning(text, *commands)
+
+
+def _annotating(seen: Workload, reason: str) -> Iterator[str]:
+    """The annotation that requests a token. One of a pod that is there changes nothing."""
+    kind, _, name = seen.title.partition("/")
+    if reason in OPTING_OUT and kind != "pod" and is_name(name):
+        yield f"kubectl annotate {seen.title} -n {seen.namespace} {names.INJECT}=enabled --overwrite"
+    if reason == "not-requested":
+        yield f"kubectl annotate namespace {seen.namespace} {names.INJECT}=enabled"
 
 
 def _mounted(tokens: tuple[PodToken, ...]) -> bool:
@@ -300,7 +321,8 @@ def checks() -> Iterator[Check[Workload]]:
     )  # fmt: skip
     yield Check(
         "workload-token", GROUP, "its pods have a token",
-        "Annotate the namespace or the workload: boundtoken.dev/inject=enabled.", has_token,
+        "Annotate the namespace or the workload: boundtoken.dev/inject=enabled. Pods that opt out "
+        "heed the workload alone; leave it where they need no token.", has_token,
     )  # fmt: skip
     yield Check(
         "workload-audience", GROUP, "the API server accepts the token at the default path",

@@ -1,6 +1,7 @@
 """Results as a list for people, as JSON, and as JUnit for pipelines."""
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 from xml.sax.saxutils import escape, quoteattr
@@ -22,12 +23,16 @@ WORDS: dict[Status, str] = {
 }
 INDENT = "    "
 PAGE = "docs/checks.md"
+_WORD = re.compile(r"(?:'[^']*'|\S)+")
+"""Of a shell, as far as commands here have such."""
 API_SERVER = "api-server"
 """The check that everything else depends on."""
 
 
 def lines(results: Sequence[Result], *, with_commands: bool) -> Iterator[str]:
-    """The list, in the manner of `linkerd check`; no line has more than WIDTH columns."""
+    """The list, in the manner of `linkerd check`; no line has more than WIDTH columns, but that of
+    a command with a longer word.
+    """
     results, rest = _ran(results)
     coloured = is_coloured()
     marks = MARKS if can_write("".join(MARKS.values())) else ASCII_MARKS
@@ -74,8 +79,16 @@ def _of_one(result: Result, mark: str, *, with_commands: bool) -> Iterator[str]:
 
 
 def _folded(command: str) -> Iterator[str]:
-    """A command in lines that a shell takes as one."""
-    *first, last = wrapped(command, WIDTH - 10)
+    """A command in lines that a shell takes as one. A word of the shell is never broken, however
+    long it is: within quotes a backslash would stay.
+    """
+    lines: list[str] = []
+    for word in _WORD.findall(command):
+        if lines and len(lines[-1]) + len(word) < WIDTH - 10:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    *first, last = lines or [""]
     yield from (f"{INDENT}{'  ' * bool(number)}{line} \\" for number, line in enumerate(first))
     yield f"{INDENT}{'  ' * bool(first)}{last}"
 
