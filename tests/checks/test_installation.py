@@ -146,6 +146,7 @@ CASES: list[tuple[str, Json, str, str]] = [
     ("rollout", {"deployment": a_deployment(updatedReplicas=0, spec={"paused": True})}, "warning", "deployment/boundtoken is paused"),
     ("rollout", {"deployment": a_deployment(updatedReplicas=1), "waiting": (WAITING,)}, "warning", "1 of 2 replicas are of the newest template: pod/b-1 waits, ImagePullBackOff: no such image: see name and tag"),
     ("replicas", {"deployment": a_deployment(2, 0), "waiting": (WAITING._replace(reason="CrashLoopBackOff", message=""),)}, "failed", "pod/b-1 waits, CrashLoopBackOff: it ends again and again"),
+    ("replicas", {"waiting": (WAITING,)}, "warning", "2 of 2 are ready, and another is not: pod/b-1 waits, ImagePullBackOff"),
     ("replicas", {"deployment": a_deployment(2, 1), "waiting": (WAITING._replace(reason="PodInitializing", message=""),)}, "warning", "pod/b-1 waits, PodInitializing"),
     ("version", {"version": "1.3.0"}, "warning", "the replicas are 1.2.3, and this program is 1.3.0"),
     ("version", {"replicas": (a_replica(metrics={}),)}, "unknown", "no replica tells its version"),

@@ -1,12 +1,30 @@
 """`boundtoken check` on the real control plane: what is broken in ways that are hard to make."""
 
 import contextlib
+import re
+import subprocess
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
-from tests.cluster_e2e.breaking import checked
-from tests.controlplane.cluster import MERGE_PATCH
-from tests.support.builders import Json
-from tests.support.cluster import NAMESPACES, Cluster
+import pytest
+
+from tests.cluster_e2e.breaking import MUTATING, changed, checked, put
+from tests.cluster_e2e.stand_ins import (
+    ADDRESSED,
+    STRATEGIC,
+    a_replica,
+    answering,
+    in_front,
+    in_json,
+    waiting,
+)
+from tests.controlplane import build
+from tests.controlplane.cluster import MERGE_PATCH, StatusError
+from tests.support.builders import Json, a_bare_pod
+from tests.support.checking import Checked
+from tests.support.cluster import CONFIGMAP, DEPLOYMENT, NAMESPACES, Cluster
+from tests.support.kubeconfigs import a_kubeconfig
 
 
 @contextlib.contextmanager
@@ -21,7 +39,8 @@ def a_namespace(cluster: Cluster, name: str, *inside: tuple[str, Json]) -> Itera
         yield path
     finally:
         cluster.plane.call("PATCH", path, {"metadata": {"finalizers": None}}, kind=MERGE_PATCH)
-        cluster.plane.call("DELETE", path)
+        with contextlib.suppress(StatusError):  # it goes with its last finalizer
+            cluster.plane.call("DELETE", path)
 
 
 def test_a_namespace_that_lets_nothing_in_is_no_fault_and_the_next_is_tried(
@@ -49,3 +68,159 @@ def test_a_namespace_that_lets_nothing_in_is_no_fault_and_the_next_is_tried(
         assert one.status("dry-run-pod") == "unknown"
         assert why in one.text("dry-run-pod")
         assert one.text("dry-run-pod").endswith("name another namespace with --dry-run-namespace")
+
+
+def test_another_replica_with_an_old_clock_version_and_image_is_told(
+    installed: Cluster, tmp_path: Path
+) -> None:
+    metrics = 'boundtoken_build_info{python="3.13",version="0.0.1"} 1.0\n'
+    assert checked(installed, "--no-dry-run").text("spread") == "2 replicas, all on node node-1"
+    with (
+        answering(tmp_path, metrics, timedelta(minutes=-2)),
+        a_replica(installed, "old", ADDRESSED),
+    ):
+        found = checked(installed, "--no-dry-run")
+    assert seconds_of(found, "the clock of pod/old is (\\d+) s behind the API server's") > 115
+    assert found.status("clock") == "failed"
+    assert found.status("version") == "warning"
+    assert "0.0.1" in found.text("version")
+    assert found.status("rollout") == "warning"
+    assert "example/boundtoken:0.0.1" in found.text("rollout")
+    assert found.text("spread") == "3 on 2 nodes"
+    assert "pod/old is not verified by the caBundle" in found.text("ca-bundle-trust")
+
+
+def seconds_of(found: Checked, pattern: str) -> int:
+    """By how much a clock differs."""
+    match = re.fullmatch(pattern, found.text("clock"))
+    assert match is not None, found.text("clock")
+    return int(match[1])
+
+
+@pytest.mark.parametrize(
+    ("reason", "command"),
+    [
+        ("ImagePullBackOff", "kubectl describe pod/waits"),
+        ("CrashLoopBackOff", "kubectl logs pod/waits"),
+        ("CreateContainerConfigError", "kubectl describe pod/waits"),
+    ],
+)
+def test_why_a_replica_waits_is_told_and_it_is_not_asked(
+    installed: Cluster, reason: str, command: str
+) -> None:
+    with a_replica(installed, "waits", waiting(reason, "so says the kubelet")):
+        found = checked(installed, "--no-dry-run")
+    assert found.status("replicas") == "warning"
+    assert f"pod/waits waits, {reason}: so says the kubelet: " in found.text("replicas")
+    assert found.by_id["replicas"]["commands"][0].startswith(command)
+    assert found.status("reachable") == "passed"
+    assert "https:waits:" not in installed.plane.audit_log.read_text()
+
+
+def test_a_paused_deployment_and_a_second_installation_are_told(installed: Cluster) -> None:
+    name = installed.namespace()
+    ours = installed.plane.call("GET", DEPLOYMENT)
+    labels = ours["metadata"]["labels"]
+    second = {"metadata": {"name": "bt", "labels": labels}, "spec": {**ours["spec"], "replicas": 0}}
+    installed.plane.call("POST", f"/apis/apps/v1/namespaces/{name}/deployments", second)
+    try:
+        with changed(installed, DEPLOYMENT, put("/spec/paused", True)):
+            found = checked(installed, "--no-dry-run")
+    finally:
+        installed.plane.call("DELETE", f"/apis/apps/v1/namespaces/{name}/deployments/bt")
+    assert found.text("rollout").startswith("deployment/boundtoken is paused")
+    command = "kubectl rollout resume deployment/boundtoken -n boundtoken-system"
+    assert found.by_id["rollout"]["commands"] == [command]
+    installed.plane.kubectl(
+        *["rollout", "status", "deployment/boundtoken", "-n", "boundtoken-system"]
+    )
+    assert found.text("only-installation").endswith(f"deployment/bt in namespace {name}")
+
+
+def in_a_shell(cluster: Cluster, commands: list[str], folder: Path) -> None:
+    """Copied from the screen, with the kubectl of this cluster."""
+    (folder / "bin").mkdir()
+    kubectl = folder / "bin/kubectl"
+    config = cluster.plane.kubeconfig()
+    kubectl.write_text(f'#!/bin/sh\nexec {build.binary()} kubectl --kubeconfig={config} "$@"\n')
+    kubectl.chmod(0o755)
+    environ = {"PATH": f"{folder / 'bin'}:/usr/bin:/bin", "HOME": str(folder)}
+    for command in commands:
+        subprocess.run(["sh", "-c", command], cwd=folder, env=environ, check=True, timeout=60)
+
+
+def test_a_selector_is_put_right_by_the_command_that_is_printed(
+    installed: Cluster, tmp_path: Path
+) -> None:
+    selector = {"matchLabels": {"team": "a"}}
+    operation = put("/webhooks/0/namespaceSelector", selector)
+    with changed(installed, MUTATING, operation, put("/webhooks/1/objectSelector", selector)):
+        found = checked(installed, "--no-dry-run").by_id["webhook-selectors"]
+        in_a_shell(installed, found["commands"], tmp_path)
+        after = checked(installed, "--no-dry-run")
+    assert (found["status"], len(found["commands"])) == ("warning", 2)
+    assert after.status("webhook-selectors") == "passed"
+
+
+def test_a_deleted_configuration_is_made_again_by_the_commands_that_are_printed(
+    installed: Cluster, tmp_path: Path
+) -> None:
+    before = installed.plane.call("GET", CONFIGMAP)
+    installed.plane.call("DELETE", CONFIGMAP)
+    found = checked(installed, "--no-dry-run").by_id["configuration"]
+    in_a_shell(installed, found["commands"], tmp_path)
+    after = installed.plane.call("GET", CONFIGMAP)
+    assert found["status"] == "warning"
+    assert after["data"] == before["data"]
+    again = checked(installed, "--no-dry-run")
+    assert again.status("configuration") == again.status("policy-settings") == "passed"
+
+
+VAP = "validatingadmissionpolicies"
+
+
+def without_policies(document: Json) -> None:
+    document["resources"] = [one for one in document["resources"] if one["name"] != VAP]
+
+
+def test_an_api_server_that_is_too_old_or_lacks_something_is_told(
+    installed: Cluster, tmp_path: Path
+) -> None:
+    group = "/apis/admissionregistration.k8s.io/v1"
+    gate = b'\nkubernetes_feature_enabled{name="ValidatingAdmissionPolicy",stage=""} 0\n'
+    rewrites = {
+        "/version": in_json(lambda one: one.update(gitVersion="v1.29.9", minor="29")),
+        group: in_json(without_policies),
+        "/metrics": lambda body: body + gate,
+    }
+    with in_front(installed.plane, rewrites, timedelta(minutes=2)) as server:
+        flags = ("--kubeconfig", str(a_kubeconfig(tmp_path / "k", server)))
+        pre, found = Checked(*flags, "--pre"), Checked(*flags, "--no-dry-run")
+    assert set(pre.of("failed")) == {"api-version", "clock", "pre-policies", "pre-feature-gates"}
+    assert pre.text("api-version") == "it is v1.29.9, and boundtoken needs 1.30 or newer"
+    assert pre.text("pre-policies") == f"the API server does not serve {VAP}"
+    assert pre.text("pre-feature-gates") == "the feature gate ValidatingAdmissionPolicy is off"
+    assert seconds_of(pre, "the API server's clock is (\\d+) s ahead of this machine's") > 115
+    assert found.status("api-version") == found.status("clock") == "failed"
+
+
+def test_a_token_that_a_container_has_for_longer_than_it_lives_is_told(installed: Cluster) -> None:
+    name = installed.namespace()
+    sources = [{"serviceAccountToken": {"path": "token", "expirationSeconds": 600}}]
+    volume = {"name": "own", "projected": {"sources": sources}}
+    pod = a_bare_pod(volumes=[volume])
+    (container,) = pod["spec"]["containers"]
+    container["volumeMounts"] = [{"name": "own", "mountPath": "/t/token", "subPath": "token"}]
+    path = f"{NAMESPACES}/{name}/pods/{installed.run(name, pod)['metadata']['name']}/status"
+    young, old = (datetime.now(UTC) - timedelta(minutes=minutes) for minutes in (5, 15))
+    found = {}
+    for since in (young, old):
+        state = {"running": {"startedAt": since.strftime("%Y-%m-%dT%H:%M:%SZ")}}
+        status = {"name": container["name"], "image": "", "imageID": "", "ready": True, "restartCount": 0, "state": state}  # fmt: skip
+        body = {"status": {"containerStatuses": [status]}}
+        installed.plane.call("PATCH", path, body, kind=STRATEGIC)
+        found[since] = checked(installed, "workload", "pod/web", "-n", name)
+    assert found[young].status("workload-expired") == "passed"
+    told = found[old].text("workload-expired")
+    assert "container app has the same token at /t/token since" in told
+    assert told.endswith("and it lives 600 s")

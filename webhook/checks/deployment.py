@@ -62,6 +62,8 @@ def replicas(seen: Installation) -> Finding:
         return failed(f"none of {requested} replicas is ready{why}", *commands)
     if ready < requested:
         return warning(f"{ready} of {requested} replicas are ready{why}", *commands)
+    if any(pod.reason in WAITING for pod in seen.waiting):
+        return warning(f"{ready} of {requested} are ready, and another is not{why}", *commands)
     if requested == 1:
         command = f"kubectl scale {TITLE} -n {seen.own} --replicas=2"
         return warning("1 replica is requested: while it restarts, no pod is injected", command)
