@@ -184,6 +184,15 @@ def test_every_fault_of_the_flags_is_printed_at_once() -> None:
     ]
 
 
+@pytest.mark.parametrize("text", ["0.5", "-1", "3601", "1m", "nan", "off", ""])
+def test_an_interval_of_the_self_probe_is_none_or_a_second_at_least(text: str) -> None:
+    assert options.resolve({"self_probe_interval": "0"}, {}).self_probe_interval == 0
+    assert options.resolve({"self_probe_interval": "1"}, {}).self_probe_interval == 1
+    with pytest.raises(BadInput) as problem:
+        options.resolve({"self_probe_interval": text}, {})
+    assert "must be seconds from 1 to 3600, or 0 for none" in str(problem.value)
+
+
 def test_outside_of_a_cluster_serve_says_what_to_do() -> None:
     result = boundtoken("serve", "--tls-cert", "a", "--tls-key", "b")
     assert result.returncode == 3

@@ -20,9 +20,10 @@ from tests.support.builders import (
     response_to,
 )
 from tests.support.strategies import POOLS
-from webhook.core import names, review
+from webhook.core import names, review, self_probe
 from webhook.core.decision import Decision, Reason
 from webhook.core.policy import ClusterPolicy, TokenPolicy
+from webhook.core.views import Pod
 from webhook.mutation import mutate
 
 CLUSTER = ClusterPolicy(excluded=names.NEVER_TOUCHED | {"legacy"})
@@ -34,6 +35,56 @@ def verdict_of(object_: Json | None, **request: Any) -> Decision:
         CLUSTER,
         a_namespace_policy(inject="enabled", automount="disabled"),
     )
+
+
+OWN = {"namespace": "boundtoken-system"}
+
+
+@pytest.mark.parametrize("cluster", [ClusterPolicy(), ClusterPolicy(excluded=frozenset(OWN.values()))])  # fmt: skip
+def test_the_pod_of_a_self_probe_is_injected_in_our_own_namespace(cluster: ClusterPolicy) -> None:
+    request = a_request(self_probe.pod(), dryRun=True, **OWN)
+    decision = mutation_of(request, cluster, a_namespace_policy())
+    assert (decision.reason, decision.outcome) == ("injected", "patched")
+    came_back = applied(self_probe.pod(), decision)
+    assert self_probe.result_of(msgspec.convert(came_back, Pod)) == "injected"
+
+
+@pytest.mark.parametrize("automount", ["enabled", "disabled"])
+@pytest.mark.parametrize("overrides", ["allowed", "denied"])
+def test_whatever_the_cluster_says_the_pod_of_a_self_probe_shows_that_we_were_called(
+    automount: str, overrides: str
+) -> None:
+    pod = self_probe.pod()
+    pod["spec"]["volumes"] = [api_access()]
+    request = a_request(pod, dryRun=True, **OWN)
+    namespace = a_namespace_policy(automount=automount, pod_overrides=overrides)
+    came_back = applied(pod, mutation_of(request, ClusterPolicy(), namespace))
+    assert self_probe.result_of(msgspec.convert(came_back, Pod)) == "injected"
+
+
+def renamed(name: str) -> Json:
+    pod = self_probe.pod()
+    pod["metadata"]["generateName"] = name
+    return pod
+
+
+@pytest.mark.parametrize(
+    ("object_", "request_"),
+    [
+        pytest.param(self_probe.pod(), {"dryRun": False}, id="a real pod"),
+        pytest.param(self_probe.pod(), {"dryRun": None}, id="nothing about a dry run"),
+        pytest.param(renamed("boundtoken-self-prob"), {"dryRun": True}, id="a shorter name"),
+        pytest.param(renamed("boundtoken-self-probe-x-"), {"dryRun": True}, id="a longer name"),
+        pytest.param(renamed(""), {"dryRun": True, "name": names.SELF_PROBE}, id="a name"),
+        pytest.param(
+            self_probe.pod(), {"dryRun": True, "kind": "Deployment", "group": "apps"}, id="no pod"
+        ),
+    ],
+)
+def test_nothing_else_of_our_own_namespace_is_changed(object_: Json, request_: Json) -> None:
+    request = a_request(object_, **OWN, **request_)
+    decision = mutation_of(request, ClusterPolicy(), a_namespace_policy(inject="enabled"))
+    assert (decision.reason, decision.operations) == ("own-namespace", ())
 
 
 @pytest.mark.parametrize(

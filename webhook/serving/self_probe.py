@@ -26,12 +26,15 @@ from ..errors import ApiError, described
 from ..log import Log, LogLevel
 from ..options import Config
 
-SECONDS = 15.0
-"""For one call: the API server waits 3 s for each of our two webhooks, and for those of others."""
+SECONDS = 30.0
+"""For one call: the API server waits 3 s for each of our two webhooks, and for those of others, by
+default 10 s each."""
 FIRST = (5.0, 15.0)
 """Seconds from being ready to the first probe, at most an interval: endpoints take some seconds to
 follow, and replicas that start together do not ask together."""
 JITTER = (0.8, 1.2)
+AGAIN_SECONDS = 10.0
+"""Between two probes that are not injected, at most: so long at most is told what is mended."""
 LONGEST_FACTOR = 4
 """While it cannot ask, the pause doubles up to so many intervals."""
 READY_SECONDS = 1.0
@@ -81,8 +84,7 @@ class SelfProbe:
         await asyncio.sleep(min(_between(FIRST), pause))
         while not self._draining():
             result, retry_after = await self._probe()
-            pause = min(pause * 2, self._seconds * LONGEST_FACTOR)
-            pause = pause if result == "could-not-ask" else self._seconds
+            pause = pause_after(result, pause, self._seconds)
             await asyncio.sleep(max(pause * _between(JITTER), retry_after))
 
     async def _probe(self) -> tuple[Result, float]:
@@ -114,6 +116,13 @@ class SelfProbe:
             self._result = result
             fields = {"result": result, "problem": problem, "hint": HINTS.get(result, "")}
             self._log.line(LEVELS[result], "self-probe", {k: v for k, v in fields.items() if v})
+
+
+def pause_after(result: Result, pause: float, interval: float) -> float:
+    """The seconds to the next probe, without jitter, after this result and the pause before it."""
+    if result == "could-not-ask":
+        return min(pause * 2, interval * LONGEST_FACTOR)
+    return min(interval, AGAIN_SECONDS) if result == "not-injected" else interval
 
 
 def _between(bounds: tuple[float, float]) -> float:
