@@ -46,9 +46,13 @@ def plane() -> Iterator[ControlPlane]:
 
 @pytest.fixture(scope="session")
 def kubelet(plane: ControlPlane) -> Iterator[Kubelet]:
-    """boundtoken, installed as the README says, its two replicas ready behind their Service."""
+    """boundtoken, installed as the README says, its two replicas ready behind their Service.
+
+    Without self-probes: they would tell of what another test has broken, and count where a test
+    counts. `test_self_probe` switches them on.
+    """
     plane.kubectl("apply", "-k", str(ROOT / "manifests"))
-    with Kubelet(plane) as running:
+    with Kubelet(plane, variables={"BOUNDTOKEN_SELF_PROBE_INTERVAL": "0"}) as running:
         try:
             wait_for(lambda: running.proxy.ready("boundtoken") == 2, 60)
         except TimeoutError as problem:

@@ -24,7 +24,7 @@ import subprocess
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from http.client import HTTPException
 from pathlib import Path
@@ -43,11 +43,19 @@ _UNITS = {"Ki": 10, "Mi": 20, "Gi": 30}
 
 
 class Kubelet:
-    """Runs the pods of one namespace; use it with `with`."""
+    """Runs the pods of one namespace; use it with `with`. `variables` are set in each of them
+    beside what the manifest sets, from its next start on.
+    """
 
-    def __init__(self, plane: ControlPlane, namespace: str = "boundtoken-system") -> None:
+    def __init__(
+        self,
+        plane: ControlPlane,
+        namespace: str = "boundtoken-system",
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
         self.plane = plane
         self.namespace = namespace
+        self.variables = dict(variables or {})
         self._pods: dict[str, RunningPod] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._loop, daemon=True)
@@ -110,7 +118,7 @@ class Kubelet:
             with self._noted():
                 if "deletionTimestamp" not in pod["metadata"]:
                     if uid not in self._pods:
-                        self._pods[uid] = RunningPod(self.plane, pod, self.proxy)
+                        self._pods[uid] = RunningPod(self.plane, pod, self.proxy, self.variables)
                 elif uid not in self._pods or self._pods[uid].terminate():
                     self._remove(pod)
         for uid, running in list(self._pods.items()):
@@ -130,9 +138,16 @@ class Kubelet:
 class RunningPod:
     """One pod: its process, its volumes, its status."""
 
-    def __init__(self, plane: ControlPlane, pod: dict[str, Any], proxy: Proxy) -> None:
+    def __init__(
+        self,
+        plane: ControlPlane,
+        pod: dict[str, Any],
+        proxy: Proxy,
+        variables: Mapping[str, str],
+    ) -> None:
         self._plane = plane
         self._proxy = proxy
+        self._variables = variables
         self.name: str = pod["metadata"]["name"]
         self.namespace: str = pod["metadata"]["namespace"]
         self._path = f"/api/v1/namespaces/{self.namespace}/pods/{self.name}"
@@ -321,6 +336,7 @@ class RunningPod:
             "KUBERNETES_SERVICE_PORT": str(self._plane.port),
             "BOUNDTOKEN_LISTEN": f"{self.ip}:10250",
             "BOUNDTOKEN_PLAIN_LISTEN": f"{self.ip}:8080",
+            **self._variables,
         }
         for variable in self._container.get("env", ()):
             source = variable.get("valueFrom")
