@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 SETUP := .venv/.done
 
-.PHONY: help setup run patch cluster test unit fix check fuzz bench long conformance golden pictures pictures-of-a-cluster policies krew topics lock clean
+.PHONY: help setup run patch cluster test unit fix check fuzz bench long conformance golden pictures pictures-of-a-cluster policies chart krew topics lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 30
@@ -75,6 +75,9 @@ pictures-of-a-cluster: $(SETUP) ## the same of check and scan, of a real control
 
 policies: $(SETUP) ## write manifests/85-enforcement.yaml from the rules
 	@policies=$$($(BIN)/boundtoken export policies --validating) && printf '%s\n' "$$policies" > manifests/85-enforcement.yaml
+
+chart: $(SETUP) ## write what manifests/chart has from the manifests, the schema of the configuration and the flags
+	@$(BIN)/python -m tests.chart
 
 krew: $(SETUP) ## archives and manifest of the plugin of kubectl, into dist/krew: make krew URL=https://…
 	@$(BIN)/python -m docs.krew.build --url "$(URL)"

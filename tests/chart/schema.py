@@ -1,0 +1,230 @@
+"""values.schema.json: the schema of the configuration as the program has it, its flags, and what
+the other values may be.
+"""
+
+import re
+from typing import Any, get_args
+
+import yaml
+
+from tests.support.paths import ROOT
+from webhook import cluster_config, options
+from webhook.log import LogLevel
+
+Json = dict[str, Any]
+SET_OTHERWISE = frozenset(
+    {
+        "config",
+        "context",
+        "kubeconfig",
+        "legacy-tokens",
+        "listen",
+        "namespace",
+        "plain-listen",
+        "tls-cert",
+        "tls-key",
+        "webhook-configurations",
+    }
+)
+"""Flags that other values set, or that mean nothing in a chart whose objects have fixed names."""
+
+TEXT: Json = {"type": "string"}
+WORD: Json = {"type": "string", "minLength": 1}
+BOOLEAN: Json = {"type": "boolean"}
+MAPPING: Json = {"type": "object"}
+"""Of Kubernetes: the API server says what is wrong in it."""
+TEXTS: Json = {"type": "object", "additionalProperties": {"type": "string"}}
+OBJECTS: Json = {"type": "array", "items": {"type": "object"}}
+PORT: Json = {"type": "integer", "minimum": 1, "maximum": options.MAX_PORT}
+COUNT: Json = {"type": "integer", "minimum": 0}
+COUNT_OR_PERCENTAGE: Json = {"type": ["integer", "string"], "minimum": 0, "pattern": "^[0-9]+%$"}
+NETWORKS: Json = {
+    "type": "array",
+    "items": {"type": "string", "pattern": "^[0-9A-Fa-f.:]+/[0-9]+$"},
+}
+NAMESPACE: Json = {"type": "string", "pattern": "^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)?$"}
+
+
+def schema() -> Json:
+    """The JSON Schema (draft 7, which every Helm reads) of values.yaml."""
+    properties = {**_VALUES, "config": _configuration(), "options": _flags()}
+    there = yaml.safe_load((ROOT / "manifests/chart/values.yaml").read_text())
+    if list(there) != [name for name in there if name in properties] or properties.keys() - there:
+        raise ValueError(f"values.yaml and the schema differ: {properties.keys() ^ there.keys()}")
+    whole = _closed({name: properties[name] for name in there})
+    return {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "title": "Values of the chart boundtoken",
+        **whole,
+        "properties": {**whole["properties"], "global": MAPPING, "enabled": BOOLEAN},
+        "required": [name for name in whole["required"] if name not in ("config", "options")],
+    }
+
+
+def _closed(properties: Json) -> Json:
+    """Nothing else, and nothing less where a template needs it: `null` takes a default away."""
+    needed = [name for name, part in properties.items() if _is_needed(part)]
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "required": needed,
+        "properties": properties,
+    }
+
+
+def _is_needed(part: Json) -> bool:
+    """Whether a template reads it without looking whether it is there."""
+    if part.get("type") == "object":
+        return "properties" in part
+    return part.get("type") != "array" and "null" not in part.get("type", ())
+
+
+def _open(properties: Json) -> Json:
+    """Nothing else, and each may be left out."""
+    return {**_closed(properties), "required": []}
+
+
+def _configuration() -> Json:
+    """Of `boundtoken config schema`. What a file must begin with may be left out here."""
+    whole = cluster_config.schema()
+    return _nullable(
+        _plain({key: whole[key] for key in ("type", "additionalProperties", "properties")})
+    )
+
+
+def _plain(schema: Json) -> Json:
+    """Without what Helm would tell as `'not' failed`: a template refuses that in words."""
+    return {
+        key: _plain(value) if isinstance(value, dict) else value
+        for key, value in schema.items()
+        if key != "not"
+    }
+
+
+def _nullable(schema: Json) -> Json:
+    """A section may be null, as in the file, which takes the defaults then."""
+    sections = {
+        key: {**value, "type": ["object", "null"]} if value.get("type") == "object" else value
+        for key, value in schema["properties"].items()
+    }
+    return {**schema, "properties": sections}
+
+
+def _flags() -> Json:
+    return _open(
+        {
+            camel_case(option.name): {"description": option.help, **_flag(option)}
+            for option in options.OPTIONS
+            if option.name not in SET_OTHERWISE
+        }
+    )
+
+
+def _flag(option: options.Option) -> Json:
+    if option.metavar == "on|off":
+        return {"enum": [True, False, "on", "off"]}
+    if option.metavar == "|".join(get_args(LogLevel)):
+        return {"enum": [*get_args(LogLevel)]}
+    if option.metavar == "DURATION":
+        return {"type": "string", "pattern": "^[0-9]{1,6}[smhd]$"}
+    if option.metavar == "N":
+        decimals = "^[0-9]+([.][0-9]+)?$"  # which --set takes for a string
+        return {"type": ["number", "string"], "minimum": 0, "maximum": 3600, "pattern": decimals}
+    return {"type": ["string", "number"]}
+
+
+def camel_case(flag: str) -> str:
+    """The name of a flag as a value: logLevel for log-level."""
+    return re.sub(r"-(\w)", lambda found: found[1].upper(), flag)
+
+
+_VALUES: Json = {
+    "image": _closed(
+        {
+            "repository": WORD,
+            "tag": {"type": "string", "pattern": "^([A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?$"},
+            "digest": {"type": "string", "pattern": "^(sha256:[0-9a-f]{64})?$"},
+            "pullPolicy": {"enum": ["Always", "IfNotPresent", "Never"]},
+        }
+    ),
+    "imagePullSecrets": {
+        "type": "array",
+        "items": _closed({"name": WORD}),
+    },
+    "extraArgs": {"type": "array", "items": TEXT},
+    "env": OBJECTS,
+    "certificates": _closed(
+        {
+            "mode": {"enum": ["self-managed", "cert-manager", "secret"]},
+            "secretName": WORD,
+            "issuerRef": _open({"name": WORD, "kind": WORD, "group": WORD}),
+            "webhookAnnotations": TEXTS,
+        }
+    ),
+    "legacyTokens": _closed({"enabled": BOOLEAN, "failClosed": BOOLEAN}),
+    "networkPolicy": _closed(
+        {
+            "enabled": BOOLEAN,
+            "controlPlane": NETWORKS,
+            "metricsFrom": OBJECTS,
+            "apiServer": _closed(
+                {"ports": {"type": "array", "items": PORT, "minItems": 1}, "networks": NETWORKS}
+            ),
+            "dns": BOOLEAN,
+        }
+    ),
+    "monitoring": _closed(
+        {
+            "podMonitor": _closed(
+                {
+                    "enabled": BOOLEAN,
+                    "interval": {"type": "string", "pattern": "^[0-9]+(ms|s|m|h)$"},
+                    "labels": TEXTS,
+                }
+            )
+        }
+    ),
+    "replicas": COUNT,
+    "podDisruptionBudget": _closed(
+        {
+            "enabled": BOOLEAN,
+            "minAvailable": COUNT_OR_PERCENTAGE,
+            "maxUnavailable": {**COUNT_OR_PERCENTAGE, "type": ["integer", "string", "null"]},
+        }
+    ),
+    "strategy": MAPPING,
+    "revisionHistoryLimit": {"type": ["integer", "null"], "minimum": 0},
+    "minReadySeconds": COUNT,
+    "terminationGracePeriodSeconds": COUNT,
+    "resources": MAPPING,
+    "priorityClass": _closed(
+        {
+            "name": TEXT,
+            "create": BOOLEAN,
+            "value": {"type": "integer", "minimum": -(2**31), "maximum": 10**9},
+        }
+    ),
+    "flowSchema": _closed({"enabled": BOOLEAN}),
+    "topologySpreadConstraints": OBJECTS,
+    "nodeSelector": TEXTS,
+    "tolerations": OBJECTS,
+    "affinity": MAPPING,
+    "schedulerName": TEXT,
+    "runtimeClassName": TEXT,
+    "hostNetwork": BOOLEAN,
+    "dnsPolicy": {"enum": ["", "ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"]},
+    "dnsConfig": MAPPING,
+    "listen": _closed({"address": TEXT, "tlsPort": PORT, "plainPort": PORT}),
+    "podSecurityContext": MAPPING,
+    "securityContext": MAPPING,
+    "startupProbe": MAPPING,
+    "livenessProbe": MAPPING,
+    "readinessProbe": MAPPING,
+    "extraVolumes": OBJECTS,
+    "extraVolumeMounts": OBJECTS,
+    "commonLabels": TEXTS,
+    "deploymentAnnotations": TEXTS,
+    "podAnnotations": TEXTS,
+    "podLabels": TEXTS,
+    "test": _closed({"namespace": NAMESPACE}),
+}

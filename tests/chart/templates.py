@@ -1,0 +1,140 @@
+"""The templates of the chart that are made from manifests, so that what has no choice in it is
+written once.
+
+A manifest stays the text that it is, comments too. It gets the release's namespace, the labels of
+Helm, and a condition where only a value lets it be rendered.
+"""
+
+import re
+import textwrap
+from collections.abc import Callable
+
+from tests.support.paths import ROOT
+from webhook.core import names
+
+NAMESPACE = "{{ .Release.Namespace | quote }}"
+LABELS = '    {{- include "boundtoken.labels" . | nindent 4 }}\n'
+ANNOTATIONS = """\
+  {{- with include "boundtoken.webhookAnnotations" . }}
+  annotations:
+    {{- . | nindent 4 }}
+  {{- end }}
+"""
+NAMESPACED = ("ServiceAccount", "Role", "RoleBinding", "Service", "Issuer", "Certificate")
+_OWN_LABELS = re.compile(r"^  labels:\n(?:    app\.kubernetes\.io/\S+: .+\n)+", re.MULTILINE)
+_OPEN_ENTRY = "  failurePolicy: Ignore\n"
+_FAIL_CLOSED = "manifests/optional/legacy-tokens-fail-closed/kustomization.yaml"
+
+
+def made() -> dict[str, str]:
+    """The text of each template that is made, by its name in templates/."""
+    return {name: _made(source, change) for name, (source, change) in SOURCES.items()}
+
+
+def _made(source: str, change: Callable[[str], str]) -> str:
+    text = (ROOT / source).read_text()
+    if "{{" in text:
+        raise ValueError(f"{source}: has what Helm would take for a template")
+    head = f"{{{{- /* Made by `make chart` from {source}: change that. */ -}}}}\n"
+    return head + change(text)
+
+
+def _placed(text: str) -> str:
+    """With namespace and labels in each document."""
+    return "---\n".join(map(_document, text.split("---\n")))
+
+
+def _document(text: str) -> str:
+    kind = re.search(r"^kind: (\w+)$", text, re.MULTILINE)
+    assert kind is not None
+    text, labelled = _OWN_LABELS.subn(lambda found: found[0] + LABELS, text)
+    if labelled != 1:
+        raise ValueError(f"{kind[1]}: must have labels of its own, once")
+    if kind[1] in NAMESPACED:
+        text = text.replace("\n  labels:\n", f"\n  namespace: {NAMESPACE}\n  labels:\n", 1)
+    text = re.sub(
+        r"(?<=^- kind: ServiceAccount\n)  name: boundtoken\n", _subject, text, flags=re.MULTILINE
+    )
+    return text.replace(
+        "service: {name: boundtoken,", f"service: {{name: boundtoken, namespace: {NAMESPACE},"
+    )
+
+
+def _subject(found: re.Match[str]) -> str:
+    return f"{found[0]}  namespace: {NAMESPACE}\n"
+
+
+def _webhooks(text: str) -> str:
+    return _placed(text).replace(LABELS, LABELS + ANNOTATIONS, 1)
+
+
+def _validating(text: str) -> str:
+    """The entry for pods fails closed where legacyTokens.failClosed says so."""
+    first, entry, rest = _webhooks(text).partition(_OPEN_ENTRY)
+    if first.count("\n- name: ") != 1 or "\n- name: enforced.boundtoken.dev" not in first:
+        raise ValueError("the first entry must be enforced.boundtoken.dev")
+    patch = (ROOT / _FAIL_CLOSED).read_text().partition("    - name: enforced.boundtoken.dev\n")[2]
+    closed = textwrap.indent(textwrap.dedent(patch), "  ")
+    choice = f"  {{{{- if .Values.legacyTokens.failClosed }}}}\n{closed}  {{{{- else }}}}\n{entry}  {{{{- end }}}}\n"
+    return first + choice + rest
+
+
+def _legacy_tokens(text: str) -> str:
+    return f"{{{{- if .Values.legacyTokens.enabled }}}}\n{_placed(text)}{{{{- end }}}}\n"
+
+
+def _certificates(text: str) -> str:
+    """Of cert-manager: the CA of its own only where no issuer is named."""
+    documents = text[text.index("apiVersion:") :].split("---\n")
+    labelled = [
+        document.replace(
+            f"  namespace: {names.NAMESPACE}\n",
+            "  labels:\n    app.kubernetes.io/name: boundtoken\n",
+        )
+        for document in documents
+    ]
+    *own, last = (
+        _document(document)
+        .replace(f".{names.NAMESPACE}", ".{{ .Release.Namespace }}")
+        .replace(
+            "secretName: boundtoken-tls",
+            "secretName: {{ .Values.certificates.secretName | quote }}",
+        )
+        for document in labelled
+    )
+    issuer = "  issuerRef: {name: boundtoken, kind: Issuer}\n"
+    if issuer not in last:
+        raise ValueError("certs/cert-manager.yaml: the last document must name its issuer")
+    chosen = (
+        "  {{- with .Values.certificates.issuerRef }}\n  issuerRef:\n    {{- toYaml . | nindent 4 }}\n"
+        f"  {{{{- else }}}}\n{issuer}  {{{{- end }}}}\n"
+    )
+    return (
+        '{{- if eq .Values.certificates.mode "cert-manager" }}\n'
+        "{{- if not .Values.certificates.issuerRef }}\n"
+        + "---\n".join(own)
+        + "---\n{{- end }}\n"
+        + last.replace(issuer, chosen)
+        + "{{- end }}\n"
+    )
+
+
+SOURCES: dict[str, tuple[str, Callable[[str], str]]] = {
+    "20-serviceaccount.yaml": ("manifests/20-serviceaccount.yaml", _placed),
+    "30-rbac.yaml": ("manifests/30-rbac.yaml", _placed),
+    "50-service.yaml": ("manifests/50-service.yaml", _placed),
+    "70-mutatingwebhookconfiguration.yaml": (
+        "manifests/70-mutatingwebhookconfiguration.yaml",
+        _webhooks,
+    ),
+    "75-validatingwebhookconfiguration.yaml": (
+        "manifests/75-validatingwebhookconfiguration.yaml",
+        _validating,
+    ),
+    "80-validatingadmissionpolicy.yaml": ("manifests/80-validatingadmissionpolicy.yaml", _placed),
+    "85-enforcement.yaml": ("manifests/85-enforcement.yaml", _placed),
+    "90-misplaced.yaml": ("manifests/90-misplaced.yaml", _placed),
+    "certificates.yaml": ("certs/cert-manager.yaml", _certificates),
+    "legacy-tokens.yaml": ("manifests/optional/legacy-tokens/rbac.yaml", _legacy_tokens),
+}
+"""The source of each, and what is changed of its text."""

@@ -1,0 +1,225 @@
+"""What Helm renders of the chart: the same as kustomize for the same choices, and no more; wrong
+values are refused where they stand.
+"""
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import jsonpatch
+import pytest
+import yaml
+
+from tests.support.builders import Json
+from tests.support.helm import CHART, comparable, helm, kustomized, rendered
+from tests.support.paths import ROOT
+from webhook.core import names
+
+pytestmark = pytest.mark.controlplane  # helm is built as long as the control plane is
+
+OPTIONAL = "manifests/optional"
+LEGACY = [f"{OPTIONAL}/legacy-tokens"]
+CHOICES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "nothing": ({}, {}),
+    "legacy tokens": ({"legacyTokens": {"enabled": True}}, {"components": LEGACY}),
+    "legacy tokens that fail closed": (
+        {"legacyTokens": {"enabled": True, "failClosed": True}},
+        {"components": [*LEGACY, f"{OPTIONAL}/legacy-tokens-fail-closed"]},
+    ),
+    "the control plane only": (
+        {"networkPolicy": {"controlPlane": ["192.0.2.10/32", "192.0.2.11/32"]}},
+        {"components": [f"{OPTIONAL}/control-plane-only"]},
+    ),
+}
+"""Values of the chart, and the keys of an overlay that mean the same."""
+
+
+def overlay(folder: Path, **keys: Any) -> list[Json]:
+    """What kustomize makes of the manifests, with these keys."""
+    shutil.copytree(ROOT / "manifests", folder / "manifests")
+    document = {"resources": ["manifests"], **keys}
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(document))
+    return kustomized(folder)
+
+
+def of_the_chart(objects: list[Json]) -> list[Json]:
+    """All but the Namespace, which Helm makes or finds."""
+    return [item for item in objects if item["kind"] != "Namespace"]
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_the_chart_and_kustomize_render_the_same_objects(choice: str, tmp_path: Path) -> None:
+    given, keys = CHOICES[choice]
+    expected = of_the_chart(overlay(tmp_path, **keys))
+    assert comparable(rendered(given, "--skip-tests")) == comparable(expected)
+
+
+def test_the_chart_and_kustomize_render_the_same_in_another_namespace(tmp_path: Path) -> None:
+    expected = of_the_chart(overlay(tmp_path, namespace="0123"))  # a number, unless it is quoted
+    made = rendered({}, "--skip-tests", namespace="0123", release="1e3")
+    assert comparable(made) == comparable(expected)
+
+
+def test_the_overlay_of_the_examples_has_its_values(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "manifests/examples/overlay", tmp_path, dirs_exist_ok=True)
+    shutil.copytree(ROOT / "manifests", tmp_path / "boundtoken/manifests")
+    given = {
+        "image": {"repository": "registry.example.com/boundtoken", "tag": "0.1.0"},
+        "options": {"logLevel": "warning"},
+        "config": yaml.safe_load((tmp_path / "config.yaml").read_text()),
+    }
+    expected = of_the_chart(kustomized(tmp_path))
+    assert comparable(rendered(given, "--skip-tests")) == comparable(expected)
+
+
+def test_the_chart_does_with_cert_manager_what_its_manifest_says(tmp_path: Path) -> None:
+    text = (ROOT / "certs/cert-manager.yaml").read_text()
+    expected = comparable(of_the_chart(overlay(tmp_path)))
+    patch = re.search(r"--type=json -p '(\[.+?\])'", text.replace("\n# ", "\n"), re.DOTALL)
+    assert patch is not None
+    place = ("Deployment", names.NAMESPACE, names.APP)
+    expected[place] = jsonpatch.apply_patch(expected[place], json.loads(patch[1]))
+    annotation = re.search(r"(cert-manager\.io/\S+)=(\S+)", text)
+    assert annotation is not None
+    for kind in ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"):
+        metadata = expected[kind, "", names.APP]["metadata"]
+        metadata["annotations"] = {annotation[1]: annotation[2]}
+    for item in yaml.safe_load_all(text):
+        item["metadata"]["labels"] = {"app.kubernetes.io/name": names.APP}
+        expected |= comparable([item])
+    given = {"certificates": {"mode": "cert-manager"}}
+    assert comparable(rendered(given, "--skip-tests")) == expected
+
+
+def test_a_release_in_the_namespace_default_has_a_test_only_where_one_is_named() -> None:
+    def pods(**given: Any) -> list[str]:
+        made = rendered(given, namespace="default")
+        return [item["metadata"]["namespace"] for item in made if item["kind"] == "Pod"]
+
+    assert pods() == []
+    assert pods(test={"namespace": "shop"}) == ["shop"]
+    assert [item["kind"] for item in rendered({})].count("Pod") == 1
+
+
+def test_an_issuer_of_yours_takes_the_place_of_a_ca_of_its_own() -> None:
+    issuer = {"name": "platform", "kind": "ClusterIssuer"}
+    given = {"certificates": {"mode": "cert-manager", "issuerRef": issuer, "secretName": "tls"}}
+    made = comparable(rendered(given))
+    assert [place for place in made if place[0] in ("Issuer", "Certificate")] == [
+        ("Certificate", names.NAMESPACE, names.APP)
+    ]
+    spec = made["Certificate", names.NAMESPACE, names.APP]["spec"]
+    assert (spec["issuerRef"], spec["secretName"]) == (issuer, "tls")
+    volumes = made["Deployment", names.NAMESPACE, names.APP]["spec"]["template"]["spec"]["volumes"]
+    assert {"name": "tls", "secret": {"secretName": "tls"}} in volumes
+
+
+def test_seconds_of_many_digits_stay_integers() -> None:
+    """Helm reads every number as a float, and prints a million as 1e+06."""
+    given = {
+        "config": {
+            "locks": {"maxExpirationSeconds": 4294967296},
+            "tokenRequests": {"maxExpirationSeconds": 31536000},
+        },
+        "terminationGracePeriodSeconds": 1000000,
+    }
+    made = comparable(rendered(given))
+    policy = made["ConfigMap", names.NAMESPACE, names.APP]["data"][names.CONFIG_KEY]
+    assert policy.locks.max_expiration_seconds == 4294967296
+    assert policy.token_requests_max_expiration_seconds == 31536000
+    pod = made["Deployment", names.NAMESPACE, names.APP]["spec"]["template"]["spec"]
+    assert pod["terminationGracePeriodSeconds"] == 1000000
+
+
+@pytest.mark.parametrize("files", [[], ["values-ha.yaml"]], ids=["defaults", "ha"])
+def test_helm_finds_nothing_to_say_of_the_chart(files: list[str]) -> None:
+    values = [part for file in files for part in ("--values", str(CHART / file))]
+    done = helm("lint", "--strict", str(CHART), *values)
+    assert (done.returncode, "1 chart(s) linted, 0 chart(s) failed" in done.stdout) == (0, True)
+    assert "[WARNING]" not in done.stdout
+
+
+WRONG: dict[str, tuple[dict[str, Any], str]] = {
+    "an unknown value": ({"replica": 3}, "additional properties 'replica' not allowed"),
+    "an unknown key of the configuration": (
+        {"config": {"default": {}}},
+        "at '/config': additional properties 'default' not allowed",
+    ),
+    "a mode that YAML reads as false": (
+        {"config": {"tokenRequests": {"mode": False}}},
+        "at '/config/tokenRequests/mode': value must be one of 'off', 'warn', 'enforce'",
+    ),
+    "a lifetime that is too short": (
+        {"config": {"defaults": {"expirationSeconds": 60}}},
+        "at '/config/defaults/expirationSeconds': minimum: got 60, want 600",
+    ),
+    "a lifetime that becomes a year": (
+        {"config": {"defaults": {"expirationSeconds": 3607}}},
+        "config.defaults.expirationSeconds: must not be 3607",
+    ),
+    "a digest that is a tag": (
+        {"image": {"digest": "0.1.0"}},
+        "at '/image/digest': '0.1.0' does not match pattern '^(sha256:[0-9a-f]{64})?$'",
+    ),
+    "an unknown flag": (
+        {"options": {"verbose": "1"}},
+        "at '/options': additional properties 'verbose' not allowed",
+    ),
+    "a flag's wrong word": (
+        {"options": {"logLevel": "loud"}},
+        "at '/options/logLevel': value must be one of 'debug', 'info', 'warning', 'error'",
+    ),
+    "a flag that a value sets": (
+        {"options": {"legacyTokens": "on"}},
+        "at '/options': additional properties 'legacyTokens' not allowed",
+    ),
+    "certificates of nobody": (
+        {"certificates": {"mode": "certmanager"}},
+        "at '/certificates/mode': value must be one of 'self-managed', 'cert-manager', 'secret'",
+    ),
+    "an address that is no network": (
+        {"networkPolicy": {"controlPlane": ["192.0.2.10"]}},
+        "at '/networkPolicy/controlPlane/0': '192.0.2.10' does not match pattern",
+    ),
+    "a label that selects": (
+        {"commonLabels": {"app.kubernetes.io/name": "other"}},
+        "commonLabels: must not have app.kubernetes.io/name, by which boundtoken finds its objects",
+    ),
+    "two values that contradict each other": (
+        {"hostNetwork": True, "legacyTokens": {"failClosed": True}},
+        "listen.tlsPort: must not be 10250 with hostNetwork, since the kubelet has that port; such as "
+        "10350\nlegacyTokens.failClosed: needs legacyTokens.enabled=true",
+    ),
+    "too short a grace period": (
+        {"options": {"drainSeconds": 30}},
+        "terminationGracePeriodSeconds: must be at least 5 more than options.drainSeconds",
+    ),
+    "a system's priority class": (
+        {"priorityClass": {"create": True}},
+        "priorityClass.name: must be a name of your own with priorityClass.create",
+    ),
+    "a test where no pod is changed": (
+        {"test": {"namespace": names.NAMESPACE}},
+        "test.namespace: must be another namespace than the release's",
+    ),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_wrong_values_are_refused_where_they_stand(wrong: str) -> None:
+    given, expected = WRONG[wrong]
+    with pytest.raises(ValueError, match=re.escape(expected)):
+        rendered(given)
+
+
+def test_the_notes_say_what_to_do_next() -> None:
+    options = ["--dry-run=client", "--namespace", "elsewhere", "--set", "legacyTokens.enabled=true"]
+    done = helm("install", "tokens", str(CHART), *options, "--set", "legacyTokens.failClosed=true")
+    _, found, notes = done.stdout.partition("NOTES:\n")
+    assert found, done.stderr
+    assert "kubectl rollout status -n elsewhere deployment/boundtoken\n" in notes
+    assert "boundtoken check\n" in notes
+    assert "helm test tokens -n elsewhere\n" in notes
+    assert "legacyTokens.failClosed" in notes
