@@ -1,0 +1,201 @@
+"""A release of the chart on a real API server: installed, upgraded, rolled back, taken away; and a
+kustomize installation that moves to it and back.
+"""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.controlplane.cluster import ControlPlane
+from tests.controlplane.kubelet import Kubelet
+from tests.support.builders import VIOLATING, Json, a_bare_pod, volume_names
+from tests.support.cluster import BINDINGS, NAMESPACES
+from tests.support.helm import CHART, helm
+from tests.support.paths import ROOT
+from tests.support.processes import boundtoken
+from tests.support.waiting import wait_for
+from webhook.core import names
+from webhook.pki.store import KINDS
+
+pytestmark = [pytest.mark.controlplane, pytest.mark.timeout(600)]
+REGISTRATION = "/apis/admissionregistration.k8s.io/v1"
+QUICK = ["--set", "options.drainSeconds=0.2"]
+
+
+@pytest.fixture(scope="module")
+def own_plane() -> Iterator[ControlPlane]:
+    """One in which nothing is installed, since objects without a namespace have fixed names."""
+    with ControlPlane() as started:
+        yield started
+
+
+class Release:
+    """A release, or what a kustomization has installed under the same names."""
+
+    def __init__(self, plane: ControlPlane, name: str, namespace: str) -> None:
+        self.plane, self.name, self.namespace = plane, name, namespace
+
+    def helm(self, verb: str, *arguments: str, chart: bool = True) -> str:
+        """What Helm prints. Raises: AssertionError, with what it said where it fails"""
+        words = [verb, self.name, *([str(CHART)] if chart else []), *arguments]
+        done = helm(*words, "-n", self.namespace, kubeconfig=self.plane.kubeconfig())
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def deployment(self) -> Json:
+        path = f"/apis/apps/v1/namespaces/{self.namespace}/deployments/boundtoken"
+        return dict(self.plane.call("GET", path))
+
+    def configuration(self) -> str:
+        path = f"{NAMESPACES}/{self.namespace}/configmaps/boundtoken"
+        return str(self.plane.call("GET", path)["data"][names.CONFIG_KEY])
+
+    def kept(self) -> dict[str, object]:
+        """What the replicas have written: caBundles, and the parameters of the policies."""
+        found: dict[str, object] = {}
+        for kind in KINDS:
+            entries = self.plane.call("GET", f"{REGISTRATION}/{kind}/boundtoken")["webhooks"]
+            found |= {row["name"]: row["clientConfig"].get("caBundle") for row in entries}
+        for name in names.POLICY_BINDINGS:
+            written = self.plane.call("GET", f"{BINDINGS}/{name}")["metadata"].get("annotations")
+            found[name] = {
+                key: text for key, text in (written or {}).items() if key.startswith(names.DOMAIN)
+            }
+        return found
+
+    def is_kept(self) -> bool:
+        """Whether all of it is there."""
+        return all(self.kept().values())
+
+    def works(self, namespace: str) -> bool:
+        """Whether a pod is injected, by a replica."""
+        path = f"{NAMESPACES}/{namespace}/pods?dryRun=All"
+        return volume_names(self.plane.call("POST", path, a_bare_pod())) == ["boundtoken"]
+
+    def uids(self) -> dict[str, str]:
+        """Of objects that must not be made anew."""
+        kinds = f"deployment,service,configmap,serviceaccount,{','.join(KINDS)}"
+        kinds += ",validatingadmissionpolicies,validatingadmissionpolicybindings"
+        template = "jsonpath={range .items[*]}{.kind}/{.metadata.name} {.metadata.uid}{'\\n'}{end}"
+        selector = ("-l", "app.kubernetes.io/name=boundtoken", "-n", self.namespace)
+        lines = self.plane.kubectl("get", kinds, *selector, "-o", template).splitlines()
+        return dict(line.split() for line in lines)
+
+    def left(self) -> list[str]:
+        """Every object of ours, and what Kubernetes did not put into the namespace."""
+        resources = self.plane.kubectl("api-resources", "--verbs=list", "-o", "name").split()
+        kinds = ",".join(sorted(set(resources) - {"events", "events.events.k8s.io"}))
+        template = (
+            "jsonpath={range .items[*]}{.metadata.namespace} {.kind}/{.metadata.name}{'\\n'}{end}"
+        )
+        rows = self.plane.kubectl("get", kinds, "-A", "-o", template).splitlines()
+        places = [row.partition(" ") for row in rows]
+        by_kubernetes = ("ConfigMap/kube-root-ca.crt", "ServiceAccount/default")
+        return sorted(
+            {
+                name
+                for place, _, name in places
+                if (place == self.namespace and name not in by_kubernetes)
+                or (not place and names.APP in name)
+            }
+        )
+
+
+def running(release: Release, kubelet: Kubelet) -> None:
+    """Wait for two replicas that have written what they keep."""
+    wait_for(lambda: kubelet.proxy.ready("boundtoken") == len(kubelet.pods) == 2, 90)
+    wait_for(release.is_kept, 30)
+
+
+def annotated(plane: ControlPlane, name: str) -> str:
+    """A namespace whose pods get tokens."""
+    annotations = {names.INJECT: "enabled", names.AUTOMOUNT: "disabled"}
+    plane.call("POST", NAMESPACES, {"metadata": {"name": name, "annotations": annotations}})
+    path = f"{NAMESPACES}/{name}/serviceaccounts?fieldSelector=metadata.name=default"
+    wait_for(lambda: plane.call("GET", path)["items"])
+    return name
+
+
+@pytest.mark.parametrize("by", ["server", "client"])
+def test_a_release_lives_and_what_the_replicas_keep_outlives_each_step(
+    own_plane: ControlPlane, by: str
+) -> None:
+    """The replicas are away while Helm works, so that none of them can put anything back."""
+    plane, sides = own_plane, [f"--server-side={'true' if by == 'server' else 'false'}", *QUICK]
+    release = Release(plane, "tokens", f"by-{by}")
+    shop = annotated(plane, f"shop-{by}")
+    release.helm("install", "--create-namespace", *sides)
+    with Kubelet(plane, release.namespace) as kubelet:
+        running(release, kubelet)
+        wait_for(lambda: release.works(shop), 20)
+        checked = boundtoken("check", kubeconfig=plane.kubeconfig())
+        assert checked.returncode == 0, checked.stdout
+        first = release.kept()
+    uids = release.uids()
+    assert len(uids) == 16
+    changes = ["--set", "config.locks.maxExpirationSeconds=7200,options.logLevel=warning"]
+    release.helm("upgrade", *sides, *changes)
+    assert release.kept() == first
+    assert "maxExpirationSeconds: 7200" in release.configuration()
+    assert "--log-level=warning" in arguments(release)
+    release.helm("rollback", "1", sides[0], chart=False)
+    assert release.kept() == first
+    assert "maxExpirationSeconds: 7200" not in release.configuration()
+    assert "--log-level=warning" not in arguments(release)
+    assert release.uids() == uids
+    with Kubelet(plane, release.namespace) as kubelet:
+        release.helm("upgrade", *sides, *changes)
+        running(release, kubelet)
+        wait_for(lambda: "7200" in str(release.kept()[names.POD_POLICY]), 30)
+        wait_for(lambda: release.works(shop), 20)
+        release.helm("uninstall", "--wait", chart=False)
+        wait_for(lambda: not kubelet.pods, 30)
+    assert release.left() == ["Secret/boundtoken-ca"]
+    plane.call("POST", f"{NAMESPACES}/{shop}/pods?dryRun=All", VIOLATING)
+
+
+def arguments(release: Release) -> list[str]:
+    pod = release.deployment()["spec"]["template"]["spec"]
+    return list(pod["containers"][0]["args"])
+
+
+def test_helm_test_passes_while_a_replica_answers_and_fails_when_none_does(
+    own_plane: ControlPlane,
+) -> None:
+    release = Release(own_plane, "1e3", "0123")
+    release.helm("install", "--create-namespace", *QUICK)
+    annotated(own_plane, "here")
+    try:
+        with Kubelet(own_plane, "default") as elsewhere:
+            with Kubelet(own_plane, release.namespace) as kubelet:
+                running(release, kubelet)
+                wait_for(lambda: release.works("here"), 20)
+                assert "Phase:          Succeeded" in release.helm("test", chart=False)
+            with pytest.raises(AssertionError, match="boundtoken-test"):
+                release.helm("test", "--timeout=20s", chart=False)
+            (pod,) = elsewhere.pods
+            assert "/var/run/secrets/boundtoken.dev/tokens/helm-test" in pod.log
+    finally:
+        release.helm("uninstall", chart=False)
+
+
+def test_a_kustomize_installation_moves_to_the_chart_and_back(own_plane: ControlPlane) -> None:
+    plane, release = own_plane, Release(own_plane, names.APP, names.NAMESPACE)
+    manifests = str(ROOT / "manifests")
+    plane.kubectl("apply", "-k", manifests)
+    with Kubelet(plane, names.NAMESPACE) as kubelet:
+        running(release, kubelet)
+    uids, kept = release.uids(), release.kept()
+    release.helm("install", "--take-ownership", "--force-conflicts")
+    assert (release.uids(), release.kept()) == (uids, kept)
+    release.helm("upgrade", "--force-conflicts", "--set", "options.logLevel=warning")
+    assert (release.uids(), release.kept()) == (uids, kept)
+    assert "--log-level=warning" in arguments(release)
+    plane.kubectl("apply", "-k", manifests)
+    plane.kubectl("delete", "secrets", "-n", release.namespace, "-l", "owner=helm,name=boundtoken")
+    assert helm("list", "-A", "-q", kubeconfig=plane.kubeconfig()).stdout == ""
+    assert "--log-level=warning" not in arguments(release)
+    assert (release.uids(), release.kept()) == (uids, kept)
+    with Kubelet(plane, names.NAMESPACE) as kubelet:
+        running(release, kubelet)
+    plane.kubectl("delete", "-k", manifests, "--wait=false")
