@@ -27,14 +27,15 @@ patch:
 cluster: $(SETUP) ## a real control plane with boundtoken in it, for you to try; Ctrl-C stops it
 	@$(BIN)/python -m tests.demo cluster
 
-test: $(SETUP) ## every test, the control plane included (its first build takes about 14 minutes); one test: make test ARGS="-k name"
+test: $(SETUP) ## every test, the control plane included (its first build takes about 18 minutes); one test: make test ARGS="-k name"
 	@$(BIN)/python -m tests.controlplane.build
 	@$(BIN)/python -m tests.helm.build
+	@$(BIN)/python -m tests.monitoring.build
 	@$(BIN)/python -m tests.browser.build
 	@$(BIN)/pytest $(ARGS)
 
-unit: $(SETUP) ## what needs no control plane, no browser and no long time; one test: make unit ARGS="-k name"
-	@$(BIN)/pytest -q -n 4 -m "not controlplane and not browser and not slow" $(ARGS)
+unit: $(SETUP) ## what needs no control plane, no browser, no Prometheus and no long time; one test: make unit ARGS="-k name"
+	@$(BIN)/pytest -q -n 4 -m "not controlplane and not browser and not prometheus and not slow" $(ARGS)
 
 fix: $(SETUP) ## format, and fix what lint can fix
 	@$(BIN)/ruff format .

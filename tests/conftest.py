@@ -28,13 +28,15 @@ def pytest_configure() -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What needs the control plane is marked by the fixture it takes, and goes last: a broken core
-    is told in seconds. What needs the browser is marked as well.
+    is told in seconds. What needs the browser or Prometheus is marked as well.
     """
     for item in items:
         if "plane" in getattr(item, "fixturenames", ()) or item.path.parent.name == "cluster_e2e":
             item.add_marker("controlplane")
         if "chromium" in getattr(item, "fixturenames", ()):
             item.add_marker("browser")
+        if {"promtool", "prometheus_binary"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker("prometheus")
     items.sort(key=lambda item: item.get_closest_marker("controlplane") is not None)
 
 
