@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 SETUP := .venv/.done
 
-.PHONY: help setup run patch cluster test unit fix check fuzz bench long conformance golden pictures pictures-of-a-cluster policies chart krew topics lock clean
+.PHONY: help setup run patch cluster test unit fix check fuzz bench long conformance golden pictures pictures-of-a-cluster dashboard policies chart krew topics lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 30
@@ -73,6 +73,9 @@ pictures: $(SETUP) ## what commands show, as SVG in docs/pictures; one of a clus
 
 pictures-of-a-cluster: $(SETUP) ## the same of check and scan, of a real control plane
 	@$(BIN)/python -m tests.pictures.cluster
+
+dashboard: $(SETUP) ## write manifests/monitoring/dashboard.json from its panels
+	@$(BIN)/python -m tests.monitoring.dashboard
 
 policies: $(SETUP) ## write manifests/85-enforcement.yaml from the rules
 	@policies=$$($(BIN)/boundtoken export policies --validating) && printf '%s\n' "$$policies" > manifests/85-enforcement.yaml

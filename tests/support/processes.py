@@ -71,16 +71,16 @@ class Server:
         """
         wait_for(lambda: word in self.log.read_text() or self._is_over(), 30, 0.001)
 
-    def wait_until_ready(self) -> None:
-        """Wait until /readyz answers 200.
+    def wait_until_ready(self, path: str = "/readyz") -> None:
+        """Wait until this path of the plain port answers 200.
 
         Raises: RuntimeError, with the end of the log, where the process has ended before
         """
-        wait_for(lambda: self._is_ready() or self._is_over(), 30, 0.01)
+        wait_for(lambda: self._is_ready(path) or self._is_over(), 30, 0.01)
 
-    def _is_ready(self) -> bool:
+    def _is_ready(self, path: str) -> bool:
         with contextlib.suppress(OSError):
-            url = f"http://127.0.0.1:{self.plain}/readyz"
+            url = f"http://127.0.0.1:{self.plain}{path}"
             with urllib.request.urlopen(url, timeout=5) as answer:
                 return bool(answer.status == 200)
         return False
