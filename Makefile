@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 SETUP := .venv/.done
 
-.PHONY: help setup run patch cluster test unit fix check fuzz bench long conformance golden pictures pictures-of-a-cluster dashboard policies chart krew topics lock clean
+.PHONY: help setup run patch cluster test unit fix check fuzz bench long conformance golden pictures pictures-of-a-cluster dashboard policies chart krew topics site site-serve lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 30
@@ -89,6 +89,12 @@ krew: $(SETUP) ## archives and manifest of the plugin of kubectl, into dist/krew
 topics: $(SETUP) ## write the pages of boundtoken help from docs/reference.md
 	@$(BIN)/python -m tests.topics
 
+site: $(SETUP) ## docs/ as a site, in site/; a link or an anchor that leads nowhere is an error
+	@$(BIN)/python -m docs.website
+
+site-serve: $(SETUP) ## the same, and serve it on http://localhost:8000
+	@$(BIN)/python -m docs.website --serve
+
 lock: $(SETUP) ## resolve the lock files anew
 	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml -o requirements-image.lock
 	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --extra cli -c requirements-image.lock pyproject.toml -o requirements.lock
@@ -96,5 +102,5 @@ lock: $(SETUP) ## resolve the lock files anew
 	@sed -n '/^\[build-system\]/,/^$$/s/.*"\(flit_core==[^"]*\)".*/\1/p' pyproject.toml | $(BIN)/uv pip compile -q --universal --generate-hashes --no-header --no-annotate - -o requirements-build.lock
 
 clean: ## remove .venv and what tools left behind; the control plane's binary stays in ~/.cache/boundtoken
-	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis certs/dev/*.crt certs/dev/*.key
+	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis site certs/dev/*.crt certs/dev/*.key
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

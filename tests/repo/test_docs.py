@@ -47,8 +47,9 @@ def name_of(path: Path) -> str:
 
 def document(cited: str, where: Path) -> Path | None:
     """The file that a citation means: by its path from the root, or beside the file that cites
-    it.
+    it; what stands outside of docs/ also by its place on the site.
     """
+    cited = cited.removeprefix("repository/")
     return next(
         (path for path in (ROOT / cited.lstrip("/"), where.parent / cited) if path.is_file()), None
     )
