@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 SETUP := .venv/.done
 
-.PHONY: help setup run patch cluster test unit fix check fuzz bench long conformance golden pictures pictures-of-a-cluster dashboard policies chart krew topics site site-serve lock clean
+.PHONY: help setup run patch cluster test unit fix check fuzz bench long conformance golden pictures pictures-of-a-cluster dashboard policies chart krew topics reference site site-serve lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 30
@@ -87,6 +87,10 @@ krew: $(SETUP) ## archives and manifest of the plugin of kubectl, into dist/krew
 	@$(BIN)/python -m docs.krew.build --url "$(URL)"
 
 topics: $(SETUP) ## write the pages of boundtoken help from docs/reference.md
+	@$(BIN)/python -m tests.topics
+
+reference: $(SETUP) ## write the tables of docs/ whose text is in the code: rules, flags, metrics, keys of the configuration
+	@$(BIN)/python -m tests.reference
 	@$(BIN)/python -m tests.topics
 
 site: $(SETUP) ## docs/ as a site, in site/; a link or an anchor that leads nowhere is an error

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from . import documents
+from .config_descriptions import DESCRIPTIONS
 from .core import limits, names
 from .core.annotations import (
     INJECT_VALUES,
@@ -313,9 +314,18 @@ def _read(value: Any, fields: Mapping[str, Any], where: str, faults: list[str]) 
     return read
 
 
-def _object_schema(fields: Mapping[str, Any], head: Mapping[str, Any]) -> dict[str, Any]:
+def _object_schema(
+    fields: Mapping[str, Any], head: Mapping[str, Any], where: str = ""
+) -> dict[str, Any]:
     properties = {
-        key: field.schema if isinstance(field, Field) else _object_schema(field, {})
+        key: {
+            "description": DESCRIPTIONS[where + key],
+            **(
+                field.schema
+                if isinstance(field, Field)
+                else _object_schema(field, {}, f"{where}{key}.")
+            ),
+        }
         for key, field in fields.items()
     }
     return {"type": "object", "additionalProperties": False, "properties": {**head, **properties}}

@@ -78,7 +78,7 @@ ADMISSION_IN_FLIGHT = Gauge(
 )
 POLICY_FAULTS = Counter(
     "boundtoken_policy_faults_total",
-    "Bad values of annotations, once for each review.",
+    "Bad values of annotations, once for each review, by the layer where they stand.",
     ("layer",),
     registry=REGISTRY,
 )
@@ -90,7 +90,7 @@ POLICY_EVALUATIONS = Counter(
 )
 VIOLATIONS = Counter(
     "boundtoken_violations_total",
-    "Reviews whose object violates a rule, once for each mode that is not off.",
+    "Reviews whose object violates a rule, once for each mode that is not off; what a policy denies is not seen.",
     ("rule", "mode", "namespace"),
     registry=REGISTRY,
 )
@@ -135,7 +135,7 @@ HTTP_REFUSALS = Counter(
 )
 CERTIFICATE_NOT_AFTER = Gauge(
     "boundtoken_certificate_not_after_timestamp_seconds",
-    "When the certificate expires, in seconds since 1970.",
+    "When the certificate (ca, leaf) expires, in seconds since 1970.",
     ("kind",),
     registry=REGISTRY,
 )
@@ -177,7 +177,7 @@ NAMESPACE_CACHE_SYNCED = Gauge(
 )
 NAMESPACE_LAST_EVENT = Gauge(
     "boundtoken_namespace_last_event_timestamp_seconds",
-    "When the watch last received anything, bookmarks included, in seconds since 1970.",
+    "When the watch last received anything, in seconds since 1970; bookmarks come about once a minute.",
     registry=REGISTRY,
 )
 NAMESPACE_RELISTS = Counter(
@@ -206,7 +206,10 @@ CONFIG_RELOAD_OK = Gauge(
 )
 CONFIG_RELOAD_OK.set(1)
 CONFIG_INFO = Gauge(
-    "boundtoken_config_info", "The configuration that is applied.", ("hash",), registry=REGISTRY
+    "boundtoken_config_info",
+    "The hash of the configuration that is applied.",
+    ("hash",),
+    registry=REGISTRY,
 )
 SELF_PROBES = Counter(
     "boundtoken_self_probes_total",

@@ -434,7 +434,8 @@ def test_the_schema_names_every_key_and_forbids_others() -> None:
     assert schema["additionalProperties"] is False
     assert set(schema["properties"]) == {"apiVersion", "kind", *cluster_config.FIELDS}
     assert schema["properties"]["locks"]["properties"]["podOverrides"] == {
-        "enum": ["allowed", "denied"]
+        "description": "denied: pods may only tighten what their namespace says.",
+        "enum": ["allowed", "denied"],
     }
 
 

@@ -50,7 +50,16 @@ LIBRARY = "tokens"
 """The room that other programs import: its door has the names of the library."""
 ADAPTERS = "adapters"
 """Its folder of clients and servers: each module imports its own package."""
-SHARED = {"errors", "options", "cluster_config", "documents", "metrics", "log", "log_writer"}
+SHARED = {
+    "errors",
+    "options",
+    "cluster_config",
+    "config_descriptions",
+    "documents",
+    "metrics",
+    "log",
+    "log_writer",
+}
 """Modules beside the rooms; they may import core."""
 PURE_SEES = {"errors"}
 PURE_MAY = {

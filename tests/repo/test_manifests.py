@@ -10,11 +10,10 @@ from typing import Any
 
 import pytest
 import yaml
-from prometheus_client.metrics import MetricWrapperBase
 
 from tests.controlplane import build
 from tests.support.paths import ROOT
-from webhook import __version__, cluster_config, metrics, options
+from webhook import __version__, cluster_config, options
 from webhook.cli import export
 from webhook.cli.main import parser
 from webhook.core import names
@@ -22,7 +21,6 @@ from webhook.core.decision import REASONS
 from webhook.core.kinds import RESOURCES, WORKLOADS
 from webhook.core.levels import VERSIONS
 from webhook.core.policy import ClusterPolicy
-from webhook.enforcement import rules
 from webhook.enforcement.policies import manifests, requests
 from webhook.pki.lifecycle import Lifetimes
 from webhook.pki.store import KINDS, SECRET
@@ -429,33 +427,6 @@ def test_every_key_of_the_configuration_is_spelled_out(page: str) -> None:
     }
 
 
-def test_the_reference_lists_the_rules_as_the_records_have_them() -> None:
-    text = (ROOT / "docs/reference.md").read_text()
-    there = [
-        line for line in text.splitlines() if re.match(r"\| `[a-z-]+` \| `(bound|strict)` \|", line)
-    ]
-    assert there == [rule_row(rule) for rule in rules.RULES]
-
-
-def rule_row(rule: rules.Rule) -> str:
-    fields = "<br>".join(f"`{field}`" for field in rule.fields)
-    return (
-        f"| `{rule.slug}` | `{rule.level}` | {rule.since} | {fields} | {'; '.join(rule.allowed)} |"
-    )
-
-
-def test_the_reference_has_every_flag_with_its_variable_and_default() -> None:
-    in_a_pod = {
-        "listen": "0.0.0.0:10250",
-        "plain-listen": "0.0.0.0:8080",
-    }  # standalone they are others
-    assert [row[:3] for row in table("flag")] == [
-        [f"`--{option.name}`", f"`{option.variable}`", f"`{default}`" if default else "none"]
-        for option in options.OPTIONS
-        for default in [option.default or in_a_pod.get(option.name)]
-    ]
-
-
 def commands(parser: argparse.ArgumentParser) -> Iterator[tuple[str, set[str]]]:
     """Every command with its long flags."""
     groups = [
@@ -518,21 +489,6 @@ def test_every_metric_is_counted_somewhere() -> None:
         if f"metrics.{name}." not in elsewhere
         and not re.search(rf"^{name}\.labels\(__version__", own, re.MULTILINE)
     ] == []
-
-
-def test_the_reference_has_every_metric_with_its_labels() -> None:
-    text = (ROOT / "webhook/metrics.py").read_text()
-    declared = set(re.findall(r'"(boundtoken_\w+)"', text))
-    there = {name.strip("`"): re.findall(r"`(\w+)`", labels) for name, labels, _ in table("metric")}
-    assert set(there) == declared
-    for metric in vars(metrics).values():
-        if isinstance(metric, MetricWrapperBase):
-            labels = list(metric._labelnames)  # the library shows them only where there is a sample
-            (name,) = {
-                f"{family.name}_total" if family.type == "counter" else family.name
-                for family in metric.describe()
-            }
-            assert there[name] == labels, name
 
 
 def test_the_reference_has_every_field_of_the_line_of_a_review() -> None:

@@ -45,7 +45,7 @@ def _blocks(lines: list[str]) -> Iterator[list[str]]:
         taken = _block(lines, number)
         block, number = lines[number : number + taken], number + taken
         first = block[0]
-        if not first.strip():
+        if not first.strip() or first.startswith("<!--"):
             continue
         if first.startswith("```"):
             yield [f"    {line}" for line in block[1:-1]]
@@ -71,7 +71,7 @@ def _block(lines: list[str], start: int) -> int:
     end = start + 1
     while end < len(lines) and lines[end].strip():
         is_row = lines[end].startswith("|")
-        if is_row != first.startswith("|") or lines[end].startswith(("- ", "```", "#")):
+        if is_row != first.startswith("|") or lines[end].startswith(("- ", "```", "#", "<!--")):
             break
         end += 1
     return end - start

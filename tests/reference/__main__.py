@@ -1,0 +1,115 @@
+"""`make reference`: writes the tables of docs/ whose text is in the code, between their marks."""
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import yaml
+
+from tests.support.paths import ROOT
+from webhook import cluster_config, metrics, options
+from webhook.config_descriptions import DESCRIPTIONS
+from webhook.enforcement import rules
+
+IN_A_POD = {"listen": "0.0.0.0:10250", "plain-listen": "0.0.0.0:8080"}
+"""Defaults that differ with --standalone."""
+PAGES = ("docs/reference.md", "docs/configuration.md")
+MARK = re.compile(
+    r"(<!-- make reference: (\w+) -->\n)(.*?)(<!-- end of \2 -->\n)", re.MULTILINE | re.DOTALL
+)
+
+
+def metric_rows() -> Iterator[str]:
+    """Every metric of ours: its labels, and its help text."""
+    yield "| metric | labels | meaning |\n|---|---|---|"
+    declared = [
+        one for one in vars(metrics).values() if getattr(one, "_name", "").startswith("boundtoken_")
+    ]
+    for metric in declared:
+        (family,) = metric.describe() if hasattr(metric, "describe") else metric.collect()
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        labels = ", ".join(f"`{label}`" for label in getattr(metric, "_labelnames", ())) or "none"
+        kind = " Histogram." if family.type == "histogram" else ""
+        yield f"| `{name}` | {labels} | {_code(family.documentation)}{kind} |"
+
+
+def flag_rows() -> Iterator[str]:
+    """Every flag of `serve` that a variable sets too."""
+    yield "| flag | variable | default | meaning |\n|---|---|---|---|"
+    for option in options.OPTIONS:
+        default = option.default or IN_A_POD.get(option.name)
+        meaning = option.help
+        if default:
+            meaning = re.sub(r" \(default[^)]*\)", "", meaning)
+        shown = f"`{default}`" if default else "none"
+        yield f"| `--{option.name}` | `{option.variable}` | {shown} | {_code(meaning)} |"
+
+
+def rule_rows() -> Iterator[str]:
+    """Every rule of enforcement, by its record."""
+    yield "| rule | level | since | restricted fields | allowed values |\n|---|---|---|---|---|"
+    for rule in rules.RULES:
+        fields = "<br>".join(f"`{field}`" for field in rule.fields)
+        allowed = "; ".join(rule.allowed)
+        yield f"| `{rule.slug}` | `{rule.level}` | {rule.since} | {fields} | {allowed} |"
+
+
+def key_rows() -> Iterator[str]:
+    """Every key of the configuration, by the JSON Schema; the defaults are those of the ConfigMap
+    in the manifests.
+    """
+    manifest = yaml.safe_load((ROOT / "manifests/35-configmap.yaml").read_text())
+    defaults = yaml.safe_load(manifest["data"]["config.yaml"])
+    yield "| key | value | default | meaning |\n|---|---|---|---|"
+    for key, schema in cluster_config.schema()["properties"].items():
+        inner = schema.get("properties")
+        for name, one in inner.items() if inner else [("", schema)]:
+            path = f"{key}.{name}" if name else key
+            if path in DESCRIPTIONS:
+                default = defaults[key][name] if name else defaults[key]
+                yield f"| `{path}` | {_values(one)} | `{_json(default)}` | {one['description']} |"
+
+
+TABLES: dict[str, Callable[[], Iterator[str]]] = {
+    "rules": rule_rows,
+    "flags": flag_rows,
+    "metrics": metric_rows,
+    "keys": key_rows,
+}
+
+
+def _code(text: str) -> str:
+    """A help text with names as code."""
+    return re.sub(r"(?<![\w`])(--[a-z-]+(?: on)?|/[a-z]+z|/metrics|boundtoken_\w+)", r"`\1`", text)
+
+
+def _json(value: Any) -> str:
+    return str(yaml.safe_dump(value, default_flow_style=True, width=1000)).split("\n...")[0].strip()
+
+
+def _values(schema: dict[str, Any]) -> str:
+    if "enum" in schema:
+        return ", ".join(f"`{value}`" for value in schema["enum"])
+    kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+    first = {"integer": "seconds", "array": "list of strings", "string": "text"}[kinds[0]]
+    low, high = schema.get("minimum"), schema.get("maximum")
+    limits = f", {low} to {high}" if high else f", {low} or more" if low else ""
+    longest = f", at most {schema['maxLength']} characters" if "maxLength" in schema else ""
+    other = f", not {schema['not']['const']}" if "not" in schema else ""
+    return first + limits + longest + other + (", or `null`" if "null" in kinds else "")
+
+
+def written(text: str) -> str:
+    """A page with its tables as the code has them. Raises: KeyError, for a mark of no table"""
+    return MARK.sub(lambda found: found[1] + "\n".join(TABLES[found[2]]()) + "\n" + found[4], text)
+
+
+def main() -> None:
+    """Write them."""
+    for page in PAGES:
+        path = ROOT / page
+        path.write_text(written(path.read_text()))
+
+
+if __name__ == "__main__":
+    main()
