@@ -24,8 +24,10 @@ PICTURES = {
 MAX_SHOWN = 1 << 20
 
 
-def shown(command: str) -> str:
-    """What a command shows on a terminal, colours and all; it runs in the folder of the project."""
+def shown(command: str, lines: int = 50) -> str:
+    """What a command shows on a terminal of so many lines, colours and all; it runs in the folder
+    of the project.
+    """
     pid, terminal = pty.fork()
     if pid == 0:
         path = f"{BOUNDTOKEN.parent}:{os.environ['PATH']}"
@@ -37,7 +39,7 @@ def shown(command: str) -> str:
     attributes = termios.tcgetattr(terminal)
     attributes[3] &= ~termios.ECHO
     termios.tcsetattr(terminal, termios.TCSANOW, attributes)
-    termios.tcsetwinsize(terminal, (50, COLUMNS))
+    termios.tcsetwinsize(terminal, (lines, COLUMNS))
     os.write(terminal, b"\n")
     chunks = []
     while chunk := _read(terminal):
