@@ -129,6 +129,9 @@ def test_the_filter_is_reached_used_and_cleared_by_the_keyboard(
         ("namespace:shop", lambda token: "shop" in token["namespace"]),
         ("namespace=shop", lambda token: token["namespace"] == "shop"),
         ("life=never", lambda token: token["lifetime"] == "never"),
+        ("hours", lambda _: False),  # which only a column has that is not shown
+        ('level=""', lambda _: False),
+        ('audience="https://vault.example"', lambda token: token["audience"]),
         ("-csi -projected", lambda token: token["source"] not in ("csi", "projected")),
         ('"3607 s" yes', lambda token: token["requestedSeconds"] == 3607),
         ("https://vault", lambda token: token["audience"]),
@@ -164,6 +167,52 @@ def test_a_number_of_the_summary_leads_to_its_rows(chromium: Browser, tmp_path: 
         it.show("summary")
         it.page.get_by_role("link", name="year-long", exact=True).click()
         assert {row[1] for row in it.rows("findings")} == {"year-long"}
+
+
+def test_the_focus_goes_where_a_link_of_the_summary_leads(
+    chromium: Browser, tmp_path: Path
+) -> None:
+    with opened(chromium, tmp_path, REPORT) as it:
+        it.page.get_by_role("link", name="year-long", exact=True).press("Enter")
+        expect(it.page.locator("#findings")).to_be_focused()
+        it.page.keyboard.press("Tab")
+        expect(it.page.locator("#findings th button").first).to_be_focused()
+        it.page.get_by_role("tab", name="Tokens").press("Enter")
+        expect(it.page.get_by_role("tab", name="Tokens")).to_be_focused()
+
+
+def test_places_secrets_and_what_a_restart_makes_are_shown(
+    chromium: Browser, tmp_path: Path
+) -> None:
+    report = sample(60)
+    report["findings"][0]["place"] = "shop/cart.yaml:7"
+    report["tokens"][0] |= {"volume": "v", "file": "api", "secret": "old-secret"}
+    report["namespaces"][0] |= {"level": "none", "afterRestart": "strict"}
+    with opened(chromium, tmp_path, report) as it:
+        for section, text in (
+            ("findings", "in shop/cart.yaml:7"),
+            ("tokens", "volume v, file api, Secret old-secret"),
+            ("namespaces", "strict after a restart"),
+        ):
+            it.show(section)
+            expect(it.page.get_by_text(text)).to_be_visible()
+    with opened(chromium, tmp_path, report, java_script_enabled=False) as it:
+        expect(it.page.get_by_text("in shop/cart.yaml:7")).to_be_visible()
+
+
+def test_no_word_is_broken_at_1000_pixels(chromium: Browser, tmp_path: Path) -> None:
+    with opened(chromium, tmp_path, REPORT, viewport={"width": 1000, "height": 900}) as it:
+        it.show("tokens")
+        broken = it.page.evaluate(
+            """() => [...document.querySelectorAll("[data-table=tokens] tbody td.text")]
+            .filter((cell) => cell.firstChild && /^[a-z]+$/.test(cell.textContent))
+            .filter((cell) => {
+              const range = document.createRange();
+              range.selectNodeContents(cell);
+              return range.getClientRects().length > 1;
+            }).map((cell) => cell.textContent)"""
+        )
+        assert broken == []
 
 
 def test_the_pictures_have_the_shares_and_say_them(chromium: Browser, tmp_path: Path) -> None:

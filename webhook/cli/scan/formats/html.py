@@ -229,6 +229,8 @@ def _cells(columns: Sequence[Column], row: Sequence[Cell]) -> Iterable[Markup]:
             shown = element("span", text, class_="tag", data_value=text)
         elif column.kind == "command" and text:
             shown = element("code", text)
+        if isinstance(cell, tuple) and cell[2]:
+            shown = joined(element("span", shown), element("small", cell[2]))
         yield element("td", shown, class_=column.kind, role="cell", data_label=column.label)
 
 

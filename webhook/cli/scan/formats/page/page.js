@@ -82,10 +82,11 @@
 
     fill(place, kind, cell) {
       const text = textOf(cell);
-      if (kind === "badge") place.append(make("span", { class: "tag", "data-value": text }, text));
+      const remark = Array.isArray(cell) && cell[2] ? [make("small", {}, cell[2])] : [];
+      if (kind === "badge") place.append(make("span", { class: "tag", "data-value": text }, text), ...remark);
       else if (kind === "command" && text) {
         place.append(make("code", {}, text), make("button", { type: "button", class: "copy" }, "Copy"));
-      } else if (Array.isArray(cell) && cell[2]) place.append(make("span", {}, text), make("small", {}, cell[2]));
+      } else if (remark.length) place.append(make("span", {}, text), ...remark);
       else place.textContent = text;
     }
 
@@ -118,7 +119,8 @@
     // A word before ":" or "=" that names no column of this table is a part of the text.
     test({ isNot, column, operator, text, whole }) {
       const at = this.columns.findIndex(({ key }) => key === column);
-      if (at < 0) return (texts) => texts.some((one) => one.includes(whole)) !== isNot;
+      const isSeen = this.columns.map(({ kind }) => kind !== "hidden");
+      if (at < 0) return (texts) => texts.some((one, place) => isSeen[place] && one.includes(whole)) !== isNot;
       if (operator === ":") return (texts) => texts[at].includes(text) !== isNot;
       const choices = text.split("|");
       return (texts) => choices.includes(texts[at].split("\n", 1)[0]) !== isNot;
@@ -281,6 +283,8 @@
     if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
     event.preventDefault();
     go(link.hash);
+    // The link is in a section that is hidden now, and its focus would be lost.
+    if (!tabs.includes(link)) current().focus({ preventScroll: true });
     if (link.dataset.filter === undefined) return;
     field.value = link.dataset.filter;
     filter();
@@ -308,6 +312,7 @@
       tab.setAttribute("role", "tab");
       tab.setAttribute("aria-controls", section.id);
       section.setAttribute("role", "tabpanel");
+      section.tabIndex = -1;
       section.setAttribute("aria-labelledby", tab.id);
     }
   };

@@ -159,11 +159,12 @@ def life(token: Mapping[str, Any]) -> str:
 
 
 def _finding(one: Mapping[str, Any]) -> list[Cell]:
+    place = one.get("place", "")
     return [
         _ranked(one["severity"], SEVERITIES),
         clean(one["code"]),
         clean(one["namespace"]),
-        clean(one["object"]),
+        (clean(one["object"]), clean(one["object"]), clean(f"in {place}") if place else ""),
         clean(one["message"]),
         clean(one["fix"]),
     ]
@@ -185,9 +186,15 @@ def _token(one: Mapping[str, Any]) -> list[Cell]:
         (clean(one["lifetime"]), lasts, f"{requested} s requested" if requested else ""),
         YES[one["rotated"]],
         _ranked(one["level"], LEVELS),
-        (mounts, mounts, clean(f"volume {one['volume']}") if one["volume"] else ""),
+        (mounts, mounts, clean(_kept(one))),
         kind,
     ]
+
+
+def _kept(token: Mapping[str, Any]) -> str:
+    """What a token is in."""
+    parts = (("volume", "volume"), ("file", "file"), ("Secret", "secret"))
+    return ", ".join(f"{word} {token[key]}" for word, key in parts if token.get(key))
 
 
 def _mounts(mounts: Sequence[Mapping[str, Any]]) -> str:
@@ -206,10 +213,12 @@ def _mounts(mounts: Sequence[Mapping[str, Any]]) -> str:
 
 def _namespace(one: Mapping[str, Any]) -> list[Cell]:
     covered = YES[one["covered"]]
+    later = one.get("afterRestart", one["level"])
+    remark = clean(f"{later} after a restart") if later != one["level"] else ""
     return [
         clean(one["name"]),
         clean(one["inject"]),
-        _ranked(one["level"], LEVELS),
+        (clean(one["level"]), _rank(one["level"], LEVELS), remark),
         clean(one["enforce"]) or "no",
         (covered, covered, clean(one["why"])),
         one["pods"],
