@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.support.paths import ROOT
+from tests.support.waiting import wait_for
 
 V1 = Path("/sys/fs/cgroup/memory")
 V2 = Path("/sys/fs/cgroup")
@@ -60,7 +61,7 @@ class Limit:
                     with contextlib.suppress(OSError):
                         group.rmdir()
                     continue
-                stack.callback(group.rmdir)
+                stack.callback(_remove, group)
                 self._group, self._peak = group, peak
                 break
             yield
@@ -86,3 +87,17 @@ class Limit:
             int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1])
             << 10
         )
+
+
+def _remove(group: Path) -> None:
+    """When the last process of those that were killed has left it.
+
+    Raises: TimeoutError, where one has not within 20 s
+    """
+
+    def is_gone() -> bool:
+        with contextlib.suppress(OSError):
+            group.rmdir()
+        return not group.exists()
+
+    wait_for(is_gone, 20)
