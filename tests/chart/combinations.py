@@ -114,6 +114,32 @@ COMBINATIONS: dict[str, dict[str, Any]] = {
         "runtimeClassName": "gvisor",
         "schedulerName": "bin-packing",
     },
+    "the same label everywhere": {
+        "commonLabels": {"team": "platform"},
+        "podLabels": {"team": "security"},
+        "monitoring": {"podMonitor": {"enabled": True, "labels": {"team": "watchers"}}},
+    },
     "a part of another chart": {"global": {"registry": "x"}, "enabled": True},
     "three replicas": {HA: True},
 }
+TOGETHER = (
+    "a registry",
+    "a configuration",
+    "flags",
+    "cert-manager",
+    "legacy tokens that fail closed",
+    "a narrow network policy",
+    "monitoring",
+    "a class of its own",
+    "a flow schema",
+    "apart",
+    "other ports",
+    "OpenShift",
+    "a slow start",
+    "labels and annotations",
+    "a proxy's bundle",
+)
+COMBINATIONS["much at once"] = {
+    key: value for name in TOGETHER for key, value in COMBINATIONS[name].items()
+}
+COMBINATIONS["much at once, three replicas"] = {**COMBINATIONS["much at once"], HA: True}

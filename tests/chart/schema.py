@@ -7,6 +7,7 @@ from typing import Any, get_args
 
 import yaml
 
+from tests.chart.values import values
 from tests.support.paths import ROOT
 from webhook import cluster_config, options
 from webhook.log import LogLevel
@@ -48,16 +49,31 @@ NAMESPACE: Json = {"type": "string", "pattern": "^([a-z0-9]([a-z0-9-]{0,61}[a-z0
 def schema() -> Json:
     """The JSON Schema (draft 7, which every Helm reads) of values.yaml."""
     properties = {**_VALUES, "config": _configuration(), "options": _flags()}
-    there = yaml.safe_load((ROOT / "manifests/chart/values.yaml").read_text())
+    text = (ROOT / "manifests/chart/values.yaml").read_text()
+    there = yaml.safe_load(text)
     if list(there) != [name for name in there if name in properties] or properties.keys() - there:
         raise ValueError(f"values.yaml and the schema differ: {properties.keys() ^ there.keys()}")
     whole = _closed({name: properties[name] for name in there})
+    for value in values(text):
+        whole = _described(whole, value.path.split("."), value.comment)
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "Values of the chart boundtoken",
         **whole,
         "properties": {**whole["properties"], "global": MAPPING, "enabled": BOOLEAN},
         "required": [name for name in whole["required"] if name not in ("config", "options")],
+    }
+
+
+def _described(part: Json, path: list[str], comment: str) -> Json:
+    """With the comment of values.yaml, which editors show."""
+    if not path:
+        return {"description": comment, **part}
+    first, *rest = path
+    properties = part["properties"]
+    return {
+        **part,
+        "properties": {**properties, first: _described(properties[first], rest, comment)},
     }
 
 
@@ -76,7 +92,9 @@ def _is_needed(part: Json) -> bool:
     """Whether a template reads it without looking whether it is there."""
     if part.get("type") == "object":
         return "properties" in part
-    return part.get("type") != "array" and "null" not in part.get("type", ())
+    return (part.get("type") != "array" or "minItems" in part) and "null" not in part.get(
+        "type", ()
+    )
 
 
 def _open(properties: Json) -> Json:

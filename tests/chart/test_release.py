@@ -2,7 +2,9 @@
 kustomize installation that moves to it and back.
 """
 
+import base64
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -143,15 +145,55 @@ def test_a_release_lives_and_what_the_replicas_keep_outlives_each_step(
     assert "maxExpirationSeconds: 7200" not in release.configuration()
     assert "--log-level=warning" not in arguments(release)
     assert release.uids() == uids
-    with Kubelet(plane, release.namespace) as kubelet:
-        release.helm("upgrade", *sides, *changes)
-        running(release, kubelet)
-        wait_for(lambda: "7200" in str(release.kept()[names.POD_POLICY]), 30)
-        wait_for(lambda: release.works(shop), 20)
-        release.helm("uninstall", "--wait", chart=False)
-        wait_for(lambda: not kubelet.pods, 30)
+    release.helm("upgrade", *sides, *changes)
+    if by == "server":
+        with Kubelet(plane, release.namespace) as kubelet:
+            running(release, kubelet)
+            wait_for(lambda: "7200" in str(release.kept()[names.POD_POLICY]), 30)
+            wait_for(lambda: release.works(shop), 20)
+    release.helm("uninstall", chart=False)
+    pods = f"{NAMESPACES}/{release.namespace}/pods"
+    for pod in plane.call("GET", pods)["items"]:  # which no kubelet ends
+        plane.call("DELETE", f"{pods}/{pod['metadata']['name']}", {"gracePeriodSeconds": 0})
+    wait_for(lambda: release.left() == ["Secret/boundtoken-ca"], 60)
     assert release.left() == ["Secret/boundtoken-ca"]
     plane.call("POST", f"{NAMESPACES}/{shop}/pods?dryRun=All", VIOLATING)
+
+
+def test_a_certificate_of_a_secret_serves_and_an_upgrade_keeps_its_ca_bundle(
+    own_plane: ControlPlane, tmp_path: Path
+) -> None:
+    plane, release = own_plane, Release(own_plane, "files", "files")
+    host = f"boundtoken.{release.namespace}.svc"
+    assert boundtoken("certs", "init", "--out", str(tmp_path), "--host", host).returncode == 0
+    files = [
+        f"--{name}={tmp_path / f'tls.{end}'}" for name, end in (("cert", "crt"), ("key", "key"))
+    ]
+    plane.kubectl("create", "namespace", release.namespace)
+    plane.kubectl("create", "secret", "tls", "serving", "-n", release.namespace, *files)
+    given = [*QUICK, "--set", "certificates.mode=secret,certificates.secretName=serving"]
+    release.helm("install", *given)
+    trusted = base64.b64encode((tmp_path / "ca.crt").read_bytes()).decode()
+    for kind in KINDS:
+        path = f"{REGISTRATION}/{kind}/boundtoken"
+        entries = range(len(plane.call("GET", path)["webhooks"]))
+        patch = [
+            {"op": "add", "path": f"/webhooks/{at}/clientConfig/caBundle", "value": trusted}
+            for at in entries
+        ]
+        plane.call("PATCH", path, patch, kind="application/json-patch+json")
+    shop = annotated(plane, "shop-files")
+    try:
+        with Kubelet(plane, release.namespace) as kubelet:
+            running(release, kubelet)
+            release.helm("upgrade", *given, "--set", "config.locks.maxExpirationSeconds=7200")
+            wait_for(lambda: release.works(shop), 20)
+        bundles = [
+            text for name, text in release.kept().items() if name.endswith(".boundtoken.dev")
+        ]
+        assert set(bundles) == {trusted}
+    finally:
+        release.helm("uninstall", chart=False)
 
 
 def arguments(release: Release) -> list[str]:
@@ -159,22 +201,32 @@ def arguments(release: Release) -> list[str]:
     return list(pod["containers"][0]["args"])
 
 
-def test_helm_test_passes_while_a_replica_answers_and_fails_when_none_does(
+def test_a_release_in_use_refuses_what_is_wrong_and_says_whether_it_works(
     own_plane: ControlPlane,
 ) -> None:
+    """Under names that YAML would read as numbers."""
     release = Release(own_plane, "1e3", "0123")
     release.helm("install", "--create-namespace", *QUICK)
-    annotated(own_plane, "here")
+    shop = annotated(own_plane, "shop-0123")
+    vault = "config.defaults.audience=vault,config.locks.allowedAudiences={%s}"
     try:
         with Kubelet(own_plane, "default") as elsewhere:
             with Kubelet(own_plane, release.namespace) as kubelet:
                 running(release, kubelet)
-                wait_for(lambda: release.works("here"), 20)
+                wait_for(lambda: release.works(shop), 20)
+                before = release.configuration()
+                with pytest.raises(AssertionError, match=r"defaults\.audience: must be one of"):
+                    release.helm("upgrade", *QUICK, "--set", vault % "other")
+                assert release.configuration() == before
+                release.helm("upgrade", *QUICK, "--set", vault % "vault")
+                assert "audience: vault" in release.configuration()
+                with pytest.raises(AssertionError, match="invalid ownership metadata"):
+                    Release(own_plane, "second", "default").helm("install")
                 assert "Phase:          Succeeded" in release.helm("test", chart=False)
             with pytest.raises(AssertionError, match="boundtoken-test"):
                 release.helm("test", "--timeout=20s", chart=False)
             (pod,) = elsewhere.pods
-            assert "/var/run/secrets/boundtoken.dev/tokens/helm-test" in pod.log
+            assert "no replica has changed this pod" in pod.log
     finally:
         release.helm("uninstall", chart=False)
 

@@ -15,6 +15,7 @@ import yaml
 from tests.support.builders import Json
 from tests.support.helm import CHART, comparable, helm, kustomized, rendered
 from tests.support.paths import ROOT
+from tests.support.processes import boundtoken
 from webhook.core import names
 
 pytestmark = pytest.mark.controlplane  # helm is built as long as the control plane is
@@ -143,6 +144,11 @@ def test_helm_finds_nothing_to_say_of_the_chart(files: list[str]) -> None:
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "an unknown value": ({"replica": 3}, "additional properties 'replica' not allowed"),
+    "a value that is taken away": ({"listen": None}, "at '': missing property 'listen'"),
+    "no port of the API server": (
+        {"networkPolicy": {"apiServer": {"ports": None}}},
+        "at '/networkPolicy/apiServer': missing property 'ports'",
+    ),
     "an unknown key of the configuration": (
         {"config": {"default": {}}},
         "at '/config': additional properties 'default' not allowed",
@@ -187,6 +193,10 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         {"commonLabels": {"app.kubernetes.io/name": "other"}},
         "commonLabels: must not have app.kubernetes.io/name, by which boundtoken finds its objects",
     ),
+    "a label of Helm": (
+        {"commonLabels": {"helm.sh/chart": "other"}},
+        "commonLabels: must not have helm.sh/chart, which the chart sets",
+    ),
     "two values that contradict each other": (
         {"hostNetwork": True, "legacyTokens": {"failClosed": True}},
         "listen.tlsPort: must not be 10250 with hostNetwork, since the kubelet has that port; such as "
@@ -212,6 +222,29 @@ def test_wrong_values_are_refused_where_they_stand(wrong: str) -> None:
     given, expected = WRONG[wrong]
     with pytest.raises(ValueError, match=re.escape(expected)):
         rendered(given)
+
+
+def test_what_keys_of_the_configuration_mean_together_is_checked_of_what_is_rendered() -> None:
+    def checked(locks: Json) -> tuple[int, str]:
+        given = yaml.safe_dump({"config": {"defaults": {"audience": "vault"}, "locks": locks}})
+        only = ["--values", "-", "-s", "templates/35-configmap.yaml"]
+        done = helm("template", "boundtoken", str(CHART), *only, stdin=given)
+        result = boundtoken("config", "check", "-", stdin=done.stdout)
+        return result.returncode, result.stdout
+
+    assert checked({"allowedAudiences": ["vault"]})[0] == 0
+    code, said = checked({"allowedAudiences": ["other"]})
+    assert (code, "defaults.audience: must be one of locks.allowedAudiences" in said) == (1, True)
+
+
+def test_a_user_that_openshift_chooses_is_not_set() -> None:
+    given = {"podSecurityContext": {"runAsUser": None, "runAsGroup": None}}
+    made = comparable(rendered(given))
+    pod = made["Deployment", names.NAMESPACE, names.APP]["spec"]["template"]["spec"]
+    assert pod["securityContext"] == {
+        "runAsNonRoot": True,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
 
 
 def test_the_notes_say_what_to_do_next() -> None:

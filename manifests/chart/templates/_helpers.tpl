@@ -1,12 +1,9 @@
 {{/* Labels of every object beside app.kubernetes.io/name. */}}
 {{- define "boundtoken.labels" -}}
-app.kubernetes.io/instance: {{ .Release.Name | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service | quote }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | quote }}
-{{- with .Values.commonLabels }}
-{{ toYaml . }}
-{{- end }}
+{{- $helm := dict "app.kubernetes.io/instance" .Release.Name "app.kubernetes.io/managed-by" .Release.Service }}
+{{- $_ := set $helm "app.kubernetes.io/version" .Chart.AppVersion }}
+{{- $_ := set $helm "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_") }}
+{{- toYaml (merge $helm (.Values.commonLabels | default dict)) }}
 {{- end }}
 
 {{- define "boundtoken.image" -}}
@@ -91,11 +88,17 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end }}
 {{- end }}
 {{- end }}
+{{- $reserved := list "app.kubernetes.io/name" "app.kubernetes.io/component" }}
 {{- range $where, $labels := dict "commonLabels" .Values.commonLabels "podLabels" .Values.podLabels "monitoring.podMonitor.labels" .Values.monitoring.podMonitor.labels }}
-{{- range list "app.kubernetes.io/name" "app.kubernetes.io/component" }}
+{{- range $reserved }}
 {{- if hasKey ($labels | default dict) . }}
 {{- $faults = append $faults (printf "%s: must not have %s, by which boundtoken finds its objects" $where .) }}
 {{- end }}
+{{- end }}
+{{- end }}
+{{- range list "app.kubernetes.io/instance" "app.kubernetes.io/managed-by" "app.kubernetes.io/version" "helm.sh/chart" }}
+{{- if hasKey ($.Values.commonLabels | default dict) . }}
+{{- $faults = append $faults (printf "commonLabels: must not have %s, which the chart sets" .) }}
 {{- end }}
 {{- end }}
 {{- if eq .Values.test.namespace .Release.Namespace }}
