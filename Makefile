@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 SETUP := .venv/.done
 
-.PHONY: help setup run patch cluster test unit fix check fuzz bench long conformance golden pictures pictures-of-a-cluster dashboard policies chart krew topics reference site site-serve lock clean
+.PHONY: help setup run patch cluster test unit fix check fuzz bench long conformance golden pictures pictures-of-a-cluster dashboard policies chart krew release-dry-run image-layers version topics reference site site-serve lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 30
@@ -85,6 +85,15 @@ chart: $(SETUP) ## write what manifests/chart has from the manifests, the schema
 
 krew: $(SETUP) ## archives and manifest of the plugin of kubectl, into dist/krew: make krew URL=https://…
 	@$(BIN)/python -m docs.krew.build --url "$(URL)"
+
+release-dry-run: $(SETUP) ## every file of a release but what needs a registry, into dist/release: make release-dry-run URL=https://…
+	@$(BIN)/python -m docs.release $(if $(URL),--url "$(URL)") $(ARGS)
+
+image-layers: $(SETUP) ## digest and size of the image's layer for each processor, and its SBOMs, without a container engine
+	@$(BIN)/python -m docs.release --only image
+
+version: $(SETUP) ## set the version everywhere, and begin its section of the changelog: make version VERSION=0.2.0
+	@$(BIN)/python -m docs.release.version set "$(VERSION)"
 
 topics: $(SETUP) ## write the pages of boundtoken help from docs/reference.md
 	@$(BIN)/python -m tests.topics

@@ -59,6 +59,8 @@ def program(name: str, text: str, test: Path | None = None) -> Path:
 
 KREW = "sigs.k8s.io/krew/cmd/{}@v0.5.0"
 """The plugin manager of kubectl, and what its index checks a manifest with."""
+ACTIONLINT = "github.com/rhysd/actionlint/cmd/actionlint@v1.7.12"
+"""What finds mistakes in workflows of GitHub."""
 
 
 def krew(program: str = "krew") -> Path:
@@ -66,14 +68,24 @@ def krew(program: str = "krew") -> Path:
 
     Raises: RuntimeError, where it cannot be built
     """
+    return _installed(KREW.format(program))
+
+
+def actionlint() -> Path:
+    """The same of actionlint. Raises: RuntimeError"""
+    return _installed(ACTIONLINT)
+
+
+def _installed(module: str) -> Path:
+    """The binary of a Go module at a version."""
+    name = module.partition("@")[0].rpartition("/")[2]
 
     def install(path: Path) -> None:
         with tempfile.TemporaryDirectory() as folder:
-            _run(go(), "install", package, variables={"GOBIN": folder})
-            shutil.move(Path(folder) / program, path)
+            _run(go(), "install", module, variables={"GOBIN": folder})
+            shutil.move(Path(folder) / name, path)
 
-    package = KREW.format(program)
-    return cached(program, package.encode(), install)
+    return cached(name, module.encode(), install)
 
 
 def cached(name: str, key: bytes, make: Callable[[Path], None]) -> Path:

@@ -4,12 +4,15 @@ actions that cannot change.
 
 import re
 import tomllib
+from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from tests.support.paths import ROOT
 
+WORKFLOWS = sorted((ROOT / ".github/workflows").iterdir())
 WORKFLOW = (ROOT / ".github/workflows/ci.yml").read_text()
 JOB: dict[str, Any] = yaml.safe_load(WORKFLOW)["jobs"]["run"]
 
@@ -26,13 +29,23 @@ def test_the_workflow_runs_what_has_to_pass_on_every_python_that_the_package_nam
     assert run["env"] == {"PYTHON": "python${{ matrix.python }}"}
 
 
-def test_every_action_is_pinned_by_a_commit_and_says_its_tag() -> None:
-    used = re.findall(r"^ *- uses: (.+)$", WORKFLOW, re.MULTILINE)
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_every_action_is_pinned_by_a_commit_and_says_its_tag(path: Path) -> None:
+    used = re.findall(r"^ *(?:- )?uses: (.+)$", path.read_text(), re.MULTILINE)
+    assert used
     assert [
         action
         for action in used
         if not re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", action)
+        and not action.startswith("./.github/workflows/")
     ] == []
+
+
+def test_one_action_has_one_version() -> None:
+    used = re.findall(
+        r"uses: ([\w/-]+)@([0-9a-f]{40})", "".join(path.read_text() for path in WORKFLOWS)
+    )
+    assert len(set(used)) == len({action for action, _ in used})
 
 
 def test_the_workflow_may_read_and_nothing_else() -> None:
