@@ -26,7 +26,7 @@ class Query:
     @property
     def runnable(self) -> str:
         """The query with values for the variables of Grafana."""
-        return self.expr.replace("$namespace", ".+").replace("$__rate_interval", "10s")
+        return self.expr.replace("$namespace", ".+").replace("$__rate_interval", "30s")
 
 
 @dataclass(frozen=True)

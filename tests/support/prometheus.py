@@ -17,10 +17,10 @@ from tests.monitoring import build
 from tests.support.builders import Json
 from tests.support.paths import ROOT
 from tests.support.processes import free_port, started
-from tests.support.waiting import wait_for
 
 RULES = ROOT / "manifests/monitoring/prometheusrule.yaml"
-SCRAPE_SECONDS = 1
+SCRAPE_SECONDS = 2
+"""Between two scrapes, and how long one may take."""
 
 
 def rules() -> list[Json]:
@@ -68,10 +68,6 @@ class Prometheus:
         """The names of the alerts that fire."""
         alerts = self.get("alerts")["alerts"]
         return {alert["labels"]["alertname"] for alert in alerts if alert["state"] == "firing"}
-
-    def wait_for_targets(self, number: int) -> None:
-        """Until so many targets were scraped, twice, so that rates have a value."""
-        wait_for(lambda: self.value("sum(count_over_time(up[1h]) > bool 1)") == number, 30, 0.2)
 
 
 @contextlib.contextmanager
