@@ -397,8 +397,10 @@ def test_ctrl_c_prints_what_was_read_of_files(tmp_path: Path) -> None:
     file = tmp_path / "first.yaml"
     file.write_text(yaml.safe_dump_all([a_space(), a_workload()]))
     command = [str(BOUNDTOKEN), "scan", "-f", str(file), "-f", "-", "-o", "json"]
-    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-    with subprocess.Popen([*command, "--fail-on", "year-long"], **pipes) as process:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        [*command, "--fail-on", "year-long"], stdin=pipe, stdout=pipe, stderr=pipe
+    ) as process:
         assert process.stdin is not None
         process.stdin.write(b"# it is read\n" * 50_000)  # more than a pipe holds
         process.stdin.flush()

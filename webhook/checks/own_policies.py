@@ -66,6 +66,7 @@ _SELF_PROBE: Json = {
     "validations": [
         {
             "expression": "request.?dryRun.orValue(false)",
+            "reason": "Forbidden",
             "message": "boundtoken asks for pods in a dry run, and creates none",
         }
     ],
