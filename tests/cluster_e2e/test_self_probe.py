@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.cluster_e2e.test_check import MUTATING, SERVICE, blocked, changed, checked, deleted, put
+from tests.cluster_e2e.breaking import MUTATING, SERVICE, blocked, changed, checked, deleted, put
 from tests.controlplane.cluster import ControlPlane, StatusError
 from tests.controlplane.kubelet import Kubelet, RunningPod
 from tests.support.builders import Json
