@@ -40,6 +40,8 @@ class Pods:
         self.answer = answer
         self.requests: list[tuple[Json, Json]] = []
         self.server = ""
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
 
     def tls(self) -> bool:
         return True
@@ -49,6 +51,7 @@ class Pods:
 
     async def create(self, request: web.Request) -> web.StreamResponse:
         self.requests.append((dict(request.query), await request.json()))
+        await self.may_answer.wait()
         status, body = self.answer
         if status == 0:
             return web.Response(body=b"no json", status=201)
@@ -151,20 +154,19 @@ async def test_nothing_is_asked_before_the_replica_is_ready_and_unready_later_st
         waiting.clear()
         await eventually(lambda: api.requests)
         waiting.append("the webhook configuration does not trust our certificate yet")
-        asked = len(api.requests)
-        await eventually(lambda: len(api.requests) > asked + 1)
+        before = len(api.requests)
+        await eventually(lambda: len(api.requests) > before + 1)
 
 
 async def test_a_replica_that_drains_asks_no_more_and_its_last_answer_counts_nothing() -> None:
-    is_draining, api = False, Pods(INJECTED)
-    async with probing(api, draining=lambda: is_draining):
+    is_draining, api, before = False, Pods(AS_IT_WAS), counted("not-injected")
+    api.may_answer.clear()
+    async with probing(api, draining=lambda: is_draining) as lines:
         await eventually(lambda: api.requests)
         is_draining = True
-        await asyncio.sleep(4 * SECONDS)
-        asked, before = len(api.requests), counted("not-injected")
-        api.answer = AS_IT_WAS
-        await asyncio.sleep(4 * SECONDS)
-        assert (len(api.requests), counted("not-injected")) == (asked, before)
+        api.may_answer.set()
+        await asyncio.sleep(6 * SECONDS)
+    assert (len(api.requests), counted("not-injected"), lines) == (1, before, [])
 
 
 async def test_the_api_server_is_asked_again_when_it_said() -> None:
