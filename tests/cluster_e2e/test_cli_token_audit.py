@@ -4,7 +4,6 @@ first of them prints, as the controller manager, a node, people and pods use it.
 
 import base64
 import contextlib
-import copy
 import gzip
 import http.client
 import json
@@ -19,7 +18,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jwt
 import pytest
 import yaml
 
@@ -27,6 +25,7 @@ from tests.controlplane.cluster import NODE, ControlPlane, StatusError
 from tests.controlplane.volumes import node_token
 from tests.support.audit import lines
 from tests.support.builders import Json
+from tests.support.claims import a_stale_token
 from tests.support.paths import BOUNDTOKEN
 from tests.support.processes import boundtoken
 from tests.support.waiting import wait_for
@@ -88,17 +87,6 @@ def get_from(plane: ControlPlane, address: str, path: str, token: str) -> int:
     with contextlib.closing(connection):
         connection.request("GET", path, headers={"Authorization": f"Bearer {token}"})
         return connection.getresponse().status
-
-
-def a_stale_token(plane: ControlPlane, token: str) -> str:
-    """The same token of a pod as if it had been issued two hours ago."""
-    key = (plane.folder / "sa.key").read_text()
-    claims = copy.deepcopy(jwt.decode(token, options={"verify_signature": False}))
-    for name in ("iat", "nbf"):
-        claims[name] -= 7200
-    claims["kubernetes.io"]["warnafter"] = claims["iat"] + 3607
-    claims["jti"] = "11111111-2222-4333-8444-555555555555"
-    return jwt.encode(claims, key, "RS256", headers=jwt.get_unverified_header(token))
 
 
 def node_tokens(plane: ControlPlane, pod: Json) -> dict[str, str]:
