@@ -118,7 +118,7 @@ def notes(folder: Path, name: str, digest: str = "") -> list[Path]:
         raise ValueError(
             f"CHANGELOG.md: the section of {release} must have text, at most {MAX_NOTES}"
         )
-    path = folder / "notes.md"
+    path = folder / "notes.txt"
     place = f"{name}@{digest}" if digest else f"{name}:{release}"
     path.write_text(
         f"Image: `{place}`. How to install and to verify it: README.md, RELEASE.md.\n\n{text}\n"

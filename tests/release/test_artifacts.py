@@ -163,9 +163,9 @@ def test_the_command_lists_what_it_made(tmp_path: Path) -> None:
     listed = {
         name: (digest, int(size)) for digest, size, name in map(str.split, done.stdout.splitlines())
     }
-    assert set(listed) == {"SHA256SUMS", "install.yaml", "notes.md"}
+    assert set(listed) == {"SHA256SUMS", "install.yaml", "notes.txt"}
     sums = (tmp_path / "out/SHA256SUMS").read_text()
-    for name in ("install.yaml", "notes.md"):
+    for name in ("install.yaml", "notes.txt"):
         digest, size = listed[name]
         assert f"{digest}  {name}\n" in sums
         assert size == (tmp_path / "out" / name).stat().st_size

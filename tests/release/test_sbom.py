@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cyclonedx.schema import SchemaVersion
-from cyclonedx.validation.json import JsonStrictValidator
 from spdx_tools.spdx.parser.error import SPDXParsingError
 from spdx_tools.spdx.parser.parse_anything import parse_file
 from spdx_tools.spdx.validation.document_validator import validate_full_spdx_document
@@ -85,12 +83,10 @@ def test_every_package_has_a_licence_that_allows_to_pass_it_on(bom: dict[str, An
             assert words <= allowed, one["name"]
 
 
-def test_cyclonedx_is_valid_and_an_invalid_one_is_seen(written: tuple[Path, Path]) -> None:
-    validator = JsonStrictValidator(SchemaVersion.V1_6)
-    text = written[0].read_text()
-    assert validator.validate_str(text) is None
-    assert validator.validate_str(text.replace('"library"', '"libary"')) is not None
-    assert validator.validate_str(text.replace('"urn:uuid:', '"urn:')) is not None
+def test_an_invalid_cyclonedx_is_seen(written: tuple[Path, Path]) -> None:
+    """What was written has been checked so."""
+    with pytest.raises(ValueError, match="CycloneDX: "):
+        sbom.check(written[0].read_text().replace('"urn:uuid:', '"urn:'))
 
 
 def test_spdx_is_valid_and_says_the_same(written: tuple[Path, Path], bom: dict[str, Any]) -> None:

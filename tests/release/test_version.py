@@ -93,7 +93,7 @@ def test_the_first_release_has_the_version_that_stands_there(tree: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("asked", "fault"),
+    ("given", "fault"),
     [
         ("0.0.9", "0.0.9: must be after 0.1.0"),
         ("0.1.0-rc.1", "0.1.0-rc.1: must be after 0.1.0"),
@@ -103,10 +103,10 @@ def test_the_first_release_has_the_version_that_stands_there(tree: Path) -> None
         ("", "'': must be X.Y.Z, or X.Y.Z-rc.N"),
     ],
 )
-def test_what_is_no_later_version_changes_nothing(tree: Path, asked: str, fault: str) -> None:
+def test_what_is_no_later_version_changes_nothing(tree: Path, given: str, fault: str) -> None:
     before = {path: path.read_bytes() for path in tree.rglob("*") if path.is_file()}
     with pytest.raises(ValueError, match=f"^{fault}$"):
-        version.set_to(asked, tree)
+        version.set_to(given, tree)
     assert {path: path.read_bytes() for path in tree.rglob("*") if path.is_file()} == before
 
 
