@@ -76,8 +76,6 @@ def test_two_builds_are_the_same_to_the_byte(
         os.umask(before)
     first, second = layer.packed(image.parents[1]), layer.packed(tmp_path / "deeper" / "root")
     assert layer.digest(first) == layer.digest(second)
-    (image / "bin/boundtoken").touch()  # times of the files are not those of the tar
-    assert layer.packed(image.parents[1]) == first
 
 
 @slow
@@ -89,6 +87,7 @@ def test_an_arbitrary_user_may_read_and_nobody_may_write(image: Path) -> None:
     assert [path for path in modes if path.is_file() and modes[path] == 0o755] == [
         image / "bin/boundtoken"
     ]
+    assert {path.stat().st_mtime for path in modes} == {layer.EPOCH}  # which COPY keeps
     assert POD["containers"][0]["securityContext"]["readOnlyRootFilesystem"] is True
 
 
@@ -144,29 +143,6 @@ def test_a_wheel_with_scripts_is_refused(tmp_path: Path) -> None:
             wheel.writestr(name, "")
         with pytest.raises(ValueError, match="must be a file of a package"):
             layer.lay_out(tmp_path / "root", tmp_path, sys.executable, sys.executable)
-
-
-@pytest.mark.slow("wheels are fetched")
-@pytest.mark.parametrize("machine", layer.MACHINES.values())
-def test_every_locked_package_has_a_wheel_for_both_processors(machine: str) -> None:
-    """By the files of the index whose hashes stand in the lock, for the Python of the image."""
-    major, minor = layer.IMAGE_PYTHON
-    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "-qq"]
-    command += ["--dry-run", "--ignore-installed", "--no-deps", "--require-hashes"]
-    command += ["--only-binary=:all:", "--target", "/nonexistent", "--implementation=cp"]
-    command += [f"--platform={glibc}_{machine}" for glibc in layer.GLIBC]
-    command += [f"--python-version={major}.{minor}", f"--abi=cp{major}{minor}"]
-    command += ["--abi=abi3", "--abi=none", "--report", "-"]
-    done = run(*command, "-r", ROOT / "requirements-image.lock")
-    assert done.returncode == 0, done.stderr
-    wheels = {
-        one["metadata"]["name"].lower().replace("_", "-"): Path(one["download_info"]["url"]).name
-        for one in json.loads(done.stdout)["install"]
-    }
-    locked = set(re.findall(r"^([a-z0-9.-]+)==", LOCK, re.MULTILINE))
-    assert locked - set(wheels) <= OTHER_PYTHONS
-    pattern = rf"(none-any|cp{major}{minor}.*_{machine}|abi3.*_{machine})\.whl"
-    assert [name for name in wheels.values() if not re.search(pattern, name)] == []
 
 
 def test_both_stages_are_pinned_and_have_the_python_of_the_layer() -> None:
