@@ -111,5 +111,5 @@ def test_without_ruamel_the_message_says_what_to_install(monkeypatch: pytest.Mon
         return there(name, *rest, **named)
 
     monkeypatch.setattr(builtins, "__import__", missing)
-    with pytest.raises(nodes.MissingTool, match=r"pip install 'boundtoken\[manifests\]'"):
+    with pytest.raises(nodes.MissingTool, match=r"pip install 'boundtoken\[cli\]'"):
         nodes.place("a: 1\n", 1)
