@@ -14,6 +14,7 @@ from docs.website.staging import BadLink, staged
 ROOT = Path(__file__).parents[2]
 SITE = ROOT / "site"
 SETTINGS = Path(__file__).with_name("zensical.toml")
+EXTRAS = ("extra.css", "extra.js")
 TIMEOUT_SECONDS = 120
 
 
@@ -33,6 +34,8 @@ def build(site: Path) -> None:
             path = here / "pages" / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
+        for extra in EXTRAS:
+            shutil.copy(SETTINGS.with_name(extra), here / "pages")
         command = [str(Path(sys.executable).with_name("zensical")), "build", "--strict"]
         done = subprocess.run(  # noqa: S603  its own command, and no text of others
             command, cwd=here, capture_output=True, text=True, check=False, timeout=TIMEOUT_SECONDS

@@ -1,7 +1,7 @@
 """`make pictures`: runs commands on a terminal of 80 columns, and writes what they show as SVG into
 docs/pictures.
 
-    python -m tests.pictures                        those of PICTURES
+    python -m tests.pictures                        those of PICTURES, and flow.svg
     python -m tests.pictures NAME COMMAND WORD…     one of another command, such as of a cluster
 """
 
@@ -12,6 +12,7 @@ import sys
 import termios
 from pathlib import Path
 
+from tests.pictures.flow import flow
 from tests.pictures.svg import COLUMNS, picture
 from tests.support.paths import BOUNDTOKEN, ROOT
 
@@ -69,6 +70,8 @@ def write(name: str, command: str, folder: Path = FOLDER) -> Path:
 def main(words: list[str]) -> None:
     """Write the picture of a name and a command, or all of PICTURES."""
     chosen = {words[0]: shlex.join(words[1:])} if words[1:] else PICTURES
+    if not words:
+        (FOLDER / "flow.svg").write_text(flow())
     for name, command in chosen.items():
         path = write(name, command)
         print(f"{path.relative_to(ROOT)}: {path.stat().st_size} bytes")

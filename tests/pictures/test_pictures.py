@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.pictures.__main__ import FOLDER, PICTURES, shown, write
+from tests.pictures.flow import STEPS, WIDTH, flow
 from tests.pictures.svg import CELL, COLUMNS, MARGIN, MAX_BYTES, picture, runs
 from tests.support.paths import ROOT
 
@@ -26,8 +27,24 @@ def test_every_picture_that_is_there_is_on_a_page() -> None:
         path.read_text() for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"))
     )
     assert [
-        path.name for path in FOLDER.glob("*.svg") if f"docs/pictures/{path.name}" not in pages
+        path.name
+        for path in FOLDER.glob("*.svg")
+        if f"(pictures/{path.name})" not in pages and f"(docs/pictures/{path.name})" not in pages
     ] == []
+
+
+def test_the_picture_of_the_flow_is_what_the_script_draws() -> None:
+    made = flow()
+    assert (FOLDER / "flow.svg").read_text() == made, "make pictures"
+    texts = [
+        (float(text.get("x", "")), "".join(text.itertext()))
+        for text in ET.fromstring(made).iter(f"{SVG}text")
+    ]
+    assert [text for _, text in texts if any(step.title == text for step in STEPS)] == [
+        step.title for step in STEPS
+    ]
+    assert [text for x, text in texts if x + 7 * len(text) > WIDTH] == []  # of 14 px
+    assert not re.search(r"url\(|@import|href|http(?!://www\.w3\.org/2000/svg)", made)
 
 
 def test_text_is_text_and_nothing_is_loaded_from_elsewhere() -> None:

@@ -47,12 +47,13 @@ def name_of(path: Path) -> str:
 
 def document(cited: str, where: Path) -> Path | None:
     """The file that a citation means: by its path from the root, or beside the file that cites
-    it; what stands outside of docs/ also by its place on the site.
+    it; in the settings of the site, by its place on the site.
     """
     cited = cited.removeprefix("repository/")
-    return next(
-        (path for path in (ROOT / cited.lstrip("/"), where.parent / cited) if path.is_file()), None
-    )
+    places = [ROOT / cited.lstrip("/"), where.parent / cited]
+    if where.name == "zensical.toml":
+        places.append(ROOT / "docs" / cited)
+    return next((path for path in places if path.is_file()), None)
 
 
 def anchors(path: Path) -> set[str]:
