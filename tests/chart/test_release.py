@@ -206,12 +206,12 @@ def test_a_release_in_use_refuses_what_is_wrong_and_says_whether_it_works(
 ) -> None:
     """Under names that YAML would read as numbers."""
     release = Release(own_plane, "1e3", "0123")
-    release.helm("install", "--create-namespace", *QUICK)
     shop = annotated(own_plane, "shop-0123")
     vault = "config.defaults.audience=vault,config.locks.allowedAudiences={%s}"
     try:
         with Kubelet(own_plane, "default") as elsewhere:
             with Kubelet(own_plane, release.namespace) as kubelet:
+                release.helm("install", "--create-namespace", "--wait", *QUICK)
                 running(release, kubelet)
                 wait_for(lambda: release.works(shop), 20)
                 before = release.configuration()

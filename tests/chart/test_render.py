@@ -233,8 +233,11 @@ def test_what_keys_of_the_configuration_mean_together_is_checked_of_what_is_rend
         return result.returncode, result.stdout
 
     assert checked({"allowedAudiences": ["vault"]})[0] == 0
-    code, said = checked({"allowedAudiences": ["other"]})
-    assert (code, "defaults.audience: must be one of locks.allowedAudiences" in said) == (1, True)
+    code, message = checked({"allowedAudiences": ["other"]})
+    assert (code, "defaults.audience: must be one of locks.allowedAudiences" in message) == (
+        1,
+        True,
+    )
 
 
 def test_a_user_that_openshift_chooses_is_not_set() -> None:

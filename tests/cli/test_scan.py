@@ -11,10 +11,11 @@ import msgspec
 import pytest
 import yaml
 
-from tests.support.builders import Json, a_container, a_deployment, a_pod
+from tests.support.builders import Json, a_container, a_pod
 from tests.support.claims import a_token
 from tests.support.paths import BOUNDTOKEN
 from tests.support.processes import boundtoken
+from tests.support.scanned_manifests import ON, a_space, a_workload, scanned
 from tests.support.scanning import A_TOKEN, a_report, run_scan
 from webhook.cli.scan import command
 from webhook.core import names
@@ -22,28 +23,6 @@ from webhook.scanning.report import Unread
 from webhook.scanning.scan import Scan
 
 NASTY = "\x1b[2J\u202e\n$(reboot)"
-
-
-def a_space(name: str = "shop", **annotations: str) -> Json:
-    given = {names.DOMAIN + key.replace("_", "-"): value for key, value in annotations.items()}
-    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "annotations": given, "labels": {"team": name}}}  # fmt: skip
-
-
-def a_workload(name: str = "cart", **labels: str) -> Json:
-    made = {**a_deployment(), "apiVersion": "apps/v1", "kind": "Deployment"}
-    made["metadata"] = {"name": name, "namespace": "shop", "labels": labels}
-    return made
-
-
-def scanned(*documents: Json, flags: tuple[str, ...] = ()) -> tuple[int, Json]:
-    """The exit code and the JSON for these documents, in a stream of YAML."""
-    text = yaml.safe_dump_all(documents)
-    code, out, err = run_scan("-f", "-", "-o", "json", *flags, stdin=text)
-    assert err == ""
-    return code, dict(json.loads(out))
-
-
-ON: Any = {"inject": "enabled", "automount": "disabled"}
 
 
 def test_manifests_are_told_as_they_would_be_created() -> None:

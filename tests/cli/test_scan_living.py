@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.cli.test_scan import ON, a_space, a_workload, scanned
 from tests.support.builders import Json, a_container, a_pod, automounted, mutated
+from tests.support.scanned_manifests import ON, a_space, a_workload, scanned
 
 HASH = {"pod-template-hash": "7f"}
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.scanning.test_scan import (
+from tests.scanning.objects import (
     ON,
     a_space,
     a_workload,

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.scanning.test_scan import a_space, living, scanned
+from tests.scanning.objects import a_space, living, scanned
 from tests.support.builders import Json, a_container, a_pod
 from webhook.scanning.report import Mount, Report
 

@@ -2,7 +2,6 @@
 which one is the token (core/v1, ServiceAccountTokenKey): who mounts its ca.crt has no token.
 """
 
-import posixpath
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -103,5 +102,10 @@ def _is_below(file: str, part: str) -> bool:
     """Whether a mount of this part of a volume has the file. What an expression makes of variables
     is not known.
     """
-    path = posixpath.normpath(part or ".")
-    return path == "." or "$(" in part or f"{posixpath.normpath(file)}/".startswith(f"{path}/")
+    path = _parts(part)
+    return "$(" in part or _parts(file)[: len(path)] == path
+
+
+def _parts(path: str) -> list[str]:
+    """Of a path in a volume, in which the API server lets no `..` in."""
+    return [part for part in path.split("/") if part not in ("", ".")]
