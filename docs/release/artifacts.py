@@ -1,5 +1,5 @@
-"""The files of a release, each made by a function into a folder; all but the krew archives are the
-same to the byte when they are made again.
+"""The files of a release, each made by a function into a folder. All but the chart, which helm
+packs with the time, are the same to the byte when they are made again by the same Python.
 """
 
 import gzip
