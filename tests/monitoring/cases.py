@@ -28,6 +28,7 @@ NOT_BEFORE = "boundtoken_certificate_not_before_timestamp_seconds"
 LAST_EVENT = "boundtoken_namespace_last_event_timestamp_seconds"
 SLOW = "boundtoken_admission_duration_seconds"
 INTERNAL = f'boundtoken_admission_requests_total{{{A},operation="CREATE",resource="pods",outcome="failed",reason="internal-error"}}'
+PROBED = "boundtoken_self_probe_result"
 CA = f'{NOT_AFTER}{{{A},kind="ca"}}'
 INFO = f'boundtoken_config_info{{{A},hash="1"}}'
 
@@ -60,6 +61,50 @@ CASES = (
         "one is ready",
         {f"boundtoken_ready{{{A}}}": "0x20", f"boundtoken_ready{{{B}}}": "1x20"},
         {15: 0},
+    ),
+    Case(
+        "BoundtokenNotCalled",
+        "critical",
+        "one replica finds it for six minutes",
+        {
+            f'{PROBED}{{{A},result="not-injected"}}': "1x20",
+            f'{PROBED}{{{B},result="not-injected"}}': "0x20",
+        },
+        {4: 0, 6: 1},
+    ),
+    Case(
+        "BoundtokenNotCalled",
+        "critical",
+        "a rollout is over",
+        {f'{PROBED}{{{A},result="not-injected"}}': "1x3 0x20"},
+        {3: 0, 12: 0},
+    ),
+    Case(
+        "BoundtokenNotCalled",
+        "critical",
+        "it is refused, which is another matter",
+        {
+            f'{PROBED}{{{A},result="refused"}}': "1x20",
+            f'{PROBED}{{{A},result="not-injected"}}': "0x20",
+        },
+        {15: 0},
+    ),
+    Case(
+        "BoundtokenSelfProbeBlind",
+        "warning",
+        "it cannot ask for half an hour",
+        {f'{PROBED}{{{A},result="could-not-ask"}}': "1x60"},
+        {29: 0, 31: 1},
+    ),
+    Case(
+        "BoundtokenSelfProbeBlind",
+        "warning",
+        "it comes back injected",
+        {
+            f'{PROBED}{{{A},result="refused"}}': "1x20 0x40",
+            f'{PROBED}{{{A},result="injected"}}': "0x20 1x40",
+        },
+        {31: 0},
     ),
     Case(
         "BoundtokenPolicyOutOfStep",

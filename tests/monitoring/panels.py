@@ -116,6 +116,43 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             True,
         ),
         Panel(
+            "Self-probe",
+            "What became of the pod that each replica asks for in a dry run: replicas by the last result.",
+            "none",
+            one(
+                f"sum by (result) (boundtoken_self_probe_result{{{NAMESPACE}}}) > 0",
+                "{{result}}",
+                is_rare=True,
+            ),
+            True,
+        ),
+        Panel(
+            "Last success of the self-probe",
+            "How long ago a pod last came back injected, of the replica that waits longest; the pause between two probes beside.",
+            "s",
+            (
+                Query(
+                    f"max(time() - (boundtoken_self_probe_last_success_timestamp_seconds{{{NAMESPACE}}} > 0))",
+                    "ago",
+                    is_rare=True,
+                ),
+                Query(f"max(boundtoken_self_probe_interval_seconds{{{NAMESPACE}}})", "pause"),
+            ),
+            True,
+        ),
+        Panel(
+            "Self-probes",
+            "By result.",
+            "ops",
+            one(rate("boundtoken_self_probes_total", by="result"), "{{result}}"),
+        ),
+        Panel(
+            "Duration of the self-probe",
+            "From the request to the answer, for each replica.",
+            "s",
+            one(f"max by (pod) (boundtoken_self_probe_duration_seconds{{{NAMESPACE}}})", "{{pod}}"),
+        ),
+        Panel(
             "Expires in",
             "The certificate that expires first.",
             "s",

@@ -14,12 +14,14 @@ from tests.monitoring.panels import ROWS
 from tests.support.processes import running_process
 from tests.support.prometheus import Prometheus, prometheus, rules
 from webhook.core.decision import REASONS
+from webhook.core.self_probe import RESULTS
 
 CONFIGURATION = "apiVersion: boundtoken.dev/v1alpha1\nkind: Configuration\n"
 METRICS = known.ours() | known.OF_API_SERVER | known.OF_PROMETHEUS
 VALUES = {
     "reason": frozenset(REASONS),
     "kind": frozenset({"ca", "leaf"}),
+    "result": frozenset({*RESULTS, "refused|could-not-ask"}),
     "enforcement_action": frozenset({"deny"}),
     "alertstate": frozenset({"firing"}),
 }

@@ -28,7 +28,7 @@ def test_all_rules_of_an_alert_have_one_page() -> None:
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_begins_with_the_command_and_tells_what_to_do(page: str) -> None:
     text = (RUNBOOKS / f"{page}.md").read_text()
-    begins = re.match(rf"# {page}\n\n```\n(.+)\n```\n\n\*\*It prints\*\* ", text)
+    begins = re.match(rf"# {page}\n\n<!-- .+ -->\n```\n(.+)\n```\n\n\*\*It prints\*\* ", text)
     assert begins is not None
     words = shlex.split(begins[1])
     assert words[0] in ("boundtoken", "kubectl", "grep")
