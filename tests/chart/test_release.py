@@ -134,7 +134,7 @@ def test_a_release_lives_and_what_the_replicas_keep_outlives_each_step(
         assert checked.returncode == 0, checked.stdout
         first = release.kept()
     uids = release.uids()
-    assert len(uids) == 16
+    assert len(uids) == 18
     changes = ["--set", "config.locks.maxExpirationSeconds=7200,options.logLevel=warning"]
     release.helm("upgrade", *sides, *changes)
     assert release.kept() == first

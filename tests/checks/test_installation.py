@@ -81,12 +81,14 @@ def metric(name: str, value: float) -> Json:
     return replica(metrics={**METRICS, name: value})
 
 
-def probed(result: str) -> Json:
-    """The last self-probe of one replica had this result, or there was none."""
+def probed(result: str, started: float = 0.0) -> Json:
+    """The last self-probe of one replica, which has started then, had this result, or there was
+    none.
+    """
     metrics = {name: value for name, value in METRICS.items() if "probe_result" not in name}
     samples = {f'boundtoken_self_probe_result{{result="{one}"}}': 0.0 for one in ("injected", "x")}
     more = {f'boundtoken_self_probe_result{{result="{result}"}}': 1.0} if result else {}
-    return replica(metrics={**metrics, **samples, **more})
+    return replica(metrics={**metrics, **samples, **more, "process_start_time_seconds": started})
 
 
 def converted(kind: Any, *documents: Json) -> tuple[Any, ...]:
@@ -223,7 +225,9 @@ CASES: list[tuple[str, Json, str, str]] = [
     ("self-probe", probed("refused"), "warning", "pod/boundtoken-1: something else refused the pod"),
     ("self-probe", probed("could-not-ask"), "warning", "the API server could not be asked"),
     ("self-probe", probed("of-a-later-release"), "warning", "pod/boundtoken-1: of-a-later-release"),
-    ("self-probe", probed(""), "unknown", "pod/boundtoken-1 has not asked yet"),
+    ("self-probe", probed(""), "warning", "pod/boundtoken-1 has not asked since it started"),
+    ("self-probe", probed("", NOW.timestamp() - 121), "warning", "pod/boundtoken-1 has not asked since it started"),
+    ("self-probe", probed("", NOW.timestamp() - 120), "passed", "not yet asked by pod/boundtoken-1"),
     ("self-probe", metric("boundtoken_self_probe_last_success_timestamp_seconds", NOW.timestamp() - 301), "warning", "has not asked for 301 s, and is to do so each 60 s"),
     ("self-probe", metric("boundtoken_self_probe_interval_seconds", 0), "warning", "has it switched off, and another has not"),
     ("self-probe", replica(metrics={}), "warning", "it is of another release"),

@@ -288,7 +288,7 @@ async def _metrics(part: _Parts, pod: Pod) -> dict[str, float] | Unseen:
     found = {}
     for line in body.decode(errors="replace").splitlines():
         sample, _, value = line.rpartition(" ")
-        if sample.startswith("boundtoken_"):
+        if sample.startswith(("boundtoken_", "process_start_time_seconds")):
             try:
                 found[sample] = float(value)
             except ValueError:
