@@ -32,7 +32,12 @@ test: $(SETUP) ## every test, the control plane included (its first build takes 
 	@$(BIN)/python -m tests.helm.build
 	@$(BIN)/python -m tests.monitoring.build
 	@$(BIN)/python -m tests.browser.build
+ifdef ARGS
 	@$(BIN)/pytest $(ARGS)
+else
+	@$(BIN)/pytest -n 2 --dist loadfile -m "not slow"
+	@$(BIN)/pytest -m slow
+endif
 
 unit: $(SETUP) ## what needs no control plane, no browser, no Prometheus and no long time; one test: make unit ARGS="-k name"
 	@$(BIN)/pytest -q -n 4 -m "not controlplane and not browser and not prometheus and not slow" $(ARGS)

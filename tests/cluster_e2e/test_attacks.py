@@ -22,6 +22,8 @@ from tests.support.releases import overlay, unpacked
 from tests.support.waiting import wait_for
 from webhook.core import names
 
+pytestmark = pytest.mark.slow("attacks take all that the cores have")
+
 SECONDS = 4.0
 BEFORE = "22635607223dee566e8b157e9d3bab34a141c418"
 """The last commit before anything had a bound."""

@@ -2,8 +2,12 @@
 
 import time
 
+import pytest
+
 from tests.support.cluster import NAMESPACES, Cluster, injected, pods_without_pause, scale
 from tests.support.waiting import wait_for
+
+pytestmark = pytest.mark.slow("measures how long others wait")
 
 
 def test_a_rolling_restart_leaves_no_pod_unmutated(cluster: Cluster) -> None:

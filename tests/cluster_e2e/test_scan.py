@@ -267,6 +267,7 @@ MANY = int(os.environ.get("BOUNDTOKEN_SCAN_PODS", "600"))
 MAX_SECONDS, MAX_MEGABYTES = 20.0, 300
 
 
+@pytest.mark.slow("measures time and memory")
 def test_many_pods_take_little_time_and_memory(cluster: Cluster, tmp_path: Path) -> None:
     """10,000 with `make long`: under 20 s and 300 MB on two cores."""
     spaces = [cluster.namespace(labels={"many": "yes"}) for _ in range(10)]

@@ -18,6 +18,8 @@ from tests.support.paths import ROOT
 from tests.support.releases import BEFORE, install, overlay, unpacked
 from tests.support.waiting import wait_for
 
+pytestmark = pytest.mark.slow("attacks by CPU succeed or fail by the time that they take")
+
 
 @pytest.fixture
 def releases(tmp_path: Path) -> tuple[Path, Path]:
