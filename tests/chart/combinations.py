@@ -77,7 +77,15 @@ COMBINATIONS: dict[str, dict[str, Any]] = {
         }
     },
     "metrics for one": {"networkPolicy": {"metricsFrom": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]}},
-    "monitoring": {"monitoring": {"podMonitor": {"enabled": True, "labels": {"release": "prom"}}}},
+    "monitoring": {
+        "monitoring": {
+            "labels": {"release": "prom"},
+            "podMonitor": {"enabled": True},
+            "prometheusRule": {"enabled": True},
+            "dashboard": {"enabled": True},
+        }
+    },
+    "monitoring by a Service": {"monitoring": {"serviceMonitor": {"enabled": True}}},
     "a class of its own": {
         "priorityClass": {"name": "boundtoken", "create": True, "value": 100000000}
     },
@@ -117,7 +125,7 @@ COMBINATIONS: dict[str, dict[str, Any]] = {
     "the same label everywhere": {
         "commonLabels": {"team": "platform"},
         "podLabels": {"team": "security"},
-        "monitoring": {"podMonitor": {"enabled": True, "labels": {"team": "watchers"}}},
+        "monitoring": {"podMonitor": {"enabled": True}, "labels": {"team": "watchers"}},
     },
     "a part of another chart": {"global": {"registry": "x"}, "enabled": True},
     "three replicas": {HA: True},

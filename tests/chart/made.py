@@ -16,6 +16,7 @@ def files() -> dict[str, str]:
         "Chart.yaml": _versions((FOLDER / "Chart.yaml").read_text()),
         "values.schema.json": json.dumps(schema.schema(), indent=2) + "\n",
         "README.md": values.readme(),
+        "files/dashboard.json": (ROOT / "manifests/monitoring/dashboard.json").read_text(),
         **{f"templates/{name}": text for name, text in templates.made().items()},
     }
 

@@ -193,13 +193,14 @@ _VALUES: Json = {
     ),
     "monitoring": _closed(
         {
-            "podMonitor": _closed(
-                {
-                    "enabled": BOOLEAN,
-                    "interval": {"type": "string", "pattern": "^[0-9]+(ms|s|m|h)$"},
-                    "labels": TEXTS,
-                }
-            )
+            "interval": {"type": "string", "pattern": "^[0-9]+(ms|s|m|h)$"},
+            "labels": TEXTS,
+            "podMonitor": _closed({"enabled": BOOLEAN}),
+            "serviceMonitor": _closed({"enabled": BOOLEAN}),
+            "prometheusRule": _closed(
+                {"enabled": BOOLEAN, "runbooks": {"type": "string", "pattern": "^https?://.+[^/]$"}}
+            ),
+            "dashboard": _closed({"enabled": BOOLEAN, "labels": TEXTS}),
         }
     ),
     "replicas": COUNT,

@@ -20,7 +20,14 @@ ANNOTATIONS = """\
     {{- . | nindent 4 }}
   {{- end }}
 """
-NAMESPACED = ("ServiceAccount", "Role", "RoleBinding", "Service", "Issuer", "Certificate")
+MONITORING_LABELS = LABELS.replace("boundtoken.labels", "boundtoken.monitoringLabels")
+NAMESPACED = (
+    *("ServiceAccount", "Role", "RoleBinding", "Service", "Issuer", "Certificate"),
+    *("PodMonitor", "ServiceMonitor", "PrometheusRule"),
+)
+RUNBOOKS = "https://boundtoken.dev/docs/runbooks"
+OPEN = '{{ "{{" }}'
+"""What Helm renders as the two braces that belong to another program."""
 _OWN_LABELS = re.compile(r"^  labels:\n(?:    app\.kubernetes\.io/\S+: .+\n)+", re.MULTILINE)
 _OPEN_ENTRY = "  failurePolicy: Ignore\n"
 _FAIL_CLOSED = "manifests/optional/legacy-tokens-fail-closed/kustomization.yaml"
@@ -32,9 +39,7 @@ def made() -> dict[str, str]:
 
 
 def _made(source: str, change: Callable[[str], str]) -> str:
-    text = (ROOT / source).read_text()
-    if "{{" in text:
-        raise ValueError(f"{source}: has what Helm would take for a template")
+    text = (ROOT / source).read_text().replace("{{", OPEN)
     head = f"{{{{- /* Made by `make chart` from {source}: change that. */ -}}}}\n"
     return head + change(text)
 
@@ -81,6 +86,32 @@ def _validating(text: str) -> str:
 
 def _legacy_tokens(text: str) -> str:
     return f"{{{{- if .Values.legacyTokens.enabled }}}}\n{_placed(text)}{{{{- end }}}}\n"
+
+
+def _monitoring(text: str) -> str:
+    """Labels by which the operator's Prometheus finds it, but for a Service."""
+    documents = _placed(text).split("---\n")
+    return "---\n".join(
+        document if "\nkind: Service\n" in document else document.replace(LABELS, MONITORING_LABELS)
+        for document in documents
+    )
+
+
+def _monitor(value: str) -> Callable[[str], str]:
+    """One that is rendered where this value says so, and scrapes as often as another says."""
+
+    def change(text: str) -> str:
+        text = text.replace("interval: 30s", "interval: {{ .Values.monitoring.interval | quote }}")
+        return (
+            f"{{{{- if .Values.monitoring.{value}.enabled }}}}\n{_monitoring(text)}{{{{- end }}}}\n"
+        )
+
+    return change
+
+
+def _rule(text: str) -> str:
+    text = text.replace(f"{RUNBOOKS}/", "{{ .Values.monitoring.prometheusRule.runbooks }}/")
+    return f"{{{{- if .Values.monitoring.prometheusRule.enabled }}}}\n{_monitoring(text)}{{{{- end }}}}\n"
 
 
 def _certificates(text: str) -> str:
@@ -135,6 +166,12 @@ SOURCES: dict[str, tuple[str, Callable[[str], str]]] = {
     "85-enforcement.yaml": ("manifests/85-enforcement.yaml", _placed),
     "90-misplaced.yaml": ("manifests/90-misplaced.yaml", _placed),
     "certificates.yaml": ("certs/cert-manager.yaml", _certificates),
+    "monitoring/podmonitor.yaml": ("manifests/monitoring/podmonitor.yaml", _monitor("podMonitor")),
+    "monitoring/servicemonitor.yaml": (
+        "manifests/monitoring/servicemonitor/servicemonitor.yaml",
+        _monitor("serviceMonitor"),
+    ),
+    "monitoring/prometheusrule.yaml": ("manifests/monitoring/prometheusrule.yaml", _rule),
     "legacy-tokens.yaml": ("manifests/optional/legacy-tokens/rbac.yaml", _legacy_tokens),
 }
 """The source of each, and what is changed of its text."""

@@ -33,6 +33,29 @@ CHOICES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"networkPolicy": {"controlPlane": ["192.0.2.10/32", "192.0.2.11/32"]}},
         {"components": [f"{OPTIONAL}/control-plane-only"]},
     ),
+    "monitoring": (
+        {
+            "monitoring": {
+                "podMonitor": {"enabled": True},
+                "prometheusRule": {"enabled": True},
+                "dashboard": {"enabled": True},
+            }
+        },
+        {"components": ["manifests/monitoring"], "namespace": names.NAMESPACE},
+    ),
+    "monitoring by a Service": (
+        {
+            "monitoring": {
+                "serviceMonitor": {"enabled": True},
+                "prometheusRule": {"enabled": True},
+                "dashboard": {"enabled": True},
+            }
+        },
+        {
+            "components": ["manifests/monitoring", "manifests/monitoring/servicemonitor"],
+            "namespace": names.NAMESPACE,
+        },
+    ),
 }
 """Values of the chart, and the keys of an overlay that mean the same."""
 
@@ -209,6 +232,10 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "a system's priority class": (
         {"priorityClass": {"create": True}},
         "priorityClass.name: must be a name of your own with priorityClass.create",
+    ),
+    "two monitors": (
+        {"monitoring": {"podMonitor": {"enabled": True}, "serviceMonitor": {"enabled": True}}},
+        "monitoring.serviceMonitor.enabled: must not be true with monitoring.podMonitor.enabled",
     ),
     "a test where no pod is changed": (
         {"test": {"namespace": names.NAMESPACE}},

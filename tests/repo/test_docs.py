@@ -17,7 +17,7 @@ from webhook.tokens.inspection.verification import Verification
 
 FOLDERS = (".ci", ".github", "certs", "docs", "manifests", "tests", "webhook")
 TEXTS = {".md", ".py", ".sh", ".toml", ".yaml", ".yml", ".go", ""}
-URL = re.compile(r"https?://\S+")
+URL = re.compile(r"(?:https?://|\}\}/)\S+")  # or what a template of the chart makes one of
 CITATION = re.compile(r"(?<![\w./-])[\w./-]*\w\.md\b")
 SECTION = re.compile(r"([\w./-]*\w\.md),? sections? (\d+)(?: and (\d+))?")
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)

@@ -81,7 +81,7 @@ def comparable(objects: list[Json]) -> Objects:
             metadata.pop("namespace", None)
         labels = {key: text for key, text in metadata["labels"].items() if key not in OF_HELM}
         meant = {**item, "metadata": {**metadata, "labels": labels}}
-        if item["kind"] == "ConfigMap":
+        if names.CONFIG_KEY in item.get("data", ()):
             text = item["data"][names.CONFIG_KEY]
             meant["data"] = {names.CONFIG_KEY: cluster_config.parse(text).policy}
         place = (item["kind"], metadata.get("namespace", ""), metadata["name"])

@@ -6,6 +6,11 @@
 {{- toYaml (merge $helm (.Values.commonLabels | default dict)) }}
 {{- end }}
 
+{{/* Of what the Prometheus operator finds by labels. */}}
+{{- define "boundtoken.monitoringLabels" -}}
+{{- toYaml (merge (deepCopy (.Values.monitoring.labels | default dict)) (include "boundtoken.labels" . | fromYaml)) }}
+{{- end }}
+
 {{- define "boundtoken.image" -}}
 {{- with .Values.image -}}
 {{- if .digest -}}
@@ -89,7 +94,7 @@
 {{- end }}
 {{- end }}
 {{- $reserved := list "app.kubernetes.io/name" "app.kubernetes.io/component" }}
-{{- range $where, $labels := dict "commonLabels" .Values.commonLabels "podLabels" .Values.podLabels "monitoring.podMonitor.labels" .Values.monitoring.podMonitor.labels }}
+{{- range $where, $labels := dict "commonLabels" .Values.commonLabels "podLabels" .Values.podLabels "monitoring.labels" .Values.monitoring.labels "monitoring.dashboard.labels" .Values.monitoring.dashboard.labels }}
 {{- range $reserved }}
 {{- if hasKey ($labels | default dict) . }}
 {{- $faults = append $faults (printf "%s: must not have %s, by which boundtoken finds its objects" $where .) }}
@@ -100,6 +105,9 @@
 {{- if hasKey ($.Values.commonLabels | default dict) . }}
 {{- $faults = append $faults (printf "commonLabels: must not have %s, which the chart sets" .) }}
 {{- end }}
+{{- end }}
+{{- if and .Values.monitoring.podMonitor.enabled .Values.monitoring.serviceMonitor.enabled }}
+{{- $faults = append $faults "monitoring.serviceMonitor.enabled: must not be true with monitoring.podMonitor.enabled, since both would count everything twice" }}
 {{- end }}
 {{- if eq .Values.test.namespace .Release.Namespace }}
 {{- $faults = append $faults "test.namespace: must be another namespace than the release's, whose pods are never changed; such as default" }}
