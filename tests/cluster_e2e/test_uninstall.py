@@ -1,29 +1,21 @@
 """The commands of docs/operations.md that take boundtoken away, typed as they stand there."""
 
-import contextlib
-import os
 import re
 import shutil
-import subprocess
-import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
-from tests.controlplane import build
-from tests.controlplane.cluster import ControlPlane, StatusError
-from tests.support.builders import VIOLATING, a_bare_pod
-from tests.support.cluster import NAMESPACES, Cluster, injected, rolled_out
+from tests.controlplane.cluster import ControlPlane
+from tests.support.builders import VIOLATING, a_bare_pod, volume_names
+from tests.support.cluster import Cluster, injected, rolled_out
 from tests.support.paths import ROOT
+from tests.support.switching import LONGEST_SECONDS, pods_all_the_while, typed
 from tests.support.waiting import wait_for
 from webhook.core import names
-
-LONGEST_SECONDS = 1.5
-"""Of the creation of a pod on a busy machine; who waits for a replica that is not there waits for
-3 s."""
 
 
 def commands(heading: str) -> str:
@@ -33,60 +25,6 @@ def commands(heading: str) -> str:
     fenced = re.search(r"^```\n(.*?)^```", rest, re.MULTILINE | re.DOTALL)
     assert fenced is not None
     return fenced[1]
-
-
-def typed(plane: ControlPlane, script: str, folder: Path) -> None:
-    """Run commands as a person types them, in a folder with their overlay."""
-    (folder / "bin").mkdir()
-    kubectl = folder / "bin/kubectl"
-    kubectl.write_text(f'#!/bin/sh\nexec {build.binary()} kubectl "$@"\n')
-    kubectl.chmod(0o755)
-    environ = {
-        **os.environ,
-        "PATH": f"{kubectl.parent}:{os.environ['PATH']}",
-        "KUBECONFIG": str(plane.kubeconfig()),
-    }
-    result = subprocess.run(
-        ["bash", "-e", "-c", script],
-        cwd=folder,
-        env=environ,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert result.returncode == 0, result.stdout + result.stderr
-
-
-@contextlib.contextmanager
-def pods_all_the_while(
-    cluster: Cluster, *namespaces: str
-) -> Iterator[list[tuple[str, float, str]]]:
-    """Pods asked for while the block runs: of each its namespace, the seconds it took, and why it
-    was refused.
-    """
-    results: list[tuple[str, float, str]] = []
-    stop = threading.Event()
-
-    def create(namespace: str) -> None:
-        while not stop.is_set():
-            start, problem = time.monotonic(), ""
-            try:
-                cluster.create(namespace, a_bare_pod(), query="?dryRun=All")
-            except StatusError as refused:
-                problem = str(refused)
-            results.append((namespace, time.monotonic() - start, problem))
-            time.sleep(0.05)
-
-    threads = [threading.Thread(target=create, args=(name,)) for name in namespaces]
-    for thread in threads:
-        thread.start()
-    try:
-        yield results
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
 
 
 PLACES = "jsonpath={range .items[*]}{.metadata.namespace} {.kind}/{.metadata.name}{'\\n'}{end}"
@@ -120,28 +58,6 @@ def annotated(plane: ControlPlane, *namespaces: str) -> list[str]:
 def without_history(item: dict[str, Any]) -> str:
     metadata = {key: value for key, value in item["metadata"].items() if key != "managedFields"}
     return yaml.safe_dump({**item, "metadata": metadata})
-
-
-def test_enforcement_goes_at_once_while_the_replicas_run(cluster: Cluster, tmp_path: Path) -> None:
-    namespace = cluster.namespace(enforce="bound")
-    wait_for(lambda: cluster.denial(namespace, VIOLATING), 15)
-    typed(cluster.plane, commands("Enforcement must go, now"), tmp_path)
-    path = f"{NAMESPACES}/{namespace}/pods?dryRun=All"
-
-    def is_created() -> bool:
-        with contextlib.suppress(StatusError):
-            return bool(cluster.plane.call("POST", path, VIOLATING))
-        return False
-
-    def is_denied_by_the_policy() -> bool:
-        with contextlib.suppress(StatusError):  # the webhook may be back first
-            return bool(cluster.denial(namespace, VIOLATING))
-        return False
-
-    wait_for(is_created, 10)
-    cluster.plane.kubectl("apply", "-k", str(ROOT / "manifests"))
-    wait_for(is_denied_by_the_policy, 30)
-    wait_for(lambda: names.EXCLUDED_NAMESPACES in cluster.settings(), 30)
 
 
 def test_uninstalling_leaves_nothing_behind_and_no_pod_waits_or_is_refused(
@@ -183,4 +99,44 @@ def test_uninstalling_leaves_nothing_behind_and_no_pod_waits_or_is_refused(
         wait_for(lambda: cluster.kubelet.proxy.ready("boundtoken") == 2, 60)
     cluster.annotate(by_injection, inject="enabled", automount="disabled")
     wait_for(lambda: injected(cluster, by_injection), 60)
+    wait_for(lambda: names.EXCLUDED_NAMESPACES in cluster.settings(), 30)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "kubectl delete -k boundtoken/manifests",
+        "kubectl delete namespace boundtoken-system",
+        "kubectl delete namespace boundtoken-system && kubectl delete -k boundtoken/manifests --ignore-not-found",
+    ],
+    ids=["all at once", "only the namespace", "the namespace first"],
+)
+def test_taken_away_in_another_order_nobody_is_refused_who_was_not_before(
+    cluster: Cluster, tmp_path: Path, script: str
+) -> None:
+    """What people had demanded of a namespace goes on where its policies stay; nothing else is
+    refused, and nobody waits for replicas that are gone.
+    """
+    plane = cluster.plane
+    shutil.copytree(ROOT / "manifests", tmp_path / "boundtoken/manifests")
+    injecting, plain = (
+        cluster.namespace(inject="enabled", automount="disabled"),
+        cluster.namespace(),
+    )
+    enforcing = cluster.namespace(enforce="bound")
+    wait_for(lambda: cluster.denial(enforcing, VIOLATING), 15)
+    with pods_all_the_while(cluster, injecting, plain) as results:
+        typed(plane, script, tmp_path)
+        time.sleep(1)
+    try:
+        assert [result for result in results if result[2]] == []
+        assert max(seconds for _, seconds, _ in results) < LONGEST_SECONDS
+        pod, _ = cluster.create(plain, a_bare_pod(), query="?dryRun=All")
+        assert volume_names(pod) != ["boundtoken"]
+        stays = script.endswith("namespace boundtoken-system")
+        assert bool(cluster.denial(enforcing, VIOLATING)) == stays
+    finally:
+        plane.kubectl("apply", "-k", str(ROOT / "manifests"))
+        wait_for(lambda: cluster.kubelet.proxy.ready("boundtoken") == 2, 60)
+    wait_for(lambda: injected(cluster, injecting), 60)
     wait_for(lambda: names.EXCLUDED_NAMESPACES in cluster.settings(), 30)
