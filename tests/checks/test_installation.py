@@ -42,6 +42,7 @@ from webhook.checks.objects import (
     NetworkPolicy,
     Service,
 )
+from webhook.checks.probes import NOT_TRIED
 from webhook.core import names
 from webhook.core.policy import ClusterPolicy
 from webhook.enforcement.policies import bindings
@@ -258,6 +259,13 @@ CASES: list[tuple[str, Json, str, str]] = [
 def test_what_is_wrong_is_told(name: str, fields: Json, status: str, text: str) -> None:
     result = every(an_installation(**fields))[name]
     assert (result.status, text in result.finding.text) == (status, True), result.finding
+
+
+def test_where_a_pod_is_to_have_no_token_the_cure_accuses_nobody() -> None:
+    wanting = every(an_installation(probe=Probe("n", reason="nothing-to-replace")))["dry-run-pod"]
+    broken = every(an_installation(probe=Probe("n", differences=("none",))))["dry-run-pod"]
+    assert wanting.cure == NOT_TRIED
+    assert "what fails there" in broken.cure
 
 
 def test_each_check_fails_or_warns_in_some_case() -> None:

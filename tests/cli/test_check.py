@@ -13,6 +13,7 @@ import pytest
 
 from tests.checks.installations import an_installation
 from tests.support.checking import run_check
+from webhook.checks.facts import Probe
 from webhook.checks.model import Finding, Result, Status, Unseen
 from webhook.checks.objects import Annotated
 from webhook.cli.check import output, probes
@@ -152,3 +153,25 @@ def test_where_every_namespace_is_excluded_the_flag_is_named() -> None:
         "every namespace that could be tried is excluded; "
         "name another namespace with --dry-run-namespace"
     )
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (("-replace", "injected"), "injected"),
+        (("-replace", "-differs"), "-differs"),
+        (("refused", "-replace", "-other"), "-replace"),
+        (("refused", "-refused"), "refused"),
+    ],
+)
+def test_a_namespace_without_tokens_is_no_answer_while_another_can_be_tried(
+    monkeypatch: pytest.MonkeyPatch, found: tuple[str, ...], expected: str
+) -> None:
+    async def pod(_: Reader, __: Any, name: str) -> Probe:
+        differences = ("it has no token",) if name == "-differs" else ()
+        problem = "exceeded quota" if "refused" in name else ""
+        return Probe(name, problem, "", name == "injected", differences)
+
+    monkeypatch.setattr(probes, "pod", pod)
+    first = probes.first_pod(Reader(cast("ApiClient", None)), an_installation(), found)
+    assert cast("Probe", asyncio.run(first)).namespace == expected

@@ -23,11 +23,14 @@ Seen = TypeVar("Seen")
 
 
 class Finding(NamedTuple):
-    """What a check found: a sentence, and the commands that mend it."""
+    """What a check found: a sentence, and the commands that mend it. `cure` stands instead of the
+    check's own where that does not fit.
+    """
 
     status: Status
     text: str = ""
     commands: tuple[str, ...] = ()
+    cure: str = ""
 
 
 class Unseen(msgspec.Struct, frozen=True):
@@ -66,9 +69,10 @@ class Result(NamedTuple):
 
 def run(checks: Iterable[Check[Seen]], seen: Seen) -> tuple[Result, ...]:
     """The result of each check, in their order."""
+    found = ((check, _judged(check, seen)) for check in checks)
     return tuple(
-        Result(check.id, check.group, check.sentence, check.cure, _judged(check, seen))
-        for check in checks
+        Result(check.id, check.group, check.sentence, finding.cure or check.cure, finding)
+        for check, finding in found
     )
 
 
@@ -96,12 +100,12 @@ def passed(text: str = "") -> Finding:
     return Finding("passed", text)
 
 
-def warning(text: str, *commands: str) -> Finding:
-    return Finding("warning", text, commands)
+def warning(text: str, *commands: str, cure: str = "") -> Finding:
+    return Finding("warning", text, commands, cure)
 
 
-def failed(text: str, *commands: str) -> Finding:
-    return Finding("failed", text, commands)
+def failed(text: str, *commands: str, cure: str = "") -> Finding:
+    return Finding("failed", text, commands, cure)
 
 
 def all_of(
@@ -113,13 +117,15 @@ def all_of(
 
 
 def worst(*findings: Finding, text: str = "") -> Finding:
-    """The findings that are worst, as one."""
+    """The findings that are worst, as one, with their cure where all have the same."""
     order: tuple[Status, ...] = ("failed", "unknown", "warning")
     for status in order:
         if some := [finding for finding in findings if finding.status == status]:
             commands = dict.fromkeys(one for finding in some for one in finding.commands)
             texts = dict.fromkeys(finding.text for finding in some)
-            return Finding(status, listed(list(texts)), tuple(commands))
+            cures = {finding.cure for finding in some}
+            cure = cures.pop() if len(cures) == 1 else ""
+            return Finding(status, listed(list(texts)), tuple(commands), cure)
     return passed(text)
 
 

@@ -8,6 +8,10 @@ from .model import Check, Finding, failed, passed, there, warning, worst
 
 GROUP = "Tried in a dry run"
 ELSEWHERE = "; name another namespace with --dry-run-namespace"
+NOT_TRIED = (
+    "Nothing is known to be wrong: this namespace, or its service account, wants no token. Name one "
+    "that gets tokens with --dry-run-namespace."
+)
 
 
 def pod(seen: Installation) -> Finding:
@@ -22,7 +26,7 @@ def pod(seen: Installation) -> Finding:
         return failed(text, command)
     if not probe.is_injected:
         text = f"a pod {where} gets no token of boundtoken, as its policy has it: {probe.reason}"
-        return warning(text)
+        return warning(text, cure=NOT_TRIED)
     return passed(f"{where}: {probe.reason}")
 
 

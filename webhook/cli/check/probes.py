@@ -75,16 +75,22 @@ def namespace_of(probe: Probe | Unseen) -> str:
 async def first_pod(
     reader: Reader, seen: Installation, namespaces: tuple[str, ...]
 ) -> Probe | Unseen:
-    """What becomes of a pod in the first of these that lets one in; else why the first does not: a
-    quota, a LimitRange or the webhook of others is no fault of boundtoken.
+    """What becomes of a pod in the first of these that lets one in and whose pods get a token; else
+    that one is to have none, or why the first lets none in: a quota, a LimitRange or the webhook of
+    others is no fault of boundtoken. Who has a namespace says what its pods get, and so may not
+    decide what is found out.
     """
     refused: Probe | Unseen = Unseen(f"every namespace that could be tried is excluded{ELSEWHERE}")
+    without: Probe | None = None
     for number, namespace in enumerate(namespaces):
         found = await pod(reader, seen, namespace)
-        if isinstance(found, Probe) and not found.problem:
+        if not isinstance(found, Probe) or found.problem:
+            refused = refused if number else found
+        elif found.is_injected or found.differences:
             return found
-        refused = refused if number else found
-    return refused
+        else:
+            without = without or found
+    return without or refused
 
 
 async def pod(reader: Reader, seen: Installation, name: str) -> Probe | Unseen:
