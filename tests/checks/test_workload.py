@@ -10,7 +10,16 @@ import pytest
 from tests.checks.installations import NOW
 from tests.support.builders import Json, a_container
 from webhook.checks.model import Result, Unseen, run
-from webhook.checks.workload import Frozen, Pod, PodToken, Refusal, Secret, Workload, checks
+from webhook.checks.workload import (
+    Frozen,
+    OfSecrets,
+    Pod,
+    PodToken,
+    Refusal,
+    Secret,
+    Workload,
+    checks,
+)
 from webhook.core import names
 from webhook.core.full_views import FullPod
 
@@ -74,7 +83,10 @@ CASES: list[tuple[str, Json, str, str]] = [
     ("workload-token", {"pods": (POD._replace(tokens=()),)}, "failed", "pod/web-1 has none"),
     ("workload-token", {"pods": (POD._replace(tokens=()),), "requested": False}, "warning", "boundtoken's decision on its pods: injected"),
     ("workload-token", {"pods": (), "would": (TOKEN._replace(paths=()),)}, "failed", "its pods would have none"),
-    ("workload-token", {"pods": (POD._replace(tokens=()),), "secrets": {"s": Secret(is_token=True, has_token=True)}}, "passed", "of secret/s"),
+    ("workload-token", {"pods": (POD._replace(tokens=(), of_secrets=OfSecrets(("s",))),)}, "passed", "of secret/s"),
+    ("workload-token", {"pods": (POD._replace(tokens=()),), "secrets": {"s": Secret(is_token=True, has_token=True)}}, "failed", "pod/web-1 has none"),
+    ("workload-token", {"pods": (), "would": (), "would_of_secrets": OfSecrets(("s",))}, "passed", "of secret/s"),
+    ("workload-token", {"pods": (POD._replace(tokens=(), of_secrets=OfSecrets((), ("s",))),), "secrets": {"s": Unseen("needs get")}}, "unknown", "secret/s may have the only one: needs get"),
     ("workload-token", {"pods": (POD._replace(tokens=()),), "reason": "pod-opted-out"}, "warning", "automountServiceAccountToken: false"),
     ("workload-token", {"pods": (POD._replace(tokens=()),), "reason": "nothing-to-replace"}, "warning", "only where Kubernetes has mounted one"),
     ("workload-audience", {"pods": (POD._replace(tokens=(FOREIGN,)),)}, "warning", "is for vault"),

@@ -67,6 +67,15 @@ class PodToken(NamedTuple):
         return self.file == names.TOKEN_FILE and names.DEFAULT_PATH in self.paths
 
 
+class OfSecrets(NamedTuple):
+    """The Secrets of which a pod has a legacy token in a container, and those of which it has one
+    if they have: they could not be read.
+    """
+
+    known: tuple[str, ...] = ()
+    possible: tuple[str, ...] = ()
+
+
 class Pod(NamedTuple):
     """A pod of the workload: what it has, whether it differs from what it would get, and why."""
 
@@ -75,6 +84,12 @@ class Pod(NamedTuple):
     tokens: tuple[PodToken, ...]
     differs: bool | None = None
     causes: tuple[str, ...] = ()
+    of_secrets: OfSecrets = OfSecrets()
+
+    @property
+    def has_token(self) -> bool:
+        """Whether a container has a token that is known of."""
+        return any(token.paths for token in self.tokens) or bool(self.of_secrets.known)
 
 
 class Refusal(NamedTuple):
@@ -115,6 +130,8 @@ class Workload:
     api_audiences: tuple[str, ...] = ()
     """The API server's own, as far as they are known."""
     template: FullPod = dataclasses.field(default_factory=FullPod)
+    would_of_secrets: OfSecrets = dataclasses.field(default_factory=OfSecrets)
+    """Of a pod of this template."""
     bindings: tuple[str, ...] | Unseen = NOT_LOOKED_AT
     can: Mapping[str, bool | Unseen] = dataclasses.field(default_factory=dict)
     secrets: Mapping[str, Secret | Unseen | None] = dataclasses.field(default_factory=dict)
@@ -174,26 +191,30 @@ def injected(seen: Workload) -> Finding:
 def has_token(seen: Workload) -> Finding:
     """Whether there is a token at all, in its pods, or in those that it would make."""
     pods = there(seen.pods)
-    of_secrets = [
-        f"secret/{name}"
-        for name, secret in seen.secrets.items()
-        if isinstance(secret, Secret) and secret.is_token and secret.has_token
-    ]
-    if of_secrets:
-        return passed(f"of {listed(of_secrets, ', ')}")
-    without = [pod.name for pod in pods if not _mounted(pod.tokens)]
-    if without:
-        what = f"{listed([f'pod/{name}' for name in without], ', ')} has none"
-    elif not pods and not _mounted(there(seen.would)):
-        what = "its pods would have none"
-    else:
-        return passed()
+    those = pods or (Pod("", None, there(seen.would), of_secrets=seen.would_of_secrets),)
+    lacking = [pod for pod in those if not pod.has_token]
+    if not lacking:
+        used = dict.fromkeys(f"secret/{name}" for pod in those for name in pod.of_secrets.known)
+        return passed(f"of {listed(list(used), ', ')}" if used else "")
+    without = [pod for pod in lacking if not pod.of_secrets.possible]
+    if not without:
+        return Finding("unknown", listed(list(_possible(seen, lacking))))
+    titles = listed([f"pod/{pod.name}" for pod in without], ", ")
+    what = f"{titles} has none" if pods else "its pods would have none"
     reason = there(seen.reason)
     text = f"{what}; boundtoken's decision on its pods: {reason}"
     commands = (*_annotating(seen, reason), f"boundtoken explain {seen.title} -n {seen.namespace}")
     if reason in OPTING_OUT:
         return warning(f"{text}: {OPTING_OUT[reason]}", *commands)
     return failed(text, *commands) if seen.requested else warning(text, *commands)
+
+
+def _possible(seen: Workload, lacking: list[Pod]) -> Iterator[str]:
+    """The Secrets of which these pods may have a token, and why that is not known."""
+    for name in dict.fromkeys(name for pod in lacking for name in pod.of_secrets.possible):
+        secret = seen.secrets.get(name)
+        why = secret.why if isinstance(secret, Unseen) else "it was not seen"
+        yield f"secret/{name} may have the only one: {why}"
 
 
 def _annotating(seen: Workload, reason: str) -> Iterator[str]:
@@ -203,10 +224,6 @@ def _annotating(seen: Workload, reason: str) -> Iterator[str]:
         yield f"kubectl annotate {seen.title} -n {seen.namespace} {names.INJECT}=enabled --overwrite"
     if reason == "not-requested":
         yield f"kubectl annotate namespace {seen.namespace} {names.INJECT}=enabled"
-
-
-def _mounted(tokens: tuple[PodToken, ...]) -> bool:
-    return any(token.paths for token in tokens)
 
 
 def audience(seen: Workload) -> Finding:

@@ -9,46 +9,29 @@ from typing import Any
 import msgspec
 
 from ...checks.model import Result, Unseen, run
-from ...checks.workload import Frozen, Pod, PodToken, Refusal, Secret, Workload, checks
+from ...checks.workload import Frozen, Pod, PodToken, Refusal, Workload, checks
 from ...cluster.client import ApiClient, decode
-from ...core import names
-from ...core.full_views import FullPod
 from ...core.text import quote, truncate
-from ...core.views import View
-from ...enforcement.facts import Facts
-from ...errors import ApiError, BadInput, NotFound
+from ...errors import ApiError, BadInput
+from ...scanning import views
 from ...simulation import explanation
 from ...simulation.explanation import account_of
 from ...tokens.rbac.grants import ACCOUNT
 from ...tokens.rbac.objects import GROUP_PATH, Binding, Subject
 from ...tokens.rbac.roles import CLUSTER_SCOPED, GROUP_OF
 from ..cluster import surroundings
-from ..cluster.kinds import OBJECT_NAME
 from ..cluster.reader import Reader
 from ..cluster.surroundings import MUTATING
 from ..explain import given
 from ..explain.live import Live, read_named
 from ..explain.offline import DEFAULT_NAMESPACE
-from . import before, grants
+from . import before, grants, secrets
 
 JsonObject = dict[str, Any]
-MAX_SECRETS = 32
-"""That are read of one workload."""
 MAX_PAGES = 800
 CAN = re.compile(
     r"([a-z*]{1,63})/([a-z]{1,63})(?:\.([a-z0-9.-]{1,253}))?(?:/([a-z]{1,63}))?", re.ASCII
 )
-
-
-class Content(View, frozen=True):
-    token: str | None = None
-
-
-class TokenSecret(View, frozen=True):
-    """A Secret: its type, and whether it has a token, which is never kept."""
-
-    type: str = ""
-    data: Content | None = None
 
 
 async def results(parsed: argparse.Namespace, reader: Reader) -> tuple[Result, ...]:
@@ -75,9 +58,7 @@ async def _read(parsed: argparse.Namespace, reader: Reader) -> Workload:
     _of_report(seen, report, reader)
     seen.api_audiences = around.cluster.api_audiences
     await _account(seen, reader)
-    seen.template = _template(document.object)
-    template = explanation.template_of(document.object) or document.object
-    seen.secrets = await _secrets(seen, reader, _optional(template))
+    await _secrets(seen, reader, document.object, live)
     seen.bindings = await _bindings(seen, reader)
     seen.can = {
         text: await _may(client, seen, right)
@@ -155,12 +136,12 @@ def _pod(told: JsonObject) -> Pod:
     )
 
 
-def _template(document: JsonObject) -> FullPod:
-    """The pod, or the template of one."""
+def _as_pod(template: JsonObject) -> views.Pod:
+    """A pod of a template."""
     try:
-        return msgspec.convert(explanation.template_of(document) or document, FullPod)
+        return msgspec.convert(template, views.Pod)
     except msgspec.ValidationError:
-        return FullPod()
+        return views.Pod()
 
 
 async def _account(seen: Workload, reader: Reader) -> None:
@@ -170,47 +151,21 @@ async def _account(seen: Workload, reader: Reader) -> None:
     seen.is_account_missing = Unseen(reader.unread[what]) if is_unread else found.is_missing
 
 
-async def _secrets(
-    seen: Workload, reader: Reader, optional: set[str]
-) -> dict[str, Secret | Unseen | None]:
-    """Each Secret that the pods use; of those that they may do without, the ones that are there."""
-    found: dict[str, Secret | Unseen | None] = {}
-    what = f"secrets in {seen.namespace}"
-    uses = dict.fromkeys(name for _, _, name in Facts(seen.template).secrets)
-    for name in list(uses)[:MAX_SECRETS]:
-        if not OBJECT_NAME.fullmatch(name):
-            found[name] = None
-            continue
-        try:
-            path = f"/api/v1/namespaces/{seen.namespace}/secrets/{name}"
-            secret = await reader.get(path, TokenSecret, what)
-        except NotFound:
-            if name not in optional:
-                found[name] = None
-            continue
-        if secret is None:
-            found[name] = Unseen(reader.unread[what])
-            continue
-        has_token = secret.data is not None and bool(secret.data.token)
-        found[name] = Secret(secret.type == names.LEGACY_TOKEN_TYPE, has_token)
-    return found
-
-
-def _optional(template: Any) -> set[str]:
-    """The Secrets that pods of this template may do without."""
-    optional, required, rest = set[str](), set[str](), [template]
-    while rest:
-        value = rest.pop()
-        if isinstance(value, dict):
-            for key in ("secret", "secretRef", "secretKeyRef"):
-                found = value.get(key)
-                if isinstance(found, dict):
-                    name = str(found.get("name") or found.get("secretName") or "")
-                    (optional if found.get("optional") is True else required).add(name)
-        rest += (
-            value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+async def _secrets(seen: Workload, reader: Reader, document: JsonObject, live: Live) -> None:
+    """The Secrets that its pods use or would use, and of which of them each has a token."""
+    template = explanation.template_of(document) or document
+    made = _as_pod(template)
+    seen.template = made.as_full
+    living = {pod.metadata.name: views.Pod(spec=pod.spec) for pod in live.pods}
+    required = set(secrets.used_by(made)) - secrets.optional(template)
+    uses = dict.fromkeys(name for pod in (made, *living.values()) for name in secrets.used_by(pod))
+    seen.secrets = await secrets.read(reader, seen.namespace, uses, required)
+    seen.would_of_secrets = secrets.tokens_of(made, seen.secrets)
+    if isinstance(seen.pods, tuple):
+        seen.pods = tuple(
+            pod._replace(of_secrets=secrets.tokens_of(living[pod.name], seen.secrets))
+            for pod in seen.pods
         )
-    return optional - required
 
 
 async def _bindings(seen: Workload, reader: Reader) -> tuple[str, ...] | Unseen:

@@ -4,8 +4,8 @@ from datetime import datetime
 
 import msgspec
 
-from ...core.full_views import FullSpec
 from ...core.views import Metadata, View
+from ...scanning.views import Spec
 
 
 class PodMetadata(Metadata, frozen=True):
@@ -37,7 +37,7 @@ class LivingPod(View, frozen=True):
     """A pod as it is listed."""
 
     metadata: PodMetadata = PodMetadata()
-    spec: FullSpec = FullSpec()
+    spec: Spec = Spec()
     status: PodStatus = PodStatus()
 
     @property

@@ -87,6 +87,8 @@ class Live:
         self.namespaces: dict[str, Namespace] = {}
         self.accounts: dict[tuple[str, str], Account] = {}
         self.applied = Applied([], "")
+        self.pods: list[LivingPod] = []
+        """Those of the object that was explained last."""
 
     async def explain(self, document: Document, default: str, *, is_living: bool) -> Report:
         """One object."""
@@ -173,6 +175,7 @@ class Live:
     ) -> Report:
         """The report with what living pods have, why they differ, and what to restart."""
         namespace = target.namespace
+        self.pods = pods
         found["refusals"] = (
             await living.refusals(self.reader, namespace.name, owned.owners) if owned.owners else []
         )
