@@ -11,6 +11,9 @@ from tests.checks.installations import NOW
 from tests.support.builders import Json, a_container
 from webhook.checks.model import Result, Unseen, run
 from webhook.checks.workload import (
+    ANNOTATE_IT_ALONE,
+    NEVER_EXPIRES,
+    NO_OVERRIDES,
     Frozen,
     OfSecrets,
     Pod,
@@ -21,7 +24,7 @@ from webhook.checks.workload import (
     checks,
 )
 from webhook.core import names
-from webhook.core.full_views import FullPod
+from webhook.core.full_views import FullPod, FullSpec
 
 TOKEN = PodToken("boundtoken", "token", "", 3600, (names.DEFAULT_PATH,))
 POD = Pod("web-1", NOW - timedelta(hours=2), (TOKEN,), differs=False)
@@ -158,9 +161,17 @@ def test_a_command_has_no_name_that_a_shell_would_read() -> None:
         "kubectl create serviceaccount web -n shop",
     )
     assert good["workload-rights"].finding.commands == (
-        "kubectl create role web-get -n shop --verb=get --resource=pods",
-        "kubectl create rolebinding web-get -n shop --role=web-get --serviceaccount=shop:web",
+        "kubectl create role web-get-pods -n shop --verb=get --resource=pods && "
+        "kubectl create rolebinding web-get-pods -n shop --role=web-get-pods "
+        "--serviceaccount=shop:web",
     )
+
+
+def test_each_right_that_is_missing_has_a_role_of_its_own() -> None:
+    can = dict.fromkeys(("get/pods", "get/secrets", "get/deployments.apps/scale"), False)
+    commands = every(can=can)["workload-rights"].finding.commands
+    roles = [command.split()[3] for command in commands]
+    assert roles == ["web-get-pods", "web-get-secrets", "web-get-deployments.apps-scale"]
 
 
 def test_the_annotation_that_helps_is_that_of_the_reason() -> None:
@@ -175,3 +186,48 @@ def test_the_annotation_that_helps_is_that_of_the_reason() -> None:
         "kubectl annotate namespace shop boundtoken.dev/inject=enabled",
     )
     assert commands("pod-opted-out", "pod/web") == commands("injected") == ()
+
+
+def without_token(**fields: Any) -> Result:
+    pods = (POD._replace(tokens=()),)
+    fields = {"reason": "not-requested", "requested": False, **fields}
+    return every(pods=pods, **fields)["workload-token"]
+
+
+OPTS_OUT = FullPod(spec=FullSpec(automount_service_account_token=False))
+OF_WORKLOAD = "kubectl annotate deployment/web -n shop boundtoken.dev/inject=enabled --overwrite"
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({"template": OPTS_OUT}, "automountServiceAccountToken: false"),
+        ({"namespace_inject": "disabled"}, "namespace/shop says boundtoken.dev/inject=disabled"),
+        ({"reason": "pod-opted-out"}, "automountServiceAccountToken: false"),
+    ],
+)
+def test_where_somebody_wants_no_token_only_the_workload_is_annotated(
+    fields: Json, text: str
+) -> None:
+    result = without_token(**fields)
+    assert (result.status, text in result.finding.text) == ("warning", True)
+    assert result.cure == ANNOTATE_IT_ALONE
+    assert result.finding.commands[:-1] == (OF_WORKLOAD,)
+    denied = without_token(**fields, can_override=False)
+    assert (denied.cure, denied.finding.commands[:-1]) == (NO_OVERRIDES, ())
+    assert without_token().cure.startswith("Annotate the namespace")
+
+
+def test_what_is_to_be_known_of_a_restart_is_told_with_it() -> None:
+    remark = "then delete its pods: its updateStrategy is OnDelete"
+    differing = POD._replace(differs=True, causes=("older",))
+    for name, pod in (("workload-injected", differing), ("workload-expired", with_frozen(TOKEN))):
+        found = every(pods=(pod,), restart_remark=remark)[name].finding
+        assert (found.status, found.text.endswith(f"; {remark}")) == ("failed", True)
+    assert every(restart_remark=remark)["workload-expired"].finding.text == ""
+
+
+def test_a_secret_that_has_its_token_is_not_to_be_created() -> None:
+    has, lacks = Secret(is_token=True, has_token=True), Secret(is_token=True)
+    assert every(secrets={"s": has})["workload-secrets"].cure == NEVER_EXPIRES
+    assert every(secrets={"s": has, "t": lacks})["workload-secrets"].cure.startswith("Create the")

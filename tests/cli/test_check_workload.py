@@ -137,3 +137,41 @@ def test_of_many_secrets_the_rest_is_told(played: Played, tmp_path: Path) -> Non
         played.objects[f"{SHOP}/secrets/s{number}"] = {"type": "Opaque"}
     text = found(played, tmp_path).text("workload-secrets")
     assert text.startswith("secret/s32: only the first 32 Secrets are read")
+
+
+WORKLOAD = "kubectl annotate deployment/web -n shop boundtoken.dev/inject=enabled --overwrite"
+NAMESPACE = "kubectl annotate namespace shop boundtoken.dev/inject=enabled"
+MOUNTING = {"containers": [{"name": "app", "image": "a:1"}]}
+DENIED = {"boundtoken.dev/pod-overrides": "denied"}
+
+
+@pytest.mark.parametrize(
+    ("template", "annotations", "command"),
+    [
+        (MOUNTING, {}, NAMESPACE),
+        (a_spec(), {}, WORKLOAD),
+        (MOUNTING, {"boundtoken.dev/inject": "disabled"}, WORKLOAD),
+        (MOUNTING, DENIED | {"boundtoken.dev/inject": "disabled"}, WORKLOAD),
+        (MOUNTING, DENIED | {"boundtoken.dev/inject": "replace", "boundtoken.dev/automount": "disabled"}, ""),
+    ],
+)  # fmt: skip
+def test_the_annotation_that_is_proposed_helps(
+    played: Played, tmp_path: Path, *, template: Json, annotations: Json, command: str
+) -> None:
+    with_template(played, template)
+    played.objects[SHOP]["metadata"]["annotations"] = annotations
+    if "replace" in annotations.values():
+        account = f"{SHOP}/serviceaccounts/default"
+        played.objects[account]["automountServiceAccountToken"] = False
+    token = found(played, tmp_path).by_id["workload-token"]
+    assert token["status"] == "warning"
+    assert token["commands"][:-1] == ([command] if command else [])
+
+
+def test_a_restart_that_does_not_reach_every_pod_says_so(played: Played, tmp_path: Path) -> None:
+    played.objects[SHOP]["metadata"]["annotations"] = {"boundtoken.dev/inject": "enabled"}
+    with_template(played, MOUNTING, updateStrategy={"type": "OnDelete"})
+    played.objects[f"{SHOP}/pods"] = [a_pod(MOUNTING)]
+    injected = found(played, tmp_path).by_id["workload-injected"]
+    assert injected["text"].endswith("then delete its pods: its updateStrategy is OnDelete")
+    assert injected["commands"] == ["kubectl rollout restart deployment/web -n shop"]

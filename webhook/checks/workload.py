@@ -39,6 +39,22 @@ OPTING_OUT = {
     "their spec or service account says automountServiceAccountToken: false",
 }
 """Reasons by which pods have no token because somebody wants none: what they mean."""
+TEMPLATE_OPTS_OUT = (
+    "their spec says automountServiceAccountToken: false, against which an annotation of the "
+    "namespace does nothing"
+)
+ANNOTATE_IT_ALONE = (
+    "Somebody has decided that its pods have none: leave it, or annotate the workload alone, "
+    "boundtoken.dev/inject=enabled, where they need a token."
+)
+NO_OVERRIDES = (
+    "Somebody has decided that its pods have none, and the namespace lets no pod change that: leave "
+    "it, or ask whoever annotates the namespace."
+)
+NEVER_EXPIRES = (
+    "It is populated. Mount a projected token, which expires, and delete the Secret once nobody "
+    "uses it (boundtoken scan)."
+)
 
 
 class Frozen(NamedTuple):
@@ -120,6 +136,10 @@ class Workload:
     """What boundtoken decides on its pods."""
     requested: bool = False
     """Whether somebody requests a token of boundtoken for them."""
+    namespace_inject: str = ""
+    """What the namespace is annotated with; empty where it is not."""
+    can_override: bool = True
+    """Whether inject=enabled of a workload is heeded in its namespace."""
     faults: tuple[str, ...] = ()
     unreached: tuple[str, ...] | Unseen = NOT_LOOKED_AT
     refusals: tuple[Refusal, ...] = ()
@@ -127,6 +147,7 @@ class Workload:
     would: tuple[PodToken, ...] | Unseen = NOT_LOOKED_AT
     pods: tuple[Pod, ...] | Unseen = NOT_LOOKED_AT
     restart: str = ""
+    restart_remark: str = ""
     api_audiences: tuple[str, ...] = ()
     """The API server's own, as far as they are known."""
     template: FullPod = dataclasses.field(default_factory=FullPod)
@@ -139,6 +160,11 @@ class Workload:
     @property
     def restarts(self) -> tuple[str, ...]:
         return (self.restart,) if self.restart else ()
+
+    @property
+    def remark(self) -> str:
+        """What is to be known of the restart, as the end of a sentence."""
+        return f"; {self.restart_remark}" if self.restart_remark else ""
 
 
 def account(seen: Workload) -> Finding:
@@ -182,7 +208,8 @@ def injected(seen: Workload) -> Finding:
     if differing:
         causes = list(dict.fromkeys(cause for pod in differing for cause in pod.causes))
         text = f"{len(differing)} of {len(pods)} pods differ from what they would get now"
-        return failed(f"{text}: {listed(causes)}" if causes else text, *seen.restarts)
+        text = f"{text}: {listed(causes)}" if causes else text
+        return failed(text + seen.remark, *seen.restarts)
     if any(pod.differs is None for pod in pods):
         return Finding("unknown", "what its pods would get now is not known")
     return passed(f"{reason}, {len(pods)} pod{'' if len(pods) == 1 else 's'}")
@@ -202,11 +229,26 @@ def has_token(seen: Workload) -> Finding:
     titles = listed([f"pod/{pod.name}" for pod in without], ", ")
     what = f"{titles} has none" if pods else "its pods would have none"
     reason = there(seen.reason)
-    text = f"{what}; boundtoken's decision on its pods: {reason}"
+    because = "; ".join(_decided(seen, reason))
+    text = f"{what}; boundtoken's decision on its pods: {reason}{because and ': '}{because}"
     commands = (*_annotating(seen, reason), f"boundtoken explain {seen.title} -n {seen.namespace}")
-    if reason in OPTING_OUT:
-        return warning(f"{text}: {OPTING_OUT[reason]}", *commands)
+    if because:
+        cure = ANNOTATE_IT_ALONE if seen.can_override else NO_OVERRIDES
+        return warning(text, *commands, cure=cure)
     return failed(text, *commands) if seen.requested else warning(text, *commands)
+
+
+def _decided(seen: Workload, reason: str) -> Iterator[str]:
+    """Why they have none where somebody wants that: an annotation of the namespace changes it not,
+    or is that decision.
+    """
+    if reason in OPTING_OUT:
+        yield OPTING_OUT[reason]
+    if reason == "not-requested":
+        if seen.template.spec.automount_service_account_token is False:
+            yield TEMPLATE_OPTS_OUT
+        if seen.namespace_inject and not seen.requested:
+            yield f"namespace/{seen.namespace} says {names.INJECT}={seen.namespace_inject}"
 
 
 def _possible(seen: Workload, lacking: list[Pod]) -> Iterator[str]:
@@ -220,9 +262,11 @@ def _possible(seen: Workload, lacking: list[Pod]) -> Iterator[str]:
 def _annotating(seen: Workload, reason: str) -> Iterator[str]:
     """The annotation that requests a token. One of a pod that is there changes nothing."""
     kind, _, name = seen.title.partition("/")
-    if reason in OPTING_OUT and kind != "pod" and is_name(name):
-        yield f"kubectl annotate {seen.title} -n {seen.namespace} {names.INJECT}=enabled --overwrite"
-    if reason == "not-requested":
+    if any(_decided(seen, reason)):
+        if kind != "pod" and is_name(name) and seen.can_override:
+            where = f"{seen.title} -n {seen.namespace}"
+            yield f"kubectl annotate {where} {names.INJECT}=enabled --overwrite"
+    elif reason == "not-requested":
         yield f"kubectl annotate namespace {seen.namespace} {names.INJECT}=enabled"
 
 
@@ -263,20 +307,24 @@ def expired(seen: Workload) -> Finding:
                 for one in token.frozen
                 if (seen.now - one.since).total_seconds() > lives
             ]
-    return all_of(problems, *seen.restarts)
+    found = all_of(problems, *seen.restarts)
+    return found._replace(text=found.text + seen.remark) if problems else found
 
 
 def _role(seen: Workload, what: str) -> Iterator[str]:
-    """The commands that let the account do something."""
+    """The command that lets the account do something: with a role of its own, and none is bound
+    where there is another of that name.
+    """
     verb, _, resource = what.partition("/")
     where = f"-n {seen.namespace}"
-    if is_name(seen.account):
-        role = f"{seen.account}-{verb}"
-        if not is_name(role):
-            return
-        yield f"kubectl create role {role} {where} --verb={verb} --resource={resource}"
+    role = f"{seen.account}-{verb}-{resource.replace('/', '-')}"
+    if is_name(seen.account) and is_name(role):
         account = f"{seen.namespace}:{seen.account}"
-        yield f"kubectl create rolebinding {role} {where} --role={role} --serviceaccount={account}"
+        made = f"kubectl create role {role} {where} --verb={verb} --resource={resource}"
+        bound = (
+            f"kubectl create rolebinding {role} {where} --role={role} --serviceaccount={account}"
+        )
+        yield f"{made} && {bound}"
 
 
 def rights(seen: Workload) -> Finding:
@@ -310,7 +358,7 @@ def secrets(seen: Workload) -> Finding:
             text = f"{title} has no token: its annotation kubernetes.io/service-account.name names no account"
             found.append(failed(text))
         elif secret.is_token:
-            found.append(warning(f"{title} has a token that never expires"))
+            found.append(warning(f"{title} has a token that never expires", cure=NEVER_EXPIRES))
     return worst(*found, text=f"{len(seen.secrets)} Secrets" if seen.secrets else "it uses none")
 
 

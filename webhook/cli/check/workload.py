@@ -11,6 +11,7 @@ import msgspec
 from ...checks.model import Result, Unseen, run
 from ...checks.workload import Frozen, Pod, PodToken, Refusal, Workload, checks
 from ...cluster.client import ApiClient, decode
+from ...core import names, policy
 from ...core.text import quote, truncate
 from ...errors import ApiError, BadInput
 from ...scanning import views
@@ -56,6 +57,9 @@ async def _read(parsed: argparse.Namespace, reader: Reader) -> Workload:
     title = f"{named.kind.kind.lower()}/{named.name}"
     seen = Workload(title, namespace, client.now(), account_of(document.object))
     _of_report(seen, report, reader)
+    of_namespace = around.policy(live.namespaces[namespace])
+    heeded = policy.resolve(of_namespace, {names.INJECT: "enabled"})
+    seen.can_override = heeded.decided_by["inject"] == "pod"
     seen.api_audiences = around.cluster.api_audiences
     await _account(seen, reader)
     await _secrets(seen, reader, document.object, live)
@@ -76,6 +80,9 @@ def _of_report(seen: Workload, report: JsonObject, reader: Reader) -> None:
     seen.reason = Unseen(unread) if verdict is None else str(verdict["reason"])
     inject = next((row for row in report["layers"] if row["name"] == "inject"), None)
     seen.requested = inject is not None and inject["value"] != "disabled"
+    requests = inject["requests"] if inject is not None else ()
+    own = (one["value"] for one in requests if one["layer"] == "namespace" and not one["problem"])
+    seen.namespace_inject = next(own, "")
     seen.faults = tuple(report["faults"])
     calls = [call for call in report["calls"] or () if call["webhook"] == "pods.boundtoken.dev"]
     seen.unreached = tuple(_unreached(calls))
@@ -89,7 +96,9 @@ def _of_report(seen: Workload, report: JsonObject, reader: Reader) -> None:
         seen.pods = tuple(_pod(pod) for pod in report["pods"] if not pod["ended"])
     else:
         seen.pods = Unseen(reader.unread.get(f"pods in {seen.namespace}", unread))
-    seen.restart = str(report.get("restart", {}).get("command", ""))
+    restart = report.get("restart", {})
+    seen.restart = str(restart.get("command", ""))
+    seen.restart_remark = str(restart.get("remark", ""))
 
 
 def _unreached(calls: list[JsonObject]) -> Iterator[str]:
