@@ -126,7 +126,17 @@ def a_file(**fields: Any) -> ConfigurationFile:
     return ConfigurationFile("c", (), "abcd1234", ClusterPolicy(**fields))
 
 
-ANOTHER = msgspec.convert({"metadata": {"name": "bt", "namespace": "old"}}, Deployment)
+LOOKS_LIKE_OURS: Json = {"containers": [{"name": "boundtoken"}], "serviceAccountName": "boundtoken"}
+
+
+def another(**spec: Any) -> Deployment:
+    """With our labels in another namespace, and this of its pods."""
+    metadata = {"name": "bt", "namespace": "old"}
+    template = {"spec": {**LOOKS_LIKE_OURS, **spec}}
+    return msgspec.convert({"metadata": metadata, "spec": {"template": template}}, Deployment)
+
+
+ANOTHER = another()
 WAITING = WaitingPod("b-1", "ImagePullBackOff", "no such image")
 OURS: Any = an_installation().configurations
 SPEC = shipped.POLICIES[names.POD_POLICY]
@@ -137,8 +147,9 @@ CASES: list[tuple[str, Json, str, str]] = [
     ("clock", {"server": Server("v1.33.1", (1, 33), -90)}, "failed", "90 s behind"),
     ("clock", replica(ahead_seconds=-61.0), "failed", "the clock of pod/boundtoken-1 is 61 s behind the API server's"),
     ("deployment", {"deployment": None}, "failed", "there is no deployment/boundtoken"),
-    ("only-installation", {"installations": (ANOTHER,)}, "warning", "deployment/bt in namespace old"),
-    ("pre-absent", {"installations": (ANOTHER,), "configurations": {MUTATING: (), VALIDATING: ()}}, "warning", "there is deployment/bt in namespace old"),
+    ("only-installation", {"installations": (ANOTHER,)}, "warning", "there may be another installation: deployment/bt in namespace old"),
+    ("only-installation", {"installations": (another(serviceAccountName="default"), another(containers=[{"name": "web"}]))}, "passed", ""),
+    ("pre-absent", {"installations": (ANOTHER,), "configurations": {MUTATING: (), VALIDATING: ()}}, "warning", "it may be deployment/bt in namespace old"),
     ("replicas", {"deployment": a_deployment(0, 0)}, "failed", "0 replicas are requested"),
     ("replicas", {"deployment": a_deployment(2, 0), **replica(is_ready=False)}, "failed", "none of 2 replicas is ready: pod/boundtoken-1 is not ready"),
     ("replicas", {"deployment": a_deployment(2, 1)}, "warning", "1 of 2 replicas are ready"),
@@ -219,6 +230,10 @@ CASES: list[tuple[str, Json, str, str]] = [
     ("configuration-applied", replica(metrics={'boundtoken_config_info{hash="1"}': 1.0}), "warning", "pod/boundtoken-1: 1, pod/boundtoken-2: abcd1234"),
     ("synced", metric("boundtoken_namespace_cache_synced", 0), "failed", "has not listed the namespaces"),
     ("synced", metric("boundtoken_cabundle_in_sync", 0), "failed", "finds another caBundle"),
+    ("synced", metric("boundtoken_policy_in_sync", 0), "warning", "in the policy bindings, or none: a change takes up to 2 minutes"),
+    ("synced", {**metric("boundtoken_policy_in_sync", 0), "file": a_file()._replace(age_seconds=119.0)}, "warning", "pod/boundtoken-1 finds other settings"),
+    ("synced", {**metric("boundtoken_policy_in_sync", 0), "file": a_file()._replace(age_seconds=121.0)}, "failed", "pod/boundtoken-1 finds other settings"),
+    ("synced", {**metric("boundtoken_policy_in_sync", 0), "file": None}, "failed", "pod/boundtoken-1 finds other settings"),
     ("synced", metric("boundtoken_namespace_last_event_timestamp_seconds", NOW.timestamp() - 400), "failed", "for 400 s"),
     ("synced", replica(metrics=Unseen("needs get on pods/proxy")), "unknown", "needs get on pods/proxy"),
     ("fail-open", {"fail_open": {"pods.boundtoken.dev": 2}}, "warning", "pods.boundtoken.dev 2 times"),
@@ -441,3 +456,23 @@ def test_what_the_api_server_fills_in_is_no_difference() -> None:
     spec = {**SPEC, "matchConstraints": {**filled, **SPEC["matchConstraints"]}}
     policies = {**an_installation().policies, names.POD_POLICY: specified(spec)}
     assert every(an_installation(policies=policies))["policies"].status == "passed"
+
+
+@pytest.mark.parametrize(
+    ("mounted", "name"),
+    [((), "boundtoken"), (("c-1",), "c-1"), (("c-1", "of-a-sidecar"), "boundtoken")],
+)
+def test_a_lost_configuration_is_made_again_beside_the_file_of_an_overlay(
+    mounted: tuple[str, ...], name: str
+) -> None:
+    text = "apiVersion: boundtoken.dev/v1alpha1"
+    settings = bindings.annotations(ClusterPolicy(), text)
+    ours = {name: specified(spec, settings) for name, spec in shipped.BINDINGS.items()}
+    volumes = [{"name": f"v-{one}", "configMap": {"name": one}} for one in mounted]
+    deployment = a_deployment(spec={"template": {"spec": {"volumes": volumes}}})
+    seen = an_installation(file=None, bindings=ours, deployment=deployment)
+    read, create, label = every(seen)["configuration"].finding.commands
+    own, file = names.NAMESPACE, "boundtoken-restored.yaml"
+    assert read.endswith(f" > {file}")
+    assert create == f"kubectl create configmap {name} -n {own} --from-file=config.yaml={file}"
+    assert label.startswith(f"kubectl label configmap {name} -n {own} ")

@@ -5,6 +5,7 @@ import contextlib
 import io
 import json
 import shlex
+from pathlib import Path
 from typing import Any, cast
 from xml.etree import ElementTree as ET
 
@@ -12,7 +13,10 @@ import msgspec
 import pytest
 
 from tests.checks.installations import an_installation
-from tests.support.checking import run_check
+from tests.support.builders import Json
+from tests.support.checking import Checked, run_check
+from tests.support.kubeconfigs import a_kubeconfig
+from tests.support.played import playing
 from webhook.checks.facts import Probe
 from webhook.checks.model import Finding, Result, Status, Unseen
 from webhook.checks.objects import Annotated
@@ -22,6 +26,7 @@ from webhook.cluster.client import ApiClient
 from webhook.core import names
 from webhook.core.policy import ClusterPolicy
 
+GOOD = "apiVersion: boundtoken.dev/v1alpha1\nkind: Configuration\n"
 EVIL = "a\x1b[31m\x07 & <b> \u202e \x00 eyJhbGciOiJub25lIn0.e30.abc " + "long " * 60
 
 
@@ -175,3 +180,25 @@ def test_a_namespace_without_tokens_is_no_answer_while_another_can_be_tried(
     monkeypatch.setattr(probes, "pod", pod)
     first = probes.first_pod(Reader(cast("ApiClient", None)), an_installation(), found)
     assert cast("Probe", asyncio.run(first)).namespace == expected
+
+
+def test_the_configuration_is_that_of_the_config_map_that_is_mounted(tmp_path: Path) -> None:
+    base = "/namespaces/boundtoken-system"
+    config_maps = [
+        {"metadata": {"name": name}, "data": {"config.yaml": text}}
+        for name, text in (("aaa-old", "bad"), ("mine", GOOD))
+    ]
+    volumes = [{"name": "config", "configMap": {"name": "mine"}}]
+    deployment: Json = {"spec": {"template": {"spec": {"volumes": volumes}}}}
+    with playing() as played:
+        played.objects = {
+            "/version": {"gitVersion": "v1.33.1"},
+            f"/api/v1{base}/configmaps": config_maps,
+            f"/apis/apps/v1{base}/deployments/boundtoken": deployment,
+        }
+        flags = ("--no-dry-run", "--kubeconfig", str(a_kubeconfig(tmp_path / "k", played.server)))
+        assert Checked(*flags).text("configuration") == "configmap/mine"
+        volumes[0]["configMap"] = {"name": "gone"}
+        assert "there is no ConfigMap" in Checked(*flags).text("configuration")
+        volumes.clear()
+        assert Checked(*flags).text("configuration").startswith("configmap/aaa-old: ")

@@ -49,7 +49,7 @@ def with_template(api: Played, spec: Json, **of_workload: Any) -> None:
 
 @pytest.fixture
 def played() -> Iterator[Played]:
-    config = {"metadata": {"name": "boundtoken"}, "data": {"config.yaml": "apiVersion: boundtoken.dev/v1alpha1"}}  # fmt: skip
+    config = {"metadata": {"name": "boundtoken"}, "data": {"config.yaml": "apiVersion: boundtoken.dev/v1alpha1\nkind: Configuration\n"}}  # fmt: skip
     empty: list[Json] = []
     with playing() as api:
         api.objects = {

@@ -89,7 +89,7 @@ def absent(seen: Installation) -> Finding:
     ]
     if not services:
         others = other_titles(seen)
-        text = f"no webhook calls it, and there is {listed(others, ', ')}"
+        text = f"no webhook calls it, and it may be {listed(others, ', ')}"
         return warning(text) if others else passed("there is none")
     elsewhere = dict.fromkeys(one.namespace for one in services if one.namespace != seen.own)
     if elsewhere:
@@ -128,7 +128,7 @@ def checks() -> Iterator[Check[Installation]]:
         "pre-absent",
         GROUP,
         "no other installation is there",
-        "Upgrade that one, or uninstall it first: docs/operations.md.",
+        "Where it is one, upgrade it, or uninstall it first: docs/operations.md.",
         absent,
     )
     others = ("network-policies", "other-webhooks")

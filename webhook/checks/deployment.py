@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from ..core import names
 from .facts import Installation, WaitingPod
 from .model import APPLY, MAX_LISTED, Check, Finding, failed, listed, passed, there, warning, worst
 from .objects import Deployment
@@ -32,18 +33,26 @@ def deployment(seen: Installation) -> Finding:
 def only_one(seen: Installation) -> Finding:
     """Whether another installation writes the same caBundles and settings."""
     others = other_titles(seen)
-    text = f"another installation, by its labels: {listed(others, ', ')}"
+    text = f"there may be another installation: {listed(others, ', ')}"
     command = "kubectl get deployments -A -l app.kubernetes.io/name=boundtoken"
     return warning(text, command) if others else passed()
 
 
 def other_titles(seen: Installation) -> list[str]:
-    """Deployments of ours in other namespaces."""
+    """Deployments in other namespaces that may be ours. Whoever may create one may write labels,
+    and more beside them: it is no proof.
+    """
     return [
         f"deployment/{one.metadata.name} in namespace {one.metadata.namespace}"
         for one in there(seen.installations)
-        if one.metadata.namespace != seen.own
+        if one.metadata.namespace != seen.own and _may_be_ours(one)
     ]
+
+
+def _may_be_ours(found: Deployment) -> bool:
+    spec = found.spec.template.spec
+    containers = {container.name for container in spec.containers or ()}
+    return names.APP in containers and spec.service_account_name == names.APP
 
 
 def replicas(seen: Installation) -> Finding:
@@ -155,8 +164,8 @@ def budget(seen: Installation) -> Finding:
     if not ours:
         return warning("no PodDisruptionBudget selects the replicas: a drain may end all", APPLY)
     if len(ours) > 1:
-        names = listed([one.metadata.name for one in ours], ", ")
-        return failed(f"several select the replicas, so that no pod can be evicted: {names}")
+        titles = listed([one.metadata.name for one in ours], ", ")
+        return failed(f"several select the replicas, so that no pod can be evicted: {titles}")
     (found,) = ours
     if found.status.disruptions_allowed == 0 and _ready(seen) > 1:
         return warning(f"poddisruptionbudget/{found.metadata.name} allows no eviction")
@@ -198,7 +207,8 @@ def checks() -> Iterator[Check[Installation]]:
         "only-installation",
         GROUP,
         "there is no second installation",
-        "Uninstall one of them: both write the same caBundles and bindings (docs/operations.md).",
+        "See who made it and what it runs: anybody may write such labels. Two that are real write the "
+        "same caBundles and bindings; take away the one that you do not use (docs/operations.md).",
         only_one,
     )
     yield Check(

@@ -33,7 +33,16 @@ class Container(View, frozen=True):
     ports: tuple[ContainerPort, ...] | None = None
 
 
+class ConfigMapVolume(View, frozen=True):
+    name: str = ""
+
+
+class Volume(View, frozen=True):
+    config_map: ConfigMapVolume | None = None
+
+
 class PodSpec(View, frozen=True):
+    volumes: tuple[Volume, ...] | None = None
     containers: tuple[Container, ...] | None = None
     node_name: str = ""
     service_account_name: str = ""
@@ -60,6 +69,12 @@ class Deployment(View, frozen=True):
     metadata: Labelled = Labelled()
     spec: DeploymentSpec = DeploymentSpec()
     status: DeploymentStatus = DeploymentStatus()
+
+    @property
+    def config_maps(self) -> set[str]:
+        """The names of those that its pods mount."""
+        volumes = self.spec.template.spec.volumes or ()
+        return {one.config_map.name for one in volumes if one.config_map is not None}
 
 
 class Waiting(View, frozen=True):

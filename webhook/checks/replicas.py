@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from ..core import names, policy
 from ..enforcement.policies import bindings
-from .facts import Installation, Replica
+from .facts import ConfigurationFile, Installation, Replica
 from .model import (
     APPLY,
     Check,
@@ -18,7 +18,7 @@ from .model import (
     warning,
     worst,
 )
-from .objects import Specified
+from .objects import Deployment, Specified
 
 GROUP = "Configuration and replicas"
 SILENT_SECONDS = 300.0
@@ -27,8 +27,8 @@ NOT_AFTER = "boundtoken_certificate_not_after_timestamp_seconds"
 SYNCED = (
     ("boundtoken_namespace_cache_synced", "has not listed the namespaces yet"),
     ("boundtoken_cabundle_in_sync", "finds another caBundle than its own authorities"),
-    ("boundtoken_policy_in_sync", "finds other settings in the policy bindings, or none"),
 )
+POLICY_IN_SYNC = "boundtoken_policy_in_sync"
 
 
 def valid(seen: Installation) -> Finding:
@@ -51,13 +51,21 @@ def _restoring(seen: Installation) -> tuple[str, ...]:
         return (APPLY,)
     key = names.CONFIGURATION.replace(".", "\\.")
     labels = " ".join(f"{name}={value}" for name, value in names.CONFIG_LABELS.items())
-    where = f"configmap {names.APP} -n {seen.own}"
+    where = f"configmap {_mounted(seen)} -n {seen.own}"
+    file = f"{names.APP}-restored.yaml"
     path = f"-o jsonpath='{{.metadata.annotations.{key}}}'"
     return (
-        f"kubectl get validatingadmissionpolicybinding {names.POD_POLICY} {path} > config.yaml",
-        f"kubectl create {where} --from-file=config.yaml",
+        f"kubectl get validatingadmissionpolicybinding {names.POD_POLICY} {path} > {file}",
+        f"kubectl create {where} --from-file={names.CONFIG_KEY}={file}",
         f"kubectl label {where} {labels}",
     )
+
+
+def _mounted(seen: Installation) -> str:
+    """The name of the ConfigMap that the replicas read: an overlay may have another."""
+    found = seen.deployment.config_maps if isinstance(seen.deployment, Deployment) else set[str]()
+    (name,) = found if len(found) == 1 else (names.APP,)
+    return name if is_name(name) else names.APP
 
 
 def _edit(seen: Installation) -> tuple[str, ...]:
@@ -105,7 +113,13 @@ def _synced(replica: Replica, seen: Installation) -> Finding:
     silence = seen.now.timestamp() - last
     if last and silence > SILENT_SECONDS:
         problems.append(f"pod/{replica.name} has heard nothing of namespaces for {silence:.0f} s")
-    return all_of(problems, log)
+    found = [all_of(problems, log)]
+    if metrics.get(POLICY_IN_SYNC) == 0:
+        text = f"pod/{replica.name} finds other settings in the policy bindings, or none"
+        # After a change another replica may have read the new file, and written its settings.
+        file = seen.file if isinstance(seen.file, ConfigurationFile) else None
+        found.append(failed(text, log) if file is None else file.unread(text, log))
+    return worst(*found)
 
 
 INJECTING = frozenset({"pods.boundtoken.dev", "workloads.boundtoken.dev"})
@@ -153,6 +167,7 @@ def checks() -> Iterator[Check[Installation]]:
         "fail-open",
         GROUP,
         "no request went on without boundtoken",
-        "Pods of that time have no token of boundtoken: restart what owns them.",
+        "Dry runs and pods of boundtoken's own namespace count too: boundtoken scan names the pods "
+        "that lack a token, and what a restart helps.",
         fail_open,
     )

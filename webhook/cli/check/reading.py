@@ -91,7 +91,7 @@ async def installation(reader: Reader, own: str | None, known: Server | Unseen) 
     seen.policies = await _specified(reader, "validatingadmissionpolicies", shipped.POLICIES)
     seen.bindings = await _specified(reader, "validatingadmissionpolicybindings", shipped.BINDINGS)
     seen.rights = await grants.rights(reader, namespace)
-    seen.file = await _file(reader, namespace)
+    seen.file = await _file(reader, namespace, seen.deployment)
     seen.namespaces = await _namespaces(reader)
     seen.fail_open = await _fail_open(client)
     seen.now = client.now()
@@ -153,10 +153,17 @@ async def _specified(
     return found
 
 
-async def _file(reader: Reader, own: str) -> ConfigurationFile | Unseen | None:
+async def _file(
+    reader: Reader, own: str, deployment: Deployment | Unseen | None
+) -> ConfigurationFile | Unseen | None:
+    """The configuration that the replicas mount: others may have its labels, such as one of an
+    earlier overlay.
+    """
     config_maps = await surroundings.config_maps(reader, own)
     if config_maps is None:
         return Unseen(_why(reader, f"configmaps in {own}"))
+    if isinstance(deployment, Deployment) and deployment.config_maps:
+        config_maps = [pair for pair in config_maps if pair[1].name in deployment.config_maps]
     if not config_maps:
         return None
     text, metadata = config_maps[0]
