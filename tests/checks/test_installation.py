@@ -206,6 +206,8 @@ CASES: list[tuple[str, Json, str, str]] = [
     ("certificate-age", replica(not_before=NOW + timedelta(1)), "failed", "is not valid before"),
     ("certificate-age", replica(renewal=NOW - timedelta(1)), "warning", "was to be renewed at"),
     ("certificate-age", replica(not_after=None, problem="away"), "unknown", "was not seen: away"),
+    ("certificate-age", replica(not_after=None, problem="403 no", is_forbidden=True), "unknown", f"needs get on pods/proxy in {names.NAMESPACE}"),
+    ("ca-bundle-trust", replica(not_after=None, problem="403 no", is_forbidden=True), "unknown", f"needs get on pods/proxy in {names.NAMESPACE}"),
     ("ca-age", {"ca_bundles": (CaBundle("p", is_usable=True, text="", not_after=NOW),)}, "failed", "expired"),
     ("ca-age", {"ca_bundles": (CaBundle("p", is_usable=True, text="", not_after=NOW + timedelta(13)),)}, "warning", "expires at"),
     ("policies", {"policies": {**an_installation().policies, names.POD_POLICY: specified({**SPEC, "validations": []})}}, "failed", "boundtoken-pods is not that of this release: spec.validations"),

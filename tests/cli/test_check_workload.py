@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.support.builders import Json
-from tests.support.checking import Checked
+from tests.support.checking import Checked, run_check
 from tests.support.kubeconfigs import a_kubeconfig
 from tests.support.played import Played, playing
 
@@ -118,6 +118,21 @@ def test_a_secret_that_may_not_be_read_is_no_missing_token(
         True,
     ), checked.text("workload-token")
     assert bool(checked.by_id["workload-token"]["commands"]) == (status != "unknown")
+
+
+def test_credentials_that_are_not_accepted_are_no_missing_right(
+    played: Played, tmp_path: Path
+) -> None:
+    config = str(a_kubeconfig(tmp_path / "config", played.server))
+    words = ("workload", "deployment/web", "-n", "shop", "--kubeconfig", config)
+    told = {}
+    for status in (401, 403):
+        played.objects[f"{DEPLOYMENTS}/web"] = status
+        code, _, told[status] = run_check(*words)
+        assert code == 3
+    assert "401" in told[401]
+    assert "needs get" not in told[401]
+    assert "needs get on deployments in shop" in told[403]
 
 
 def test_a_secret_that_only_an_older_pod_uses_is_not_missing(

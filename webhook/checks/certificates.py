@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from .facts import Installation, Replica
+from .facts import Installation, Replica, needs_proxy
 from .model import Check, Finding, NotSeen, all_of, failed, passed, warning, worst
 
 GROUP = "Certificates"
@@ -24,11 +24,13 @@ def ca_bundles(seen: Installation) -> Finding:
 def trust(seen: Installation) -> Finding:
     """Whether each caBundle verifies what each replica serves."""
     seen.entries()
-    found = [_trust(replica) for replica in seen.asking()]
+    found = [_trust(replica, seen.own) for replica in seen.asking()]
     return worst(*found, text=f"each verifies {len(found)} replicas")
 
 
-def _trust(replica: Replica) -> Finding:
+def _trust(replica: Replica, own: str) -> Finding:
+    if replica.is_forbidden:
+        return Finding("unknown", needs_proxy(own))
     if replica.problem:
         return Finding("unknown", f"pod/{replica.name} could not be asked: {replica.problem}")
     if replica.distrusting:
@@ -39,13 +41,15 @@ def _trust(replica: Replica) -> Finding:
 
 def leaves(seen: Installation) -> Finding:
     """The age of what the replicas serve."""
-    found = [_leaf(replica, seen.now) for replica in seen.asking()]
+    found = [_leaf(replica, seen) for replica in seen.asking()]
     ends = [replica.not_after for replica in seen.asking() if replica.not_after is not None]
     return worst(*found, text=f"until {_day(min(ends))}" if ends else "")
 
 
-def _leaf(replica: Replica, now: datetime) -> Finding:
-    title = f"the certificate of pod/{replica.name}"
+def _leaf(replica: Replica, seen: Installation) -> Finding:
+    title, now = f"the certificate of pod/{replica.name}", seen.now
+    if replica.is_forbidden:
+        return Finding("unknown", needs_proxy(seen.own))
     if replica.not_after is None or replica.not_before is None:
         return Finding("unknown", f"{title} was not seen: {replica.problem}")
     if now >= replica.not_after:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from ..core import names
-from .facts import Installation, WaitingPod
+from .facts import Installation, WaitingPod, needs_proxy
 from .model import APPLY, MAX_LISTED, Check, Finding, failed, listed, passed, there, warning, worst
 from .objects import Deployment
 from .shipped import LABELS
@@ -189,7 +189,7 @@ def reachable(seen: Installation) -> Finding:
     found = []
     for replica in seen.asking():
         if replica.is_forbidden:
-            found.append(Finding("unknown", f"needs get on pods/proxy in {seen.own}"))
+            found.append(Finding("unknown", needs_proxy(seen.own)))
         elif replica.problem:
             found.append(failed(f"pod/{replica.name}: {replica.problem}", *commands))
     return worst(*found, text="each answered over TLS")

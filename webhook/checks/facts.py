@@ -30,6 +30,11 @@ READ_SECONDS = 120.0
 MUTATING, VALIDATING = "mutatingwebhookconfigurations", "validatingwebhookconfigurations"
 
 
+def needs_proxy(namespace: str) -> str:
+    """What is told where the API server lets nobody ask the replicas."""
+    return f"needs get on pods/proxy in {namespace}"
+
+
 class Server(NamedTuple):
     """The API server: its release, and how many seconds its clock is ahead of ours."""
 

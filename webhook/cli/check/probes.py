@@ -21,7 +21,7 @@ from ...errors import ApiError
 from ...simulation import explanation, living
 from ...simulation.living import Token, Tokens
 from ..cluster import surroundings
-from ..cluster.reader import OBJECTS, Reader
+from ..cluster.reader import FORBIDDEN, OBJECTS, Reader
 from ..cluster.surroundings import Surroundings
 
 ENFORCE: Govern = "enforce"
@@ -31,7 +31,6 @@ ABSENT = "boundtoken-check-no-such-pod"
 DEFAULT_NAMESPACE = "default"
 MAX_NAMESPACES = 4
 """That request injection and are tried one after the other."""
-FORBIDDEN = 403
 REFUSED = "ValidatingAdmissionPolicy '{}'"
 DENIED = re.compile(r'admission webhook "[a-z]+\.boundtoken\.dev" denied')
 MAX_SECONDS = names.MAX_EXPIRATION_SECONDS_LIMIT

@@ -9,7 +9,15 @@ import msgspec
 
 from ... import __version__, cluster_config
 from ...checks import shipped
-from ...checks.facts import CaBundle, ConfigurationFile, Installation, Replica, Server, WaitingPod
+from ...checks.facts import (
+    CaBundle,
+    ConfigurationFile,
+    Installation,
+    Replica,
+    Server,
+    WaitingPod,
+    needs_proxy,
+)
 from ...checks.model import Unseen
 from ...checks.objects import (
     Annotated,
@@ -188,7 +196,7 @@ async def metrics_of_server(client: ApiClient) -> str | Unseen:
     try:
         body = await client.get("/metrics", accept="*/*", seconds=METRICS_SECONDS, limit=MAX_METRICS_BYTES)  # fmt: skip
     except ApiError as problem:
-        is_forbidden = problem.status in FORBIDDEN
+        is_forbidden = problem.status == FORBIDDEN
         return Unseen("needs get on /metrics" if is_forbidden else truncate(str(problem)))
     return body.decode(errors="replace")
 
@@ -264,7 +272,7 @@ async def _replica(
         image,
         served.ready,
         truncate(served.problem),
-        is_forbidden=served.status in FORBIDDEN,
+        is_forbidden=served.status == FORBIDDEN,
         metrics=await _metrics(part, pod),
         ahead_seconds=served.ahead_seconds,
     )
@@ -289,8 +297,8 @@ async def _metrics(part: _Parts, pod: Pod) -> dict[str, float] | Unseen:
     try:
         body, _ = await part.reader.client.proxied(path, seconds=replicas.SECONDS, limit=1 << 20)
     except ApiError as problem:
-        if problem.status in FORBIDDEN:
-            return Unseen(f"needs get on pods/proxy in {part.namespace}")
+        if problem.status == FORBIDDEN:
+            return Unseen(needs_proxy(part.namespace))
         return Unseen(f"pod/{name}: {truncate(str(problem))}")
     found = {}
     for line in body.decode(errors="replace").splitlines():

@@ -21,7 +21,7 @@ from ...tokens.rbac.grants import ACCOUNT
 from ...tokens.rbac.objects import GROUP_PATH, Binding, Subject
 from ...tokens.rbac.roles import CLUSTER_SCOPED, GROUP_OF
 from ..cluster import surroundings
-from ..cluster.reader import Reader
+from ..cluster.reader import FORBIDDEN, Reader
 from ..cluster.surroundings import MUTATING
 from ..explain import given
 from ..explain.live import Live, read_named
@@ -228,6 +228,6 @@ async def _may(client: ApiClient, seen: Workload, right: JsonObject) -> bool | U
     try:
         return decode(before.REVIEW, await client.send("POST", path, body)).status.allowed
     except ApiError as problem:
-        if problem.status in (401, 403):
+        if problem.status == FORBIDDEN:
             return Unseen(f"needs create on localsubjectaccessreviews in {namespace}")
         return Unseen(truncate(str(problem)))

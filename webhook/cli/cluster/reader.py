@@ -15,7 +15,7 @@ from ...core.text import truncate
 from ...errors import ApiError, NotFound, TooLarge
 
 T = TypeVar("T")
-FORBIDDEN = (401, 403)
+FORBIDDEN = 403
 PAGE = 250
 MAX_PAGES = 8
 """2,000 objects: the pods of a workload, or the webhook configurations of a cluster."""
@@ -187,7 +187,7 @@ class Reader:
             found.add(page.metadata, len(page.items or ()))
 
     def _note(self, what: str, verb: str, problem: ApiError) -> None:
-        if problem.status in FORBIDDEN:
+        if problem.status == FORBIDDEN:
             self.unread[what] = f"needs {verb} on {what}"
         else:
             self.unread[what] = truncate(str(problem))
