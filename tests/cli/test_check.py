@@ -5,6 +5,8 @@ import contextlib
 import io
 import json
 import shlex
+import socket
+import time
 from pathlib import Path
 from typing import Any, cast
 from xml.etree import ElementTree as ET
@@ -202,3 +204,17 @@ def test_the_configuration_is_that_of_the_config_map_that_is_mounted(tmp_path: P
         assert "there is no ConfigMap" in Checked(*flags).text("configuration")
         volumes.clear()
         assert Checked(*flags).text("configuration").startswith("configmap/aaa-old: ")
+
+
+@pytest.mark.parametrize("words", [(), ("workload", "deployment/web")])
+def test_an_api_server_that_never_answers_is_waited_for_no_longer_than_is_said(
+    tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        server = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        start = time.monotonic()
+        code, *_ = run_check(
+            *words, "--wait", "2", "--kubeconfig", str(a_kubeconfig(tmp_path / "k", server))
+        )
+        took = time.monotonic() - start
+    assert (code, took < 10) == (3 if words else 1, True)

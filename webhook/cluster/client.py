@@ -6,6 +6,7 @@ proxy in between may send anything, and no loop may end because of it.
 """
 
 import contextlib
+import math
 import re
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -75,11 +76,13 @@ class ApiClient:
     """Calls the API server with the given credentials.
 
     Construct it in a running event loop, and use it as an asynchronous context manager, which
-    closes the connections.
+    closes the connections. `most_seconds` bounds each call whose answer is awaited whole.
     """
 
-    def __init__(self, credentials: Credentials, user_agent: str) -> None:
-        self._credentials = credentials
+    def __init__(
+        self, credentials: Credentials, user_agent: str, *, most_seconds: float = math.inf
+    ) -> None:
+        self._credentials, self._most_seconds = credentials, most_seconds
         self._session = aiohttp.ClientSession(headers={"User-Agent": user_agent}, trust_env=False)
         self._known = (datetime.now(UTC), time.clock_gettime(time.CLOCK_BOOTTIME))
 
@@ -208,9 +211,8 @@ class ApiClient:
         headers = {"Accept": accept}
         if body is not None:
             headers["Content-Type"] = content_type
-        timeout = aiohttp.ClientTimeout(
-            total=total, sock_connect=CONNECT_SECONDS, sock_read=silence
-        )
+        most = None if total is None else min(total, self._most_seconds)
+        timeout = aiohttp.ClientTimeout(total=most, sock_connect=CONNECT_SECONDS, sock_read=silence)
         try:
             if (authorization := await self._credentials.authorization()) is not None:
                 headers["Authorization"] = authorization

@@ -26,6 +26,8 @@ from . import before, output, probes, reading
 
 PAUSE_SECONDS = 2.0
 """Between two rounds of --wait."""
+CALL_SECONDS = 30.0
+"""Of one request at most; less where --wait ends earlier."""
 WORKLOAD = "workload"
 EXIT_CODES = {"passed": 0, "warning": 0, "failed": 1, "unknown": 3}
 Results = tuple[Result, ...]
@@ -52,19 +54,25 @@ def _awaited(parsed: argparse.Namespace, deadline: float) -> Results:
     Raises: NotFound, where the workload is not there by then; ApiError, where it was not read
     """
     while True:
-        has_time = time.monotonic() + PAUSE_SECONDS < deadline
+        left = max(deadline - time.monotonic(), PAUSE_SECONDS)
+        parsed.call_seconds = CALL_SECONDS if parsed.wait is None else min(CALL_SECONDS, left)
         try:
             results = _results(parsed)
         except ApiError as problem:
-            if not has_time:
+            if not _has_time(deadline):
                 raise
             _progress(f"waiting: {problem}")
         else:
-            if not has_time or not EXIT_CODES[status_of(results)]:
+            if not EXIT_CODES[status_of(results)] or not _has_time(deadline):
                 return results
             open_ones = [one for one in results if EXIT_CODES[one.status]]
             _progress(f"waiting for {len(open_ones)} checks, first: {open_ones[0].sentence}")
         time.sleep(PAUSE_SECONDS)
+
+
+def _has_time(deadline: float) -> bool:
+    """Whether another round may begin, after the pause."""
+    return time.monotonic() + PAUSE_SECONDS < deadline
 
 
 def _progress(text: str) -> None:
@@ -140,7 +148,8 @@ async def _connected(
 ) -> Results:
     credentials = FromKubeconfig(parsed.kubeconfig, parsed.context)
     parsed.namespace = parsed.namespace or credentials.namespace
-    async with ApiClient(credentials, f"boundtoken/{__version__}") as client:
+    agent, seconds = f"boundtoken/{__version__}", parsed.call_seconds
+    async with ApiClient(credentials, agent, most_seconds=seconds) as client:
         return await read(parsed, Reader(client))
 
 
