@@ -25,6 +25,8 @@ from tests.support.builders import Json, a_bare_pod
 from tests.support.checking import Checked
 from tests.support.cluster import CONFIGMAP, DEPLOYMENT, NAMESPACES, Cluster
 from tests.support.kubeconfigs import a_kubeconfig
+from tests.support.waiting import wait_for
+from webhook.checks.probes import NOT_TRIED
 
 
 @contextlib.contextmanager
@@ -68,6 +70,21 @@ def test_a_namespace_that_lets_nothing_in_is_no_fault_and_the_next_is_tried(
         assert one.status("dry-run-pod") == "unknown"
         assert why in one.text("dry-run-pod")
         assert one.text("dry-run-pod").endswith("name another namespace with --dry-run-namespace")
+
+
+def test_the_owner_of_the_first_namespace_does_not_decide_what_is_found_out(
+    installed: Cluster,
+) -> None:
+    account = {"automountServiceAccountToken": False}
+    with a_namespace(installed, "a0-replace") as path, a_namespace(installed, "a1-open"):
+        wait_for(lambda: installed.plane.call("GET", f"{path}/serviceaccounts")["items"])
+        installed.plane.call("PATCH", f"{path}/serviceaccounts/default", account, kind=MERGE_PATCH)
+        installed.annotate("a0-replace", inject="replace", automount=None)
+        one = checked(installed, "--dry-run-namespace", "a0-replace")
+        assert checked(installed).text("dry-run-pod") == "in namespace a1-open: injected"
+        with changed(installed, MUTATING, put("/webhooks/0/rules/0/operations", ["UPDATE"])):
+            assert checked(installed).status("dry-run-pod") == "failed"
+    assert (one.status("dry-run-pod"), one.by_id["dry-run-pod"]["cure"]) == ("warning", NOT_TRIED)
 
 
 def test_another_replica_with_an_old_clock_version_and_image_is_told(

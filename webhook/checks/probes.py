@@ -9,8 +9,8 @@ from .model import Check, Finding, failed, passed, there, warning, worst
 GROUP = "Tried in a dry run"
 ELSEWHERE = "; name another namespace with --dry-run-namespace"
 NOT_TRIED = (
-    "Nothing is known to be wrong: this namespace, or its service account, wants no token. Name one "
-    "that gets tokens with --dry-run-namespace."
+    "That is as annotated or configured, and tells nothing of the installation: name a namespace "
+    "whose pods get tokens with --dry-run-namespace."
 )
 
 

@@ -239,8 +239,8 @@ def has_token(seen: Workload) -> Finding:
 
 
 def _decided(seen: Workload, reason: str) -> Iterator[str]:
-    """Why they have none where somebody wants that: an annotation of the namespace changes it not,
-    or is that decision.
+    """Why they have none, where somebody wants that: annotating the namespace would change nothing,
+    or overrule it.
     """
     if reason in OPTING_OUT:
         yield OPTING_OUT[reason]

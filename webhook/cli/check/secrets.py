@@ -75,7 +75,9 @@ def tokens_of(pod: Pod, secrets: Secrets) -> OfSecrets:
     return OfSecrets(_in_containers(pod, known), _in_containers(pod, unseen))
 
 
-def _in_containers(pod: Pod, secrets: Iterable[str]) -> tuple[str, ...]:
+def _in_containers(pod: Pod, secrets: set[str]) -> tuple[str, ...]:
+    if not secrets:
+        return ()
     found = (token.secret for token in legacy_tokens(pod, secrets) if token.mounts)
     return tuple(dict.fromkeys(found))
 
