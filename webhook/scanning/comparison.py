@@ -129,7 +129,8 @@ class _Comparison:
         required += {"legacy-secret": ["secrets"], "csi": ["csidrivers"]}.get(token.source, [])
         if is_template or _identity(token) in self._both:
             required += needs.WOULD
-        return Row(token.namespace, tuple(required), is_labelled=True, is_hidden=is_template)
+        needed = tuple(required)
+        return Row(token.namespace, needed, is_labelled=True, is_hidden=is_template, title=title)
 
 
 def _kinds(title: str, *, is_template: bool) -> Iterable[str]:
@@ -190,6 +191,7 @@ def _of_token(token: Token) -> Hashable:
         token.rotated,
         token.level,
         token.mounts,
+        token.more_mounts,
     )
 
 

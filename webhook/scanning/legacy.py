@@ -2,10 +2,12 @@
 which one is the token (core/v1, ServiceAccountTokenKey): who mounts its ca.crt has no token.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from ..core import names
+from ..simulation.mounts import Mounted, Shown, by_volume, part_of
+from .mounts import NOWHERE, Mounts, mount_of, told
 from .report import ENVIRONMENT, Mount
 from .views import Container, Item, Pod, Volume
 
@@ -20,7 +22,7 @@ class LegacyToken(NamedTuple):
     secret: str
     volume: str
     file: str
-    mounts: tuple[Mount, ...]
+    mounts: Mounts
 
 
 def legacy_tokens(pod: Pod, secrets: Iterable[str]) -> Iterator[LegacyToken]:
@@ -28,12 +30,14 @@ def legacy_tokens(pod: Pod, secrets: Iterable[str]) -> Iterator[LegacyToken]:
     environment.
     """
     known = frozenset(secrets)
+    mounts = by_volume(pod.as_full)
     for volume in pod.spec.volumes or ():
-        yield from dict.fromkeys(_of_volume(pod, volume, known))
+        yield from dict.fromkeys(_of_volume(volume, mounts.get(volume.name, ()), known))
     for container in _containers(pod):
         for secret in dict.fromkeys(_environment(container)):
             if secret in known:
-                yield LegacyToken(secret, "", "", (Mount(container.name, ENVIRONMENT),))
+                here = Mount(container.name, ENVIRONMENT)
+                yield LegacyToken(secret, "", "", Mounts((here,)))
 
 
 def _containers(pod: Pod) -> Iterator[Container]:
@@ -52,33 +56,23 @@ def _environment(container: Container) -> Iterator[str]:
             yield source_of_all.secret_ref.name
 
 
-def _of_volume(pod: Pod, volume: Volume, known: frozenset[str]) -> Iterator[LegacyToken]:
-    files = list(_files(volume))
+def _of_volume(
+    volume: Volume, mounts: Sequence[Mounted], known: frozenset[str]
+) -> Iterator[LegacyToken]:
+    files = [pair for pair in _files(volume) if pair[0] in known]
+    shown = Shown((part_of(mount), (name, mount)) for name, mount in mounts)
+    by_places: dict[int, Mounts] = {}
     for secret, file in files:
-        if secret in known:
-            places = [
-                (container, mount)
-                for container in _containers(pod)
-                for mount in container.volume_mounts or ()
-                if mount.name == volume.name
-            ]
-            mounts = tuple(
-                Mount(
-                    container.name,
-                    mount.mount_path,
-                    bool(mount.read_only),
-                    bool(mount.sub_path or mount.sub_path_expr),
-                )
-                for container, mount in places
-                if _is_below(file, mount.sub_path or mount.sub_path_expr or "")
-            )
-            # The kubelet writes what nobody mounts, and a container of kubectl debug may mount it.
-            if mounts or not places:
-                yield LegacyToken(secret, volume.name, file, mounts)
+        places = shown.of(file)
+        # The kubelet writes what nobody mounts, and a container of kubectl debug may mount it.
+        if places or not mounts:
+            if id(places) not in by_places:
+                by_places[id(places)] = told([mount_of(*one) for one in places])
+            yield LegacyToken(secret, volume.name, file, by_places[id(places)])
     mounted = {"spec.volumes.secret.secretName", "spec.volumes.projected.sources.secret.name"}
     for field, secret in volume.secrets:
         if secret in known and field not in mounted:
-            yield LegacyToken(secret, volume.name, "", ())
+            yield LegacyToken(secret, volume.name, "", NOWHERE)
 
 
 def _files(volume: Volume) -> Iterator[tuple[str, str]]:
@@ -96,16 +90,3 @@ def _written(secret: str, items: tuple[Item, ...] | None) -> Iterator[tuple[str,
     for item in items or ():
         if item.key == KEY:
             yield secret, item.path
-
-
-def _is_below(file: str, part: str) -> bool:
-    """Whether a mount of this part of a volume has the file. What an expression makes of variables
-    is not known.
-    """
-    path = _parts(part)
-    return "$(" in part or _parts(file)[: len(path)] == path
-
-
-def _parts(path: str) -> list[str]:
-    """Of a path in a volume, in which the API server lets no `..` in."""
-    return [part for part in path.split("/") if part not in ("", ".")]

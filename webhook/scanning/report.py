@@ -62,7 +62,8 @@ class Mount(_Part, frozen=True):
 
 class Token(_Part, frozen=True):
     """A token of a living pod, or of a template that has no pods. `lifetime_seconds` is None where
-    it never expires or is not known, which `lifetime` tells.
+    it never expires or is not known, which `lifetime` tells. `more_mounts` is how many mounts are
+    left out, of a pod that has a great many.
     """
 
     namespace: str
@@ -82,6 +83,19 @@ class Token(_Part, frozen=True):
     file: str
     """In the volume; empty of a CSI driver and of an environment."""
     mounts: tuple[Mount, ...]
+    more_mounts: int = 0
+
+
+class LeftOut(_Part, frozen=True):
+    """How many tokens of a pod, or of a template, are not among the tokens: it has a great many,
+    and those that live longest are told of each source. Everything that is counted or judged is of
+    all of them.
+    """
+
+    namespace: str
+    object: str
+    owner: str
+    tokens: int
 
 
 class Namespace(_Part, frozen=True):
@@ -209,6 +223,7 @@ class Report(_Part, frozen=True, kw_only=True):
     selection: Selection | None = None
     namespaces: tuple[Namespace, ...] = ()
     tokens: tuple[Token, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
     findings: tuple[Finding, ...] = ()
     secrets: tuple[Secret, ...] = ()
     service_accounts: tuple[ServiceAccount, ...] = ()

@@ -6,7 +6,6 @@ which are compared with the template that makes them. Of a pod whose owner's tem
 it is worked out from the pod itself (`enforcement.forecast` has what that cannot see).
 """
 
-from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import msgspec
@@ -19,7 +18,7 @@ from ..simulation.calling import Configuration
 from ..simulation.explanation import DEFAULT_ACCOUNT
 from ..simulation.templates import name_of
 from . import again as admission_again
-from . import coverage, findings, views
+from . import coverage, findings, told, views
 from .accounts import Accounts
 from .again import Again
 from .groups import Group
@@ -27,6 +26,7 @@ from .report import (
     LEVELS,
     SEVERITIES,
     Finding,
+    LeftOut,
     Minter,
     Namespace,
     Report,
@@ -90,6 +90,7 @@ class Scan:
         self.is_whole = True
         self._spaces: dict[str, Space] = {}
         self._tokens: list[Token] = []
+        self._left_out: list[LeftOut] = []
         self._groups: dict[tuple[str, str, str], Group] = {}
         self._templates: dict[tuple[str, str], Template] = {}
         self._titles: dict[tuple[str, str], Template] = {}
@@ -270,10 +271,12 @@ class Scan:
         name: str,
         owner: str,
         account: str,
-        tokens: Iterable[TokenFacts],
+        tokens: tuple[TokenFacts, ...],
     ) -> None:
-        for token in tokens:
-            self._tokens.append(Token(space.name, name, owner, account, *token))
+        kept = told.worst(tokens)
+        self._tokens += [Token(space.name, name, owner, account, *token) for token in kept]
+        if more := len(tokens) - len(kept):
+            self._left_out.append(LeftOut(space.name, name, owner, more))
 
     def _add_templates(self) -> None:
         """The templates that have no living pods, and of the others what no pod of them has."""
@@ -335,6 +338,7 @@ class Scan:
             selection=self.selection,
             namespaces=self._namespaces(),
             tokens=tuple(sorted(self._tokens, key=_order)),
+            left_out=tuple(self._left_out),
             findings=tuple(sorted(found, key=_severest)),
             secrets=secrets,
             service_accounts=accounts,
@@ -380,15 +384,7 @@ def _controller(document: JsonObject) -> living.Owner | None:
 
 
 def _order(token: Token) -> tuple[int, int, str, str, str]:
-    """A year first, then what never expires, then the longest; what is not known last."""
-    seconds = token.lifetime_seconds
-    if is_year_long(seconds):
-        rank = 0
-    elif seconds is not None:
-        rank = 2
-    else:
-        rank = 1 if token.source == "legacy-secret" else 3
-    return rank, -(seconds or 0), token.namespace, token.object, token.volume
+    return *told.severity(token), token.namespace, token.object, token.volume
 
 
 def _severest(finding: Finding) -> tuple[int, str, str, str]:

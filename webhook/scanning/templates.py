@@ -1,10 +1,16 @@
 """A pod template beside the living pods that are made of it."""
 
 import dataclasses
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from .again import Again
 from .groups import Group
 from .tokens import TokenFacts, Tokens
+
+if TYPE_CHECKING:
+    from .report import Mount
 
 
 @dataclasses.dataclass(slots=True)
@@ -29,10 +35,8 @@ class Template:
 
     def has(self, made: Again) -> bool:
         """Whether it has every token of what is made of it."""
-        tokens = self.again.found.tokens
-        return made.account == self.again.account and all(
-            any(_is_as(one, own) for own in tokens) for one in made.found.tokens
-        )
+        own = _Places(self.again.found.tokens)
+        return made.account == self.again.account and all(map(own.have, made.found.tokens))
 
     def compare(self, found: Tokens, account: str) -> None:
         """Take off what a living pod has."""
@@ -40,13 +44,34 @@ class Template:
         self.is_account_used = self.is_account_used or account == self.again.account
         self.secrets = self.secrets.difference(found.secrets)
         if self.rest:
-            self.rest = tuple(
-                one for one in self.rest if not any(_is_as(one, has) for has in found.tokens)
-            )
+            own = _Places(found.tokens)
+            self.rest = tuple(one for one in self.rest if not own.have(one))
 
 
-def _is_as(one: TokenFacts, has: TokenFacts) -> bool:
-    """Whether a pod has the token of a template. It may be mounted by more containers: those of
-    other webhooks.
+class _Places:
+    """Where a pod has which token. It may be mounted by more containers than a template says: those
+    of other webhooks.
     """
-    return one._replace(mounts=()) == has._replace(mounts=()) and set(one.mounts) <= {*has.mounts}
+
+    def __init__(self, tokens: Iterable[TokenFacts]) -> None:
+        self._mounts: defaultdict[TokenFacts, set[Mount]] = defaultdict(set)
+        self._cut: set[TokenFacts] = set()
+        for one in tokens:
+            key = _without_mounts(one)
+            self._mounts[key].update(one.mounts)
+            if one.more_mounts:
+                self._cut.add(key)
+
+    def have(self, one: TokenFacts) -> bool:
+        """Whether the pod has this token of a template. Of more mounts than are told only that it
+        is mounted is compared.
+        """
+        key = _without_mounts(one)
+        if key not in self._mounts:
+            return False
+        is_cut = bool(one.more_mounts) or key in self._cut
+        return is_cut or self._mounts[key].issuperset(one.mounts)
+
+
+def _without_mounts(one: TokenFacts) -> TokenFacts:
+    return one._replace(mounts=(), more_mounts=0)

@@ -6,13 +6,18 @@ year (`Limits.is_extended`), and a legacy token in a Secret never expires. What 
 refers to, and what a container reads through the API, is not seen.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-import msgspec
-
 from ..core import names, views
-from ..core.full_views import FullContainer, FullPod, FullProjected, FullSource, FullVolume
+from ..core.full_views import (
+    FullContainer,
+    FullPod,
+    FullProjected,
+    FullSource,
+    FullSpec,
+    FullVolume,
+)
 from ..core.levels import LATEST, LevelVersion
 from ..core.limits import Limits
 from ..core.policy import ClusterPolicy, NamespacePolicy
@@ -21,9 +26,14 @@ from ..enforcement import rules, validate
 from ..enforcement.facts import Facts
 from ..enforcement.preview import unnumbered
 from ..simulation import living
+from ..simulation.mounts import Mounted, by_volume
 from .legacy import legacy_tokens
-from .report import LEVELS, NEVER, UNKNOWN, Level, Mount, Source, lifetime_text
+from .mounts import NOWHERE, mount_of, told
+from .report import LEVELS, NEVER, UNKNOWN, Level, Mount, Source, lifetime_text, lowest
 from .views import CsiDriver, Pod
+
+COMPLYING = TokenSource(expiration_seconds=names.MIN_EXPIRATION_SECONDS)
+"""A token that no rule is about: the shortest, for the API server."""
 
 
 class Judge(NamedTuple):
@@ -57,6 +67,7 @@ class TokenFacts(NamedTuple):
     secret: str
     file: str
     mounts: tuple[Mount, ...]
+    more_mounts: int
 
 
 class Tokens(NamedTuple):
@@ -86,27 +97,40 @@ def tokens_of(pod: Pod, judge: Judge) -> Tokens:
 
 
 def _projected(pod: Pod, judge: Judge) -> Iterator[TokenFacts]:
-    limits = judge.limits("none")
+    mounts = by_volume(pod.as_full)
     for volume in pod.spec.volumes or ():
-        kind, shown = living.kind_of(volume)
-        for token in volume.tokens:
-            alone = _with_one(pod, volume, token)
-            mounts = tuple(_mounts(alone.spec.all_containers()))
-            requested = token.expiration_seconds or names.API_DEFAULT_EXPIRATION_SECONDS
-            lifetime = _lifetime(requested, token.audience or "", limits)
-            yield TokenFacts(
-                _source(pod, kind, token),
-                token.audience or "",
-                token.expiration_seconds,
-                lifetime,
-                lifetime_text(lifetime),
-                not any(mount.sub_path for mount in mounts),
-                level_of(alone, judge),
-                shown,
-                "",
-                token.path,
-                mounts,
-            )
+        yield from _in_volume(pod, volume, mounts.get(volume.name, ()), judge)
+
+
+def _in_volume(
+    pod: Pod, volume: FullVolume, mounts: Sequence[Mounted], judge: Judge
+) -> Iterator[TokenFacts]:
+    limits = judge.limits("none")
+    kind, shown = living.kind_of(volume)
+    places = [mount_of(*one) for one in mounts]
+    mounted, of_mounts = told(places), _level_of_mounts(mounts, judge)
+    is_rotated = not any(mount.sub_path for mount in places)
+    # What else is in it tells whether a token of this name was automounted.
+    is_automounted = views.is_automounted(volume)
+    rest = tuple(one for one in volume.full_sources if one.service_account_token is None)
+    for token in volume.tokens:
+        requested = token.expiration_seconds or names.API_DEFAULT_EXPIRATION_SECONDS
+        lifetime = _lifetime(requested, token.audience or "", limits)
+        is_as_plugins = is_automounted and token.path == names.TOKEN_FILE
+        sources = (FullSource(token), *(rest if is_as_plugins else ()))
+        yield TokenFacts(
+            _source(pod, kind, token),
+            token.audience or "",
+            token.expiration_seconds,
+            lifetime,
+            lifetime_text(lifetime),
+            is_rotated,
+            lowest(of_mounts, _level_of_one(volume.name, sources, judge)),
+            shown,
+            "",
+            token.path,
+            *mounted,
+        )
 
 
 def _source(pod: Pod, kind: str, token: TokenSource) -> Source:
@@ -132,45 +156,27 @@ def level_of(pod: FullPod, judge: Judge) -> Level:
     return "none"
 
 
-def _with_one(pod: Pod, volume: FullVolume, token: TokenSource) -> FullPod:
-    """The pod with no other token than this one; what else is in its volume stays, which tells
-    whether it was automounted.
-    """
-    others = tuple(one for one in volume.full_sources if one.service_account_token is None)
-    alone = FullVolume(volume.name, FullProjected((FullSource(token), *others)))
-    spec = msgspec.structs.replace(
-        pod.spec,
-        volumes=(alone,),
-        init_containers=_mounting(pod.spec.init_containers, volume.name),
-        containers=_mounting(pod.spec.containers, volume.name),
-        ephemeral_containers=_mounting(pod.spec.ephemeral_containers, volume.name),
-    )
-    return FullPod(pod.metadata, spec)
+def _level_of_one(volume: str, sources: tuple[FullSource, ...], judge: Judge) -> Level:
+    """The level that a token reaches which is in this volume, and mounted nowhere."""
+    alone = FullVolume(volume, FullProjected(sources))
+    return level_of(FullPod(spec=FullSpec(volumes=(alone,))), judge)
 
 
-def _mounting(
-    containers: Iterable[FullContainer] | None, volume: str
-) -> tuple[FullContainer, ...] | None:
-    found = []
-    for container in containers or ():
-        mounts = tuple(one for one in container.volume_mounts or () if one.name == volume)
-        if mounts:
-            found.append(FullContainer(container.name, mounts))
-    return tuple(found) or None
-
-
-def _mounts(containers: Iterable[tuple[str, FullContainer]]) -> Iterator[Mount]:
-    for _, container in containers:
-        for mount in container.volume_mounts or ():
-            is_part = bool(mount.sub_path or mount.sub_path_expr)
-            yield Mount(container.name, mount.mount_path, bool(mount.read_only), is_part)
+def _level_of_mounts(mounts: Sequence[Mounted], judge: Judge) -> Level:
+    """The level that a token reaches which complies with it but for these mounts."""
+    if not mounts:
+        return "strict"
+    containers = tuple(FullContainer(name, (mount,)) for name, mount in mounts)
+    volume = FullVolume(mounts[0][1].name, FullProjected((FullSource(COMPLYING),)))
+    spec = FullSpec(volumes=(volume,), containers=containers)
+    return level_of(FullPod(spec=spec), judge)
 
 
 def _legacy(pod: Pod, judge: Judge) -> Iterator[TokenFacts]:
     for one in legacy_tokens(pod, judge.legacy or ()) if judge.legacy else ():
         yield TokenFacts(
             *("legacy-secret", "", None, None, NEVER, False, "none"),
-            *(one.volume, one.secret, one.file, one.mounts),
+            *(one.volume, one.secret, one.file, *one.mounts),
         )
 
 
@@ -184,21 +190,15 @@ def _of_drivers(pod: Pod, judge: Judge) -> Iterator[TokenFacts]:
         if volume.csi is None:
             continue
         if judge.drivers is None:
-            yield TokenFacts("csi", "", None, None, UNKNOWN, False, "none", volume.name, "", "", ())
+            yield TokenFacts(
+                "csi", "", None, None, UNKNOWN, False, "none", volume.name, "", "", *NOWHERE
+            )
             continue
         driver = judge.drivers.get(volume.csi.driver)
         for token in (driver.spec.token_requests or ()) if driver is not None else ():
             requested = token.expiration_seconds or names.API_DEFAULT_EXPIRATION_SECONDS
             lifetime = _lifetime(requested, token.audience, limits)
             projected = FullSource(TokenSource("", token.audience or None, requested))
-            alone = FullVolume(volume.name, FullProjected((projected,)))
-            spec = msgspec.structs.replace(
-                pod.spec,
-                volumes=(alone,),
-                init_containers=None,
-                containers=None,
-                ephemeral_containers=None,
-            )
             yield TokenFacts(
                 "csi",
                 token.audience,
@@ -206,11 +206,11 @@ def _of_drivers(pod: Pod, judge: Judge) -> Iterator[TokenFacts]:
                 lifetime,
                 lifetime_text(lifetime),
                 driver is not None and bool(driver.spec.requires_republish),
-                level_of(FullPod(pod.metadata, spec), judge),
+                _level_of_one(volume.name, (projected,), judge),
                 volume.name,
                 "",
                 "",
-                (),
+                *NOWHERE,
             )
 
 

@@ -14,13 +14,15 @@ When = Literal["then", "now"]
 class Row(NamedTuple):
     """What is to be known of a row: its namespace, empty or `*` for the whole cluster, and what a
     scan must read to see it. `is_labelled` is whether `-l` chooses it, and `is_hidden` whether the
-    living pods that a scan sees may hide it, as they do a template.
+    living pods that a scan sees may hide it, as they do a template. `title` is of tokens: the
+    object that has it.
     """
 
     namespace: str
     needs: tuple[str, ...]
     is_labelled: bool = False
     is_hidden: bool = False
+    title: str = ""
 
 
 class Seen:
@@ -36,10 +38,15 @@ class Seen:
             resource, namespace = place_of(one)
             # The configuration is in one namespace, and counts in all.
             self._unread[resource].add("" if resource in CONFIGURATION else namespace)
+        self._cut = {(one.namespace, one.owner or one.object) for one in report.left_out}
 
     def lacks(self, resource: str, namespace: str) -> bool:
         """Whether it could not read these objects of a namespace."""
         return bool(self._unread[resource] & {"", namespace})
+
+    def has_cut(self, namespace: str, title: str) -> bool:
+        """Whether it tells only some of the tokens of an object, which has too many."""
+        return (namespace, title) in self._cut
 
     def leaves_out(self, namespace: str, other: Selection) -> str:
         """The flag by which it does not look at a namespace, which the other scan looked at."""
@@ -66,6 +73,12 @@ def why_not_seen(row: Row, lacking: Seen, having: Seen) -> str:
     if row.is_labelled and own.selector != other.selector and is_narrower:
         which = lacking if own.selector else having
         return f"-l may leave it out {which.when}"
+    return _unread(row, lacking, having)
+
+
+def _unread(row: Row, lacking: Seen, having: Seen) -> str:
+    if row.title and lacking.has_cut(row.namespace, row.title):
+        return f"its object had more tokens than are told {lacking.when}"
     for resource in row.needs:
         unseen = [one for one in (lacking, having) if one.lacks(resource, row.namespace)]
         if len(unseen) == 1:

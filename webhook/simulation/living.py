@@ -6,15 +6,17 @@ so equal times say nothing.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import msgspec
 
 from ..core import names, views
-from ..core.full_views import FullMount, FullPod, FullVolume
+from ..core.full_views import FullPod, FullVolume
 from ..core.views import View
 from ..enforcement import forecast
+from .mounts import Mounted, Shown, by_volume, part_of
 from .templates import TEMPLATES
 
 JsonObject = dict[str, Any]
@@ -42,6 +44,10 @@ Code = Literal[
 """Why a pod differs from what it would get now."""
 
 
+Mounts = tuple[tuple[str, str], ...]
+"""Pairs of container and path."""
+
+
 class Token(NamedTuple):
     """A token that a pod has: what adds its volume, the volume, the file, the audience (empty: the
     API server's own), the seconds, and its mounts: pairs of container and path. `frozen` are those
@@ -53,8 +59,8 @@ class Token(NamedTuple):
     file: str
     audience: str
     seconds: int
-    mounts: tuple[tuple[str, str], ...] = ()
-    frozen: tuple[tuple[str, str], ...] = ()
+    mounts: Mounts = ()
+    frozen: Mounts = ()
 
 
 class Tokens(NamedTuple):
@@ -82,41 +88,24 @@ def kind_of(volume: FullVolume) -> tuple[str, str]:
 
 def tokens_of(pod: FullPod) -> Tokens:
     """Every service account token in the volumes of a pod."""
-    found = []
+    found: list[Token] = []
+    mounts = by_volume(pod)
     for volume in pod.spec.volumes or ():
-        kind, name = kind_of(volume)
-        mounts = [
-            (container.name, mount)
-            for _, container in pod.spec.all_containers()
-            for mount in container.volume_mounts or ()
-            if mount.name == volume.name
-        ]
-        for token in volume.tokens:
-            seconds = token.expiration_seconds or names.API_DEFAULT_EXPIRATION_SECONDS
-            made = Token(kind, name, token.path, token.audience or "", seconds)
-            found.append(
-                made._replace(
-                    mounts=tuple((container, mount.mount_path) for container, mount in mounts),
-                    frozen=tuple(_frozen(token.path, mounts)),
-                )
-            )
+        found += _tokens_in(volume, mounts.get(volume.name, ()))
     annotations = pod.metadata.annotations or {}
     return Tokens(annotations.get(names.STATUS, ""), tuple(found))
 
 
-def _frozen(file: str, mounts: Iterable[tuple[str, FullMount]]) -> Iterator[tuple[str, str]]:
-    """The mounts of a volume that show this file as it was when the container started. What an
-    expression names is not known here.
-    """
-    for container, mount in mounts:
-        if mount.sub_path_expr or (mount.sub_path and _shows(mount.sub_path, file)):
-            yield container, mount.mount_path
-
-
-def _shows(sub_path: str, file: str) -> bool:
-    """Whether a subPath is this file, or a folder that it is in."""
-    folder = sub_path.strip("/") + "/"
-    return f"{file}/".startswith(folder)
+def _tokens_in(volume: FullVolume, mounts: Sequence[Mounted]) -> Iterator[Token]:
+    kind, name = kind_of(volume)
+    paths = tuple((container, mount.mount_path) for container, mount in mounts)
+    parts = ((part_of(mount), pair) for pair, (_, mount) in zip(paths, mounts, strict=True))
+    # Such a file shows what was there when the container started.
+    frozen = Shown((part, pair) for part, pair in parts if part)
+    for token in volume.tokens:
+        seconds = token.expiration_seconds or names.API_DEFAULT_EXPIRATION_SECONDS
+        audience = token.audience or ""
+        yield Token(kind, name, token.path, audience, seconds, paths, frozen.of(token.path))
 
 
 def differ(has: Tokens, would: Tokens, containers: Iterable[str]) -> bool:
@@ -128,14 +117,21 @@ def differ(has: Tokens, would: Tokens, containers: Iterable[str]) -> bool:
     return _comparable(has, common) != _comparable(would, common)
 
 
-def _comparable(of: Tokens, common: frozenset[str]) -> set[Token]:
-    return {
-        token._replace(
-            mounts=tuple(sorted(pair for pair in token.mounts if pair[0] in common)), frozen=()
-        )
-        for token in of.tokens
-        if token.kind
-    }
+def _comparable(of: Tokens, common: frozenset[str]) -> Mapping[Mounts, set[Token]]:
+    """The tokens by their mounts, which are compared once for all tokens of a volume."""
+    sorted_mounts: dict[int, Mounts] = {}
+    found: defaultdict[Mounts, set[Token]] = defaultdict(set)
+    by_identity: defaultdict[int, set[Token]] = defaultdict(set)
+    for token in of.tokens:
+        if token.kind:
+            key = id(token.mounts)
+            if key not in sorted_mounts:
+                pairs = (pair for pair in token.mounts if pair[0] in common)
+                sorted_mounts[key] = tuple(sorted(pairs))
+            by_identity[key].add(token._replace(mounts=(), frozen=()))
+    for key, tokens in by_identity.items():
+        found[sorted_mounts[key]] |= tokens
+    return found
 
 
 def container_names(pod: FullPod) -> set[str]:

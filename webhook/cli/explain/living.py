@@ -214,7 +214,13 @@ def would_get(explained: Explained) -> Report | None:
 
 
 def _told(has: Tokens, started: Mapping[str, str]) -> Report:
-    """Tokens as JSON, with what a running container has had in its place since it started."""
+    """Tokens as JSON, with what a running container has had in its place since it started. The
+    tokens of a volume share the list of its mounts, which has thousands where somebody wants it.
+    """
+    of_volumes = {id(token.mounts): token.mounts for token in has.tokens}
+    of_files = {id(token.frozen): token.frozen for token in has.tokens}
+    mounts = {key: [list(mount) for mount in some] for key, some in of_volumes.items()}
+    frozen = {key: _frozen(some, started) for key, some in of_files.items()}
     return {
         "status": has.status,
         "tokens": [
@@ -224,13 +230,17 @@ def _told(has: Tokens, started: Mapping[str, str]) -> Report:
                 "file": token.file,
                 "audience": token.audience,
                 "expirationSeconds": token.seconds,
-                "mounts": [list(mount) for mount in token.mounts],
-                "neverRefreshed": [
-                    {"container": container, "path": path, "since": started[container]}
-                    for container, path in token.frozen
-                    if container in started
-                ],
+                "mounts": mounts[id(token.mounts)],
+                "neverRefreshed": frozen[id(token.frozen)],
             }
             for token in has.tokens
         ],
     }
+
+
+def _frozen(frozen: living.Mounts, started: Mapping[str, str]) -> list[Report]:
+    return [
+        {"container": container, "path": path, "since": started[container]}
+        for container, path in frozen
+        if container in started
+    ]

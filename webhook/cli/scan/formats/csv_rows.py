@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from ....core.text import one_line
 from ....scanning.report import Report, Token
-from .texts import mount_text
+from .texts import mounts_text
 
 HEADER = (
     "change", "namespace", "object", "owner", "serviceAccount", "source", "audience", "requestedSeconds",
@@ -49,4 +49,4 @@ def _cells(token: Token) -> Iterator[str]:
     for seconds in (token.requested_seconds, token.lifetime_seconds):
         yield "" if seconds is None else str(seconds)
     yield from (token.lifetime, str(token.rotated).lower(), token.level, token.volume)
-    yield from (token.secret, token.file, " ".join(map(mount_text, token.mounts)))
+    yield from (token.secret, token.file, mounts_text(token))

@@ -44,6 +44,8 @@ def _lines(report: Report) -> Iterator[str]:
         ("lifetime", "tokens", "sources"),
         ((life, f"{count:,}", sources) for life, count, sources in texts.lifetimes(report.tokens)),
     )
+    if more := texts.left_out(report):
+        yield from ("", f"And {more}, of which the worst are told.")
     if report.since is None:
         yield from _namespaces(report)
     yield from _findings(report.findings, "")

@@ -88,12 +88,15 @@ def _summary(report: Report) -> Iterator[str]:
         return
     pods = sum(space.pods for space in report.namespaces)
     spaces = texts.number(len(report.namespaces), "namespace")
-    tokens = texts.number(len(report.tokens), "token")
+    left_out = sum(one.tokens for one in report.left_out)
+    tokens = texts.number(len(report.tokens) + left_out, "token")
     yield f"{tokens}, {texts.number(pods, 'pod')}, {spaces}"
     found = texts.lifetimes(report.tokens)
     width = min(max((len(life) for life, *_ in found), default=0), WIDTH // 2)
     for life, count, sources in found[:MAX_ROWS]:
         yield texts.fit(f"{INDENT}{life.ljust(width)}  {count:>7,}  {sources}", WIDTH)
+    if more := texts.left_out(report):
+        yield f"{INDENT}and {more}, of which the worst are told"
     if levels := texts.levels(report):
         yield f"namespaces by the level that all their tokens reach: {levels}"
 
@@ -133,11 +136,10 @@ def _tokens(tokens: tuple[Token, ...], *, is_wide: bool) -> Iterator[str]:
 def _wide(token: Token) -> tuple[str, ...]:
     requested = "" if token.requested_seconds is None else str(token.requested_seconds)
     volume = token.volume or (f"secret {token.secret}" if token.secret else "")
-    mounts = " ".join(map(texts.mount_text, token.mounts))
     return (
         *(token.namespace, token.object, token.owner, token.service_account, token.source),
         *(token.audience, token.lifetime, requested, "yes" if token.rotated else "no"),
-        *(token.level, volume, mounts),
+        *(token.level, volume, texts.mounts_text(token)),
     )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from ....core.text import one_line
 from ....scanning.report import CODES, LEVELS, Code, Finding, Mount, Report, Token
+from ....scanning.told import MAX_TOKENS
 from ...explain.tree import columns
 
 GAP = "  "
@@ -28,6 +29,21 @@ def mount_text(mount: Mount) -> str:
     """Where a token is: the container, the path, and what is wrong with it."""
     remarks = "" if mount.read_only else ",writable"
     return f"{mount.container}:{mount.path}{remarks}{',subPath' if mount.sub_path else ''}"
+
+
+def mounts_text(token: Token) -> str:
+    """Where a token is, and how many more mounts there are than are told."""
+    more = f" and {token.more_mounts:,} more" if token.more_mounts else ""
+    return " ".join(map(mount_text, token.mounts)) + more
+
+
+def left_out(report: Report) -> str:
+    """How many tokens are not told; empty where all are."""
+    count = sum(one.tokens for one in report.left_out)
+    if not count:
+        return ""
+    objects = number(len(report.left_out), "object")
+    return f"{number(count, 'more token')} of {objects} with more than {MAX_TOKENS}"
 
 
 def lifetimes(tokens: Iterable[Token]) -> list[tuple[str, int, str]]:

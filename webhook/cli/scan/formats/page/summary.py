@@ -108,7 +108,9 @@ def headline(report: Report) -> str:
     if not report["complete"] or report["unread"]:
         of_all = f"the {of_all} that were seen"
     count = f"{long:,}" if long else "None"
-    return f"{count} of {of_all} {'live' if long > 1 else 'lives'} for a year or longer."
+    text = f"{count} of {of_all} {'live' if long > 1 else 'lives'} for a year or longer."
+    more = sum(one["tokens"] for one in report.get("leftOut", ()))
+    return f"{text} {more:,} more are not here, of objects that have very many." if more else text
 
 
 def summary(report: Report) -> Markup:
