@@ -44,7 +44,11 @@ def rule(verbs: str, resources: str, groups: str = "", *named: str) -> Rule:
         (rule("patch", "pods/ephemeralcontainers"), ("change pods/ephemeralcontainers",)),
         (rule("update", "*/ephemeralcontainers"), ("change pods/ephemeralcontainers",)),
         (rule("create", "pods/ephemeralcontainers"), ()),
-        (rule("patch update", "pods"), ()),
+        (rule("patch update", "pods"), ("change pods",)),
+        (rule("patch", "pods", "", "a"), ("change pods (a)",)),
+        (rule("patch", "secrets"), ("change secrets",)),
+        (rule("update", "secrets", "", "a"), ("change secrets (a)",)),
+        (rule("create delete", "secrets"), ()),
         (rule("impersonate", "serviceaccounts", "", "ci"), ("impersonate serviceaccounts (ci)",)),
         (rule("impersonate", "users groups"), ("impersonate users",)),
         (rule("escalate bind", "roles clusterroles", RBAC), ("escalate roles", "escalate clusterroles", "bind roles", "bind clusterroles")),
@@ -67,7 +71,7 @@ def test_who_may_everything_is_told_in_few_words() -> None:
     (found,) = minters(rule("*", "*", "*"))
     assert in_short(found[2]) == "all of these rights"
     assert in_short(("create pods", "get secrets")) == "create pods, get secrets"
-    assert len(EVERYTHING) == 14
+    assert len(EVERYTHING) == 16
 
 
 def test_whom_a_binding_means_and_where() -> None:
@@ -88,28 +92,47 @@ def test_long_lists_of_names_are_cut() -> None:
     assert found[2] == ("get secrets (a, b, c, d, e and 2 more)",)
 
 
-def test_the_control_planes_own_are_known() -> None:
+def own_of(binding: str, namespace: str, *subjects: Subject) -> list[str]:
+    """The subjects of a binding that are taken for Kubernetes' own."""
     rights = Rights()
     rights.add_role(Role(Metadata("role", ""), (rule("create", "pods"),)))
-    subjects = (
+    reference = Reference("ClusterRole", "role")
+    rights.add_binding(Binding(Metadata(binding, namespace), reference, subjects))
+    assert len(rights.minters) == len(subjects)
+    return [one.subject for one in rights.minters if is_of_kubernetes(one)]
+
+
+MASTERS = Subject("Group", "system:masters")
+OF_JOBS = Subject("ServiceAccount", "job-controller", "kube-system")
+SIGNER = Subject("ServiceAccount", "bootstrap-signer", "kube-system")
+
+
+@pytest.mark.parametrize(
+    ("binding", "namespace", "subject"),
+    [
+        ("cluster-admin", "", MASTERS),
+        ("system:kube-controller-manager", "", Subject("User", "system:kube-controller-manager")),
+        ("system:controller:job-controller", "", OF_JOBS),
+        ("system:controller:bootstrap-signer", "kube-system", SIGNER),
+    ],
+)
+def test_the_control_planes_own_are_known(binding: str, namespace: str, subject: Subject) -> None:
+    others = (
         X,
-        Subject("Group", "system:masters"),
-        Subject("ServiceAccount", "job-controller", "kube-system"),
-        Subject("ServiceAccount", "system:x", "shop"),
+        Subject("Group", "system:nodes"),
+        Subject("ServiceAccount", "default", "kube-system"),
     )
-    everybody = (
-        Subject("Group", "system:authenticated"),
-        Subject("Group", "system:serviceaccounts"),
-        Subject("User", "system:sneaky"),
+    assert len(own_of(binding, namespace, subject, *others)) == 1
+    assert own_of("system:of-somebody", namespace, subject, *others) == []
+    assert own_of(binding, "shop", subject, *others) == []
+
+
+def test_a_name_that_anybody_may_give_hides_no_rights() -> None:
+    default, nodes = (
+        Subject("ServiceAccount", "default", "kube-system"),
+        Subject("Group", "system:nodes"),
     )
-    for name in ("system:controller:job-controller", "of-somebody"):
-        binding = Binding(
-            Metadata(name, ""), Reference("ClusterRole", "role"), (*subjects, *everybody)
-        )
-        rights.add_binding(binding)
-    own = [(one.subject, one.by) for one in rights.minters if is_of_kubernetes(one)]
-    made = "ClusterRoleBinding system:controller:job-controller"
-    assert own == [
-        ("Group system:masters", made),
-        ("ServiceAccount kube-system/job-controller", made),
-    ]
+    for name in ("system:evil", "system:controller:job-controller", "cluster-admin"):
+        assert own_of(name, "big", default, nodes, MASTERS, OF_JOBS, SIGNER) == []
+    assert own_of("system:evil", "", default, nodes, MASTERS, OF_JOBS) == []
+    assert own_of("system:controller:job-controller", "", default, SIGNER) == []

@@ -47,10 +47,14 @@ RIGHTS = (
     *MAKERS,
     *CHANGES,
     _change("", "pods", "ephemeralcontainers"),
+    # A running pod takes another image, which then runs with its token.
+    _change("", "pods"),
     _right("get", "", "secrets"),
     # With resourceNames these are granted to who selects the name.
     _right("list", "", "secrets"),
     _right("watch", "", "secrets"),
+    # The answer to a patch that changes nothing has the whole Secret.
+    _change("", "secrets"),
     _right("impersonate", "", "serviceaccounts"),
     # The name of a user may be that of a service account.
     _right("impersonate", "", "users", is_of_cluster=True),
@@ -166,22 +170,34 @@ def _title(subject: Subject) -> str:
     return f"{subject.kind} {name}"
 
 
-OF_KUBERNETES = (
-    "Group system:masters",
-    "Group system:nodes",
-    "User system:kube-controller-manager",
-    "User system:kube-scheduler",
-)
-"""Besides the service accounts of kube-system."""
+_CONTROLLERS = (
+    "clusterrole-aggregation-controller", "cronjob-controller", "daemon-set-controller", "deployment-controller",
+    "generic-garbage-collector", "job-controller", "legacy-service-account-token-cleaner", "namespace-controller",
+    "persistent-volume-binder", "replicaset-controller", "replication-controller", "resourcequota-controller",
+    "statefulset-controller", "storage-version-migrator-controller",
+)  # fmt: skip
+OF_KUBERNETES = {
+    ("ClusterRoleBinding cluster-admin", "Group system:masters"),
+    ("ClusterRoleBinding system:kube-controller-manager", "User system:kube-controller-manager"),
+    *(
+        (f"ClusterRoleBinding system:controller:{name}", f"{ACCOUNT} kube-system/{name}")
+        for name in _CONTROLLERS
+    ),
+    *(
+        (f"RoleBinding kube-system/system:controller:{name}", f"{ACCOUNT} kube-system/{name}")
+        for name in ("bootstrap-signer", "token-cleaner")
+    ),
+}
+"""What the API server binds when it starts, of that which gives any of RIGHTS: binding and subject.
+Each by its name: anybody may give a RoleBinding a name that begins with `system:`, and the label of
+what the API server makes (`kubernetes.io/bootstrapping`).
+
+Source: kubernetes/plugin/pkg/auth/authorizer/rbac/bootstrappolicy/testdata (1.37).
+"""
 
 
 def is_of_kubernetes(minter: Minter) -> bool:
-    """Whether it is the control plane's own, by a binding that the API server makes: a controller,
-    a node, an administrator by default (plugin/pkg/auth/authorizer/rbac/bootstrappolicy).
+    """Whether the API server itself gave these rights, to a controller of the control plane or to
+    the administrators of the cluster.
     """
-    _, _, binding = minter.by.partition(" ")
-    is_made = binding == "cluster-admin" or binding.partition("/")[2].startswith("system:")
-    is_made = is_made or binding.startswith("system:")
-    return is_made and (
-        minter.subject in OF_KUBERNETES or minter.subject.startswith(f"{ACCOUNT} kube-system/")
-    )
+    return (minter.by, minter.subject) in OF_KUBERNETES
