@@ -29,6 +29,9 @@ def a_spec(volume: Json | None = None, **mount: Any) -> Json:
 
 WHOLE = a_spec({"secret": {"secretName": "old"}})
 CA_ONLY = a_spec({"secret": {"secretName": "old", "items": [{"key": "ca.crt", "path": "ca.crt"}]}})
+UNMOUNTED = {**WHOLE, "containers": a_spec()["containers"]}
+VARIABLE = {"name": "T", "valueFrom": {"secretKeyRef": {"name": "old", "key": "token"}}}
+IN_ENVIRONMENT = {"containers": [{"name": "app", "image": "a:1", "env": [VARIABLE]}]}
 
 
 def a_pod(spec: Json, name: str = "web-1-x") -> Json:
@@ -83,6 +86,8 @@ def found(api: Played, folder: Path, *words: str) -> Checked:
         (a_spec(), WHOLE, "passed", "of secret/old"),
         (WHOLE, None, "passed", "of secret/old"),
         (CA_ONLY, None, "warning", "its pods would have none"),
+        (UNMOUNTED, UNMOUNTED, "warning", "pod/web-1-x has none"),
+        (IN_ENVIRONMENT, IN_ENVIRONMENT, "passed", "of secret/old"),
     ],
 )
 def test_a_legacy_token_counts_where_a_pod_has_mounted_it(
