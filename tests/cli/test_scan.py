@@ -345,7 +345,9 @@ def test_a_kubeconfig_and_files_exclude_each_other() -> None:
 def test_a_comparison_says_what_is_not_comparable_and_why(tmp_path: Path) -> None:
     before = tmp_path / "before.json"
     whole = found_in()
-    assert whole["selection"] == {"namespaces": [], "selector": "", "namespaceSelector": "", "files": True}  # fmt: skip
+    configuration = whole["selection"].pop("configuration")
+    assert len(configuration) == 8
+    assert whole["selection"] == {"namespaces": [], "selector": "", "namespaceSelector": "", "files": True, "configured": False}  # fmt: skip
     before.write_text(json.dumps(whole))
     flags = ("-f", "-", "--since-file", str(before))
     _, out, err = run_scan(*flags, "-o", "json", stdin=MANIFESTS)
@@ -406,6 +408,21 @@ def test_ctrl_c_while_manifests_are_judged_prints_what_was_judged(
     text = yaml.safe_dump_all([a_space(), a_workload(), a_workload("web")])
     code, out, _ = run_scan("-f", "-", "-o", "json", stdin=text)
     assert (code, [row["object"] for row in json.loads(out)["tokens"]]) == (3, ["deployment/cart"])
+
+
+def test_a_comparison_with_another_configuration_makes_nothing_up(tmp_path: Path) -> None:
+    before, other = tmp_path / "before.json", tmp_path / "config.yaml"
+    before.write_text(json.dumps(found_in()))
+    head = "apiVersion: boundtoken.dev/v1alpha1\nkind: Configuration\n"
+    other.write_text(f"{head}defaults:\n  inject: enabled\n")
+    flags = ("-f", "-", "--since-file", str(before), "-o", "json")
+    for given in (("--config", str(other)), ("--webhook-namespace", "b")):
+        _, out, err = run_scan(*flags, *given, stdin=MANIFESTS)
+        found = json.loads(out)
+        kinds = ("tokens", "findings", "serviceAccounts")
+        assert [found[kind] + found["since"][kind] for kind in kinds] == [[], [], []]
+        assert found["since"]["notComparable"]
+        assert "another configuration, by --config or --webhook-namespace now" in err
 
 
 def test_an_earlier_scan_of_another_kind_is_told(tmp_path: Path) -> None:

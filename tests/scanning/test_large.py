@@ -122,6 +122,15 @@ def test_a_level_is_that_of_the_pod_with_this_token_alone(
     assert [one.level for one in scanned(living(pod)).tokens] == [expected]
 
 
+def test_many_tokens_tell_fewer_mounts_each() -> None:
+    pod = a_large_pod(
+        [token(f"t{n}") for n in range(200)], [*at(300), {"mountPath": "/w", "readOnly": False}]
+    )
+    rows = scanned(living(pod)).tokens
+    assert {(len(row.mounts), row.more_mounts) for row in rows} == {(20, 281)}
+    assert {row.mounts[0].path for row in rows} == {"/w"}
+
+
 def test_a_template_with_many_mounts_is_told_by_its_pods() -> None:
     pod = a_large_pod([token(f"t{n}") for n in range(200)], at(200))
     workload = a_workload()

@@ -165,3 +165,60 @@ def test_findings_are_counted_by_their_code() -> None:
         ("tokens", "", "new"),
         ("findings", "year-long", "new"),
     ]
+
+
+OURS, GIVEN = {"configuration": "11111111"}, {"configuration": "22222222", "configured": True}
+STRICT = msgspec.structs.replace(A_FINDING, code="strict")
+UNCOVERED = msgspec.structs.replace(A_FINDING, code="uncovered", object="")
+UNREADABLE = msgspec.structs.replace(A_FINDING, code="unreadable")
+
+
+@pytest.mark.parametrize("configurations", [(OURS, GIVEN), (GIVEN, OURS)])
+@pytest.mark.parametrize(
+    ("rows", "is_judged"),
+    [
+        ({"tokens": (TEMPLATE,)}, True),
+        ({"tokens": (A_TOKEN,)}, False),
+        ({"findings": (A_FINDING,)}, True),
+        ({"findings": (STRICT,)}, True),
+        ({"findings": (UNCOVERED,)}, True),
+        ({"findings": (UNREADABLE,)}, False),
+        ({"service_accounts": (ACCOUNT,)}, True),
+        ({"secrets": (SECRET,)}, False),
+        ({"minters": (MINTER,)}, False),
+    ],
+)
+def test_what_another_configuration_makes_is_neither_new_nor_gone(
+    configurations: tuple[dict[str, Any], ...], rows: dict[str, Any], *, is_judged: bool
+) -> None:
+    before, now = (selected(**one) for one in configurations)
+    found = since(a_report(**EMPTY, **before), a_report(**{**EMPTY, **rows}, **now))
+    told = sum(len(getattr(found, name)) for name in rows)
+    assert found.since is not None
+    when = "then" if before == selected(**GIVEN) else "now"
+    why = f"it was another configuration, by --config or --webhook-namespace {when}"
+    assert told == (not is_judged)
+    assert [one.why for one in found.since.not_comparable] == [why] * is_judged
+
+
+def test_a_token_that_is_judged_by_another_configuration_is_no_other_token() -> None:
+    judged = msgspec.structs.replace(A_TOKEN, level="strict")
+    before = a_report(tokens=(judged,), **selected(**OURS))
+    found = since(before, a_report(tokens=(A_TOKEN,), **selected(**GIVEN)))
+    assert found.since is not None
+    assert (found.tokens, found.since.tokens, len(found.since.not_comparable)) == ((), (), 2)
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        (OURS, {"configuration": "33333333"}),  # changed in the cluster
+        (GIVEN, GIVEN),
+        ({"configuration": ""}, GIVEN),  # of an older release
+    ],
+)
+def test_a_configuration_that_no_flag_changed_hides_nothing(
+    before: dict[str, Any], now: dict[str, Any]
+) -> None:
+    found = since(a_report(**EMPTY, **selected(**before)), a_report(**selected(**now)))
+    assert (len(found.tokens), len(found.findings)) == (1, 1)

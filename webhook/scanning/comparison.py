@@ -127,10 +127,16 @@ class _Comparison:
         title = token.owner or token.object
         required = [*_kinds(title, is_template=is_template)]
         required += {"legacy-secret": ["secrets"], "csi": ["csidrivers"]}.get(token.source, [])
-        if is_template or _identity(token) in self._both:
-            required += needs.WOULD
-        needed = tuple(required)
-        return Row(token.namespace, needed, is_labelled=True, is_hidden=is_template, title=title)
+        is_judged = is_template or _identity(token) in self._both
+        required += needs.WOULD if is_judged else ()
+        return Row(
+            token.namespace,
+            tuple(required),
+            is_labelled=True,
+            is_hidden=is_template,
+            title=title,
+            is_judged=is_judged,
+        )
 
 
 def _kinds(title: str, *, is_template: bool) -> Iterable[str]:
@@ -157,7 +163,8 @@ def _row_of_finding(finding: Finding) -> Row:
     elif kind != "serviceaccount":
         own = {*_kinds(finding.object, is_template=True)} if finding.object else set()
         required = tuple(one for one in required if one in own or one not in needs.TOKENS)
-    return Row(finding.namespace, required, is_labelled)
+    is_judged = finding.code in needs.JUDGED
+    return Row(finding.namespace, required, is_labelled, is_judged=is_judged)
 
 
 def _row_of_secret(secret: Secret) -> Row:
@@ -166,7 +173,7 @@ def _row_of_secret(secret: Secret) -> Row:
 
 def _row_of_account(account: ServiceAccount) -> Row:
     required = (*needs.ACCOUNTS, *needs.WOULD)
-    return Row(account.namespace, required, is_labelled=True, is_hidden=True)
+    return Row(account.namespace, required, is_labelled=True, is_hidden=True, is_judged=True)
 
 
 def _row_of_minter(minter: Minter) -> Row:

@@ -31,6 +31,14 @@ FINDINGS: Mapping[Code, tuple[str, ...]] = {
 """What must be seen, so that the absence of a finding says something."""
 
 
+JUDGED: frozenset[Code] = frozenset(
+    ("year-long", "missing", "stale", "strict", "automount", "uncovered", "fault")
+)
+"""Findings that another configuration may make, or take away: of what a pod would get, of what is
+reached, and of the limits.
+"""
+
+
 def place_of(unread: Unread) -> tuple[str, str]:
     """The resource of what could not be seen, and its namespace where it was one."""
     what, _, namespace = unread.what.removeprefix("more ").partition(" in ")

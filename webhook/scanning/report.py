@@ -172,13 +172,16 @@ class Unread(_Part, frozen=True):
 
 class Selection(_Part, frozen=True):
     """What was to be looked at, as the flags say it: nothing is everything. `files` is whether it
-    was files, and no cluster.
+    was files, and no cluster. `configuration` is a hash of what everything was judged by, and
+    `configured` whether flags gave any of that; the hash is empty in a report of an older release.
     """
 
     namespaces: tuple[str, ...] = ()
     selector: str = ""
     namespace_selector: str = ""
     files: bool = False
+    configuration: str = ""
+    configured: bool = False
 
 
 Change = Literal["new", "gone"]

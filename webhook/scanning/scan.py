@@ -6,6 +6,7 @@ which are compared with the template that makes them. Of a pod whose owner's tem
 it is worked out from the pod itself (`enforcement.forecast` has what that cannot see).
 """
 
+import hashlib
 from typing import Any, NamedTuple
 
 import msgspec
@@ -273,7 +274,7 @@ class Scan:
         account: str,
         tokens: tuple[TokenFacts, ...],
     ) -> None:
-        kept = told.worst(tokens)
+        kept = told.told(tokens)
         self._tokens += [Token(space.name, name, owner, account, *token) for token in kept]
         if more := len(tokens) - len(kept):
             self._left_out.append(LeftOut(space.name, name, owner, more))
@@ -335,7 +336,9 @@ class Scan:
             time=time,
             context=context,
             complete=complete,
-            selection=self.selection,
+            selection=msgspec.structs.replace(
+                self.selection, configuration=_hash_of(self.around.cluster)
+            ),
             namespaces=self._namespaces(),
             tokens=tuple(sorted(self._tokens, key=_order)),
             left_out=tuple(self._left_out),
@@ -352,6 +355,12 @@ class Scan:
 
 _MAKERS = frozenset(workload.kind for workload in WORKLOADS if not workload.is_owned)
 """Kinds whose templates are added, so that what they make is not."""
+
+
+def _hash_of(cluster: ClusterPolicy) -> str:
+    """Of the configuration, with boundtoken's own namespace and the API server's audiences."""
+    content = msgspec.json.encode(cluster, order="deterministic")
+    return hashlib.sha256(content).hexdigest()[:8]
 
 
 def _title_of_controller(pod: views.Pod) -> str:

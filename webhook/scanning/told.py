@@ -2,11 +2,16 @@
 
 from collections import Counter
 
+from . import mounts
 from .report import Source, Token, is_year_long
 from .tokens import TokenFacts
 
 MAX_TOKENS = 100
 """Told of one pod or template; boundtoken itself gives it 65 (`names.MAX_TOKENS`) at most."""
+
+MAX_PAIRS = 2000
+"""Of a token and a mount, told of one pod: 65 tokens in 30 containers each. The JSON has 100 bytes
+of each."""
 
 
 def severity(token: Token | TokenFacts) -> tuple[int, int]:
@@ -21,7 +26,19 @@ def severity(token: Token | TokenFacts) -> tuple[int, int]:
     return rank, -(seconds or 0)
 
 
-def worst(tokens: tuple[TokenFacts, ...]) -> tuple[TokenFacts, ...]:
+def told(tokens: tuple[TokenFacts, ...]) -> tuple[TokenFacts, ...]:
+    """The tokens of a pod as they are told: of many tokens fewer mounts each."""
+    kept = _worst(tokens)
+    room = MAX_PAIRS // max(1, len(kept))
+    return tuple(_with_mounts(one, room) if len(one.mounts) > room else one for one in kept)
+
+
+def _with_mounts(token: TokenFacts, room: int) -> TokenFacts:
+    shown, more = mounts.told(token.mounts, room)
+    return token._replace(mounts=shown, more_mounts=token.more_mounts + more)
+
+
+def _worst(tokens: tuple[TokenFacts, ...]) -> tuple[TokenFacts, ...]:
     """All of them; where they are too many, the worst of each source in turn, so that those of one
     hide none of another.
     """

@@ -15,7 +15,7 @@ class Row(NamedTuple):
     """What is to be known of a row: its namespace, empty or `*` for the whole cluster, and what a
     scan must read to see it. `is_labelled` is whether `-l` chooses it, and `is_hidden` whether the
     living pods that a scan sees may hide it, as they do a template. `title` is of tokens: the
-    object that has it.
+    object that has it. `is_judged` is whether it depends on the configuration.
     """
 
     namespace: str
@@ -23,6 +23,7 @@ class Row(NamedTuple):
     is_labelled: bool = False
     is_hidden: bool = False
     title: str = ""
+    is_judged: bool = False
 
 
 class Seen:
@@ -73,7 +74,18 @@ def why_not_seen(row: Row, lacking: Seen, having: Seen) -> str:
     if row.is_labelled and own.selector != other.selector and is_narrower:
         which = lacking if own.selector else having
         return f"-l may leave it out {which.when}"
+    if row.is_judged and (which := _other_configuration(lacking, having)):
+        return f"it was another configuration, by --config or --webhook-namespace {which.when}"
     return _unread(row, lacking, having)
+
+
+def _other_configuration(lacking: Seen, having: Seen) -> Seen | None:
+    """The scan that was given another configuration. What was changed in the cluster itself is a
+    change like any other.
+    """
+    hashes = {one.selection.configuration for one in (lacking, having)}
+    given = [one for one in (lacking, having) if one.selection.configured]
+    return given[0] if len(hashes) > 1 and "" not in hashes and given else None
 
 
 def _unread(row: Row, lacking: Seen, having: Seen) -> str:

@@ -49,6 +49,7 @@ class Live:
             tuple(sorted(set(self.parsed.namespace))),
             self.parsed.selector or "",
             self.parsed.namespace_selector or "",
+            configured=bool(self.parsed.config or self.parsed.webhook_namespace),
         )
         await self._namespaces()
         await self._accounts()

@@ -82,7 +82,8 @@ def _empty(parsed: argparse.Namespace, configuration: ClusterPolicy | None) -> S
     made = Scan(Surroundings(cluster, is_configured=is_configured, is_living=False))
     made.is_whole = not (parsed.selector or parsed.namespace_selector)
     labels, of_namespaces = parsed.selector or "", parsed.namespace_selector or ""
-    made.selection = Selection((), labels, of_namespaces, files=True)
+    is_given = bool(parsed.config or parsed.webhook_namespace)
+    made.selection = Selection((), labels, of_namespaces, files=True, configured=is_given)
     return made
 
 
