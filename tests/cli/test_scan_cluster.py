@@ -211,6 +211,23 @@ def test_an_unknown_user_fails(played: Played, tmp_path: Path) -> None:
     assert "401" in err
 
 
+@pytest.mark.parametrize("answer", [b"<html>", b"[]", b"\xff", b"", 302, 404, 503])
+def test_who_answers_as_no_api_server_does_is_a_failure(
+    played: Played, tmp_path: Path, answer: bytes | int
+) -> None:
+    played.objects["/version"] = answer
+    code, out, err = run(played, tmp_path)
+    assert (code, out) == (3, "")
+    assert err.startswith("boundtoken: GET /version: ")
+    assert err.endswith("the server of the kubeconfig does not answer as an API server does\n")
+
+
+def test_a_version_that_may_not_be_read_is_no_failure(played: Played, tmp_path: Path) -> None:
+    played.objects["/version"] = 403
+    code, found = scanned(played, tmp_path)
+    assert (code, len(found["tokens"])) == (0, 4)
+
+
 def started(
     api: Played, folder: Path, *arguments: str, **options: Any
 ) -> "subprocess.Popen[bytes]":

@@ -268,6 +268,41 @@ def test_service_accounts_that_nobody_uses_or_that_need_not_automount() -> None:
     assert codes(report, "serviceaccount/") == ["unused-account", "unused-account", "automount", "automount"]  # fmt: skip
 
 
+def test_an_account_whose_secret_somebody_mounts_is_no_unused_one() -> None:
+    workload = a_workload()
+    volumes = [{"name": "old", "secret": {"secretName": "old"}}]
+    workload["spec"]["template"]["spec"] = a_pod(volumes=volumes)["spec"]
+    accounts = (account("idle", "old"), account("quiet", "old", automounts=False))
+    report = scanned(workloads=(workload,), accounts=accounts, secrets=("old",))
+    assert codes(report, "serviceaccount/") == ["automount"]
+    (row,) = report.service_accounts
+    assert (row.name, row.mounted_by) == ("idle", ("deployment/cart",))
+    unused = scanned(accounts=accounts, secrets=("old",))
+    assert codes(unused, "serviceaccount/").count("unused-account") == 2
+
+
+def strict_finding(*pods: views.Pod, space: views.Namespace) -> tuple[str, str]:
+    report = scanned(*pods, workloads=(a_workload(),), space=space)
+    (found,) = [one for one in report.findings if one.code == "strict"]
+    return found.message, found.fix
+
+
+def test_where_a_restart_makes_it_strict_no_annotation_is_advised() -> None:
+    old = living(automounted(a_pod()), "cart-1", "cart")
+    replaced = a_space(inject="replace", automount="disabled")
+    restart = "kubectl rollout restart deployment/cart -n shop"
+    text = "the tokens reach no level; made again they reach strict"
+    assert strict_finding(old, space=replaced) == (text, restart)
+    message, fix = strict_finding(old, space=a_space())
+    assert "annotate namespace or pod template" in message
+    assert (fix, "made again" in message) == ("", False)
+    # Its automounted volume stays, with a shorter token.
+    message, fix = strict_finding(old, space=a_space(inject="replace", automount="enabled"))
+    assert "token-lifetime" not in message
+    assert "made again they do not reach it: [automounted-volume]" in message
+    assert fix == restart
+
+
 def test_under_enabled_and_automount_disabled_no_account_needs_to_automount() -> None:
     accounts = (account("default"),)
     report = scanned(workloads=(a_workload(),), accounts=accounts, space=a_space(**ON))

@@ -102,7 +102,13 @@ class Accounts:
         for key, account in sorted(self._accounts.items(), key=lambda pair: pair[0]):
             known = dict.fromkeys([*account.secrets, *by_account[key]])
             automounts = not account.opts_out and not account.needs_automount
-            if automounts or (known and not account.used_by):
+            mounted_by = self._mounted_by(key[0], known)
+            if automounts or (known and not account.used_by and not mounted_by):
                 secrets = tuple(known)[:MAX_SECRETS]
-                found.append(ServiceAccount(*key, account.used_by, secrets, automounts))
+                found.append(ServiceAccount(*key, account.used_by, secrets, automounts, mounted_by))
         return tuple(found)
+
+    def _mounted_by(self, namespace: str, secrets: Iterable[str]) -> tuple[str, ...]:
+        seen = (self._secrets.get((namespace, name)) for name in secrets)
+        titles = dict.fromkeys(title for one in seen if one is not None for title in one.mounted_by)
+        return tuple(titles)[:MAX_MOUNTED_BY]

@@ -145,13 +145,16 @@ class Secret(_Part, frozen=True):
 
 
 class ServiceAccount(_Part, frozen=True):
-    """A service account that nobody uses but that has Secrets, or that need not automount."""
+    """A service account that nobody uses but that has Secrets, or that need not automount.
+    `mounted_by` are objects that have one of the Secrets.
+    """
 
     namespace: str
     name: str
     used_by: int
     secrets: tuple[str, ...]
     automount: bool
+    mounted_by: tuple[str, ...] = ()
 
 
 class Minter(_Part, frozen=True):

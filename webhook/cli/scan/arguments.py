@@ -14,7 +14,8 @@ EXAMPLES = """
   # exit 1 where there are such
   boundtoken scan --fail-on year-long,missing
   # only what is new since, and what is gone
-  boundtoken scan -o json > before.json; boundtoken scan --since-file before.json
+  boundtoken scan -o json > before.json
+  boundtoken scan --since-file before.json
   # manifests, in a pipeline
   boundtoken scan -f manifests/ -o sarif
   # write patches to read, then: sh fixes/apply.sh

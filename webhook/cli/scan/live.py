@@ -3,7 +3,9 @@
 import argparse
 import asyncio
 from collections.abc import AsyncIterator
-from typing import TypeVar
+from typing import Any, TypeVar
+
+import msgspec
 
 from ... import __version__
 from ...cluster.client import ApiClient
@@ -11,7 +13,7 @@ from ...cluster.credentials import FromKubeconfig
 from ...cluster.legacy_tokens import SELECTOR
 from ...core import names
 from ...core.policy import ClusterPolicy
-from ...errors import ApiError, NotFound, Unauthenticated
+from ...errors import ApiError, NotFound
 from ...scanning import views
 from ...scanning.report import Report, Selection
 from ...scanning.rights import Rights
@@ -29,6 +31,8 @@ METADATA_ONLY = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.i
 TEMPLATES = ("Deployment", "StatefulSet", "DaemonSet", "CronJob", "Job", "ReplicationController")
 """Not ReplicaSets, of which each Deployment keeps ten: their pods are worked out from
 themselves."""
+FORBIDDEN = 403
+NO_API_SERVER = "the server of the kubeconfig does not answer as an API server does"
 
 
 class Live:
@@ -211,13 +215,20 @@ async def scan(parsed: argparse.Namespace, configuration: ClusterPolicy | None) 
 
 
 async def _reach(client: ApiClient) -> None:
-    """Raises: ApiError, where nobody answers or where nobody knows us; what else is wrong is told
-    with what could not be seen
+    """That /version may not be read is no matter.
+
+    Raises: ApiError, where nobody answers, where nobody knows us, and where who answers is no API
+    server; Unauthenticated
     """
     try:
-        await client.get("/version")
+        body = await client.get("/version")
     except ApiError as problem:
         if problem.status in (0, 401):
             raise
-    except Unauthenticated:
-        raise
+        if problem.status != FORBIDDEN:
+            raise ApiError(f"GET /version: {problem}: {NO_API_SERVER}", problem.status) from problem
+        return
+    try:
+        msgspec.json.decode(body, type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeError) as problem:
+        raise ApiError(f"GET /version: the answer is no JSON: {NO_API_SERVER}") from problem
