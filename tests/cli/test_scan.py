@@ -17,6 +17,8 @@ from tests.support.paths import BOUNDTOKEN
 from tests.support.processes import boundtoken
 from tests.support.scanned_manifests import ON, a_space, a_workload, scanned
 from tests.support.scanning import A_TOKEN, a_report, run_scan
+from webhook.cli.explain.tree import WIDTH
+from webhook.cli.main import parser
 from webhook.cli.scan import command
 from webhook.core import names
 from webhook.scanning.report import Unread
@@ -469,3 +471,11 @@ def test_fail_on_is_no_success_where_an_object_cannot_be_read(tmp_path: Path) ->
         assert (code, err) == (3, "boundtoken: the webhook cannot read 1 object (unreadable), so --fail-on cannot tell\n")  # fmt: skip
     text = yaml.safe_dump_all([a_space(), broken, a_workload()])
     assert run_scan("-f", "-", "--fail-on", "year-long", stdin=text)[0] == 1
+
+
+def test_the_help_fits_into_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parser().parse_args(["scan", "--help"])
+    examples = capsys.readouterr().out.partition("examples:")[2]
+    assert examples
+    assert [line for line in examples.splitlines() if len(line) > WIDTH] == []

@@ -7,16 +7,19 @@ words of the command line (kubectl's pkg/cmd/plugin/plugin_completion.go).
 import sys
 from typing import NoReturn
 
-from . import main as commands
-from .arguments import PLUGIN
-from .completion.command import complete as answer
+from . import entry
 
 
 def main() -> int:
     """Run a command, whose help says `kubectl boundtoken`; gives its exit code."""
-    return commands.main(program=PLUGIN)
+    run = entry.commands()
+    from .arguments import PLUGIN  # noqa: PLC0415  (imported by now)
+
+    return run(program=PLUGIN)
 
 
 def complete() -> NoReturn:
     """Complete the words that kubectl gives."""
+    from .completion.command import complete as answer  # noqa: PLC0415  (not for `main`)
+
     answer(sys.argv[1:])
