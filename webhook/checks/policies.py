@@ -137,14 +137,14 @@ def checks() -> Iterator[Check[Installation]]:
         "policies",
         GROUP,
         "every policy is that of this release",
-        "Apply manifests/80-…, 85-enforcement.yaml and 90-misplaced.yaml again.",
+        "Apply manifests/80-validatingadmissionpolicy.yaml, 85-enforcement.yaml and 90-misplaced.yaml again.",
         present,
     )
     yield Check(
         "policy-bindings",
         GROUP,
         "every policy is bound",
-        "Apply manifests/80-…, 85-enforcement.yaml and 90-misplaced.yaml again.",
+        "Apply manifests/80-validatingadmissionpolicy.yaml, 85-enforcement.yaml and 90-misplaced.yaml again.",
         bound,
     )
     yield Check(
