@@ -74,8 +74,8 @@ def why_not_seen(row: Row, lacking: Seen, having: Seen) -> str:
     if row.is_labelled and own.selector != other.selector and is_narrower:
         which = lacking if own.selector else having
         return f"-l may leave it out {which.when}"
-    if row.is_judged and (which := _other_configuration(lacking, having)):
-        return f"it was another configuration, by --config or --webhook-namespace {which.when}"
+    if row.is_judged and (given := _other_configuration(lacking, having)):
+        return f"it was another configuration, by --config or --webhook-namespace {given.when}"
     return _unread(row, lacking, having)
 
 
