@@ -91,6 +91,14 @@ def test_who_has_many_tokens_hides_no_finding() -> None:
     )
 
 
+def test_tokens_that_live_a_year_hide_none_that_never_expires() -> None:
+    pod = a_large_pod([token(f"y{n}", expirationSeconds=3607) for n in range(300)], at(1))
+    pod["spec"]["volumes"].append({"name": "old", "secret": {"secretName": "old"}})
+    rows = scanned(living(pod), secrets=("old",)).tokens
+    assert [row.secret for row in rows if row.source == "legacy-secret"] == ["old"]
+    assert len(rows) == MAX_TOKENS
+
+
 def test_mounts_that_keep_a_token_from_strict_are_told_first() -> None:
     bad: list[Json] = [{"mountPath": "/w", "readOnly": False}, {"mountPath": "/s", "subPath": "t"}]
     (row,) = scanned(living(a_large_pod([token("t")], [*at(300), *bad]))).tokens
