@@ -128,7 +128,12 @@ def test_what_is_deleted_is_told_by_its_check(
     synced = {"synced"} if "bindings" in path else set()  # the replicas miss it as well
     others = {*found.of("failed"), *found.of("warning")} - EXPECTED_WARNINGS - {name} - synced
     assert others == set()
-    wait_for(lambda: checked(installed, "--no-dry-run").code == 0, 30)
+
+    def is_right_again() -> bool:
+        again = checked(installed, "--no-dry-run")
+        return again.code == 0 and again.status("synced") == "passed"
+
+    wait_for(is_right_again, 30)
 
 
 def test_a_second_budget_and_a_second_role_are_told(installed: Cluster) -> None:
