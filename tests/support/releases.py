@@ -22,12 +22,17 @@ locks: {enforceFloor: bound}
 
 
 def unpacked(commit: str, folder: Path) -> Path:
-    """The folder, with what that commit had."""
+    """The folder, with what that commit had, and with the module that the command of this checkout
+    starts.
+    """
     folder.mkdir()
     packed = subprocess.run(
         ["git", "archive", commit], cwd=ROOT, capture_output=True, check=True
     ).stdout
     subprocess.run(["tar", "-x", "-C", str(folder)], input=packed, check=True)
+    entry = folder / "webhook/cli/entry.py"
+    if not entry.exists():
+        entry.write_text("from webhook.cli.main import main\n")
     return folder
 
 
