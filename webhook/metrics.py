@@ -96,7 +96,7 @@ VIOLATIONS = Counter(
 )
 YEAR_LONG_TOKEN_PODS = Counter(
     "boundtoken_year_long_token_pods_total",
-    "Pods created with a token that is valid for a year, but in excluded namespaces.",
+    "Pods created with a token that is valid for a year; none of excluded namespaces is counted.",
     registry=REGISTRY,
 )
 LEGACY_TOKENS_SYNCED = Gauge(
@@ -223,9 +223,6 @@ SELF_PROBE_RESULT = Gauge(
     ("result",),
     registry=REGISTRY,
 )
-for _result in ("injected", "not-injected", "refused", "could-not-ask"):
-    SELF_PROBES.labels(_result)
-    SELF_PROBE_RESULT.labels(_result)
 SELF_PROBE_LAST_SUCCESS = Gauge(
     "boundtoken_self_probe_last_success_timestamp_seconds",
     "When a self-probe last came back injected, in seconds since 1970; 0 before the first time.",

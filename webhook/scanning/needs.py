@@ -29,8 +29,6 @@ FINDINGS: Mapping[Code, tuple[str, ...]] = {
     "unreadable": TOKENS,
 }
 """What must be seen, so that the absence of a finding says something."""
-
-
 JUDGED: frozenset[Code] = frozenset(
     ("year-long", "missing", "stale", "strict", "automount", "uncovered", "fault")
 )

@@ -51,6 +51,9 @@ HINTS: dict[Result, str] = {
     "could-not-ask": "manifests/30-rbac.yaml gives the right to create pods in our own namespace",
 }
 _POD = msgspec.json.Decoder(Pod)
+for _result in RESULTS:
+    metrics.SELF_PROBES.labels(_result)
+    metrics.SELF_PROBE_RESULT.labels(_result)
 
 
 class SelfProbe:

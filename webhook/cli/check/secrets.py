@@ -78,7 +78,7 @@ def tokens_of(pod: Pod, secrets: Secrets) -> OfSecrets:
 def _in_containers(pod: Pod, secrets: set[str]) -> tuple[str, ...]:
     if not secrets:
         return ()
-    found = (token.secret for token in legacy_tokens(pod, secrets) if any(token.mounts))
+    found = (token.secret for token in legacy_tokens(pod, secrets) if token.mounts.shown)
     return tuple(dict.fromkeys(found))
 
 
