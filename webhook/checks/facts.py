@@ -25,9 +25,24 @@ T = TypeVar("T")
 Metrics = Mapping[str, float]
 """The samples of a process: by their text before the value, such as `boundtoken_policy_in_sync`."""
 NOT_LOOKED_AT = Unseen("it was not looked at")
+KEPT_SAMPLES = ("boundtoken_", "process_start_time_seconds")
+"""What the names of the samples begin with that checks look at."""
 READ_SECONDS = 120.0
 """After which every replica has read a change of the ConfigMap: the kubelet's period and cache."""
 MUTATING, VALIDATING = "mutatingwebhookconfigurations", "validatingwebhookconfigurations"
+
+
+def samples(exposition: str) -> dict[str, float]:
+    """What checks look at of the metrics of a process, in Prometheus' text format."""
+    found = {}
+    for line in exposition.splitlines():
+        sample, _, value = line.rpartition(" ")
+        if sample.startswith(KEPT_SAMPLES):
+            try:
+                found[sample] = float(value)
+            except ValueError:
+                continue
+    return found
 
 
 def needs_proxy(namespace: str) -> str:

@@ -17,6 +17,7 @@ from ...checks.facts import (
     Server,
     WaitingPod,
     needs_proxy,
+    samples,
 )
 from ...checks.model import Unseen
 from ...checks.objects import (
@@ -300,12 +301,4 @@ async def _metrics(part: _Parts, pod: Pod) -> dict[str, float] | Unseen:
         if problem.status == FORBIDDEN:
             return Unseen(needs_proxy(part.namespace))
         return Unseen(f"pod/{name}: {truncate(str(problem))}")
-    found = {}
-    for line in body.decode(errors="replace").splitlines():
-        sample, _, value = line.rpartition(" ")
-        if sample.startswith(("boundtoken_", "process_start_time_seconds")):
-            try:
-                found[sample] = float(value)
-            except ValueError:
-                continue
-    return found
+    return samples(body.decode(errors="replace"))
