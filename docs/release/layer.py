@@ -36,7 +36,7 @@ import sys
 
 sys.path.insert(0, __file__.rpartition("/bin/")[0] + "/lib")
 
-from webhook.cli.main import main
+from webhook.cli.entry import main
 
 sys.exit(main())
 """

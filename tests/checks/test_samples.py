@@ -5,16 +5,16 @@ from prometheus_client import generate_latest
 from webhook import metrics
 from webhook.checks import replicas, self_probes
 from webhook.checks.facts import samples
-from webhook.serving import self_probe
+from webhook.serving import self_probe as of_a_replica
 
 
 def test_a_replica_has_the_samples_that_checks_look_up() -> None:
-    assert self_probe.SelfProbe  # imported, as in a replica
     found = samples(generate_latest(metrics.REGISTRY).decode())
     looked_up = {
         *(name for name, _ in replicas.SYNCED),
         *(replicas.POLICY_IN_SYNC, self_probes.LAST_SUCCESS, self_probes.INTERVAL),
-        *(self_probes.STARTED, f'{self_probes.RESULT}{{result="injected"}}'),
+        self_probes.STARTED,
+        *(f'{self_probes.RESULT}{{result="{result}"}}' for result in of_a_replica.LEVELS),
     }
     assert looked_up - found.keys() == set()
 

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import re
 import socket
 import ssl
 import stat
@@ -275,7 +276,7 @@ def test_a_kubeconfigs_client_certificate_is_loaded(tmp_path: Path) -> None:
 def test_a_kubeconfig_that_cannot_be_used_is_named(tmp_path: Path, content: str) -> None:
     path = tmp_path / "config"
     path.write_text(content)
-    with pytest.raises(Unauthenticated, match="kubeconfig .*config"):
+    with pytest.raises(Unauthenticated, match=f"kubeconfig {re.escape(str(path))}"):
         FromKubeconfig(str(path))
     with pytest.raises(Unauthenticated, match="kubeconfig .*missing"):
         FromKubeconfig(str(tmp_path / "missing"))

@@ -92,6 +92,17 @@ def test_a_link_that_leads_nowhere_is_an_error(tmp_path: Path) -> None:
             staged(tmp_path)
 
 
+def test_a_file_that_is_too_long_for_a_page_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / PAGE).write_text("[it](../LICENSE)\n")
+    (tmp_path / "LICENSE").write_text("as it is")
+    monkeypatch.setattr("docs.website.staging.MAX_BYTES", 7)
+    with pytest.raises(BadLink, match="LICENSE"):
+        staged(tmp_path)
+
+
 def test_an_anchor_that_is_not_there_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

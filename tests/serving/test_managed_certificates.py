@@ -1,12 +1,15 @@
 """Certificates that the process makes itself: what is logged."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from webhook import options
+from tests.support.certificates import an_authority
+from webhook import metrics, options
 from webhook.log import Log
+from webhook.pki.ca_secret import CertificateAuthorities
 from webhook.serving.managed_certificates import ManagedCertificates
 
 
@@ -47,3 +50,21 @@ def test_a_new_ca_bundle_names_its_configuration_and_what_it_differed_from() -> 
         "configuration": configuration,
         "reason": reason,
     }
+
+
+def test_the_lifetime_of_the_ca_is_measured_from_its_begin_to_its_end(tmp_path: Path) -> None:
+    """An alert looks at how much of it is left."""
+    client: Any = None
+    given = options.resolve({}, {})
+    certificates = ManagedCertificates(client, given, lambda _: None, Log("info", lambda _: None))
+    root = an_authority(tmp_path)
+    certificates._rotation.authorities = CertificateAuthorities(root, None, (), None)
+    certificates._log_event("ca", "used", "a reason")
+    measured = {
+        metrics.REGISTRY.get_sample_value(
+            f"boundtoken_certificate_{end}_timestamp_seconds", {"kind": "ca"}
+        )
+        for end in ("not_before", "not_after")
+    }
+    certificate = root.certificate
+    assert measured == {certificate.not_before.timestamp(), certificate.not_after.timestamp()}
