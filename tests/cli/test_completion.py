@@ -167,7 +167,7 @@ def test_a_completion_that_is_interrupted_leaves_no_plugin_behind(tmp_path: Path
     with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE) as process:
         wait_for(lambda: (tmp_path / "ids").exists() and (tmp_path / "ids").read_text() != "", 30)
         process.terminate()
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
     wait_for(lambda: not is_running((tmp_path / "ids").read_text().strip()), 5)
 
 

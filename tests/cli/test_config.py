@@ -5,13 +5,13 @@ and never a traceback.
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.support.paths import BOUNDTOKEN, ROOT
 from tests.support.processes import boundtoken
+from tests.support.timing import cpu_time_below
 from webhook import cluster_config, documents
 from webhook.errors import BadInput
 
@@ -77,20 +77,16 @@ CASES = [
 
 @pytest.mark.parametrize(("text", "fault"), CASES)
 def test_a_file_that_nobody_should_write_is_refused_with_its_place(text: bytes, fault: str) -> None:
-    begun = time.process_time()
-    with pytest.raises(BadInput) as caught:
+    with cpu_time_below(1), pytest.raises(BadInput) as caught:
         cluster_config.parse(HEAD + text)
-    assert time.process_time() - begun < 1
     (told,) = caught.value.faults
     assert told.startswith(fault)
     assert len(told) <= len(fault) + 80
 
 
 def test_of_many_faults_the_first_are_told_and_the_rest_is_counted() -> None:
-    begun = time.process_time()
-    with pytest.raises(BadInput) as caught:
+    with cpu_time_below(2), pytest.raises(BadInput) as caught:
         cluster_config.parse(HEAD + b"".join(b"k%d: x\n" % number for number in range(6000)))
-    assert time.process_time() - begun < 2
     faults = caught.value.faults
     assert len(faults) == documents.MAX_FAULTS + 1
     assert faults[0].startswith("k0: unknown field")

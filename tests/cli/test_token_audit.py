@@ -7,7 +7,6 @@ import re
 import resource
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -443,11 +442,9 @@ def test_a_watch_follows_until_it_is_stopped(tmp_path: Path, number: signal.Sign
             wait_for(lambda: "new-requester shop/api" in (tmp_path / "out").read_text())
             with log.open("ab") as file:
                 file.write(UNUSUAL)
-            begun = time.monotonic()
-            wait_for(lambda: "long-life" in (tmp_path / "out").read_text())
-            assert time.monotonic() - begun < 2
+            wait_for(lambda: "long-life" in (tmp_path / "out").read_text(), 2)
             process.send_signal(number)
-            assert process.wait(10) == 128 + number
+            assert process.wait(60) == 128 + number
         finally:
             process.kill()
             process.wait()

@@ -25,6 +25,7 @@ from tests.support.builders import Json
 from tests.support.cluster import DEPLOYMENT, Cluster, injected, pods_without_pause, scale
 from tests.support.paths import ROOT
 from tests.support.processes import boundtoken
+from tests.support.timing import slower
 from tests.support.waiting import wait_for
 from webhook.cluster.client import ApiClient
 from webhook.cluster.credentials import FromKubeconfig
@@ -288,6 +289,7 @@ def test_the_api_server_away_in_the_middle_of_a_hand_over(cluster: Cluster) -> N
     wait_for(lambda: injected(cluster, namespace), 5)
 
 
+@pytest.mark.slow("measures time")
 def test_from_nothing_to_the_first_call_within_five_seconds(cluster: Cluster) -> None:
     """At best of three: the machine is shared with an API server, and a start alone takes from 0.3
     to 0.7 s on it.
@@ -299,7 +301,7 @@ def test_from_nothing_to_the_first_call_within_five_seconds(cluster: Cluster) ->
             took.append(from_nothing(cluster, namespace))
     finally:
         scale(cluster, 2)
-    assert min(took) < 5
+    assert min(took) < 5 * slower(time.perf_counter)
 
 
 def from_nothing(cluster: Cluster, namespace: str) -> float:

@@ -354,7 +354,7 @@ def test_the_command_of_the_unit_keeps_the_folder(plane: ControlPlane, tmp_path:
         assert review["user"]["username"] == "system:serviceaccount:shop:archiver"
     finally:
         process.send_signal(signal.SIGTERM)
-    assert process.wait(10) == 0
+    assert process.wait(60) == 0
 
 
 def test_the_sidecar_has_its_token_before_the_pod_starts(

@@ -96,7 +96,7 @@ def injected_pod(cluster: Cluster, namespace: str) -> Any:
 
 
 def answer(address: str, path: str) -> str:
-    with urllib.request.urlopen(f"http://{address}:8080{path}", timeout=5) as response:
+    with urllib.request.urlopen(f"http://{address}:8080{path}", timeout=30) as response:
         return str(response.read().decode())
 
 

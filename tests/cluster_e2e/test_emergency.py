@@ -101,7 +101,7 @@ def test_the_api_server_knows_nothing_of_us_any_more_and_one_command_leads_back(
     kinds = "mutatingwebhookconfigurations,validatingwebhookconfigurations,validatingadmissionpolicies,validatingadmissionpolicybindings"
     left = switched.plane.kubectl("get", kinds, "-o", "name").split()
     assert [name for name in left if names.APP in name] == []
-    wait_for(lambda: switched.kubelet.proxy.ready("boundtoken") == 2, 30)
+    wait_for(lambda: switched.kubelet.proxy.ready("boundtoken") == 2, 60)
     back(switched)
 
 

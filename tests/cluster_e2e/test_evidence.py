@@ -25,7 +25,7 @@ def total(cluster: Cluster, sample: str) -> float:
     """A metric, of all replicas together."""
     number = 0.0
     for pod in cluster.kubelet.pods:
-        with urllib.request.urlopen(pod.metrics_url, timeout=5) as answer:
+        with urllib.request.urlopen(pod.metrics_url, timeout=30) as answer:
             for line in answer.read().decode().splitlines():
                 number += float(line.split()[-1]) if line.startswith(sample) else 0
     return number

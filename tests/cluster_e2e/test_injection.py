@@ -1,7 +1,6 @@
 """What only a real API server can tell of injection: which pods are injected, and that they run."""
 
 import json
-import time
 from pathlib import Path
 
 import pytest
@@ -205,7 +204,6 @@ def test_annotating_the_namespace_changes_the_next_pod_within_a_second(cluster: 
         )["expirationSeconds"]
         == 3607
     )
-    start = time.monotonic()
     cluster.annotate(namespace, inject="enabled", automount="disabled")
     wait_for(
         lambda: (
@@ -224,7 +222,6 @@ def test_annotating_the_namespace_changes_the_next_pod_within_a_second(cluster: 
         1,
         0.01,
     )
-    assert time.monotonic() - start < 2
 
 
 def _only(cluster: Cluster, namespace: str, pod: str) -> str:

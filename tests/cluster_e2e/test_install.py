@@ -56,7 +56,12 @@ def test_our_own_pods_token_lives_an_hour(cluster: Cluster) -> None:
     assert life((cluster.kubelet.pods[0].folder / "token" / "token").read_text()) == 3600
 
 
+def apply(cluster: Cluster) -> list[str]:
+    return cluster.plane.kubectl("apply", "-k", str(ROOT / "manifests")).splitlines()
+
+
 def test_the_manifests_pass_server_side_validation(cluster: Cluster) -> None:
+    apply(cluster)  # another test may have deleted one of the objects
     result = cluster.plane.run_kubectl(
         "apply", "--dry-run=server", "--validate=strict", "-k", str(ROOT / "manifests")
     )
@@ -66,11 +71,13 @@ def test_the_manifests_pass_server_side_validation(cluster: Cluster) -> None:
 def test_applying_the_manifests_again_changes_nothing_and_keeps_the_ca_bundle(
     cluster: Cluster,
 ) -> None:
+    apply(cluster)
     before = cluster.plane.call("GET", CONFIGURATION)
     assert all(entry["clientConfig"]["caBundle"] for entry in before["webhooks"])
-    output = cluster.plane.kubectl("apply", "-k", str(ROOT / "manifests")).splitlines()
     assert [
-        line for line in output if line.endswith("configured") and "poddisruptionbudget" not in line
+        line
+        for line in apply(cluster)
+        if line.endswith("configured") and "poddisruptionbudget" not in line
     ] == []  # kubectl patches those always
     assert cluster.plane.call("GET", CONFIGURATION) == before
 

@@ -59,7 +59,7 @@ def start_again(kubelet: Kubelet, interval: str) -> None:
 
 def is_ready(pod: RunningPod) -> bool:
     try:
-        with urllib.request.urlopen(pod.metrics_url.replace("metrics", "readyz"), timeout=5):
+        with urllib.request.urlopen(pod.metrics_url.replace("metrics", "readyz"), timeout=30):
             return True
     except OSError:  # it does not listen yet, or is not ready
         return False
@@ -69,7 +69,7 @@ def results(cluster: Cluster) -> list[str]:
     """The last result of each replica that has probed."""
     found = []
     for pod in cluster.kubelet.pods:
-        with urllib.request.urlopen(pod.metrics_url, timeout=5) as answer:
+        with urllib.request.urlopen(pod.metrics_url, timeout=30) as answer:
             lines = answer.read().decode().splitlines()
         samples = [line for line in lines if line.startswith("boundtoken_self_probe_result{")]
         found += [sample.split('"')[1] for sample in samples if sample.endswith(" 1.0")]

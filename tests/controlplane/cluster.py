@@ -298,7 +298,7 @@ class ControlPlane:
         process = self._running.pop(name)
         process.terminate()
         try:
-            process.wait(10)
+            process.wait(60)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

@@ -6,9 +6,12 @@ It ends with their module: while it runs, no other test of the process can run a
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from tests.browser.build import browser
+from tests.support.waiting import PATIENCE
+
+expect.set_options(timeout=PATIENCE * 5_000)
 
 
 @pytest.fixture(scope="module")

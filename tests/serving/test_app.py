@@ -151,7 +151,7 @@ async def test_a_chunked_body_is_read_and_counted(tmp_path: Path) -> None:
         )
         for _ in range(21):
             writer.write(b"100000\r\n" + b" " * (1 << 20) + b"\r\n")
-        assert b"413" in await asyncio.wait_for(reader.readline(), 5)
+        assert b"413" in await asyncio.wait_for(reader.readline(), 20)
         writer.close()
 
 
@@ -164,7 +164,7 @@ async def test_a_body_that_does_not_arrive_is_given_up(
         writer.write(
             b"POST /mutate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{"
         )
-        assert b"408" in await asyncio.wait_for(reader.readline(), 5)
+        assert b"408" in await asyncio.wait_for(reader.readline(), 20)
         writer.close()
 
 
@@ -177,7 +177,7 @@ async def test_a_header_that_does_not_arrive_is_cut_and_an_idle_connection_is_no
         )
         reader, writer = await service.connect()
         writer.write(b"POST /mutate HT")
-        assert await asyncio.wait_for(reader.read(), 5) == b""
+        assert await asyncio.wait_for(reader.read(), 20) == b""
         async with aiohttp.ClientSession() as session:
             assert (await service.post(REVIEW, session=session))[0] == 200
             await asyncio.sleep(0.5)
@@ -188,7 +188,7 @@ async def test_a_header_that_does_not_arrive_is_cut_and_an_idle_connection_is_no
         slow_writer.write(http_request(REVIEW))
         assert b"200" in await slow_reader.readline()
         slow_writer.write(b"POST /mut")
-        await asyncio.wait_for(slow_reader.read(), 5)
+        await asyncio.wait_for(slow_reader.read(), 20)
         for stream in (writer, slow_writer):
             stream.close()
         sweep.cancel()

@@ -55,7 +55,7 @@ def test_nobody_waits_for_a_reader_that_has_stopped(blocking: bool) -> None:
     start = time.monotonic()
     for _ in range(5_000):
         writer(LINE)
-    assert time.monotonic() - start < 1
+    assert time.monotonic() - start < 10
     assert sum(lost) > 5_000 - (MAX_WAITING_BYTES + (1 << 18)) // len(LINE)
     found = bytearray(raw(reads))
     writer(LINE)
@@ -98,7 +98,7 @@ def test_the_end_does_not_wait_for_a_reader_that_has_stopped() -> None:
         writer(LINE)
     start = time.monotonic()
     writer.close(0.2)
-    assert time.monotonic() - start < 1
+    assert time.monotonic() - start < 10
 
 
 def written(do: "object", level: str = "info") -> list[bytes]:

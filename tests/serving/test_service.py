@@ -198,7 +198,7 @@ async def test_a_service_that_fails_at_its_start_is_not_waited_for_and_not_used(
             async with running(tmp_path, listen=f"127.0.0.1:{service.port}"):
                 used = True
         assert not used
-        assert time.monotonic() - begun < 2
+        assert time.monotonic() - begun < 10
 
 
 async def test_a_certificate_is_swapped_under_open_connections(tmp_path: Path) -> None:
@@ -376,7 +376,7 @@ async def test_a_drain_fails_no_request_on_old_or_new_connections(tmp_path: Path
             async with session.get(f"http://127.0.0.1:{server.plain}/readyz") as answer:
                 assert (answer.status, await answer.text()) == (503, "not ready: draining\n")
         assert closed > 20
-        assert server.process.wait(10) == 0
+        assert server.process.wait(60) == 0
 
 
 async def test_a_log_that_nobody_reads_any_more_stops_no_review(tmp_path: Path) -> None:

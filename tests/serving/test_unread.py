@@ -42,7 +42,7 @@ class Target:
 
     def reviews(self) -> float:
         """How many were answered."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self._plain}/metrics", timeout=5) as page:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self._plain}/metrics", timeout=30) as page:
             lines = page.read().decode().splitlines()
         return sum(
             float(line.split()[-1])

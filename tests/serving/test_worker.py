@@ -121,7 +121,7 @@ async def order_of(worker: Worker, *waiting: tuple[Client, int]) -> list[tuple[s
         if client.source == "gone" and client.turn is not None:
             client.turn.set_exception(ConnectionResetError())
     go.set()
-    await asyncio.wait_for(asyncio.gather(first, *tasks), 5)
+    await asyncio.wait_for(asyncio.gather(first, *tasks), 20)
     return done
 
 
@@ -170,14 +170,14 @@ async def test_who_is_cancelled_with_its_turn_in_hand_passes_it_on() -> None:
     go.set()
     await first
     waiting[1].cancel()
-    assert await asyncio.wait_for(waiting[2], 5) == 0
+    assert await asyncio.wait_for(waiting[2], 20) == 0
 
 
 async def test_an_error_of_the_work_passes_the_turn_on() -> None:
     worker = Worker()
     with pytest.raises(ZeroDivisionError):
         await worker.run(lambda: 1 // 0)
-    assert await asyncio.wait_for(worker.run(int), 5) == 0
+    assert await asyncio.wait_for(worker.run(int), 20) == 0
 
 
 async def test_bodies_that_wait_are_cut_for_others_and_let_go_at_once(
@@ -208,8 +208,8 @@ async def test_bodies_that_wait_are_cut_for_others_and_let_go_at_once(
         reader, writer = await from_address(service, "127.0.0.3")
         start = time.monotonic()
         writer.write(one)
-        assert b" 200 " in await asyncio.wait_for(reader.readuntil(b"\r\n"), 3)
-        assert time.monotonic() - start < 1
+        assert b" 200 " in await asyncio.wait_for(reader.readuntil(b"\r\n"), 20)
+        assert time.monotonic() - start < 2
         for _, other in ends:
             other.transport.abort()
         await eventually(lambda: budget.total == 0)

@@ -81,7 +81,7 @@ class Server:
     def _is_ready(self, path: str) -> bool:
         with contextlib.suppress(OSError):
             url = f"http://127.0.0.1:{self.plain}{path}"
-            with urllib.request.urlopen(url, timeout=5) as answer:
+            with urllib.request.urlopen(url, timeout=30) as answer:
                 return bool(answer.status == 200)
         return False
 

@@ -127,11 +127,11 @@ async def test_ten_thousand_coroutines_make_one_request(
 async def test_the_loop_goes_on_while_a_token_is_requested(
     issuer: Issuer, source: TokenRequestSource
 ) -> None:
-    issuer.lag = 0.3
+    issuer.lag = 1
     task = asyncio.create_task(source.aget())
     start = time.monotonic()
     await asyncio.sleep(0.01)
-    assert time.monotonic() - start < 0.2
+    assert time.monotonic() - start < 0.8
     assert not task.done()
     await task
 
@@ -153,11 +153,11 @@ def test_nobody_waits_while_the_old_one_is_valid(
     issuer: Issuer, source: TokenRequestSource, clock: Clock
 ) -> None:
     token = source.get()
-    issuer.lag = 0.5
+    issuer.lag = 1.5
     clock.now += 3000
     start = time.monotonic()
     assert [source.get() for _ in range(100)] == [token] * 100
-    assert time.monotonic() - start < 0.3
+    assert time.monotonic() - start < 1
     renewed(source, token)
     assert len(issuer.requests) == 2
 
@@ -372,7 +372,7 @@ async def test_a_cancelled_waiter_is_cancelled(issuer: Issuer, clock: Clock) -> 
         source_done = loop.time() + 0.002 + number % 20 / 4000
         loop.call_at(source_done, task.cancel)
         with pytest.raises(asyncio.CancelledError):
-            await asyncio.wait_for(task, 5)
+            await asyncio.wait_for(task, 20)
 
 
 def test_a_server_that_hangs_stops_no_other(clock: Clock) -> None:
@@ -503,12 +503,12 @@ def api_at(url: str) -> ApiServer:
 
 
 def test_a_server_that_does_not_answer_costs_its_timeout(issuer: Issuer, clock: Clock) -> None:
-    issuer.lag = 2
+    issuer.lag = 4
     source = TokenRequestSource(issuer.api(0.3), CART, clock=clock)
     start = time.monotonic()
     with pytest.raises(NoToken, match="timed out"):
         source.get()
-    assert time.monotonic() - start < 1.5
+    assert time.monotonic() - start < 3
 
 
 async def test_nobody_waits_for_ever(

@@ -24,6 +24,7 @@ from tests.support.clocks import Clock
 from tests.support.issuer import JWKS_PATH, Credentials, Key
 from tests.support.processes import free_port
 from tests.support.reviewing import EcKey, Reviewer, WeakKey, signed
+from tests.support.timing import cpu_time_below
 from tests.support.waiting import eventually, wait_for
 from webhook.core.claims import ObjectReference
 from webhook.tokens import ApiServer, Identity, InvalidToken, JwksVerifier, NotVerified
@@ -391,7 +392,7 @@ async def test_a_slow_issuer_keeps_nobody_whose_key_is_known(
 ) -> None:
     token = issuer.token(aud=["vault"])
     verifier.verify(token, audience="vault")
-    issuer.page_lag = 1.0
+    issuer.page_lag = 2.0
     clock.now += 10
     unknown = assembled({"alg": "RS256", "kid": "x"}, issuer.claims(aud=["vault"]))
     before = threading.active_count()
@@ -402,7 +403,7 @@ async def test_a_slow_issuer_keeps_nobody_whose_key_is_known(
     start = time.monotonic()
     for _ in range(100):
         verifier.verify(token, audience="vault")
-    assert time.monotonic() - start < 0.5
+    assert time.monotonic() - start < 1.5
     assert threading.active_count() <= before + 3
     for problem in await asyncio.gather(*waiting, return_exceptions=True):
         assert isinstance(problem, InvalidToken)
@@ -551,12 +552,11 @@ def test_ten_thousand_forged_tokens_cost_a_signature_each(
 ) -> None:
     header = {"alg": "RS256", "kid": "one"}
     tokens = [assembled(header, issuer.claims(aud=["vault"]), b"x" * 256) for _ in range(10_000)]
-    start = time.process_time()
-    for token in tokens:
-        with contextlib.suppress(InvalidToken):
-            verifier.verify(token, audience="vault")
-            raise AssertionError("accepted")
-    assert time.process_time() - start < 5
+    with cpu_time_below(5):
+        for token in tokens:
+            with contextlib.suppress(InvalidToken):
+                verifier.verify(token, audience="vault")
+                raise AssertionError("accepted")
     assert len(issuer.seen) == 2
 
 

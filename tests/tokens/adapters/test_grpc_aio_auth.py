@@ -233,4 +233,4 @@ async def test_the_repetition_has_the_rest_of_the_time(
     with pytest.raises(grpc.RpcError) as raised:
         await channel.unary_unary(UNARY)(b"a", timeout=1)
     assert raised.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-    assert 0.9 < time.monotonic() - start < 1.5
+    assert 0.9 < time.monotonic() - start < 5

@@ -170,7 +170,7 @@ def test_a_future_does_not_wait(grpc_server: GrpcServer, channel: Any) -> None:
     future = channel.unary_unary(UNARY).future(b"a")
     assert not future.done()
     release.set()
-    assert future.result(10) == b"a"
+    assert future.result(60) == b"a"
 
 
 def test_a_source_without_a_token_is_heard_of(
@@ -234,7 +234,7 @@ def test_the_repetition_has_the_rest_of_the_time(
     with pytest.raises(grpc.RpcError) as raised:
         channel.unary_unary(UNARY)(b"a", timeout=1)
     assert raised.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-    assert 0.9 < time.monotonic() - start < 1.5
+    assert 0.9 < time.monotonic() - start < 5
 
 
 def test_without_tls_no_token_is_sent(tokens: Tokens) -> None:
@@ -274,8 +274,8 @@ def test_a_slow_source_holds_up_no_other_channel(grpc_server: GrpcServer, tokens
         futures = [slow.unary_unary(UNARY).future(b"a") for _ in range(20)]
         start = time.monotonic()
         channel.unary_unary(UNARY)(b"a")
-        assert time.monotonic() - start < 0.5
-        assert [future.result(20) for future in futures] == [b"a"] * 20
+        assert time.monotonic() - start < 0.9
+        assert [future.result(60) for future in futures] == [b"a"] * 20
 
 
 def test_no_log_has_a_token(

@@ -141,7 +141,7 @@ def test_a_command_is_ended_when_we_are_stopped() -> None:
     start = time.monotonic()
     with pytest.raises(HookError, match="was ended with us"):
         Command("sleep 60", stop)()
-    assert time.monotonic() - start < 3
+    assert time.monotonic() - start < 20
 
 
 def _has_ended(pid: int) -> bool:
@@ -189,7 +189,7 @@ def test_a_program_that_ignores_sigterm_is_killed(monkeypatch: pytest.MonkeyPatc
 def test_exit_codes_are_those_of_a_shell() -> None:
     for line, code in (("exit 0", 0), ("exit 41", 41), ("kill -TERM $$", 143), ("kill -9 $$", 137)):
         child = Child(("sh", "-c", line), os.environ, own_group=False)
-        assert child.wait(5) == code
+        assert child.wait(60) == code
     for command, problem in (
         (("no-such-program",), FileNotFoundError),
         (("/etc/passwd",), PermissionError),

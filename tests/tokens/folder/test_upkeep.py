@@ -69,7 +69,7 @@ def running(issuer: Issuer, tmp_path: Path) -> Iterator[Running]:
         yield made
         made.stop.set()
         if made.thread.ident is not None:
-            made.thread.join(5)
+            made.thread.join(60)
             assert not made.thread.is_alive()
 
 
@@ -155,7 +155,7 @@ def test_a_folder_that_is_gone_ends_it(running: Running, tmp_path: Path) -> None
     running.upkeep.update()
     (tmp_path / "tokens").rename(tmp_path / "away")
     running.thread.start()
-    running.thread.join(5)
+    running.thread.join(60)
     (problem,) = running.problem
     assert str(problem).startswith(f"{tmp_path}/tokens: the folder is gone")
 

@@ -35,7 +35,8 @@ def lines(results: Sequence[Result], *, with_commands: bool) -> Iterator[str]:
     """
     results, rest = _ran(results)
     coloured = is_coloured()
-    marks = MARKS if can_write("".join(MARKS.values())) else ASCII_MARKS
+    has_marks = can_write("".join(MARKS.values()))
+    marks = MARKS if has_marks else ASCII_MARKS
     group = ""
     for result in results:
         if result.group != group:
@@ -45,7 +46,8 @@ def lines(results: Sequence[Result], *, with_commands: bool) -> Iterator[str]:
         mark = marks[result.status]
         if coloured:
             mark = f"\033[{COLOURS[result.status]}m{mark}\033[0m"
-        yield from _of_one(result, mark, with_commands=with_commands)
+        shown = _of_one(result, mark, with_commands=with_commands)
+        yield from shown if has_marks else (line.replace("…", "...") for line in shown)
     if rest:
         yield from ("", f"not run: {len(rest)} checks that ask the API server")
     yield from ("", _total((*results, *rest)))
