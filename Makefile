@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 SETUP := .venv/.done
 
-.PHONY: help setup run patch cluster test unit fix check fuzz bench long conformance golden pictures pictures-of-a-cluster dashboard policies chart krew release-dry-run image-layers version topics reference site site-serve lock clean
+.PHONY: help setup run patch cluster test unit fix lint check fuzz bench long conformance golden pictures pictures-of-a-cluster dashboard policies chart krew release-dry-run image-layers version topics reference site site-serve lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 30
@@ -46,10 +46,12 @@ fix: $(SETUP) ## format, and fix what lint can fix
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-check: $(SETUP) ## format, lint, types, floors
+lint: $(SETUP) ## format, lint, types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+
+check: lint ## the same, and the tests of tests/repo: floors, names, documents, manifests, the site
 	@$(BIN)/pytest -q tests/repo
 
 fuzz: $(SETUP) ## two minutes of corrupted certificates, Secrets, configurations and answers; exit 1 with the shortest that ends something
@@ -65,6 +67,7 @@ long: $(SETUP) ## the long search for expensive reviews, the long attacks and to
 	@BOUNDTOKEN_EXPIRY_SECONDS=660 $(BIN)/pytest -s --timeout=3000 tests/cluster_e2e/test_token_expiry.py
 	@BOUNDTOKEN_AUDIT_MEGABYTES=2000 $(BIN)/pytest -s --timeout=3000 tests/cli/test_token_audit.py -k any_length
 	@BOUNDTOKEN_SCAN_PODS=10000 $(BIN)/pytest -s --timeout=3000 tests/cluster_e2e/test_scan.py -k many
+	@BOUNDTOKEN_LONG=1 $(BIN)/pytest -s --timeout=3000 tests/cluster_e2e -k "hand_overs or hand_over_end or away_for_a_while or two_judges or who_may_is"
 	@BOUNDTOKEN_PODS=80000 BOUNDTOKEN_SEED=$$(date +%s) $(BIN)/pytest --timeout=3000 tests/properties/test_again.py
 
 conformance: $(SETUP) ## write the fixtures of tests/conformance from their tweaks

@@ -59,6 +59,13 @@ def test_the_list_has_a_line_for_what_holds_and_the_cure_for_what_does_not() -> 
     assert "    kubectl apply -k m" not in lines
 
 
+def test_what_was_cut_is_told_in_ascii_where_nothing_else_can_be_written() -> None:
+    with contextlib.redirect_stdout(io.StringIO()):
+        lines = list(output.lines([a_result("warning", "x" * 76 + "…")], with_commands=False))
+    assert [line.strip() for line in lines[3:5]] == ["x" * 76, "..."]
+    assert max(map(len, lines)) <= 80
+
+
 def test_what_could_not_be_found_out_has_no_cure() -> None:
     lines = list(output.lines([a_result("unknown", "needs get on x")], with_commands=False))
     assert lines[2:5] == ["? it works", "    needs get on x", "    see docs/checks.md#id-unknown"]

@@ -260,5 +260,5 @@ def test_nothing_is_left_of_a_pipeline_that_is_cancelled(
     assert shop.review_token(token)["authenticated"]
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=60)
-    assert process.returncode == 1, "which is what kubectl makes of it"
+    assert process.returncode in (1, 128 + signal.SIGTERM), "which is what kubectl makes of it"
     assert list(runtime.iterdir()) == []

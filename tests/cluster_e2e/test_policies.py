@@ -35,6 +35,7 @@ from tests.support.builders import (
     with_tokens,
 )
 from tests.support.cluster import BINDINGS, NAMESPACES, Cluster, denied_by, life, quiet, scale
+from tests.support.long import LONG
 from tests.support.maxima import MAXIMA
 from tests.support.paths import ROOT
 from tests.support.processes import boundtoken
@@ -140,8 +141,11 @@ def wait_for_policy(cluster: Cluster, namespace: str, layer: ClusterPolicy) -> N
     )
 
 
+PODS = 1012 if LONG else 308
+
+
 @pytest.mark.parametrize("number", range(len(CLUSTERS)))
-def test_two_judges_say_the_same_of_a_thousand_pods_and_more(
+def test_two_judges_say_the_same_of_generated_pods(
     away: Cluster, settings: Any, number: int
 ) -> None:
     layer = CLUSTERS[number]
@@ -156,7 +160,7 @@ def test_two_judges_say_the_same_of_a_thousand_pods_and_more(
     wait_for_policy(away, namespaces[0][0], layer)
     generator = Generator(number)
     turns = itertools.cycle(namespaces)
-    jobs = [(*next(turns), generator.pod(f"pod-{index}")) for index in range(1012)]
+    jobs = [(*next(turns), generator.pod(f"pod-{index}")) for index in range(PODS)]
     with Creator(away.plane) as create, ThreadPoolExecutor(4) as pool:
         messages = list(pool.map(lambda job: create(job[0], job[2]), jobs))
     expectations = [

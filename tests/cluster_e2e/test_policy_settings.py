@@ -99,7 +99,7 @@ def test_what_another_replica_has_written_whole_is_left_to_it_for_a_while(cluste
     wait_for(lambda: cluster.settings(name) == before, 5)
 
 
-def test_a_deleted_binding_is_logged_each_minute_and_counted_and_made_again_by_apply(
+def test_a_deleted_binding_is_logged_and_counted_and_made_again_by_apply(
     cluster: Cluster,
 ) -> None:
     name = names.LEGACY_SECRET_POLICY
@@ -120,14 +120,6 @@ def test_a_deleted_binding_is_logged_each_minute_and_counted_and_made_again_by_a
             f'"event":"policy binding is missing, the API server does not enforce","binding":"{name}"'
             in pod.log
         )
-    wait_for(
-        lambda: (
-            [now - then for now, then in zip(metric(cluster, counted), before, strict=True)]
-            == [2.0, 2.0]
-        ),
-        100,
-        1,
-    )
     cluster.plane.kubectl("apply", "-k", "manifests")
     wait_for(lambda: cluster.settings(name) == expected, 10)
     wait_for(lambda: metric(cluster, "boundtoken_policy_in_sync") == [1.0, 1.0], 10)

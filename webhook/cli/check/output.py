@@ -35,8 +35,7 @@ def lines(results: Sequence[Result], *, with_commands: bool) -> Iterator[str]:
     """
     results, rest = _ran(results)
     coloured = is_coloured()
-    has_marks = can_write("".join(MARKS.values()))
-    marks = MARKS if has_marks else ASCII_MARKS
+    marks = MARKS if can_write("".join(MARKS.values())) else ASCII_MARKS
     group = ""
     for result in results:
         if result.group != group:
@@ -46,8 +45,7 @@ def lines(results: Sequence[Result], *, with_commands: bool) -> Iterator[str]:
         mark = marks[result.status]
         if coloured:
             mark = f"\033[{COLOURS[result.status]}m{mark}\033[0m"
-        shown = _of_one(result, mark, with_commands=with_commands)
-        yield from shown if has_marks else (line.replace("…", "...") for line in shown)
+        yield from _of_one(result, mark, with_commands=with_commands)
     if rest:
         yield from ("", f"not run: {len(rest)} checks that ask the API server")
     yield from ("", _total((*results, *rest)))
@@ -66,6 +64,8 @@ def _ran(results: Sequence[Result]) -> tuple[Sequence[Result], Sequence[Result]]
 
 def _of_one(result: Result, mark: str, *, with_commands: bool) -> Iterator[str]:
     text = safe(result.finding.text)
+    if not can_write("…"):
+        text = text.replace("…", "...")
     is_passed = result.status == "passed"
     title = f"{result.sentence}: {text}" if is_passed and text else result.sentence
     for number, line in enumerate(wrapped(title, WIDTH - 2)):
