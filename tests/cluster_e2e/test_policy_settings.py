@@ -20,7 +20,6 @@ from tests.support.builders import COMPLIANT, VIOLATING, Json, a_bare_pod
 from tests.support.cluster import BINDINGS, NAMESPACES, Cluster, quiet, starved
 from tests.support.paths import BOUNDTOKEN
 from tests.support.processes import boundtoken, free_port
-from tests.support.timing import slower
 from tests.support.waiting import wait_for
 from webhook.core import names
 from webhook.enforcement.policies import bindings
@@ -308,7 +307,7 @@ def test_what_the_policies_cost_beside_the_webhooks(cluster: Cluster, record_pro
         spent[level] = {name: round((after[name] - before[name]) / PODS * 1e6) for name in after}
     print("microseconds for each pod:", spent)
     record_property("microseconds", spent)
-    assert 0 < spent["strict"]["policies"] < 5_000 * slower(time.perf_counter)
+    assert 0 < spent["strict"]["policies"] < spent["strict"]["validating webhook"]
     assert spent["off"]["policies"] < spent["strict"]["policies"]
 
 

@@ -228,7 +228,7 @@ class ControlPlane:
         )
         context = ssl.create_default_context(cafile=str(self.ca_file))
         try:
-            with urllib.request.urlopen(request, context=context, timeout=30) as answer:
+            with urllib.request.urlopen(request, context=context, timeout=120) as answer:
                 warnings = [
                     header.split(" ", 2)[2].strip('"')
                     for header in answer.headers.get_all("Warning") or ()
