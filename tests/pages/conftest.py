@@ -11,13 +11,12 @@ from playwright.sync_api import Browser, expect, sync_playwright
 from tests.browser.build import browser
 from tests.support.waiting import PATIENCE
 
-expect.set_options(timeout=PATIENCE * 5_000)
-
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     """It has no sandbox of its own, which root cannot have in a container; it opens our files."""
     found = browser()
+    expect.set_options(timeout=PATIENCE * 5_000)
     with sync_playwright() as driver:
         running = driver.chromium.launch(
             executable_path=found.executable, env=dict(found.environ), chromium_sandbox=False
