@@ -87,6 +87,8 @@ def test_who_reads_a_kubeconfig_needs_kubernetes(command: str) -> None:
     ("command", "says"),
     [
         ("--version", "boundtoken "),
+        ("version --client", "Client Version: "),
+        ("version --client -o json", '"clientVersion"'),
         ("help", "annotations"),
         ("config check manifests/35-configmap.yaml", "valid (hash "),
         ("config schema", '"$schema"'),
