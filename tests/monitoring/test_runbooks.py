@@ -39,6 +39,14 @@ def test_a_page_begins_with_the_command_and_tells_what_to_do(page: str) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES)
+def test_logs_are_those_of_every_replica(page: str) -> None:
+    """`kubectl logs deployment/NAME` chooses one pod, and a selector has ten lines of each."""
+    text = (RUNBOOKS / f"{page}.md").read_text()
+    for command in re.findall(r"kubectl logs [^`|\n]+", text):
+        assert " -l app.kubernetes.io/name=boundtoken --prefix --tail=-1" in command
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_a_page_says_which_other_scrape_its_alert_needs_and_what_if_there_is_none(
     page: str,
 ) -> None:
