@@ -47,6 +47,12 @@ def test_logs_are_those_of_every_replica(page: str) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES)
+def test_what_is_applied_again_is_said_for_both_ways_of_installing(page: str) -> None:
+    text = (RUNBOOKS / f"{page}.md").read_text()
+    assert ("kubectl apply -k" in text) == ("helm upgrade" in text)
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_a_page_says_which_other_scrape_its_alert_needs_and_what_if_there_is_none(
     page: str,
 ) -> None:
