@@ -84,6 +84,41 @@ def test_what_may_write_runs_no_code_of_the_repository() -> None:
     assert "cache" not in re.sub(r"(?m)#.*$|--no-cache", "", TEXT)
 
 
+DOCKER = """#!/bin/sh
+echo build >> calls
+test "$(wc -l < calls)" -ne "$FAILING" || exit 1
+while [ "$1" != --metadata-file ]; do shift; done
+echo sha256:0123 > "$2"
+"""
+"""Builds always the same, but for the one that fails."""
+
+
+@pytest.mark.parametrize("failing", [0, 1, 2, 3])
+def test_a_build_that_fails_ends_the_job_and_gives_no_digest(tmp_path: Path, failing: int) -> None:
+    (step,) = [step for step in JOBS["image"]["steps"] if step.get("id") == "build"]
+    for name, text in {
+        "docker": DOCKER,
+        "git": "#!/bin/sh\necho 1\n",
+        "jq": '#!/bin/sh\ncat "$3"\n',
+    }.items():
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    variables = dict.fromkeys(
+        ("VERSION", "GITHUB_SHA", "GITHUB_SERVER_URL", "GITHUB_REPOSITORY", "IMAGE"), "x"
+    )
+    environ = {
+        **variables,
+        "PATH": f"{tmp_path}:/usr/bin:/bin",
+        "FAILING": str(failing),
+        "RUNNER_TEMP": str(tmp_path),
+        "GITHUB_OUTPUT": str(tmp_path / "output"),
+    }
+    command = ["bash", "-e", "-c", step["run"]]  # as GitHub runs it
+    done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, check=False)
+    assert (done.returncode == 0) == (failing == 0), done.stderr
+    assert (tmp_path / "output").exists() == (failing == 0)
+
+
 def test_image_and_chart_are_signed_and_attested() -> None:
     for job, attestations in (("image", 2), ("chart", 1), ("release", 1)):
         steps = JOBS[job]["steps"]
