@@ -29,6 +29,7 @@ LAST_EVENT = "boundtoken_namespace_last_event_timestamp_seconds"
 SLOW = "boundtoken_admission_duration_seconds"
 INTERNAL = f'boundtoken_admission_requests_total{{{A},operation="CREATE",resource="pods",outcome="failed",reason="internal-error"}}'
 PROBED = "boundtoken_self_probe_result"
+PROBED_TOTAL = "boundtoken_self_probes_total"
 CA = f'{NOT_AFTER}{{{A},kind="ca"}}'
 INFO = f'boundtoken_config_info{{{A},hash="1"}}'
 
@@ -88,6 +89,27 @@ CASES = (
             f'{PROBED}{{{A},result="not-injected"}}': "0x20",
         },
         {15: 0},
+    ),
+    Case(
+        "BoundtokenNotCalled",
+        "warning",
+        "one of three API servers does not call",
+        {f'{PROBED_TOTAL}{{{A},result="not-injected"}}': "0x4 1 1 2 2 2 3 4 4 4 4 5+0.25x40"},
+        {24: 0, 27: 1},
+    ),
+    Case(
+        "BoundtokenNotCalled",
+        "warning",
+        "none did for nine minutes",
+        {f'{PROBED_TOTAL}{{{A},result="not-injected"}}': "0x4 1+1x8 9x40"},
+        {13: 0, 24: 0, 40: 0},
+    ),
+    Case(
+        "BoundtokenNotCalled",
+        "critical",
+        "one of three API servers does not call, which another rule tells",
+        {f'{PROBED}{{{A},result="not-injected"}}': "0 1 0 0 1 0 1 1 0 0 1 0 0x20"},
+        {6: 0, 8: 0, 15: 0},
     ),
     Case(
         "BoundtokenSelfProbeBlind",
@@ -396,6 +418,18 @@ CASES = (
         "one of ten fails",
         {OPEN: "0+1x40", CALLS: "0+10x40"},
         {20: 0},
+    ),
+    Case(
+        "BoundtokenFailedOpen",
+        "critical",
+        "every call of one of three API servers fails",
+        {
+            OPEN: "0+10x40",
+            **{
+                CALLS.replace('instance="1"', f'instance="{number}"'): "0+10x40" for number in "123"
+            },
+        },
+        {4: 0, 12: 1},
     ),
     Case(
         "BoundtokenFailedOpen", "critical", "nobody calls", {OPEN: "3x40", CALLS: "9x40"}, {20: 0}
