@@ -22,7 +22,7 @@ ANNOTATIONS = """\
 """
 MONITORING_LABELS = LABELS.replace("boundtoken.labels", "boundtoken.monitoringLabels")
 NAMESPACED = (
-    *("ServiceAccount", "Role", "RoleBinding", "Service", "Issuer", "Certificate"),
+    *("ServiceAccount", "ResourceQuota", "Role", "RoleBinding", "Service", "Issuer", "Certificate"),
     *("PodMonitor", "ServiceMonitor", "PrometheusRule"),
 )
 RUNBOOKS = "https://boundtoken.dev/docs/runbooks"
@@ -114,6 +114,14 @@ def _rule(text: str) -> str:
     return f"{{{{- if .Values.monitoring.prometheusRule.enabled }}}}\n{_monitoring(text)}{{{{- end }}}}\n"
 
 
+def _quota(text: str) -> str:
+    """For the class of the pods, where it is one of Kubernetes' own."""
+    made = _placed(text).replace(
+        "values: [system-cluster-critical]", "values: [{{ .Values.priorityClass.name | quote }}]"
+    )
+    return f'{{{{- if hasPrefix "system-" .Values.priorityClass.name }}}}\n{made}{{{{- end }}}}\n'
+
+
 def _certificates(text: str) -> str:
     """Of cert-manager: the CA of its own only where no issuer is named."""
     documents = text[text.index("apiVersion:") :].split("---\n")
@@ -152,6 +160,7 @@ def _certificates(text: str) -> str:
 
 SOURCES: dict[str, tuple[str, Callable[[str], str]]] = {
     "20-serviceaccount.yaml": ("manifests/20-serviceaccount.yaml", _placed),
+    "25-resourcequota.yaml": ("manifests/25-resourcequota.yaml", _quota),
     "30-rbac.yaml": ("manifests/30-rbac.yaml", _placed),
     "50-service.yaml": ("manifests/50-service.yaml", _placed),
     "70-mutatingwebhookconfiguration.yaml": (

@@ -140,6 +140,18 @@ def test_an_issuer_of_yours_takes_the_place_of_a_ca_of_its_own() -> None:
     assert {"name": "tls", "secret": {"secretName": "tls"}} in volumes
 
 
+@pytest.mark.parametrize(
+    ("name", "classes"), [("system-node-critical", ["system-node-critical"]), ("own", []), ("", [])]
+)
+def test_a_quota_is_for_the_class_of_the_system_that_the_pods_have(
+    name: str, classes: list[str]
+) -> None:
+    made = comparable(rendered({"priorityClass": {"name": name}}))
+    quotas = [item["spec"] for place, item in made.items() if place[0] == "ResourceQuota"]
+    expressions = [one for spec in quotas for one in spec["scopeSelector"]["matchExpressions"]]
+    assert [value for one in expressions for value in one["values"]] == classes
+
+
 def test_seconds_of_many_digits_stay_integers() -> None:
     """Helm reads every number as a float, and prints a million as 1e+06."""
     given = {

@@ -204,6 +204,7 @@ LEGACY_RIGHTS = tuple(Right(verb, "", "secrets") for verb in ("list", "watch"))
 INSTALLED = (
     ("", "namespaces"),
     ("", "serviceaccounts"),
+    ("", "resourcequotas"),
     ("", "configmaps"),
     ("", "services"),
     ("apps", "deployments"),
