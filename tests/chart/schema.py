@@ -37,6 +37,7 @@ MAPPING: Json = {"type": "object"}
 TEXTS: Json = {"type": "object", "additionalProperties": {"type": "string"}}
 OBJECTS: Json = {"type": "array", "items": {"type": "object"}}
 PORT: Json = {"type": "integer", "minimum": 1, "maximum": options.MAX_PORT}
+ADDRESS: Json = {"type": "string", "pattern": r"^[\[\]0-9A-Fa-f:.]*$"}
 COUNT: Json = {"type": "integer", "minimum": 0}
 COUNT_OR_PERCENTAGE: Json = {"type": ["integer", "string"], "minimum": 0, "pattern": "^[0-9]+%$"}
 NETWORKS: Json = {
@@ -144,7 +145,7 @@ def _flag(option: options.Option) -> Json:
     if option.metavar == "|".join(get_args(LogLevel)):
         return {"enum": [*get_args(LogLevel)]}
     if option.metavar == "DURATION":
-        return {"type": "string", "pattern": "^[0-9]{1,6}[smhd]$"}
+        return {"type": "string", "pattern": "^[1-9][0-9]{0,5}[smhd]$"}
     if option.metavar == "N":
         decimals = "^[0-9]+([.][0-9]+)?$"  # which --set takes for a string
         return {"type": ["number", "string"], "minimum": 0, "maximum": 3600, "pattern": decimals}
@@ -175,7 +176,10 @@ _VALUES: Json = {
         {
             "mode": {"enum": ["self-managed", "cert-manager", "secret"]},
             "secretName": WORD,
-            "issuerRef": _open({"name": WORD, "kind": WORD, "group": WORD}),
+            "issuerRef": {
+                **_open({"name": WORD, "kind": WORD, "group": WORD}),
+                "dependencies": {"kind": ["name"], "group": ["name"]},
+            },
             "webhookAnnotations": TEXTS,
         }
     ),
@@ -233,7 +237,7 @@ _VALUES: Json = {
     "hostNetwork": BOOLEAN,
     "dnsPolicy": {"enum": ["", "ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"]},
     "dnsConfig": MAPPING,
-    "listen": _closed({"address": TEXT, "tlsPort": PORT, "plainPort": PORT}),
+    "listen": _closed({"address": ADDRESS, "tlsPort": PORT, "plainPort": PORT}),
     "podSecurityContext": MAPPING,
     "securityContext": MAPPING,
     "startupProbe": MAPPING,

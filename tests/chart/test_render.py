@@ -220,6 +220,18 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         {"certificates": {"mode": "certmanager"}},
         "at '/certificates/mode': value must be one of 'self-managed', 'cert-manager', 'secret'",
     ),
+    "an issuer without a name": (
+        {"certificates": {"mode": "cert-manager", "issuerRef": {"kind": "ClusterIssuer"}}},
+        "at '/certificates/issuerRef': properties 'name' required, if 'kind' exists",
+    ),
+    "a lifetime of nothing": (
+        {"options": {"leafDuration": "0d"}},
+        "at '/options/leafDuration': '0d' does not match pattern",
+    ),
+    "an address that is a name": (
+        {"listen": {"address": "localhost"}},
+        "at '/listen/address': 'localhost' does not match pattern",
+    ),
     "an address that is no network": (
         {"networkPolicy": {"controlPlane": ["192.0.2.10"]}},
         "at '/networkPolicy/controlPlane/0': '192.0.2.10' does not match pattern",
