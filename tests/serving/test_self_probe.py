@@ -222,5 +222,7 @@ async def test_only_a_replica_in_the_cluster_probes_and_only_where_it_is_to(tmp_
         on, off = (options.resolve({"self_probe_interval": n}, {}) for n in ("60", "0"))
         assert self_probe_of(client, account, on, log, **more) is not None
         assert self_probe_of(client, account, off, log, **more) is None
+        untouched = options.resolve({"namespace": "kube-system"}, {})
+        assert self_probe_of(client, account, untouched, log, **more) is None
         assert self_probe_of(client, pods, on, log, **more) is None
         assert self_probe_of(None, None, on, log, **more) is None

@@ -19,7 +19,7 @@ import msgspec
 from .. import metrics
 from ..cluster.client import ApiClient, decode
 from ..cluster.credentials import Credentials, InCluster
-from ..core import self_probe
+from ..core import names, self_probe
 from ..core.self_probe import RESULTS, Result
 from ..core.views import Pod
 from ..errors import ApiError, described
@@ -142,9 +142,12 @@ def self_probe_of(
     draining: Callable[[], bool],
 ) -> SelfProbe | None:
     """The probe of a replica in the cluster, else None: a process outside of it has no rights of
-    ours, and nobody may call it.
+    ours, and nobody may call it. None in the namespaces of Kubernetes too, which no webhook of ours
+    is asked about.
     """
     if client is None or not isinstance(credentials, InCluster) or not config.self_probe_interval:
+        return None
+    if config.namespace in names.NEVER_TOUCHED:
         return None
     return SelfProbe(
         client,
