@@ -202,7 +202,7 @@ _VALUES: Json = {
             "podMonitor": _closed({"enabled": BOOLEAN}),
             "serviceMonitor": _closed({"enabled": BOOLEAN}),
             "prometheusRule": _closed(
-                {"enabled": BOOLEAN, "runbooks": {"type": "string", "pattern": "^https?://.+[^/]$"}}
+                {"enabled": BOOLEAN, "runbooks": {"type": "string", "pattern": r"^https?://\S*[^/\s]$"}}
             ),
             "dashboard": _closed({"enabled": BOOLEAN, "labels": TEXTS}),
         }

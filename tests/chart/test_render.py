@@ -228,6 +228,10 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         {"options": {"leafDuration": "0d"}},
         "at '/options/leafDuration': '0d' does not match pattern",
     ),
+    "runbooks that YAML would take for something else": (
+        {"monitoring": {"prometheusRule": {"runbooks": "https://wiki.example.com: books"}}},
+        "at '/monitoring/prometheusRule/runbooks': 'https://wiki.example.com: books' does not match",
+    ),
     "an address that is a name": (
         {"listen": {"address": "localhost"}},
         "at '/listen/address': 'localhost' does not match pattern",
