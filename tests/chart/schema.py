@@ -202,7 +202,10 @@ _VALUES: Json = {
             "podMonitor": _closed({"enabled": BOOLEAN}),
             "serviceMonitor": _closed({"enabled": BOOLEAN}),
             "prometheusRule": _closed(
-                {"enabled": BOOLEAN, "runbooks": {"type": "string", "pattern": r"^https?://\S*[^/\s]$"}}
+                {
+                    "enabled": BOOLEAN,
+                    "runbooks": {"type": "string", "pattern": r"^https?://\S*[^/\s]$"},
+                }
             ),
             "dashboard": _closed({"enabled": BOOLEAN, "labels": TEXTS}),
         }

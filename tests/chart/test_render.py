@@ -314,3 +314,12 @@ def test_the_notes_say_what_to_do_next() -> None:
     assert "boundtoken check\n" in notes
     assert "helm test tokens -n elsewhere\n" in notes
     assert "legacyTokens.failClosed" in notes
+
+
+@pytest.mark.parametrize(
+    ("namespace", "warns"), [("default", True), ("kube-system", True), ("tokens", False)]
+)
+def test_the_notes_warn_of_a_namespace_that_others_use(namespace: str, *, warns: bool) -> None:
+    options = ["--dry-run=client", "--namespace", namespace]
+    done = helm("install", "tokens", str(CHART), *options)
+    assert ("is to have a namespace of its own" in done.stdout) == warns, done.stderr
