@@ -318,6 +318,13 @@ CASES = (
     Case(
         "BoundtokenOneReplica",
         "warning",
+        "two jobs scrape the only one",
+        {f'boundtoken_ready{{{A},job="{job}"}}': "1x30" for job in ("boundtoken", "pods")},
+        {14: 0, 16: 1},
+    ),
+    Case(
+        "BoundtokenOneReplica",
+        "warning",
         "there is no other one",
         {f"boundtoken_ready{{{A}}}": "1x30"},
         {14: 0, 16: 1},
