@@ -14,6 +14,7 @@ from ... import __version__, options
 from ...checks import before as checks_before
 from ...checks.facts import Installation, Server
 from ...checks.installation import checks as checks_of_installation
+from ...checks.installer import with_its_commands
 from ...checks.model import Result, Unseen, run, status_of
 from ...cluster.client import ApiClient
 from ...cluster.credentials import FromKubeconfig
@@ -169,7 +170,7 @@ async def _of_installation(parsed: argparse.Namespace, reader: Reader) -> Result
         seen.governance = await probes.governance(reader.client, seen, namespace)
     if parsed.request_token:
         seen.year = await probes.year(reader.client, seen)
-    return run(all_checks, seen)
+    return with_its_commands(run(all_checks, seen), seen)
 
 
 async def _before(parsed: argparse.Namespace, reader: Reader) -> Results:
