@@ -31,6 +31,7 @@ class Cluster(Store):
         self.version = 0
         self.published = b""
         self.edits = 0
+        self.is_owned = False
         self.away = False
         self.dies_before = ""
         self.refuses_to_publish = False
@@ -56,7 +57,12 @@ class Cluster(Store):
         self._may_fail("read_ca_bundles")
         ca_bundle = CaBundle.read(self.published)
         entries = {"pods": ca_bundle, "workloads": ca_bundle}
-        return [CaBundles("mutatingwebhookconfigurations", "boundtoken", str(self.edits), entries)]
+        place = 1 if self.is_owned else None
+        return [
+            CaBundles(
+                "mutatingwebhookconfigurations", "boundtoken", str(self.edits), entries, place
+            )
+        ]
 
     async def apply_ca_bundle(
         self,
@@ -70,7 +76,14 @@ class Cluster(Store):
             raise ApiError("403 no", 403)
         if configuration.version != str(self.edits):
             raise Conflict("somebody wrote in between", 409)
-        self.published, self.edits = pem, self.edits + 1
+        self.published, self.edits, self.is_owned = pem, self.edits + 1, True
+
+    async def give_up(self, configuration: CaBundles) -> None:
+        self._may_fail("give_up")
+        assert configuration.owned_at == 1
+        if configuration.version != str(self.edits):
+            raise Conflict("somebody wrote in between", 409)
+        self.edits, self.is_owned = self.edits + 1, False
 
     def _may_fail(self, call: str) -> None:
         if self.failures:
@@ -166,7 +179,8 @@ async def test_ten_replicas_end_in_one_state_and_change_nothing_more() -> None:
     now = await reconciled(replicas, NOW, 4)
     version, edits = cluster.version, cluster.edits
     await reconciled(replicas, now, 4)
-    assert (cluster.version, cluster.edits) == (version, edits) == (1, 1)
+    assert (cluster.version, cluster.edits) == (version, edits) == (1, 2)
+    assert not cluster.is_owned
     assert len({replica.leaf.key for replica in replicas if replica.leaf}) == 10
     assert all(replica.verifies(now) for replica in replicas)
 
@@ -189,7 +203,9 @@ async def test_a_year_of_rotations_never_leaves_a_leaf_unverifiable() -> None:
     }
 
 
-@pytest.mark.parametrize("call", ["read_secret", "write", "read_ca_bundles", "apply_ca_bundle"])
+@pytest.mark.parametrize(
+    "call", ["read_secret", "write", "read_ca_bundles", "apply_ca_bundle", "give_up"]
+)
 async def test_replicas_killed_at_any_call_of_a_rotation_leave_nothing_half_done(
     call: str,
 ) -> None:

@@ -89,3 +89,12 @@ async def test_only_entries_of_our_service_count_and_a_ca_bundle_that_is_no_base
             "7",
             {"a": CaBundle(b"x", ()), "b": empty, "c": empty},
         )
+
+
+async def test_our_place_among_the_managers_is_read_and_is_none_where_we_own_nothing() -> None:
+    body = b"""{"metadata": {"resourceVersion": "7", "managedFields":
+        [{"manager": "helm", "operation": "Apply"}, {"manager": "boundtoken-certs"}]}}"""
+    async with answering(body) as store:
+        assert [found.owned_at for found in await store.read_ca_bundles()] == [1, 1]
+    async with answering(body.replace(b"-certs", b"")) as store:
+        assert [found.owned_at for found in await store.read_ca_bundles()] == [None, None]

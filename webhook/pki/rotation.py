@@ -129,6 +129,10 @@ class Rotation:
             return CONFLICT_PAUSE
         self.in_sync = bool(configurations)
         self.renew_leaf(now)
+        try:
+            await self._give_up(configurations)
+        except Conflict:
+            return CONFLICT_PAUSE
         return self._seconds_to_sleep(desired, now)
 
     def _desired_authorities(
@@ -212,6 +216,14 @@ class Rotation:
                     reason=f"it differed from Secret {SECRET}",
                 )
                 self._woken.set()
+
+    async def _give_up(self, configurations: list[CaBundles]) -> None:
+        """Own none of the caBundles that were read; what this reconciliation wrote, the next one
+        gives up, which follows at once.
+        """
+        for configuration in configurations:
+            if configuration.owned_at is not None:
+                await self.store.give_up(configuration)
 
     def renew_leaf(self, now: datetime) -> None:
         """Issue a new leaf from the CA in memory if one is due; needs no API server."""

@@ -1,9 +1,11 @@
 """Reads and writes what a cluster stores: the Secret with the CAs, and the caBundles of the webhook
 configurations.
 
-Of a configuration we own exactly `webhooks[name].clientConfig.caBundle`, by server-side apply with
-a field manager of our own, so that there is no conflict with `kubectl apply`, Argo CD and Helm,
-which never set it.
+Of a configuration we write exactly `webhooks[name].clientConfig.caBundle`, by server-side apply
+with a field manager of our own, so that there is no conflict with `kubectl apply`, Argo CD and
+Helm, which never set it. Then we give the fields up: nobody's server-side apply can take out an
+entry of which we own a field. What is left of it, a name and a caBundle, is invalid, so that the
+rollback to a release without that entry would be refused.
 """
 
 import base64
@@ -12,9 +14,9 @@ from typing import Annotated, Any
 
 import msgspec
 
-from ..cluster.client import APPLY_PATCH, ApiClient, decode
+from ..cluster.client import APPLY_PATCH, JSON_PATCH, ApiClient, decode
 from ..core import names
-from ..errors import BadCertificate, NotFound
+from ..errors import ApiError, BadCertificate, Conflict, NotFound
 from . import ca_secret
 from .ca_secret import CertificateAuthorities
 from .pem import Certificate, Certificates, read_certificates, unique
@@ -56,6 +58,8 @@ class CaBundles(msgspec.Struct, frozen=True):
     name: str
     version: str
     entries: dict[str, CaBundle]
+    owned_at: int | None = None
+    """Our place in `metadata.managedFields`; None where we own nothing."""
 
     @property
     def title(self) -> str:
@@ -77,9 +81,14 @@ class CaBundles(msgspec.Struct, frozen=True):
         )
 
 
+class _Manager(msgspec.Struct):
+    manager: str = ""
+
+
 class _Metadata(msgspec.Struct, rename="camel"):
     resource_version: Annotated[str, msgspec.Meta(min_length=1)]
     """Never empty: an empty one would let us overwrite what we have not seen."""
+    managed_fields: list[_Manager] | None = None
 
 
 class _Secret(msgspec.Struct):
@@ -107,6 +116,8 @@ class _Configuration(msgspec.Struct):
     webhooks: list[_Entry] | None = None
 
 
+UNPROCESSABLE = 422
+"""What the API server answers where the test of a JSON Patch fails."""
 _SECRET = msgspec.json.Decoder(_Secret)
 _CONFIGURATION = msgspec.json.Decoder(_Configuration)
 
@@ -178,6 +189,7 @@ class Store:
                         name,
                         configuration.metadata.resource_version,
                         dict(self._entries(configuration)),
+                        _owned_at(configuration.metadata),
                     )
                 )
         return found
@@ -212,6 +224,25 @@ class Store:
             query=query,
         )
 
+    async def give_up(self, configuration: CaBundles) -> None:
+        """Own no field of a configuration any more. The caBundles stay as they are.
+
+        Raises: Conflict, if the configuration was changed since it was read; ApiError
+        """
+        place = f"/metadata/managedFields/{configuration.owned_at}"
+        patch = [
+            {"op": "test", "path": "/metadata/resourceVersion", "value": configuration.version},
+            {"op": "test", "path": f"{place}/manager", "value": FIELD_MANAGER},
+            {"op": "remove", "path": place},
+        ]
+        path = f"{GROUP}/{configuration.resource}/{configuration.name}"
+        try:
+            await self.client.send("PATCH", path, patch, content_type=JSON_PATCH)
+        except ApiError as problem:
+            if problem.status != UNPROCESSABLE:
+                raise
+            raise Conflict(str(problem), problem.status) from problem
+
     def _entries(self, configuration: _Configuration) -> Iterator[tuple[str, CaBundle]]:
         for entry in configuration.webhooks or ():
             if entry.client_config.service == _Service(names.APP, self.namespace):
@@ -220,3 +251,8 @@ class Store:
                 except ValueError:
                     pem = b""
                 yield entry.name, CaBundle.read(pem)
+
+
+def _owned_at(metadata: _Metadata) -> int | None:
+    managers = [one.manager for one in metadata.managed_fields or ()]
+    return managers.index(FIELD_MANAGER) if FIELD_MANAGER in managers else None
