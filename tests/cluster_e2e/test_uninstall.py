@@ -2,7 +2,6 @@
 
 import re
 import shutil
-import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import yaml
 from tests.controlplane.cluster import ControlPlane
 from tests.support.builders import VIOLATING, a_bare_pod, volume_names
 from tests.support.cluster import Cluster, injected, rolled_out
+from tests.support.load import Load, secrets
 from tests.support.paths import ROOT
 from tests.support.switching import LONGEST_SECONDS, pods_all_the_while, typed
 from tests.support.waiting import wait_for
@@ -27,6 +27,11 @@ def commands(heading: str) -> str:
     return fenced[1]
 
 
+FAILS_OPEN = "resources: [boundtoken/manifests]\n"
+FAILS_CLOSED = (
+    f"{FAILS_OPEN}components: [boundtoken/manifests/optional/legacy-tokens-fail-closed]\n"
+)
+VALIDATING = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/boundtoken"
 PLACES = "jsonpath={range .items[*]}{.metadata.namespace} {.kind}/{.metadata.name}{'\\n'}{end}"
 
 
@@ -39,6 +44,11 @@ def leftovers(plane: ControlPlane, kinds: set[str]) -> list[str]:
     return [
         name for place, _, name in places if names.APP in name and place in ("", names.NAMESPACE)
     ]
+
+
+def failure_policies(plane: ControlPlane) -> list[str]:
+    """Of each entry for validation."""
+    return [entry["failurePolicy"] for entry in plane.call("GET", VALIDATING)["webhooks"]]
 
 
 def annotated(plane: ControlPlane, *namespaces: str) -> list[str]:
@@ -103,33 +113,42 @@ def test_uninstalling_leaves_nothing_behind_and_no_pod_waits_or_is_refused(
 
 
 @pytest.mark.parametrize(
-    "script",
+    ("script", "overlay"),
     [
-        "kubectl delete -k boundtoken/manifests",
-        "kubectl delete namespace boundtoken-system",
-        "kubectl delete namespace boundtoken-system && kubectl delete -k boundtoken/manifests --ignore-not-found",
+        ("kubectl delete -k .", FAILS_OPEN),
+        ("kubectl delete namespace boundtoken-system", FAILS_CLOSED),
+        (
+            "kubectl delete namespace boundtoken-system && kubectl delete -k . --ignore-not-found",
+            FAILS_CLOSED,
+        ),
     ],
     ids=["all at once", "only the namespace", "the namespace first"],
 )
 def test_taken_away_in_another_order_nobody_is_refused_who_was_not_before(
-    cluster: Cluster, tmp_path: Path, script: str
+    cluster: Cluster, tmp_path: Path, script: str, overlay: str
 ) -> None:
     """What people had demanded of a namespace goes on where its policies stay; nothing else is
-    refused, and nobody waits for replicas that are gone.
+    refused, and nobody waits for replicas that are gone: not even where the entry for pods fails
+    closed as long as they are there.
     """
     plane = cluster.plane
     shutil.copytree(ROOT / "manifests", tmp_path / "boundtoken/manifests")
+    (tmp_path / "kustomization.yaml").write_text(overlay)
+    plane.kubectl("apply", "-k", str(tmp_path))
+    assert ("Fail" in failure_policies(plane)) == (overlay == FAILS_CLOSED)
     injecting, plain = (
         cluster.namespace(inject="enabled", automount="disabled"),
         cluster.namespace(),
     )
     enforcing = cluster.namespace(enforce="bound")
     wait_for(lambda: cluster.denial(enforcing, VIOLATING), 15)
-    with pods_all_the_while(cluster, injecting, plain) as results:
+    others = Load({"secrets": secrets(plane, plain)})
+    with pods_all_the_while(cluster, injecting, plain) as results, others.running():
         typed(plane, script, tmp_path)
-        time.sleep(1)
+        others.wait_for_more(5)
     try:
         assert [result for result in results if result[2]] == []
+        assert others.problems == []
         assert max(seconds for _, seconds, _ in results) < LONGEST_SECONDS
         pod, _ = cluster.create(plain, a_bare_pod(), query="?dryRun=All")
         assert volume_names(pod) != ["boundtoken"]
@@ -140,3 +159,4 @@ def test_taken_away_in_another_order_nobody_is_refused_who_was_not_before(
         wait_for(lambda: cluster.kubelet.proxy.ready("boundtoken") == 2, 60)
     wait_for(lambda: injected(cluster, injecting), 60)
     wait_for(lambda: names.EXCLUDED_NAMESPACES in cluster.settings(), 30)
+    assert set(failure_policies(plane)) == {"Ignore"}

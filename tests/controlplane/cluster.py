@@ -214,8 +214,11 @@ class ControlPlane:
         user: str = "admin",
         token: str | None = None,
         kind: str = "application/json",
+        seconds: float = 120,
     ) -> tuple[Any, list[str]]:
-        """The same, with the texts of the Warning headers."""
+        """The same, with the texts of the Warning headers. `seconds` bound each read of the
+        answer.
+        """
         request = urllib.request.Request(
             self.url + path,
             method=verb,
@@ -228,7 +231,7 @@ class ControlPlane:
         )
         context = ssl.create_default_context(cafile=str(self.ca_file))
         try:
-            with urllib.request.urlopen(request, context=context, timeout=120) as answer:
+            with urllib.request.urlopen(request, context=context, timeout=seconds) as answer:
                 warnings = [
                     header.split(" ", 2)[2].strip('"')
                     for header in answer.headers.get_all("Warning") or ()

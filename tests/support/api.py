@@ -4,7 +4,7 @@ manners included.
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -12,9 +12,11 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from webhook.cluster.client import ApiClient
+from webhook.pki.store import GROUP
 
 Json = dict[str, Any]
 Line = Json | str | bytes | Callable[[], Any]
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def a_namespace_object(name: str, version: int = 1, /, **annotations: str) -> Json:
@@ -121,12 +123,16 @@ class Api:
 
 
 @asynccontextmanager
-async def api_server() -> AsyncIterator[tuple[Api, ApiClient]]:
-    """The server, and a client of ours that talks to it."""
+async def api_server(*configurations: Handler) -> AsyncIterator[tuple[Api, ApiClient]]:
+    """The server, and a client of ours that talks to it; webhook configurations are what the two
+    handlers, of GET and PATCH, say.
+    """
     api = Api()
     app = web.Application()
     app.router.add_get("/api/v1/namespaces", api.collection)
     app.router.add_get("/api/v1/namespaces/{name}", api.one)
+    for method, handler in zip(("GET", "PATCH"), configurations, strict=False):
+        app.router.add_route(method, GROUP + "/{kind}/{name}", handler)
     server = TestServer(app)
     await server.start_server(shutdown_timeout=0)
     api.server = str(server.make_url("")).rstrip("/")

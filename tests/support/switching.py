@@ -13,7 +13,7 @@ from tests.controlplane.cluster import ControlPlane, StatusError
 from tests.support.builders import a_bare_pod
 from tests.support.cluster import Cluster
 
-LONGEST_SECONDS = 1.5
+LONGEST_SECONDS = 2.9
 """Of the creation of a pod on a busy machine; who waits for a replica that is not there waits for
 3 s."""
 

@@ -50,6 +50,7 @@ class ObjectMeta(msgspec.Struct, rename="camel"):
     name: str = ""
     namespace: str = ""
     resource_version: str = ""
+    deletion_timestamp: str = ""
     annotations: dict[str, str] | None = None
 
 

@@ -30,6 +30,7 @@ from .ephemeral_certificate import EphemeralCertificate
 from .expiry import warn_before_expiry
 from .follow import follow_legacy_tokens, follow_namespaces, log_lookup_problem
 from .managed_certificates import ManagedCertificates
+from .own_namespace import own_namespace_of
 from .policy_bindings import binding_reconciler, log_leftover_labels
 from .ports import drain, open_ports
 from .previews import Previews
@@ -185,6 +186,9 @@ class Service:
         loops.append(partial(follow_namespaces, self._client, self.namespaces, self._log))
         if self._bindings is not None:
             loops += self._bindings.loops()
+        own = own_namespace_of(self._client, self._credentials, self._config, self._log)
+        if own is not None:
+            loops.append(own.follow)
         probe = self_probe_of(
             self._client,
             self._credentials,

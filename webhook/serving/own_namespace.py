@@ -1,0 +1,137 @@
+"""Lets nothing fail closed any more when our own namespace is being deleted.
+
+A webhook configuration is in no namespace, so it outlives ours. An entry that fails closed, as the
+component legacy-tokens-fail-closed makes it, would then refuse every pod for ever. Each replica
+watches its own namespace, and takes such entries out while it still answers.
+
+Why not an owner reference to the namespace: where we are installed again at once, the garbage
+collector would delete what was just applied. Why the entry is not made to fail open: that field
+would be ours then, and a later server-side apply, such as Helm's, would meet a conflict.
+"""
+
+import asyncio
+from typing import Any
+
+import msgspec
+
+from ..cluster import namespaces, watch
+from ..cluster.client import JSON_PATCH, ApiClient, decode
+from ..cluster.credentials import Credentials, InCluster
+from ..cluster.watch import Changed, Listed
+from ..core import names
+from ..errors import NotFound, described
+from ..log import Log
+from ..options import Config
+from ..pki.store import GROUP, KINDS
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 8.0
+"""Seconds between two tries, doubled each time: a replica goes on for 8 s after its SIGTERM."""
+
+
+class Service(msgspec.Struct, frozen=True):
+    """What an entry calls."""
+
+    name: str = ""
+    namespace: str = ""
+
+
+class _ClientConfig(msgspec.Struct):
+    service: Service | None = None
+
+
+class _Entry(msgspec.Struct, rename="camel"):
+    name: str
+    client_config: _ClientConfig
+    failure_policy: str = ""
+
+
+class _Configuration(msgspec.Struct):
+    webhooks: list[_Entry] | None = None
+
+
+_CONFIGURATION = msgspec.json.Decoder(_Configuration)
+
+
+def removals(entries: list[_Entry], service: Service) -> list[dict[str, Any]]:
+    """The JSON Patch that takes out each entry that calls this Service and fails closed; the last
+    one first, so that the places of the others stay.
+    """
+    closed = [
+        (at, entry.name)
+        for at, entry in enumerate(entries)
+        if entry.failure_policy == "Fail" and entry.client_config.service == service
+    ]
+    return [
+        operation
+        for at, name in reversed(closed)
+        for operation in (
+            {"op": "test", "path": f"/webhooks/{at}/name", "value": name},
+            {"op": "remove", "path": f"/webhooks/{at}"},
+        )
+    ]
+
+
+class OwnNamespace:
+    """Our own namespace, and the webhook configurations that call us from it."""
+
+    def __init__(
+        self, client: ApiClient, namespace: str, configurations: tuple[str, ...], log: Log
+    ) -> None:
+        self._client = client
+        self._namespace = namespace
+        # That for validation comes first: it is the one that a component of ours lets fail closed,
+        # and whoever deletes everything takes our rights away right after the namespace.
+        kinds = sorted(KINDS, reverse=True)
+        self._paths = [f"{GROUP}/{kind}/{name}" for kind in kinds for name in configurations]
+        self._log = log
+
+    async def follow(self) -> None:
+        """Wait until the namespace is being deleted, for ever, and take the entries out then."""
+        async for event in watch.stream(
+            self._client,
+            namespaces.PATH,
+            lambda metadata: bool(metadata.deletion_timestamp),
+            field_selector=f"metadata.name={self._namespace}",
+        ):
+            match event:
+                case Listed(items=[True]) | Changed(item=True):
+                    await self._take_out()
+
+    async def _take_out(self) -> None:
+        pause = FIRST_PAUSE
+        while not await self._has_taken_out():
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE)
+
+    async def _has_taken_out(self) -> bool:
+        """Whether no entry is left. Another replica may be first, and what fails is tried again."""
+        try:
+            for path in self._paths:
+                await self._take_out_of(path)
+        except Exception as problem:  # noqa: BLE001  (an edge: whatever fails here, the process serves on)
+            self._log.error("entries that fail closed are still there", problem=described(problem))
+            return False
+        return True
+
+    async def _take_out_of(self, path: str) -> None:
+        try:
+            found = decode(_CONFIGURATION, await self._client.get(path))
+        except NotFound:
+            return
+        service = Service(names.APP, self._namespace)
+        if patch := removals(found.webhooks or [], service):
+            query = {"fieldManager": names.APP}
+            await self._client.send("PATCH", path, patch, content_type=JSON_PATCH, query=query)
+            entries = [operation["value"] for operation in patch if operation["op"] == "test"]
+            self._log.warning(
+                "our namespace is being deleted: nothing fails closed any more", removed=entries
+            )
+
+
+def own_namespace_of(
+    client: ApiClient | None, credentials: Credentials | None, config: Config, log: Log
+) -> OwnNamespace | None:
+    """The namespace of a replica in the cluster, else None."""
+    if client is None or not isinstance(credentials, InCluster):
+        return None
+    return OwnNamespace(client, config.namespace, config.webhook_configurations, log)
