@@ -14,14 +14,19 @@ from tests.controlplane.kubelet import Kubelet
 from tests.support.builders import VIOLATING, Json, a_bare_pod, volume_names
 from tests.support.cluster import BINDINGS, NAMESPACES
 from tests.support.helm import CHART, helm
+from tests.support.load import Load, creation, everyday_load, failed_open, secrets
 from tests.support.paths import ROOT
 from tests.support.processes import boundtoken
+from tests.support.releases import CHARTED, both_answer, unpacked
 from tests.support.waiting import wait_for
 from webhook.core import names
 from webhook.pki.store import KINDS
 
 pytestmark = [pytest.mark.controlplane, pytest.mark.timeout(600)]
 REGISTRATION = "/apis/admissionregistration.k8s.io/v1"
+AS_HELM = ("--server-side", "--field-manager=helm", "--force-conflicts")
+ENTRIES = 8
+"""Of both webhook configurations."""
 QUICK = ["--set", "options.drainSeconds=0.2"]
 CLASSES = ["system-node-critical", "system-cluster-critical"]
 SCOPE = {"scopeName": "PriorityClass", "operator": "In", "values": CLASSES}
@@ -129,6 +134,13 @@ def running(release: Release, kubelet: Kubelet) -> None:
     """Wait for two replicas that have written what they keep."""
     wait_for(lambda: kubelet.proxy.ready("boundtoken") == len(kubelet.pods) == 2, 90)
     wait_for(release.is_kept, 30)
+
+
+def rolled_out(release: Release, kubelet: Kubelet) -> None:
+    """Wait until two replicas of the newest template run, and no other."""
+    command = ("rollout", "status", "deployment/boundtoken", "-n", release.namespace)
+    release.plane.kubectl(*command, "--timeout=100s")
+    running(release, kubelet)
 
 
 def annotated(plane: ControlPlane, name: str) -> str:
@@ -253,6 +265,54 @@ def test_a_release_in_use_refuses_what_is_wrong_and_says_whether_it_works(
         release.helm("uninstall", chart=False)
 
 
+def test_two_releases_beside_each_other_and_a_removal_fail_no_call(
+    own_plane: ControlPlane, tmp_path: Path
+) -> None:
+    """By helm upgrade, rollback and uninstall. The release before has an entry less, which Helm
+    adds and takes away again.
+    """
+    code = unpacked(CHARTED, tmp_path / "code")
+    older = code / "manifests/chart"
+    template = older / "templates/75-validatingwebhookconfiguration.yaml"
+    text, cut, _ = template.read_text().partition("- name: configurations.boundtoken.dev")
+    assert cut
+    template.write_text(text)
+    release = Release(own_plane, "skew", "skew")
+    variable = [{"name": "PYTHONPATH", "value": str(code)}]
+    own_code = ("--create-namespace", "--set-json", f"env={json.dumps(variable)}")
+    release.helm("install", str(older), *own_code, chart=False)
+    with Kubelet(own_plane, release.namespace) as kubelet:
+        running(release, kubelet)
+        load = everyday_load(own_plane)
+        load.wait_until_well()
+        opened = failed_open(own_plane)
+        with load.running():
+            release.helm("upgrade", "--reset-values")
+            both_answer(kubelet, code)
+            rolled_out(release, kubelet)
+            assert len(release.kept()) == ENTRIES + len(names.POLICY_BINDINGS)
+            release.helm("rollback", "1", chart=False)
+            both_answer(kubelet, code)
+            rolled_out(release, kubelet)
+        assert load.problems == []
+        opened = failed_open(own_plane) - opened
+        assert opened <= load.tolerable
+        assert len(release.kept()) == ENTRIES - 1 + len(names.POLICY_BINDINGS)
+        away = Load(
+            {
+                "in a namespace that injects": creation(own_plane, "injecting", a_bare_pod()),
+                "in one that enforces": creation(own_plane, "enforcing"),
+                "secrets": secrets(own_plane, "injecting"),
+            }
+        )
+        with away.running():
+            release.helm("uninstall", chart=False)
+            wait_for(lambda: not kubelet.pods, 60)
+            away.wait_for_more(5)
+        assert away.problems == []
+    print(dict(load.made), dict(away.made), "failed open:", opened)
+
+
 def test_a_kustomize_installation_moves_to_the_chart_and_back(own_plane: ControlPlane) -> None:
     plane, release = own_plane, Release(own_plane, names.APP, names.NAMESPACE)
     manifests = str(ROOT / "manifests")
@@ -260,11 +320,16 @@ def test_a_kustomize_installation_moves_to_the_chart_and_back(own_plane: Control
     with Kubelet(plane, names.NAMESPACE) as kubelet:
         running(release, kubelet)
     uids, kept = release.uids(), release.kept()
-    release.helm("install", "--take-ownership", "--force-conflicts")
+    plane.kubectl("apply", "-k", manifests, *AS_HELM)
+    release.helm("install", "--take-ownership")
     assert (release.uids(), release.kept()) == (uids, kept)
-    release.helm("upgrade", "--force-conflicts", "--set", "options.logLevel=warning")
+    release.helm("upgrade", "--set", "options.logLevel=warning")
     assert (release.uids(), release.kept()) == (uids, kept)
     assert "--log-level=warning" in arguments(release)
+    plane.kubectl("apply", "-k", manifests, *AS_HELM)
+    assert "helm.sh" not in plane.kubectl(
+        "get", "deployment/boundtoken", "-n", release.namespace, "-o", "yaml"
+    )
     plane.kubectl("apply", "-k", manifests)
     plane.kubectl("delete", "secrets", "-n", release.namespace, "-l", "owner=helm,name=boundtoken")
     assert helm("list", "-A", "-q", kubeconfig=plane.kubeconfig()).stdout == ""

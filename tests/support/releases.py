@@ -14,6 +14,9 @@ from tests.support.waiting import wait_for
 BEFORE = "7c6f70dbb2b961897dfe62f5a774c97ad54428b8"
 """The last commit whose demands hung on a label and a webhook that fails closed."""
 
+CHARTED = "bb46b0a590a3253cd719f20020b731f58f3cb72f"
+"""The first commit with a chart."""
+
 FLOOR = """
 apiVersion: boundtoken.dev/v1alpha1
 kind: Configuration
@@ -65,7 +68,41 @@ def overlay(
 def install(plane: ControlPlane, kubelet: Kubelet, release: Path) -> None:
     """Apply a kustomization, and wait until its two replicas are ready."""
     plane.kubectl("apply", "-k", str(release))
+    finish_rollout(plane, kubelet)
+
+
+def finish_rollout(plane: ControlPlane, kubelet: Kubelet) -> None:
+    """Wait until two replicas of the newest template run, and no other."""
     plane.kubectl(
         "rollout", "status", "-n", "boundtoken-system", "deployment/boundtoken", "--timeout=100s"
     )
     wait_for(lambda: len(kubelet.pods) == 2 and kubelet.proxy.ready("boundtoken") == 2, 60)
+
+
+def both_answer(kubelet: Kubelet, code: Path) -> None:
+    """Wait until replicas of another release, run by `code`, and of this checkout have answered
+    reviews at the same time.
+    """
+    wait_for(lambda: _releases(_answered(kubelet, code), {}) == {True, False}, 90)
+    before = _answered(kubelet, code)
+    wait_for(lambda: _releases(_answered(kubelet, code), before) == {True, False}, 30)
+
+
+Answered = dict[str, tuple[bool, int]]
+"""By pod whether it runs the code of another release, and how many reviews it has logged."""
+
+
+def _answered(kubelet: Kubelet, code: Path) -> Answered:
+    return {
+        pod.name: (str(code) in str(pod.pod["spec"]), pod.log.count('"event":"review"'))
+        for pod in kubelet.pods
+    }
+
+
+def _releases(now: Answered, before: Answered) -> set[bool]:
+    """Whose replicas have answered since."""
+    return {
+        is_other
+        for name, (is_other, number) in now.items()
+        if number > before.get(name, (is_other, 0))[1]
+    }
