@@ -125,6 +125,15 @@ def test_every_command_of_ours_that_a_document_shows_exists(path: Path) -> None:
     assert unknown == []
 
 
+def test_the_list_of_decisions_has_each_with_its_title_and_status() -> None:
+    rows = []
+    for path in sorted((ROOT / "docs/decisions").glob("[0-9]*")):
+        title, status = re.findall(r"^(?:# \d+\. |Status: )(.+)$", path.read_text(), re.MULTILINE)
+        rows.append(f"| [{path.name[:4]}]({path.name}) | {title} | {status} |")
+    page = (ROOT / "docs/decisions/README.md").read_text()
+    assert re.findall(r"^\| \[.+\|$", page, re.MULTILINE) == rows
+
+
 def test_the_pages_for_admins_show_commands_of_every_group() -> None:
     pages = (ROOT / "README.md", ROOT / "docs/operations.md", ROOT / "docs/emergency.md")
     shown = {command.split()[0] for page in pages for command in commands(page)}

@@ -1,13 +1,17 @@
 """docs/ as a site: what the pages have is there, and nothing is loaded from elsewhere."""
 
+import posixpath
 import re
+import tomllib
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from docs.website.__main__ import BuildError, build
-from docs.website.staging import BadLink, staged
+from docs.website.staging import REPOSITORY, BadLink, staged
 from tests.support.paths import ROOT
 
 MD = ".md"
@@ -72,6 +76,26 @@ def test_a_page_loads_nothing_from_elsewhere(site: Path, name: str) -> None:
     page = page_of(site, name)
     assert [url for url in page.loaded if re.match(r"(\w+:)?//", url)] == []
     assert any(page.loaded)
+
+
+def in_menu(entries: list[Any]) -> Iterator[str]:
+    """The pages of a menu, with those of its folds."""
+    for entry in entries:
+        for page in entry.values() if isinstance(entry, dict) else [entry]:
+            yield from [page] if isinstance(page, str) else in_menu(page)
+
+
+def test_the_menu_of_each_page_has_every_page_of_docs_once(site: Path) -> None:
+    settings = tomllib.loads((ROOT / "docs/website/zensical.toml").read_text())
+    listed = sorted(in_menu(settings["project"]["nav"]))
+    ours = {name for name in STAGED if not name.startswith(f"{REPOSITORY}/")}
+    assert len(ours) > 40
+    assert listed == sorted(ours | {name for name in listed if name.startswith(f"{REPOSITORY}/")})
+    text = (site / "runbooks/BoundtokenSlow.html").read_text()
+    links = re.findall(r'href="([^"]+)" class="md-nav__link', text)
+    there = {posixpath.normpath(posixpath.join("runbooks", link)) for link in links}
+    expected = {re.sub(r"(README)?\.md$", ".html", name) for name in listed}
+    assert expected - {re.sub(r"index(?=\.html)", "", link) for link in there} == set()
 
 
 def test_every_page_of_the_repository_is_on_the_site(site: Path) -> None:
