@@ -1,12 +1,15 @@
 """`boundtoken check` on the control plane, and how a test breaks what it looks at."""
 
 import contextlib
-from collections.abc import Iterator
+import signal
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from tests.controlplane.kubelet import Kubelet
 from tests.support.builders import Json
 from tests.support.checking import Checked
 from tests.support.cluster import NAMESPACES, Cluster
+from tests.support.waiting import wait_for
 
 GROUP = "/apis/admissionregistration.k8s.io/v1"
 MUTATING = f"{GROUP}/mutatingwebhookconfigurations/boundtoken"
@@ -14,6 +17,9 @@ VALIDATING = f"{GROUP}/validatingwebhookconfigurations/boundtoken"
 POLICY = f"{GROUP}/validatingadmissionpolicies/boundtoken-misplaced"
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 ROLE = f"{RBAC}/clusterroles/boundtoken"
+SELF_PROBE_ROLE = f"{RBAC}/namespaces/boundtoken-system/roles/boundtoken"
+"""Its third rule lets a replica ask for a pod."""
+SELF_PROBE_INTERVAL = "BOUNDTOKEN_SELF_PROBE_INTERVAL"
 OURS = f"{NAMESPACES}/boundtoken-system"
 SERVICE = f"{OURS}/services/boundtoken"
 BUDGETS = "/apis/policy/v1/namespaces/boundtoken-system/poddisruptionbudgets"
@@ -70,3 +76,29 @@ def blocked(cluster: Cluster) -> Iterator[None]:
         yield
     finally:
         egress.blocked.clear()
+
+
+@contextlib.contextmanager
+def started_again(kubelet: Kubelet, variables: Mapping[str, str]) -> Iterator[None]:
+    """Replicas with these variables of their environment; both are started again, before and
+    afterwards, as after a crash: a rollout would drain each of them first.
+    """
+    before = dict(kubelet.variables)
+    try:
+        _start_again(kubelet, {**before, **variables})
+        yield
+    finally:
+        _start_again(kubelet, before)
+
+
+def _start_again(kubelet: Kubelet, variables: Mapping[str, str]) -> None:
+    wait_for(lambda: kubelet.proxy.ready("boundtoken") == len(kubelet.pods) == 2, 60)
+    kubelet.variables.clear()
+    kubelet.variables.update(variables)
+    pids = {pod.pid for pod in kubelet.pods}
+    for pod in kubelet.pods:
+        pod.end(signal.SIGKILL)
+    wait_for(lambda: pids.isdisjoint(pod.pid for pod in kubelet.pods), 20)
+    with contextlib.suppress(TimeoutError):  # the controller may see only that both are back
+        wait_for(lambda: kubelet.proxy.ready("boundtoken") == 0, 5)
+    wait_for(lambda: kubelet.proxy.ready("boundtoken") == 2, 60)

@@ -1,13 +1,9 @@
-"""Each alert that can be made to fire within seconds fires once, on a real Prometheus that scrapes
-the replicas and the API server, when what it watches is broken; and the dashboard has data.
-
-The rules are those of the manifest without `for`, so that nobody has to wait for it; promtool tests
-the times. BoundtokenSlow, BoundtokenCacheStale, BoundtokenInternalError and BoundtokenLogLinesLost
-are only tested there: to break these takes minutes, or a bug.
+"""Each alert fires once, on a real Prometheus that scrapes the replicas and the API server, when
+what it watches is broken, and the dashboard has data. `test_alerts_of_faults` has the alerts for
+which the replicas are started in another way.
 """
 
 import base64
-import json
 import os
 import re
 import shutil
@@ -15,7 +11,7 @@ import signal
 import ssl
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -23,17 +19,18 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.cluster_e2e.watching import Watched, watching
 from tests.controlplane.cluster import MERGE_PATCH, ControlPlane
 from tests.controlplane.kubelet import Kubelet
 from tests.monitoring import build, known
 from tests.monitoring.panels import empty
-from tests.support.builders import Json, a_bare_pod
+from tests.support.builders import a_bare_pod
 from tests.support.certificates import an_authority, write_pair
 from tests.support.claims import a_stale_token
 from tests.support.cluster import BINDINGS, CONFIGMAP, NAMESPACES, Cluster, scale, starved
 from tests.support.paths import BOUNDTOKEN, ROOT
 from tests.support.processes import Server, free_port, started
-from tests.support.prometheus import RULES, Prometheus, of_pod, prometheus
+from tests.support.prometheus import of_pod
 from tests.support.waiting import wait_for
 from webhook.core import names
 from webhook.pki import authority
@@ -43,71 +40,11 @@ CONFIGURATION = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurat
 BAD = "apiVersion: boundtoken.dev/v1alpha1\nkind: Configuration\nlocks: {what: 1}\n"
 
 
-class Watched:
-    """The cluster, and the Prometheus that watches it."""
-
-    def __init__(self, cluster: Cluster, server: Prometheus, targets: Path) -> None:
-        self.cluster = cluster
-        self.server = server
-        self.more: list[Json] = []
-        """Targets besides the replicas of the cluster."""
-        self._file = targets
-        self._written = ""
-
-    def firing(self) -> set[str]:
-        """The alerts that fire, of the replicas that there are now."""
-        pods = [of_pod(f"{pod.ip}:8080", pod.name) for pod in self.cluster.kubelet.pods]
-        if (text := json.dumps([*pods, *self.more])) != self._written:
-            beside = self._file.with_suffix(".new")
-            beside.write_text(text)
-            beside.replace(self._file)
-            self._written = text
-        return self.server.firing()
-
-    def wait(self, *alerts: str, again: Callable[[], object] = lambda: None) -> None:
-        """Until these fire; `again` is called meanwhile."""
-
-        def fire() -> bool:
-            again()
-            return set(alerts) <= self.firing()
-
-        wait_for(fire, 60, 0.3)
-
-    def wait_until_over(self, *alerts: str) -> None:
-        wait_for(lambda: not set(alerts) & self.firing(), 60, 0.3)
-
-
 @pytest.fixture(scope="module")
 def watched(
     plane: ControlPlane, kubelet: Kubelet, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Watched]:
-    folder = tmp_path_factory.mktemp("prometheus")
-    spec = yaml.safe_load(RULES.read_text())["spec"]
-    for group in spec["groups"]:
-        for rule in group["rules"]:
-            rule.pop("for", None)
-    rules, targets = folder / "rules.yaml", folder / "targets.json"
-    rules.write_text(yaml.safe_dump(spec))
-    targets.write_text("[]")
-    scrapes: list[Json] = [
-        {
-            "job_name": "boundtoken",
-            "file_sd_configs": [{"files": [str(targets)], "refresh_interval": "1s"}],
-        },
-        {
-            "job_name": "apiserver",
-            "scrape_interval": "5s",  # its page has thousands of series
-            "scheme": "https",
-            "tls_config": {"ca_file": str(plane.ca_file)},
-            "authorization": {"credentials": plane.tokens["admin"]},
-            "static_configs": [{"targets": [plane.url.removeprefix("https://")]}],
-        },
-    ]
-    with prometheus(folder, scrapes, rules) as server:
-        running = Watched(Cluster(plane, kubelet), server, targets)
-        # Counters need a value from before, and alerts a round that has seen the replicas.
-        scraped = "count(count_over_time(up[5m]) >= 3)"
-        wait_for(lambda: running.firing() is not None and server.value(scraped) == 3, 60, 0.3)
+    with watching(Cluster(plane, kubelet), tmp_path_factory.mktemp("prometheus")) as running:
         yield running
 
 

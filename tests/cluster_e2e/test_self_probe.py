@@ -4,14 +4,24 @@ something keeps the API server from calling us, and afterwards; and what our acc
 
 import contextlib
 import json
-import signal
 import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.cluster_e2e.breaking import MUTATING, SERVICE, blocked, changed, checked, deleted, put
+from tests.cluster_e2e.breaking import (
+    MUTATING,
+    SELF_PROBE_INTERVAL,
+    SELF_PROBE_ROLE,
+    SERVICE,
+    blocked,
+    changed,
+    checked,
+    deleted,
+    put,
+    started_again,
+)
 from tests.controlplane.cluster import ControlPlane, StatusError
 from tests.controlplane.kubelet import Kubelet, RunningPod
 from tests.support.builders import Json
@@ -21,8 +31,6 @@ from webhook.core import names, self_probe
 
 OURS = f"{NAMESPACES}/boundtoken-system"
 RBAC = "/apis/rbac.authorization.k8s.io/v1/namespaces"
-ROLE = f"{RBAC}/boundtoken-system/roles/boundtoken"
-VARIABLE = "BOUNDTOKEN_SELF_PROBE_INTERVAL"
 DRY_RUN = "?dryRun=All"
 
 
@@ -31,30 +39,8 @@ def probing(plane: ControlPlane, kubelet: Kubelet) -> Iterator[Cluster]:
     """Two replicas that probe each second. They are started again, as after a crash: a rollout
     would drain each of them first.
     """
-    with started_again(kubelet, "1"):
+    with started_again(kubelet, {SELF_PROBE_INTERVAL: "1"}):
         yield Cluster(plane, kubelet)
-
-
-@contextlib.contextmanager
-def started_again(kubelet: Kubelet, interval: str) -> Iterator[None]:
-    before = kubelet.variables[VARIABLE]
-    try:
-        start_again(kubelet, interval)
-        yield
-    finally:
-        start_again(kubelet, before)
-
-
-def start_again(kubelet: Kubelet, interval: str) -> None:
-    wait_for(lambda: kubelet.proxy.ready("boundtoken") == len(kubelet.pods) == 2, 60)
-    kubelet.variables[VARIABLE] = interval
-    pids = {pod.pid for pod in kubelet.pods}
-    for pod in kubelet.pods:
-        pod.end(signal.SIGKILL)
-    wait_for(lambda: pids.isdisjoint(pod.pid for pod in kubelet.pods), 20)
-    with contextlib.suppress(TimeoutError):  # the controller may see only that both are back
-        wait_for(lambda: kubelet.proxy.ready("boundtoken") == 0, 5)
-    wait_for(lambda: kubelet.proxy.ready("boundtoken") == 2, 60)
 
 
 def is_ready(pod: RunningPod) -> bool:
@@ -136,7 +122,7 @@ def test_what_keeps_the_api_server_from_us_is_found_told_once_and_over_when_it_i
 
 
 def test_without_the_right_it_could_not_ask_and_says_which_right(probing: Cluster) -> None:
-    with changed(probing, ROLE, {"op": "remove", "path": "/rules/2"}):
+    with changed(probing, SELF_PROBE_ROLE, {"op": "remove", "path": "/rules/2"}):
         wait_for_both(probing, "could-not-ask")
         found = checked(probing, "--no-dry-run")
         assert (found.status("self-probe"), found.status("rights")) == ("warning", "failed")

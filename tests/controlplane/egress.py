@@ -130,20 +130,26 @@ class Egress(Background):
 Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
-async def joined(one: Ends, other: Ends) -> None:
-    """Carry bytes both ways until both are done."""
+async def joined(one: Ends, other: Ends, is_open: asyncio.Event | None = None) -> None:
+    """Carry bytes both ways until both are done; what has been read waits while it is not open."""
     try:
         await asyncio.gather(
-            _pipe(one[0], other[1]), _pipe(other[0], one[1]), return_exceptions=True
+            _pipe(one[0], other[1], is_open),
+            _pipe(other[0], one[1], is_open),
+            return_exceptions=True,
         )
     finally:
         one[1].close()
         other[1].close()
 
 
-async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _pipe(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, is_open: asyncio.Event | None
+) -> None:
     try:
         while data := await reader.read(1 << 16):
+            if is_open is not None:
+                await is_open.wait()
             writer.write(data)
             await writer.drain()
     finally:
