@@ -107,7 +107,7 @@ version: $(SETUP) ## set the version everywhere, and begin its section of the ch
 topics: $(SETUP) ## write the pages of boundtoken help from docs/reference.md
 	@$(BIN)/python -m tests.topics
 
-reference: $(SETUP) ## write the tables of docs/ whose text is in the code: rules, flags, metrics, keys of the configuration
+reference: $(SETUP) ## write the tables of docs/ whose text is in the code: annotations, rules, reasons, commands, flags, metrics, keys of the configuration
 	@$(BIN)/python -m tests.reference
 	@$(BIN)/python -m tests.topics
 

@@ -1,18 +1,25 @@
 """`make reference`: writes the tables of docs/ whose text is in the code, between their marks."""
 
+import argparse
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import yaml
 
 from tests.support.paths import ROOT
-from webhook import cluster_config, metrics, options
+from webhook import annotation_descriptions, cluster_config, metrics, options
+from webhook.cli.main import parser
 from webhook.config_descriptions import DESCRIPTIONS
+from webhook.core import decision, levels, limits, names, policy
 from webhook.enforcement import rules
 
 IN_A_POD = {"listen": "0.0.0.0:10250", "plain-listen": "0.0.0.0:8080"}
 """Defaults that differ with --standalone."""
+NAME = re.compile(
+    r"(?<![\w`/.])(--[a-z-]+(?: on)?|/[a-z]+z|/metrics|/var/run/[\w./-]+|boundtoken_\w+"
+    r"|(?:inject|automount\w*): \w+)"
+)
 PAGES = ("docs/reference.md", "docs/configuration.md")
 MARK = re.compile(
     r"(<!-- make reference: (\w+) -->\n)(.*?)(<!-- end of \2 -->\n)", re.MULTILINE | re.DOTALL
@@ -70,8 +77,84 @@ def key_rows() -> Iterator[str]:
                 yield f"| `{path}` | {_values(one)} | `{_json(default)}` | {one['description']} |"
 
 
+def annotation_rows(annotations: Iterable[str]) -> Iterator[str]:
+    """These annotations of users, in the order of their descriptions."""
+    yield "| annotation | value | default | meaning |\n|---|---|---|---|"
+    for name, (value, meaning) in annotation_descriptions.DESCRIPTIONS.items():
+        if name in annotations:
+            values = value if isinstance(value, str) else ", ".join(f"`{one}`" for one in value)
+            yield f"| `{name}` | {values} | {_default(name)} | {_sentence(meaning)} |"
+
+
+def _default(name: str) -> str:
+    """What holds where an annotation is nowhere."""
+    is_allowed = limits.Locks().pod_overrides
+    found: dict[str, Any] = {
+        **{name: getattr(policy.TokenPolicy(), field) for field, name, _ in policy.SETTINGS},
+        **dict.fromkeys(levels.LEVEL_OF.values(), levels.LevelVersion().level),
+        **dict.fromkeys(levels.VERSION_OF.values(), "latest"),
+        names.POD_OVERRIDES: "allowed" if is_allowed else "denied",
+    }
+    default = found.get(name, ())
+    shown = {True: "`enabled`", False: "`disabled`", (): "none", "": "the API server's own"}
+    return shown.get(default, str(default) if isinstance(default, int) else f"`{default}`")
+
+
+def reason_rows() -> Iterator[str]:
+    """Every reason of a review."""
+    yield "| reason | meaning |\n|---|---|"
+    for reason, meaning in decision.MEANINGS.items():
+        text = _sentence(meaning).replace("the self-probe", "the [self-probe](#self-probe)")
+        yield f"| `{reason}` | {text} |"
+
+
+def command_rows() -> Iterator[str]:
+    """Every command, its flags but those that a process takes from variables too, and its help."""
+    yield "| command | flags of its own | what it does |\n|---|---|---|"
+    for name, flags, what in _commands(parser()):
+        configured = {f"--{option.name}" for option in options.OPTIONS} & set(flags)
+        own = [f"`{flag}`" for flag in flags if name != SERVE or flag not in configured]
+        more = ["and those of [Configuration](#configuration)"] if name == SERVE else []
+        chapter = CHAPTERS.get(name)
+        link = f": [more](#{chapter})" if chapter else ""
+        yield f"| `{name}` | {', '.join([*own, *more]) or 'none'} | {_code(what)}{link} |"
+
+
+def _commands(
+    command: argparse.ArgumentParser, what: str = ""
+) -> Iterator[tuple[str, list[str], str]]:
+    """Each command that does something: its name, its long flags, its help."""
+    for action in command._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for listed in action._choices_actions:
+                yield from _commands(action.choices[listed.dest], str(listed.help))
+            return
+    flags = [flag for action in command._actions for flag in action.option_strings]
+    yield command.prog, [flag for flag in flags if flag.startswith("--") and flag != "--help"], what
+
+
+SERVE = "boundtoken serve"
+CHAPTERS = {
+    "boundtoken check": "whether-it-works",
+    "boundtoken explain": "what-a-pod-gets-and-why",
+    "boundtoken inject": "manifests",
+    "boundtoken uninject": "manifests",
+    "boundtoken diff": "manifests",
+    "boundtoken scan": "where-a-cluster-stands",
+    "boundtoken token audit-policy": "audit-logs",
+    "boundtoken token trace": "audit-logs",
+    "boundtoken token watch": "unusual-requests",
+    "boundtoken completion": "completion-and-kubectl",
+    "boundtoken version": "versions",
+    "boundtoken help": "help",
+}
+"""Where the page tells more of a command; one chapter is about all of `boundtoken token`."""
 TABLES: dict[str, Callable[[], Iterator[str]]] = {
+    "pod_annotations": lambda: annotation_rows(names.FOR_PODS),
+    "namespace_annotations": lambda: annotation_rows(names.FOR_NAMESPACES - names.FOR_PODS),
     "rules": rule_rows,
+    "reasons": reason_rows,
+    "commands": command_rows,
     "flags": flag_rows,
     "metrics": metric_rows,
     "keys": key_rows,
@@ -80,7 +163,13 @@ TABLES: dict[str, Callable[[], Iterator[str]]] = {
 
 def _code(text: str) -> str:
     """A help text with names as code."""
-    return re.sub(r"(?<![\w`])(--[a-z-]+(?: on)?|/[a-z]+z|/metrics|boundtoken_\w+)", r"`\1`", text)
+    return NAME.sub(r"`\1`", text)
+
+
+def _sentence(phrase: str) -> str:
+    """A phrase with a capital letter and a full stop, names as code."""
+    text = _code(phrase)
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def _json(value: Any) -> str:

@@ -53,6 +53,7 @@ ADAPTERS = "adapters"
 SHARED = {
     "errors",
     "options",
+    "annotation_descriptions",
     "cluster_config",
     "config_descriptions",
     "documents",

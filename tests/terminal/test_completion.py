@@ -7,7 +7,7 @@ import pytest
 
 from webhook.cli.main import parser
 from webhook.cli.manifest_arguments import POLICY
-from webhook.core import policy
+from webhook.core import names, policy
 from webhook.terminal import completion
 from webhook.terminal.completion import FOLDERS, MAX_CANDIDATES, NO_FILES, Candidate
 
@@ -173,10 +173,10 @@ def test_no_more_is_proposed_than_a_person_looks_through() -> None:
     assert len(completion.matching(many, "a")) == MAX_CANDIDATES
 
 
-@pytest.mark.parametrize("name", [name for name, metavar, _ in POLICY if "|" in metavar])
+@pytest.mark.parametrize("name", [name for name, metavar in POLICY.items() if not metavar])
 def test_the_closed_values_of_a_flag_are_those_that_its_annotation_takes(name: str) -> None:
-    _, metavar, _ = next(row for row in POLICY if row[0] == name)
-    annotation = f"boundtoken.dev/{name}"
-    for value in (*metavar.split("|"), "other"):
-        found = policy.resolve_namespace(policy.ClusterPolicy(), {annotation: value})
+    values = words(f"inject --{name.removeprefix(names.DOMAIN)} ")
+    assert len(values) > 1
+    for value in (*values, "other"):
+        found = policy.resolve_namespace(policy.ClusterPolicy(), {name: value})
         assert len(found.resolution.faults) == (value == "other")

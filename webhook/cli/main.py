@@ -122,7 +122,9 @@ def parser(program: str = PROGRAM) -> arguments.Parser:
     top.set_defaults(program=program)
     top.add_argument("--version", action="version", version=f"boundtoken {__version__}")
     commands = group(top)
-    _serve(_command(commands, "serve", "run the webhook server"))
+    _serve(
+        _command(commands, "serve", "run the webhook server, with --standalone without a cluster")
+    )
     certs = group(_command(commands, "certs", "certificates of the webhook"))
     _certs_init(
         _command(

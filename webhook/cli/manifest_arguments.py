@@ -2,6 +2,8 @@
 
 import argparse
 
+from ..annotation_descriptions import DESCRIPTIONS
+from ..core import names
 from . import arguments
 from .arguments import lazy
 
@@ -26,21 +28,18 @@ EXAMPLES = {
   # the same of what runs
   kubectl get deployments -n shop -o yaml | boundtoken diff - --from-cluster""",
 }
-POLICY = (
-    (
-        "inject",
-        "enabled|replace|disabled",
-        "as the annotation boundtoken.dev/inject of every namespace",
-    ),
-    ("automount", "enabled|disabled", "as boundtoken.dev/automount"),
-    ("audience", "AUDIENCE", "as boundtoken.dev/audience"),
-    ("expiration-seconds", "N", "as boundtoken.dev/expiration-seconds"),
-    ("mount-path", "PATH", "as boundtoken.dev/mount-path"),
-    ("tokens", "LIST", "as boundtoken.dev/tokens"),
-    ("max-expiration-seconds", "N", "as boundtoken.dev/max-expiration-seconds"),
-    ("allowed-audiences", "LIST", "as boundtoken.dev/allowed-audiences"),
-    ("pod-overrides", "allowed|denied", "as boundtoken.dev/pod-overrides"),
-)
+POLICY = {
+    names.INJECT: "",
+    names.AUTOMOUNT: "",
+    names.AUDIENCE: "AUDIENCE",
+    names.EXPIRATION_SECONDS: "N",
+    names.MOUNT_PATH: "PATH",
+    names.TOKENS: "LIST",
+    names.MAX_EXPIRATION_SECONDS: "N",
+    names.ALLOWED_AUDIENCES: "LIST",
+    names.POD_OVERRIDES: "",
+}
+"""Annotations of namespaces that have a flag, and its metavar where the values are not words."""
 
 
 def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -54,7 +53,9 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     uninject = _command(commands, "uninject", "take out of manifests what inject wrote")
     _input(uninject)
     _in_place(uninject)
-    diff = _command(commands, "diff", "show what inject would change in manifests")
+    diff = _command(
+        commands, "diff", "show what inject would change in manifests, as a unified diff"
+    )
     _input(diff)
     _policies(diff)
     for command, name in ((inject, "inject"), (uninject, "uninject"), (diff, "diff")):
@@ -100,8 +101,13 @@ def _policies(command: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="of objects that name none (default default)",
     )
-    for name, metavar, what in POLICY:
-        command.add_argument(f"--{name}", metavar=metavar, help=what)
+    for name, metavar in POLICY.items():
+        value, meaning = DESCRIPTIONS[name]
+        command.add_argument(
+            f"--{name.removeprefix(names.DOMAIN)}",
+            metavar=metavar or "|".join(value),
+            help=f"{meaning} (as {name} of every namespace)",
+        )
     command.add_argument(
         "--namespace-file",
         metavar="FILE|DIR",

@@ -1,5 +1,5 @@
 """The decision on a request. Both webhooks return the same type, and the reply, the log line, the
-metrics and the audit annotations are all made from it. docs/reference.md explains its values.
+metrics and the audit annotations are all made from it.
 """
 
 from typing import Literal, NamedTuple, get_args
@@ -34,8 +34,35 @@ Reason = Literal[
     "malformed-review",
     "internal-error",
 ]
-"""All reasons. docs/reference.md explains each; a test compares the two lists."""
+"""All reasons."""
 REASONS: tuple[Reason, ...] = get_args(Reason)
+MEANINGS: dict[Reason, str] = {
+    "injected": "the pod carries boundtoken's volume",
+    "rewritten": "the automounted volume stays, with the audience and lifetime of the policy",
+    "stripped": "no container that is not skipped has the automounted token,"
+    " and there is none of boundtoken",
+    "unchanged": "injection is requested, and no container needs the mount",
+    "not-requested": "no annotation requests anything",
+    "nothing-to-replace": "the policy is to replace, and Kubernetes has mounted no token",
+    "pod-opted-out": "the pod opts out, by inject: disabled or by"
+    " automountServiceAccountToken: false in its spec",
+    "mirror-pod": "a static pod of a node, which is never changed",
+    "excluded-namespace": "the namespace is kube-system, kube-public, kube-node-lease,"
+    " or excluded by the configuration",
+    "own-namespace": "it is in boundtoken's own namespace, and is not the pod of the self-probe",
+    "not-applicable": "another operation, subresource or kind than boundtoken decides on",
+    "namespace-unknown": "the annotations of the namespace could not be read",
+    "copied": "its annotations are copied into the pod template",
+    "left-to-owner": "a ReplicaSet or Job of another workload: annotate that one",
+    "complies": "it was evaluated, and violates nothing",
+    "violates": "it violates a rule: denied, warned of or audited",
+    "exempt": "the configuration exempts it",
+    "not-enforced": "no level demands anything, or a warning says why nothing was evaluated",
+    "bad-annotations": "the request gives a namespace annotations with bad values: denied",
+    "malformed-review": "it cannot be read as an AdmissionReview v1",
+    "internal-error": "a bug of boundtoken; its log has the uid of the review and a traceback",
+}
+"""For people: `boundtoken explain` and docs/reference.md."""
 
 
 EvaluationResult = Literal["allow", "deny", "exempt"]

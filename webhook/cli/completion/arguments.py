@@ -17,7 +17,10 @@ EXAMPLES = """
 def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the command."""
     command = arguments.command(
-        commands, "completion", "print the script that lets a shell complete boundtoken", EXAMPLES
+        commands,
+        "completion",
+        "print the script that lets a shell, or kubectl, complete boundtoken",
+        EXAMPLES,
     )
     _shell(command)
     command.set_defaults(run=arguments.lazy("completion.command", "script"))

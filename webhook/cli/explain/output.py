@@ -4,35 +4,13 @@ import json
 from collections.abc import Iterator
 
 from ...core import names
+from ...core.decision import MEANINGS
 from ...core.text import displayed
 from ...simulation.layers import displayed as value_shown
 from . import tree
 from .report import Report
 from .tree import Mood, Node
 
-MEANINGS = {
-    "injected": "the pod gets boundtoken's volume",
-    "rewritten": "the automounted volume gets boundtoken's audience and lifetime",
-    "stripped": "the automounted token is taken away, and there is none of boundtoken",
-    "unchanged": "injection is requested, and no container needs the mount",
-    "not-requested": "no annotation requests anything",
-    "nothing-to-replace": "inject is replace, and Kubernetes mounts no token",
-    "pod-opted-out": "the pod opts out",
-    "mirror-pod": "a static pod of a node is never changed",
-    "excluded-namespace": "pods of this namespace are never changed",
-    "own-namespace": "boundtoken's own pods are never changed",
-    "not-applicable": "boundtoken decides on pods and on workloads with a pod template",
-    "namespace-unknown": "the annotations of the namespace could not be read",
-    "copied": "its annotations are copied into the pod template",
-    "left-to-owner": "it is left to its owner: annotate that one",
-    "complies": "it complies",
-    "violates": "it violates the rules below",
-    "exempt": "the configuration exempts it",
-    "not-enforced": "no level demands anything",
-    "bad-annotations": "its annotations have bad values",
-    "malformed-review": "it cannot be read",
-    "internal-error": "a bug of boundtoken",
-}
 FROM_WORKLOAD = (" on the workload: ", " on the pod: ")
 MAX_PODS = 10
 """Of those that are alike, by name; the JSON has all."""

@@ -59,7 +59,9 @@ class _Page(SeveralWords):
 
 def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the command, the last one: it knows those that are there already."""
-    command = arguments.command(commands, "help", "explain a topic, or a command", EXAMPLES)
+    command = arguments.command(
+        commands, "help", "print a topic of the reference, or the help of a command", EXAMPLES
+    )
     command.add_argument(
         "topic",
         metavar="TOPIC|COMMAND",

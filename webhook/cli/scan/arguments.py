@@ -25,7 +25,10 @@ EXAMPLES = """
 def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the command."""
     command = arguments.command(
-        commands, "scan", "list every token that pods hold, and what to do about them", EXAMPLES
+        commands,
+        "scan",
+        "list every token that pods and templates hold, and what to do about them",
+        EXAMPLES,
     )
     _selection(command)
     command.add_argument(

@@ -39,8 +39,12 @@ EXAMPLES: dict[str, str] = {
 def add(members: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add these commands to the group."""
     for name, flags, what in (
-        ("audit-policy", _audit_policy, "print the audit policy that trace and watch need"),
-        ("trace", _trace, "find in an audit log who requested a token, and each use"),
+        (
+            "audit-policy",
+            _audit_policy,
+            "print the audit policy that trace and watch need, or put it into another",
+        ),
+        ("trace", _trace, "find in an audit log who requested a token, and each use of it"),
         ("watch", _watch, "tell unusual token requests and uses in an audit log"),
     ):
         flags(arguments.command(members, name, what, EXAMPLES[name]))
