@@ -196,6 +196,7 @@ def moved_to_the_chart_and_back(plane: ControlPlane, kubelet: Kubelet, now: Path
     assert moved.returncode == 0, moved.stderr
     finish_rollout(plane, kubelet)
     plane.kubectl("apply", "-k", str(now), *as_helm)
+    plane.kubectl("apply", "-k", str(now))
     plane.kubectl("delete", "secrets", *place, "-l", f"owner=helm,name={names.APP}")
     finish_rollout(plane, kubelet)
 

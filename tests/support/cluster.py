@@ -291,10 +291,12 @@ def starved(kubelet: Kubelet) -> Iterator[None]:
     for pod in kubelet.pods:
         for _ in range(512):
             connection = http.client.HTTPSConnection(pod.ip, 10250, context=context, timeout=10)
-            with contextlib.suppress(OSError, http.client.HTTPException):
+            try:
                 connection.request("GET", "/certificate")
                 connection.getresponse().read()
                 connections.append(connection)
+            except (OSError, http.client.HTTPException):
+                connection.close()
     assert len(connections) > 900
     try:
         yield
