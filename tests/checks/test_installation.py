@@ -239,6 +239,7 @@ CASES: list[tuple[str, Json, str, str]] = [
     ("synced", metric("boundtoken_namespace_last_event_timestamp_seconds", NOW.timestamp() - 400), "failed", "for 400 s"),
     ("synced", replica(metrics=Unseen("needs get on pods/proxy")), "unknown", "needs get on pods/proxy"),
     ("fail-open", {"fail_open": {"pods.boundtoken.dev": 2}}, "warning", "pods.boundtoken.dev 2 times"),
+    ("fail-open", {"fail_open": {"pods.boundtoken.dev": 1}}, "warning", "pods.boundtoken.dev once"),
     ("self-probe", probed("not-injected"), "failed", "pod/boundtoken-1 asked for a pod, and no replica was called"),
     ("self-probe", probed("refused"), "warning", "pod/boundtoken-1: something else refused the pod"),
     ("self-probe", probed("could-not-ask"), "warning", "the API server could not be asked"),

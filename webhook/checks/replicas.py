@@ -126,6 +126,10 @@ INJECTING = frozenset({"pods.boundtoken.dev", "workloads.boundtoken.dev"})
 """The entries without which a pod has no token of boundtoken."""
 
 
+def _times(count: float) -> str:
+    return "once" if count == 1 else f"{count} times"
+
+
 def fail_open(seen: Installation) -> Finding:
     """How often the API server went on without us, since it started."""
     counts = {name: count for name, count in there(seen.fail_open).items() if count}
@@ -134,7 +138,7 @@ def fail_open(seen: Installation) -> Finding:
         return passed(
             f"no pod; {others} others since this API server started" if others else "none"
         )
-    text = ", ".join(f"{name} {count} times" for name, count in sorted(counts.items()))
+    text = ", ".join(f"{name} {_times(count)}" for name, count in sorted(counts.items()))
     return warning(
         f"since the API server that answered has started: {text}",
         "boundtoken explain TYPE/NAME --audit-log FILE",
