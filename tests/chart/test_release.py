@@ -139,7 +139,7 @@ def running(release: Release, kubelet: Kubelet) -> None:
 def rolled_out(release: Release, kubelet: Kubelet) -> None:
     """Wait until two replicas of the newest template run, and no other."""
     command = ("rollout", "status", "deployment/boundtoken", "-n", release.namespace)
-    release.plane.kubectl(*command, "--timeout=100s")
+    release.plane.kubectl(*command, "--timeout=400s")
     running(release, kubelet)
 
 

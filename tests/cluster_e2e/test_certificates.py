@@ -93,7 +93,7 @@ def three_replicas(cluster: Cluster) -> Iterator[Cluster]:
     cluster.plane.call("PATCH", DEPLOYMENT, args, kind="application/json-patch+json")
     scale(cluster, 3)
     cluster.plane.kubectl(
-        "rollout", "status", "-n", "boundtoken-system", "deployment/boundtoken", "--timeout=100s"
+        "rollout", "status", "-n", "boundtoken-system", "deployment/boundtoken", "--timeout=400s"
     )
     wait_for(lambda: len(cluster.kubelet.pods) == 3, 60)
     try:
@@ -112,7 +112,7 @@ def three_replicas(cluster: Cluster) -> Iterator[Cluster]:
             "-n",
             "boundtoken-system",
             "deployment/boundtoken",
-            "--timeout=100s",
+            "--timeout=400s",
         )
         wait_for(lambda: len(cluster.kubelet.pods) == 2, 60)
 

@@ -56,7 +56,7 @@ def installed(
             "-n",
             "boundtoken-system",
             "deployment/boundtoken",
-            "--timeout=100s",
+            "--timeout=400s",
         )
         wait_for(lambda: len(cluster.kubelet.pods) == 2, 60)
         probe = cluster.namespace(inject="enabled", automount="disabled")

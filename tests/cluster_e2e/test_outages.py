@@ -24,7 +24,7 @@ def test_a_rolling_restart_leaves_no_pod_unmutated(cluster: Cluster) -> None:
             "-n",
             "boundtoken-system",
             "deployment/boundtoken",
-            "--timeout=100s",
+            "--timeout=400s",
         )
         wait_for(lambda: len(cluster.kubelet.pods) == 2, 60)
         time.sleep(1)

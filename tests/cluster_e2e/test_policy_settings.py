@@ -238,7 +238,7 @@ def test_without_the_right_to_the_bindings_the_replicas_say_so_and_are_still_hel
             "-n",
             "boundtoken-system",
             "deployment/boundtoken",
-            "--timeout=100s",
+            "--timeout=400s",
         )
         wait_for(lambda: len(cluster.kubelet.pods) == 2, 60)
         wait_for(
@@ -269,7 +269,7 @@ def test_leftover_labels_are_named_with_the_command_that_takes_them_off(cluster:
     assert cluster.denial(namespace, VIOLATING) == ""  # it does nothing
     cluster.plane.kubectl("rollout", "restart", "-n", "boundtoken-system", "deployment/boundtoken")
     cluster.plane.kubectl(
-        "rollout", "status", "-n", "boundtoken-system", "deployment/boundtoken", "--timeout=100s"
+        "rollout", "status", "-n", "boundtoken-system", "deployment/boundtoken", "--timeout=400s"
     )
     wait_for(lambda: len(cluster.kubelet.pods) == 2, 60)
     hint = f"kubectl label namespaces -l {names.LEFTOVER_LABEL} {names.LEFTOVER_LABEL}-"

@@ -212,7 +212,7 @@ def enforcing(
 def applied(cluster: Cluster, folder: Path) -> None:
     cluster.plane.kubectl("apply", "-k", str(folder))
     cluster.plane.kubectl(
-        "rollout", "status", "-n", "boundtoken-system", "deployment/boundtoken", "--timeout=100s"
+        "rollout", "status", "-n", "boundtoken-system", "deployment/boundtoken", "--timeout=400s"
     )
     wait_for(lambda: len(cluster.kubelet.pods) == 2, 60)
 

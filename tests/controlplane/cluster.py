@@ -191,7 +191,7 @@ class ControlPlane:
             *arguments,
         ]
         result = subprocess.run(
-            command, input=stdin, capture_output=True, text=True, check=False, timeout=120
+            command, input=stdin, capture_output=True, text=True, check=False, timeout=480
         )
         if result.returncode:
             raise KubectlError(f"kubectl {' '.join(arguments)}: {result.stderr.strip()}")

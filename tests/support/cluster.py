@@ -207,7 +207,7 @@ def scale(cluster: Cluster, replicas: int) -> None:
 def rolled_out(cluster: Cluster) -> None:
     """Wait until the two replicas of the newest template run, and no other."""
     command = ("rollout", "status", "deployment/boundtoken", "-n", "boundtoken-system")
-    cluster.plane.kubectl(*command, "--timeout=100s")
+    cluster.plane.kubectl(*command, "--timeout=400s")
     wait_for(
         lambda: len(cluster.kubelet.pods) == cluster.kubelet.proxy.ready("boundtoken") == 2, 60
     )

@@ -41,7 +41,7 @@ def helm(
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=480,
         env={**os.environ, **own, "KUBECONFIG": str(kubeconfig or "/nonexistent")},
     )
 

@@ -25,7 +25,7 @@ def in_a_pod(
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=240,
         env={**os.environ, **(environ or {})},
     )
     if "unshare:" in result.stderr or "mount:" in result.stderr:

@@ -29,7 +29,7 @@ def boundtoken(
         input=stdin.encode() if isinstance(stdin, str) else stdin,
         capture_output=True,
         check=False,
-        timeout=60,
+        timeout=240,
         env={**os.environ, **changed, **(environ or {})},
     )
     return subprocess.CompletedProcess(

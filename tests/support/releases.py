@@ -74,7 +74,7 @@ def install(plane: ControlPlane, kubelet: Kubelet, release: Path) -> None:
 def finish_rollout(plane: ControlPlane, kubelet: Kubelet) -> None:
     """Wait until two replicas of the newest template run, and no other."""
     plane.kubectl(
-        "rollout", "status", "-n", "boundtoken-system", "deployment/boundtoken", "--timeout=100s"
+        "rollout", "status", "-n", "boundtoken-system", "deployment/boundtoken", "--timeout=400s"
     )
     wait_for(lambda: len(kubelet.pods) == 2 and kubelet.proxy.ready("boundtoken") == 2, 60)
 

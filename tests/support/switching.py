@@ -36,7 +36,7 @@ def typed(plane: ControlPlane, script: str, folder: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=480,
     )
     assert result.returncode == 0, result.stdout + result.stderr
 
