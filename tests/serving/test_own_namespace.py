@@ -4,10 +4,11 @@ plays; the real one is in cluster_e2e/test_uninstall.py.
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import jsonpatch
+import pytest
 from aiohttp import web
 
 from tests.support.api import Api, a_namespace_object, an_event, api_server
@@ -34,6 +35,7 @@ class Configurations:
     def __init__(self, **entries: list[Json]) -> None:
         self.entries = entries
         self.refusals: list[int] = []
+        self.before_a_patch: Callable[[], object] = lambda: None
 
     def left(self, kind: str) -> list[str]:
         return [one["name"] for one in self.entries[kind]]
@@ -51,7 +53,11 @@ class Configurations:
             if code == 422:  # another replica was first
                 self.entries[kind] = self.entries[kind][1:]
             return web.json_response({"message": "no"}, status=code)
-        after = jsonpatch.apply_patch({"webhooks": self.entries[kind]}, operations)
+        self.before_a_patch()
+        try:
+            after = jsonpatch.apply_patch({"webhooks": self.entries[kind]}, operations)
+        except jsonpatch.JsonPatchTestFailed:
+            return web.json_response({"message": "the test failed"}, status=422)
         self.entries[kind] = after["webhooks"]
         return web.json_response({})
 
@@ -93,7 +99,24 @@ async def test_only_entries_of_ours_that_fail_closed_are_taken_out() -> None:
         assert configurations.left(VALIDATING) == ["open", "of-another", "url"]
         assert f"metadata.name={names.NAMESPACE}" in api.lists[0].query["fieldSelector"]
     (line,) = (line for line in lines if line["level"] == "warning")
-    assert line["removed"] == ["last", "first"]
+    assert line["removed"] == ["first", "last"]
+
+
+@pytest.mark.parametrize(
+    "meanwhile",
+    [entry("pods", "Ignore"), entry("pods", "Fail", "elsewhere")],
+    ids=["open", "moved"],
+)
+async def test_what_others_changed_after_it_was_read_stays(meanwhile: Json) -> None:
+    """Such as an installation that moves to another namespace, from which ours is deleted then."""
+    configurations = Configurations(**{VALIDATING: [entry("pods", "Fail")]})
+    applied = [meanwhile]
+    configurations.before_a_patch = lambda: configurations.entries.update({VALIDATING: applied})
+    async with followed(configurations, [going()]) as (_, lines):
+        await eventually(lambda: [line["level"] for line in lines].count("error") == 1)
+        await asyncio.sleep(0.3)  # the next try comes after 0.1 s
+    assert configurations.entries[VALIDATING] == applied
+    assert not any(line["level"] == "warning" for line in lines)
 
 
 async def test_nothing_is_taken_out_while_the_namespace_stays() -> None:

@@ -52,23 +52,34 @@ class _Configuration(msgspec.Struct):
 _CONFIGURATION = msgspec.json.Decoder(_Configuration)
 
 
-def removals(entries: list[_Entry], service: Service) -> list[dict[str, Any]]:
-    """The JSON Patch that takes out each entry that calls this Service and fails closed; the last
-    one first, so that the places of the others stay.
-    """
-    closed = [
+def closed(entries: list[_Entry], service: Service) -> list[tuple[int, str]]:
+    """Place and name of each entry that calls this Service and fails closed."""
+    return [
         (at, entry.name)
         for at, entry in enumerate(entries)
         if entry.failure_policy == "Fail" and entry.client_config.service == service
     ]
-    return [
-        operation
-        for at, name in reversed(closed)
-        for operation in (
-            {"op": "test", "path": f"/webhooks/{at}/name", "value": name},
-            {"op": "remove", "path": f"/webhooks/{at}"},
-        )
-    ]
+
+
+def removals(places: list[tuple[int, str]], service: Service) -> list[dict[str, Any]]:
+    """The JSON Patch that takes out these entries; the last one first, so that the places of the
+    others stay. It is refused where one is another entry meanwhile, fails open or calls somebody
+    else.
+    """
+    patch: list[dict[str, Any]] = []
+    for at, name in reversed(places):
+        entry = f"/webhooks/{at}"
+        patch += [
+            {"op": "test", "path": f"{entry}/name", "value": name},
+            {"op": "test", "path": f"{entry}/failurePolicy", "value": "Fail"},
+            {
+                "op": "test",
+                "path": f"{entry}/clientConfig/service/namespace",
+                "value": service.namespace,
+            },
+            {"op": "remove", "path": entry},
+        ]
+    return patch
 
 
 class OwnNamespace:
@@ -119,12 +130,12 @@ class OwnNamespace:
         except NotFound:
             return
         service = Service(names.APP, self._namespace)
-        if patch := removals(found.webhooks or [], service):
-            query = {"fieldManager": names.APP}
+        if places := closed(found.webhooks or [], service):
+            patch, query = removals(places, service), {"fieldManager": names.APP}
             await self._client.send("PATCH", path, patch, content_type=JSON_PATCH, query=query)
-            entries = [operation["value"] for operation in patch if operation["op"] == "test"]
             self._log.warning(
-                "our namespace is being deleted: nothing fails closed any more", removed=entries
+                "our namespace is being deleted: nothing fails closed any more",
+                removed=[name for _, name in places],
             )
 
 
