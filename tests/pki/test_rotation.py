@@ -14,7 +14,7 @@ from webhook.pki import authority, ca_secret
 from webhook.pki.ca_secret import CertificateAuthorities
 from webhook.pki.lifecycle import Lifetimes
 from webhook.pki.pem import KeyPair, read_certificates
-from webhook.pki.rotation import PROPAGATION_DELAY, Rotation
+from webhook.pki.rotation import LONGEST_SLEEP, PROPAGATION_DELAY, Rotation
 from webhook.pki.store import CaBundle, CaBundles, CaSecret, Store
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -35,6 +35,7 @@ class Cluster(Store):
         self.away = False
         self.dies_before = ""
         self.refuses_to_publish = False
+        self.refuses_to_give_up = False
         self.failures: list[Exception] = []
 
     async def read_secret(self) -> CaSecret:
@@ -80,6 +81,8 @@ class Cluster(Store):
 
     async def give_up(self, configuration: CaBundles) -> None:
         self._may_fail("give_up")
+        if self.refuses_to_give_up:
+            raise Conflict("422 the object is invalid", 422)
         assert configuration.owned_at == 1
         if configuration.version != str(self.edits):
             raise Conflict("somebody wrote in between", 409)
@@ -183,6 +186,19 @@ async def test_ten_replicas_end_in_one_state_and_change_nothing_more() -> None:
     assert not cluster.is_owned
     assert len({replica.leaf.key for replica in replicas if replica.leaf}) == 10
     assert all(replica.verifies(now) for replica in replicas)
+
+
+async def test_what_cannot_be_given_up_is_tried_no_oftener_than_all_is_read() -> None:
+    """An API server that finds the object invalid says the same as where another was first."""
+    cluster = Cluster()
+    replica = Replica(cluster)
+    now = await reconciled([replica], NOW, 4)
+    cluster.is_owned = cluster.refuses_to_give_up = True
+    assert await replica.rotation.reconcile(now) == LONGEST_SLEEP
+    assert (replica.rotation.in_sync, cluster.is_owned) == (True, True)
+    cluster.refuses_to_give_up = False
+    await replica.rotation.reconcile(now)
+    assert not cluster.is_owned
 
 
 async def test_a_year_of_rotations_never_leaves_a_leaf_unverifiable() -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -9,20 +10,25 @@ from aiohttp.test_utils import TestServer
 
 from tests.support.api import Api
 from webhook.cluster.client import ApiClient
-from webhook.errors import ApiError
+from webhook.errors import ApiError, Conflict
 from webhook.pki import replicas
 from webhook.pki.store import CaBundle, CaBundles, CaSecret, Store
 
 
 @asynccontextmanager
-async def answering(body: bytes) -> AsyncIterator[Store]:
-    """A store whose API server answers everything with this body."""
+async def answering(
+    body: bytes, status: int = 200, patches: list[Any] | None = None
+) -> AsyncIterator[Store]:
+    """A store whose API server answers everything with this body; `patches` gets what is sent."""
 
-    async def answer(_: web.Request) -> web.Response:
-        return web.Response(body=body, content_type="application/json")
+    async def answer(request: web.Request) -> web.Response:
+        if patches is not None:
+            patches.append(await request.json())
+        return web.Response(body=body, status=status, content_type="application/json")
 
     app = web.Application()
     app.router.add_get("/{path:.*}", answer)
+    app.router.add_patch("/{path:.*}", answer)
     api, server = Api(), TestServer(app)
     await server.start_server()
     api.server = str(server.make_url("")).rstrip("/")
@@ -98,3 +104,23 @@ async def test_our_place_among_the_managers_is_read_and_is_none_where_we_own_not
         assert [found.owned_at for found in await store.read_ca_bundles()] == [1, 1]
     async with answering(body.replace(b"-certs", b"")) as store:
         assert [found.owned_at for found in await store.read_ca_bundles()] == [None, None]
+
+
+@pytest.mark.parametrize(("status", "problem"), [(422, Conflict), (409, Conflict), (403, ApiError)])
+async def test_only_our_own_place_of_what_was_read_is_given_up(
+    status: int, problem: type[ApiError]
+) -> None:
+    owned = CaBundles("mutatingwebhookconfigurations", "boundtoken", "7", {}, 1)
+    patches: list[Any] = []
+    async with answering(b'{"message": "no"}', status, patches) as store:
+        with pytest.raises(ApiError) as raised:
+            await store.give_up(owned)
+    assert type(raised.value) is problem
+    place = "/metadata/managedFields/1"
+    assert patches == [
+        [
+            {"op": "test", "path": "/metadata/resourceVersion", "value": "7"},
+            {"op": "test", "path": f"{place}/manager", "value": "boundtoken-certs"},
+            {"op": "remove", "path": place},
+        ]
+    ]

@@ -129,10 +129,7 @@ class Rotation:
             return CONFLICT_PAUSE
         self.in_sync = bool(configurations)
         self.renew_leaf(now)
-        try:
-            await self._give_up(configurations)
-        except Conflict:
-            return CONFLICT_PAUSE
+        await self._give_up(configurations)
         return self._seconds_to_sleep(desired, now)
 
     def _desired_authorities(
@@ -223,7 +220,10 @@ class Rotation:
         """
         for configuration in configurations:
             if configuration.owned_at is not None:
-                await self.store.give_up(configuration)
+                # Whoever was first has changed it, and the watch wakes us. A refusal that is no
+                # conflict looks the same, so we must not come back after CONFLICT_PAUSE for ever.
+                with contextlib.suppress(Conflict):
+                    await self.store.give_up(configuration)
 
     def renew_leaf(self, now: datetime) -> None:
         """Issue a new leaf from the CA in memory if one is due; needs no API server."""
