@@ -39,6 +39,7 @@ class Pods:
     def __init__(self, answer: Answer) -> None:
         self.answer = answer
         self.requests: list[tuple[Json, Json]] = []
+        self.ports: list[int] = []
         self.server = ""
         self.may_answer = asyncio.Event()
         self.may_answer.set()
@@ -51,6 +52,8 @@ class Pods:
 
     async def create(self, request: web.Request) -> web.StreamResponse:
         self.requests.append((dict(request.query), await request.json()))
+        assert request.transport is not None
+        self.ports.append(request.transport.get_extra_info("peername")[1])
         await self.may_answer.wait()
         status, body = self.answer
         if status == 0:
@@ -213,6 +216,14 @@ async def test_replicas_that_start_together_do_not_ask_together(
 def an_account(folder: Path) -> InCluster:
     environ = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": "1"}
     return InCluster(environ, folder)
+
+
+async def test_no_probe_uses_the_connection_of_the_one_before() -> None:
+    """Else a replica would go on asking the one API server that does not call us."""
+    api = Pods(AS_IT_WAS)
+    async with probing(api):
+        await eventually(lambda: len(api.ports) >= 3)
+    assert len(set(api.ports)) == len(api.ports)
 
 
 async def test_only_a_replica_in_the_cluster_probes_and_only_where_it_is_to(tmp_path: Path) -> None:

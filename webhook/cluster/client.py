@@ -162,8 +162,11 @@ class ApiClient:
         content_type: str = JSON,
         query: Mapping[str, str] | None = None,
         seconds: float = 30,
+        keeps_connection: bool = True,
     ) -> bytes:
-        """The body of the answer to a POST, PUT or PATCH of `body`, which is any JSON value.
+        """The body of the answer to a POST, PUT or PATCH of `body`, which is any JSON value. The
+        next call may use the same connection, and so reach the same one of several API servers,
+        unless it is not kept.
 
         Raises: as `get` does, and Conflict
         """
@@ -176,6 +179,7 @@ class ApiClient:
             total=seconds,
             body=encoded,
             content_type=content_type,
+            keeps_connection=keeps_connection,
         ) as answer:
             return await _body(answer, MAX_OBJECT_BYTES)
 
@@ -208,8 +212,11 @@ class ApiClient:
         body: bytes | None = None,
         content_type: str = JSON,
         is_proxied: bool = False,
+        keeps_connection: bool = True,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         headers = {"Accept": accept}
+        if not keeps_connection:
+            headers["Connection"] = "close"
         if body is not None:
             headers["Content-Type"] = content_type
         most = None if total is None else min(total, self._most_seconds)

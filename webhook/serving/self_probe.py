@@ -95,8 +95,14 @@ class SelfProbe:
         started = time.monotonic()
         problem, retry_after = "", 0.0
         try:
+            # One of several API servers may not reach us: each probe is to ask any of them.
             body = await self._client.send(
-                "POST", self._path, self_probe.pod(), query={"dryRun": "All"}, seconds=SECONDS
+                "POST",
+                self._path,
+                self_probe.pod(),
+                query={"dryRun": "All"},
+                seconds=SECONDS,
+                keeps_connection=False,
             )
             result = self_probe.result_of(decode(_POD, body))
         except Exception as refusal:  # noqa: BLE001  (an edge: whatever a turn meets, the process serves on)
