@@ -107,7 +107,7 @@ def settings(seen: Installation) -> Finding:
             problems.append(f"{title}: its settings were edited by hand")
         elif not _is_of_file(name, annotations, seen.file):
             earlier.append(name)
-    log = f"kubectl logs -n {seen.own} -l app.kubernetes.io/name={names.APP} --prefix --tail=-1"
+    log = f"kubectl logs -n {seen.own} -l app.kubernetes.io/name={names.APP} --prefix --ignore-errors --tail=-1"
     return worst(all_of(problems, log), _unread(seen, earlier, log), text="as written")
 
 
