@@ -1,15 +1,19 @@
 """Certificates that the process makes itself: what is logged."""
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.api import a_namespace_object, an_event, api_server
 from tests.support.certificates import an_authority
+from tests.support.waiting import eventually
 from webhook import metrics, options
 from webhook.log import Log
 from webhook.pki.ca_secret import CertificateAuthorities
+from webhook.pki.store import KINDS
 from webhook.serving.managed_certificates import ManagedCertificates
 
 
@@ -68,3 +72,25 @@ def test_the_lifetime_of_the_ca_is_measured_from_its_begin_to_its_end(tmp_path: 
     }
     certificate = root.certificate
     assert measured == {certificate.not_before.timestamp(), certificate.not_after.timestamp()}
+
+
+async def test_a_change_of_what_is_watched_wakes_the_rotation_at_once() -> None:
+    """Without it a spoilt caBundle is found when all is read again, within half a minute."""
+    async with api_server() as (api, client):
+        certificates = ManagedCertificates(
+            client, options.resolve({}, {}), lambda _: None, Log("info", lambda _: None)
+        )
+        changes = asyncio.Event()
+        api.watches = [
+            [changes.wait, an_event("MODIFIED", a_namespace_object("x", 101)), api.never]
+        ]
+        woken = certificates._rotation._woken
+        assert len(certificates.loops()) == len(["the rotation", *KINDS, "the Secret"])
+        task = asyncio.create_task(certificates._wake_on_changes("/api/v1/namespaces", "x"))
+        await eventually(lambda: len(api.watched) == 1)
+        woken.clear()
+        changes.set()
+        await eventually(woken.is_set)
+        assert api.watched[0].query["fieldSelector"] == "metadata.name=x"
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
