@@ -142,8 +142,5 @@ async def test_a_refusal_is_followed_by_another_try_until_nothing_is_left() -> N
 async def test_a_replica_that_starts_while_its_namespace_goes_takes_them_out_as_well() -> None:
     configurations = Configurations(**{VALIDATING: [entry("closed", "Fail")]})
     async with followed(configurations) as (api, _):
-        await eventually(lambda: len(api.watched) == 1)
-        api.namespaces[0]["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
-    async with followed(configurations) as (api, _):
         api.namespaces[0]["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
         await eventually(lambda: configurations.left(VALIDATING) == [])
