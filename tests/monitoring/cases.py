@@ -439,6 +439,13 @@ CASES = (
         {4: 0, 12: 1},
     ),
     Case(
+        "BoundtokenFailedOpen",
+        "critical",
+        "both calls of one that hardly ever calls failed",
+        {OPEN: "1x5 2x3 3x30", CALLS: "5x5 6x3 7x30"},
+        {11: 0, 12: 0, 13: 0, 14: 0},
+    ),
+    Case(
         "BoundtokenFailedOpen", "critical", "nobody calls", {OPEN: "3x40", CALLS: "9x40"}, {20: 0}
     ),
     Case(
