@@ -99,6 +99,7 @@ async def test_only_entries_of_ours_that_fail_closed_are_taken_out() -> None:
         assert configurations.left(VALIDATING) == ["open", "of-another", "url"]
         assert f"metadata.name={names.NAMESPACE}" in api.lists[0].query["fieldSelector"]
     (line,) = (line for line in lines if line["level"] == "warning")
+    assert line["event"].startswith("boundtoken's namespace is being deleted")
     assert line["removed"] == ["first", "last"]
 
 

@@ -134,7 +134,7 @@ class OwnNamespace:
             patch, query = removals(places, service), {"fieldManager": names.APP}
             await self._client.send("PATCH", path, patch, content_type=JSON_PATCH, query=query)
             self._log.warning(
-                "our namespace is being deleted: nothing fails closed any more",
+                "boundtoken's namespace is being deleted: nothing fails closed any more",
                 removed=[name for _, name in places],
             )
 
