@@ -28,33 +28,12 @@ AS_HELM = ("--server-side", "--field-manager=helm", "--force-conflicts")
 ENTRIES = 8
 """Of both webhook configurations."""
 QUICK = ["--set", "options.drainSeconds=0.2"]
-CLASSES = ["system-node-critical", "system-cluster-critical"]
-SCOPE = {"scopeName": "PriorityClass", "operator": "In", "values": CLASSES}
-LIMITED = {
-    "apiVersion": "apiserver.config.k8s.io/v1",
-    "kind": "AdmissionConfiguration",
-    "plugins": [
-        {
-            "name": "ResourceQuota",
-            "configuration": {
-                "apiVersion": "apiserver.config.k8s.io/v1",
-                "kind": "ResourceQuotaConfiguration",
-                "limitedResources": [{"resource": "pods", "matchScopes": [SCOPE]}],
-            },
-        }
-    ],
-}
-"""kubernetes.io/docs/concepts/policy/resource-quotas, "Limit Priority Class consumption"."""
 
 
 @pytest.fixture(scope="module")
-def own_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    """One in which nothing is installed, since objects without a namespace have fixed names. Like
-    GKE it takes pods of the system's priority classes only where a quota is for them.
-    """
-    file = tmp_path_factory.mktemp("admission") / "admission.yaml"
-    file.write_text(json.dumps(LIMITED))
-    with ControlPlane(flags=(f"--admission-control-config-file={file}",)) as started:
+def own_plane() -> Iterator[ControlPlane]:
+    """One in which nothing is installed, since objects without a namespace have fixed names."""
+    with ControlPlane() as started:
         yield started
 
 

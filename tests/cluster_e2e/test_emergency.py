@@ -93,6 +93,7 @@ def test_the_api_server_knows_nothing_of_us_any_more_and_one_command_leads_back(
         switched.namespace(inject="enabled", automount="disabled"),
     )
     wait_for(lambda: enforces(switched, enforcing), 15)
+    replicas = [pod.name for pod in switched.kubelet.pods]
     with pods_all_the_while(switched, injecting) as results:
         typed(switched.plane, command(test), tmp_path)
         wait_for(lambda: not refused(switched, enforcing), 10)
@@ -101,7 +102,7 @@ def test_the_api_server_knows_nothing_of_us_any_more_and_one_command_leads_back(
     kinds = "mutatingwebhookconfigurations,validatingwebhookconfigurations,validatingadmissionpolicies,validatingadmissionpolicybindings"
     left = switched.plane.kubectl("get", kinds, "-o", "name").split()
     assert [name for name in left if names.APP in name] == []
-    wait_for(lambda: switched.kubelet.proxy.ready("boundtoken") == 2, 60)
+    assert [pod.name for pod in switched.kubelet.pods] == replicas
     back(switched)
 
 
