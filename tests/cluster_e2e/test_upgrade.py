@@ -17,7 +17,7 @@ from tests.controlplane.kubelet import Kubelet
 from tests.support.builders import VIOLATING, Json, a_bare_pod, with_tokens
 from tests.support.cluster import NAMESPACES, starved
 from tests.support.helm import CHART, helm
-from tests.support.load import everyday_load, failed_open, namespace, why_refused
+from tests.support.load import calls, everyday_load, namespace, why_refused
 from tests.support.paths import ROOT
 from tests.support.releases import (
     BEFORE,
@@ -230,7 +230,7 @@ def test_an_upgrade_and_the_way_back_under_load(releases: Releases) -> None:
             first = conditions(plane)
             load = everyday_load(plane)
             load.wait_until_well()
-            opened = failed_open(plane)
+            before_it = calls(plane)
             with load.running():
                 upgraded(plane, kubelet, releases)
                 wait_for(
@@ -241,9 +241,10 @@ def test_an_upgrade_and_the_way_back_under_load(releases: Releases) -> None:
                 load.wait_for_more(20)
                 downgraded(plane, kubelet, releases)
                 load.wait_for_more(20)
-            print("under load:", dict(load.made), "failed open:", failed_open(plane) - opened)
+            after_it = calls(plane)
+            print("under load:", dict(load.made), "before and after:", before_it, after_it)
             assert load.problems == []
-            assert failed_open(plane) - opened <= load.tolerable
+            assert not after_it.failed_at_once_since(before_it)
             assert conditions(plane) == first
             install(plane, kubelet, now)
             wait_for(
