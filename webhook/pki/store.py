@@ -96,13 +96,15 @@ class _Secret(msgspec.Struct):
     data: dict[str, str | None] | None = None
 
 
-class _Service(msgspec.Struct):
+class Service(msgspec.Struct):
+    """What an entry calls."""
+
     name: str = ""
     namespace: str = ""
 
 
 class _ClientConfig(msgspec.Struct, rename="camel"):
-    service: _Service | None = None
+    service: Service | None = None
     ca_bundle: str | None = None
 
 
@@ -245,7 +247,7 @@ class Store:
 
     def _entries(self, configuration: _Configuration) -> Iterator[tuple[str, CaBundle]]:
         for entry in configuration.webhooks or ():
-            if entry.client_config.service == _Service(names.APP, self.namespace):
+            if entry.client_config.service == Service(names.APP, self.namespace):
                 try:
                     pem = base64.b64decode(entry.client_config.ca_bundle or "")
                 except ValueError:

@@ -22,17 +22,10 @@ from ..core import names
 from ..errors import NotFound, described
 from ..log import Log
 from ..options import Config
-from ..pki.store import GROUP, KINDS
+from ..pki.store import GROUP, KINDS, Service
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 8.0
 """Seconds between two tries, doubled each time: a replica goes on for 8 s after its SIGTERM."""
-
-
-class Service(msgspec.Struct, frozen=True):
-    """What an entry calls."""
-
-    name: str = ""
-    namespace: str = ""
 
 
 class _ClientConfig(msgspec.Struct):
