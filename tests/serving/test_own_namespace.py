@@ -103,6 +103,18 @@ async def test_only_entries_of_ours_that_fail_closed_are_taken_out() -> None:
     assert line["removed"] == ["first", "last"]
 
 
+async def test_the_entry_that_our_component_makes_goes_first() -> None:
+    """Who deletes everything takes our rights away right after the namespace."""
+    configurations = Configurations(
+        **{kind: [entry("pods", "Fail")] for kind in (MUTATING, VALIDATING)}
+    )
+    async with followed(configurations, [going()]) as (_, lines):
+        configurations.before_a_patch = lambda: order.append(configurations.left(VALIDATING))
+        order: list[list[str]] = []
+        await eventually(lambda: len(order) == 2)
+    assert order == [["pods"], []], lines
+
+
 @pytest.mark.parametrize(
     "meanwhile",
     [entry("pods", "Ignore"), entry("pods", "Fail", "elsewhere")],
