@@ -10,6 +10,7 @@ would be ours then, and a later server-side apply, such as Helm's, would meet a 
 """
 
 import asyncio
+from http import HTTPStatus
 from typing import Any
 
 import msgspec
@@ -19,7 +20,7 @@ from ..cluster.client import JSON_PATCH, ApiClient, decode
 from ..cluster.credentials import Credentials, InCluster
 from ..cluster.watch import Changed, Listed
 from ..core import names
-from ..errors import NotFound, described
+from ..errors import ApiError, NotFound, described
 from ..log import Log
 from ..options import Config
 from ..pki.store import GROUP, KINDS, Service
@@ -103,24 +104,32 @@ class OwnNamespace:
 
     async def _take_out(self) -> None:
         pause = FIRST_PAUSE
-        while not await self._has_taken_out():
+        while problem := await self._problem():
+            # At first mostly another replica was quicker, which the second try sees.
+            if pause > FIRST_PAUSE:
+                self._log.error("entries that fail closed may still be there", problem=problem)
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
 
-    async def _has_taken_out(self) -> bool:
-        """Whether no entry is left. Another replica may be first, and what fails is tried again."""
+    async def _problem(self) -> str:
+        """Why entries may be left, or nothing."""
         try:
             for path in self._paths:
                 await self._take_out_of(path)
         except Exception as problem:  # noqa: BLE001  (an edge: whatever fails here, the process serves on)
-            self._log.error("entries that fail closed are still there", problem=described(problem))
-            return False
-        return True
+            return described(problem)
+        return ""
 
     async def _take_out_of(self, path: str) -> None:
         try:
             found = decode(_CONFIGURATION, await self._client.get(path))
         except NotFound:
+            return
+        except ApiError as problem:
+            # With a certificate of others we have this right only where something fails closed.
+            if problem.status != HTTPStatus.FORBIDDEN:
+                raise
+            self._log.info("may not look for entries that fail closed", problem=str(problem))
             return
         service = Service(names.APP, self._namespace)
         if places := closed(found.webhooks or [], service):
