@@ -35,7 +35,7 @@ def main() -> None:
         "python": lambda: artifacts.python_packages(out / "python"),
         "image": lambda: artifacts.image(out),
         "install": lambda: artifacts.install_manifest(out, parsed.image, parsed.digest),
-        "chart": lambda: artifacts.chart(out, parsed.image, parsed.digest),
+        "chart": lambda: artifacts.chart(out, parsed.image, parsed.digest, parsed.url),
         "krew": lambda: artifacts.krew(out / "krew", parsed.url or NO_URL),
         "notes": lambda: artifacts.notes(out, parsed.image, parsed.digest),
     }

@@ -18,6 +18,8 @@ from docs.krew import build as krew_build
 from . import layer, sbom, version
 
 ROOT = layer.ROOT
+RUNBOOKS = "https://boundtoken.dev/docs/runbooks"
+"""Where the values of the chart look for the pages of the alerts."""
 IMAGE = "boundtoken"
 """The image's name in the manifests."""
 INTERPRETER = "/usr/bin/python{}.{}".format(*layer.IMAGE_PYTHON)
@@ -126,9 +128,10 @@ def notes(folder: Path, name: str, digest: str = "") -> list[Path]:
     return [path]
 
 
-def chart(folder: Path, name: str, digest: str = "") -> list[Path]:
-    """The chart with the image of the release in its values, packed by helm; nothing where there is
-    no chart or no helm (the variable HELM, or of PATH).
+def chart(folder: Path, name: str, digest: str = "", url: str = "") -> list[Path]:
+    """The chart with the image of the release in its values and links to the sources of the
+    release, which is downloaded from `url`; packed by helm. Nothing where there is no chart or no
+    helm (the variable HELM, or of PATH).
 
     Raises: subprocess.CalledProcessError, of helm; ValueError, where the values name no image
     """
@@ -141,6 +144,9 @@ def chart(folder: Path, name: str, digest: str = "") -> list[Path]:
         shutil.copytree(source, copy)
         values = copy / "values.yaml"
         values.write_text(with_image(values.read_text(), name, digest))
+        if source_url := sources(url):
+            for file in ("README.md", "values.yaml", "Chart.yaml"):
+                (copy / file).write_text(linked((copy / file).read_text(), source_url))
         _run(helm, "lint", "--strict", str(copy))
         _run(helm, "package", "--destination", str(folder), str(copy))
     return [folder / f"{IMAGE}-{version.current()}.tgz"]
@@ -157,6 +163,26 @@ def with_image(values: str, name: str, digest: str) -> str:
         if count != 1:
             raise ValueError(f"values.yaml: image.{key} must be {before}, once")
     return values
+
+
+def sources(url: str) -> str:
+    """Where the files of a release's commit are read, of where it is downloaded; empty where that
+    is no release of a repository.
+    """
+    found = re.fullmatch(r"(https://[^/]+/[^/]+/[^/]+)/releases/download/([^/]+)", url)
+    return f"{found[1]}/blob/{found[2]}" if found else ""
+
+
+def linked(text: str, source_url: str) -> str:
+    """A file of the chart with absolute links: once it is packed, `../` leads nowhere. Chart.yaml
+    also gets the repository as its home.
+    """
+    text = re.sub(r"\]\(\.\./\.\./(?=[^)]+\))", f"]({source_url}/", text)
+    text = re.sub(r"\]\(\.\./(?=[^)]+\))", f"]({source_url}/manifests/", text)
+    text = text.replace(RUNBOOKS, f"{source_url}/docs/runbooks")
+    repository = source_url.partition("/blob/")[0]
+    home = f"home: {repository}\nsources: [{repository}]\nkeywords: "
+    return re.sub(r"^keywords: ", home, text, flags=re.MULTILINE)
 
 
 def krew(folder: Path, url: str) -> list[Path]:

@@ -115,6 +115,27 @@ def test_the_chart_of_a_release_has_its_image(tmp_path: Path) -> None:
         assert values["image"]["digest"] == DIGEST
 
 
+URL = "https://github.com/example/tokens/releases/download/v1.2.3"
+
+
+def test_the_links_of_a_released_chart_lead_to_the_sources_of_the_release() -> None:
+    source = artifacts.sources(URL)
+    assert source == "https://github.com/example/tokens/blob/v1.2.3"
+    assert artifacts.sources("https://example.com/boundtoken/releases") == ""
+    for name in ("README.md", "values.yaml", "Chart.yaml"):
+        text = (ROOT / "manifests/chart" / name).read_text()
+        changed = artifacts.linked(text, source)
+        assert "](../" not in changed
+        assert "boundtoken.dev/docs" not in changed
+        for path in re.findall(rf"{re.escape(source)}/([^)#\s`,]+)", changed):
+            assert (ROOT / path).exists() or path.startswith("docs/runbooks"), path
+    chart = yaml.safe_load(
+        artifacts.linked((ROOT / "manifests/chart/Chart.yaml").read_text(), source)
+    )
+    assert chart["home"] == "https://github.com/example/tokens"
+    assert chart["sources"] == [chart["home"]]
+
+
 def test_the_chart_is_packed_by_helm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By a stand-in that only records how it is called."""
     helm = tmp_path / "helm"
