@@ -29,8 +29,10 @@ HA = "values-ha.yaml"
 
 COMBINATIONS: dict[str, dict[str, Any]] = {
     "defaults": {},
-    "one replica": {"replicas": 1, "podDisruptionBudget": {"enabled": False}},
+    "one replica": {"replicas": 1},
     "no replica": {"replicas": 0},
+    "an autoscaler": {"replicas": None, "podDisruptionBudget": {"minAvailable": "50%"}},
+    "an outage at each rollout": {"strategy": {"type": "Recreate"}},
     "a percentage": {"replicas": 5, "podDisruptionBudget": {"maxUnavailable": "40%"}},
     "a registry": {
         "image": {"repository": "registry.example.com:5000/team/boundtoken", "tag": "1.2.3"},

@@ -2,33 +2,16 @@
 the other values may be.
 """
 
-import re
 from typing import Any, get_args
 
 import yaml
 
-from tests.chart.values import values
+from tests.chart.values import camel_case, flags, values
 from tests.support.paths import ROOT
 from webhook import cluster_config, options
 from webhook.log import LogLevel
 
 Json = dict[str, Any]
-SET_OTHERWISE = frozenset(
-    {
-        "config",
-        "context",
-        "kubeconfig",
-        "legacy-tokens",
-        "listen",
-        "namespace",
-        "plain-listen",
-        "tls-cert",
-        "tls-key",
-        "webhook-configurations",
-    }
-)
-"""Flags that other values set, or that mean nothing in a chart whose objects have fixed names."""
-
 TEXT: Json = {"type": "string"}
 WORD: Json = {"type": "string", "minLength": 1}
 BOOLEAN: Json = {"type": "boolean"}
@@ -40,10 +23,12 @@ PORT: Json = {"type": "integer", "minimum": 1, "maximum": options.MAX_PORT}
 ADDRESS: Json = {"type": "string", "pattern": r"^[\[\]0-9A-Fa-f:.]*$"}
 COUNT: Json = {"type": "integer", "minimum": 0}
 COUNT_OR_PERCENTAGE: Json = {"type": ["integer", "string"], "minimum": 0, "pattern": "^[0-9]+%$"}
+NO_COUNT_OR_PERCENTAGE: Json = {**COUNT_OR_PERCENTAGE, "type": ["integer", "string", "null"]}
 NETWORKS: Json = {
     "type": "array",
     "items": {"type": "string", "pattern": "^[0-9A-Fa-f.:]+/[0-9]+$"},
 }
+SUBDOMAIN = r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$"
 NAMESPACE: Json = {"type": "string", "pattern": "^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)?$"}
 
 
@@ -133,8 +118,7 @@ def _flags() -> Json:
     return _open(
         {
             camel_case(option.name): {"description": option.help, **_flag(option)}
-            for option in options.OPTIONS
-            if option.name not in SET_OTHERWISE
+            for option in flags()
         }
     )
 
@@ -146,21 +130,25 @@ def _flag(option: options.Option) -> Json:
         return {"enum": [*get_args(LogLevel)]}
     if option.metavar == "DURATION":
         return {"type": "string", "pattern": "^[1-9][0-9]{0,5}[smhd]$"}
+    if option.name == "self-probe-interval":
+        number = {"type": "number", "minimum": 1, "maximum": 3600}
+        return {
+            "anyOf": [
+                {"enum": [0, "0"]},
+                number,
+                {"pattern": "^[1-9][0-9]*([.][0-9]+)?$", "type": "string"},
+            ]
+        }
     if option.metavar == "N":
         decimals = "^[0-9]+([.][0-9]+)?$"  # which --set takes for a string
         return {"type": ["number", "string"], "minimum": 0, "maximum": 3600, "pattern": decimals}
     return {"type": ["string", "number"]}
 
 
-def camel_case(flag: str) -> str:
-    """The name of a flag as a value: logLevel for log-level."""
-    return re.sub(r"-(\w)", lambda found: found[1].upper(), flag)
-
-
 _VALUES: Json = {
     "image": _closed(
         {
-            "repository": WORD,
+            "repository": {"type": "string", "pattern": "^([^ /@]+/)?[a-z0-9][a-z0-9._/-]*$"},
             "tag": {"type": "string", "pattern": "^([A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?$"},
             "digest": {"type": "string", "pattern": "^(sha256:[0-9a-f]{64})?$"},
             "pullPolicy": {"enum": ["Always", "IfNotPresent", "Never"]},
@@ -175,7 +163,7 @@ _VALUES: Json = {
     "certificates": _closed(
         {
             "mode": {"enum": ["self-managed", "cert-manager", "secret"]},
-            "secretName": WORD,
+            "secretName": {"type": "string", "pattern": SUBDOMAIN},
             "issuerRef": {
                 **_open({"name": WORD, "kind": WORD, "group": WORD}),
                 "dependencies": {"kind": ["name"], "group": ["name"]},
@@ -210,12 +198,12 @@ _VALUES: Json = {
             "dashboard": _closed({"enabled": BOOLEAN, "labels": TEXTS}),
         }
     ),
-    "replicas": COUNT,
+    "replicas": {"type": ["integer", "null"], "minimum": 0},
     "podDisruptionBudget": _closed(
         {
             "enabled": BOOLEAN,
-            "minAvailable": COUNT_OR_PERCENTAGE,
-            "maxUnavailable": {**COUNT_OR_PERCENTAGE, "type": ["integer", "string", "null"]},
+            "maxUnavailable": NO_COUNT_OR_PERCENTAGE,
+            "minAvailable": NO_COUNT_OR_PERCENTAGE,
         }
     ),
     "strategy": MAPPING,

@@ -78,10 +78,43 @@ def _validating(text: str) -> str:
     first, entry, rest = _webhooks(text).partition(_OPEN_ENTRY)
     if first.count("\n- name: ") != 1 or "\n- name: enforced.boundtoken.dev" not in first:
         raise ValueError("the first entry must be enforced.boundtoken.dev")
-    patch = (ROOT / _FAIL_CLOSED).read_text().partition("    - name: enforced.boundtoken.dev\n")[2]
+    patch = _fail_closed_after("    - name: enforced.boundtoken.dev\n")
     closed = textwrap.indent(textwrap.dedent(patch), "  ")
     choice = f"  {{{{- if .Values.legacyTokens.failClosed }}}}\n{closed}  {{{{- else }}}}\n{entry}  {{{{- end }}}}\n"
     return first + choice + rest
+
+
+def _rbac(text: str) -> str:
+    """Without the rights that a CA of our own needs, where the certificate is another's, and with
+    those of the component legacy-tokens-fail-closed.
+    """
+    text = _placed(text)
+    own = '{{- if eq .Values.certificates.mode "self-managed" }}\n'
+    for rule in (_rule_with("webhookconfigurations", text), _rule_with("secrets", text)):
+        text = text.replace(rule, f"{own}{rule}{{{{- end }}}}\n")
+    comment, _, right = _fail_closed_after("      path: /rules/-\n      value:").partition("\n")
+    right = "- " + textwrap.indent(textwrap.dedent(right), "  ")[2:]
+    right = right.replace("]\n", f"]{comment}\n", 1)
+    end = "---\napiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\n"
+    return text.replace(
+        end, f"{{{{- if .Values.legacyTokens.failClosed }}}}\n{right}{{{{- end }}}}\n{end}"
+    )
+
+
+def _fail_closed_after(line: str) -> str:
+    """The rest of a patch of the component legacy-tokens-fail-closed."""
+    return (ROOT / _FAIL_CLOSED).read_text().partition(line)[2].partition("- target:")[0]
+
+
+def _rule_with(resource: str, text: str) -> str:
+    """The rules of a role about a resource, one after the other."""
+    rules = re.findall(r"^- apiGroups: .+\n(?:  .+\n)+", text, re.MULTILINE)
+    found = [
+        rule for rule in rules if re.search(rf"^  resources: \[\w*{resource}", rule, re.MULTILINE)
+    ]
+    if (together := "".join(found)) not in text or not found:
+        raise ValueError(f"30-rbac.yaml: the rules about {resource} must stand together")
+    return together
 
 
 def _legacy_tokens(text: str) -> str:
@@ -125,25 +158,18 @@ def _quota(text: str) -> str:
 def _certificates(text: str) -> str:
     """Of cert-manager: the CA of its own only where no issuer is named."""
     documents = text[text.index("apiVersion:") :].split("---\n")
-    labelled = [
-        document.replace(
-            f"  namespace: {names.NAMESPACE}\n",
-            "  labels:\n    app.kubernetes.io/name: boundtoken\n",
-        )
-        for document in documents
-    ]
     *own, last = (
-        _document(document)
+        _document(document.replace(f"  namespace: {names.NAMESPACE}\n", ""))
         .replace(f".{names.NAMESPACE}", ".{{ .Release.Namespace }}")
         .replace(
             "secretName: boundtoken-tls",
             "secretName: {{ .Values.certificates.secretName | quote }}",
         )
-        for document in labelled
+        for document in documents
     )
     issuer = "  issuerRef: {name: boundtoken, kind: Issuer}\n"
     if issuer not in last:
-        raise ValueError("certs/cert-manager.yaml: the last document must name its issuer")
+        raise ValueError("certificates.yaml: the last document must name its issuer")
     chosen = (
         "  {{- with .Values.certificates.issuerRef }}\n  issuerRef:\n    {{- toYaml . | nindent 4 }}\n"
         f"  {{{{- else }}}}\n{issuer}  {{{{- end }}}}\n"
@@ -161,7 +187,7 @@ def _certificates(text: str) -> str:
 SOURCES: dict[str, tuple[str, Callable[[str], str]]] = {
     "20-serviceaccount.yaml": ("manifests/20-serviceaccount.yaml", _placed),
     "25-resourcequota.yaml": ("manifests/25-resourcequota.yaml", _quota),
-    "30-rbac.yaml": ("manifests/30-rbac.yaml", _placed),
+    "30-rbac.yaml": ("manifests/30-rbac.yaml", _rbac),
     "50-service.yaml": ("manifests/50-service.yaml", _placed),
     "70-mutatingwebhookconfiguration.yaml": (
         "manifests/70-mutatingwebhookconfiguration.yaml",
@@ -174,7 +200,10 @@ SOURCES: dict[str, tuple[str, Callable[[str], str]]] = {
     "80-validatingadmissionpolicy.yaml": ("manifests/80-validatingadmissionpolicy.yaml", _placed),
     "85-enforcement.yaml": ("manifests/85-enforcement.yaml", _placed),
     "90-misplaced.yaml": ("manifests/90-misplaced.yaml", _placed),
-    "certificates.yaml": ("certs/cert-manager.yaml", _certificates),
+    "certificates.yaml": (
+        "manifests/optional/cert-manager/certificates.yaml",
+        _certificates,
+    ),
     "monitoring/podmonitor.yaml": ("manifests/monitoring/podmonitor.yaml", _monitor("podMonitor")),
     "monitoring/servicemonitor.yaml": (
         "manifests/monitoring/servicemonitor/servicemonitor.yaml",

@@ -2,13 +2,11 @@
 values are refused where they stand.
 """
 
-import json
 import re
 import shutil
 from pathlib import Path
 from typing import Any
 
-import jsonpatch
 import pytest
 import yaml
 
@@ -28,6 +26,27 @@ CHOICES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "legacy tokens that fail closed": (
         {"legacyTokens": {"enabled": True, "failClosed": True}},
         {"components": [*LEGACY, f"{OPTIONAL}/legacy-tokens-fail-closed"]},
+    ),
+    "cert-manager": (
+        {"certificates": {"mode": "cert-manager"}},
+        {"components": [f"{OPTIONAL}/cert-manager"]},
+    ),
+    "a certificate from a Secret": (
+        {"certificates": {"mode": "secret"}},
+        {"components": [f"{OPTIONAL}/certificate-from-secret"]},
+    ),
+    "cert-manager, and legacy tokens that fail closed": (
+        {
+            "certificates": {"mode": "cert-manager"},
+            "legacyTokens": {"enabled": True, "failClosed": True},
+        },
+        {
+            "components": [
+                *LEGACY,
+                f"{OPTIONAL}/legacy-tokens-fail-closed",
+                f"{OPTIONAL}/cert-manager",
+            ]
+        },
     ),
     "the control plane only": (
         {"networkPolicy": {"controlPlane": ["192.0.2.10/32", "192.0.2.11/32"]}},
@@ -96,25 +115,6 @@ def test_the_overlay_of_the_examples_has_its_values(tmp_path: Path) -> None:
     }
     expected = of_the_chart(kustomized(tmp_path))
     assert comparable(rendered(given, "--skip-tests")) == comparable(expected)
-
-
-def test_the_chart_does_with_cert_manager_what_its_manifest_says(tmp_path: Path) -> None:
-    text = (ROOT / "certs/cert-manager.yaml").read_text()
-    expected = comparable(of_the_chart(overlay(tmp_path)))
-    patch = re.search(r"--type=json -p '(\[.+?\])'", text.replace("\n# ", "\n"), re.DOTALL)
-    assert patch is not None
-    place = ("Deployment", names.NAMESPACE, names.APP)
-    expected[place] = jsonpatch.apply_patch(expected[place], json.loads(patch[1]))
-    annotation = re.search(r"(cert-manager\.io/\S+)=(\S+)", text)
-    assert annotation is not None
-    for kind in ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"):
-        metadata = expected[kind, "", names.APP]["metadata"]
-        metadata["annotations"] = {annotation[1]: annotation[2]}
-    for item in yaml.safe_load_all(text):
-        item["metadata"]["labels"] = {"app.kubernetes.io/name": names.APP}
-        expected |= comparable([item])
-    given = {"certificates": {"mode": "cert-manager"}}
-    assert comparable(rendered(given, "--skip-tests")) == expected
 
 
 def test_a_release_in_the_namespace_default_has_a_test_only_where_one_is_named() -> None:
@@ -240,6 +240,58 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         {"networkPolicy": {"controlPlane": ["192.0.2.10"]}},
         "at '/networkPolicy/controlPlane/0': '192.0.2.10' does not match pattern",
     ),
+    "a probe twice a second": (
+        {"options": {"selfProbeInterval": 0.5}},
+        "at '/options/selfProbeInterval': minimum: got 0.5, want 1",
+    ),
+    "a leaf that outlives its CA": (
+        {"options": {"leafDuration": "365d"}},
+        "options.leafDuration: must be at most a third of options.caDuration",
+    ),
+    "a repository with a tag": (
+        {"image": {"repository": "registry.example.com:5000/boundtoken:1.2"}},
+        "at '/image/repository': 'registry.example.com:5000/boundtoken:1.2' does not match pattern",
+    ),
+    "a tag that the digest would hide": (
+        {"image": {"digest": f"sha256:{'0' * 64}", "tag": "1.2"}},
+        "image.tag: must be empty with image.digest",
+    ),
+    "the Secret of our CA": (
+        {"certificates": {"mode": "secret", "secretName": "boundtoken-ca"}},
+        "certificates.secretName: must not be boundtoken-ca, which is the Secret of a CA",
+    ),
+    "a Secret that has no such name": (
+        {"certificates": {"mode": "secret", "secretName": "Bad_Name"}},
+        "at '/certificates/secretName': 'Bad_Name' does not match pattern",
+    ),
+    "a test in an excluded namespace": (
+        {"config": {"namespaces": {"excluded": ["build"]}}, "test": {"namespace": "build"}},
+        "test.namespace: must not be build, whose pods are never changed",
+    ),
+    "a test in the system's namespace": (
+        {"test": {"namespace": "kube-system"}},
+        "test.namespace: must not be kube-system, whose pods are never changed",
+    ),
+    "a variable that is a flag": (
+        {"env": [{"name": "BOUNDTOKEN_NAMESPACE", "value": "x"}]},
+        "env: must not have BOUNDTOKEN_NAMESPACE: set options instead",
+    ),
+    "an argument that a value sets": (
+        {"extraArgs": ["--legacy-tokens=on"]},
+        "extraArgs: must not have --legacy-tokens=on, which other values set",
+    ),
+    "a budget that stops every drain": (
+        {"replicas": 1, "podDisruptionBudget": {"minAvailable": 1}},
+        "podDisruptionBudget.minAvailable: must be less than replicas",
+    ),
+    "a budget of everything": (
+        {"podDisruptionBudget": {"minAvailable": "100%"}},
+        "podDisruptionBudget.minAvailable: must be less than replicas",
+    ),
+    "a budget of nothing": (
+        {"podDisruptionBudget": {"maxUnavailable": "0%"}},
+        "podDisruptionBudget.maxUnavailable: must be more than 0",
+    ),
     "a label that selects": (
         {"commonLabels": {"app.kubernetes.io/name": "other"}},
         "commonLabels: must not have app.kubernetes.io/name, by which boundtoken finds its objects",
@@ -322,4 +374,28 @@ def test_the_notes_say_what_to_do_next() -> None:
 def test_the_notes_warn_of_a_namespace_that_others_use(namespace: str, *, warns: bool) -> None:
     options = ["--dry-run=client", "--namespace", namespace]
     done = helm("install", "tokens", str(CHART), *options)
-    assert ("is to have a namespace of its own" in done.stdout) == warns, done.stderr
+    assert ("install boundtoken in a namespace of its own" in done.stdout) == warns, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("config", "asks"),
+    [
+        (None, False),
+        ({"defaults": {"mountPath": "/var/run/tokens"}}, False),
+        ({"defaults": {"inject": "replace"}}, True),
+        ({"defaults": {"automount": "disabled"}}, True),
+        ({"locks": {"enforceFloor": "bound"}}, True),
+    ],
+)
+def test_the_notes_say_whether_anything_changes_at_once(config: Json | None, *, asks: bool) -> None:
+    given = yaml.safe_dump({"config": config})
+    done = helm("install", "t", str(CHART), "--dry-run=client", "-n", "b", "-f", "-", stdin=given)
+    assert ("Nothing changes until a namespace asks" in done.stdout) != asks, done.stderr
+    assert ("applies to every namespace that is not excluded" in done.stdout) == asks
+
+
+def test_the_notes_name_what_must_be_there_for_the_values() -> None:
+    options = ["--set", "replicas=0", "--set", "certificates.mode=cert-manager"]
+    done = helm("install", "t", str(CHART), "--dry-run=client", "-n", "b", *options)
+    assert "No replica is to run" in done.stdout, done.stderr
+    assert "kubectl get certificates -n b" in done.stdout

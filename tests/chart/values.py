@@ -5,8 +5,24 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from tests.support.paths import ROOT
+from webhook import options
 
 FOLDER = ROOT / "manifests/chart"
+SET_OTHERWISE = frozenset(
+    {
+        "config",
+        "context",
+        "kubeconfig",
+        "legacy-tokens",
+        "listen",
+        "namespace",
+        "plain-listen",
+        "tls-cert",
+        "tls-key",
+        "webhook-configurations",
+    }
+)
+"""Flags that other values set, or that mean nothing in a chart whose objects have fixed names."""
 BEGIN, END = "<!-- values: written by make chart -->\n", "<!-- end of values -->\n"
 _KEY = re.compile(r"( *)([A-Za-z]+):(?: (.+))?")
 
@@ -43,11 +59,32 @@ def readme() -> str:
     _, end, after = rest.partition(END)
     if not (begin and end):
         raise ValueError(f"README.md must have {BEGIN.strip()} and {END.strip()}")
-    rows = [
-        f"| `{value.path}` | {f'`{value.default}`' if value.default else ''} | {_cell(value.comment)} |\n"
-        for value in values((FOLDER / "values.yaml").read_text())
-    ]
+    rows: list[str] = []
+    given = list(values((FOLDER / "values.yaml").read_text()))
+    paths = {value.path for value in given}
+    for value in given:
+        rows.append(_row(*value))
+        if value.path == "options":
+            rows += [_row(*flag) for flag in map(_of_flag, flags()) if flag.path not in paths]
     return f"{before}{begin}| value | default | |\n|---|---|---|\n{''.join(rows)}{end}{after}"
+
+
+def flags() -> list[options.Option]:
+    """The flags that are values below `options`."""
+    return [option for option in options.OPTIONS if option.name not in SET_OTHERWISE]
+
+
+def camel_case(flag: str) -> str:
+    """The name of a flag as a value: logLevel for log-level."""
+    return re.sub(r"-(\w)", lambda found: found[1].upper(), flag)
+
+
+def _of_flag(option: options.Option) -> Value:
+    return Value(f"options.{camel_case(option.name)}", option.default or "", f"{option.help}.")
+
+
+def _row(path: str, default: str, comment: str) -> str:
+    return f"| `{path}` | {f'`{default}`' if default else ''} | {_cell(comment)} |\n"
 
 
 def _cell(text: str) -> str:

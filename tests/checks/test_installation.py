@@ -3,6 +3,7 @@ is unknown where that was not seen.
 """
 
 import dataclasses
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
@@ -343,6 +344,42 @@ def test_the_component_for_legacy_tokens_is_no_excess() -> None:
     assert every(an_installation(rights=(*ours, *more)))["rights-excess"].status == "passed"
     another = tuple(one._replace(binding="clusterrolebinding/more") for one in more)
     assert every(an_installation(rights=(*ours, *another)))["rights-excess"].status == "warning"
+
+
+def with_certificate(**fields: Any) -> Installation:
+    """Whose Deployment brings its certificate."""
+    container = {"args": ["serve", "--tls-cert=/run/tls.crt", "--tls-key=/run/tls.key"]}
+    template = {"metadata": {"labels": shipped.LABELS}, "spec": {"containers": [container]}}
+    return an_installation(deployment=a_deployment(spec={"template": template}), **fields)
+
+
+def granted(rights: Iterable[Right]) -> tuple[Granted, ...]:
+    return tuple(Granted(right, "clusterrolebinding/boundtoken") for right in rights)
+
+
+def test_a_certificate_of_others_needs_no_rights_to_keep_a_ca() -> None:
+    needed = shipped.rights(names.NAMESPACE, keeps_ca=False)
+    found = every(with_certificate(rights=granted(needed)))
+    assert (found["rights"].status, found["rights-excess"].status) == ("passed", "passed")
+    found = every(with_certificate(rights=granted(shipped.rights(names.NAMESPACE))))
+    more = found["rights-excess"].finding
+    assert more.status == "warning"
+    assert (
+        "patch mutatingwebhookconfigurations.admissionregistration.k8s.io/boundtoken" in more.text
+    )
+    of_secrets = [right._replace(namespace=names.NAMESPACE) for right in shipped.CA_SECRET_RIGHTS]
+    found = every(with_certificate(rights=granted((*needed, *of_secrets))))
+    assert f"create secrets in {names.NAMESPACE}" in found["rights-excess"].finding.text
+    assert every(an_installation(rights=granted(needed)))["rights"].status == "failed"
+
+
+def test_with_a_certificate_of_others_the_entry_that_fails_closed_needs_rights_of_its_own() -> None:
+    closed = with_entry(0, VALIDATING, failure_policy="Fail")
+    needed = shipped.rights(names.NAMESPACE, keeps_ca=False)
+    assert every(with_certificate(rights=granted(needed), **closed))["rights"].status == "failed"
+    both = granted((*needed, *shipped.FAIL_CLOSED_RIGHTS))
+    found = every(with_certificate(rights=both, **closed))
+    assert (found["rights"].status, found["rights-excess"].status) == ("passed", "passed")
 
 
 def test_certificates_of_others_are_not_out_of_step() -> None:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jsonpatch
 import msgspec
 import pytest
 import yaml
@@ -72,13 +73,54 @@ def test_everything_that_the_manifests_create_needs_a_right_that_pre_asks_for() 
 
 
 def test_the_rights_are_those_of_the_roles() -> None:
-    assert rights_of("ClusterRole") == set(shipped.RIGHTS)
-    assert rights_of("Role") == set(shipped.OWN_RIGHTS)
+    assert rights_of("ClusterRole") == {*shipped.RIGHTS, *shipped.CA_BUNDLE_RIGHTS}
+    assert rights_of("Role") == {*shipped.OWN_RIGHTS, *shipped.CA_SECRET_RIGHTS}
+
+
+@pytest.mark.parametrize(
+    ("component", "everywhere"),
+    [
+        ("certificate-from-secret", set(shipped.RIGHTS)),
+        (
+            "legacy-tokens-fail-closed",
+            {*shipped.RIGHTS, *shipped.CA_BUNDLE_RIGHTS, *shipped.FAIL_CLOSED_RIGHTS},
+        ),
+    ],
+)
+def test_the_rights_of_a_component_are_those_of_its_patches(
+    component: str, everywhere: set[Right]
+) -> None:
+    folder = ROOT / "manifests/optional" / component
+    patches = yaml.safe_load((folder / "kustomization.yaml").read_text())["patches"]
+    rules = {
+        kind: patched(
+            kind, [one["patch"] for one in patches if one.get("target", {}).get("kind") == kind]
+        )
+        for kind in ("ClusterRole", "Role")
+    }
+    assert rules["ClusterRole"] == everywhere
+    assert rules["Role"] >= set(shipped.OWN_RIGHTS)
+
+
+def patched(kind: str, patches: list[str]) -> set[Right]:
+    """The rights of a role after these patches."""
+    role = role_of(kind)
+    for patch in patches:
+        role = jsonpatch.apply_patch(role, yaml.safe_load(patch))
+    return granted_by(role)
 
 
 def rights_of(kind: str, where: str = "manifests/30-rbac.yaml") -> set[Right]:
+    return granted_by(role_of(kind, where))
+
+
+def role_of(kind: str, where: str = "manifests/30-rbac.yaml") -> Json:
     found = yaml.safe_load_all((ROOT / where).read_text())
     (role,) = (document for document in found if document["kind"] == kind)
+    return dict(role)
+
+
+def granted_by(role: Json) -> set[Right]:
     return {
         Right(verb, group, resource, name)
         for rule in role["rules"]

@@ -7,7 +7,8 @@ import pytest
 import yaml
 
 from tests.chart import made, values
-from tests.chart.schema import SET_OTHERWISE, camel_case, schema
+from tests.chart.schema import schema
+from tests.chart.values import SET_OTHERWISE, camel_case
 from tests.support.paths import ROOT
 from webhook import __version__, cluster_config, options
 from webhook.core.policy import ClusterPolicy

@@ -31,7 +31,7 @@ def to_install(own: str) -> tuple[Right, ...]:
 
 def to_grant(own: str) -> tuple[Right, ...]:
     """The rights that the roles give."""
-    return (*shipped.RIGHTS, *(right._replace(namespace=own) for right in shipped.OWN_RIGHTS))
+    return shipped.rights(own)
 
 
 def rights(seen: Installation) -> Finding:

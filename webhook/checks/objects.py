@@ -27,10 +27,18 @@ class ContainerPort(View, frozen=True):
     container_port: int = 0
 
 
+class Variable(View, frozen=True):
+    """An environment variable of a container; its value is not read."""
+
+    name: str = ""
+
+
 class Container(View, frozen=True):
     name: str = ""
     image: str = ""
     ports: tuple[ContainerPort, ...] | None = None
+    args: tuple[str, ...] | None = None
+    env: tuple[Variable, ...] | None = None
 
 
 class ConfigMapVolume(View, frozen=True):
@@ -75,6 +83,14 @@ class Deployment(View, frozen=True):
         """The names of those that its pods mount."""
         volumes = self.spec.template.spec.volumes or ()
         return {one.config_map.name for one in volumes if one.config_map is not None}
+
+    @property
+    def brings_certificate(self) -> bool:
+        """Whether its pods are given a certificate, and make none."""
+        containers = self.spec.template.spec.containers or ()
+        flags = [argument.partition("=")[0] for one in containers for argument in one.args or ()]
+        variables = [variable.name for one in containers for variable in one.env or ()]
+        return "--tls-cert" in flags or "BOUNDTOKEN_TLS_CERT" in variables
 
 
 class Waiting(View, frozen=True):

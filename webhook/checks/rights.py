@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator
 from ..core import names
 from . import shipped
 from .facts import Granted, Installation, Right
-from .model import APPLY, Check, Finding, all_of, listed, passed, there, warning
+from .model import APPLY, Check, Finding, NotSeen, all_of, listed, passed, there, warning
+from .objects import Deployment
 
 GROUP = "Rights of boundtoken"
 OPTIONAL = "boundtoken-legacy-tokens"
@@ -23,15 +24,27 @@ DEFAULTS = frozenset(
 """What the API server itself grants to every account (rbac/bootstrappolicy/policy.go)."""
 
 
-def _needed(own: str) -> tuple[Right, ...]:
-    return (*shipped.RIGHTS, *(right._replace(namespace=own) for right in shipped.OWN_RIGHTS))
+def _needed(seen: Installation) -> tuple[Right, ...]:
+    found = seen.deployment
+    if not isinstance(found, Deployment) or not found.brings_certificate:
+        return shipped.rights(seen.own)
+    closed = shipped.FAIL_CLOSED_RIGHTS if _fails_closed(seen) else ()
+    return (*shipped.rights(seen.own, keeps_ca=False), *closed)
+
+
+def _fails_closed(seen: Installation) -> bool:
+    """Whether an entry of ours does, as far as is seen."""
+    try:
+        return any(entry.failure_policy == "Fail" for _, entry in seen.entries())
+    except NotSeen:
+        return False
 
 
 def missing(seen: Installation) -> Finding:
     granted = there(seen.rights)
     lacking = [
         str(right)
-        for right in _needed(seen.own)
+        for right in _needed(seen)
         if not any(covers(one.right, right) for one in granted)
     ]
     text = f"serviceaccount/{names.APP} may not: {listed(lacking, ', ')}"
@@ -40,7 +53,7 @@ def missing(seen: Installation) -> Finding:
 
 def excess(seen: Installation) -> Finding:
     """What is granted beside what is needed, with the binding that does."""
-    needed = _needed(seen.own)
+    needed = _needed(seen)
     more = [one for one in there(seen.rights) if not _is_needed(one, needed)]
     bindings = list(dict.fromkeys(one.binding for one in more))
     if not more:

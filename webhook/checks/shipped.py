@@ -174,31 +174,46 @@ BINDINGS = {
 
 def _rights() -> tuple[Right, ...]:
     registration = "admissionregistration.k8s.io"
-    kept = ("get", "list", "watch", "patch")
     found = [Right(verb, "", "namespaces") for verb in ("get", "list", "watch")]
     found.append(Right("list", "", "pods"))
-    found += [
-        Right(verb, registration, resource, names.APP)
-        for resource in (MUTATING, VALIDATING)
-        for verb in kept
-    ]
     found.append(Right("own", "boundtoken.dev", "installation"))
     found += [
         Right(verb, registration, "validatingadmissionpolicybindings", name)
         for name in names.POLICY_BINDINGS
-        for verb in kept
+        for verb in _KEPT
     ]
     return tuple(found)
 
 
+_KEPT = ("get", "list", "watch", "patch")
 RIGHTS = _rights()
-"""Of our service account in the whole cluster."""
-OWN_RIGHTS = (
+"""Of our service account in the whole cluster, whoever keeps the certificates."""
+CA_BUNDLE_RIGHTS = tuple(
+    Right(verb, "admissionregistration.k8s.io", resource, names.APP)
+    for resource in (MUTATING, VALIDATING)
+    for verb in _KEPT
+)
+"""And to publish a CA of its own."""
+OWN_RIGHTS = (Right("create", "", "pods"),)
+"""In its own namespace."""
+CA_SECRET_RIGHTS = (
     *(Right(verb, "", "secrets", f"{names.APP}-ca") for verb in ("get", "list", "watch", "update")),
     Right("create", "", "secrets"),
-    Right("create", "", "pods"),
 )
-"""And in its own namespace."""
+"""And there to keep a CA of its own."""
+FAIL_CLOSED_RIGHTS = tuple(right for right in CA_BUNDLE_RIGHTS if right.verb in ("get", "patch"))
+"""Of the optional component that lets an entry fail closed, in the whole cluster."""
+
+
+def rights(own: str, *, keeps_ca: bool = True) -> tuple[Right, ...]:
+    """What the manifests grant our service account, whose namespace is `own`; `keeps_ca` is whether
+    the replicas sign their certificates, as they do unless the Deployment brings one.
+    """
+    here = OWN_RIGHTS + (CA_SECRET_RIGHTS if keeps_ca else ())
+    everywhere = RIGHTS + (CA_BUNDLE_RIGHTS if keeps_ca else ())
+    return (*everywhere, *(right._replace(namespace=own) for right in here))
+
+
 LEGACY_RIGHTS = tuple(Right(verb, "", "secrets") for verb in ("list", "watch"))
 """Of the optional component for legacy tokens, in the whole cluster."""
 INSTALLED = (

@@ -92,6 +92,46 @@
 {{- $faults = append $faults (printf "%s: must not be 3607, of which the API server makes a year; such as 3600" $where) }}
 {{- end }}
 {{- end }}
+{{- if and .image.tag .image.digest }}
+{{- $faults = append $faults "image.tag: must be empty with image.digest, which a released chart has; set image.digest to \"\" beside the tag" }}
+{{- end }}
+{{- if and (ne .certificates.mode "self-managed") (has .certificates.secretName (list "boundtoken-ca" "boundtoken-issuer-ca")) }}
+{{- $faults = append $faults (printf "certificates.secretName: must not be %s, which is the Secret of a CA" .certificates.secretName) }}
+{{- end }}
+{{- if has .test.namespace (concat (list "kube-system" "kube-public" "kube-node-lease") ((((.config).namespaces).excluded) | default list)) }}
+{{- $faults = append $faults (printf "test.namespace: must not be %s, whose pods are never changed" .test.namespace) }}
+{{- end }}
+{{- range .env }}
+{{- if hasPrefix "BOUNDTOKEN_" .name }}
+{{- $faults = append $faults (printf "env: must not have %s: set options instead" .name) }}
+{{- end }}
+{{- end }}
+{{- range .extraArgs }}
+{{- if has (splitList "=" . | first) (list "--config" "--legacy-tokens" "--listen" "--namespace" "--plain-listen" "--tls-cert" "--tls-key") }}
+{{- $faults = append $faults (printf "extraArgs: must not have %s, which other values set" .) }}
+{{- end }}
+{{- end }}
+{{- with .podDisruptionBudget }}
+{{- $stay := .minAvailable }}
+{{- $go := .maxUnavailable }}
+{{- if and .enabled (kindIs "invalid" $stay) (or (kindIs "invalid" $go) (has (toString $go) (list "0" "0%"))) }}
+{{- $faults = append $faults "podDisruptionBudget.maxUnavailable: must be more than 0, or no node with a replica can be drained" }}
+{{- end }}
+{{- $all := and (not (kindIs "string" $stay)) (not (kindIs "invalid" $.Values.replicas)) (gt (int $.Values.replicas) 0) (ge (int $stay) (int $.Values.replicas)) }}
+{{- if and .enabled (not (kindIs "invalid" $stay)) (or (eq (toString $stay) "100%") $all) }}
+{{- $faults = append $faults "podDisruptionBudget.minAvailable: must be less than replicas, or no node with a replica can be drained" }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- $units := dict "s" 1 "m" 60 "h" 3600 "d" 86400 }}
+{{- $seconds := dict "caDuration" (mul 365 86400) "leafDuration" (mul 7 86400) }}
+{{- range $name, $_ := $seconds }}
+{{- with index ($.Values.options | default dict) $name }}
+{{- $_ := set $seconds $name (mul (regexFind "[0-9]+" . | int64) (index $units (regexFind "[a-z]" .))) }}
+{{- end }}
+{{- end }}
+{{- if gt (mul $seconds.leafDuration 3) $seconds.caDuration }}
+{{- $faults = append $faults "options.leafDuration: must be at most a third of options.caDuration, so that no CA expires before its leaves" }}
 {{- end }}
 {{- $reserved := list "app.kubernetes.io/name" "app.kubernetes.io/component" }}
 {{- range $where, $labels := dict "commonLabels" .Values.commonLabels "podLabels" .Values.podLabels "monitoring.labels" .Values.monitoring.labels "monitoring.dashboard.labels" .Values.monitoring.dashboard.labels }}
