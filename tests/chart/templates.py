@@ -85,13 +85,17 @@ def _validating(text: str) -> str:
 
 
 def _rbac(text: str) -> str:
-    """Without the rights that a CA of our own needs, where the certificate is another's, and with
-    those of the component legacy-tokens-fail-closed.
+    """Without the rights that a CA of our own needs, where the certificate is another's, and that
+    of the self-probe where there is none, and with those of the component
+    legacy-tokens-fail-closed.
     """
     text = _placed(text)
-    own = '{{- if eq .Values.certificates.mode "self-managed" }}\n'
-    for rule in (_rule_with("webhookconfigurations", text), _rule_with("secrets", text)):
-        text = text.replace(rule, f"{own}{rule}{{{{- end }}}}\n")
+    own = 'eq .Values.certificates.mode "self-managed"'
+    probes = 'ne (toString (.Values.options).selfProbeInterval) "0"'
+    conditions = (("webhookconfigurations", own), ("secrets", own), ("pods].+self-probe", probes))
+    for resource, condition in conditions:
+        rule = _rule_with(resource, text)
+        text = text.replace(rule, f"{{{{- if {condition} }}}}\n{rule}{{{{- end }}}}\n")
     comment, _, right = _fail_closed_after("      path: /rules/-\n      value:").partition("\n")
     right = "- " + textwrap.indent(textwrap.dedent(right), "  ")[2:]
     right = right.replace("]\n", f"]{comment}\n", 1)

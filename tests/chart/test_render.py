@@ -152,6 +152,15 @@ def test_a_quota_is_for_the_class_of_the_system_that_the_pods_have(
     assert [value for one in expressions for value in one["values"]] == classes
 
 
+@pytest.mark.parametrize(("interval", "may"), [(None, True), (30, True), (0, False), ("0", False)])
+def test_who_has_no_self_probe_may_create_no_pod(interval: object, *, may: bool) -> None:
+    made = comparable(
+        rendered({"options": {} if interval is None else {"selfProbeInterval": interval}})
+    )
+    rules = made["Role", names.NAMESPACE, names.APP]["rules"]
+    assert (["pods"] in [rule["resources"] for rule in rules]) == may
+
+
 def test_seconds_of_many_digits_stay_integers() -> None:
     """Helm reads every number as a float, and prints a million as 1e+06."""
     given = {

@@ -346,11 +346,16 @@ def test_the_component_for_legacy_tokens_is_no_excess() -> None:
     assert every(an_installation(rights=(*ours, *another)))["rights-excess"].status == "warning"
 
 
-def with_certificate(**fields: Any) -> Installation:
-    """Whose Deployment brings its certificate."""
-    container = {"args": ["serve", "--tls-cert=/run/tls.crt", "--tls-key=/run/tls.key"]}
+def with_flags(*flags: str, **fields: Any) -> Installation:
+    """Whose Deployment has these."""
+    container = {"args": ["serve", *flags]}
     template = {"metadata": {"labels": shipped.LABELS}, "spec": {"containers": [container]}}
     return an_installation(deployment=a_deployment(spec={"template": template}), **fields)
+
+
+def with_certificate(**fields: Any) -> Installation:
+    """Whose Deployment brings its certificate."""
+    return with_flags("--tls-cert=/run/tls.crt", "--tls-key=/run/tls.key", **fields)
 
 
 def granted(rights: Iterable[Right]) -> tuple[Granted, ...]:
@@ -371,6 +376,14 @@ def test_a_certificate_of_others_needs_no_rights_to_keep_a_ca() -> None:
     found = every(with_certificate(rights=granted((*needed, *of_secrets))))
     assert f"create secrets in {names.NAMESPACE}" in found["rights-excess"].finding.text
     assert every(an_installation(rights=granted(needed)))["rights"].status == "failed"
+
+
+def test_without_a_self_probe_its_right_may_be_there_or_not() -> None:
+    whole, less = shipped.rights(names.NAMESPACE), shipped.rights(names.NAMESPACE, has_probe=False)
+    for rights in (whole, less):
+        found = every(with_flags("--self-probe-interval=0", rights=granted(rights)))
+        assert (found["rights"].status, found["rights-excess"].status) == ("passed", "passed")
+    assert every(with_flags(rights=granted(less)))["rights"].status == "failed"
 
 
 def test_with_a_certificate_of_others_the_entry_that_fails_closed_needs_rights_of_its_own() -> None:

@@ -74,7 +74,7 @@ def test_everything_that_the_manifests_create_needs_a_right_that_pre_asks_for() 
 
 def test_the_rights_are_those_of_the_roles() -> None:
     assert rights_of("ClusterRole") == {*shipped.RIGHTS, *shipped.CA_BUNDLE_RIGHTS}
-    assert rights_of("Role") == {*shipped.OWN_RIGHTS, *shipped.CA_SECRET_RIGHTS}
+    assert rights_of("Role") == {*shipped.PROBE_RIGHTS, *shipped.CA_SECRET_RIGHTS}
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_the_rights_of_a_component_are_those_of_its_patches(
         for kind in ("ClusterRole", "Role")
     }
     assert rules["ClusterRole"] == everywhere
-    assert rules["Role"] >= set(shipped.OWN_RIGHTS)
+    assert rules["Role"] >= set(shipped.PROBE_RIGHTS)
 
 
 def patched(kind: str, patches: list[str]) -> set[Right]:

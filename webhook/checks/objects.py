@@ -88,9 +88,19 @@ class Deployment(View, frozen=True):
     def brings_certificate(self) -> bool:
         """Whether its pods are given a certificate, and make none."""
         containers = self.spec.template.spec.containers or ()
-        flags = [argument.partition("=")[0] for one in containers for argument in one.args or ()]
         variables = [variable.name for one in containers for variable in one.env or ()]
+        flags = [argument.partition("=")[0] for argument in self._arguments]
         return "--tls-cert" in flags or "BOUNDTOKEN_TLS_CERT" in variables
+
+    @property
+    def has_self_probe(self) -> bool:
+        """Whether its replicas ask for pods in a dry run, as far as its arguments say."""
+        return "--self-probe-interval=0" not in self._arguments
+
+    @property
+    def _arguments(self) -> list[str]:
+        containers = self.spec.template.spec.containers or ()
+        return [argument for one in containers for argument in one.args or ()]
 
 
 class Waiting(View, frozen=True):

@@ -26,10 +26,13 @@ DEFAULTS = frozenset(
 
 def _needed(seen: Installation) -> tuple[Right, ...]:
     found = seen.deployment
-    if not isinstance(found, Deployment) or not found.brings_certificate:
+    if not isinstance(found, Deployment):
         return shipped.rights(seen.own)
+    has_probe = found.has_self_probe
+    if not found.brings_certificate:
+        return shipped.rights(seen.own, has_probe=has_probe)
     closed = shipped.FAIL_CLOSED_RIGHTS if _fails_closed(seen) else ()
-    return (*shipped.rights(seen.own, keeps_ca=False), *closed)
+    return (*shipped.rights(seen.own, keeps_ca=False, has_probe=has_probe), *closed)
 
 
 def _fails_closed(seen: Installation) -> bool:
@@ -53,7 +56,8 @@ def missing(seen: Installation) -> Finding:
 
 def excess(seen: Installation) -> Finding:
     """What is granted beside what is needed, with the binding that does."""
-    needed = _needed(seen)
+    probe = (right._replace(namespace=seen.own) for right in shipped.PROBE_RIGHTS)
+    needed = (*_needed(seen), *probe)  # which plain manifests grant where there is no probe too
     more = [one for one in there(seen.rights) if not _is_needed(one, needed)]
     bindings = list(dict.fromkeys(one.binding for one in more))
     if not more:

@@ -194,8 +194,8 @@ CA_BUNDLE_RIGHTS = tuple(
     for verb in _KEPT
 )
 """And to publish a CA of its own."""
-OWN_RIGHTS = (Right("create", "", "pods"),)
-"""In its own namespace."""
+PROBE_RIGHTS = (Right("create", "", "pods"),)
+"""In its own namespace, for the self-probe."""
 CA_SECRET_RIGHTS = (
     *(Right(verb, "", "secrets", f"{names.APP}-ca") for verb in ("get", "list", "watch", "update")),
     Right("create", "", "secrets"),
@@ -205,11 +205,12 @@ FAIL_CLOSED_RIGHTS = tuple(right for right in CA_BUNDLE_RIGHTS if right.verb in 
 """Of the optional component that lets an entry fail closed, in the whole cluster."""
 
 
-def rights(own: str, *, keeps_ca: bool = True) -> tuple[Right, ...]:
+def rights(own: str, *, keeps_ca: bool = True, has_probe: bool = True) -> tuple[Right, ...]:
     """What the manifests grant our service account, whose namespace is `own`; `keeps_ca` is whether
-    the replicas sign their certificates, as they do unless the Deployment brings one.
+    the replicas sign their certificates, as they do unless the Deployment brings one, `has_probe`
+    whether they ask for pods in a dry run.
     """
-    here = OWN_RIGHTS + (CA_SECRET_RIGHTS if keeps_ca else ())
+    here = (CA_SECRET_RIGHTS if keeps_ca else ()) + (PROBE_RIGHTS if has_probe else ())
     everywhere = RIGHTS + (CA_BUNDLE_RIGHTS if keeps_ca else ())
     return (*everywhere, *(right._replace(namespace=own) for right in here))
 
