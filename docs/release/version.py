@@ -21,6 +21,9 @@ PLACES = (
     "manifests/examples/overlay/kustomization.yaml",
 )
 """Files that name the version; one that is not there is passed over."""
+PAGES = ("*.md", "docs/**/*.md", "manifests/**/*.md")
+UNRELEASED = "published yet"
+"""What pages say while there is no release, which the first one must take out."""
 RELEASE = re.compile(r"(\d+)\.(\d+)\.(\d+)(?:-(?:alpha|beta|rc)\.\d+)?")
 _NAMED = re.compile(
     r"(?P<before>boundtoken(?:\[cli\])?(?:==|:)|\bnewTag: |\bARG VERSION=|boundtoken_v"
@@ -81,12 +84,18 @@ def section(version: str, root: Path = ROOT) -> str:
 
 
 def check_tag(tag: str, root: Path = ROOT) -> None:
-    """Raises: ValueError, where a tag is not the version's, or its section is missing or empty"""
+    """Raises: ValueError, where a tag is not the version's, its section is missing or empty, or a
+    page says that nothing is released.
+    """
     version = current(root)
     if tag != f"v{version}":
         raise ValueError(f"the tag {tag!a}: must be v{version}, as {SOURCE} says")
     if not section(version, root):
         raise ValueError(f"CHANGELOG.md: must have a section [{version}] with its changes")
+    pages = [page for pattern in PAGES for page in sorted(root.glob(pattern))]
+    stale = [str(page.relative_to(root)) for page in pages if UNRELEASED in page.read_text()]
+    if stale:
+        raise ValueError(f"{', '.join(stale)}: must not say {UNRELEASED!r} any more")
 
 
 def _order(version: str) -> tuple[list[int], bool, str, int]:

@@ -1,7 +1,6 @@
 """The version stands in one place; other files that name it agree, and are written with it."""
 
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -56,7 +55,8 @@ def tree(tmp_path: Path) -> Path:
     for place in (version.SOURCE, *version.PLACES):
         if (ROOT / place).exists():
             (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / place, tmp_path / place)
+            text = (ROOT / place).read_text().replace(version.UNRELEASED, "there")
+            (tmp_path / place).write_text(text)
     chart = tmp_path / "manifests/chart/Chart.yaml"
     chart.parent.mkdir(exist_ok=True)
     chart.write_text('apiVersion: v2\nname: boundtoken\nversion: 0.1.0\nappVersion: "0.1.0"\n')
@@ -90,6 +90,16 @@ def test_the_first_release_has_the_version_that_stands_there(tree: Path) -> None
     version.check_tag("v0.1.0", tree)
     with pytest.raises(ValueError, match=r"0.1.0: CHANGELOG.md has a section of it"):
         version.set_to("0.1.0", tree)
+
+
+def test_a_release_is_refused_while_a_page_says_that_there_is_none(tree: Path) -> None:
+    version.set_to("0.1.0", tree, "2026-12-01")
+    page = tree / "manifests/chart/README.md"
+    page.write_text(f"# Chart\n\nNo chart is {version.UNRELEASED}.\n")
+    (tree / "SECURITY.md").write_text(f"No release is {version.UNRELEASED}.\n")
+    names = "SECURITY.md, manifests/chart/README.md"
+    with pytest.raises(ValueError, match=f"{names}: must not say 'published yet' any more"):
+        version.check_tag("v0.1.0", tree)
 
 
 @pytest.mark.parametrize(
