@@ -1,5 +1,5 @@
-"""Wiring: constructs every part with all it needs, runs the loops, listens and drains. Only here
-and in `managed_certificates` is Config read.
+"""Wiring: constructs every part with all it needs, runs the loops, listens and drains. Config is
+read here and in what is constructed for it: `certificate_sources` and `in_cluster`.
 
 All loops run in one TaskGroup: a loop that fails ends the process, because a webhook of which a
 part has stopped, and which does not say so, is the worst outcome.
@@ -22,21 +22,18 @@ from ..core.policy import ClusterPolicy
 from ..log import Log
 from ..options import Config
 from .app import AdmissionHandler, health_and_metrics
-from .certificate_files import CertificateFiles
-from .certificates import CertificateSource, ServedCertificate
+from .certificate_sources import certificate_source
+from .certificates import ServedCertificate
 from .configuration_file import ConfigurationFile
 from .connection import MAX_METRICS_CONNECTIONS, Connections
-from .ephemeral_certificate import EphemeralCertificate
 from .expiry import warn_before_expiry
-from .follow import follow_legacy_tokens, follow_namespaces, log_lookup_problem
-from .managed_certificates import ManagedCertificates
-from .own_namespace import own_namespace_of
-from .policy_bindings import binding_reconciler, log_leftover_labels
+from .follow import follow_namespaces, log_lookup_problem
+from .in_cluster import loops_in_cluster
+from .policy_bindings import binding_reconciler
 from .ports import drain, open_ports
 from .previews import Previews
 from .process import Loop, accept_deep_objects, measure_lag
 from .reporting import Reporter
-from .self_probe import self_probe_of
 from .standalone import NamespaceFiles
 from .worker import Worker
 
@@ -83,7 +80,7 @@ class Service:
         self._legacy_tokens = LegacyTokens()
         now = client.now if client and config.tls_cert is None else partial(datetime.now, UTC)
         self._served = ServedCertificate(now, log)
-        self._source = self._certificate_source()
+        self._source = certificate_source(client, config, self._served, log)
         worker = Worker()
         reporter = Reporter(log, asyncio.get_running_loop().call_later, config.namespace_metrics)
         handler = AdmissionHandler(
@@ -160,14 +157,6 @@ class Service:
         full = ["connections are full, the longest idle goes"] if self.connections.is_full else []
         return [*full, *(self._configuration.remarks() if self._configuration else ())]
 
-    def _certificate_source(self) -> CertificateSource:
-        config, served = self._config, self._served
-        if self._client is None:
-            return EphemeralCertificate(config.listen.host, config.ca_out, served)
-        if config.tls_cert is not None and config.tls_key is not None:
-            return CertificateFiles(config.tls_cert, config.tls_key, served, self._log)
-        return ManagedCertificates(self._client, config, served.use, self._log)
-
     def _all_loops(self) -> list[Loop]:
         live, now = self._served.live, self._served.now
         loops: list[Loop] = [
@@ -182,29 +171,18 @@ class Service:
         if self._client is None:
             namespaces = NamespaceFiles(self._config.standalone, self.namespaces, self._log)
             return [*loops, namespaces.follow]
-        loops.append(partial(log_leftover_labels, self._client, self._log))
-        loops.append(partial(follow_namespaces, self._client, self.namespaces, self._log))
-        if self._bindings is not None:
-            loops += self._bindings.loops()
-        own = own_namespace_of(self._client, self._credentials, self._config, self._log)
-        if own is not None:
-            loops.append(own.follow)
-        probe = self_probe_of(
+        loops += loops_in_cluster(
             self._client,
             self._credentials,
             self._config,
+            self._legacy_tokens,
             self._log,
             unready=self.unready_reasons,
             draining=lambda: self.connections.draining,
         )
-        if probe is not None:
-            loops.append(probe.run)
-        if self._config.legacy_tokens:
-            loops.append(
-                partial(follow_legacy_tokens, self._client, self._legacy_tokens, self._log)
-            )
-        else:
-            self._log.info("legacy token detection is off", hint="--legacy-tokens on")
+        loops.append(partial(follow_namespaces, self._client, self.namespaces, self._log))
+        if self._bindings is not None:
+            loops += self._bindings.loops()
         return loops
 
     async def _reconfigure(self, policy: ClusterPolicy) -> None:
