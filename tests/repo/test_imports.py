@@ -188,3 +188,8 @@ def test_no_file_and_no_function_outgrows_its_budget(path: Path) -> None:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             first = node.body[1] if ast.get_docstring(node) and len(node.body) > 1 else node.body[0]
             assert (node.end_lineno or 0) - first.lineno < 50, f"{node.name} is too long"
+
+
+def test_the_service_is_wiring_only() -> None:
+    """What does something has a module of its own, which the service is given."""
+    assert (PACKAGE / "serving/service.py").read_text().count("\n") < 200
