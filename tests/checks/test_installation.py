@@ -241,6 +241,8 @@ CASES: list[tuple[str, Json, str, str]] = [
     ("synced", replica(metrics=Unseen("needs get on pods/proxy")), "unknown", "needs get on pods/proxy"),
     ("fail-open", {"fail_open": {"pods.boundtoken.dev": 2}}, "warning", "pods.boundtoken.dev 2 times"),
     ("fail-open", {"fail_open": {"pods.boundtoken.dev": 1}}, "warning", "pods.boundtoken.dev once"),
+    ("fail-open", {"fail_open": {"previews.boundtoken.dev": 1}}, "passed", "no pod; 1 other request since this API server started"),
+    ("fail-open", {"fail_open": {"previews.boundtoken.dev": 2}}, "passed", "no pod; 2 other requests since this API server started"),
     ("self-probe", probed("not-injected"), "failed", "pod/boundtoken-1 asked for a pod, and no replica was called"),
     ("self-probe", probed("refused"), "warning", "pod/boundtoken-1: something else refused the pod"),
     ("self-probe", probed("could-not-ask"), "warning", "the API server could not be asked"),

@@ -184,7 +184,8 @@ async def test_a_missing_binding_is_told_once_a_minute_and_is_no_reason_to_make_
         await asyncio.sleep(1)
         (line,) = lines_of(lines, "policy binding is missing")
         assert (line["binding"], line["level"]) == (names.POD_POLICY, "error")
-        assert "manifests/85-enforcement.yaml" in line["hint"]
+        assert "OVERLAY" in line["hint"]
+        assert "helm upgrade" in line["hint"]
         assert (counted("missing") - before, keeper.in_sync, names.POD_POLICY in api.there) == (
             1,
             False,

@@ -4,7 +4,19 @@ from collections.abc import Iterator
 
 from ..core import names
 from .facts import Installation, WaitingPod, needs_proxy
-from .model import APPLY, MAX_LISTED, Check, Finding, failed, listed, passed, there, warning, worst
+from .model import (
+    AGAIN,
+    APPLY,
+    MAX_LISTED,
+    Check,
+    Finding,
+    failed,
+    listed,
+    passed,
+    there,
+    warning,
+    worst,
+)
 from .objects import Deployment
 from .shipped import LABELS
 
@@ -56,7 +68,7 @@ def _may_be_ours(found: Deployment) -> bool:
 
 
 def replicas(seen: Installation) -> Finding:
-    """Zero that are requested, none that is ready and too few are told apart."""
+    """Distinguishes zero that are requested, none that is ready, and too few."""
     found = there(seen.deployment, TITLE)
     requested, ready = found.spec.replicas, found.status.ready_replicas
     if requested == 0:
@@ -243,6 +255,6 @@ def checks() -> Iterator[Check[Installation]]:
         "disruption-budget",
         GROUP,
         "a PodDisruptionBudget keeps one replica",
-        "Apply manifests/45-poddisruptionbudget.yaml, and no second one for the same pods.",
+        AGAIN + " Keep no second one for the same pods.",
         budget,
     )

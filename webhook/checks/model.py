@@ -13,6 +13,10 @@ APPLY = "kubectl apply -k OVERLAY"
 """OVERLAY stands for the folder that boundtoken was installed from, which the person knows: the
 plain manifests would take away its image, its namespace and its configuration.
 """
+AGAIN = "Apply the installation again: your overlay, or helm upgrade with the same values."
+"""The cure of what an installation has and somebody took away or changed, whatever has made it. A
+single manifest would take away what an overlay or values say in it.
+"""
 MAX_LISTED = 5
 """Of the things that are wrong in one sentence; the number of the others follows."""
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")

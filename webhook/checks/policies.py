@@ -11,7 +11,7 @@ from ..core.text import one_line
 from ..enforcement.policies import bindings
 from . import shipped
 from .facts import NOT_LOOKED_AT, ConfigurationFile, Installation
-from .model import APPLY, Check, Finding, Unseen, all_of, passed, there, worst
+from .model import AGAIN, APPLY, Check, Finding, Unseen, all_of, passed, there, worst
 from .objects import Specified
 
 GROUP = "Policies of the API server"
@@ -137,14 +137,14 @@ def checks() -> Iterator[Check[Installation]]:
         "policies",
         GROUP,
         "every policy is that of this release",
-        "Apply manifests/80-validatingadmissionpolicy.yaml, 85-enforcement.yaml and 90-misplaced.yaml again.",
+        AGAIN,
         present,
     )
     yield Check(
         "policy-bindings",
         GROUP,
         "every policy is bound",
-        "Apply manifests/80-validatingadmissionpolicy.yaml, 85-enforcement.yaml and 90-misplaced.yaml again.",
+        AGAIN,
         bound,
     )
     yield Check(

@@ -135,9 +135,8 @@ def fail_open(seen: Installation) -> Finding:
     counts = {name: count for name, count in there(seen.fail_open).items() if count}
     if not INJECTING.intersection(counts):
         others = sum(counts.values())
-        return passed(
-            f"no pod; {others} others since this API server started" if others else "none"
-        )
+        requests = f"{others} other request{'' if others == 1 else 's'}"
+        return passed(f"no pod; {requests} since this API server started" if others else "none")
     text = ", ".join(f"{name} {_times(count)}" for name, count in sorted(counts.items()))
     return warning(
         f"since the API server that answered has started: {text}",

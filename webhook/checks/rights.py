@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from ..core import names
 from . import shipped
 from .facts import Granted, Installation, Right
-from .model import APPLY, Check, Finding, NotSeen, all_of, listed, passed, there, warning
+from .model import AGAIN, APPLY, Check, Finding, NotSeen, all_of, listed, passed, there, warning
 from .objects import Deployment
 
 GROUP = "Rights of boundtoken"
@@ -94,7 +94,7 @@ def checks() -> Iterator[Check[Installation]]:
         "rights",
         GROUP,
         "its service account may do what it needs",
-        "Apply manifests/30-rbac.yaml again.",
+        AGAIN,
         missing,
     )
     yield Check(

@@ -6,7 +6,7 @@ from ..core import names
 from ..core.text import quote
 from .deployment import labels_of, reachable
 from .facts import Installation
-from .model import APPLY, Check, Finding, all_of, failed, passed, there, warning
+from .model import AGAIN, APPLY, Check, Finding, all_of, failed, passed, there, warning
 from .shipped import PORT
 
 GROUP = "Service"
@@ -63,7 +63,7 @@ def checks() -> Iterator[Check[Installation]]:
         "service",
         GROUP,
         "the Service leads to the replicas",
-        "Apply manifests/50-service.yaml again.",
+        AGAIN,
         service,
     )
     yield Check(
@@ -84,6 +84,6 @@ def checks() -> Iterator[Check[Installation]]:
         "network-policies",
         GROUP,
         "no NetworkPolicy closes the TLS port",
-        f"Let one of them allow TCP port {PORT}, as manifests/60-networkpolicy.yaml does.",
+        f"Let one of them allow TCP port {PORT}, as the one that is installed with boundtoken does.",
         network_policies,
     )

@@ -11,7 +11,19 @@ from ..simulation import calling
 from ..simulation.calling import Configuration, Entry, Rule, Selector, call_for
 from . import shipped
 from .facts import MUTATING, NOT_LOOKED_AT, Installation
-from .model import APPLY, Check, Finding, all_of, failed, is_name, listed, passed, there, worst
+from .model import (
+    AGAIN,
+    APPLY,
+    Check,
+    Finding,
+    all_of,
+    failed,
+    is_name,
+    listed,
+    passed,
+    there,
+    worst,
+)
 
 GROUP = "Webhook configurations"
 KINDS = {resource: resource.removesuffix("s") for resource in shipped.ENTRIES}
@@ -281,14 +293,14 @@ def others(seen: Installation) -> Finding:
 
 def checks() -> Iterator[Check[Installation]]:
     again = (
-        "Apply the manifests of this release again, or keep the difference if you made it. "
-        "No apply takes out what somebody else added: edit the configuration."
+        f"{AGAIN} Keep the difference if you made it. Applying does not remove what somebody "
+        "else added: edit the webhook configuration."
     )
     yield Check(
         "webhook-entries",
         GROUP,
         "every entry is there",
-        "Apply the manifests again.",
+        AGAIN,
         configurations,
     )
     yield Check("webhook-rules", GROUP, "the rules name every request", again, _of_entries(rules))
@@ -313,6 +325,6 @@ def checks() -> Iterator[Check[Installation]]:
         "other-webhooks",
         GROUP,
         "no other webhook changes pods afterwards",
-        "See that it leaves boundtoken's volume alone: boundtoken explain tells of each pod.",
+        "Make sure that it leaves boundtoken's volume alone: boundtoken explain shows it for each pod.",
         others,
     )

@@ -187,7 +187,7 @@ class BindingReconciler:
         if binding.listed and now - binding.missing_logged >= MISSING_SECONDS:
             binding.missing_logged = now
             metrics.POLICY_UPDATES.labels("missing").inc()
-            hint = "kubectl apply -f manifests/85-enforcement.yaml makes it again"
+            hint = "apply the installation again: kubectl apply -k OVERLAY, or helm upgrade"
             self._log.error(
                 "policy binding is missing, the API server does not enforce",
                 binding=name,

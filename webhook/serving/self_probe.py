@@ -48,7 +48,7 @@ LEVELS: dict[Result, LogLevel] = {
 HINTS: dict[Result, str] = {
     "not-injected": "boundtoken check tells what keeps the API server from calling us",
     "refused": "something else refuses the pod; --self-probe-interval=0 switches the probe off",
-    "could-not-ask": "manifests/30-rbac.yaml gives the right to create pods in our own namespace",
+    "could-not-ask": "boundtoken check says which rights are missing; this needs create on pods in our own namespace",
 }
 _POD = msgspec.json.Decoder(Pod)
 for _result in RESULTS:
