@@ -22,6 +22,8 @@ from tests.support.paths import BOUNDTOKEN, ROOT
 from tests.support.waiting import wait_for
 
 HERE = "tests/cluster_e2e/test_page_commands.py"
+START = f"{HERE}::test_start_goes_from_annotating_to_enforcing"
+ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
 FAILING = ("--warnings-as-errors", "| grep ")
 """Parts of lines that end with 1 where they find something, or nothing."""
 OF_WARNINGS = re.compile(r"^error: \d+ warnings? received$", re.MULTILINE)
@@ -140,22 +142,39 @@ def shopping(shell: Shell) -> Iterator[Shell]:
     shell.run("kubectl delete namespace shop --ignore-not-found --wait=false")
 
 
+def pattern(shown: str) -> str:
+    """What a block of `text` stands for: a line that is `…` for any lines, elsewhere `…` for
+    anything in a line, numbers for any numbers, blanks for as many as a table needs.
+    """
+    lines = []
+    for line in shown.splitlines():
+        if line == ELLIPSIS:
+            lines.append(r"(?:.*\n)*?")
+            continue
+        text = re.escape(line).replace(ELLIPSIS, ".*")
+        text = re.sub(r"\d+", r"\\d+", text)
+        lines.append(re.sub(r"(?<=\S)(?:\\ )+", r" +", text) + r"\n")
+    return "".join(lines)
+
+
 def test_start_goes_from_annotating_to_enforcing(shopping: Shell) -> None:
-    blocks = run_by(f"{HERE}::test_start_goes_from_annotating_to_enforcing")
-    assert {fence.page for fence in blocks} == {"docs/start.md"}
-    installed, seen, enforced, refused, back = (fence.text for fence in blocks)
-    result = shopping.run(installed)
-    assert "namespace/shop annotated" in result.stdout, result.stderr
-    shopping.run("kubectl wait --for=create serviceaccount/default -n shop --timeout=20s")
-    result = shopping.run(seen)
-    (shown,) = [fence.text for fence in fences() if fence.text.startswith("injected: ")]
-    assert shown.partition("policy=")[0] in result.stdout, result.stdout + result.stderr
-    assert "layers" in result.stdout
-    result = shopping.run(enforced)
-    assert (result.returncode, result.stdout.count("annotated")) == (0, 2), result.stderr
-    # The API server's policies see a namespace's annotation a moment later.
-    wait_for(lambda: shopping.run(refused.strip() + " --dry-run=server").returncode, 15)
-    assert "ValidatingAdmissionPolicy 'boundtoken-pods'" in shopping.run(refused).stderr
-    assert "optout" not in shopping.run("kubectl get pods -n shop").stdout
-    result = shopping.run(back)
-    assert result.returncode == 0, result.stderr
+    """Each block of commands prints what the block of text below it shows."""
+    page = [fence for fence in fences() if fence.page == "docs/start.md"]
+    commands, texts = page[::2], page[1::2]
+    assert {fence.mark for fence in commands} == {f"run by {START}"}
+    assert {fence.language for fence in texts} == {"text"}
+    assert len(commands) == len(texts) > 6
+    for command, text in zip(commands, texts, strict=True):
+        if "kubectl run another" in command.text:
+            # The API server's policies see a namespace's annotation a moment later.
+            dry_run = command.text.strip() + " --dry-run=server"
+            wait_for(lambda script=dry_run: shopping.run(script).returncode, 15)  # type: ignore[misc]
+        printed = shopping.run(f"exec 2>&1\n{command.text}").stdout
+        if not printed.endswith("\n"):
+            printed += "\n"
+        assert re.fullmatch(pattern(text.text), printed), (command.text, printed)
+        if "create namespace" in command.text:
+            shopping.run("kubectl wait --for=create serviceaccount/default -n shop --timeout=20s")
+        if "create deployment" in command.text:
+            wait_for(lambda: "cart-" in shopping.run("kubectl get pods -n shop").stdout)
+    assert "another" not in shopping.run("kubectl get pods -n shop").stdout
