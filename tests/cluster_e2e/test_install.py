@@ -145,7 +145,7 @@ def test_certs_init_says_what_to_do_where_nothing_is_installed(cluster: Cluster)
     )
     assert (result.returncode, result.stderr) == (
         2,
-        "boundtoken: namespace nowhere not found: install the manifests first, kubectl apply -k manifests\n",
+        "boundtoken: namespace nowhere not found: install boundtoken first\n",
     )
 
 

@@ -57,11 +57,12 @@ def other_titles(seen: Installation) -> list[str]:
     return [
         f"deployment/{one.metadata.name} in namespace {one.metadata.namespace}"
         for one in there(seen.installations)
-        if one.metadata.namespace != seen.own and _may_be_ours(one)
+        if one.metadata.namespace != seen.own and may_be_ours(one)
     ]
 
 
-def _may_be_ours(found: Deployment) -> bool:
+def may_be_ours(found: Deployment) -> bool:
+    """Whether its pods run our container under our account."""
     spec = found.spec.template.spec
     containers = {container.name for container in spec.containers or ()}
     return names.APP in containers and spec.service_account_name == names.APP

@@ -135,7 +135,7 @@ def group(
 
 def cluster(
     parser: argparse.ArgumentParser,
-    namespace: str = "namespace of the webhook (default boundtoken-system)",
+    namespace: str = "namespace of the webhook (default where it is installed)",
 ) -> None:
     """Add the flags that choose the cluster and the namespace of the webhook."""
     parser.add_argument("--namespace", metavar="NAME", default=None, help=namespace)

@@ -25,6 +25,7 @@ from ..pki.ca_secret import CertificateAuthorities
 from ..pki.lifecycle import Lifetimes
 from ..pki.pem import Certificate, KeyPair, read_certificates, read_key_pair, read_private_key
 from ..pki.store import KINDS, SECRET, CaBundles, CaSecret, Store
+from .cluster import own_namespace
 
 FILES = ("ca.crt", "tls.crt", "tls.key")
 DAYS, MAX_DAYS = 365, 3650
@@ -257,10 +258,13 @@ async def _progress(store: Store, new_ca: Certificate) -> str:
 
 
 async def with_store(parsed: argparse.Namespace, work: Callable[[Store], Awaitable[int]]) -> int:
-    """What `work` gives for the store that the command line names."""
+    """What `work` gives for the store in the namespace that the command line names, else where
+    boundtoken is installed.
+    """
     credentials = FromKubeconfig(parsed.kubeconfig, parsed.context)
     async with ApiClient(credentials, f"boundtoken/{__version__}") as client:
-        return await work(Store(client, parsed.namespace or names.NAMESPACE, (names.APP,)))
+        namespace = await own_namespace.find(client, parsed.namespace)
+        return await work(Store(client, namespace, (names.APP,)))
 
 
 async def read_lifetimes(store: Store) -> Lifetimes:
@@ -305,7 +309,7 @@ async def _write(
     try:
         await store.write(authorities, secret.version, dry_run=dry_run)
     except NotFound as problem:
-        text = f"namespace {store.namespace} not found: install the manifests first, kubectl apply -k manifests"
+        text = f"namespace {store.namespace} not found: install boundtoken first"
         raise BadInput(text) from problem
 
 

@@ -175,7 +175,9 @@ def _print(report: Report, now: datetime, namespace: str) -> None:
         status = f"{status}  ({webhooks})" if webhooks else "calls no Service of this namespace"
         print(f"{configuration['name']}  {status}")
     if not report["configurations"]:
-        print("no webhook configuration found: kubectl apply -k manifests")
+        print(
+            "no webhook configuration found: apply the installation again, your overlay or helm upgrade"
+        )
     if report["replicas"] == []:
         print(
             f"no replica is running: kubectl get deployments,pods -n {namespace} -l app.kubernetes.io/name=boundtoken"

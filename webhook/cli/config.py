@@ -6,12 +6,13 @@ import argparse
 import json
 
 from .. import cluster_config
+from ..core import names
 from ..core.policy import ClusterPolicy
 from ..errors import BadInput
 from .config_files import sources, the_source
 
 
-def parse(file: str, own_namespace: str) -> ClusterPolicy:
+def parse(file: str, own_namespace: str = names.NAMESPACE) -> ClusterPolicy:
     """The cluster's policy in a configuration file, or in the ConfigMap in it.
 
     Raises: BadInput, with every fault, each with the name of the file

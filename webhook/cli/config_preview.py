@@ -23,6 +23,7 @@ from ..core.levels import EnforcementPolicy
 from ..core.policy import ClusterPolicy
 from ..enforcement.preview import ListedPod, Preview
 from ..errors import ApiError
+from .cluster import own_namespace
 from .config import parse
 
 PAGE = 500
@@ -52,7 +53,7 @@ def preview(parsed: argparse.Namespace) -> int:
     """Print the preview; exit 1 if a pod that exists now would be refused when it is created
     again.
     """
-    cluster = parse(parsed.file, parsed.namespace or names.NAMESPACE)
+    cluster = parse(parsed.file)
     if cluster.enforce_floor == "off":
         print(f"{parsed.file}: locks.enforceFloor is off, so no pod would be refused")
         return 0
@@ -68,6 +69,8 @@ async def _report(parsed: argparse.Namespace, cluster: ClusterPolicy) -> dict[st
     async with ApiClient(
         FromKubeconfig(parsed.kubeconfig, parsed.context), f"boundtoken/{__version__}"
     ) as client:
+        where = await own_namespace.find(client, parsed.namespace, default=names.NAMESPACE)
+        cluster = msgspec.structs.replace(cluster, own_namespace=where)
         if not cluster.api_audiences:
             cluster = msgspec.structs.replace(cluster, api_audiences=await _api_audiences(client))
         previews: dict[str, Preview] = {}

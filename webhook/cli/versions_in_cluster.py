@@ -18,12 +18,11 @@ from ..core import names
 from ..core.text import truncate
 from ..core.views import Metadata, View
 from ..errors import ApiError
-from ..simulation.calling import Configuration
 from ..terminal import skew
 from ..terminal.skew import UNKNOWN, Replica
-from .cluster.kinds import OBJECT_NAME
+from .cluster import own_namespace
 from .cluster.reader import Reader
-from .cluster.surroundings import GROUP, MUTATING, Surroundings
+from .cluster.surroundings import MUTATING
 
 SECONDS = 10
 """Of one call: the API server answers /version without looking anything up."""
@@ -100,13 +99,8 @@ async def _server(reader: Reader) -> ServerVersion | None:
 
 async def _namespace(reader: Reader) -> str:
     """The namespace of boundtoken, by its webhook configuration."""
-    around = Surroundings()
-    found = await reader.list(f"{GROUP}/{MUTATING}", Configuration, MUTATING)
-    around.configurations[MUTATING] = None if found is None else tuple(found)
-    services = (entry.client_config.service for _, entry in around.ours(MUTATING))
-    found_namespaces = (service.namespace for service in services if service)
-    # Any text may stand there, and paths are made of it.
-    return next(filter(OBJECT_NAME.fullmatch, found_namespaces), names.NAMESPACE)
+    found = await own_namespace.configurations(reader, (MUTATING,))
+    return next(iter(own_namespace.called(found)), names.NAMESPACE)
 
 
 async def _replicas(reader: Reader, namespace: str) -> list[Replica] | None:

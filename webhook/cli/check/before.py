@@ -15,9 +15,8 @@ from ...core import names
 from ...core.text import truncate
 from ...core.views import View
 from ...errors import ApiError, NotFound
-from ...simulation.calling import Configuration
+from ..cluster.own_namespace import GROUP, configurations
 from ..cluster.reader import Reader
-from ..cluster.surroundings import GROUP, KINDS
 from .reading import installations, metrics_of_server
 
 AT_ONCE = 8
@@ -54,9 +53,8 @@ async def read(reader: Reader, own: str | None, known: Server | Unseen) -> Insta
     client = reader.client
     namespace = own or names.NAMESPACE
     seen = Installation(__version__, client.now(), namespace, known)
-    for resource in KINDS:
-        found = await reader.list(f"{GROUP}/{resource}", Configuration, resource)
-        part = Unseen(reader.unread[resource]) if found is None else tuple(found)
+    for resource, found in (await configurations(reader)).items():
+        part = Unseen(reader.unread[resource]) if found is None else found
         seen.configurations = {**seen.configurations, resource: part}
     seen.installations = await installations(reader)
     seen.may = await _rights(client, namespace)

@@ -39,8 +39,9 @@ from ...pki.pem import Certificates, read_certificates
 from ...simulation.calling import Entry
 from ..certs_show import verifies
 from ..cluster import surroundings
+from ..cluster.own_namespace import GROUP, KINDS
 from ..cluster.reader import FORBIDDEN, Reader
-from ..cluster.surroundings import GROUP, KINDS, Surroundings
+from ..cluster.surroundings import Surroundings
 from . import grants
 
 T = TypeVar("T")

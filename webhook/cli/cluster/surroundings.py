@@ -20,15 +20,12 @@ from ...errors import BadCertificate, BadInput, NotFound
 from ...pki.pem import read_certificates
 from ...simulation.admission import Admission
 from ...simulation.calling import Configuration, Entry
+from . import own_namespace
 from .kinds import OBJECT_NAME
+from .own_namespace import GROUP, KINDS
 from .reader import Reader
 from .views import Annotated, ConfigMap, ConfigMapMetadata, Service, ServiceAccount
 
-GROUP = "/apis/admissionregistration.k8s.io/v1"
-KINDS = {
-    "mutatingwebhookconfigurations": "mutatingwebhookconfiguration",
-    "validatingwebhookconfigurations": "validatingwebhookconfiguration",
-}
 MUTATING, VALIDATING = KINDS
 PATHS = {MUTATING: "/mutate", VALIDATING: "/validate"}
 """Where a replica answers (serving.app)."""
@@ -157,16 +154,14 @@ async def read(
 ) -> Surroundings:
     """The surroundings in a cluster; `given` is a configuration from a file."""
     around = Surroundings(now=reader.client.now())
-    for resource in KINDS:
-        found = await reader.list(f"{GROUP}/{resource}", Configuration, resource)
-        around.configurations[resource] = None if found is None else tuple(found)
+    around.configurations = dict(await own_namespace.configurations(reader))
     ours = [entry for resource in KINDS for _, entry in around.ours(resource)]
     services = {
         (service.namespace, service.name, service.port)
         for entry in ours
         if (service := entry.client_config.service) is not None
     }
-    own = webhook_namespace or next((found for found, *_ in sorted(services)), names.NAMESPACE)
+    own = webhook_namespace or await _own(reader, around)
     if not services and None in around.configurations.values():
         services = {(own, names.APP, 10250)}  # manifests/50-service.yaml
     for namespace, name, port in sorted(services):
@@ -175,6 +170,12 @@ async def read(
     configured = await configuration(reader, own, given)
     around.cluster, around.configuration_from, around.policies = configured
     return around
+
+
+async def _own(reader: Reader, around: Surroundings) -> str:
+    """The first of the namespaces in which boundtoken may be; the usual one where there is none."""
+    found = await own_namespace.candidates(reader, around.configurations)
+    return next(iter(found), names.NAMESPACE)
 
 
 async def _service(reader: Reader, namespace: str, name: str, port: int) -> State:

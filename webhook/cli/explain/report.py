@@ -12,7 +12,8 @@ from ...core.text import without_tokens
 from ...simulation import layers
 from ...simulation.calling import Call, Calling, Entry, call_for, calling, others
 from ...simulation.explanation import Explained
-from ..cluster.surroundings import KINDS, MUTATING, VALIDATING, Namespace, State, Surroundings
+from ..cluster.own_namespace import KINDS
+from ..cluster.surroundings import MUTATING, VALIDATING, Namespace, State, Surroundings
 
 JsonObject = dict[str, Any]
 Report = dict[str, Any]

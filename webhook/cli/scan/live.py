@@ -18,9 +18,8 @@ from ...scanning import views
 from ...scanning.report import Report, Selection
 from ...scanning.rights import Rights
 from ...scanning.scan import Scan, Surroundings, document_of
-from ...simulation.calling import Configuration
 from ...tokens.rbac.objects import GROUP_PATH, Binding, Role
-from ..cluster import surroundings
+from ..cluster import own_namespace, surroundings
 from ..cluster.kinds import BY_KIND, Kind
 from ..cluster.reader import Reader
 from .progress import Progress
@@ -64,19 +63,13 @@ class Live:
         await self._rights()
 
     async def _surroundings(self, configuration: ClusterPolicy | None) -> Surroundings:
-        path = f"{surroundings.GROUP}/{surroundings.MUTATING}"
-        found = await self.reader.list(path, Configuration, surroundings.MUTATING)
-        services = sorted(
-            entry.client_config.service.namespace
-            for one in found or ()
-            for entry in one.webhooks or ()
-            if entry.is_ours and entry.client_config.service is not None
-        )
-        own = self.parsed.webhook_namespace or next(iter(services), names.NAMESPACE)
+        found = await own_namespace.configurations(self.reader, (surroundings.MUTATING,))
+        called = own_namespace.called(found)
+        own = self.parsed.webhook_namespace or next(iter(called), names.NAMESPACE)
         configured = await surroundings.configuration(self.reader, own, configuration)
         return Surroundings(
             configured.cluster,
-            None if found is None else tuple(found),
+            found[surroundings.MUTATING],
             configured.source != surroundings.ASSUMED,
         )
 
