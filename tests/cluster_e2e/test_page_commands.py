@@ -168,7 +168,7 @@ def test_start_goes_from_annotating_to_enforcing(shopping: Shell) -> None:
         if "kubectl run another" in command.text:
             # The API server's policies see a namespace's annotation a moment later.
             dry_run = command.text.strip() + " --dry-run=server"
-            wait_for(lambda script=dry_run: shopping.run(script).returncode, 15)  # type: ignore[misc]
+            wait_for(lambda script=dry_run: shopping.run(script).returncode, 15)
         printed = shopping.run(f"exec 2>&1\n{command.text}").stdout
         if not printed.endswith("\n"):
             printed += "\n"
