@@ -1,16 +1,19 @@
-# Builds alike with docker build, docker buildx and buildah: nothing here is BuildKit's own. Two stages: the first lays out
-# /opt/boundtoken from the locked wheels (docs/release/layer.py), the second has that and Python, and neither a shell nor pip.
+# Builds alike with docker build, docker buildx and buildah. Two stages: the first lays out /opt/boundtoken from the locked wheels
+# (docs/release/layer.py), the second has that and Python, and neither a shell nor pip. The first runs on the builder's own
+# processor, whatever the image is for: nothing of it is compiled for one, so that no emulation is needed.
 # Why distroless: the same Python 3.13 for which the wheels are, half of slim's size, and nothing in it for who gets in. What it
 # costs: Debian's patch release of Python, and no /bin/sh for `token write --exec`.
 
-FROM docker.io/library/python:3.13-slim-trixie@sha256:9d2e5553305c7c7b0097999bb17187c69b921ccd6bc9d40e4bb5ebe652c00285 AS build
+# Python 3.13.15: the bytecode, and with it the digest of the layer, is that of a patch release.
+FROM --platform=$BUILDPLATFORM docker.io/library/python:3.13-slim-trixie@sha256:9d2e5553305c7c7b0097999bb17187c69b921ccd6bc9d40e4bb5ebe652c00285 AS build
 COPY requirements-image.lock requirements-build.lock pyproject.toml README.md LICENSE /src/
 COPY docs/release/layer.py /src/docs/release/
 COPY webhook /src/webhook
-RUN python /src/docs/release/layer.py --python /usr/bin/python3.13 /out
+ARG TARGETARCH
+RUN python /src/docs/release/layer.py --python /usr/bin/python3.13 --machine "$TARGETARCH" /out
 
 FROM gcr.io/distroless/python3-debian13:nonroot@sha256:83aa8d4f74a4d7f7cf2d472054139bef71a927b76c680c0f2e1021d6b1d6d732
-COPY --from=build /out/opt/ /opt/
+COPY --from=build /out/ /
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 ARG SOURCE=unknown

@@ -80,7 +80,7 @@ def manifest(archives: dict[str, str], url: str) -> dict[str, Any]:
         "metadata": {"name": NAME},
         "spec": {
             "version": f"v{__version__}",
-            "homepage": url,
+            "homepage": url.partition("/releases/download/")[0],
             "shortDescription": "Short-lived, audience-bound tokens for pods",
             "description": DESCRIPTION,
             "caveats": CAVEATS,

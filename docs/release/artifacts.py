@@ -23,6 +23,7 @@ RUNBOOKS = "https://boundtoken.dev/docs/runbooks"
 IMAGE = "boundtoken"
 """The image's name in the manifests."""
 INTERPRETER = "/usr/bin/python{}.{}".format(*layer.IMAGE_PYTHON)
+NOTES = "notes.txt"
 MAX_NOTES = 100_000
 """Characters; GitHub takes 125,000."""
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
@@ -63,7 +64,7 @@ def image(folder: Path, machines: tuple[str, ...] = tuple(layer.MACHINES)) -> li
                 "compressedSize": len(gzip.compress(content, compresslevel=6, mtime=0)),
             }
         )
-    found = {"python": release, "isOfImage": image_python() is not None, "layers": layers}
+    found = {"python": release, "isOfImage": release == layer.IMAGE_RELEASE, "layers": layers}
     path = folder / "image-layers.json"
     path.write_text(json.dumps(found, indent=2) + "\n")
     return [path, *boms]
@@ -120,7 +121,7 @@ def notes(folder: Path, name: str, digest: str = "") -> list[Path]:
         raise ValueError(
             f"CHANGELOG.md: the section of {release} must have text, at most {MAX_NOTES}"
         )
-    path = folder / "notes.txt"
+    path = folder / NOTES
     place = f"{name}@{digest}" if digest else f"{name}:{release}"
     path.write_text(
         f"Image: `{place}`. How to install and to verify it: README.md, RELEASE.md.\n\n{text}\n"
@@ -192,14 +193,16 @@ def krew(folder: Path, url: str) -> list[Path]:
 
 
 def checksums(folder: Path) -> list[Path]:
-    """SHA256SUMS of all files below a folder, by their names alone, as a release shows them.
+    """SHA256SUMS of all files below a folder that a release has, by their names alone; its notes
+    are no file of it.
 
     Raises: ValueError, for two files of one name
     """
     path = folder / "SHA256SUMS"
     path.unlink(missing_ok=True)
     files = sorted(
-        (file for file in folder.rglob("*") if file.is_file()), key=lambda file: file.name
+        (file for file in folder.rglob("*") if file.is_file() and file.name != NOTES),
+        key=lambda file: file.name,
     )
     if len({file.name for file in files}) != len(files):
         raise ValueError(f"{folder}: the names of the files must differ")

@@ -3,13 +3,12 @@
 The Dockerfile runs this file alone, so it needs Python with pip and nothing else. The wheels are
 those of requirements-image.lock, verified by their hashes and unpacked: no wheel of it has scripts
 or data, and one that had would be refused. Owner, modes, times and order are fixed, bytecode is
-valid by what it was compiled of. Python decides the bytecode: another minor release gives another
-digest.
+valid by what it was compiled of. Python decides the bytecode: another release, also a patch
+release, gives another digest.
 """
 
 import argparse
 import hashlib
-import io
 import os
 import platform
 import subprocess
@@ -25,10 +24,14 @@ PLACE = "opt/boundtoken"
 """Below the root of the image: lib has the packages, bin the command."""
 IMAGE_PYTHON = (3, 13)
 """Of the Dockerfile's two stages."""
+IMAGE_RELEASE = "3.13.15"
+"""Of the first one, which compiles."""
 EPOCH = 315532800
 """1980-01-01, the first day of a zip archive, unless SOURCE_DATE_EPOCH says another."""
 MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 """The word of images for a processor, and that of wheels."""
+CHECKSUM, DEVICE = slice(148, 156), slice(329, 345)
+"""Fields of a header of tar (POSIX.1-1988, ustar)."""
 GLIBC = ("manylinux_2_28", "manylinux_2_17", "manylinux2014")
 """What wheels are built for: fixed, so that a newer pip or glibc chooses no other wheel."""
 LAUNCHER = """#!{python} -IBu
@@ -105,20 +108,32 @@ def lay_out(root: Path, wheels: Path, interpreter: str, python: str) -> Path:
 
 
 def packed(root: Path) -> bytes:
-    """The layer as a tar: everything below `root`, owned by root, in order of names."""
-    made = io.BytesIO()
-    with tarfile.open(fileobj=made, mode="w", format=tarfile.PAX_FORMAT) as tar:
-        for path in _all(root):
-            entry = tarfile.TarInfo(str(path.relative_to(root)))
-            entry.mode, entry.mtime = _mode(path), _epoch()
-            if path.is_dir():
-                entry.type = tarfile.DIRTYPE
-                tar.addfile(entry)
-            else:
-                content = path.read_bytes()
-                entry.size = len(content)
-                tar.addfile(entry, io.BytesIO(content))
-    return made.getvalue()
+    """The layer as a tar: everything below `root`, owned by root, in order of names; to the byte
+    what BuildKit makes of it, so that its digest is the diffID of the image in the registry.
+    """
+    made = bytearray()
+    for path in _all(root):
+        entry = tarfile.TarInfo(str(path.relative_to(root)))
+        entry.mode, entry.mtime = _mode(path), _epoch()
+        content = b""
+        if path.is_dir():
+            entry.type = tarfile.DIRTYPE
+        else:
+            content = path.read_bytes()
+            entry.size = len(content)
+        made += _header(entry) + content + bytes(-len(content) % tarfile.BLOCKSIZE)
+    return bytes(made) + bytes(2 * tarfile.BLOCKSIZE)
+
+
+def _header(entry: tarfile.TarInfo) -> bytes:
+    """A header as Go's archive/tar writes it: with zeros for the device of what is no device, where
+    Python leaves the fields empty. Source: pkg.go.dev/archive/tar, writer.go, templateV7Plus.
+    """
+    header = bytearray(entry.tobuf(tarfile.USTAR_FORMAT))
+    header[DEVICE] = b"0000000\0" * 2
+    header[CHECKSUM] = b" " * 8
+    header[CHECKSUM] = b"%06o\0 " % sum(header)
+    return bytes(header)
 
 
 def digest(content: bytes) -> str:

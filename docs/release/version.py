@@ -60,6 +60,10 @@ def set_to(version: str, root: Path = ROOT, day: str = "") -> None:
         raise ValueError(f"{version}: must be after {current(root)}")
     if section(version, root):
         raise ValueError(f"{version}: CHANGELOG.md has a section of it")
+    if not section("Unreleased", root):
+        raise ValueError(
+            f"{version}: CHANGELOG.md has nothing under Unreleased; move there what its candidates have"
+        )
     for place in (SOURCE, *PLACES):
         path = root / place
         if path.exists():

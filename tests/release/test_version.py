@@ -79,6 +79,10 @@ def test_a_new_version_is_written_everywhere(tree: Path) -> None:
     assert version.section("0.2.0-rc.1", tree) == "### Added\n\n- One."
     assert version.section("Unreleased", tree) == ""
     version.check_tag("v0.2.0-rc.1", tree)
+    with pytest.raises(ValueError, match=r"has nothing under Unreleased; move there what its cand"):
+        version.set_to("0.2.0", tree, "2026-12-02")
+    changelog = (tree / "CHANGELOG.md").read_text()
+    (tree / "CHANGELOG.md").write_text(changelog.replace("## [0.2.0-rc.1] - 2026-12-01\n", ""))
     version.set_to("0.2.0", tree, "2026-12-02")
     assert version.current(tree) == "0.2.0"
 
