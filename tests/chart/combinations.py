@@ -81,10 +81,19 @@ COMBINATIONS: dict[str, dict[str, Any]] = {
     "metrics for one": {"networkPolicy": {"metricsFrom": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]}},
     "monitoring": {
         "monitoring": {
+            "scrapeTimeout": "10s",
             "labels": {"release": "prom"},
             "podMonitor": {"enabled": True},
-            "prometheusRule": {"enabled": True},
-            "dashboard": {"enabled": True},
+            "prometheusRule": {
+                "enabled": True,
+                "disabled": ["BoundtokenYearLongTokens"],
+                "additionalLabels": {"team": "platform"},
+                "additionalAnnotations": {
+                    "dashboard_url": "https://grafana.example.com/d/boundtoken"
+                },
+                "runbooks": "https://wiki.example.com/ALERT.html",
+            },
+            "dashboard": {"enabled": True, "annotations": {"grafana_folder": "Security"}},
         }
     },
     "monitoring by a Service": {"monitoring": {"serviceMonitor": {"enabled": True}}},

@@ -8,6 +8,7 @@ import yaml
 
 from tests.chart.values import camel_case, flags, values
 from tests.support.paths import ROOT
+from tests.support.prometheus import rules
 from webhook import cluster_config, options
 from webhook.log import LogLevel
 
@@ -18,6 +19,12 @@ BOOLEAN: Json = {"type": "boolean"}
 MAPPING: Json = {"type": "object"}
 """Of Kubernetes: the API server says what is wrong in it."""
 TEXTS: Json = {"type": "object", "additionalProperties": {"type": "string"}}
+PROMETHEUS_TEXTS: Json = {
+    "type": "object",
+    "patternProperties": {"^[a-zA-Z_][a-zA-Z0-9_]*$": {"type": "string"}},
+    "additionalProperties": False,
+}
+"""By names that Prometheus takes."""
 OBJECTS: Json = {"type": "array", "items": {"type": "object"}}
 PORT: Json = {"type": "integer", "minimum": 1, "maximum": options.MAX_PORT}
 ADDRESS: Json = {"type": "string", "pattern": r"^[\[\]0-9A-Fa-f:.]*$"}
@@ -29,6 +36,7 @@ NETWORKS: Json = {
     "items": {"type": "string", "pattern": "^[0-9A-Fa-f.:]+/[0-9]+$"},
 }
 SUBDOMAIN = r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$"
+ALERTS = list(dict.fromkeys(str(rule["alert"]) for rule in rules()))
 NAMESPACE: Json = {"type": "string", "pattern": "^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)?$"}
 
 
@@ -186,16 +194,27 @@ _VALUES: Json = {
     "monitoring": _closed(
         {
             "interval": {"type": "string", "pattern": "^[0-9]+(ms|s|m|h)$"},
+            "scrapeTimeout": {"type": "string", "pattern": "^([0-9]+(ms|s|m|h))?$"},
             "labels": TEXTS,
             "podMonitor": _closed({"enabled": BOOLEAN}),
             "serviceMonitor": _closed({"enabled": BOOLEAN}),
             "prometheusRule": _closed(
                 {
                     "enabled": BOOLEAN,
-                    "runbooks": {"type": "string", "pattern": r"^https?://\S*[^/\s]$"},
+                    "disabled": {"type": "array", "items": {"enum": ALERTS}},
+                    "additionalLabels": PROMETHEUS_TEXTS,
+                    "additionalAnnotations": PROMETHEUS_TEXTS,
+                    "runbooks": {"type": "string", "pattern": r"^https?://\S*ALERT\S*$"},
                 }
             ),
-            "dashboard": _closed({"enabled": BOOLEAN, "labels": TEXTS}),
+            "dashboard": _closed(
+                {
+                    "enabled": BOOLEAN,
+                    "namespace": NAMESPACE,
+                    "labels": TEXTS,
+                    "annotations": TEXTS,
+                }
+            ),
         }
     ),
     "replicas": {"type": ["integer", "null"], "minimum": 0},

@@ -25,7 +25,15 @@ NAMESPACED = (
     *("ServiceAccount", "ResourceQuota", "Role", "RoleBinding", "Service", "Issuer", "Certificate"),
     *("PodMonitor", "ServiceMonitor", "PrometheusRule"),
 )
-RUNBOOKS = "https://boundtoken.dev/docs/runbooks"
+_ALERT = re.compile(r"(?:    #.*\n)*    - alert: (\w+)\n(?:      .*\n)+")
+"""A rule in the text of a PrometheusRule, with the comment above it."""
+_RULES_HEAD = """\
+{{- $rule := .Values.monitoring.prometheusRule }}
+{{- $off := $rule.disabled | default list | uniq }}
+{{- if and (not (kindIs "invalid" .Values.replicas)) (lt (int .Values.replicas) 2) }}
+{{- $off = append $off "BoundtokenOneReplica" | uniq }}
+{{- end }}
+"""
 OPEN = '{{ "{{" }}'
 """What Helm renders as the two braces that belong to another program."""
 _OWN_LABELS = re.compile(r"^  labels:\n(?:    app\.kubernetes\.io/\S+: .+\n)+", re.MULTILINE)
@@ -135,10 +143,16 @@ def _monitoring(text: str) -> str:
 
 
 def _monitor(value: str) -> Callable[[str], str]:
-    """One that is rendered where this value says so, and scrapes as often as another says."""
+    """One that is rendered where this value says so, and scrapes as others say."""
+    scrape = (
+        "    interval: {{ .Values.monitoring.interval | quote }}\n"
+        "    {{- with .Values.monitoring.scrapeTimeout }}\n"
+        "    scrapeTimeout: {{ . | quote }}\n"
+        "    {{- end }}\n"
+    )
 
     def change(text: str) -> str:
-        text = text.replace("interval: 30s", "interval: {{ .Values.monitoring.interval | quote }}")
+        text = text.replace("    interval: 30s\n", scrape)
         return (
             f"{{{{- if .Values.monitoring.{value}.enabled }}}}\n{_monitoring(text)}{{{{- end }}}}\n"
         )
@@ -147,8 +161,49 @@ def _monitor(value: str) -> Callable[[str], str]:
 
 
 def _rule(text: str) -> str:
-    text = text.replace(f"{RUNBOOKS}/", "{{ .Values.monitoring.prometheusRule.runbooks }}/")
-    return f"{{{{- if .Values.monitoring.prometheusRule.enabled }}}}\n{_monitoring(text)}{{{{- end }}}}\n"
+    """The alerts that are not switched off, in the groups that have one left."""
+    head, *groups = re.split(r"^(?=  - name: )", _monitoring(text), flags=re.MULTILINE)
+    count = len(_alerts(text))
+    return (
+        f"{_RULES_HEAD}{{{{- if and $rule.enabled (lt (len $off) {count}) }}}}\n"
+        f"{head}{''.join(map(_group, groups))}{{{{- end }}}}\n"
+    )
+
+
+def _alerts(text: str) -> list[str]:
+    """The names of the alerts in a text, each once."""
+    return list(dict.fromkeys(found[1] for found in _ALERT.finditer(text)))
+
+
+def _group(text: str) -> str:
+    alerts = " ".join(f'"{name}"' for name in _alerts(text))
+    listed = textwrap.fill(alerts, 120, initial_indent="    ", subsequent_indent="    ")
+    return (
+        f"  {{{{- $alerts := list\n{listed} }}}}\n"
+        "  {{- if gt (len (concat $off $alerts | uniq)) (len $off) }}\n"
+        f"{_ALERT.sub(_alert, text)}  {{{{- end }}}}\n"
+    )
+
+
+def _alert(found: re.Match[str]) -> str:
+    """With further labels and annotations, and with the address of its page."""
+    name, text = found[1], found[0]
+    more = "        {{{{- with $rule.{} }}}}{{{{ toYaml . | nindent 8 }}}}{{{{ end }}}}\n"
+    text, labelled = re.subn(
+        r"^      labels: \{(severity: \w+)\}\n",
+        rf"      labels:\n        \1\n{more.format('additionalLabels')}",
+        text,
+        flags=re.MULTILINE,
+    )
+    text, linked = re.subn(
+        rf"(?<=^        runbook_url: )\S+/{name}\.md\n\Z",
+        f'{{{{ replace "ALERT" "{name}" $rule.runbooks | quote }}}}\n{more.format("additionalAnnotations")}',
+        text,
+        flags=re.MULTILINE,
+    )
+    if (labelled, linked) != (1, 1):
+        raise ValueError(f"{name}: must have its severity alone as a label, and its page last")
+    return f'    {{{{- if not (has "{name}" $off) }}}}\n{text}    {{{{- end }}}}\n'
 
 
 def _quota(text: str) -> str:

@@ -149,6 +149,14 @@
 {{- if and .Values.monitoring.podMonitor.enabled .Values.monitoring.serviceMonitor.enabled }}
 {{- $faults = append $faults "monitoring.serviceMonitor.enabled: must not be true with monitoring.podMonitor.enabled, since both would count everything twice" }}
 {{- end }}
+{{- $rule := .Values.monitoring.prometheusRule }}
+{{- range $where, $own := dict "additionalLabels" (list "alertname" "severity") "additionalAnnotations" (list "summary" "description" "runbook_url") }}
+{{- range $own }}
+{{- if hasKey (index $rule $where | default dict) . }}
+{{- $faults = append $faults (printf "monitoring.prometheusRule.%s: must not have %s, which each alert has of its own" $where .) }}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- if eq .Values.test.namespace .Release.Namespace }}
 {{- $faults = append $faults "test.namespace: must be another namespace than the release's, whose pods are never changed; such as default" }}
 {{- end }}
