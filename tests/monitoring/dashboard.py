@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from tests.monitoring.panels import ROWS, Panel
+from tests.monitoring.panels import CLUSTER, ROWS, Panel
 from tests.support.paths import ROOT
 
 FILE = ROOT / "manifests/monitoring/dashboard.json"
@@ -14,6 +14,11 @@ COLUMNS, HEIGHT = 24, 8
 """Of Grafana's grid, and of a panel in it."""
 STAT_WIDTH, STAT_HEIGHT = 4, 4
 PER_ROW = 3
+DESCRIPTION = (
+    "Of one cluster. Where a data source has several, each series needs the label cluster, by which "
+    "one is chosen; with All their numbers are summed up. Panels of the API server and of alerts "
+    "are about the whole cluster, whatever the namespace."
+)
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 
 
@@ -22,12 +27,13 @@ def dashboard() -> dict[str, Any]:
     return {
         "uid": "boundtoken",
         "title": "boundtoken",
+        "description": DESCRIPTION,
         "tags": ["boundtoken"],
         "schemaVersion": 39,
         "editable": True,
         "refresh": "30s",
         "time": {"from": "now-6h", "to": "now"},
-        "templating": {"list": [_datasource(), _namespace()]},
+        "templating": {"list": [_datasource(), _cluster(), _namespace()]},
         "panels": [{**panel, "id": at} for at, panel in enumerate(_panels(), 1)],
     }
 
@@ -41,17 +47,31 @@ def _datasource() -> dict[str, Any]:
     }
 
 
+def _cluster() -> dict[str, Any]:
+    """One or all. All is any value, also none: most data sources have a single cluster, whose
+    series have no such label.
+    """
+    query = "label_values(boundtoken_ready, cluster)"
+    current = {"text": "All", "value": "$__all"}
+    return _by_label("cluster", "Cluster", query) | {"allValue": ".*", "current": current}
+
+
 def _namespace() -> dict[str, Any]:
+    query = f"label_values(boundtoken_ready{{{CLUSTER}}}, namespace)"
+    current = {"text": ["All"], "value": ["$__all"]}
+    variable = _by_label("namespace", "Namespace of boundtoken", query)
+    return variable | {"multi": True, "current": current}
+
+
+def _by_label(name: str, label: str, query: str) -> dict[str, Any]:
     return {
-        "name": "namespace",
-        "label": "Namespace of boundtoken",
+        "name": name,
+        "label": label,
         "type": "query",
         "datasource": DATASOURCE,
-        "query": "label_values(boundtoken_ready, namespace)",
+        "query": query,
         "refresh": 2,
         "includeAll": True,
-        "multi": True,
-        "current": {"text": ["All"], "value": ["$__all"]},
     }
 
 

@@ -9,6 +9,8 @@ from webhook import metrics
 
 TARGET = frozenset({"job", "instance", "namespace", "pod"})
 """The labels that the PodMonitor gives each series of a replica."""
+EXTERNAL = frozenset({"cluster"})
+"""What Prometheus adds to each series, also of alerts, where several send to one place."""
 OF_PROMETHEUS = {
     "up": frozenset({"job", "instance"}),
     "ALERTS": frozenset({"alertname", "alertstate", "severity"}),

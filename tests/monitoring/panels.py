@@ -1,15 +1,18 @@
 """What the dashboard shows: rows of panels, each with its queries.
 
-Variables of Grafana stay in the queries: `$namespace` is where boundtoken runs, and
-`$__rate_interval` is at least four scrapes.
+Variables of Grafana stay in the queries: `$cluster` is the label of that name, for a data source
+with several clusters; `$namespace` is where boundtoken runs, and `$__rate_interval` is at least
+four scrapes. Where all clusters are chosen, `$cluster` is `.*`, which series without the label
+match as well.
 """
 
 from dataclasses import dataclass
 
 from tests.support.prometheus import Prometheus
 
-NAMESPACE = 'namespace=~"$namespace"'
-OURS = 'name=~"[a-z]+[.]boundtoken[.]dev"'
+CLUSTER = 'cluster=~"$cluster"'
+NAMESPACE = f'{CLUSTER},namespace=~"$namespace"'
+OURS = f'{CLUSTER},name=~"[a-z]+[.]boundtoken[.]dev"'
 """The entries of our webhook configurations in the metrics of the API server."""
 
 
@@ -25,8 +28,16 @@ class Query:
 
     @property
     def runnable(self) -> str:
+        """The query with values for the variables of Grafana, for all clusters."""
+        return self.of_cluster(".*")
+
+    def of_cluster(self, cluster: str) -> str:
         """The query with values for the variables of Grafana."""
-        return self.expr.replace("$namespace", ".+").replace("$__rate_interval", "30s")
+        variables = {"$cluster": cluster, "$namespace": ".+", "$__rate_interval": "30s"}
+        expr = self.expr
+        for name, value in variables.items():
+            expr = expr.replace(name, value)
+        return expr
 
 
 @dataclass(frozen=True)
@@ -52,7 +63,7 @@ def quantile(share: float, metric: str, labels: str = NAMESPACE, by: str = "le")
 
 def of_replicas(metric: str) -> str:
     """A metric that other programs have as well, of our replicas only."""
-    return f"{metric} and on (namespace, pod) boundtoken_ready{{{NAMESPACE}}}"
+    return f"{metric} and on (cluster, namespace, pod) boundtoken_ready{{{NAMESPACE}}}"
 
 
 def one(expr: str, legend: str = "", *, is_rare: bool = False) -> tuple[Query, ...]:
@@ -76,7 +87,7 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             "Alerts of boundtoken that fire, by severity.",
             "none",
             one(
-                'count by (severity) (ALERTS{alertname=~"Boundtoken.+",alertstate="firing"})',
+                f'count by (severity) (ALERTS{{{CLUSTER},alertname=~"Boundtoken.+",alertstate="firing"}})',
                 "{{severity}}",
                 is_rare=True,
             ),
@@ -228,8 +239,8 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             "Requests to the API server with a token that never expires, and with one that its program should have read anew.",
             "reqps",
             (
-                Query("sum(rate(serviceaccount_legacy_tokens_total[$__rate_interval]))", "legacy"),
-                Query("sum(rate(serviceaccount_stale_tokens_total[$__rate_interval]))", "stale"),
+                Query(rate("serviceaccount_legacy_tokens_total", CLUSTER), "legacy"),
+                Query(rate("serviceaccount_stale_tokens_total", CLUSTER), "stale"),
             ),
         ),
         Panel(
@@ -258,7 +269,11 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             "Requests that one of boundtoken's policies has refused.",
             "reqps",
             one(
-                'sum by (policy) (rate(apiserver_validating_admission_policy_check_total{policy=~"boundtoken-.+",enforcement_action="deny"}[$__rate_interval]))',
+                rate(
+                    "apiserver_validating_admission_policy_check_total",
+                    f'{CLUSTER},policy=~"boundtoken-.+",enforcement_action="deny"',
+                    "policy",
+                ),
                 "{{policy}}",
                 is_rare=True,
             ),

@@ -57,11 +57,12 @@ def test_every_metric_and_label_of_a_query_exists(
     named = Named(parser, expr)
     assert named.metrics
     for metric, values in named.selected:
-        allowed = METRICS[metric] | known.TARGET
+        allowed = METRICS[metric] | known.TARGET | known.EXTERNAL
         assert set(values) <= allowed, metric
         for label, value in values.items():
             assert value in VALUES.get(label, {value}), (label, value)
     labels = {label for metric in named.metrics for label in METRICS[metric]} | known.TARGET
+    labels |= known.EXTERNAL
     legend = set(re.findall(r"\{\{\s*(?:\$labels\.)?(\w+)\s*\}\}", shown))
     assert (named.labels | legend) <= labels
 
