@@ -9,7 +9,9 @@ from tests.controlplane.kubelet import Kubelet
 from tests.support.builders import Json
 from tests.support.checking import Checked
 from tests.support.cluster import NAMESPACES, Cluster
+from tests.support.paths import ROOT
 from tests.support.waiting import wait_for
+from webhook.cli.check.output import MARKS
 
 GROUP = "/apis/admissionregistration.k8s.io/v1"
 MUTATING = f"{GROUP}/mutatingwebhookconfigurations/boundtoken"
@@ -25,9 +27,16 @@ SERVICE = f"{OURS}/services/boundtoken"
 BUDGETS = "/apis/policy/v1/namespaces/boundtoken-system/poddisruptionbudgets"
 NETWORK = "/apis/networking.k8s.io/v1/namespaces/boundtoken-system/networkpolicies/boundtoken"
 CA_BUNDLE = "/webhooks/0/clientConfig/caBundle"
+PAGE = (ROOT / "docs/troubleshoot.md").read_text()
 JSON_PATCH = "application/json-patch+json"
 EXPECTED_WARNINGS = {"spread", "fail-open", "namespace-annotations", "namespace-excluded"}
 """There is one node, and what other tests did is told."""
+
+
+def is_on_the_page(found: Checked, name: str) -> bool:
+    """Whether docs/troubleshoot.md shows the line that `check` prints of what was found."""
+    one = found.by_id[name]
+    return f"{MARKS[one['status']]} {one['sentence']}" in PAGE.splitlines()
 
 
 def checked(cluster: Cluster, *flags: str, user: str = "admin") -> Checked:

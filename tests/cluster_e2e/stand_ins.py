@@ -18,9 +18,9 @@ from typing import Any
 from tests.controlplane.cluster import ControlPlane, StatusError
 from tests.controlplane.egress import told
 from tests.support.builders import Json
-from tests.support.certificates import a_leaf, an_authority
 from tests.support.cluster import NAMESPACES, Cluster
 from webhook.cli.check.probes import a_pod
+from webhook.pki.pem import KeyPair
 
 PODS = f"{NAMESPACES}/boundtoken-system/pods"
 ADDRESS, ANOTHER_NODE = "127.97.251.7", "node-2"
@@ -82,9 +82,8 @@ ADDRESSED: Json = {
 
 
 @contextlib.contextmanager
-def answering(folder: Path, metrics: str, ahead: timedelta) -> Iterator[None]:
-    """A process at ADDRESS that serves a certificate and metrics, with this clock."""
-    pair = a_leaf(an_authority(folder))
+def answering(folder: Path, pair: KeyPair, metrics: str, ahead: timedelta) -> Iterator[None]:
+    """A process at ADDRESS that serves this certificate and metrics, with this clock."""
     (folder / "pair.pem").write_bytes(pair.certificate.pem + pair.key)
     bodies = {"/certificate": pair.certificate.pem, "/metrics": metrics.encode()}
 

@@ -29,6 +29,7 @@ from tests.cluster_e2e.breaking import (
     changed,
     checked,
     deleted,
+    is_on_the_page,
     put,
 )
 from tests.cluster_e2e.sidecar import other_webhook, without_ours
@@ -212,6 +213,10 @@ def test_zero_replicas_no_endpoint_a_blocked_port_and_a_wrong_ca_bundle_are_told
         "expired": {"ca-bundle", "ca-bundle-trust", "ca-age", "dry-run-pod"},
         "none": {"ca-bundle", "ca-bundle-trust", "dry-run-pod"},
     }
+    assert is_on_the_page(endpoints, "endpoints")
+    assert is_on_the_page(port, "reachable")
+    assert is_on_the_page(bundles["expired"], "ca-bundle-trust")
+    assert is_on_the_page(bundles["expired"], "ca-age")
     assert "although 2 replicas are ready" in endpoints.text("endpoints")
     assert "502" in port.text("reachable")
     assert port.text("dry-run-pod").endswith("and would have boundtoken/token of 3600 s")
@@ -224,7 +229,9 @@ def test_zero_replicas_no_endpoint_a_blocked_port_and_a_wrong_ca_bundle_are_told
     assert unread.text("token-governance") == "a token of 136 years: it was not refused"
     assert zero.status("policy-settings") == zero.status("token-governance") == "passed"
     assert zero.text("ca-bundle-trust") == "no replica runs"
-    assert "pods.boundtoken.dev" in checked(installed).text("fail-open")
+    afterwards = checked(installed)
+    assert "pods.boundtoken.dev" in afterwards.text("fail-open")
+    assert is_on_the_page(afterwards, "fail-open")
 
 
 def with_an_unread_configuration(cluster: Cluster, *where: str) -> Checked:
@@ -257,6 +264,8 @@ def test_a_bad_configuration_is_told_with_every_fault_and_that_replicas_refuse_i
     finally:
         installed.plane.call("PATCH", CONFIGMAP, {"data": {"config.yaml": text}}, kind=MERGE_PATCH)
     assert "configmap/boundtoken: defaults.inject" in found.text("configuration")
+    assert is_on_the_page(found, "configuration")
+    assert is_on_the_page(found, "configuration-applied")
     assert "refused the file" in found.text("configuration-applied")
     wait_for(lambda: checked(installed, "--no-dry-run").code == 0, 30)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster_e2e.breaking import MUTATING, changed, checked, put
+from tests.cluster_e2e.breaking import MUTATING, changed, checked, is_on_the_page, put
 from tests.cluster_e2e.stand_ins import (
     ADDRESSED,
     STRATEGIC,
@@ -27,6 +27,7 @@ from tests.support.cluster import CONFIGMAP, DEPLOYMENT, NAMESPACES, Cluster
 from tests.support.kubeconfigs import a_kubeconfig
 from tests.support.waiting import wait_for
 from webhook.checks.probes import NOT_TRIED
+from webhook.pki import authority
 
 
 @contextlib.contextmanager
@@ -92,8 +93,11 @@ def test_another_replica_with_an_old_clock_version_and_image_is_told(
 ) -> None:
     metrics = 'boundtoken_build_info{python="3.13",version="0.0.1"} 1.0\n'
     assert checked(installed, "--no-dry-run").text("spread") == "2 replicas, all on node node-1"
+    then = datetime.now(UTC) - timedelta(hours=2)
+    root = authority.make_authority("another", then, timedelta(days=1))
+    expired = authority.issue(root, ["localhost"], then, timedelta(hours=1))
     with (
-        answering(tmp_path, metrics, timedelta(minutes=-2)),
+        answering(tmp_path, expired, metrics, timedelta(minutes=-2)),
         a_replica(installed, "old", ADDRESSED),
     ):
         found = checked(installed, "--no-dry-run")
@@ -105,6 +109,8 @@ def test_another_replica_with_an_old_clock_version_and_image_is_told(
     assert "example/boundtoken:0.0.1" in found.text("rollout")
     assert found.text("spread") == "3 on 2 nodes"
     assert "pod/old is not verified by the caBundle" in found.text("ca-bundle-trust")
+    assert found.text("certificate-age").startswith("the certificate of pod/old expired at ")
+    assert is_on_the_page(found, "certificate-age")
 
 
 def seconds_of(found: Checked, pattern: str) -> int:
@@ -238,6 +244,7 @@ def test_a_token_that_a_container_has_for_longer_than_it_lives_is_told(installed
         installed.plane.call("PATCH", path, body, kind=STRATEGIC)
         found[since] = checked(installed, "workload", "pod/web", "-n", name)
     assert found[young].status("workload-expired") == "passed"
+    assert is_on_the_page(found[old], "workload-expired")
     told = found[old].text("workload-expired")
     assert "container app has the same token at /t/token since" in told
     assert told.endswith("and it lives 600 s")

@@ -1,10 +1,15 @@
 """What docs/troubleshoot.md says that the API server and the commands print, they print."""
 
 import json
+import re
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.cluster_e2e.breaking import PAGE
+from tests.cluster_e2e.failing import of_tokens, of_webhooks
 from tests.controlplane.cluster import KubectlError
 from tests.support.builders import a_bare_pod, a_container, a_deployment
 from tests.support.checking import Checked
@@ -12,21 +17,35 @@ from tests.support.cluster import NAMESPACES, Cluster, namespaces_unreviewed, qu
 from tests.support.explaining import run_explain
 from tests.support.fences import fences
 from tests.support.waiting import wait_for
+from webhook.checks import workload
+from webhook.checks.installation import checks
+from webhook.checks.model import Check
 from webhook.cli.check.output import MARKS
 from webhook.core import names
 
+EVERY: list[Check[Any]] = [*checks(), *workload.checks()]
+BROKEN = re.compile(r'is_on_the_page\([\w"\[\]()]+, "([a-z-]+)"\)')
+"""How test_check.py and test_check_broken.py compare what they break, which takes longer."""
+BROKEN_IN = ("test_check.py", "test_check_broken.py")
 ELSEWHERE = {
-    "no token has expired",
-    "the configuration is valid",
-    "every replica uses it",
-    "the API server reaches each replica",
-    "the Service has ready endpoints",
-    "no request went on without boundtoken",
-    "every caBundle verifies what the replicas serve",
-    "the replicas' certificates are valid",
-    "the certificate authorities are valid",
+    check.sentence
+    for name in BROKEN_IN
+    for found in BROKEN.findall((Path(__file__).parent / name).read_text())
+    for check in EVERY
+    if check.id == found
 }
-"""What tests/cluster_e2e/test_check.py and test_check_broken.py break, which takes longer."""
+ROWS = re.findall(r"^\| (.*?) \| \[", PAGE.partition("\n## ")[0], re.MULTILINE)
+SYMPTOMS = [found for row in ROWS for found in re.findall("`([^`]+)`", row)]
+NOT_PRINTED = {
+    "/var/run/secrets/kubernetes.io/serviceaccount/token": "a file that is not there",
+    "boundtoken.dev/status": "an annotation that is not there",
+    'secret "\N{HORIZONTAL ELLIPSIS}" not found': "a kubelet says it, and none runs here",
+    "kubectl create token": "a command: tests/cluster_e2e/test_token_requests.py has it denied",
+    "OutOfSync": "a word of Argo CD",
+    "apiserver_admission_webhook_fail_open_count": "a metric: tests/monitoring/known.py",
+    "namespace-unknown": "a reason: tests/repo/test_fences.py has all of them",
+}
+"""Symptoms of the first table that nothing here prints, and why."""
 SHOWN = [
     line
     for fence in fences()
@@ -68,6 +87,7 @@ def complaints(cluster: Cluster) -> Iterator[str]:
     cluster.plane.call(
         "POST", f"/apis/apps/v1/namespaces/{enforcing}/deployments", a_deployment({})
     )
+    yield wait_for(lambda: cluster.plane.kubectl("get", "events", "-n", enforcing))
     for namespace in (foreign, older, enforcing):
         workload = ("workload", "deployment/web", "-n", namespace)
         yield from checked(cluster, *workload, "--can", "get/secrets")
@@ -78,7 +98,7 @@ def complaints(cluster: Cluster) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def printed(request: pytest.FixtureRequest) -> str:
+def printed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
     """What is printed about a namespace that enforces and injects, named as on the page."""
     cluster = Cluster(request.getfixturevalue("plane"), request.getfixturevalue("kubelet"))
     shop = cluster.namespace(inject="replace", automount="disabled", enforce="strict")
@@ -92,7 +112,8 @@ def printed(request: pytest.FixtureRequest) -> str:
     kubeconfig = ("--kubeconfig", str(cluster.plane.kubeconfig()))
     _, explained, _ = run_explain("deployment/web", "-n", shop, *kubeconfig)
     refusals = (denied, refusal(cluster, *annotate), refusal(cluster, *configure))
-    texts = (*refusals, explained, *complaints(cluster))
+    errors = (*of_tokens(cluster), *of_webhooks(cluster, tmp_path_factory.mktemp("failing")))
+    texts = (*refusals, explained, *complaints(cluster), *errors)
     return "\n".join(texts).replace(f'"{shop}"', '"shop"')
 
 
@@ -103,3 +124,15 @@ def test_a_line_of_the_page_is_printed(printed: str, line: str) -> None:
 
 def test_the_page_has_lines_to_look_for() -> None:
     assert len(SHOWN) > 11
+    assert len(ELSEWHERE) > 8
+    assert len(SYMPTOMS) > 18
+
+
+@pytest.mark.parametrize("symptom", [one for one in SYMPTOMS if one not in NOT_PRINTED])
+def test_a_symptom_of_the_first_table_is_printed(printed: str, symptom: str) -> None:
+    pattern = re.escape(symptom).replace("\N{HORIZONTAL ELLIPSIS}", ".*")
+    assert re.search(pattern, printed)
+
+
+def test_what_is_not_printed_is_on_the_page() -> None:
+    assert set(NOT_PRINTED) <= set(SYMPTOMS)
