@@ -90,6 +90,7 @@ def test_the_menu_of_each_page_has_every_page_of_docs_once(site: Path) -> None:
     listed = sorted(in_menu(settings["project"]["nav"]))
     ours = {name for name in STAGED if not name.startswith(f"{REPOSITORY}/")}
     assert len(ours) > 40
+    assert {f"{REPOSITORY}/README.md", f"{REPOSITORY}/manifests/chart/README.md"} <= set(listed)
     assert listed == sorted(ours | {name for name in listed if name.startswith(f"{REPOSITORY}/")})
     text = (site / "runbooks/BoundtokenSlow.html").read_text()
     links = re.findall(r'href="([^"]+)" class="md-nav__link', text)
