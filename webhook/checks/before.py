@@ -100,21 +100,21 @@ def absent(seen: Installation) -> Finding:
 def checks() -> Iterator[Check[Installation]]:
     ours = {"api-server", "api-version", "clock"}
     yield from (check for check in server.checks() if check.id in ours)
-    ask = "Let a cluster admin install it, or give you what is missing."
+    ask = "Ask a cluster admin to install it, or to grant you what is missing."
     yield Check("pre-rights", GROUP, "you may create what the manifests have", ask, rights)
     yield Check("pre-granting", GROUP, "you may give boundtoken its rights", ask, granting)
     yield Check(
         "pre-policies",
         GROUP,
         "ValidatingAdmissionPolicies are served",
-        "Take it out of --runtime-config of the API server, or upgrade it.",
+        "Remove it from the API server's --runtime-config, or upgrade the API server.",
         served,
     )
     yield Check(
         "pre-feature-gates",
         GROUP,
         "no feature gate that is needed is off",
-        "Take it out of --feature-gates of the API server.",
+        "Remove it from the API server's --feature-gates.",
         gates,
     )
     yield Check(
@@ -128,7 +128,7 @@ def checks() -> Iterator[Check[Installation]]:
         "pre-absent",
         GROUP,
         "no other installation is there",
-        "Where it is one, upgrade it, or uninstall it first: docs/operations.md.",
+        "If it is one, upgrade it, or uninstall it first: docs/operations.md.",
         absent,
     )
     others = ("network-policies", "other-webhooks")

@@ -80,7 +80,7 @@ def _day(time: datetime) -> str:
 
 
 def checks() -> Iterator[Check[Installation]]:
-    kept = "The replicas keep it: look at their log, and at the Secret boundtoken-ca."
+    kept = "The replicas maintain it: look at their log, and at the Secret boundtoken-ca."
     yield Check(
         "ca-bundle",
         GROUP,
@@ -92,7 +92,7 @@ def checks() -> Iterator[Check[Installation]]:
         "ca-bundle-trust",
         GROUP,
         "every caBundle verifies what the replicas serve",
-        kept + " With certificates of others, see that both are of one authority.",
+        kept + " If others maintain the certificates, make sure that both come from one authority.",
         trust,
     )
     yield Check(
@@ -106,6 +106,6 @@ def checks() -> Iterator[Check[Installation]]:
         "ca-age",
         GROUP,
         "the certificate authorities are valid",
-        "The replicas replace it in time: look at their log; boundtoken certs rotate begins now.",
+        "The replicas replace it in time: look at their log; boundtoken certs rotate starts now.",
         authorities,
     )

@@ -220,8 +220,9 @@ def checks() -> Iterator[Check[Installation]]:
         "only-installation",
         GROUP,
         "there is no second installation",
-        "See who made it and what it runs: anybody may write such labels. Two that are real write the "
-        "same caBundles and bindings; take away the one that you do not use (docs/operations.md).",
+        "Find out who made it and what it runs: anybody may write such labels. Two real "
+        "installations overwrite each other's caBundles and bindings; uninstall the one "
+        "that you do not use (docs/operations.md).",
         only_one,
     )
     yield Check(
@@ -235,7 +236,7 @@ def checks() -> Iterator[Check[Installation]]:
         "rollout",
         GROUP,
         "every replica runs the same image",
-        "Wait for the rollout, or look at why it does not end; resume one that is paused.",
+        "Wait for the rollout, or find out why it does not finish; resume one that is paused.",
         rollout,
     )
     yield Check(
@@ -249,7 +250,7 @@ def checks() -> Iterator[Check[Installation]]:
         "spread",
         GROUP,
         "the replicas run on several nodes",
-        "Add a node, or delete one replica where another node has room since.",
+        "Add a node, or delete one replica if another node has room by now.",
         spread,
     )
     yield Check(

@@ -58,13 +58,13 @@ def checks() -> Iterator[Check[Installation]]:
         "namespace-annotations",
         GROUP,
         "the annotations of namespaces have no faults",
-        "Write what the fault says would be right: kubectl annotate namespace NAME --overwrite.",
+        "Set what the fault says would be right: kubectl annotate namespace NAME --overwrite.",
         annotations,
     )
     yield Check(
         "namespace-excluded",
         GROUP,
         "no excluded namespace is annotated",
-        "Take the annotations off, or the namespace out of namespaces.excluded.",
+        "Remove the annotations, or remove the namespace from namespaces.excluded.",
         never_touched,
     )

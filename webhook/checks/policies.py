@@ -151,6 +151,6 @@ def checks() -> Iterator[Check[Installation]]:
         "policy-settings",
         GROUP,
         "the bindings have the configuration's settings",
-        "The replicas write them, and again within a minute: look at their log.",
+        "The replicas write them, and rewrite them within a minute: look at their log.",
         settings,
     )

@@ -73,14 +73,14 @@ def checks(*, with_token: bool) -> Iterator[Check[Installation]]:
         "dry-run-pod",
         GROUP,
         "a pod is injected",
-        "The checks above tell why: what fails there keeps the API server from boundtoken.",
+        "The checks above show why: what fails there keeps the API server from boundtoken.",
         pod,
     )
     yield Check(
         "token-governance",
         GROUP,
         "token requests are refused as configured",
-        "See that the policies, their bindings and the settings on them are there.",
+        "Make sure that the policies, their bindings and the settings on them exist.",
         governance,
     )
     if with_token:

@@ -149,7 +149,7 @@ def checks() -> Iterator[Check[Installation]]:
         "configuration",
         GROUP,
         "the configuration is valid",
-        "Mend the file: boundtoken config check tells every fault with its path.",
+        "Correct the file: boundtoken config check lists every fault with its path.",
         valid,
     )
     yield Check(
@@ -162,15 +162,15 @@ def checks() -> Iterator[Check[Installation]]:
     yield Check(
         "synced",
         GROUP,
-        "every replica is in step with the cluster",
-        "Look at its log: what it cannot list, watch or write is told there.",
+        "every replica is in sync with the cluster",
+        "Look at its log, which says what it cannot list, watch or write.",
         synced,
     )
     yield Check(
         "fail-open",
         GROUP,
         "no request went on without boundtoken",
-        "Dry runs and pods of boundtoken's own namespace count too: boundtoken scan names the pods "
-        "that lack a token, and what a restart helps.",
+        "Dry runs and pods of boundtoken's own namespace count too: boundtoken scan lists "
+        "the pods that lack a token, and says what to restart.",
         fail_open,
     )

@@ -101,6 +101,6 @@ def checks() -> Iterator[Check[Installation]]:
         "rights-excess",
         GROUP,
         "its service account may do no more",
-        "Take the binding away, or the account out of it: a stolen token is worth what it may do.",
+        "Delete the binding, or remove the account from it: a stolen token may do all that it grants.",
         excess,
     )

@@ -70,6 +70,6 @@ def checks() -> Iterator[Check[Installation]]:
         "self-probe",
         GROUP,
         "a pod that a replica asks for is injected",
-        "The checks above tell what keeps the API server from boundtoken; else look at its log.",
+        "The checks above show what keeps the API server from boundtoken; if they pass, look at its log.",
         injected,
     )

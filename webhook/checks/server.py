@@ -66,6 +66,6 @@ def checks() -> Iterator[Check[Installation]]:
         "clock",
         GROUP,
         "the clocks agree",
-        "Let the machines keep their time by NTP: certificates and tokens are valid by the clock.",
+        "Synchronize the clocks, such as by NTP: certificates and tokens are valid by the clock.",
         clock,
     )

@@ -369,25 +369,25 @@ def checks() -> Iterator[Check[Workload]]:
     )  # fmt: skip
     yield Check(
         "workload-annotations", GROUP, "its annotations have no faults",
-        "Write what the fault says would be right.", annotations,
+        "Set what the fault says would be right.", annotations,
     )  # fmt: skip
     yield Check(
         "workload-called", GROUP, "the API server calls boundtoken about its pods",
-        "boundtoken check tells what is wrong with the installation.", called,
+        "boundtoken check shows what is wrong with the installation.", called,
     )  # fmt: skip
     yield Check(
         "workload-accepted", GROUP, "boundtoken refuses none of its pods",
         "Change the template as the message says, or the namespace's level; "
-        "of a call that failed boundtoken check tells why.", accepted,
+        "if a call failed, boundtoken check shows why.", accepted,
     )  # fmt: skip
     yield Check(
         "workload-injected", GROUP, "its pods have what they would get now",
-        "Restart what makes them: only new pods are changed.", injected,
+        "Restart the workload: only new pods are changed.", injected,
     )  # fmt: skip
     yield Check(
         "workload-token", GROUP, "its pods have a token",
-        "Annotate the namespace or the workload: boundtoken.dev/inject=enabled. Pods that opt out "
-        "heed the workload alone; leave it where they need no token.", has_token,
+        "Annotate the namespace or the workload: boundtoken.dev/inject=enabled. Pods that "
+        "opt out need it on the workload; leave them as they are if they need no token.", has_token,
     )  # fmt: skip
     yield Check(
         "workload-audience", GROUP, "the API server accepts the token at the default path",
@@ -403,7 +403,7 @@ def checks() -> Iterator[Check[Workload]]:
     )  # fmt: skip
     yield Check(
         "workload-rights", GROUP, "its service account may do something",
-        "Bind a Role to it: boundtoken token rbac writes one. --can VERB/RESOURCE asks.", rights,
+        "Bind a Role to it: boundtoken token rbac writes one. --can VERB/RESOURCE checks one right.", rights,
     )  # fmt: skip
     yield Check(
         "workload-secrets", GROUP, "the Secrets that it uses are populated",
