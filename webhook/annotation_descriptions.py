@@ -63,9 +63,9 @@ DESCRIPTIONS: dict[str, Description] = {
     ),
     names.ENFORCE: Description(LEVELS, "the level that a pod must comply with to be created"),
     names.WARN: Description(
-        LEVELS, "the level of which a violation is told to whoever creates the pod"
+        LEVELS, "the level whose violations are warned about when the pod is created"
     ),
-    names.AUDIT: Description(LEVELS, "the level of which a violation is told in the audit log"),
+    names.AUDIT: Description(LEVELS, "the level whose violations are recorded in the audit log"),
     names.ENFORCE_VERSION: Description(_VERSION_VALUES, _VERSION_MEANING + "enforce"),
     names.WARN_VERSION: Description(_VERSION_VALUES, _VERSION_MEANING + "warn"),
     names.AUDIT_VERSION: Description(_VERSION_VALUES, _VERSION_MEANING + "audit"),
