@@ -220,9 +220,8 @@ def checks() -> Iterator[Check[Installation]]:
         "only-installation",
         GROUP,
         "there is no second installation",
-        "Find out who made it and what it runs: anybody may write such labels. Two real "
-        "installations overwrite each other's caBundles and bindings; uninstall the one "
-        "that you do not use (docs/operations.md).",
+        "Find out who made it and what it runs: anybody may write such labels. Two real installations overwrite each "
+        "other's caBundles and bindings; uninstall the one that you do not use (docs/operations.md).",
         only_one,
     )
     yield Check(
