@@ -117,11 +117,11 @@ site: $(SETUP) ## docs/ as a site, in site/; a link or an anchor that leads nowh
 site-serve: $(SETUP) ## the same, and serve it on http://localhost:8000
 	@$(BIN)/python -m docs.website --serve
 
-lock: $(SETUP) ## resolve the lock files anew
-	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml -o requirements-image.lock
-	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --extra cli -c requirements-image.lock pyproject.toml -o requirements.lock
-	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group dev --all-extras -c requirements.lock pyproject.toml -o requirements-dev.lock
-	@sed -n '/^\[build-system\]/,/^$$/s/.*"\(flit_core==[^"]*\)".*/\1/p' pyproject.toml | $(BIN)/uv pip compile -q --universal --generate-hashes --no-header --no-annotate - -o requirements-build.lock
+lock: $(SETUP) ## the lock files as pyproject.toml demands; newer packages as well: make lock ARGS=--upgrade
+	@$(BIN)/uv pip compile $(ARGS) -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml -o requirements-image.lock
+	@$(BIN)/uv pip compile $(ARGS) -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --extra cli -c requirements-image.lock pyproject.toml -o requirements.lock
+	@$(BIN)/uv pip compile $(ARGS) -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group dev --all-extras -c requirements.lock pyproject.toml -o requirements-dev.lock
+	@sed -n '/^\[build-system\]/,/^$$/s/.*"\(flit_core==[^"]*\)".*/\1/p' pyproject.toml | $(BIN)/uv pip compile $(ARGS) -q --universal --generate-hashes --no-header --no-annotate - -o requirements-build.lock
 
 clean: ## remove .venv and what tools left behind; the control plane's binary stays in ~/.cache/boundtoken
 	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis site certs/dev/*.crt certs/dev/*.key

@@ -53,13 +53,14 @@ def test_the_workflow_may_read_and_nothing_else() -> None:
     assert "permissions" not in JOB
 
 
-def test_what_owners_and_dependabot_name_exists() -> None:
+def test_what_owners_and_dependabot_name_exists_and_no_module_of_go_is_missing() -> None:
     owned = re.findall(r"^/(\S+)", (ROOT / ".github/CODEOWNERS").read_text(), re.MULTILINE)
-    watched = [
-        update["directory"].strip("/")
-        for update in yaml.safe_load((ROOT / ".github/dependabot.yml").read_text())["updates"]
-    ]
+    updates = yaml.safe_load((ROOT / ".github/dependabot.yml").read_text())["updates"]
+    watched = {update["directory"].strip("/"): update["package-ecosystem"] for update in updates}
     assert [path for path in (*owned, *watched) if not (ROOT / path).exists()] == []
+    modules = {str(path.parent.relative_to(ROOT)) for path in ROOT.glob("tests/*/go.mod")}
+    assert {path for path, kind in watched.items() if kind == "gomod"} == modules
+    assert [update for update in updates if update["cooldown"] != {"default-days": 7}] == []
 
 
 def test_the_hooks_are_tools_of_the_lock_file() -> None:
