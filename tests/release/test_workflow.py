@@ -7,32 +7,33 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
-from docs.release import version
+from docs.release import layer, version
 from tests.controlplane import build
+from tests.release.workflows import (
+    FOLDER,
+    JOBS,
+    RELEASE,
+    WORKFLOWS,
+    all_steps,
+    needed_by,
+    script,
+    using,
+)
 from tests.support.paths import ROOT
 
-FOLDER = ROOT / ".github"
-PATH = FOLDER / "workflows/release.yml"
-TEXT = PATH.read_text()
-WORKFLOW: dict[Any, Any] = yaml.safe_load(TEXT)
-JOBS: dict[str, dict[str, Any]] = WORKFLOW["jobs"]
+TEXT = (FOLDER / "workflows/release.yml").read_text()
+LOCK = WORKFLOWS["lock.yml"]
 RIGHTS = {
     "version": {"contents": "read"},
     "test": {"contents": "read"},
     "files": {"contents": "read"},
-    "image": {
-        "attestations": "write",
-        "contents": "read",
-        "id-token": "write",
-        "packages": "write",
-    },
+    "image": {"contents": "read", "packages": "write"},
+    "run": {"contents": "read", "packages": "read"},
     "manifests": {"contents": "read"},
-    "chart": {
+    "publish": {
         "attestations": "write",
         "contents": "read",
         "id-token": "write",
@@ -43,107 +44,127 @@ RIGHTS = {
 }
 
 
-def needed_by(job: str) -> set[str]:
-    """All jobs that end before it begins."""
-    direct = JOBS[job].get("needs", [])
-    before = {direct} if isinstance(direct, str) else set(direct)
-    return before.union(*(needed_by(other) for other in before))
-
-
-def script(job: str) -> str:
-    return "\n".join(step.get("run", "") for step in JOBS[job]["steps"])
-
-
 def test_every_job_has_its_rights_and_the_workflow_none() -> None:
-    assert WORKFLOW["permissions"] == {}
+    assert RELEASE["permissions"] == {}
     assert {name: job["permissions"] for name, job in JOBS.items()} == RIGHTS
+    assert LOCK["permissions"] == {}
+    assert {name: job["permissions"] for name, job in LOCK["jobs"].items()} == {
+        "resolve": {"contents": "read"},
+        "pull-request": {"contents": "write", "pull-requests": "write"},
+        "scan": {"contents": "read"},
+    }
 
 
-def test_a_version_is_published_after_everything_has_passed() -> None:
-    for job in ("image", "manifests", "chart", "release", "pypi"):
-        assert needed_by(job) >= {"version", "test", "files"}
+def test_nothing_has_a_name_that_users_take_before_a_maintainer_has_approved() -> None:
+    before = {"version", "test", "files", "image", "run", "manifests"}
+    assert needed_by("publish") == before
+    assert needed_by("release") == {*before, "publish"}
     assert needed_by("pypi") == set(JOBS) - {"pypi"}
-    image = script("image")
-    assert image.index('test "$second" = "$pushed"') < image.index("docker run")
-    assert image.index("docker run") < image.index("cosign sign") < image.index("imagetools create")
+    assert {name: job["environment"] for name, job in JOBS.items() if "environment" in job} == {
+        "publish": "release",
+        "pypi": "pypi",
+    }
+    shell = "\n".join(script(job) for job in before - {"test"})
+    assert not re.search(r"cosign|helm push|imagetools create|gh release|docker push|--tag", shell)
+    assert "push=true,push-by-digest=true" in script("image")
+    assert {"run", "image"} <= needed_by("manifests")
     assert JOBS["test"]["uses"] == "./.github/workflows/ci.yml"
-    ci = yaml.safe_load((FOLDER / "workflows/ci.yml").read_text())
-    assert "workflow_call" in ci[True]  # YAML reads `on` as true
+    assert "workflow_call" in WORKFLOWS["ci.yml"][True]  # YAML reads `on` as true
+
+
+def test_what_is_published_is_signed_attested_and_verified_first_in_this_order() -> None:
+    steps = [step.get("run") or step.get("uses", "") for step in JOBS["publish"]["steps"]]
+    order = (
+        r"absent image\.txt",
+        r"cosign sign .*\"\$IMAGE@\$DIGEST\"",
+        r"actions/attest@",
+        r"actions/attest@",
+        r"(?s)cosign verify .*gh attestation verify .*gh attestation verify .*imagetools create",
+        r"(?s)helm push .*cosign sign",
+        r"actions/attest@",
+        r"(?s)cosign verify .*gh attestation verify ",
+    )
+    for pattern in order:
+        (first, *_) = [index for index, step in enumerate(steps) if re.search(pattern, step)]
+        steps = steps[first + 1 :]
+    release = script("release")
+    assert release.index("docker pull") < release.index("cosign sign-blob")
+    assert release.index("cosign sign-blob") < release.index("gh release create")
+    assert "login" not in str(JOBS["release"])
+
+
+def test_attestations_are_those_of_github_alone() -> None:
+    """In GHCR, which has no referrers API, they would share one tag with the signature."""
+    attestations = using("actions/attest")
+    assert len(attestations) == 4
+    assert [step for step in attestations if step["with"].get("push-to-registry", False)] == []
+    boms = [step["with"]["sbom-path"] for step in attestations if "sbom-path" in step["with"]]
+    assert boms == ["dist/release/boundtoken.spdx.json"]
+
+
+def test_nothing_emulates_a_processor() -> None:
+    everything = "".join(path.read_text() for path in (FOLDER / "workflows").iterdir())
+    assert not re.search("qemu|binfmt", everything + (ROOT / "Dockerfile").read_text())
+    runners = {"linux/amd64": "ubuntu-24.04", "linux/arm64": "ubuntu-24.04-arm"}
+    assert {
+        entry["platform"]: entry["runner"] for entry in JOBS["run"]["strategy"]["matrix"]["include"]
+    } == runners
+    image = WORKFLOWS["ci.yml"]["jobs"]["image"]
+    assert image["strategy"]["matrix"] == {"runner": list(runners.values())}
+    built = "\n".join(step.get("run", "") for step in image["steps"])
+    assert f"--platform {','.join(runners)} " in built
+    assert f"--platform {','.join(runners)} " in script("image")
+    for runs in (built, script("run")):
+        assert ".ci/run-image " in runs
+
+
+def test_every_builder_is_pinned_and_has_no_cache_and_no_entitlements() -> None:
+    (one, other) = [step["with"] for step in using("docker/setup-buildx-action")]
+    assert one == other
+    assert re.fullmatch(r"image=moby/buildkit:v[\d.]+@sha256:[0-9a-f]{64}", one["driver-opts"])
+    assert re.fullmatch(r"v\d+\.\d+\.\d+", one["version"])
+    assert one["cache-binary"] is False
+    assert one["buildkitd-flags"]  # the default allows entitlements that are insecure
+    assert "insecure" not in one["buildkitd-flags"]
+
+
+def test_the_files_are_made_by_the_python_of_the_image() -> None:
+    for job in (JOBS["files"], JOBS["manifests"], LOCK["jobs"]["scan"]):
+        (step,) = using("actions/setup-python", job)
+        assert step["with"] == {"python-version": layer.IMAGE_RELEASE}
+    assert re.fullmatch(r"\d+\.\d+\.\d+", layer.IMAGE_RELEASE)
 
 
 def test_what_may_write_runs_no_code_of_the_repository() -> None:
     """Only the image's job checks it out, for the engine to build in a container."""
     for name, job in JOBS.items():
         if "write" in job["permissions"].values() and name != "image":
-            assert not [step for step in job["steps"] if "checkout" in step.get("uses", "")]
+            assert using("actions/checkout", job) == []
     assert "make " not in script("image")
-    for job in JOBS.values():
-        for step in job.get("steps", ()):
-            if step.get("uses", "").startswith("actions/checkout@"):
-                assert step["with"]["persist-credentials"] is False
-    assert "cache" not in re.sub(r"(?m)#.*$|--no-cache", "", TEXT)
-
-
-DOCKER = """#!/bin/sh
-echo build >> calls
-test "$(wc -l < calls)" -ne "$FAILING" || exit 1
-while [ "$1" != --metadata-file ]; do shift; done
-echo sha256:0123 > "$2"
-"""
-"""Builds always the same, but for the one that fails."""
-
-
-@pytest.mark.parametrize("failing", [0, 1, 2, 3])
-def test_a_build_that_fails_ends_the_job_and_gives_no_digest(tmp_path: Path, failing: int) -> None:
-    (step,) = [step for step in JOBS["image"]["steps"] if step.get("id") == "build"]
-    for name, text in {
-        "docker": DOCKER,
-        "git": "#!/bin/sh\necho 1\n",
-        "jq": '#!/bin/sh\ncat "$3"\n',
-    }.items():
-        (tmp_path / name).write_text(text)
-        (tmp_path / name).chmod(0o755)
-    variables = dict.fromkeys(
-        ("VERSION", "GITHUB_SHA", "GITHUB_SERVER_URL", "GITHUB_REPOSITORY", "IMAGE"), "x"
-    )
-    environ = {
-        **variables,
-        "PATH": f"{tmp_path}:/usr/bin:/bin",
-        "FAILING": str(failing),
-        "RUNNER_TEMP": str(tmp_path),
-        "GITHUB_OUTPUT": str(tmp_path / "output"),
-    }
-    command = ["bash", "-e", "-c", step["run"]]  # as GitHub runs it
-    done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, check=False)
-    assert (done.returncode == 0) == (failing == 0), done.stderr
-    assert (tmp_path / "output").exists() == (failing == 0)
-
-
-def test_image_and_chart_are_signed_and_attested() -> None:
-    for job, attestations in (("image", 2), ("chart", 1), ("release", 1)):
-        steps = JOBS[job]["steps"]
-        found = [step for step in steps if step.get("uses", "").startswith("actions/attest@")]
-        assert len(found) == attestations
-        assert "cosign sign" in script(job)
-    (bom,) = [
-        step["with"]["sbom-path"]
-        for step in JOBS["image"]["steps"]
-        if "sbom-path" in step.get("with", {})
-    ]
-    assert Path(bom).name == "boundtoken.spdx.json"
+    opened = "\n".join(step.get("run", "") for step in LOCK["jobs"]["pull-request"]["steps"])
+    assert set(re.findall(r"^\s*([a-z]+) ", opened, re.MULTILINE)) <= {"if", "echo", "git", "gh"}
+    for step in using("actions/checkout"):
+        assert step["with"]["persist-credentials"] is False
+    assert not re.search(r"cache(?!-binary: false)", re.sub(r"(?m)#.*$|--no-cache", "", TEXT))
 
 
 def test_no_expression_stands_in_a_script() -> None:
     """A name of a tag or a branch would be run there."""
-    for job in JOBS.values():
-        assert [step["run"] for step in job.get("steps", ()) if "${{" in step.get("run", "")] == []
+    assert [step["run"] for step in all_steps() if "${{" in step.get("run", "")] == []
+
+
+def test_scripts_of_a_release_and_of_the_locks_fail_where_a_part_of_a_pipe_does() -> None:
+    for workflow in (RELEASE, LOCK):
+        assert workflow["defaults"] == {"run": {"shell": "bash"}}
 
 
 def test_every_target_and_file_of_its_scripts_is_there() -> None:
-    scripts = "\n".join(script(job) for job in JOBS if "steps" in JOBS[job])
+    scripts = "\n".join(step.get("run", "") for step in all_steps())
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    assert set(re.findall(r"\bmake ([a-z-]+)", scripts)) == {"release-dry-run"} <= targets
-    assert (ROOT / "docs/release/version.py").is_file()
+    made = set(re.findall(r"\bmake ([a-z-]+)", scripts))
+    assert made == {"release-dry-run", "lock", "image-layers"} <= targets
+    for path in re.findall(r"(?<![\w/])(?:\.ci|docs)/[\w./-]+", scripts):
+        assert (ROOT / path).is_file()
     assert "docs/release/version.py check" in scripts
 
 
