@@ -5,9 +5,12 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
+
 from webhook.cli import certs, certs_show
 from webhook.cluster.client import ApiClient
 from webhook.core import names
+from webhook.errors import BadInput
 from webhook.log import Log
 from webhook.options import resolve
 from webhook.pki import ca_secret
@@ -24,8 +27,11 @@ PARSED = argparse.Namespace(dry_run=False, wait=False, output="json")
 class Client:
     """An API client that knows the Deployment, and no pods."""
 
+    def __init__(self, *more: str) -> None:
+        self._arguments = [*ARGUMENTS, *more]
+
     async def get(self, _path: str, **_options: object) -> bytes:
-        container = {"name": names.APP, "args": ARGUMENTS}
+        container = {"name": names.APP, "args": self._arguments}
         return json.dumps(
             {"spec": {"template": {"spec": {"containers": [container]}}}, "items": []}
         ).encode()
@@ -37,8 +43,8 @@ class Client:
 class Cluster(Store):
     """A cluster with this Deployment, a webhook configuration and the Secret that was written."""
 
-    def __init__(self) -> None:
-        client: Any = Client()
+    def __init__(self, *more: str) -> None:
+        client: Any = Client(*more)
         super().__init__(client, names.NAMESPACE, (names.APP,))
         self.data: dict[str, str] = {}
 
@@ -90,3 +96,19 @@ def test_the_lifetimes_of_a_replica() -> None:
     client: ApiClient = Client()  # type: ignore[assignment]
     managed = ManagedCertificates(client, config, lambda _: None, Log("info", lambda _: None))
     assert managed._rotation.lifetimes == Lifetimes(ca=CA, leaf=LEAF)
+
+
+async def test_a_certificate_of_others_lets_no_command_write_ours(capsys: Any) -> None:
+    cluster = Cluster("--tls-cert=/run/tls.crt", "--tls-key=/run/tls.key")
+    told = f"kubectl get certificates -n {names.NAMESPACE}"
+    with pytest.raises(BadInput, match=told):
+        await certs._into_cluster(cluster, PARSED, datetime.now(UTC))
+    with pytest.raises(BadInput, match=told):
+        await certs._rotate(cluster, PARSED)
+    assert cluster.data == {}
+    for data, problem in (({}, ""), ({"ca.crt": "x"}, certs_show.LEFT_OVER)):
+        cluster.data = data
+        await certs_show._show(cluster, PARSED)
+        report = json.loads(capsys.readouterr().out)
+        assert (report["keptBy"], report["next"], report["problem"]) == ("others", None, problem)
+        assert [row["inSync"] for row in report["configurations"]] == [None]

@@ -562,11 +562,11 @@ async def test_certs_commands_take_the_lifetimes_of_the_deployment(
     ]
     body = json.dumps({"spec": {"template": {"spec": {"containers": containers}}}}).encode()
     client: Any = Answers(body)
-    assert await certs.read_lifetimes(Store(client, "boundtoken-system", ())) == Lifetimes(
-        timedelta(days=ca), timedelta(days=leaf)
-    )
+    assert (
+        await certs.read_deployed(Store(client, "boundtoken-system", ()))
+    ).lifetimes == Lifetimes(timedelta(days=ca), timedelta(days=leaf))
     missing: Any = Answers(None)
-    assert await certs.read_lifetimes(Store(missing, "boundtoken-system", ())) == Lifetimes()
+    assert await certs.read_deployed(Store(missing, "boundtoken-system", ())) == certs.Deployed()
 
 
 async def test_lifetimes_that_every_replica_refuses_are_named_with_their_place() -> None:
@@ -578,4 +578,4 @@ async def test_lifetimes_that_every_replica_refuses_are_named_with_their_place()
         BadInput,
         match=r"deployment/boundtoken: --ca-duration='1y': must be an integer with a unit s, m, h or d",
     ):
-        await certs.read_lifetimes(Store(client, "boundtoken-system", ()))
+        await certs.read_deployed(Store(client, "boundtoken-system", ()))

@@ -229,6 +229,11 @@ class Installation:
                 ]
         return found
 
+    @property
+    def brings_certificate(self) -> bool:
+        """Whether the replicas are given their certificate, as far as is seen."""
+        return isinstance(self.deployment, Deployment) and self.deployment.brings_certificate
+
     def asking(self) -> tuple[Replica, ...]:
         """The replicas, at least one.
 

@@ -30,6 +30,7 @@ from .cluster import own_namespace
 FILES = ("ca.crt", "tls.crt", "tls.key")
 DAYS, MAX_DAYS = 365, 3650
 ATTEMPTS = 5
+_OF_CERTIFICATES = ("ca_duration", "leaf_duration", "tls_cert", "tls_key")
 DONE = "every replica serves a leaf of the new CA"
 
 
@@ -72,6 +73,15 @@ class ClusterState(msgspec.Struct, frozen=True):
     secret: CaSecret
     authorities: CertificateAuthorities | None
     problem: str = ""
+
+
+class Deployed(msgspec.Struct, frozen=True):
+    """What the Deployment says of certificates: the lifetimes of those that the replicas make, and
+    whether they are given one instead, which others renew and publish.
+    """
+
+    lifetimes: Lifetimes = Lifetimes()
+    brings_certificate: bool = False
 
 
 class Files(msgspec.Struct, frozen=True):
@@ -164,7 +174,7 @@ def _write_file(path: Path, content: bytes) -> None:
 async def _into_cluster(store: Store, parsed: argparse.Namespace, now: datetime) -> None:
     """Do what the first replica would do: a CA that is valid is not replaced."""
     state = await read_state(store)
-    lifetimes = await read_lifetimes(store)
+    lifetimes = await _lifetimes_of_own(store)
     authorities = state.authorities
     keep = authorities is not None and authorities.current.certificate.is_valid(now)
     if authorities is None or not keep:
@@ -192,7 +202,7 @@ def rotate(parsed: argparse.Namespace) -> int:
 
 
 async def _rotate(store: Store, parsed: argparse.Namespace) -> int:
-    lifetimes = await read_lifetimes(store)
+    lifetimes = await _lifetimes_of_own(store)
     for _ in range(ATTEMPTS):
         state = await read_state(store)
         authorities = state.authorities
@@ -267,9 +277,24 @@ async def with_store(parsed: argparse.Namespace, work: Callable[[Store], Awaitab
         return await work(Store(client, namespace, (names.APP,)))
 
 
-async def read_lifetimes(store: Store) -> Lifetimes:
-    """The lifetimes of the CAs and leaves that the replicas make: those in the flags and variables
-    of their Deployment, else the defaults.
+async def _lifetimes_of_own(store: Store) -> Lifetimes:
+    """The lifetimes of what the replicas make.
+
+    Raises: BadInput, if they make nothing, so that a CA of ours in the caBundles would only take
+    out the one that is needed; what `read_deployed` raises
+    """
+    deployed = await read_deployed(store)
+    if deployed.brings_certificate:
+        raise BadInput(
+            f"deployment/{names.APP}: the replicas are given their certificate (--tls-cert). Whoever "
+            "makes it renews it and writes the caBundle; with cert-manager: kubectl get certificates "
+            f"-n {store.namespace}"
+        )
+    return deployed.lifetimes
+
+
+async def read_deployed(store: Store) -> Deployed:
+    """What the flags and variables of the replicas' Deployment say, else the defaults.
 
     Raises: ApiError, if it cannot be read; BadInput, if a replica would refuse its values
     """
@@ -277,21 +302,20 @@ async def read_lifetimes(store: Store) -> Lifetimes:
     try:
         spec = decode(_DEPLOYMENT, await store.client.get(path)).spec.template.spec
     except NotFound:
-        return Lifetimes()
+        return Deployed()
     containers = [container for container in spec.containers if container.name == names.APP]
     flags = options.given(containers[0].args) if containers else {}
     environ = (
         {variable.name: variable.value for variable in containers[0].env} if containers else {}
     )
     try:
-        config = options.resolve(
-            {name: flags.get(name) for name in ("ca_duration", "leaf_duration")}, environ
-        )
+        config = options.resolve({name: flags.get(name) for name in _OF_CERTIFICATES}, environ)
     except BadInput as problem:
         raise BadInput(
             *(f"deployment/{names.APP}: {fault}" for fault in problem.faults)
         ) from problem
-    return Lifetimes(config.ca_duration, config.leaf_duration)
+    lifetimes = Lifetimes(config.ca_duration, config.leaf_duration)
+    return Deployed(lifetimes, config.tls_cert is not None)
 
 
 async def read_state(store: Store) -> ClusterState:

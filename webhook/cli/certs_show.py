@@ -17,9 +17,19 @@ from ..pki.lifecycle import Lifetimes
 from ..pki.pem import Certificate, Certificates
 from ..pki.replicas import Replica
 from ..pki.store import KINDS, SECRET, CaBundles, Store
-from .certs import ClusterState, read_lifetimes, read_state, with_store
+from .certs import ClusterState, Deployed, read_deployed, read_state, with_store
 
 Report = dict[str, Any]
+LEFT_OVER = (
+    "is of no use to replicas that are given a certificate, and has the key of a CA: delete it when "
+    "all of them are"
+)
+STATUS = {
+    True: "caBundle matches",
+    False: "caBundle is out of date",
+    None: "caBundle has {} certificates",
+}
+"""Of a configuration, by whether its caBundles are in sync."""
 
 
 def show(parsed: argparse.Namespace) -> int:
@@ -32,13 +42,13 @@ def show(parsed: argparse.Namespace) -> int:
 async def _show(store: Store, parsed: argparse.Namespace) -> int:
     state = await read_state(store)
     now = store.client.now()
-    lifetimes = await read_lifetimes(store)
+    deployed = await read_deployed(store)
     pods: list[Replica] | None = None
     try:
         pods = await replicas.fetch(store.client, store.namespace)
     except ApiError as problem:
         print(f"boundtoken: the replicas cannot be queried: {problem}", file=sys.stderr)
-    report = _report(state, pods, lifetimes=lifetimes, now=now)
+    report = _report(state, pods, deployed=deployed, now=now)
     if parsed.output == "json":
         print(json.dumps(report, indent=2))
     else:
@@ -49,14 +59,20 @@ async def _show(store: Store, parsed: argparse.Namespace) -> int:
 
 
 def _report(
-    state: ClusterState, pods: list[Replica] | None, *, lifetimes: Lifetimes, now: datetime
+    state: ClusterState, pods: list[Replica] | None, *, deployed: Deployed, now: datetime
 ) -> Report:
-    """The report as JSON; `pods` is None if the replicas cannot be queried."""
-    authorities = state.authorities
+    """The report as JSON; `pods` is None if the replicas cannot be queried. Where the replicas are
+    given a certificate, it has no CAs and no next step: others keep them.
+    """
+    is_ours = not deployed.brings_certificate
+    authorities = state.authorities if is_ours else None
     configurations = [
-        _configuration(configuration, authorities) for configuration in state.configurations
+        _configuration(configuration, authorities, is_ours=is_ours)
+        for configuration in state.configurations
     ]
-    leaves = [_replica(replica, state.configurations, now) for replica in pods or ()]
+    leaves = [
+        _replica(replica, state.configurations, now, is_ours=is_ours) for replica in pods or ()
+    ]
     all_trusted = (
         bool(state.configurations)
         and (pods is None or bool(leaves))
@@ -67,37 +83,48 @@ def _report(
         and authorities.current.certificate.is_valid(now)
         and all(configuration["inSync"] for configuration in configurations)
     )
-    kept_by_others = not state.secret.version and bool(leaves)
     return {
-        "ok": all_trusted and (kept_by_replicas or kept_by_others),
+        "ok": all_trusted and (kept_by_replicas or not is_ours),
+        "keptBy": "replicas" if is_ours else "others",
         "secret": f"secret/{SECRET}",
-        "problem": _problem(state),
+        "problem": _problem(state, is_ours=is_ours),
         "authorities": _authorities(authorities) if authorities is not None else [],
         "configurations": configurations,
         "replicas": leaves if pods is not None else None,
-        "next": _next_step(state, now, lifetimes),
+        "next": _next_step(state, now, deployed.lifetimes) if is_ours else None,
     }
 
 
-def _problem(state: ClusterState) -> str:
+def _problem(state: ClusterState, *, is_ours: bool) -> str:
+    if not is_ours:
+        return LEFT_OVER if state.secret.version else ""
     if not state.secret.version:
-        return "not found: no replica has created it yet, or the certificates are managed externally (--tls-cert)"
+        return "not found: no replica has created it yet"
     return state.problem
 
 
-def _configuration(configuration: CaBundles, authorities: CertificateAuthorities | None) -> Report:
+def _configuration(
+    configuration: CaBundles, authorities: CertificateAuthorities | None, *, is_ours: bool
+) -> Report:
+    """`inSync`: whether every caBundle has exactly these CAs; None where others write it."""
     pem = authorities.ca_bundle() if authorities is not None else None
     return {
         "name": f"{KINDS[configuration.resource].lower()}/{configuration.name}",
         "webhooks": list(configuration.entries),
         "inSync": pem is not None
-        and all(ca_bundle.pem == pem for ca_bundle in configuration.entries.values()),
+        and all(ca_bundle.pem == pem for ca_bundle in configuration.entries.values())
+        if is_ours
+        else None,
         "authorities": len(configuration.certificates()),
     }
 
 
-def _replica(replica: Replica, configurations: list[CaBundles], now: datetime) -> Report:
-    """What one replica serves. `trusted`: whether it is valid, and every caBundle verifies it."""
+def _replica(
+    replica: Replica, configurations: list[CaBundles], now: datetime, *, is_ours: bool
+) -> Report:
+    """What one replica serves. `trusted`: whether it is valid, and every caBundle verifies it. When
+    others renew it is not known.
+    """
     report: Report = {
         "name": replica.name,
         "ready": replica.ready,
@@ -112,7 +139,8 @@ def _replica(replica: Replica, configurations: list[CaBundles], now: datetime) -
         for configuration in configurations
         for ca_bundle in configuration.entries.values()
     )
-    return report | _dates(leaf) | {"renewAt": lifecycle.renewal_time(leaf, now).isoformat()}
+    renewal = lifecycle.renewal_time(leaf, now).isoformat() if is_ours else None
+    return report | _dates(leaf) | {"renewAt": renewal}
 
 
 def verifies(authorities: Certificates, chain: Certificates) -> bool:
@@ -166,11 +194,15 @@ def _next_step(state: ClusterState, now: datetime, lifetimes: Lifetimes) -> Repo
 
 
 def _print(report: Report, now: datetime, namespace: str) -> None:
-    print(" ".join(filter(None, (report["secret"], report["problem"]))))
+    is_ours = report["keptBy"] == "replicas"
+    if not is_ours:
+        print("the certificates are kept by others: the replicas are given theirs (--tls-cert)")
+    if is_ours or report["problem"]:
+        print(" ".join(filter(None, (report["secret"], report["problem"]))))
     for ca in report["authorities"]:
         print(f"  CA   {ca['fingerprint']}  {ca['role']:<5}  {_until(ca, now)}")
     for configuration in report["configurations"]:
-        status = "caBundle matches" if configuration["inSync"] else "caBundle is out of date"
+        status = STATUS[configuration["inSync"]].format(configuration["authorities"])
         webhooks = ", ".join(configuration["webhooks"])
         status = f"{status}  ({webhooks})" if webhooks else "calls no Service of this namespace"
         print(f"{configuration['name']}  {status}")
@@ -182,6 +214,18 @@ def _print(report: Report, now: datetime, namespace: str) -> None:
         print(
             f"no replica is running: kubectl get deployments,pods -n {namespace} -l app.kubernetes.io/name=boundtoken"
         )
+    _print_replicas(report, now)
+    if not is_ours:
+        return
+    if not report["authorities"] and not report["replicas"]:
+        print(f"boundtoken does not run in namespace {namespace}: install it, or give --namespace")
+        return
+    print(
+        f"next: {report['next']['step']} at {report['next']['at'][:16]}Z  ({report['next']['reason']})"
+    )
+
+
+def _print_replicas(report: Report, now: datetime) -> None:
     for replica in report["replicas"] or ():
         print(
             f"pod/{replica['name']}"
@@ -190,15 +234,8 @@ def _print(report: Report, now: datetime, namespace: str) -> None:
         )
         if not replica["problem"]:
             status = "trusted" if replica["trusted"] else "NOT trusted by the caBundles"
-            print(
-                f"  leaf {replica['fingerprint']}  {status}  {_until(replica, now)}, renewed at {replica['renewAt'][:16]}Z"
-            )
-    if not report["authorities"] and not report["replicas"]:
-        print(f"boundtoken does not run in namespace {namespace}: install it, or give --namespace")
-        return
-    print(
-        f"next: {report['next']['step']} at {report['next']['at'][:16]}Z  ({report['next']['reason']})"
-    )
+            renewal = f", renewed at {replica['renewAt'][:16]}Z" if replica["renewAt"] else ""
+            print(f"  leaf {replica['fingerprint']}  {status}  {_until(replica, now)}{renewal}")
 
 
 def _until(dates: Report, now: datetime) -> str:

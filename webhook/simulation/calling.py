@@ -146,6 +146,7 @@ class Entry(View, frozen=True):
 class ConfigurationMetadata(View, frozen=True):
     name: str = ""
     creation_timestamp: str = ""
+    annotations: dict[str, str] | None = None
 
 
 class Configuration(View, frozen=True):
