@@ -273,6 +273,11 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         {"certificates": {"mode": "secret", "secretName": "Bad_Name"}},
         "at '/certificates/secretName': 'Bad_Name' does not match pattern",
     ),
+    "two who write the caBundle": (
+        {"certificates": {"webhookAnnotations": {"cert-manager.io/inject-ca-from": "pki/root"}}},
+        "certificates.webhookAnnotations: must not have cert-manager.io/inject-ca-from with "
+        "certificates.mode self-managed",
+    ),
     "a test in an excluded namespace": (
         {"config": {"namespaces": {"excluded": ["build"]}}, "test": {"namespace": "build"}},
         "test.namespace: must not be build, whose pods are never changed",

@@ -98,6 +98,11 @@
 {{- if and (ne .certificates.mode "self-managed") (has .certificates.secretName (list "boundtoken-ca" "boundtoken-issuer-ca")) }}
 {{- $faults = append $faults (printf "certificates.secretName: must not be %s, which is the Secret of a CA" .certificates.secretName) }}
 {{- end }}
+{{- range $name, $_ := ternary .certificates.webhookAnnotations dict (eq .certificates.mode "self-managed") }}
+{{- if hasPrefix "cert-manager.io/inject-" $name }}
+{{- $faults = append $faults (printf "certificates.webhookAnnotations: must not have %s with certificates.mode self-managed, or cert-manager and the replicas overwrite each other's caBundle" $name) }}
+{{- end }}
+{{- end }}
 {{- if has .test.namespace (concat (list "kube-system" "kube-public" "kube-node-lease") ((((.config).namespaces).excluded) | default list)) }}
 {{- $faults = append $faults (printf "test.namespace: must not be %s, whose pods are never changed" .test.namespace) }}
 {{- end }}
