@@ -10,7 +10,6 @@ would be ours then, and a later server-side apply, such as Helm's, would meet a 
 """
 
 import asyncio
-from http import HTTPStatus
 from typing import Any
 
 import msgspec
@@ -20,7 +19,7 @@ from ..cluster.client import JSON_PATCH, ApiClient, decode
 from ..cluster.credentials import Credentials, InCluster
 from ..cluster.watch import Changed, Listed
 from ..core import names
-from ..errors import ApiError, NotFound, described
+from ..errors import NotFound, described
 from ..log import Log
 from ..options import Config
 from ..pki.store import GROUP, KINDS, Service
@@ -103,11 +102,12 @@ class OwnNamespace:
                     await self._take_out()
 
     async def _take_out(self) -> None:
-        pause = FIRST_PAUSE
+        pause, logged = FIRST_PAUSE, ""
         while problem := await self._problem():
             # At first mostly another replica was quicker, which the second try sees.
-            if pause > FIRST_PAUSE:
+            if pause > FIRST_PAUSE and problem != logged:
                 self._log.error("entries that fail closed may still be there", problem=problem)
+                logged = problem
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
 
@@ -124,12 +124,6 @@ class OwnNamespace:
         try:
             found = decode(_CONFIGURATION, await self._client.get(path))
         except NotFound:
-            return
-        except ApiError as problem:
-            # With a certificate of others we have this right only where something fails closed.
-            if problem.status != HTTPStatus.FORBIDDEN:
-                raise
-            self._log.info("may not look for entries that fail closed", problem=str(problem))
             return
         service = Service(names.APP, self._namespace)
         if places := closed(found.webhooks or [], service):
