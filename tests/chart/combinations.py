@@ -53,7 +53,7 @@ COMBINATIONS: dict[str, dict[str, Any]] = {
     },
     "no drain": {"options": {"drainSeconds": None}, "terminationGracePeriodSeconds": 10},
     "arguments and variables": {
-        "extraArgs": ["--log-level=error"],
+        "extraArgs": ["--of-a-newer-release=on"],
         "env": [{"name": "TZ", "value": "UTC"}],
     },
     "cert-manager": {"certificates": {"mode": "cert-manager"}},

@@ -21,15 +21,19 @@ MAPPING: Json = {"type": "object"}
 TEXTS: Json = {"type": "object", "additionalProperties": {"type": "string"}}
 PROMETHEUS_TEXTS: Json = {
     "type": "object",
-    "patternProperties": {"^[a-zA-Z_][a-zA-Z0-9_]*$": {"type": "string"}},
+    "patternProperties": {"^_?[a-zA-Z][a-zA-Z0-9_]*$": {"type": "string"}},
     "additionalProperties": False,
 }
-"""By names that Prometheus takes."""
+"""By names that Prometheus takes and does not keep for itself."""
 OBJECTS: Json = {"type": "array", "items": {"type": "object"}}
 PORT: Json = {"type": "integer", "minimum": 1, "maximum": options.MAX_PORT}
 ADDRESS: Json = {"type": "string", "pattern": r"^[\[\]0-9A-Fa-f:.]*$"}
 COUNT: Json = {"type": "integer", "minimum": 0}
-COUNT_OR_PERCENTAGE: Json = {"type": ["integer", "string"], "minimum": 0, "pattern": "^[0-9]+%$"}
+COUNT_OR_PERCENTAGE: Json = {
+    "type": ["integer", "string"],
+    "minimum": 0,
+    "pattern": "^(100|[0-9]{1,2})%$",
+}
 NO_COUNT_OR_PERCENTAGE: Json = {**COUNT_OR_PERCENTAGE, "type": ["integer", "string", "null"]}
 NETWORKS: Json = {
     "type": "array",
@@ -167,7 +171,10 @@ _VALUES: Json = {
         "items": _closed({"name": WORD}),
     },
     "extraArgs": {"type": "array", "items": TEXT},
-    "env": OBJECTS,
+    "env": {
+        "type": "array",
+        "items": {"type": "object", "required": ["name"], "properties": {"name": WORD}},
+    },
     "certificates": _closed(
         {
             "mode": {"enum": ["self-managed", "cert-manager", "secret"]},
@@ -225,7 +232,10 @@ _VALUES: Json = {
             "minAvailable": NO_COUNT_OR_PERCENTAGE,
         }
     ),
-    "strategy": MAPPING,
+    "strategy": {
+        "type": "object",
+        "properties": {"type": {"enum": ["RollingUpdate", "Recreate"]}},
+    },
     "revisionHistoryLimit": {"type": ["integer", "null"], "minimum": 0},
     "minReadySeconds": COUNT,
     "terminationGracePeriodSeconds": COUNT,

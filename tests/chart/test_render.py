@@ -294,9 +294,41 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         {"extraArgs": ["--legacy-tokens=on"]},
         "extraArgs: must not have --legacy-tokens=on, which other values set",
     ),
+    "an argument that is an option": (
+        {"extraArgs": ["--self-probe-interval=5"]},
+        "extraArgs: must not have --self-probe-interval=5, which other values set",
+    ),
+    "a variable without a name": (
+        {"env": [{"value": "x"}]},
+        "at '/env/0': missing property 'name'",
+    ),
+    "a strategy that is a number": (
+        {"strategy": {"type": 1}},
+        "at '/strategy/type': value must be one of 'RollingUpdate', 'Recreate'",
+    ),
+    "a label that Prometheus keeps for itself": (
+        {"monitoring": {"prometheusRule": {"additionalLabels": {"__name__": "x"}}}},
+        "at '/monitoring/prometheusRule/additionalLabels': additional properties '__name__' not allowed",
+    ),
+    "half a template of Prometheus": (
+        {"monitoring": {"prometheusRule": {"additionalAnnotations": {"to": "{{ .Foo"}}}},
+        "monitoring.prometheusRule.additionalAnnotations.to: must close each {{ with }}",
+    ),
+    "a scrape that lasts longer than its interval": (
+        {"monitoring": {"interval": "10s", "scrapeTimeout": "1m"}},
+        "monitoring.scrapeTimeout: must be at most monitoring.interval",
+    ),
     "a budget that stops every drain": (
-        {"replicas": 1, "podDisruptionBudget": {"minAvailable": 1}},
+        {"podDisruptionBudget": {"minAvailable": 2}},
         "podDisruptionBudget.minAvailable: must be less than replicas",
+    ),
+    "a budget of more than half of two": (
+        {"podDisruptionBudget": {"minAvailable": "51%"}},
+        "podDisruptionBudget.minAvailable: must be less than replicas",
+    ),
+    "a budget of more than everything": (
+        {"podDisruptionBudget": {"minAvailable": "101%"}},
+        "at '/podDisruptionBudget/minAvailable': '101%' does not match pattern",
     ),
     "a budget of everything": (
         {"podDisruptionBudget": {"minAvailable": "100%"}},

@@ -48,6 +48,10 @@ def test_every_key_of_the_configuration_is_a_value_with_its_default() -> None:
 def test_every_flag_is_an_option_or_set_by_another_value() -> None:
     flags = {option.name for option in options.OPTIONS}
     assert flags >= SET_OTHERWISE
+    helpers = (FOLDER / "templates/_helpers.tpl").read_text()
+    (refused,) = re.findall(r"range \.extraArgs.+?\(list ([^)]+)\)", helpers, re.DOTALL)
+    outside = {"context", "kubeconfig", "webhook-configurations"}
+    assert set(refused.split()) == {f'"--{flag}"' for flag in flags - outside}
     known = set(schema()["properties"]["options"]["properties"])
     assert known == {camel_case(flag) for flag in flags - SET_OTHERWISE}
 

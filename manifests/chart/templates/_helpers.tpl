@@ -112,19 +112,26 @@
 {{- end }}
 {{- end }}
 {{- range .extraArgs }}
-{{- if has (splitList "=" . | first) (list "--config" "--legacy-tokens" "--listen" "--namespace" "--plain-listen" "--tls-cert" "--tls-key") }}
+{{- if has (splitList "=" . | first) (list "--ca-duration" "--config" "--drain-seconds" "--leaf-duration" "--legacy-tokens" "--listen" "--log-level" "--namespace" "--namespace-metrics" "--plain-listen" "--self-probe-interval" "--tls-cert" "--tls-key") }}
 {{- $faults = append $faults (printf "extraArgs: must not have %s, which other values set" .) }}
 {{- end }}
 {{- end }}
 {{- with .podDisruptionBudget }}
 {{- $stay := .minAvailable }}
 {{- $go := .maxUnavailable }}
-{{- if and .enabled (kindIs "invalid" $stay) (or (kindIs "invalid" $go) (has (toString $go) (list "0" "0%"))) }}
+{{- $replicas := int ($.Values.replicas | default 0) }}
+{{- if not .enabled }}
+{{- else if not (kindIs "invalid" $go) }}
+{{- if has (toString $go) (list "0" "0%") }}
 {{- $faults = append $faults "podDisruptionBudget.maxUnavailable: must be more than 0, or no node with a replica can be drained" }}
 {{- end }}
-{{- $all := and (not (kindIs "string" $stay)) (not (kindIs "invalid" $.Values.replicas)) (gt (int $.Values.replicas) 0) (ge (int $stay) (int $.Values.replicas)) }}
-{{- if and .enabled (not (kindIs "invalid" $stay)) (or (eq (toString $stay) "100%") $all) }}
+{{- else if kindIs "invalid" $stay }}
+{{- $faults = append $faults "podDisruptionBudget.minAvailable: must be given, or maxUnavailable" }}
+{{- else if ne $replicas 1 }}
+{{- $kept := kindIs "string" $stay | ternary (divf (mulf $replicas (trimSuffix "%" (toString $stay) | float64)) 100 | ceil | int) (int $stay) }}
+{{- if or (eq (toString $stay) "100%") (and (gt $replicas 0) (ge $kept $replicas)) }}
 {{- $faults = append $faults "podDisruptionBudget.minAvailable: must be less than replicas, or no node with a replica can be drained" }}
+{{- end }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -159,6 +166,23 @@
 {{- range $own }}
 {{- if hasKey (index $rule $where | default dict) . }}
 {{- $faults = append $faults (printf "monitoring.prometheusRule.%s: must not have %s, which each alert has of its own" $where .) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- range $where := list "additionalLabels" "additionalAnnotations" }}
+{{- range $name, $text := index $rule $where }}
+{{- if ne (len (splitList "{{" $text)) (len (splitList "}}" $text)) }}
+{{- $faults = append $faults (printf "monitoring.prometheusRule.%s.%s: must close each {{ with }}, as a template of Prometheus" $where $name) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- with .Values.monitoring }}
+{{- $milliseconds := dict "ms" 1 "s" 1000 "m" 60000 "h" 3600000 }}
+{{- if .scrapeTimeout }}
+{{- $timeout := mul (regexFind "[0-9]+" .scrapeTimeout | int64) (index $milliseconds (regexFind "[a-z]+" .scrapeTimeout)) }}
+{{- $interval := mul (regexFind "[0-9]+" .interval | int64) (index $milliseconds (regexFind "[a-z]+" .interval)) }}
+{{- if gt $timeout $interval }}
+{{- $faults = append $faults "monitoring.scrapeTimeout: must be at most monitoring.interval" }}
 {{- end }}
 {{- end }}
 {{- end }}
