@@ -29,12 +29,13 @@ MANIFESTS = [
 
 
 def shipped() -> list[Json]:
-    """Every webhook configuration in our manifests, patches of it too."""
+    """Every webhook configuration in our manifests, and what is merged into one."""
     found: list[Json] = []
     for path in MANIFESTS:
         for document in yaml.safe_load_all(path.read_text()):
-            texts = [yaml.safe_load(patch["patch"]) for patch in document.get("patches", ())]
-            found += texts or [document]
+            patches = [yaml.safe_load(patch["patch"]) for patch in document.get("patches", ())]
+            merged = [patch for patch in patches if isinstance(patch, dict)]
+            found += merged or [document]
     return found
 
 
