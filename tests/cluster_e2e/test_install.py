@@ -68,6 +68,15 @@ def test_the_manifests_pass_server_side_validation(cluster: Cluster) -> None:
     assert result.stderr == ""
 
 
+def test_another_owner_of_the_same_values_meets_no_conflict(cluster: Cluster) -> None:
+    """Whoever applied them before, and however: no value is one that the API server completes."""
+    apply(cluster)
+    cluster.plane.kubectl(
+        *("apply", "--server-side", "--dry-run=server", "--field-manager=another"),
+        *("-k", str(ROOT / "manifests")),
+    )
+
+
 def test_applying_the_manifests_again_changes_nothing_and_keeps_the_ca_bundle(
     cluster: Cluster,
 ) -> None:
@@ -120,7 +129,7 @@ def test_certs_init_after_the_replicas_keeps_what_is_good(cluster: Cluster) -> N
     before = cluster.plane.call("GET", SECRET)["data"]
     again = boundtoken("certs", "init", kubeconfig=cluster.plane.kubeconfig())
     secret, *configurations = again.stdout.splitlines()
-    assert secret == "secret/boundtoken-ca kept"
+    assert secret == "secret/boundtoken-ca in namespace boundtoken-system kept"
     assert [
         line.partition(" on pods.")[0].partition(" on enforced.")[0] for line in configurations
     ] == [f"{kind.lower()}/boundtoken caBundle set" for kind in KINDS.values()]
@@ -145,7 +154,7 @@ def test_certs_init_says_what_to_do_where_nothing_is_installed(cluster: Cluster)
     )
     assert (result.returncode, result.stderr) == (
         2,
-        "boundtoken: namespace nowhere not found: install boundtoken first\n",
+        "boundtoken: namespace nowhere not found: install boundtoken first, or name its namespace with --namespace\n",
     )
 
 

@@ -6,6 +6,7 @@ warnings of misplaced annotations (manifests/90-misplaced.yaml).
 from typing import Any
 
 from ..core import names
+from ..enforcement.policies.manifests import MATCH_DEFAULTS
 
 Json = dict[str, Any]
 _NEW = (
@@ -49,7 +50,7 @@ _OUR_ACCOUNT = [
 ]
 _OWN: Json = {
     "failurePolicy": "Fail",
-    "matchConstraints": {"resourceRules": [_rule("", "secrets", "CREATE")]},
+    "matchConstraints": {**MATCH_DEFAULTS, "resourceRules": [_rule("", "secrets", "CREATE")]},
     "matchConditions": _OUR_ACCOUNT,
     "validations": [
         {
@@ -61,7 +62,7 @@ _OWN: Json = {
 }
 _SELF_PROBE: Json = {
     "failurePolicy": "Fail",
-    "matchConstraints": {"resourceRules": [_rule("", "pods", "CREATE")]},
+    "matchConstraints": {**MATCH_DEFAULTS, "resourceRules": [_rule("", "pods", "CREATE")]},
     "matchConditions": _OUR_ACCOUNT,
     "validations": [
         {
@@ -74,6 +75,7 @@ _SELF_PROBE: Json = {
 _MISPLACED: Json = {
     "failurePolicy": "Ignore",
     "matchConstraints": {
+        **MATCH_DEFAULTS,
         "namespaceSelector": {
             "matchExpressions": [
                 {

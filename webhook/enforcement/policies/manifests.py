@@ -22,6 +22,10 @@ API_VERSION = "admissionregistration.k8s.io/v1"
 LABELS = {"app.kubernetes.io/name": names.APP, "app.kubernetes.io/component": "enforcement"}
 
 Json = dict[str, Any]
+MATCH_DEFAULTS: Json = {"matchPolicy": "Equivalent", "namespaceSelector": {}, "objectSelector": {}}
+"""What the API server adds to matchConstraints (SetDefaults_MatchResources). They are one value for
+server-side apply: who applies them without these meets a conflict with whoever has applied them.
+"""
 
 
 def documents(settings: Mapping[str, str] | None = None) -> list[Json]:
@@ -96,7 +100,7 @@ def _policy(
     spec: Json = {
         "failurePolicy": "Fail",
         "paramKind": {"apiVersion": API_VERSION, "kind": "ValidatingAdmissionPolicyBinding"},
-        "matchConstraints": {"matchPolicy": "Equivalent", **constraints},
+        "matchConstraints": {**MATCH_DEFAULTS, **constraints},
     }
     if conditions:
         spec["matchConditions"] = conditions
