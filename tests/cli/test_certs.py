@@ -73,7 +73,9 @@ async def test_the_ca_that_init_creates(capsys: Any) -> None:
     await certs._into_cluster(cluster, PARSED, datetime.now(UTC))
     (ca,) = ca_secret.from_data(cluster.data).trusted()
     assert ca.not_after - ca.not_before < CA + timedelta(hours=1)
-    assert capsys.readouterr().out.startswith(f"secret/{names.APP}-ca created")
+    assert capsys.readouterr().out.startswith(
+        f"secret/{names.APP}-ca in namespace {names.NAMESPACE} created"
+    )
 
 
 async def test_the_next_ca_of_a_rotation_and_the_forecast_of_show(capsys: Any) -> None:

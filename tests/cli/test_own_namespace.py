@@ -58,7 +58,7 @@ def test_the_namespace_is_that_of_the_service_that_is_called(
     assert looked_in(played) - {"default"} == {"tokens"}
 
 
-@pytest.mark.parametrize("words", [*CERTS, ("check",)], ids=" ".join)
+@pytest.mark.parametrize("words", [("certs", "show"), ("check",)], ids=" ".join)
 def test_without_a_configuration_it_is_that_of_the_deployment(
     played: Played, tmp_path: Path, words: tuple[str, ...]
 ) -> None:
@@ -68,11 +68,30 @@ def test_without_a_configuration_it_is_that_of_the_deployment(
     assert looked_in(played) - {"default"} == {"tokens"}
 
 
-@pytest.mark.parametrize("words", CERTS, ids=" ".join)
-def test_where_there_is_none_it_is_told_and_nothing_is_read(
+@pytest.mark.parametrize("words", [("certs", "show"), ("check",)], ids=" ".join)
+def test_a_deployment_like_ours_does_not_hide_the_usual_one(
     played: Played, tmp_path: Path, words: tuple[str, ...]
 ) -> None:
-    assert run(played, tmp_path, *words) == (2, f"boundtoken: {NONE}\n")
+    """Anybody may have one, also while an admin has deleted every configuration."""
+    named_otherwise = a_deployment("abc")
+    named_otherwise["metadata"]["name"] = "zz"
+    ours = a_deployment("boundtoken-system")
+    played.objects[DEPLOYMENTS] = [a_deployment("aaa"), named_otherwise, ours]
+    run(played, tmp_path, *words)
+    assert looked_in(played) - {"default"} == {"boundtoken-system"}
+
+
+@pytest.mark.parametrize("words", [("certs", "rotate"), ("certs", "init")], ids=" ".join)
+def test_what_is_written_goes_where_no_deployment_has_led_it(
+    played: Played, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    played.objects[DEPLOYMENTS] = [a_deployment("aaa")]
+    run(played, tmp_path, *words)
+    assert looked_in(played) == {"boundtoken-system"}
+
+
+def test_where_there_is_none_it_is_told_and_nothing_is_read(played: Played, tmp_path: Path) -> None:
+    assert run(played, tmp_path, "certs", "show") == (2, f"boundtoken: {NONE}\n")
     assert looked_in(played) == set()
 
 

@@ -487,7 +487,10 @@ def test_rotate_as_a_dry_run_keeps_nothing(cluster: Cluster) -> None:
     result = boundtoken(
         "certs", "rotate", "--wait", "--dry-run", kubeconfig=cluster.plane.kubeconfig()
     )
-    assert result.stdout == "secret/boundtoken-ca got a next CA (dry run)\n"
+    assert (
+        result.stdout
+        == "secret/boundtoken-ca in namespace boundtoken-system got a next CA (dry run)\n"
+    )
     assert cluster.plane.call("GET", SECRET)["data"] == before
 
 

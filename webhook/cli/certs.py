@@ -186,7 +186,7 @@ async def _into_cluster(store: Store, parsed: argparse.Namespace, now: datetime)
         authorities = lifecycle.apply_step("create", authorities, now, lifetimes, in_use)
         await _write(store, authorities, state.secret, dry_run=parsed.dry_run)
     action = _action(keep=keep, new=not state.secret.version, dry_run=parsed.dry_run)
-    print(f"secret/{SECRET} {action}")
+    print(f"secret/{SECRET} in namespace {store.namespace} {action}")
     for configuration in state.configurations:
         await store.apply_ca_bundle(configuration, authorities.ca_bundle(), dry_run=parsed.dry_run)
         entries = ", ".join(configuration.entries)
@@ -208,7 +208,8 @@ async def _rotate(store: Store, parsed: argparse.Namespace) -> int:
         authorities = state.authorities
         if authorities is None:
             raise BadInput(
-                f"secret/{SECRET}: there is no CA to rotate; boundtoken certs init creates one"
+                f"secret/{SECRET} in namespace {store.namespace}: there is no CA to rotate; "
+                "boundtoken certs init creates one"
             )
         verb = "holds"
         if authorities.next is None:
@@ -219,7 +220,8 @@ async def _rotate(store: Store, parsed: argparse.Namespace) -> int:
             except Conflict:
                 continue
         assert authorities.next is not None  # noqa: S101
-        print(f"secret/{SECRET} {verb} a next CA" + " (dry run)" * parsed.dry_run)
+        done = f"secret/{SECRET} in namespace {store.namespace} {verb} a next CA"
+        print(done + " (dry run)" * parsed.dry_run)
         if not parsed.wait or parsed.dry_run:
             return 0
         return await _wait(store, authorities.next.certificate, float(parsed.timeout))
@@ -267,13 +269,15 @@ async def _progress(store: Store, new_ca: Certificate) -> str:
     return DONE
 
 
-async def with_store(parsed: argparse.Namespace, work: Callable[[Store], Awaitable[int]]) -> int:
+async def with_store(
+    parsed: argparse.Namespace, work: Callable[[Store], Awaitable[int]], *, writes: bool = True
+) -> int:
     """What `work` gives for the store in the namespace that the command line names, else where
     boundtoken is installed.
     """
     credentials = FromKubeconfig(parsed.kubeconfig, parsed.context)
     async with ApiClient(credentials, f"boundtoken/{__version__}") as client:
-        namespace = await own_namespace.find(client, parsed.namespace)
+        namespace = await own_namespace.find(client, parsed.namespace, writes=writes)
         return await work(Store(client, namespace, (names.APP,)))
 
 
@@ -333,7 +337,7 @@ async def _write(
     try:
         await store.write(authorities, secret.version, dry_run=dry_run)
     except NotFound as problem:
-        text = f"namespace {store.namespace} not found: install boundtoken first"
+        text = f"namespace {store.namespace} not found: install boundtoken first, or name its namespace with --namespace"
         raise BadInput(text) from problem
 
 

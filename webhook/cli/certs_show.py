@@ -36,7 +36,7 @@ def show(parsed: argparse.Namespace) -> int:
     """Print the report. Exit 1 if something is wrong, 3 if only the replicas cannot be
     queried.
     """
-    return asyncio.run(with_store(parsed, partial(_show, parsed=parsed)))
+    return asyncio.run(with_store(parsed, partial(_show, parsed=parsed), writes=False))
 
 
 async def _show(store: Store, parsed: argparse.Namespace) -> int:

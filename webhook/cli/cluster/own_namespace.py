@@ -52,7 +52,11 @@ def called(found: Found) -> list[str]:
 
 
 async def candidates(reader: Reader, found: Found) -> list[str]:
-    """The namespaces in which it may be; the usual one where that could not be seen."""
+    """The namespaces in which it may be; the usual one where that could not be seen.
+
+    Who may write webhook configurations decides what is called. Anybody may have a Deployment like
+    ours: it counts only where no configuration is left, and the usual namespace goes first.
+    """
     if namespaces := called(found):
         return namespaces
     if None in found.values():
@@ -61,18 +65,24 @@ async def candidates(reader: Reader, found: Found) -> list[str]:
     listed = await reader.list("/apis/apps/v1/deployments", Deployment, "deployments", query)
     if listed is None:
         return [names.NAMESPACE]
-    return sorted({one.metadata.namespace for one in listed if may_be_ours(one)})
+    named = (one for one in listed if one.metadata.name == names.APP)
+    found_in = {one.metadata.namespace for one in named if may_be_ours(one)}
+    return [names.NAMESPACE] if names.NAMESPACE in found_in else sorted(found_in)
 
 
-async def find(client: ApiClient, given: str | None, *, default: str = "") -> str:
+async def find(
+    client: ApiClient, given: str | None, *, default: str = "", writes: bool = False
+) -> str:
     """The namespace that was given, else the one where boundtoken is installed, else the default.
+    Who `writes` into it takes no Deployment for a sign, and the usual namespace instead.
 
     Raises: BadInput, where it is installed nowhere and there is no default, or maybe in several
     """
     if given:
         return given
     reader = Reader(client)
-    found = await candidates(reader, await configurations(reader))
+    seen = await configurations(reader)
+    found = called(seen) or [names.NAMESPACE] if writes else await candidates(reader, seen)
     if not found and not default:
         raise BadInput(NONE)
     if len(found) > 1:
