@@ -20,6 +20,7 @@ from tests.support.paths import ROOT
 from tests.support.processes import boundtoken
 from tests.support.releases import CHARTED, both_answer, unpacked
 from tests.support.waiting import wait_for
+from webhook.checks.installer import BY_FORCE
 from webhook.core import names
 from webhook.pki.store import KINDS
 
@@ -73,6 +74,9 @@ def test_a_release_lives_and_what_the_replicas_keep_outlives_each_step(
     assert "--log-level=warning" not in arguments(release)
     assert release.uids() == uids
     release.helm("upgrade", *sides, *changes)
+    change_by_hand(release)
+    release.helm("upgrade", *sides, *changes, "--reset-then-reuse-values", *BY_FORCE.split())
+    assert (timeout(release), release.kept()) == (3, first)
     if by == "server":
         with Kubelet(plane, release.namespace) as kubelet:
             running(release, kubelet)
@@ -85,6 +89,21 @@ def test_a_release_lives_and_what_the_replicas_keep_outlives_each_step(
     wait_for(lambda: release.left() == ["Secret/boundtoken-ca"], 60)
     assert release.left() == ["Secret/boundtoken-ca"]
     plane.call("POST", f"{NAMESPACES}/{shop}/pods?dryRun=All", VIOLATING)
+
+
+def timeout(release: Release) -> int:
+    found = release.plane.call("GET", f"{REGISTRATION}/mutatingwebhookconfigurations/boundtoken")
+    return int(found["webhooks"][0]["timeoutSeconds"])
+
+
+def change_by_hand(release: Release) -> None:
+    """What the command of `boundtoken check --fix-hint` puts right."""
+    patch = '[{"op": "replace", "path": "/webhooks/0/timeoutSeconds", "value": 30}]'
+    title = "mutatingwebhookconfiguration/boundtoken"
+    release.plane.kubectl("patch", title, "--type=json", "-p", patch)
+    image = ("boundtoken=boundtoken:other", "-n", release.namespace)
+    release.plane.kubectl("set", "image", "deployment/boundtoken", *image)
+    assert timeout(release) == 30
 
 
 def test_a_certificate_of_a_secret_serves_and_an_upgrade_keeps_its_ca_bundle(

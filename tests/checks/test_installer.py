@@ -27,7 +27,7 @@ def commands(deployment: Deployment | None) -> tuple[str, ...]:
 
 
 def test_a_release_of_helm_is_applied_again_by_helm() -> None:
-    again = "helm upgrade web CHART -n tokens --reset-then-reuse-values"
+    again = "helm upgrade web CHART -n tokens --reset-then-reuse-values --server-side=true --force-conflicts"
     assert commands(installed_by("web")) == ("first", again)
 
 
@@ -52,7 +52,7 @@ def test_what_the_chart_renders_is_rendered_and_applied_again() -> None:
     labels = {CHART: "boundtoken-0.1.0", INSTANCE: "web"}
     render = "helm template web CHART -n tokens -f VALUES --skip-tests | kubectl apply -f -"
     assert commands(rendered_by(labels)) == ("first", render)
-    again = "helm upgrade web CHART -n tokens --reset-then-reuse-values"
+    again = "helm upgrade web CHART -n tokens --reset-then-reuse-values --server-side=true --force-conflicts"
     assert commands(rendered_by(labels, "web")) == ("first", again)
 
 

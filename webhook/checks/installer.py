@@ -14,6 +14,10 @@ RELEASE somebody has rendered and applied it, and Helm knows of no release.
 """
 
 
+BY_FORCE = "--server-side=true --force-conflicts"
+"""Else what somebody changed by hand is a conflict, which ends the upgrade half way."""
+
+
 def with_its_commands(results: Iterable[Result], seen: Installation) -> tuple[Result, ...]:
     """The results, with Helm's command where they have that of kustomize and the chart has made the
     Deployment. CHART and VALUES stand for the chart and a file, as OVERLAY does for a folder.
@@ -30,7 +34,7 @@ def _again(seen: Installation) -> str:
     rendered = labels.get(INSTANCE, "") if CHART in labels else ""
     # Only a name may stand in a command that people copy.
     if is_name(release) and is_name(seen.own):
-        return f"helm upgrade {release} CHART -n {seen.own} --reset-then-reuse-values"
+        return f"helm upgrade {release} CHART -n {seen.own} --reset-then-reuse-values {BY_FORCE}"
     if not release and is_name(rendered) and is_name(seen.own):
         render = f"helm template {rendered} CHART -n {seen.own} -f VALUES --skip-tests"
         return f"{render} | kubectl apply -f -"
