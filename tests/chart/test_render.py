@@ -105,6 +105,19 @@ def test_the_chart_and_kustomize_render_the_same_in_another_namespace(tmp_path: 
     assert comparable(made) == comparable(expected)
 
 
+def test_the_component_for_cert_manager_goes_to_another_namespace_as_its_comment_says(
+    tmp_path: Path,
+) -> None:
+    for name in ("cert-manager", "certificate-from-secret"):
+        shutil.copytree(ROOT / OPTIONAL / name, tmp_path / name)
+    for path in (tmp_path / "cert-manager").iterdir():
+        path.write_text(path.read_text().replace(names.NAMESPACE, "tokens"))
+    expected = of_the_chart(overlay(tmp_path, namespace="tokens", components=["cert-manager"]))
+    given = {"certificates": {"mode": "cert-manager"}}
+    made = rendered(given, "--skip-tests", namespace="tokens")
+    assert comparable(made) == comparable(expected)
+
+
 def test_the_overlay_of_the_examples_has_its_values(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "manifests/examples/overlay", tmp_path, dirs_exist_ok=True)
     shutil.copytree(ROOT / "manifests", tmp_path / "boundtoken/manifests")
