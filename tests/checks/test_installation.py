@@ -348,9 +348,10 @@ def test_the_component_for_legacy_tokens_is_no_excess() -> None:
     assert every(an_installation(rights=(*ours, *another)))["rights-excess"].status == "warning"
 
 
-def with_flags(*flags: str, **fields: Any) -> Installation:
-    """Whose Deployment has these."""
-    container = {"args": ["serve", *flags]}
+def with_flags(*flags: str, variables: Iterable[str] = (), **fields: Any) -> Installation:
+    """Whose Deployment has these flags and variables."""
+    env = [{"name": name, "value": "x"} for name in variables]
+    container = {"args": ["serve", *flags], "env": env}
     template = {"metadata": {"labels": shipped.LABELS}, "spec": {"containers": [container]}}
     return an_installation(deployment=a_deployment(spec={"template": template}), **fields)
 
@@ -366,6 +367,8 @@ def granted(rights: Iterable[Right]) -> tuple[Granted, ...]:
 
 def test_a_certificate_of_others_needs_no_rights_to_keep_a_ca() -> None:
     needed = shipped.rights(names.NAMESPACE, keeps_ca=False)
+    by_variable = with_flags(variables=["BOUNDTOKEN_TLS_CERT"], rights=granted(needed))
+    assert every(by_variable)["rights"].status == "passed"
     found = every(with_certificate(rights=granted(needed)))
     assert (found["rights"].status, found["rights-excess"].status) == ("passed", "passed")
     found = every(with_certificate(rights=granted(shipped.rights(names.NAMESPACE))))
