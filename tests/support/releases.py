@@ -80,12 +80,11 @@ def finish_rollout(plane: ControlPlane, kubelet: Kubelet) -> None:
 
 
 def both_answer(kubelet: Kubelet, code: Path) -> None:
-    """Wait until replicas of another release, run by `code`, and of this checkout have answered
-    reviews at the same time.
+    """Wait until replicas of another release, run by `code`, and of this checkout are there at the
+    same time, and have answered reviews since now. A rollout may end right after that.
     """
-    wait_for(lambda: _releases(_answered(kubelet, code), {}) == {True, False}, 90)
     before = _answered(kubelet, code)
-    wait_for(lambda: _releases(_answered(kubelet, code), before) == {True, False}, 30)
+    wait_for(lambda: _releases(_answered(kubelet, code), before) == {True, False}, 90)
 
 
 Answered = dict[str, tuple[bool, int]]
