@@ -59,7 +59,7 @@ def test_neither_volumes_nor_sources_are_looked_through_for_each_token() -> None
     sources += [{"secret": {"name": f"s{n}"}} for n in range(count)]
     volumes.append({**api_access(), "projected": {"sources": sources}})
     pod = living(a_pod(container, volumes=volumes))
-    with cpu_time_below(4):
+    with cpu_time_below(6):
         report = scanned(pod)
     assert report.namespaces[0].tokens == 2 * count + 1
 
