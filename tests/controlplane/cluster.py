@@ -311,6 +311,9 @@ class ControlPlane:
             if self._running["kube-apiserver"].poll() is not None:
                 raise RuntimeError("kube-apiserver ended:\n" + self.logs("kube-apiserver"))
             with contextlib.suppress(OSError, StatusError, ValueError):
+                # The controllers wait 10 s for this address, and then end for ever.
+                context = ssl.create_default_context(cafile=str(self.ca_file))
+                urllib.request.urlopen(f"{self.url}/healthz", context=context, timeout=10).close()
                 return "kube-system" in str(
                     self.call("GET", "/api/v1/namespaces/kube-system")["metadata"]["name"]
                 )
