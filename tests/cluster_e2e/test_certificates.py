@@ -22,7 +22,14 @@ import pytest
 
 from tests.controlplane.cluster import MERGE_PATCH, ControlPlane
 from tests.support.builders import Json
-from tests.support.cluster import DEPLOYMENT, Cluster, injected, pods_without_pause, scale
+from tests.support.cluster import (
+    DEPLOYMENT,
+    Cluster,
+    injected,
+    pods_without_pause,
+    rolled_out,
+    scale,
+)
 from tests.support.long import LONG
 from tests.support.paths import ROOT
 from tests.support.processes import boundtoken
@@ -92,10 +99,7 @@ def three_replicas(cluster: Cluster) -> Iterator[Cluster]:
     args = [{"op": "replace", "path": "/spec/template/spec/containers/0/args", "value": lives}]
     cluster.plane.call("PATCH", DEPLOYMENT, args, kind="application/json-patch+json")
     scale(cluster, 3)
-    cluster.plane.kubectl(
-        "rollout", "status", "-n", "boundtoken-system", "deployment/boundtoken", "--timeout=400s"
-    )
-    wait_for(lambda: len(cluster.kubelet.pods) == 3, 60)
+    rolled_out(cluster, 3)
     try:
         yield cluster
     finally:
@@ -106,15 +110,7 @@ def three_replicas(cluster: Cluster) -> Iterator[Cluster]:
             kind="application/json-patch+json",
         )
         scale(cluster, 2)
-        cluster.plane.kubectl(
-            "rollout",
-            "status",
-            "-n",
-            "boundtoken-system",
-            "deployment/boundtoken",
-            "--timeout=400s",
-        )
-        wait_for(lambda: len(cluster.kubelet.pods) == 2, 60)
+        rolled_out(cluster)
 
 
 def swaps(cluster: Cluster) -> int:

@@ -14,7 +14,7 @@ import yaml
 from tests.controlplane.cluster import ControlPlane, StatusError
 from tests.controlplane.kubelet import Kubelet
 from tests.support.builders import VIOLATING, a_bare_pod
-from tests.support.cluster import NAMESPACES, Cluster, injected
+from tests.support.cluster import NAMESPACES, Cluster, injected, rolled_out
 from tests.support.paths import ROOT
 from tests.support.waiting import wait_for
 from webhook import cluster_config
@@ -50,15 +50,7 @@ def installed(
             "--ignore-not-found",
         )
         plane.kubectl("rollout", "restart", "-n", "boundtoken-system", "deployment/boundtoken")
-        plane.kubectl(
-            "rollout",
-            "status",
-            "-n",
-            "boundtoken-system",
-            "deployment/boundtoken",
-            "--timeout=400s",
-        )
-        wait_for(lambda: len(cluster.kubelet.pods) == 2, 60)
+        rolled_out(cluster)
         probe = cluster.namespace(inject="enabled", automount="disabled")
         wait_for(lambda: injected(cluster, probe), 60)
         wait_for(lambda: "boundtoken-system" in cluster.settings()[names.EXCLUDED_NAMESPACES], 20)

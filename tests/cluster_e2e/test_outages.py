@@ -4,7 +4,14 @@ import time
 
 import pytest
 
-from tests.support.cluster import NAMESPACES, Cluster, injected, pods_without_pause, scale
+from tests.support.cluster import (
+    NAMESPACES,
+    Cluster,
+    injected,
+    pods_without_pause,
+    rolled_out,
+    scale,
+)
 from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.slow("measures how long others wait")
@@ -18,15 +25,7 @@ def test_a_rolling_restart_leaves_no_pod_unmutated(cluster: Cluster) -> None:
         cluster.plane.kubectl(
             "rollout", "restart", "-n", "boundtoken-system", "deployment/boundtoken"
         )
-        cluster.plane.kubectl(
-            "rollout",
-            "status",
-            "-n",
-            "boundtoken-system",
-            "deployment/boundtoken",
-            "--timeout=400s",
-        )
-        wait_for(lambda: len(cluster.kubelet.pods) == 2, 60)
+        rolled_out(cluster)
         time.sleep(1)
     assert before.isdisjoint({pod.name for pod in cluster.kubelet.pods})
     assert len(results) > 100

@@ -17,7 +17,7 @@ import pytest
 
 from tests.controlplane.cluster import MERGE_PATCH, ControlPlane, StatusError
 from tests.support.builders import COMPLIANT, VIOLATING, Json, a_bare_pod
-from tests.support.cluster import BINDINGS, NAMESPACES, Cluster, quiet, starved
+from tests.support.cluster import BINDINGS, NAMESPACES, Cluster, quiet, rolled_out, starved
 from tests.support.paths import BOUNDTOKEN
 from tests.support.processes import boundtoken, free_port
 from tests.support.waiting import wait_for
@@ -232,15 +232,7 @@ def test_without_the_right_to_the_bindings_the_replicas_say_so_and_are_still_hel
     plane.call("PATCH", role, {"rules": fewer}, kind=MERGE_PATCH)
     try:
         plane.kubectl("rollout", "restart", "-n", "boundtoken-system", "deployment/boundtoken")
-        plane.kubectl(
-            "rollout",
-            "status",
-            "-n",
-            "boundtoken-system",
-            "deployment/boundtoken",
-            "--timeout=400s",
-        )
-        wait_for(lambda: len(cluster.kubelet.pods) == 2, 60)
+        rolled_out(cluster)
         wait_for(
             lambda: all(
                 '"event":"policy binding watch interrupted"' in pod.log
@@ -268,10 +260,7 @@ def test_leftover_labels_are_named_with_the_command_that_takes_them_off(cluster:
     namespace = cluster.namespace(labels={names.LEFTOVER_LABEL: "true"})
     assert cluster.denial(namespace, VIOLATING) == ""  # it does nothing
     cluster.plane.kubectl("rollout", "restart", "-n", "boundtoken-system", "deployment/boundtoken")
-    cluster.plane.kubectl(
-        "rollout", "status", "-n", "boundtoken-system", "deployment/boundtoken", "--timeout=400s"
-    )
-    wait_for(lambda: len(cluster.kubelet.pods) == 2, 60)
+    rolled_out(cluster)
     hint = f"kubectl label namespaces -l {names.LEFTOVER_LABEL} {names.LEFTOVER_LABEL}-"
     wait_for(
         lambda: all(

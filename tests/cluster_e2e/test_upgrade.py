@@ -15,7 +15,7 @@ import yaml
 from tests.controlplane.cluster import ControlPlane
 from tests.controlplane.kubelet import Kubelet
 from tests.support.builders import VIOLATING, Json, a_bare_pod, with_tokens
-from tests.support.cluster import NAMESPACES, starved
+from tests.support.cluster import NAMESPACES, Cluster, rolled_out, starved
 from tests.support.helm import CHART, helm
 from tests.support.load import FEW, calls, everyday_load, namespace, why_refused
 from tests.support.paths import ROOT
@@ -23,7 +23,6 @@ from tests.support.releases import (
     BEFORE,
     FLOOR,
     both_answer,
-    finish_rollout,
     install,
     overlay,
     unpacked,
@@ -194,11 +193,11 @@ def moved_to_the_chart_and_back(plane: ControlPlane, kubelet: Kubelet, now: Path
         stdin=values,
     )
     assert moved.returncode == 0, moved.stderr
-    finish_rollout(plane, kubelet)
+    rolled_out(Cluster(plane, kubelet))
     plane.kubectl("apply", "-k", str(now), *as_helm)
     plane.kubectl("apply", "-k", str(now))
     plane.kubectl("delete", "secrets", *place, "-l", f"owner=helm,name={names.APP}")
-    finish_rollout(plane, kubelet)
+    rolled_out(Cluster(plane, kubelet))
 
 
 def conditions(plane: ControlPlane) -> dict[str, list[str]]:

@@ -20,7 +20,7 @@ from tests.conformance.generate import FIXTURES as FIXTURES_OF
 from tests.controlplane.cluster import ControlPlane, StatusError
 from tests.controlplane.kubelet import Kubelet
 from tests.support.builders import Json, a_namespace_policy, a_review, validation_of
-from tests.support.cluster import Cluster
+from tests.support.cluster import Cluster, rolled_out
 from tests.support.paths import ROOT
 from tests.support.service import running
 from tests.support.waiting import wait_for
@@ -211,10 +211,7 @@ def enforcing(
 
 def applied(cluster: Cluster, folder: Path) -> None:
     cluster.plane.kubectl("apply", "-k", str(folder))
-    cluster.plane.kubectl(
-        "rollout", "status", "-n", "boundtoken-system", "deployment/boundtoken", "--timeout=400s"
-    )
-    wait_for(lambda: len(cluster.kubelet.pods) == 2, 60)
+    rolled_out(cluster)
 
 
 @pytest.mark.parametrize(("version", "level"), FIXTURES_OF)

@@ -204,13 +204,12 @@ def scale(cluster: Cluster, replicas: int) -> None:
     )
 
 
-def rolled_out(cluster: Cluster) -> None:
-    """Wait until the two replicas of the newest template run, and no other."""
+def rolled_out(cluster: Cluster, replicas: int = 2) -> None:
+    """Wait until the replicas of the newest template run, and no other."""
     command = ("rollout", "status", "deployment/boundtoken", "-n", "boundtoken-system")
     cluster.plane.kubectl(*command, "--timeout=400s")
-    wait_for(
-        lambda: len(cluster.kubelet.pods) == cluster.kubelet.proxy.ready("boundtoken") == 2, 60
-    )
+    kubelet = cluster.kubelet
+    wait_for(lambda: len(kubelet.pods) == kubelet.proxy.ready("boundtoken") == replicas, 60)
 
 
 def injected(cluster: Cluster, namespace: str) -> bool:

@@ -8,6 +8,7 @@ import yaml
 
 from tests.controlplane.cluster import ControlPlane
 from tests.controlplane.kubelet import Kubelet
+from tests.support.cluster import Cluster, rolled_out
 from tests.support.paths import ROOT
 from tests.support.waiting import wait_for
 
@@ -68,15 +69,7 @@ def overlay(
 def install(plane: ControlPlane, kubelet: Kubelet, release: Path) -> None:
     """Apply a kustomization, and wait until its two replicas are ready."""
     plane.kubectl("apply", "-k", str(release))
-    finish_rollout(plane, kubelet)
-
-
-def finish_rollout(plane: ControlPlane, kubelet: Kubelet) -> None:
-    """Wait until two replicas of the newest template run, and no other."""
-    plane.kubectl(
-        "rollout", "status", "-n", "boundtoken-system", "deployment/boundtoken", "--timeout=400s"
-    )
-    wait_for(lambda: len(kubelet.pods) == 2 and kubelet.proxy.ready("boundtoken") == 2, 60)
+    rolled_out(Cluster(plane, kubelet))
 
 
 def both_answer(kubelet: Kubelet, code: Path) -> None:
