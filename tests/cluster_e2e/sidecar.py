@@ -14,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from tests.controlplane.cluster import ControlPlane, StatusError
 from tests.support.builders import Json, a_container
+from tests.support.threads import served
 from tests.support.waiting import wait_for
 from webhook.core import names
 from webhook.pki import authority
@@ -118,11 +119,6 @@ def other_webhook(
         ("127.0.0.1", 0), type("Handler", (_Handler,), {"change": staticmethod(noted)})
     )
     server.socket = context.wrap_socket(server.socket, server_side=True)
-    server.daemon_threads = True
-    thread = threading.Thread(
-        target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
-    )
-    thread.start()
     entry = {
         "name": f"{name}.example.com",
         "clientConfig": {
@@ -142,15 +138,13 @@ def other_webhook(
         "sideEffects": "None",
         "failurePolicy": "Fail",
     }
-    plane.call("POST", CONFIGURATIONS, {"metadata": {"name": name}, "webhooks": [entry]})
-    try:
-        wait_for(lambda: _probed(plane, namespace) and called.is_set())
-        yield
-    finally:
-        plane.call("DELETE", f"{CONFIGURATIONS}/{name}")
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with served(server):
+        plane.call("POST", CONFIGURATIONS, {"metadata": {"name": name}, "webhooks": [entry]})
+        try:
+            wait_for(lambda: _probed(plane, namespace) and called.is_set())
+            yield
+        finally:
+            plane.call("DELETE", f"{CONFIGURATIONS}/{name}")
 
 
 def _probed(plane: ControlPlane, namespace: str) -> bool:

@@ -5,7 +5,6 @@ and an API server of which a proxy in front of it tells something else.
 import contextlib
 import json
 import ssl
-import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ from tests.controlplane.cluster import ControlPlane, StatusError
 from tests.controlplane.egress import told
 from tests.support.builders import Json
 from tests.support.cluster import NAMESPACES, Cluster
+from tests.support.threads import served
 from webhook.cli.check.probes import a_pod
 from webhook.pki.pem import KeyPair
 
@@ -97,7 +97,7 @@ def answering(folder: Path, pair: KeyPair, metrics: str, ahead: timedelta) -> It
     context.load_cert_chain(folder / "pair.pem")
     secure, plain = (ThreadingHTTPServer((ADDRESS, port), Handler) for port in (10250, 8080))
     secure.socket = context.wrap_socket(secure.socket, server_side=True)
-    with _served(secure), _served(plain):
+    with served(secure), served(plain):
         yield
 
 
@@ -112,19 +112,6 @@ class _Quiet(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """Nothing."""
-
-
-@contextlib.contextmanager
-def _served(server: ThreadingHTTPServer) -> Iterator[ThreadingHTTPServer]:
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 @contextlib.contextmanager
@@ -161,7 +148,7 @@ def in_front(
             with contextlib.suppress(OSError):
                 self.answer(found.status, text, date)
 
-    with _served(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as server:
+    with served(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as server:
         yield f"http://127.0.0.1:{server.server_address[1]}"
 
 

@@ -12,7 +12,6 @@ import signal
 import socket
 import ssl
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -33,6 +32,7 @@ from tests.support.cluster import (
 from tests.support.long import LONG
 from tests.support.paths import ROOT
 from tests.support.processes import boundtoken
+from tests.support.threads import repeating
 from tests.support.timing import slower
 from tests.support.waiting import wait_for
 from webhook.cluster.client import ApiClient
@@ -150,32 +150,25 @@ def new_connections_without_pause(cluster: Cluster) -> Iterator[list[bool]]:
     handshake that takes longer than that after we looked what is published says nothing.
     """
     results: list[bool] = []
-    stop = threading.Event()
 
     def connect() -> None:
-        while not stop.is_set():
-            for pod in cluster.kubelet.pods:
-                looked = time.monotonic()
-                trust = ssl.create_default_context(cadata=b"".join(published(cluster)).decode())
-                try:
-                    with (
-                        socket.create_connection((pod.ip, 10250), 5) as plain,
-                        trust.wrap_socket(plain, server_hostname=HOST),
-                    ):
-                        results.append(True)
-                except OSError as problem:
-                    took = time.monotonic() - looked
-                    print(
-                        f"handshake with {pod.name} failed {took:.2f} s after we looked: {problem!r}"
-                    )
-                    if took < PROPAGATION_DELAY.total_seconds():
-                        results.append(False)
+        for pod in cluster.kubelet.pods:
+            looked = time.monotonic()
+            trust = ssl.create_default_context(cadata=b"".join(published(cluster)).decode())
+            try:
+                with (
+                    socket.create_connection((pod.ip, 10250), 5) as plain,
+                    trust.wrap_socket(plain, server_hostname=HOST),
+                ):
+                    results.append(True)
+            except OSError as problem:
+                took = time.monotonic() - looked
+                print(f"handshake with {pod.name} failed {took:.2f} s after we looked: {problem!r}")
+                if took < PROPAGATION_DELAY.total_seconds():
+                    results.append(False)
 
-    thread = threading.Thread(target=connect)
-    thread.start()
-    yield results
-    stop.set()
-    thread.join()
+    with repeating(connect):
+        yield results
 
 
 def test_leaves_and_hand_overs_fail_no_call(three_replicas: Cluster) -> None:

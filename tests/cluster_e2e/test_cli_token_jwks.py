@@ -6,7 +6,6 @@ import contextlib
 import json
 import shlex
 import subprocess
-import threading
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -19,6 +18,7 @@ import pytest
 from tests.controlplane.cluster import ISSUER, ControlPlane
 from tests.support.builders import Json
 from tests.support.processes import boundtoken
+from tests.support.threads import served
 from tests.support.waiting import wait_for
 from webhook.tokens import claims_of
 
@@ -44,14 +44,8 @@ class _Files(SimpleHTTPRequestHandler):
 def bucket(folder: Path) -> Iterator[str]:
     """A static web site; gives its URL."""
     handler = partial(_Files, directory=str(folder))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with served(ThreadingHTTPServer(("127.0.0.1", 0), handler)) as server:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
 
 
 def test_issuer_and_keys_are_those_of_the_api_server(plane: ControlPlane) -> None:

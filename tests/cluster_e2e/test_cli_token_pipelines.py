@@ -14,7 +14,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ from tests.support.builders import Json
 from tests.support.examples import CLUSTER, examples
 from tests.support.paths import BOUNDTOKEN
 from tests.support.processes import free_port
+from tests.support.threads import served
 from tests.support.waiting import wait_for
 from webhook import __version__
 from webhook.tokens import claims_of
@@ -186,15 +186,9 @@ class GitHub(http.server.BaseHTTPRequestHandler):
 @contextlib.contextmanager
 def github(token: str) -> Iterator[str]:
     """Gives the URL that a runner has in its environment."""
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), GitHub) as server:
+    with served(http.server.ThreadingHTTPServer(("127.0.0.1", 0), GitHub)) as server:
         server.token = token  # type: ignore[attr-defined]
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}/token?api-version=2.0"
-        finally:
-            server.shutdown()
-            thread.join()
+        yield f"http://127.0.0.1:{server.server_address[1]}/token?api-version=2.0"
 
 
 @pytest.mark.usefixtures("undeployed")

@@ -3,9 +3,8 @@ that should be injected is not, no pod that complies is refused, none that viola
 """
 
 import contextlib
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,6 +26,7 @@ from tests.support.releases import (
     overlay,
     unpacked,
 )
+from tests.support.threads import repeating
 from tests.support.waiting import wait_for
 from webhook.core import names
 from webhook.pki.store import GROUP, KINDS
@@ -49,26 +49,6 @@ class Releases(NamedTuple):
 def releases(tmp_path: Path) -> Releases:
     code = unpacked(BEFORE, tmp_path / "code")
     return Releases(overlay(tmp_path / "before", code, code), overlay(tmp_path / "now", ROOT), code)
-
-
-@contextlib.contextmanager
-def without_pause(work: Callable[[], object], number: int) -> Iterator[None]:
-    """So many threads that do this again and again."""
-    stop = threading.Event()
-
-    def go() -> None:
-        while not stop.is_set():
-            work()
-
-    threads = [threading.Thread(target=go) for _ in range(number)]
-    for thread in threads:
-        thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
 
 
 WAYS = (
@@ -163,7 +143,7 @@ class Ways:
             "boundtoken.dev/skip-containers": skip,
         }
         neighbour = namespace(self._plane, f"neighbour-{time.time_ns()}")
-        with without_pause(lambda: why_refused(self._plane, neighbour, pod), 4):
+        with repeating(*[lambda: why_refused(self._plane, neighbour, pod)] * 4):
             time.sleep(2)
             yield
 

@@ -8,7 +8,6 @@ import http.client
 import itertools
 import json
 import ssl
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -19,6 +18,7 @@ from tests.controlplane.cluster import ISSUER, MERGE_PATCH, NODE, ControlPlane, 
 from tests.controlplane.kubelet import Kubelet
 from tests.controlplane.volumes import node_token
 from tests.support.builders import Json, a_bare_pod, a_deployment, volume_names
+from tests.support.threads import repeating
 from tests.support.waiting import wait_for
 from webhook import cluster_config as cluster_configuration
 from webhook.core import names
@@ -223,19 +223,12 @@ def pods_without_pause(cluster: Cluster, namespace: str) -> Iterator[list[bool]]
     injected.
     """
     results: list[bool] = []
-    stop = threading.Event()
 
     def create() -> None:
-        while not stop.is_set():
-            results.append(injected(cluster, namespace))
+        results.append(injected(cluster, namespace))
 
-    threads = [threading.Thread(target=create) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    yield results
-    stop.set()
-    for thread in threads:
-        thread.join()
+    with repeating(create, create):
+        yield results
 
 
 def quiet(cluster: Cluster, **annotations: Any) -> str:

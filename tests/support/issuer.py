@@ -9,16 +9,16 @@ import base64
 import contextlib
 import itertools
 import json
-import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from typing import Any
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from tests.support.threads import Served
 from webhook.tokens import ApiServer
 
 Json = dict[str, Any]
@@ -52,7 +52,7 @@ class Credentials:
         return None
 
 
-class Issuer:
+class Issuer(Served):
     """Answers TokenRequests with signed tokens, serves discovery and keys, and answers 200 or 401
     on `/protected`, by `accepts`.
 
@@ -79,20 +79,7 @@ class Issuer:
         self.accepts: Callable[[str], bool] = lambda _: True
         self._numbers = itertools.count(1)
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, args=(0.02,), daemon=True
-        )
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
 
     def api(
         self, timeout: float = 10.0, on_warning: Callable[[str], None] | None = None

@@ -2,11 +2,11 @@
 them.
 """
 
-import contextlib
 import re
-import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from functools import partial
 from typing import NamedTuple
 
 from tests.controlplane.cluster import ControlPlane, StatusError
@@ -19,6 +19,7 @@ from tests.support.builders import (
     volume_names,
 )
 from tests.support.cluster import NAMESPACES
+from tests.support.threads import repeating
 from tests.support.waiting import wait_for
 from webhook.core import names
 
@@ -46,23 +47,9 @@ class Load:
         self.made: Counter[str] = Counter()
         self.problems: list[tuple[str, str]] = []
 
-    @contextlib.contextmanager
-    def running(self) -> Iterator[None]:
-        stop = threading.Event()
-
-        def go(kind: str, request: Request) -> None:
-            while not stop.wait(PAUSE_SECONDS):
-                self._make(kind, request)
-
-        threads = [threading.Thread(target=go, args=item) for item in self._requests.items()]
-        for thread in threads:
-            thread.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            for thread in threads:
-                thread.join()
+    def running(self) -> AbstractContextManager[None]:
+        works = [partial(self._make, *item) for item in self._requests.items()]
+        return repeating(*works, pause=PAUSE_SECONDS)
 
     def wait_until_well(self) -> None:
         """Wait until one of each kind is answered as it must be."""

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from tests.support.builders import Json
+from tests.support.threads import served
 
 
 class Played:
@@ -68,16 +69,10 @@ def playing(objects: Json | None = None) -> Iterator[Played]:
         def log_message(self, *_: object) -> None:
             """Nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    api = Played(server.server_address[1])
-    api.objects = objects or {}
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
-        yield api
-    finally:
-        api.ended.set()
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with served(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as server:
+        api = Played(server.server_address[1])
+        api.objects = objects or {}
+        try:
+            yield api
+        finally:
+            api.ended.set()

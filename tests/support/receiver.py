@@ -8,11 +8,12 @@ import itertools
 import json
 import ssl
 import sys
-import threading
 from collections import deque
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
+
+from tests.support.threads import Served
 
 
 class Answer(NamedTuple):
@@ -36,7 +37,7 @@ class Seen(NamedTuple):
     connection: int
 
 
-class Receiver:
+class Receiver(Served):
     """Answers with the next of `script`, then with 200; `seen` is what came, in order.
 
     `certificate` and `key` are files; with them it speaks TLS.
@@ -55,18 +56,6 @@ class Receiver:
             scheme = "https"
         self.port = self._server.server_address[1]
         self.url = f"{scheme}://127.0.0.1:{self.port}"
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, args=(0.02,), daemon=True
-        )
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
 
     @property
     def tokens(self) -> list[str | None]:
@@ -87,8 +76,6 @@ class Receiver:
 
 
 class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Clients may close a connection whenever they want."""
         if not isinstance(sys.exception(), OSError):

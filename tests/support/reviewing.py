@@ -12,13 +12,14 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from tests.support.certificates import an_authority
 from tests.support.issuer import Answer, Issuer, Json, Key
+from tests.support.threads import Served
 from webhook.pki import authority
 from webhook.pki.pem import joined
 
@@ -151,7 +152,7 @@ def signed(key: Key, claims: Json, algorithm: str = "RS256", **header: Any) -> s
 Page = bytes | Callable[[BaseHTTPRequestHandler], None]
 
 
-class Site:
+class Site(Served):
     """A web server with a certificate of its own authority, for localhost; `pages` has what each
     path answers: bytes, or a function that does as it likes with the request.
     """
@@ -166,23 +167,10 @@ class Site:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(folder / "tls.pem")
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _pages(self))
-        self._server.daemon_threads = True
         self._server.socket = context.wrap_socket(
             self._server.socket, server_side=True, do_handshake_on_connect=False
         )
         self.url = f"https://localhost:{self._server.server_address[1]}"
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, args=(0.02,), daemon=True
-        )
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
 
 
 def _pages(site: Site) -> type[BaseHTTPRequestHandler]:

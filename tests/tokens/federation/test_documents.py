@@ -5,7 +5,6 @@ import json
 import os
 import ssl
 import stat
-import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 
 from tests.support.folders import entries
 from tests.support.issuer import Credentials, Issuer, Key
+from tests.support.threads import Served
 from webhook.tokens import ApiServer, NotVerified
 from webhook.tokens.errors import FolderError
 from webhook.tokens.federation import documents
@@ -26,7 +26,7 @@ KEY, OTHER = Key("one"), Key("two")
 CONTEXT = ssl.create_default_context()
 
 
-class Site:
+class Site(Served):
     """A web site: what it answers for each path, as a status and a body."""
 
     def __init__(self) -> None:
@@ -49,15 +49,7 @@ class Site:
                 pass
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
-        self._thread.start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
 
     def publish(self, keys: list[Json], path: str = "", **discovery: Any) -> None:
         document = {
@@ -75,9 +67,8 @@ class Site:
 
 @pytest.fixture
 def site() -> Iterator[Site]:
-    made = Site()
-    yield made
-    made.close()
+    with Site() as made:
+        yield made
 
 
 def cluster(site: Site, *keys: Key, issuer: str = "") -> Published:
