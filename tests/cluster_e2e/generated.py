@@ -59,6 +59,9 @@ NAMESPACES: list[dict[str, str]] = [
     {"enforce": "Bound"},
     {"enforce": ""},
     {"enforce": "strict", "enforce-version": "v1"},
+    {"enforce": "strict", "inject": "replace", "automount": "disabled"},
+    {"enforce": "bound", "inject": "enabled"},
+    {"enforce": "bound", "inject": "Enabled"},
     {"enforce": "bound", "enforce-version": "v9"},
     {"enforce": "bound", "max-expiration-seconds": "3607"},
     {"enforce": "bound", "max-expiration-seconds": "600"},
@@ -134,6 +137,7 @@ class Generator:
             if chance.random() < 0.1
             else {}
         )
+        annotations |= chance.choice([{}, {names.INJECT: "disabled"}, {names.INJECT: "enabled"}])
         return {"metadata": {"name": name, "annotations": annotations}, "spec": spec}
 
     def _volume(self, number: int) -> Json:

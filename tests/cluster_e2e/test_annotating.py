@@ -170,7 +170,7 @@ def test_a_preview_is_a_forecast_and_answers_an_unchanged_demand(
     told = [
         f'4 existing pods in namespace "{namespace}" violate "bound": 3 comply after a restart, 1 will be refused (deployment/optout)',
         'deployment/optout: [token-lifetime] volume "kube-api-access-*": the automounted token is valid for one year, not 86400 s; '
-        "it says boundtoken.dev/inject: disabled; take that off the pod template",
+        "the pod says boundtoken.dev/inject: disabled; take that off the pod template",
         "deployment/web (3 pods): comply after a restart, such as by kubectl rollout restart",
     ]
     assert warned(plane, *a_dry_run(namespace)) == told

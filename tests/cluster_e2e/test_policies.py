@@ -30,7 +30,9 @@ from tests.support.builders import (
     Json,
     a_bare_pod,
     a_container,
+    a_pod,
     a_review,
+    automounted,
     validation_of,
     with_tokens,
 )
@@ -43,6 +45,7 @@ from tests.support.waiting import wait_for
 from webhook.core import names, policy, review
 from webhook.core.limits import Locks
 from webhook.core.policy import ClusterPolicy, Exemptions
+from webhook.enforcement import rules
 from webhook.enforcement.policies import bindings
 
 YEAR = {"expirationSeconds": 3607}
@@ -174,6 +177,24 @@ def test_two_judges_say_the_same_of_generated_pods(
     assert len(jobs) // 10 < denied < len(jobs) * 95 // 100
     slugs = ("token-lifetime", "token-audience", "automounted-volume", "token-mount")
     assert [slug for slug in slugs if not any(f"[{slug}]" in message for message in messages)] == []
+
+
+@pytest.mark.usefixtures("settings")
+def test_two_judges_advise_the_same_where_injection_would_help(away: Cluster) -> None:
+    messages = []
+    for inject in ("", "disabled", "enabled", "replace", "Enabled"):
+        annotations = {"enforce": "strict", **({"inject": inject} if inject else {})}
+        namespace = quiet(away, **annotations)
+        wait_for(lambda namespace=namespace: away.denial(namespace, VIOLATING), 15)
+        for pod_inject in ("", "disabled", "enabled", "Disabled"):
+            pod = automounted(a_pod(annotations={names.INJECT: pod_inject} if pod_inject else {}))
+            pod["metadata"] = {"name": "web", "annotations": pod["metadata"].get("annotations", {})}
+            messages.append(away.denial(namespace, pod))
+            assert messages[-1] == expected(pod, PLAIN, namespace, annotations)
+    assert [
+        sum(text in message for message in messages)
+        for text in (rules.OPTED_OUT, rules.NOT_CHANGED)
+    ] == [2, 6]
 
 
 @pytest.mark.parametrize("level", ["bound", "strict"])

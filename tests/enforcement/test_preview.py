@@ -88,7 +88,7 @@ def test_pods_are_in_three_groups_with_their_owners() -> None:
     made = looked(*pods, enforce="bound", inject="enabled")
     assert made.lines() == [
         '31 existing pods in namespace "shop" violate "bound": 30 comply after a restart, 1 will be refused (deployment/optout); 9 comply',
-        f"deployment/optout: {YEAR.partition('; ')[0]}; it says boundtoken.dev/inject: disabled; take that off the pod template",
+        f"deployment/optout: {YEAR.partition('; ')[0]}; the pod says boundtoken.dev/inject: disabled; take that off the pod template",
         "deployment/web (30 pods): comply after a restart, such as by kubectl rollout restart",
     ]
     assert made.counts("enforce") == Counts(9, 30, 1)

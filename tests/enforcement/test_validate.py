@@ -24,7 +24,7 @@ from webhook.core.faults import Fault
 from webhook.core.levels import EnforcementPolicy, LevelVersion
 from webhook.core.limits import Locks
 from webhook.core.policy import ClusterPolicy, Exemptions
-from webhook.enforcement import namespaces, validate
+from webhook.enforcement import namespaces, rules, validate
 
 YEAR = automounted(a_pod())
 
@@ -78,6 +78,37 @@ def test_a_denial_says_all_at_once_who_demands_it_first_the_fix_last() -> None:
     assert response["status"] == {"message": decision.denial, "code": 403, "reason": "Forbidden"}
     assert response["allowed"] is False
     assert "warnings" not in response
+
+
+@pytest.mark.parametrize(
+    ("namespace", "pod", "fix"),
+    [
+        ("disabled", "disabled", rules.RULES[0].checks[0].fix),
+        ("replace", "disabled", rules.OPTED_OUT),
+        ("replace", "enabled", rules.NOT_CHANGED),
+        ("enabled", "", rules.NOT_CHANGED),
+    ],
+)
+def test_where_the_namespace_is_annotated_no_denial_advises_to_annotate_it(
+    namespace: str, pod: str, fix: str
+) -> None:
+    created = automounted(a_pod(annotations={names.INJECT: pod} if pod else {}))
+    denial = validating_decision(created, enforce="strict", inject=namespace).denial
+    years, automounts = denial.split(". ")
+    assert years.endswith(f"valid for one year, not 3600 s; {fix}")
+    assert (f"{names.AUTOMOUNT}=disabled, inject=replace" in automounts) == (
+        namespace == "disabled"
+    )
+
+
+def test_what_was_rewritten_in_place_is_told_how_to_be_strict() -> None:
+    pod = automounted(a_pod())
+    for source in pod["spec"]["volumes"][0]["projected"]["sources"]:
+        if token := source.get("serviceAccountToken"):
+            token["expirationSeconds"] = 3600
+    denial = validating_decision(pod, enforce="strict", inject="replace").denial
+    assert rules_in(denial) == ["automounted-volume"]
+    assert f"{names.AUTOMOUNT}=disabled, inject=replace" in denial
 
 
 def test_each_mode_does_its_own_and_a_denial_has_no_warnings() -> None:

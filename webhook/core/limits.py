@@ -83,6 +83,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     one."""
     legacy_tokens: frozenset[str] | None = None
     """The names of the namespace's legacy token Secrets; None if boundtoken may not list them."""
+    injects: bool = False
+    """Whether the namespace is annotated with an `inject` that gives its pods tokens."""
 
     @property
     def advised(self) -> int:

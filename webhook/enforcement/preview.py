@@ -27,7 +27,6 @@ MAX_OWNERS = 3
 MAX_SHAPES = 1000
 """Of pods that are evaluated once and remembered: a namespace has far fewer templates."""
 RESTART = "such as by kubectl rollout restart"
-OPTED_OUT = f"it says {names.INJECT}: disabled; take that off the pod template"
 """The fix for a pod that opted out of what its namespace injects."""
 CRITICAL = ("system-node-critical", "system-cluster-critical")
 RELYING = (
@@ -367,7 +366,7 @@ def _for_opted_out(violation: Violation) -> Violation:
     violation = unnumbered(violation)
     if names.INJECT not in violation.fix:
         return violation
-    return msgspec.structs.replace(violation, fix=OPTED_OUT)
+    return msgspec.structs.replace(violation, fix=rules.OPTED_OUT)
 
 
 def _owners(owners: Owners) -> str:

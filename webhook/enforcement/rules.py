@@ -7,10 +7,11 @@ annotations, templates and previews. The API server runs the CEL of the same rec
 of both over thousands of pods.
 
 A pod's author cannot lower a level: the rules read no annotations of the pod, only the fields that
-provide a token. (A volume counts as automounted by prefix and shape; under another name it is
-evaluated as any other token.) Admission at CREATE cannot see tokens that a CSI driver requests
-(CSIDriver.spec.tokenRequests), Secrets that are created after the pod, Secrets that a container
-reads through the API, and anything that a PersistentVolume refers to.
+provide a token. (Only what a message advises depends on one.) A volume counts as automounted by
+prefix and shape; under another name it is evaluated as any other token. Admission at CREATE cannot
+see tokens that a CSI driver requests (CSIDriver.spec.tokenRequests), Secrets that are created after
+the pod, Secrets that a container reads through the API, and anything that a PersistentVolume refers
+to.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -27,6 +28,9 @@ from . import cel
 from .facts import CONTAINER_KINDS, VOLUMES, Facts, Place
 
 TOKEN = "spec.volumes.projected.sources.serviceAccountToken"  # noqa: S105  (a field path)
+OPTED_OUT = f"the pod says {names.INJECT}: disabled; take that off the pod template"
+NOT_CHANGED = "the namespace injects, but boundtoken did not change the pod: create it again, or see boundtoken explain"
+"""Instead of a fix that would annotate the namespace: what is left to do where it is annotated."""
 ONE_YEAR = "3607 makes a token valid for one year, not {maximum} s"
 MAX_PLACES_CHARS = 300
 """Of the places in one sentence. A message with all seven sentences stays below the 5 KiB that the
@@ -64,6 +68,8 @@ class Check(NamedTuple):
     cel: str = ""
     """The same as `find`, as CEL: one text with all places and values in the form of `_place`;
     empty if there are none."""
+    is_fixed_by_injection: bool = False
+    """Whether the fix is to annotate. It is another one where that has been done (`other_fix`)."""
 
 
 class Rule(NamedTuple):
@@ -184,6 +190,7 @@ RULES = (
                     "",
                     "v.automounted && ",
                 ),
+                is_fixed_by_injection=True,
             ),
             Check(
                 partial(_lasts_a_year, automounted=False),
@@ -264,6 +271,7 @@ RULES = (
                 "if it needs no API access, set automountServiceAccountToken: false",
                 "automountedVolumes",
                 "variables.tokenVolumes.filter(v, v.automounted).map(v, 'volume \"' + v.name + '\"').join(', ')",
+                is_fixed_by_injection=True,
             ),
         ),
     ),
@@ -348,12 +356,23 @@ def _violations(rule: Rule, check: Check, pod: Facts, limits: Limits) -> Iterato
         if texts is None:
             others = f", or use one of {limits.allowed_text}" if limits.allowed_text else ""
             fill = {"maximum": limits.maximum, "advised": limits.advised, "allowed": others}
-            texts = check.problem.format(**fill), check.fix.format(**fill)
+            fix = other_fix(pod, limits) if check.is_fixed_by_injection else ""
+            texts = check.problem.format(**fill), fix or check.fix.format(**fill)
         yield Violation(rule.slug, field, place, value, *texts)
         # A pod can have thousands of violations, and nobody sees more than the sentence shows.
         told += len(value) + 2
         if told > 2 * MAX_PLACES_CHARS:
             return
+
+
+def other_fix(pod: Facts, limits: Limits) -> str:
+    """What to do about an automounted token that is valid for a year though the namespace injects;
+    empty where that is not so.
+    """
+    if not limits.injects or not any(_lasts_a_year(pod, limits, automounted=True)):
+        return ""
+    says_no = (pod.pod.metadata.annotations or {}).get(names.INJECT) == "disabled"
+    return OPTED_OUT if says_no else NOT_CHANGED
 
 
 def sentences(violations: Iterable[Violation]) -> list[str]:

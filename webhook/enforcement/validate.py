@@ -230,6 +230,7 @@ def _limits(
         allowed_text=namespace.allowed_text,
         api_audiences=cluster.api_audiences,
         legacy_tokens=legacy_tokens,
+        injects=namespace.annotations.get(names.INJECT) in ("enabled", "replace"),
     )
 
 

@@ -67,6 +67,11 @@ SENTENCE = """
     + @places
     + @text] : [])
 """
+OTHER_FIX = """
+variables.automountedYears == '' || !(@inject in ['enabled', 'replace']) ? ''
+  : object.metadata.?annotations[?'@name'].orValue('') == 'disabled' ? @opted_out
+  : @not_changed
+"""
 MESSAGE = """
 'namespace "' + request.namespace + '"'
   + (variables.level == 'off' ? ' is' + @under
@@ -88,6 +93,11 @@ def variables() -> list[Variable]:
         *(
             (check.name, f"{rule.slug}: {check.problem.format(maximum='the maximum')}.", check.cel)
             for rule, check in checks
+        ),
+        (
+            "otherFix",
+            "What to do about an automounted token where the namespace is annotated already.",
+            _other_fix(),
         ),
         ("violations", "One sentence for each violation.", found),
         ("message", "Who enforces which level, and all violations.", _message()),
@@ -215,7 +225,20 @@ def _table(rows: dict[str, tuple[str, ...]]) -> str:
 def _sentence(rule: rules.Rule, check: rules.Check) -> str:
     places = cel.truncate(f"variables.{check.name}", rules.MAX_PLACES_CHARS)
     text = cel.concat(f": {check.problem}; {check.fix}", **TEXTS)
+    if check.is_fixed_by_injection:
+        problem, fix = cel.concat(f": {check.problem}; ", **TEXTS), cel.concat(check.fix, **TEXTS)
+        text = f"{problem} + (variables.otherFix == '' ? {fix} : variables.otherFix)"
     return cel.fill(SENTENCE, slug=rule.slug, name=check.name, places=places, text=text)
+
+
+def _other_fix() -> str:
+    return cel.fill(
+        OTHER_FIX,
+        inject=cel.value("namespaceAnnotations", names.INJECT),
+        name=names.INJECT,
+        opted_out=cel.text(rules.OPTED_OUT),
+        not_changed=cel.text(rules.NOT_CHANGED),
+    )
 
 
 def _message() -> str:
