@@ -1,4 +1,4 @@
-# Builds alike with docker build, docker buildx and buildah. Two stages: the first lays out /opt/boundtoken from the locked wheels
+# Builds alike with docker build (BuildKit), buildah and podman. Two stages: the first lays out /opt/boundtoken from the locked wheels
 # (docs/release/layer.py), the second has that and Python, and neither a shell nor pip. The first runs on the builder's own
 # processor, whatever the image is for: nothing of it is compiled for one, so that no emulation is needed.
 # Why distroless: the same Python 3.13 for which the wheels are, half of slim's size, and nothing in it for who gets in. What it
@@ -12,7 +12,8 @@ COPY webhook /src/webhook
 ARG TARGETARCH
 RUN python /src/docs/release/layer.py --python /usr/bin/python3.13 --machine "$TARGETARCH" /out
 
-FROM gcr.io/distroless/python3-debian13:nonroot@sha256:83aa8d4f74a4d7f7cf2d472054139bef71a927b76c680c0f2e1021d6b1d6d732
+# The platform is named, since buildah 1.39 and podman 5.4 would take the base of the builder's processor.
+FROM --platform=linux/$TARGETARCH gcr.io/distroless/python3-debian13:nonroot@sha256:83aa8d4f74a4d7f7cf2d472054139bef71a927b76c680c0f2e1021d6b1d6d732
 COPY --from=build /out/ /
 ARG VERSION=0.1.0
 ARG REVISION=unknown

@@ -27,7 +27,8 @@ IMAGE_PYTHON = (3, 13)
 IMAGE_RELEASE = "3.13.15"
 """Of the first one, which compiles."""
 EPOCH = 315532800
-"""1980-01-01, the first day of a zip archive, unless SOURCE_DATE_EPOCH says another."""
+"""The time of every file: 1980-01-01, the first day of a zip archive. SOURCE_DATE_EPOCH does not
+change it, since the step of the Dockerfile does not see it."""
 MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 """The word of images for a processor, and that of wheels."""
 CHECKSUM, DEVICE = slice(148, 156), slice(329, 345)
@@ -103,7 +104,7 @@ def lay_out(root: Path, wheels: Path, interpreter: str, python: str) -> Path:
     launcher.write_text(LAUNCHER.format(python=interpreter))
     for path in [*_all(place), place, place.parent]:
         path.chmod(_mode(path))
-        os.utime(path, (_epoch(), _epoch()))
+        os.utime(path, (EPOCH, EPOCH))
     return place
 
 
@@ -114,7 +115,7 @@ def packed(root: Path) -> bytes:
     made = bytearray()
     for path in _all(root):
         entry = tarfile.TarInfo(str(path.relative_to(root)))
-        entry.mode, entry.mtime = _mode(path), _epoch()
+        entry.mode, entry.mtime = _mode(path), EPOCH
         content = b""
         if path.is_dir():
             entry.type = tarfile.DIRTYPE
@@ -153,10 +154,6 @@ def _all(folder: Path) -> list[Path]:
 def _mode(path: Path) -> int:
     """Anybody may read, nobody but root may write: an arbitrary user in group 0 needs no more."""
     return 0o755 if path.is_dir() or path.parent.name == "bin" else 0o644
-
-
-def _epoch() -> int:
-    return int(os.environ.get("SOURCE_DATE_EPOCH") or EPOCH)
 
 
 def _files(wheel: Path) -> Iterator[tuple[str, bytes]]:

@@ -77,7 +77,7 @@ def cyclonedx(library: Path) -> dict[str, Any]:
 def _base() -> dict[str, Any]:
     """The image that the last stage of the Dockerfile begins with."""
     dockerfile = (layer.ROOT / "Dockerfile").read_text()
-    name, tag, digest = re.findall(r"^FROM (\S+):(\S+)@(\S+)$", dockerfile, re.MULTILINE)[-1]
+    name, tag, digest = re.findall(r"^FROM \S+ (\S+):(\S+)@(\S+)$", dockerfile, re.MULTILINE)[-1]
     short = name.rpartition("/")[2]
     purl = f"pkg:oci/{short}@{digest.replace(':', '%3A')}?repository_url={name}&tag={tag}"
     return {

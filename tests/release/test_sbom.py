@@ -60,7 +60,8 @@ def test_it_has_exactly_the_locked_packages_and_the_base_image(bom: dict[str, An
     }
     assert libraries == LOCK
     (base,) = [one for one in bom["components"] if one["type"] != "library"]
-    assert f"\nFROM {base['name']}:nonroot@{base['version']}\n" in (ROOT / "Dockerfile").read_text()
+    reference = f" {base['name']}:nonroot@{base['version']}\n"
+    assert f"\nFROM --platform=linux/$TARGETARCH{reference}" in (ROOT / "Dockerfile").read_text()
     root = bom["metadata"]["component"]
     assert (root["name"], root["version"], root["type"]) == (
         "boundtoken",
