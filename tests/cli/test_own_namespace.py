@@ -9,7 +9,7 @@ from tests.support.builders import Json
 from tests.support.kubeconfigs import a_kubeconfig
 from tests.support.played import Played, playing
 from tests.support.processes import boundtoken
-from webhook.cli.cluster.own_namespace import GROUP, KINDS, NONE
+from webhook.cli.cluster.own_namespace import BINDING, GROUP, KINDS, NONE
 
 MUTATING, VALIDATING = (f"{GROUP}/{resource}" for resource in KINDS)
 DEPLOYMENTS = "/apis/apps/v1/deployments"
@@ -28,6 +28,11 @@ def a_deployment(namespace: str, account: str = "boundtoken") -> Json:
     spec = {"serviceAccountName": account, "containers": [{"name": "boundtoken"}]}
     metadata = {"name": "boundtoken", "namespace": namespace}
     return {"metadata": metadata, "spec": {"template": {"spec": spec}}}
+
+
+def a_binding(namespace: str, account: str = "boundtoken") -> Json:
+    subject = {"kind": "ServiceAccount", "name": account, "namespace": namespace}
+    return {"metadata": {"name": "boundtoken"}, "subjects": [subject]}
 
 
 @pytest.fixture
@@ -58,36 +63,38 @@ def test_the_namespace_is_that_of_the_service_that_is_called(
     assert looked_in(played) - {"default"} == {"tokens"}
 
 
-@pytest.mark.parametrize("words", [("certs", "show"), ("check",)], ids=" ".join)
-def test_without_a_configuration_it_is_that_of_the_deployment(
+@pytest.mark.parametrize("words", [*CERTS, ("check",)], ids=" ".join)
+def test_without_a_configuration_it_is_that_of_the_bound_account(
     played: Played, tmp_path: Path, words: tuple[str, ...]
 ) -> None:
-    others = a_deployment("others", account="web")
-    played.objects[DEPLOYMENTS] = [others, a_deployment("tokens")]
+    played.objects[BINDING] = a_binding("tokens")
     run(played, tmp_path, *words)
     assert looked_in(played) - {"default"} == {"tokens"}
 
 
-@pytest.mark.parametrize("words", [("certs", "show"), ("check",)], ids=" ".join)
-def test_a_deployment_like_ours_does_not_hide_the_usual_one(
+@pytest.mark.parametrize("words", [*CERTS, ("check",)], ids=" ".join)
+def test_a_deployment_like_ours_leads_no_command_to_its_namespace(
     played: Played, tmp_path: Path, words: tuple[str, ...]
 ) -> None:
     """Anybody may have one, also while an admin has deleted every configuration."""
-    named_otherwise = a_deployment("abc")
-    named_otherwise["metadata"]["name"] = "zz"
-    ours = a_deployment("boundtoken-system")
-    played.objects[DEPLOYMENTS] = [a_deployment("aaa"), named_otherwise, ours]
-    run(played, tmp_path, *words)
-    assert looked_in(played) - {"default"} == {"boundtoken-system"}
-
-
-@pytest.mark.parametrize("words", [("certs", "rotate"), ("certs", "init")], ids=" ".join)
-def test_what_is_written_goes_where_no_deployment_has_led_it(
-    played: Played, tmp_path: Path, words: tuple[str, ...]
-) -> None:
     played.objects[DEPLOYMENTS] = [a_deployment("aaa")]
     run(played, tmp_path, *words)
-    assert looked_in(played) == {"boundtoken-system"}
+    assert looked_in(played) - {"default"} <= {"boundtoken-system"}
+    played.objects[BINDING] = a_binding("tokens", "web")
+    run(played, tmp_path, *words)
+    assert looked_in(played) - {"default"} <= {"boundtoken-system"}
+
+
+def test_one_entry_that_calls_another_namespace_does_not_change_the_side(
+    played: Played, tmp_path: Path
+) -> None:
+    entries = [calling(name)[0]["webhooks"][0] for name in ("tokens", "aaa", "tokens")]
+    played.objects[VALIDATING] = [{"metadata": {"name": "boundtoken"}, "webhooks": entries}]
+    run(played, tmp_path, "check")
+    assert "aaa" not in {
+        path.split("/")[4] for path, _ in played.queries if "/deployments/" in path
+    }
+    assert "tokens" in looked_in(played)
 
 
 def test_where_there_is_none_it_is_told_and_nothing_is_read(played: Played, tmp_path: Path) -> None:

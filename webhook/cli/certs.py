@@ -273,11 +273,12 @@ async def with_store(
     parsed: argparse.Namespace, work: Callable[[Store], Awaitable[int]], *, writes: bool = True
 ) -> int:
     """What `work` gives for the store in the namespace that the command line names, else where
-    boundtoken is installed.
+    boundtoken is installed, else, if it `writes`, in the usual one.
     """
     credentials = FromKubeconfig(parsed.kubeconfig, parsed.context)
     async with ApiClient(credentials, f"boundtoken/{__version__}") as client:
-        namespace = await own_namespace.find(client, parsed.namespace, writes=writes)
+        default = names.NAMESPACE if writes else ""
+        namespace = await own_namespace.find(client, parsed.namespace, default=default)
         return await work(Store(client, namespace, (names.APP,)))
 
 
