@@ -263,6 +263,18 @@ def _conflicts(policy: ClusterPolicy) -> Iterator[str]:
             )
 
 
+def warnings(policy: ClusterPolicy) -> Iterator[str]:
+    """What is valid and has no effect. The shipped default is no such value, because manifests and
+    chart write it beside every lock.
+    """
+    default, lock = policy.defaults.expiration_seconds, policy.locks.max_expiration_seconds
+    if default > lock and default != names.DEFAULT_EXPIRATION_SECONDS:
+        yield (
+            f"defaults.expirationSeconds: {default} has no effect, because locks.maxExpirationSeconds is {lock}: "
+            f"tokens live {policy.locks.capped(default)} s"
+        )
+
+
 def schema() -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of the file."""
     head = {"apiVersion": {"const": API_VERSION}, "kind": {"const": KIND}}

@@ -200,6 +200,36 @@ def test_the_shipped_config_map_is_checked_as_its_own_header_says() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("default", "lock", "warning"),
+    [
+        (
+            7200,
+            3600,
+            "7200 has no effect, because locks.maxExpirationSeconds is 3600: tokens live 3600 s",
+        ),
+        (
+            7200,
+            3607,
+            "7200 has no effect, because locks.maxExpirationSeconds is 3607: tokens live 3600 s",
+        ),
+        (7200, 7200, None),
+        pytest.param(3600, 1800, None, id="the shipped default"),
+    ],
+)
+def test_a_default_above_the_lock_is_a_warning(
+    tmp_path: Path, default: int, lock: int, warning: str | None
+) -> None:
+    file = tmp_path / "config.yaml"
+    lines = f"defaults: {{expirationSeconds: {default}}}\nlocks: {{maxExpirationSeconds: {lock}}}\n"
+    file.write_bytes(HEAD + lines.encode())
+    result = boundtoken("config", "check", str(file))
+    assert result.returncode == 0
+    assert result.stdout.startswith(f"{file}: valid (hash ")
+    expected = f"Warning: {file}: defaults.expirationSeconds: {warning}\n" if warning else ""
+    assert result.stderr == expected
+
+
 def test_faults_of_a_config_map_have_its_name_their_path_and_their_place(tmp_path: Path) -> None:
     where = 'configmap/boundtoken-7k2fh data["config.yaml"]'
     assert checked(tmp_path, a_config_map(BAD, "boundtoken-7k2fh")) == (

@@ -9,6 +9,7 @@ from .. import cluster_config
 from ..core import names
 from ..core.policy import ClusterPolicy
 from ..errors import BadInput
+from . import process
 from .config_files import sources, the_source
 
 
@@ -21,7 +22,9 @@ def parse(file: str, own_namespace: str = names.NAMESPACE) -> ClusterPolicy:
 
 
 def check(parsed: argparse.Namespace) -> int:
-    """Print every fault of a file's configurations; exit 1 if there is one."""
+    """Print every fault of a file's configurations; exit 1 if there is one. What has no effect is
+    a warning.
+    """
     is_valid = True
     for source in sources(parsed.file):
         try:
@@ -31,6 +34,8 @@ def check(parsed: argparse.Namespace) -> int:
             print(problem)
             continue
         print(f"{source.where}: valid (hash {configuration.hash})")
+        for warning in cluster_config.warnings(configuration.policy):
+            process.warn(f"{source.where}: {warning}")
     return 0 if is_valid else 1
 
 
