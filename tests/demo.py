@@ -22,7 +22,7 @@ from tests.controlplane.cluster import ControlPlane
 from tests.controlplane.kubelet import Kubelet
 from tests.support.builders import a_bare_pod, volume_names
 from tests.support.cluster import Cluster, life
-from tests.support.paths import ROOT
+from tests.support.paths import BOUNDTOKEN, ROOT
 from tests.support.processes import Server, free_port, running_process
 from tests.support.waiting import wait_for
 
@@ -126,10 +126,10 @@ def things_to_try(kubelet: Kubelet) -> None:
         f"""
 In another terminal:
 
-  export KUBECONFIG={kubelet.plane.kubeconfig()}
+  export KUBECONFIG={kubelet.plane.kubeconfig()} PATH={shlex.quote(str(BOUNDTOKEN.parent))}:"$PATH"
   alias kubectl='{build.binary()} kubectl'
 
-Four things to try:
+Five things to try:
 
   1. what a pod would get, without making it
      echo {shlex.quote(pod)} | kubectl create -n after -f - --dry-run=server -o yaml
@@ -144,6 +144,10 @@ Four things to try:
      kubectl annotate namespace before boundtoken.dev/enforce=bound --dry-run=server
      kubectl annotate namespace default boundtoken.dev/enforce=bound
      kubectl run year-long --image=nginx
+  5. the commands of the README: the installation, one workload, every token
+     boundtoken check
+     boundtoken explain deployment/cart -n shop
+     boundtoken scan
 
 No kubelet runs here, so that kubectl logs and exec cannot work. The logs of the replicas are files:
 
