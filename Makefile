@@ -12,7 +12,7 @@ setup: $(SETUP) ## everything needed, into .venv, from the lock file
 
 $(SETUP): requirements-dev.lock pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 …" >&2; exit 2; }
-	@echo "setting up .venv from requirements-dev.lock (about half a minute)"
+	@echo "setting up .venv from requirements-dev.lock (half a minute to two minutes)"
 	@$(PYTHON) -m venv --clear .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
