@@ -1,4 +1,4 @@
-"""Who keeps the certificates decides what is wrong, and what mends it."""
+"""Who keeps the certificates decides what is wrong, and what fixes it."""
 
 import dataclasses
 from datetime import timedelta

@@ -254,7 +254,7 @@ CASES = (
     Case(
         "BoundtokenConfigurationRejected",
         "warning",
-        "it is mended",
+        "it is fixed",
         {f"boundtoken_config_last_reload_successful{{{A}}}": "0 0 0 1x20"},
         {2: 0, 12: 0},
     ),

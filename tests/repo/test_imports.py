@@ -1,4 +1,4 @@
-"""Who may import whom, and what the pure rooms may not see. A violation names the file and the
+"""Who may import whom, and what the pure packages may not see. A violation names the file and the
 import.
 """
 
@@ -40,14 +40,14 @@ MAY_IMPORT = {
         "cli",
     },
 }
-"""The rooms; each may import those that it names."""
+"""The packages; each may import those that it names."""
 CREDENTIALS = "webhook.cluster.credentials"
 """What tokens may import beside: the files of a pod, and kubeconfigs."""
 SCANNING = "scanning"
 RIGHTS = "webhook.tokens.rbac"
 """What scanning may import beside: who may do what, by roles and bindings, which is pure."""
 LIBRARY = "tokens"
-"""The room that other programs import: its door has the names of the library."""
+"""The package that other programs import: its `__init__.py` has the names of the library."""
 ADAPTERS = "adapters"
 """Its folder of clients and servers: each module imports its own package."""
 SHARED = {
@@ -61,7 +61,7 @@ SHARED = {
     "log",
     "log_writer",
 }
-"""Modules beside the rooms; they may import core."""
+"""Modules beside the packages; they may import core."""
 PURE_SEES = {"errors"}
 PURE_MAY = {
     "base64",
@@ -93,7 +93,7 @@ def imports(path: Path) -> Iterator[str]:
             yield from (f"{module}.{alias.name}" for alias in node.names)
 
 
-def room(module: str) -> str:
+def package(module: str) -> str:
     parts = module.split(".")
     return parts[1] if len(parts) > 1 else ""
 
@@ -108,10 +108,12 @@ def test_rooms_import_only_what_they_may(path: Path) -> None:
     own = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
     may = MAY_IMPORT.get(own, {"core"} if own in SHARED else set(MAY_IMPORT))
     for name in imports(path):
-        if name.startswith("webhook.") and room(name) in MAY_IMPORT:
+        if name.startswith("webhook.") and package(name) in MAY_IMPORT:
             is_credentials = own == LIBRARY and name.startswith(CREDENTIALS)
             is_rights = own == SCANNING and name.startswith(RIGHTS)
-            assert room(name) in may or is_credentials or is_rights, f"{own} may not import {name}"
+            assert package(name) in may or is_credentials or is_rights, (
+                f"{own} may not import {name}"
+            )
 
 
 ALSO_PURE: dict[str, set[str]] = {
@@ -133,15 +135,15 @@ def test_the_pure_rooms_see_no_outside(path: Path) -> None:
     for name in imports(path):
         if name.startswith("webhook"):
             is_rights = SCANNING in path.parts and name.startswith(RIGHTS)
-            assert room(name) in {*PURE, *PURE_SEES, *ALSO_PURE} or is_rights, (
-                f"a pure room may not import {name}"
+            assert package(name) in {*PURE, *PURE_SEES, *ALSO_PURE} or is_rights, (
+                f"a pure package may not import {name}"
             )
         else:
-            assert name.split(".")[0] in may, f"a pure room may not import {name}"
+            assert name.split(".")[0] in may, f"a pure package may not import {name}"
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
             assert node.func.attr not in FORBIDDEN_CALLS, (
-                f"line {node.lineno}: the pure rooms read no clock"
+                f"line {node.lineno}: the pure packages read no clock"
             )
 
 
@@ -174,7 +176,7 @@ def test_nobody_but_an_adapter_imports_an_adapter(path: Path) -> None:
 def test_a_rooms_door_holds_its_rule_and_no_imports(path: Path) -> None:
     if path.parent.name == LIBRARY:
         ours = [name for name in imports(path) if name.startswith("webhook")]
-        assert {room(name) for name in ours} == {"core", LIBRARY}
+        assert {package(name) for name in ours} == {"core", LIBRARY}
     else:
         assert list(imports(path)) == []
     assert ast.get_docstring(ast.parse(path.read_text()))

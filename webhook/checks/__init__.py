@@ -1,1 +1,1 @@
-"""Whether an installation and a workload work: each check judges what a door has seen. Pure."""
+"""Whether an installation and a workload work: each check judges what `cli.check` read. Pure."""

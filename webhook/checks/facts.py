@@ -1,5 +1,5 @@
-"""What a door has seen of an installation. Each part may be unseen, with the reason; None is what
-is not there.
+"""What `cli.check` has read of an installation. Each part may be unread, with the reason; None is
+what is not there.
 """
 
 import dataclasses

@@ -1,3 +1,3 @@
 """The server: TLS and HTTP, the loops that keep its data up to date, and the wiring. It may import
-every room but cli.
+every package but cli.
 """

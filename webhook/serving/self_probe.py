@@ -34,7 +34,7 @@ FIRST = (5.0, 15.0)
 follow, and replicas that start together do not ask together."""
 JITTER = (0.8, 1.2)
 AGAIN_SECONDS = 10.0
-"""To the next probe after one that was not injected, at most: what is mended is seen soon."""
+"""To the next probe after one that was not injected, at most: a fix is seen soon."""
 LONGEST_FACTOR = 4
 """While it cannot ask, the pause doubles up to so many intervals."""
 READY_SECONDS = 1.0

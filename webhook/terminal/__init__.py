@@ -1,3 +1,3 @@
-"""What commands show on a terminal, worked out from values: versions, completion and pages of help.
-Pure, as the rooms that decide: no network, clock, disk or log.
+"""What commands show on a terminal, made from values: versions, completion and pages of help.
+Pure, as the packages that decide: no network, clock, disk or log.
 """

@@ -1,7 +1,7 @@
 """Tokens of service accounts for programs: to ask for them, keep them fresh, and verify them.
 
-Only this room is a library that other programs import; its names are here. It imports core, and of
-the cluster's room only the credentials. `adapters` has one module for each client and server;
+Only this package is a library that other programs import; its names are here. It imports core, and
+of `cluster` only the credentials. `adapters` has one module for each client and server;
 none of them is imported here, nor anything that costs much time.
 """
 

@@ -11,7 +11,7 @@ TOPICS = {
     "annotations": "what may be written on namespaces, workloads and pods",
     "enforcement": "levels, rules, and who denies",
     "reasons": "the words for what was decided",
-    "failure-modes": "what happens when something is away or wrong",
+    "failure-modes": "what happens when something is down or wrong",
     "exit-codes": "what each command ends with",
     "rbac": "the rights that each command needs",
     "environment": "the variables that are read",

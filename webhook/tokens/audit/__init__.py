@@ -1,3 +1,3 @@
 """What the API server's audit log tells of tokens: the policy that records it, the trace of one
-token, and a watch for unusual requests. Nothing here is imported by the library's door.
+token, and a watch for unusual requests. `webhook.tokens` imports nothing of it.
 """
