@@ -44,6 +44,7 @@ from webhook.checks.objects import (
     Service,
 )
 from webhook.checks.probes import NOT_TRIED
+from webhook.checks.rights import LEFT_OVER
 from webhook.core import names
 from webhook.core.policy import ClusterPolicy
 from webhook.enforcement.policies import bindings
@@ -339,13 +340,40 @@ def test_the_component_that_fails_closed_is_a_warning() -> None:
     assert every(an_installation(**fields))["webhook-policies"].status == "warning"
 
 
+OF_COMPONENT = tuple(Granted(one, "clusterrolebinding/boundtoken-legacy-tokens") for one in shipped.LEGACY_RIGHTS)  # fmt: skip
+
+
+def excess(seen: Installation, more: Iterable[Granted]) -> Result:
+    """What is told where these are granted too."""
+    assert isinstance(seen.rights, tuple)
+    seen.rights = (*seen.rights, *more)
+    return every(seen)["rights-excess"]
+
+
 def test_the_component_for_legacy_tokens_is_no_excess() -> None:
-    more = tuple(Granted(one, "clusterrolebinding/boundtoken-legacy-tokens") for one in shipped.LEGACY_RIGHTS)  # fmt: skip
-    ours = an_installation().rights
-    assert isinstance(ours, tuple)
-    assert every(an_installation(rights=(*ours, *more)))["rights-excess"].status == "passed"
-    another = tuple(one._replace(binding="clusterrolebinding/more") for one in more)
-    assert every(an_installation(rights=(*ours, *another)))["rights-excess"].status == "warning"
+    for flags in (["--legacy-tokens=on"], ["--legacy-tokens", "on"]):
+        assert excess(with_flags(*flags), OF_COMPONENT).status == "passed"
+    by_variable = with_flags(variables=["BOUNDTOKEN_LEGACY_TOKENS"])
+    assert excess(by_variable, OF_COMPONENT).status == "passed"
+    another = [one._replace(binding="clusterrolebinding/more") for one in OF_COMPONENT]
+    found = excess(with_flags("--legacy-tokens=on"), another)
+    assert (found.status, found.finding.commands) == ("warning", ())
+
+
+@pytest.mark.parametrize("flags", [[], ["--legacy-tokens=off"], ["--legacy-tokens", "off"]])
+def test_what_is_left_of_the_component_for_legacy_tokens_is_excess(flags: list[str]) -> None:
+    found = excess(with_flags(*flags), OF_COMPONENT)
+    assert found.status == "warning"
+    assert found.finding.text == (
+        "clusterrolebinding/boundtoken-legacy-tokens also grants: list secrets, watch secrets; "
+        "boundtoken-legacy-tokens is left over, for the Deployment has no --legacy-tokens=on"
+    )
+    objects = "clusterrolebinding/boundtoken-legacy-tokens clusterrole/boundtoken-legacy-tokens"
+    assert found.finding.commands == (f"kubectl delete {objects}",)
+    assert found.cure == LEFT_OVER
+    more = Granted(Right("get", "", "pods"), "clusterrolebinding/more")
+    both = excess(with_flags(*flags), [*OF_COMPONENT, more])
+    assert both.cure.startswith("Delete the binding, or remove the account from it")
 
 
 def with_flags(*flags: str, variables: Iterable[str] = (), **fields: Any) -> Installation:

@@ -8,6 +8,8 @@ from ..core.views import Metadata, View
 from ..simulation.calling import Selector
 
 JsonObject = dict[str, Any]
+LEGACY_FLAG, LEGACY_VARIABLE = "--legacy-tokens", "BOUNDTOKEN_LEGACY_TOKENS"
+"""Of `boundtoken serve`, which the component legacy-tokens sets to on."""
 
 
 class Labelled(Metadata, frozen=True):
@@ -96,6 +98,17 @@ class Deployment(View, frozen=True):
     def has_self_probe(self) -> bool:
         """Whether its replicas ask for pods in a dry run, as far as its arguments say."""
         return "--self-probe-interval=0" not in self._arguments
+
+    @property
+    def looks_for_legacy_tokens(self) -> bool:
+        """Whether its replicas list Secrets, as far as its arguments say; what a variable says is
+        not read.
+        """
+        containers = self.spec.template.spec.containers or ()
+        if LEGACY_VARIABLE in {variable.name for one in containers for variable in one.env or ()}:
+            return True
+        flags = " ".join(self._arguments).replace(f"{LEGACY_FLAG} ", f"{LEGACY_FLAG}=")
+        return f"{LEGACY_FLAG}=on" in flags.split()
 
     @property
     def _arguments(self) -> list[str]:

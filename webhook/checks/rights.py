@@ -6,11 +6,15 @@ from ..core import names
 from . import shipped
 from .facts import Granted, Installation, Right
 from .model import AGAIN, APPLY, Check, Finding, NotSeen, all_of, listed, passed, there, warning
-from .objects import Deployment
+from .objects import LEGACY_FLAG, Deployment
 
 GROUP = "Rights of boundtoken"
 OPTIONAL = "boundtoken-legacy-tokens"
-"""The binding of the component legacy-tokens."""
+"""The binding of the component legacy-tokens, and its role."""
+LEFT_OVER = (
+    "The component legacy-tokens was taken out, which kubectl apply does not delete the objects of: "
+    "delete them. A stolen token may do all that they grant."
+)
 DEFAULTS = frozenset(
     f"clusterrolebinding/system:{name}"
     for name in (
@@ -58,21 +62,39 @@ def excess(seen: Installation) -> Finding:
     """What is granted beside what is needed, with the binding that does."""
     probe = (right._replace(namespace=seen.own) for right in shipped.PROBE_RIGHTS)
     needed = (*_needed(seen), *probe)  # which plain manifests grant where there is no probe too
-    more = [one for one in there(seen.rights) if not _is_needed(one, needed)]
+    more = [
+        one
+        for one in there(seen.rights)
+        if one.binding not in DEFAULTS
+        if one.right not in needed
+        if not (_is_of_component(one) and _may_look_for_legacy_tokens(seen))
+    ]
     bindings = list(dict.fromkeys(one.binding for one in more))
     if not more:
         return passed("no more than needed")
     rights = listed(list(dict.fromkeys(str(one.right) for one in more)), ", ")
-    return warning(f"{listed(bindings, ', ')} also grants: {rights}")
+    text = f"{listed(bindings, ', ')} also grants: {rights}"
+    left_over = list(filter(_is_of_component, more))
+    if not left_over:
+        return warning(text)
+    titles = f"clusterrolebinding/{OPTIONAL} clusterrole/{OPTIONAL}"
+    cure = LEFT_OVER if left_over == more else ""
+    text = f"{text}; {OPTIONAL} is left over, for the Deployment has no {LEGACY_FLAG}=on"
+    return warning(text, f"kubectl delete {titles}", cure=cure)
 
 
-def _is_needed(granted: Granted, needed: Iterable[Right]) -> bool:
-    if granted.binding in DEFAULTS:
-        return True
-    name = granted.binding.rpartition("/")[2]
-    if name == OPTIONAL and granted.right in shipped.LEGACY_RIGHTS:
-        return True
-    return granted.right in needed
+def _is_of_component(granted: Granted) -> bool:
+    """Whether the component legacy-tokens grants it."""
+    return (
+        granted.binding == f"clusterrolebinding/{OPTIONAL}"
+        and granted.right in shipped.LEGACY_RIGHTS
+    )
+
+
+def _may_look_for_legacy_tokens(seen: Installation) -> bool:
+    """Whether the replicas need that, or whether that was not seen."""
+    found = seen.deployment
+    return not isinstance(found, Deployment) or found.looks_for_legacy_tokens
 
 
 def covers(granted: Right, needed: Right) -> bool:
