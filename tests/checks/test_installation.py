@@ -45,6 +45,7 @@ from webhook.checks.objects import (
 )
 from webhook.checks.probes import NOT_TRIED
 from webhook.checks.rights import LEFT_OVER
+from webhook.checks.webhooks import FAILS_CLOSED, RULE_IS_OFF
 from webhook.core import names
 from webhook.core.policy import ClusterPolicy
 from webhook.enforcement.policies import bindings
@@ -334,10 +335,35 @@ def test_a_selector_condition_or_rule_in_another_order_is_no_difference() -> Non
     assert {result.status for result in found.values()} == {"passed"}
 
 
-def test_the_component_that_fails_closed_is_a_warning() -> None:
-    extra = msgspec.convert({"name": "not-our-own-namespace", "expression": "true"}, type=type((shipped.ENTRIES[MUTATING][0].match_conditions or ())[0]))  # fmt: skip
-    fields = with_entry(0, VALIDATING, failure_policy="Fail", match_conditions=(extra,))
-    assert every(an_installation(**fields))["webhook-policies"].status == "warning"
+def failing_closed(condition: Condition = shipped.FAIL_CLOSED) -> Json:
+    """As the component legacy-tokens-fail-closed makes its entry, with this condition."""
+    conditions = (*(shipped.ENTRIES[VALIDATING][0].match_conditions or ()), condition)
+    return with_entry(0, VALIDATING, failure_policy="Fail", match_conditions=conditions)
+
+
+def test_the_component_that_fails_closed_is_a_warning_that_accuses_nobody() -> None:
+    found = every(with_flags("--legacy-tokens=on", **failing_closed()))
+    policies = found["webhook-policies"]
+    assert (policies.status, policies.cure) == ("warning", FAILS_CLOSED)
+    assert policies.finding.commands == ()
+    assert found["webhook-conditions"].status == "passed"
+    unseen = every(an_installation(**failing_closed(), deployment=Unseen("needs get")))
+    assert unseen["webhook-policies"].cure == FAILS_CLOSED
+
+
+def test_the_component_that_fails_closed_alone_names_the_one_that_is_missing() -> None:
+    policies = every(with_flags(**failing_closed()))["webhook-policies"]
+    assert (policies.status, policies.cure) == ("warning", RULE_IS_OFF)
+    assert (
+        "for a rule that is off: the Deployment has no --legacy-tokens=on" in policies.finding.text
+    )
+
+
+def test_an_entry_that_fails_closed_by_another_condition_of_that_name_is_no_choice() -> None:
+    another = Condition(shipped.FAIL_CLOSED.name, "true")
+    found = every(with_flags("--legacy-tokens=on", **failing_closed(another)))
+    assert found["webhook-policies"].status == "failed"
+    assert found["webhook-conditions"].status == "warning"
 
 
 OF_COMPONENT = tuple(Granted(one, "clusterrolebinding/boundtoken-legacy-tokens") for one in shipped.LEGACY_RIGHTS)  # fmt: skip

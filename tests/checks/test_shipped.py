@@ -102,6 +102,14 @@ def test_the_rights_of_a_component_are_those_of_its_patches(
     assert rules["Role"] >= set(shipped.PROBE_RIGHTS)
 
 
+def test_the_condition_of_the_component_that_fails_closed_is_that_of_its_patch() -> None:
+    text = (ROOT / "manifests/optional/legacy-tokens-fail-closed/kustomization.yaml").read_text()
+    patch, _ = yaml.safe_load(text)["patches"]
+    (entry,) = yaml.safe_load(patch["patch"])["webhooks"]
+    (condition,) = entry["matchConditions"]
+    assert normal(condition) == normal(msgspec.to_builtins(shipped.FAIL_CLOSED))
+
+
 def patched(kind: str, patches: list[str]) -> set[Right]:
     """The rights of a role after these patches."""
     role = role_of(kind)

@@ -1,6 +1,6 @@
 """Checks of the rights of our service account."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from ..core import names
 from . import shipped

@@ -11,7 +11,7 @@ from ..core import names
 from ..core.kinds import WORKLOADS
 from ..enforcement.policies import manifests, requests
 from ..simulation import calling
-from ..simulation.calling import Entry
+from ..simulation.calling import Condition, Entry
 from . import own_policies
 from .facts import MUTATING, VALIDATING, Right
 
@@ -201,6 +201,12 @@ CA_SECRET_RIGHTS = (
     Right("create", "", "secrets"),
 )
 """And there to keep a CA of its own."""
+FAIL_CLOSED = Condition(
+    "not-our-own-namespace",
+    "!authorizer.serviceAccount(request.namespace, 'boundtoken') "
+    ".group('boundtoken.dev').resource('installation').check('own').allowed()",
+)
+"""What the optional component legacy-tokens-fail-closed adds to the entry that it lets fail closed."""
 FAIL_CLOSED_RIGHTS = tuple(right for right in CA_BUNDLE_RIGHTS if right.verb in ("get", "patch"))
 """Of the optional component that lets an entry fail closed, in the whole cluster."""
 

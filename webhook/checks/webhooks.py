@@ -22,13 +22,20 @@ from .model import (
     listed,
     passed,
     there,
+    warning,
     worst,
 )
+from .objects import LEGACY_FLAG, Deployment
 
 GROUP = "Webhook configurations"
 KINDS = {resource: resource.removesuffix("s") for resource in shipped.ENTRIES}
-FAIL_CLOSED = "not-our-own-namespace"
-"""The condition of the component legacy-tokens-fail-closed, which lets one entry fail closed."""
+FAILS_CLOSED = (
+    "That is what the component legacy-tokens-fail-closed (legacyTokens.failClosed of the chart) is for. "
+    "Keep it if legacy tokens must be refused in an outage too; else take it out."
+)
+"""The cure of an entry that fails closed because somebody has chosen it."""
+RULE_IS_OFF = "Add the component legacy-tokens, which sets --legacy-tokens=on, or take legacy-tokens-fail-closed out."
+"""And of one that does so for a rule that is off."""
 Pair = tuple[Entry, Entry]
 
 
@@ -208,7 +215,8 @@ def _text(selector: Selector | None) -> str:
 def conditions(present: Entry, ours: Entry) -> Finding:
     has, expected = _expressions(present), _expressions(ours)
     found = [f"matchCondition {name} is missing" for name in expected if name not in has]
-    found += [f"there is one more, {name}" for name in has if name not in expected]
+    chosen = shipped.FAIL_CLOSED.name if _fails_closed_by_choice(present) else ""
+    found += [f"there is one more, {name}" for name in has if name not in (*expected, chosen)]
     never = [name for name, expression in has.items() if expression == "false"]
     if never:
         return failed(f"matchCondition {never[0]} is false: it is never called", APPLY)
@@ -224,13 +232,39 @@ def _expressions(entry: Entry) -> dict[str, str]:
     return {one.name: " ".join(one.expression.split()) for one in entry.match_conditions or ()}
 
 
-def policies(present: Entry, ours: Entry) -> Finding:
-    """What happens while nobody answers, and whether we are called again."""
+def _fails_closed_by_choice(entry: Entry) -> bool:
+    """Whether it is as the component legacy-tokens-fail-closed makes it."""
+    name, expression = shipped.FAIL_CLOSED.name, shipped.FAIL_CLOSED.expression
+    return entry.failure_policy == "Fail" and _expressions(entry).get(name) == expression
+
+
+def of_policies(seen: Installation) -> Finding:
+    """The policies of every entry; one that fails closed by choice needs the rule for which it
+    does, where the Deployment tells.
+    """
+    deployment = seen.deployment
+    is_off = isinstance(deployment, Deployment) and not deployment.looks_for_legacy_tokens
+
+    def check(present: Entry, ours: Entry) -> Finding:
+        return policies(present, ours, is_off=is_off)
+
+    return _of_entries(check)(seen)
+
+
+def policies(present: Entry, ours: Entry, *, is_off: bool) -> Finding:
+    """What happens while nobody answers, and whether we are called again; `is_off` is whether
+    nobody looks for legacy tokens.
+    """
     found = []
     if present.failure_policy != ours.failure_policy:
         text = f"failurePolicy is {present.failure_policy}: while no replica answers, requests are refused"
-        is_chosen = FAIL_CLOSED in _expressions(present)
-        found.append(Finding("warning" if is_chosen else "failed", text, (APPLY,)))
+        if not _fails_closed_by_choice(present):
+            found.append(failed(text, APPLY))
+        elif is_off:
+            why = f"for a rule that is off: the Deployment has no {LEGACY_FLAG}=on"
+            found.append(warning(f"{text}, {why}", cure=RULE_IS_OFF))
+        else:
+            found.append(warning(text, cure=FAILS_CLOSED))
     for field, has, expected in (
         ("matchPolicy", present.match_policy, ours.match_policy),
         ("reinvocationPolicy", present.reinvocation_policy, ours.reinvocation_policy),
@@ -318,7 +352,7 @@ def checks() -> Iterator[Check[Installation]]:
         again,
         _of_entries(conditions),
     )
-    yield Check("webhook-policies", GROUP, "the webhooks fail open", again, _of_entries(policies))
+    yield Check("webhook-policies", GROUP, "the webhooks fail open", again, of_policies)
     yield Check("webhook-timeouts", GROUP, "the timeouts are short", again, _of_entries(timeouts))
     yield Check("webhook-service", GROUP, "the entries call boundtoken's Service", again, clients)
     yield Check(
