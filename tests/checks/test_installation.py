@@ -45,6 +45,7 @@ from webhook.checks.objects import (
 )
 from webhook.checks.probes import NOT_TRIED
 from webhook.checks.rights import LEFT_OVER
+from webhook.checks.service import ADDRESSES
 from webhook.checks.webhooks import FAILS_CLOSED, RULE_IS_OFF
 from webhook.core import names
 from webhook.core.policy import ClusterPolicy
@@ -475,6 +476,32 @@ def test_a_network_policy_counts_with_the_others_and_its_range_of_ports() -> Non
     assert status(policy({"port": "tls"})) == "passed"
     assert status(policy({"port": 1}, policyTypes=["Egress"])) == "passed"
     assert status(policy({"port": 1}, podSelector={"matchLabels": {"a": "b"}})) == "passed"
+
+
+def reached_from(*cidrs: str, **rule: Any) -> Result:
+    """What is told of a NetworkPolicy that lets the TLS port be reached from these ranges."""
+    peers = [{"ipBlock": {"cidr": cidr}} for cidr in cidrs]
+    ingress = [{"ports": [{"port": 10250}], "from": peers, **rule}, {"ports": [{"port": 8080}]}]
+    document = {"metadata": {"name": "n"}, "spec": {"podSelector": {}, "ingress": ingress}}
+    seen = an_installation(network_policies=converted(NetworkPolicy, document))
+    return every(seen)["network-policies"]
+
+
+@pytest.mark.parametrize(
+    "cidr", ["192.0.2.10/32", "198.51.100.0/24", "203.0.113.7/31", "2001:db8:1::/64"]
+)
+def test_addresses_of_documentation_let_nobody_in(cidr: str) -> None:
+    found = reached_from("10.0.0.0/8", cidr)
+    text = f"port 10250 may be reached from {cidr}: addresses for documentation"
+    assert (found.status, found.finding.text.startswith(text)) == ("warning", True)
+    assert found.cure == ADDRESSES
+    assert reached_from(cidr, ports=[{"port": 8080}]).status == "failed"
+
+
+def test_other_addresses_and_peers_are_no_examples() -> None:
+    assert reached_from("10.0.0.0/8", "0.0.0.0/0", "::/0", "192.0.0.0/16", "no").status == "passed"
+    by_label: Json = {"from": [{"namespaceSelector": {}}]}
+    assert reached_from(**by_label).status == "passed"
 
 
 def test_long_lists_are_cut() -> None:

@@ -216,8 +216,19 @@ class PolicyPort(View, frozen=True):
     end_port: int | None = None
 
 
+class IpBlock(View, frozen=True):
+    cidr: str = ""
+
+
+class Peer(View, frozen=True):
+    """Who may reach pods, as far as addresses go."""
+
+    ip_block: IpBlock | None = None
+
+
 class IngressRule(View, frozen=True):
     ports: tuple[PolicyPort, ...] | None = None
+    peers: tuple[Peer, ...] | None = msgspec.field(name="from", default=None)
 
 
 class NetworkPolicySpec(View, frozen=True):
@@ -239,11 +250,12 @@ class NetworkPolicy(View, frozen=True):
         types = self.spec.policy_types or ("Ingress",)
         return "Ingress" in types and self.spec.pod_selector.matches(labels)
 
-    def allows(self, port: int, name: str) -> bool:
-        """Whether some rule lets a port be reached, by whomever."""
-        return any(
-            not rule.ports or any(_is_port(one, port, name) for one in rule.ports)
+    def allowing(self, port: int, name: str) -> tuple[IngressRule, ...]:
+        """The rules that let a port be reached, by whomever."""
+        return tuple(
+            rule
             for rule in self.spec.ingress or ()
+            if not rule.ports or any(_is_port(one, port, name) for one in rule.ports)
         )
 
 

@@ -1,17 +1,29 @@
 """Checks of the way from the API server to the replicas."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Any
 
 from ..core import names
 from ..core.text import quote
 from .deployment import labels_of, reachable
 from .facts import Installation
-from .model import AGAIN, APPLY, Check, Finding, all_of, failed, passed, there, warning
+from .model import AGAIN, APPLY, Check, Finding, all_of, failed, listed, passed, there, warning
+from .objects import IngressRule
 from .shipped import PORT
 
 GROUP = "Service"
 PORT_NAME = "tls"
 """Of the container's port (manifests/40-deployment.yaml)."""
+EXAMPLES: dict[int, tuple[Any, ...]] = {
+    4: tuple(map(IPv4Network, ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24"))),
+    6: (IPv6Network("2001:db8::/32"),),
+}
+"""Addresses of documentation, which nobody has (RFC 5737, RFC 3849)."""
+ADDRESSES = (
+    "Put the addresses from which your API servers call webhooks in place of those of the component "
+    "control-plane-only (networkPolicy.controlPlane of the chart): nobody has them, so that no review arrives."
+)
 
 
 def service(seen: Installation) -> Finding:
@@ -52,10 +64,30 @@ def network_policies(seen: Installation) -> Finding:
     """Whether the NetworkPolicies of the namespace let the TLS port be reached."""
     selecting = [one for one in there(seen.network_policies) if one.selects(labels_of(seen))]
     # Policies add up: one that allows it is enough.
-    if not selecting or any(one.allows(PORT, "tls") for one in selecting):
+    rules = [rule for one in selecting for rule in one.allowing(PORT, PORT_NAME)]
+    if examples := _examples(rules):
+        text = f"port {PORT} may be reached from {listed(examples, ', ')}"
+        return warning(f"{text}: addresses for documentation (RFC 5737, RFC 3849)", cure=ADDRESSES)
+    if rules or not selecting:
         return passed(f"port {PORT} may be reached")
     titles = [f"networkpolicy/{one.metadata.name} does not allow port {PORT}" for one in selecting]
     return all_of(titles, APPLY)
+
+
+def _examples(rules: Iterable[IngressRule]) -> list[str]:
+    """The ranges of the rules that are addresses of documentation."""
+    blocks = [peer.ip_block for rule in rules for peer in rule.peers or ()]
+    ranges = [block.cidr for block in blocks if block is not None]
+    return list(dict.fromkeys(filter(_is_example, ranges)))
+
+
+def _is_example(cidr: str) -> bool:
+    try:
+        given = ip_network(cidr, strict=False)
+    except ValueError:
+        return False
+    # Of the two versions of addresses neither is comparable with the other.
+    return any(given.subnet_of(one) for one in EXAMPLES[given.version])
 
 
 def checks() -> Iterator[Check[Installation]]:

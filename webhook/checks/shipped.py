@@ -206,7 +206,7 @@ FAIL_CLOSED = Condition(
     "!authorizer.serviceAccount(request.namespace, 'boundtoken') "
     ".group('boundtoken.dev').resource('installation').check('own').allowed()",
 )
-"""What the optional component legacy-tokens-fail-closed adds to the entry that it lets fail closed."""
+"""What the component legacy-tokens-fail-closed adds to the entry that it lets fail closed."""
 FAIL_CLOSED_RIGHTS = tuple(right for right in CA_BUNDLE_RIGHTS if right.verb in ("get", "patch"))
 """Of the optional component that lets an entry fail closed, in the whole cluster."""
 
