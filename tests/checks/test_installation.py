@@ -520,6 +520,20 @@ def test_long_lists_are_cut() -> None:
     assert text.endswith(f"and {20 - MAX_LISTED} more")
 
 
+def test_a_label_is_taken_off_by_a_command_of_its_own() -> None:
+    metadata = {
+        "name": "n",
+        "labels": {names.INJECT: "enabled", "boundtoken.dev/x": "", "app": "a"},
+    }
+    evil = {"name": "m", "labels": {"boundtoken.dev/x;reboot": ""}}
+    annotated = {"name": "o", "annotations": {names.INJECT: "yes"}}
+    documents = [{"metadata": one} for one in (metadata, evil, annotated)]
+    found = every(an_installation(namespaces=converted(Annotated, *documents)))
+    assert found["namespace-annotations"].finding.commands == (
+        "kubectl label namespace n boundtoken.dev/inject- boundtoken.dev/x-",
+    )
+
+
 def test_a_cluster_policy_decides_what_is_a_fault() -> None:
     namespaces = converted(Annotated, {"metadata": {"name": "n", "annotations": {names.EXPIRATION_SECONDS: "7200"}}})  # fmt: skip
     seen = an_installation(namespaces=namespaces, cluster=ClusterPolicy())

@@ -98,7 +98,7 @@ CASES: list[tuple[str, Json, str, str]] = [
     ("workload-refresh", {"template": a_template(read_only=False)}, "warning", "a token must be mounted read-only"),
     ("workload-expired", {"pods": (with_frozen(TOKEN, YEAR),)}, "failed", "pod/web-1: container app has the same token at /t since 2026-03-01T10:00Z, and it lives 3600 s"),
     ("workload-expired", {"pods": (with_frozen(TOKEN._replace(seconds=3607, audience="vault")),), "api_audiences": ("https://api",)}, "failed", "it lives 3607 s"),
-    ("workload-rights", {"bindings": ()}, "warning", "no role is bound to serviceaccount/web"),
+    ("workload-rights", {"bindings": ()}, "passed", "none is named; no role is bound to serviceaccount/web"),
     ("workload-rights", {"can": {"get/configmaps": False}}, "failed", "serviceaccount/web may not get configmaps"),
     ("workload-rights", {"can": {"get/configmaps": Unseen("needs a right")}}, "unknown", "needs a right"),
     ("workload-secrets", {"secrets": {"s": None}}, "failed", "secret/s is missing"),

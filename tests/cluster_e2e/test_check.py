@@ -542,7 +542,8 @@ def test_what_is_wrong_with_a_template_is_told(installed: Cluster) -> None:
     warned = found.of("warning")
     assert 'boundtoken.dev/inject="often"' in warned["workload-annotations"]
     assert "is for vault" in warned["workload-audience"]
-    assert "no role is bound to serviceaccount/nobody" in warned["workload-rights"]
+    assert "no role is bound to serviceaccount/nobody" in found.text("workload-rights")
+    assert found.status("workload-rights") == "passed"
     bare = installed.namespace()
     pod = a_bare_pod(automountServiceAccountToken=False)
     installed.create(bare, pod)

@@ -249,7 +249,7 @@ def checks() -> Iterator[Check[Installation]]:
         "spread",
         GROUP,
         "the replicas run on several nodes",
-        "Add a node, or delete one replica if another node has room by now.",
+        "Delete one of the pods if another node has room for it now; else add a node.",
         spread,
     )
     yield Check(

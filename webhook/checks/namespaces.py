@@ -1,17 +1,23 @@
 """Checks of the annotations of namespaces."""
 
+import re
 from collections.abc import Iterator
 
 from ..core import names, policy
 from ..core.policy import ClusterPolicy
 from ..enforcement.namespaces import label_faults
 from .facts import Installation
-from .model import Check, Finding, listed, passed, there
+from .model import Check, Finding, is_name, listed, passed, there
 from .objects import Annotated
 
 GROUP = "Namespaces"
 MAX_FAULTS_TOLD = 50
 """Of all namespaces together: what is told is for people, who mend some and look again."""
+_LABEL = re.compile(rf"{re.escape(names.DOMAIN)}[\w.-]+", re.ASCII)
+CURE = (
+    "Set what the fault says would be right: kubectl annotate namespace NAME --overwrite. A label does "
+    "nothing: take it off, kubectl label namespace NAME LABEL-."
+)
 
 
 def annotations(seen: Installation) -> Finding:
@@ -24,7 +30,18 @@ def annotations(seen: Installation) -> Finding:
         return passed(f"{ours} of {len(found)} have annotations of boundtoken")
     more = len(faults) - MAX_FAULTS_TOLD
     told = "; ".join(faults[:MAX_FAULTS_TOLD]) + (f"; and {more} more" if more > 0 else "")
-    return Finding("warning", told)
+    labels = [command for namespace in found for command in _without_labels(namespace)]
+    return Finding("warning", told, tuple(labels[:MAX_FAULTS_TOLD]))
+
+
+def _without_labels(namespace: Annotated) -> Iterator[str]:
+    """The command that takes our labels off, which no command for annotations does."""
+    metadata = namespace.metadata
+    labels = (fault.annotation for fault in label_faults(metadata.labels))
+    # Only what is no word of a shell may stand in a command that people copy.
+    keys = [f"{label}-" for label in labels if _LABEL.fullmatch(label)]
+    if keys and is_name(metadata.name):
+        yield f"kubectl label namespace {metadata.name} {' '.join(keys)}"
 
 
 def _faults(namespace: Annotated, cluster: ClusterPolicy) -> Iterator[str]:
@@ -58,7 +75,7 @@ def checks() -> Iterator[Check[Installation]]:
         "namespace-annotations",
         GROUP,
         "the annotations of namespaces have no faults",
-        "Set what the fault says would be right: kubectl annotate namespace NAME --overwrite.",
+        CURE,
         annotations,
     )
     yield Check(
