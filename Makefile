@@ -104,7 +104,7 @@ image-layers: $(SETUP) ## digest and size of the image's layer for each processo
 version: $(SETUP) ## set the version everywhere, and begin its section of the changelog: make version VERSION=0.2.0
 	@$(BIN)/python -m docs.release.version set "$(VERSION)"
 
-topics: $(SETUP) ## write the pages of boundtoken help from docs/reference.md
+topics: $(SETUP) ## write the pages of boundtoken help from docs/reference.md and docs/checks.md
 	@$(BIN)/python -m tests.topics
 
 reference: $(SETUP) ## write the tables of docs/ whose text is in the code: annotations, rules, reasons, commands, flags, metrics, keys of the configuration

@@ -3,10 +3,12 @@ is unknown where that was not seen.
 """
 
 import dataclasses
+import shlex
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
+import jsonpatch
 import msgspec
 import pytest
 
@@ -20,6 +22,7 @@ from tests.checks.installations import (
 )
 from tests.support.builders import Json
 from webhook.checks import before, shipped
+from webhook.checks.deployment import INSTALL, SCALE
 from webhook.checks.facts import (
     MUTATING,
     VALIDATING,
@@ -33,8 +36,17 @@ from webhook.checks.facts import (
     Server,
     WaitingPod,
 )
-from webhook.checks.installation import checks
-from webhook.checks.model import MAX_LISTED, Check, Result, Unseen, run, status_of
+from webhook.checks.installation import FIRST, checks
+from webhook.checks.model import (
+    APPLY,
+    MAX_LISTED,
+    NOT_INSTALLED,
+    Check,
+    Result,
+    Unseen,
+    run,
+    status_of,
+)
 from webhook.checks.objects import (
     Annotated,
     Budget,
@@ -45,7 +57,7 @@ from webhook.checks.objects import (
 )
 from webhook.checks.probes import NOT_TRIED
 from webhook.checks.rights import LEFT_OVER
-from webhook.checks.service import ADDRESSES
+from webhook.checks.service import ADDRESSES, SELECTOR
 from webhook.checks.webhooks import FAILS_CLOSED, RULE_IS_OFF
 from webhook.core import names
 from webhook.core.policy import ClusterPolicy
@@ -518,6 +530,78 @@ def test_long_lists_are_cut() -> None:
     many = tuple(a_replica(number, problem="away") for number in range(20))
     text = every(an_installation(replicas=many))["reachable"].finding.text
     assert text.endswith(f"and {20 - MAX_LISTED} more")
+
+
+def absent(**fields: Any) -> Installation:
+    """Where nothing of boundtoken is there, but these."""
+    policies, bindings = dict.fromkeys(shipped.POLICIES), dict.fromkeys(shipped.BINDINGS)
+    nothing: Json = {
+        "deployment": None,
+        "service": None,
+        "file": None,
+        "configurations": {MUTATING: (), VALIDATING: ()},
+        "policies": policies,
+        "bindings": bindings,
+        "replicas": (),
+        "slices": (),
+        "budgets": (),
+    }
+    return an_installation(**{**nothing, **fields})
+
+
+def test_where_nothing_is_installed_one_finding_says_so() -> None:
+    found = {result.id: result for result in run(ALL, absent())}
+    (failed,) = [one for one in found.values() if one.status == "failed"]
+    assert (failed.id, failed.cure) == ("deployment", INSTALL)
+    assert failed.finding.text.startswith(f"{NOT_INSTALLED}: ")
+    others = {one.finding.text for name, one in found.items() if name not in FIRST}
+    assert others == {NOT_INSTALLED}
+
+
+@pytest.mark.parametrize(
+    "left",
+    [
+        {"service": an_installation().service},
+        {"policies": an_installation().policies},
+        {"configurations": OURS},
+        {"configurations": {MUTATING: Unseen("no"), VALIDATING: ()}},
+        {"file": Unseen("needs list")},
+    ],
+)
+def test_what_is_left_or_was_not_seen_is_no_sign_that_nothing_is_installed(left: Json) -> None:
+    found = every(absent(**left))
+    assert found["deployment"].finding.text.startswith("there is no deployment/boundtoken")
+    assert found["disruption-budget"].status == "warning"
+
+
+def a_service(**selector: str) -> Service:
+    spec = {"selector": selector, "ports": [{"port": 10250, "targetPort": "tls"}]}
+    return msgspec.convert({"spec": spec}, Service)
+
+
+def test_no_endpoint_is_no_failure_of_its_own_where_another_check_has_told_why() -> None:
+    none_ready = every(an_installation(deployment=a_deployment(0, 0), replicas=(), slices=()))
+    assert none_ready["endpoints"].status == "unknown"
+    assert "while no replica is ready" in none_ready["endpoints"].finding.text
+    assert none_ready["replicas"].cure == SCALE
+    elsewhere = every(an_installation(service=a_service(app="x"), slices=()))
+    assert elsewhere["endpoints"].status == "unknown"
+    assert "while the check of the Service fails" in elsewhere["endpoints"].finding.text
+
+
+def test_a_changed_selector_is_set_back_by_a_command_that_takes_out_what_was_added() -> None:
+    changed = a_service(**shipped.LABELS, app="x")
+    result = every(an_installation(service=changed))["service"]
+    (command,) = result.finding.commands
+    *start, patch = shlex.split(command)
+    where = ["service/boundtoken", "-n", names.NAMESPACE]
+    assert start == ["kubectl", "patch", *where, "--type=json", "-p"]
+    spec = {"spec": {"selector": {**shipped.LABELS, "app": "x"}}}
+    assert jsonpatch.apply_patch(spec, patch) == {"spec": {"selector": shipped.LABELS}}
+    assert result.cure == SELECTOR
+    template = {"metadata": {"labels": {"app": "of-an-overlay"}}}
+    other = an_installation(service=changed, deployment=a_deployment(spec={"template": template}))
+    assert every(other)["service"].finding.commands == (APPLY,)
 
 
 def test_a_label_is_taken_off_by_a_command_of_its_own() -> None:

@@ -20,7 +20,7 @@ from tests.support.checking import Checked, run_check
 from tests.support.kubeconfigs import a_kubeconfig
 from tests.support.played import playing
 from webhook.checks.facts import Probe
-from webhook.checks.model import Finding, Result, Status, Unseen
+from webhook.checks.model import NOT_INSTALLED, Finding, Result, Status, Unseen
 from webhook.checks.objects import Annotated
 from webhook.cli.check import output, probes
 from webhook.cli.cluster.reader import Reader
@@ -49,7 +49,7 @@ def test_the_list_has_a_line_for_what_holds_and_the_cure_for_what_does_not() -> 
         "    broken",
         "    Do something.",
         "    kubectl apply -k m",
-        "    see docs/checks.md#id-failed",
+        "    see boundtoken help checks id-failed",
         "",
         "2 checks: 1 passed, 1 failed",
     ]
@@ -57,6 +57,18 @@ def test_the_list_has_a_line_for_what_holds_and_the_cure_for_what_does_not() -> 
         lines = list(output.lines(results, with_commands=False))
     assert f"{output.MARKS['failed']} it works" in lines
     assert "    kubectl apply -k m" not in lines
+
+
+def test_where_nothing_is_installed_only_that_is_listed() -> None:
+    absent = a_result("unknown", NOT_INSTALLED)
+    results = [a_result("passed"), a_result("failed", "there is none"), absent, absent]
+    lines = list(output.lines(results, with_commands=False))
+    assert [line for line in lines if line.startswith("?")] == []
+    assert lines[-3:] == [
+        "not run: 2 checks of what is installed",
+        "",
+        "4 checks: 1 passed, 1 failed, 2 not found out",
+    ]
 
 
 def test_what_was_cut_is_told_in_ascii_where_nothing_else_can_be_written() -> None:
@@ -68,7 +80,11 @@ def test_what_was_cut_is_told_in_ascii_where_nothing_else_can_be_written() -> No
 
 def test_what_could_not_be_found_out_has_no_cure() -> None:
     lines = list(output.lines([a_result("unknown", "needs get on x")], with_commands=False))
-    assert lines[2:5] == ["? it works", "    needs get on x", "    see docs/checks.md#id-unknown"]
+    assert lines[2:5] == [
+        "? it works",
+        "    needs get on x",
+        "    see boundtoken help checks id-unknown",
+    ]
 
 
 @pytest.mark.parametrize("status", ["passed", "warning", "failed", "unknown"])
@@ -211,6 +227,23 @@ def test_the_configuration_is_that_of_the_config_map_that_is_mounted(tmp_path: P
         assert "there is no ConfigMap" in Checked(*flags).text("configuration")
         volumes.clear()
         assert Checked(*flags).text("configuration").startswith("configmap/aaa-old: ")
+
+
+def test_where_nothing_is_installed_no_pod_is_tried(tmp_path: Path) -> None:
+    empty: list[Json] = []
+    registration = "/apis/admissionregistration.k8s.io/v1"
+    with playing() as played:
+        played.objects = {
+            "/version": {"gitVersion": "v1.33.1"},
+            f"{registration}/mutatingwebhookconfigurations": empty,
+            f"{registration}/validatingwebhookconfigurations": empty,
+            "/api/v1/namespaces/boundtoken-system/configmaps": empty,
+        }
+        found = Checked("--kubeconfig", str(a_kubeconfig(tmp_path / "k", played.server)))
+    assert set(found.of("failed")) == {"deployment"}
+    assert "boundtoken is not installed: no Deployment" in found.text("deployment")
+    assert found.text("dry-run-pod") == found.text("namespace-annotations") == NOT_INSTALLED
+    assert (found.of("warning"), found.code) == ({}, 1)
 
 
 @pytest.mark.parametrize("words", [(), ("workload", "deployment/web")])

@@ -204,20 +204,20 @@ def test_zero_replicas_no_endpoint_a_blocked_port_and_a_wrong_ca_bundle_are_told
     code, *_ = run_check("--kubeconfig", str(installed.plane.kubeconfig()), "--wait", "60")
     done.join()
     assert code == 0
-    assert set(endpoints.of("failed")) == {"service", "endpoints", "dry-run-pod"}
+    assert set(endpoints.of("failed")) == {"service", "dry-run-pod"}
     assert set(port.of("failed")) == {"reachable", "dry-run-pod"}
-    assert set(zero.of("failed")) == {"replicas", "endpoints", "dry-run-pod"}
+    assert set(zero.of("failed")) == {"replicas", "dry-run-pod"}
     also = {"rights", "synced", "replicas", "endpoints"}
     assert {name: set(found.of("failed")) - also for name, found in bundles.items()} == {
         "another": {"ca-bundle-trust", "dry-run-pod"},
         "expired": {"ca-bundle", "ca-bundle-trust", "ca-age", "dry-run-pod"},
         "none": {"ca-bundle", "ca-bundle-trust", "dry-run-pod"},
     }
-    assert is_on_the_page(endpoints, "endpoints")
+    assert is_on_the_page(endpoints, "service")
     assert is_on_the_page(port, "reachable")
     assert is_on_the_page(bundles["expired"], "ca-bundle-trust")
     assert is_on_the_page(bundles["expired"], "ca-age")
-    assert "although 2 replicas are ready" in endpoints.text("endpoints")
+    assert "while the check of the Service fails" in endpoints.text("endpoints")
     assert "502" in port.text("reachable")
     assert port.text("dry-run-pod").endswith("and would have boundtoken/token of 3600 s")
     assert (
@@ -428,7 +428,7 @@ def is_told_once(*flags: str) -> str:
     others = len(found.by_id) - 1
     assert (others > 8, len(found.of("unknown"))) == (True, others)
     code, shown, _ = run_check(*flags)
-    assert (code, shown.count("see docs/checks.md"), "\n? " in shown) == (1, 1, False)
+    assert (code, shown.count("see boundtoken help checks"), "\n? " in shown) == (1, 1, False)
     *_, rest, _, total = shown.splitlines()
     assert rest == f"not run: {others} checks that ask the API server"
     assert total == f"{others + 1} checks: 1 failed, {others} not found out"
@@ -466,7 +466,7 @@ def test_the_list_fits_80_columns_and_a_pipe_and_junit_is_xml(installed: Cluster
     assert max(map(len, lines)) <= 80
     at = lines.index(f"{output.MARKS['failed']} the webhooks fail open")
     assert "    kubectl apply -k OVERLAY" in lines[at : at + 8]
-    assert "    see docs/checks.md#webhook-policies" in lines[at : at + 9]
+    assert "    see boundtoken help checks webhook-policies" in lines[at : at + 9]
     assert "\033" not in shown.stdout
     assert "x the webhooks fail open" in plain.splitlines()
     marks = {line.split(" ")[0] for line in plain.splitlines()}

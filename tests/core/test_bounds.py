@@ -115,6 +115,20 @@ def test_audit_annotations_are_bounded_by_bytes(letter: str) -> None:
     assert text.truncate_bytes(letter * 10) == letter * 10
 
 
+@pytest.mark.parametrize(
+    ("given", "cut"),
+    [
+        ("annotate namespace other", "annotate …"),
+        ("annotate thing now", "annotate thing …"),
+        ("annotate thing", "annotate thing"),
+        ("a " + "x" * 40, "a " + "x" * 13 + "…"),
+    ],
+)
+def test_a_sentence_is_cut_after_a_whole_word_where_it_has_one(given: str, cut: str) -> None:
+    assert text.truncate_at_word(given, 16) == cut
+    assert len(cut) <= 16
+
+
 def test_what_is_found_in_a_pod_is_told_up_to_what_a_sentence_shows() -> None:
     allowed = ",".join(f"https://audience-{number}.example" for number in range(100))
     sources = [

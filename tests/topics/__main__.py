@@ -1,4 +1,4 @@
-"""`make topics`: writes the pages of `boundtoken help` from docs/reference.md."""
+"""`make topics`: writes the pages of `boundtoken help` from docs/reference.md, docs/checks.md."""
 
 from tests.support.paths import ROOT
 from tests.topics.render import chapter, rendered
@@ -14,12 +14,20 @@ CHAPTERS = {
     "environment": ("### Environment variables",),
 }
 """The headings in docs/reference.md of which each topic is made."""
+WHOLE = {"checks": "docs/checks.md"}
+"""Topics that are a page of their own."""
 
 
 def pages() -> dict[str, str]:
     """The text of each topic."""
     text = (ROOT / "docs/reference.md").read_text()
-    return {topic: "\n".join(_parts(text, headings)) for topic, headings in CHAPTERS.items()}
+    found = {topic: "\n".join(_parts(text, headings)) for topic, headings in CHAPTERS.items()}
+    return found | {topic: _whole((ROOT / page).read_text()) for topic, page in WHOLE.items()}
+
+
+def _whole(text: str) -> str:
+    heading, _, rest = text.partition("\n")
+    return rendered(heading.lstrip("# "), rest)
 
 
 def _parts(text: str, headings: tuple[str, ...]) -> list[str]:

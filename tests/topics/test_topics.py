@@ -1,4 +1,6 @@
-"""The pages of `boundtoken help` are chapters of docs/reference.md, for terminals of 80 columns."""
+"""The pages of `boundtoken help` are chapters of docs/reference.md, and docs/checks.md, for
+terminals of 80 columns.
+"""
 
 import re
 import subprocess
@@ -10,28 +12,30 @@ import pytest
 
 from tests.support.paths import BOUNDTOKEN, ROOT
 from tests.support.processes import boundtoken
-from tests.topics.__main__ import CHAPTERS, FOLDER, pages
+from tests.topics.__main__ import FOLDER, pages
 from tests.topics.render import WIDTH, chapter, rendered
-from webhook.cli.help.arguments import TOPICS
+from webhook.checks import before, workload
+from webhook.checks.installation import checks
+from webhook.cli.help.arguments import TOPICS, sections
 from webhook.core import names
 from webhook.core.decision import REASONS
 
 PAGES = pages()
 
 
-@pytest.mark.parametrize("topic", CHAPTERS)
+@pytest.mark.parametrize("topic", PAGES)
 def test_a_page_is_what_make_topics_makes_of_the_reference(topic: str) -> None:
     assert (FOLDER / f"{topic}.txt").read_text() == PAGES[topic], "make topics"
     assert boundtoken("help", topic).stdout == PAGES[topic]
 
 
 def test_every_topic_has_a_page_and_is_named_in_the_reference() -> None:
-    assert set(CHAPTERS) == set(TOPICS) == {path.stem for path in FOLDER.iterdir()}
+    assert set(PAGES) == set(TOPICS) == {path.stem for path in FOLDER.iterdir()}
     section = chapter((ROOT / "docs/reference.md").read_text(), "### Help")
     assert re.findall(r"`([a-z-]+)`", section)[: len(TOPICS)] == list(TOPICS)
 
 
-@pytest.mark.parametrize("topic", CHAPTERS)
+@pytest.mark.parametrize("topic", PAGES)
 def test_a_page_is_plain_text_of_80_columns(topic: str) -> None:
     text = PAGES[topic]
     assert [line for line in text.splitlines() if len(line) > WIDTH] == []
@@ -62,6 +66,18 @@ def test_without_a_topic_all_are_listed() -> None:
     assert re.findall(r"^  ([a-z-]+)  ", result.stdout, re.MULTILINE) == list(TOPICS)
 
 
+def test_each_check_is_a_section_that_can_be_printed_alone() -> None:
+    every = [*checks(with_token=True), *before.checks(), *workload.checks()]
+    found = sections(PAGES["checks"])
+    assert list(found) == list(dict.fromkeys(check.id for check in every))
+    for check in every:
+        text = " ".join(found[check.id].split()).lower()
+        assert text.startswith(f"{check.id} {check.sentence}. ".lower())
+        assert text.endswith(f"cure: {check.cure}".lower())
+    result = boundtoken("help", "checks", "endpoints")
+    assert (result.returncode, result.stdout) == (0, found["endpoints"])
+
+
 @pytest.mark.parametrize("words", ["token", "token request", "help"])
 def test_the_help_of_a_command_is_its_own(words: str) -> None:
     result = boundtoken("help", *words.split())
@@ -74,6 +90,8 @@ def test_the_help_of_a_command_is_its_own(words: str) -> None:
         ("nonsense", "'nonsense' (choose from annotations, "),
         ("token nonsense", "'nonsense' (choose from request, "),
         ("token request x", "'x' (token request is the last)"),
+        ("checks nonsense", "'nonsense' (choose from api-server, "),
+        ("checks endpoints x", "'x' (checks endpoints is the last)"),
         ("reasons explain", "'explain' (reasons is the last)"),
     ],
 )

@@ -8,6 +8,7 @@ from .model import (
     AGAIN,
     APPLY,
     MAX_LISTED,
+    NOT_INSTALLED,
     Check,
     Finding,
     failed,
@@ -22,6 +23,11 @@ from .shipped import LABELS
 
 GROUP = "Deployment"
 TITLE = "deployment/boundtoken"
+INSTALL = (
+    "Install it, by kustomize or Helm; boundtoken check --pre says whether the cluster takes it. If "
+    "it is installed elsewhere, name its namespace with --webhook-namespace."
+)
+SCALE = "Scale it up, and find out who or what has scaled it down."
 DESCRIBE = "kubectl describe pod/{pod} -n {own}"
 IMAGE = "see name and tag, the registry, and imagePullSecrets"
 WAITING = {
@@ -36,6 +42,9 @@ WAITING = {
 
 
 def deployment(seen: Installation) -> Finding:
+    if seen.is_absent:
+        text = f"{NOT_INSTALLED}: no Deployment, Service, webhook configuration or policy of it is there"
+        return failed(text, APPLY, cure=INSTALL)
     if seen.deployment is None:
         return failed(f"there is no {TITLE} in namespace {seen.own}", APPLY)
     there(seen.deployment)
@@ -74,7 +83,7 @@ def replicas(seen: Installation) -> Finding:
     requested, ready = found.spec.replicas, found.status.ready_replicas
     if requested == 0:
         command = f"kubectl scale {TITLE} -n {seen.own} --replicas=2"
-        return failed("0 replicas are requested, so no pod is injected", command)
+        return failed("0 replicas are requested, so no pod is injected", command, cure=SCALE)
     why = "".join(f": {text}" for text in _not_ready(seen))
     commands = _looks(seen) or (
         f"kubectl get pods -n {seen.own} -l app.kubernetes.io/name=boundtoken",

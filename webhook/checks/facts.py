@@ -230,6 +230,18 @@ class Installation:
         return found
 
     @property
+    def is_absent(self) -> bool:
+        """Whether nothing of boundtoken is there, and all of it was looked for."""
+        parts = (self.deployment, self.service, self.file)
+        of_policies = (*self.policies.values(), *self.bindings.values())
+        if any(part is not None for part in (*parts, *of_policies)):
+            return False
+        try:
+            return not self.entries()
+        except NotSeen:
+            return False
+
+    @property
     def brings_certificate(self) -> bool:
         """Whether the replicas are given their certificate, as far as is seen."""
         return isinstance(self.deployment, Deployment) and self.deployment.brings_certificate

@@ -17,6 +17,8 @@ AGAIN = "Apply the installation again: your overlay, or helm upgrade with the sa
 """The cure of what an installation has and somebody took away or changed, whatever has made it. A
 single manifest would take away what an overlay or values say in it.
 """
+NOT_INSTALLED = "boundtoken is not installed"
+"""Why nothing else is looked at where nothing of it is there."""
 MAX_LISTED = 5
 """Of the things that are wrong in one sentence; the number of the others follows."""
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")

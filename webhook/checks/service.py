@@ -4,15 +4,31 @@ from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
 
+import msgspec
+
 from ..core import names
 from ..core.text import quote
 from .deployment import labels_of, reachable
 from .facts import Installation
-from .model import AGAIN, APPLY, Check, Finding, all_of, failed, listed, passed, there, warning
-from .objects import IngressRule
-from .shipped import PORT
+from .model import (
+    AGAIN,
+    APPLY,
+    Check,
+    Finding,
+    NotSeen,
+    all_of,
+    failed,
+    listed,
+    passed,
+    there,
+    warning,
+)
+from .objects import Deployment, IngressRule
+from .shipped import LABELS, PORT
 
 GROUP = "Service"
+SELECTOR = "Give it the selector of the manifests again."
+"""The cure of another one: an apply does not remove what somebody else added."""
 PORT_NAME = "tls"
 """Of the container's port (manifests/40-deployment.yaml)."""
 EXAMPLES: dict[int, tuple[Any, ...]] = {
@@ -39,11 +55,24 @@ def service(seen: Installation) -> Finding:
         return failed(f"{title} leads to port {target}, and the replicas answer at {PORT}", apply)
     labels = labels_of(seen)
     if not spec.selector:
-        return failed(f"{title} has no selector, so nobody keeps its endpoints", apply)
+        text = f"{title} has no selector, so nobody keeps its endpoints"
+        return failed(text, *_selecting(seen), cure=SELECTOR)
     if not spec.selector.items() <= labels.items():
         text = ",".join(f"{key}={value}" for key, value in spec.selector.items())
-        return failed(f"{title} selects {text}, which the replicas have not", apply)
+        text = f"{title} selects {text}, which the replicas have not"
+        return failed(text, *_selecting(seen), cure=SELECTOR)
     return passed(f"{title}, port {PORT}")
+
+
+def _selecting(seen: Installation) -> tuple[str, ...]:
+    """The command that gives the Service its selector again: an apply takes out no label that
+    somebody else added. That of an overlay may be another where the replicas have other labels.
+    """
+    if not LABELS.items() <= labels_of(seen).items():
+        return (APPLY,)
+    operation = {"op": "add", "path": "/spec/selector", "value": LABELS}
+    patch = msgspec.json.encode([operation]).decode()
+    return (f"kubectl patch service/{names.APP} -n {seen.own} --type=json -p '{patch}'",)
 
 
 def endpoints(seen: Installation) -> Finding:
@@ -52,12 +81,23 @@ def endpoints(seen: Installation) -> Finding:
     ready = sum(one.ready for one in there(seen.slices))
     pods = sum(replica.is_ready for replica in there(seen.replicas))
     command = f"kubectl get endpointslices -n {seen.own} -l kubernetes.io/service-name={names.APP}"
+    if not ready and (cause := _cause(seen)):
+        raise NotSeen(cause)
     if not ready:
         why = "no replica is ready" if not pods else f"although {pods} replicas are ready"
         return failed(f"the Service has no ready endpoint, {why}", command)
     if ready < pods:
         return warning(f"{ready} ready endpoints for {pods} ready replicas", command)
     return passed(f"{ready} ready")
+
+
+def _cause(seen: Installation) -> str:
+    """Why there can be no ready endpoint, where another check has told it already."""
+    if service(seen).status == "failed":
+        return "there can be none while the check of the Service fails"
+    deployment = seen.deployment
+    is_none_ready = isinstance(deployment, Deployment) and deployment.status.ready_replicas == 0
+    return "there can be none while no replica is ready" if is_none_ready else ""
 
 
 def network_policies(seen: Installation) -> Finding:

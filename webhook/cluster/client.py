@@ -19,6 +19,7 @@ from typing import Self, TypeVar
 import aiohttp
 import msgspec
 
+from ..core.text import truncate_at_word
 from ..errors import ApiError, BoundtokenError, Conflict, Gone, NotFound, TooLarge
 from .credentials import Credentials
 
@@ -34,6 +35,8 @@ MAX_LIST_BYTES = 16 << 20
 twice for a moment."""
 MAX_STATUS_BYTES = 64 << 10
 """Of the body of a refusal: one sentence. The rest is not read."""
+MAX_MESSAGE_CHARS = 1000
+"""Of the message of a Status: a denial of two findings as a whole, with what to do."""
 MAX_RETRY_AFTER = 30.0
 """Seconds that we wait at most when the API server asks for it; in practice it asks for one."""
 _SSL_CONTEXT = re.compile(r" ssl:(<[^>]*>|\w+)")
@@ -263,7 +266,7 @@ async def _refusal(answer: aiohttp.ClientResponse) -> ApiError:
     with contextlib.suppress(ApiError):
         message = decode(_STATUS, await _body(answer, MAX_STATUS_BYTES)).message
     kinds: dict[int, type[ApiError]] = {404: NotFound, 409: Conflict, 410: Gone}
-    text = f"{answer.status} {message[:300]}".strip()
+    text = f"{answer.status} {truncate_at_word(message, MAX_MESSAGE_CHARS)}".strip()
     return kinds.get(answer.status, ApiError)(
         text, answer.status, _retry_after(answer.headers.get("Retry-After", ""))
     )

@@ -56,6 +56,17 @@ def truncate(sentence: str, limit: int = names.MAX_WARNING_CHARS) -> str:
     return sentence if len(sentence) <= limit else sentence[: limit - 1] + "…"
 
 
+def truncate_at_word(text: str, limit: int) -> str:
+    """Truncate `text` to `limit` characters with an ellipsis at the end, which stands after a whole
+    word where there is one in its second half.
+    """
+    if len(text) <= limit:
+        return text
+    head = text[: limit - 2]
+    end = len(head) if text[len(head)].isspace() else head.rfind(" ")
+    return f"{head[:end].rstrip()} …" if end >= limit // 2 else truncate(text, limit)
+
+
 def truncate_bytes(text: str, limit: int = names.MAX_AUDIT_BYTES) -> str:
     """Truncate `text` to `limit` bytes of UTF-8, with an ellipsis at the end."""
     # No character has more than four bytes, so most texts need not be encoded.

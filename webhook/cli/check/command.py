@@ -162,13 +162,13 @@ async def _of_installation(parsed: argparse.Namespace, reader: Reader) -> Result
     if isinstance(server, Unseen):
         return run(all_checks, _unreachable(parsed, reader, server))
     seen = await reading.installation(reader, parsed.webhook_namespace, server)
-    if not parsed.no_dry_run:
+    if not parsed.no_dry_run and not seen.is_absent:
         given = parsed.dry_run_namespace
         namespaces = (given,) if given else probes.namespaces_for(seen)
         seen.probe = await probes.first_pod(reader, seen, namespaces)
         namespace = given or probes.namespace_of(seen.probe)
         seen.governance = await probes.governance(reader.client, seen, namespace)
-    if parsed.request_token:
+    if parsed.request_token and not seen.is_absent:
         seen.year = await probes.year(reader.client, seen)
     return with_its_commands(run(all_checks, seen), seen)
 

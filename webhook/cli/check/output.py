@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
-from ...checks.model import Result, Status, status_of
+from ...checks.model import NOT_INSTALLED, Result, Status, status_of
 from ...core.text import one_line, without_tokens
 from ..arguments import safe
 from ..explain.report import cleaned
@@ -23,6 +23,8 @@ WORDS: dict[Status, str] = {
 }
 INDENT = "    "
 PAGE = "docs/checks.md"
+HELP = "boundtoken help checks"
+"""The same page on a terminal, for who has no checkout; with an id that section of it."""
 _WORD = re.compile(r"(?:'[^']*'|\S)+")
 """Of a shell, as far as commands here have such."""
 API_SERVER = "api-server"
@@ -47,14 +49,19 @@ def lines(results: Sequence[Result], *, with_commands: bool) -> Iterator[str]:
             mark = f"\033[{COLOURS[result.status]}m{mark}\033[0m"
         yield from _of_one(result, mark, with_commands=with_commands)
     if rest:
-        yield from ("", f"not run: {len(rest)} checks that ask the API server")
+        is_absent = rest[0].finding.text == NOT_INSTALLED
+        what = "of what is installed" if is_absent else "that ask the API server"
+        yield from ("", f"not run: {len(rest)} checks {what}")
     yield from ("", _total((*results, *rest)))
 
 
 def _ran(results: Sequence[Result]) -> tuple[Sequence[Result], Sequence[Result]]:
-    """Those that ran, and those that could not because the API server did not answer: all but the
-    one that says so.
+    """Those that ran, and those that could not because the API server did not answer, or because
+    nothing is installed: all but those that say so.
     """
+    absent = [one for one in results if one.finding.text == NOT_INSTALLED]
+    if absent:
+        return [one for one in results if one.finding.text != NOT_INSTALLED], absent
     failed = [one for one in results if one.id == API_SERVER and one.status == "failed"]
     if not failed:
         return results, ()
@@ -77,7 +84,7 @@ def _of_one(result: Result, mark: str, *, with_commands: bool) -> Iterator[str]:
     if with_commands:
         for command in result.finding.commands:
             yield from _folded(safe(command))
-    yield f"{INDENT}see {PAGE}#{result.id}"
+    yield f"{INDENT}see {HELP} {result.id}"
 
 
 def _folded(command: str) -> Iterator[str]:

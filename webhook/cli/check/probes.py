@@ -112,7 +112,7 @@ async def pod(reader: Reader, seen: Installation, name: str) -> Probe | Unseen:
         body = await reader.client.send("POST", path, manifest, query=DRY_RUN)
         created = decode(OBJECTS, body)
     except ApiError as problem:
-        text = truncate(str(problem), 600)
+        text = str(problem)
         if REFUSED.format(names.POD_POLICY) in text and not expected.validation.denial:
             return Probe(name, differences=(f"refused, though boundtoken would let it in: {text}",))
         is_forbidden = problem.status == FORBIDDEN and self_probe.NO_RIGHT in text

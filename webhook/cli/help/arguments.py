@@ -1,7 +1,9 @@
 """The arguments of `boundtoken help`."""
 
 import argparse
+import re
 from collections.abc import Mapping, Sequence
+from importlib import resources
 from typing import Any
 
 from ...terminal.completion import SeveralWords
@@ -10,6 +12,7 @@ from .. import arguments
 TOPICS = {
     "annotations": "what may be written on namespaces, workloads and pods",
     "enforcement": "levels, rules, and who denies",
+    "checks": "what boundtoken check looks at, and what to do; with the name of a check that alone",
     "reasons": "the words for what was decided",
     "failure-modes": "what happens when something is down or wrong",
     "exit-codes": "what each command ends with",
@@ -21,10 +24,34 @@ EXAMPLES = """
   boundtoken help
   # a topic; | less for a pager
   boundtoken help annotations
+  # one check
+  boundtoken help checks endpoints
   # the same as boundtoken token request --help
   boundtoken help token request"""
 
 
+CHECKS = "checks"
+"""The topic of which each section can be printed alone."""
+
+
+def page(topic: str) -> str:
+    """The text of a topic, from beside this module, also in a zip archive."""
+    return resources.files(__package__).joinpath("topics", f"{topic}.txt").read_text("utf-8")
+
+
+def sections(text: str) -> dict[str, str]:
+    """The sections of a page by the name of their heading, which is a line in capitals; but its
+    title, and headings of several words, which stand over others.
+    """
+    parts = _HEADING.split(text)
+    return {
+        heading.lower(): f"{heading}\n\n{rest.strip()}\n"
+        for heading, rest in zip(parts[3::2], parts[4::2], strict=True)
+        if " " not in heading
+    }
+
+
+_HEADING = re.compile(r"^([A-Z][A-Z -]+)\n\n", re.MULTILINE)
 Commands = Mapping[str, arguments.Parser]
 
 
@@ -37,6 +64,8 @@ class _Page(SeveralWords):
 
     def words_after(self, words: tuple[str, ...]) -> Mapping[str, str | None]:
         """The topics and commands at first, then those of the group that the words name."""
+        if words == (CHECKS,):
+            return dict.fromkeys(sections(page(CHECKS)))
         found = self.commands
         for word in words:
             found = {} if word not in found else found[word].commands

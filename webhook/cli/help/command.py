@@ -2,9 +2,8 @@
 
 import argparse
 import sys
-from importlib import resources
 
-from .arguments import TOPICS
+from .arguments import TOPICS, page, sections
 
 
 def show(parsed: argparse.Namespace) -> int:
@@ -21,15 +20,11 @@ def _text(words: tuple[str, ...], program: str) -> str:
             [f"{program} help TOPIC:", "", *rows, "", f"Commands: {program} --help", ""]
         )
     if words[0] in TOPICS:
-        return page(words[0])
+        text = page(words[0])
+        return sections(text)[words[1]] if len(words) > 1 else text
     from ..main import parser  # noqa: PLC0415  (it imports this command's arguments)
 
     command = parser(program)
     for word in words:
         command = command.commands[word]
     return command.format_help()
-
-
-def page(topic: str) -> str:
-    """The text of a topic, from beside this module, also in a zip archive."""
-    return resources.files(__package__).joinpath("topics", f"{topic}.txt").read_text("utf-8")
