@@ -14,6 +14,7 @@ from webhook.checks.workload import (
     ANNOTATE_IT_ALONE,
     NEVER_EXPIRES,
     NO_OVERRIDES,
+    REFUSED,
     Frozen,
     OfSecrets,
     Pod,
@@ -80,7 +81,9 @@ CASES: list[tuple[str, Json, str, str]] = [
     ("workload-called", {"unreached": ("no entry",), "requested": False}, "warning", "no entry"),
     ("workload-accepted", {"denial": "violates"}, "failed", "violates"),
     ("workload-accepted", {"refusals": (REFUSAL,)}, "failed", "event FailedCreate of replicaset/web-1 at 2026-03-01T11:00Z: denied"),
-    ("workload-accepted", {"refusals": (REFUSAL._replace(time=NOW - timedelta(hours=3)),)}, "warning", "denied; a pod was made since"),
+    ("workload-accepted", {"refusals": (REFUSAL._replace(times=5),)}, "failed", "T11:00Z, 5 times: denied"),
+    ("workload-accepted", {"refusals": (REFUSAL._replace(time=NOW - timedelta(hours=3)),)}, "passed", "by no event"),
+    ("workload-injected", {"pods": ()}, "passed", "it has no pods"),
     ("workload-injected", {"pods": (POD._replace(differs=True, causes=("older",)), POD)}, "failed", "1 of 2 pods differ from what they would get now: older"),
     ("workload-injected", {"pods": (POD._replace(differs=None),)}, "unknown", "is not known"),
     ("workload-token", {"pods": (POD._replace(tokens=()),)}, "failed", "pod/web-1 has none"),
@@ -112,6 +115,23 @@ CASES: list[tuple[str, Json, str, str]] = [
 def test_what_is_wrong_is_told(name: str, fields: Json, status: str, text: str) -> None:
     result = every(**fields)[name]
     assert (result.status, text in result.finding.text) == (status, True), result.finding
+
+
+def test_a_denial_that_an_event_has_is_told_once() -> None:
+    event = REFUSAL._replace(message="pods is forbidden: no level of this", times=3)
+    text = every(denial="no level", refusals=(event,))["workload-accepted"].finding.text
+    assert text == "no level; event FailedCreate of replicaset/web-1 at 2026-03-01T11:00Z, 3 times: the same"  # fmt: skip
+    other = every(denial="another", refusals=(event,))["workload-accepted"].finding.text
+    assert other.endswith("no level of this")
+
+
+def test_of_pods_that_are_refused_nothing_is_told_while_there_is_none() -> None:
+    for fields in ({"denial": "no"}, {"refusals": (REFUSAL,)}):
+        found = every(pods=(), would=(), **fields)
+        for name in ("workload-injected", "workload-token"):
+            assert (found[name].status, found[name].finding.text) == ("unknown", REFUSED)
+    found = every(denial="no")
+    assert {found[f"workload-{name}"].status for name in ("injected", "token")} == {"passed"}
 
 
 def test_each_check_fails_or_warns_in_some_case() -> None:

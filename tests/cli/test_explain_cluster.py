@@ -501,6 +501,44 @@ def test_events_of_a_replicaset_of_a_foreign_owner_are_told(played: Played, tmp_
     assert found["restart"]["remark"] == "its Rollout makes it again"
 
 
+def a_refusal(pod: str, volume: str, why: str = "violates") -> str:
+    denial = f"denied request: boundtoken {why}: volume kube-api-access-{volume}"
+    return f'Error creating: pods "web-1-{pod}" is forbidden: ValidatingAdmissionPolicy {denial}'
+
+
+def test_events_that_only_made_up_names_tell_apart_are_one(played: Played, tmp_path: Path) -> None:
+    many = an_event("web-1", f"(combined from similar events): {a_refusal('4kd9x', 'fj2vq')}")
+    played.objects[f"{SHOP}/events"] = [
+        an_event("web-1", a_refusal("x7k2m", "bcd24"), "2026-02-01T00:00:08Z"),
+        {**many, "count": 7, "lastTimestamp": "2026-02-01T00:00:09Z"},
+        an_event("web-1", a_refusal("wwwww", "lmnop", "differs in lmnop"), "2026-02-01T00:00:07Z"),
+    ]
+    played.objects[f"{SHOP}/pods"] = []
+    other, same = explained(played, tmp_path)["refusals"]
+    assert (same["count"], same["time"]) == (8, "2026-02-01T00:00:09Z")
+    assert same["message"] == a_refusal("*", "*")
+    # No suffix has the letters l, m or o.
+    assert (other["count"], other["message"]) == (1, a_refusal("*", "lmnop", "differs in lmnop"))
+    assert ", 8 times: Error" in " ".join(run(played, tmp_path)[1].replace("|", "").split())
+
+
+def test_the_suffix_of_a_volume_that_is_foreseen_is_not_made_up(
+    played: Played, tmp_path: Path
+) -> None:
+    played.objects[SHOP]["metadata"]["annotations"] = {"boundtoken.dev/enforce": "strict"}
+    enforcement = explained(played, tmp_path)["enforcement"]
+    assert "kube-api-access-*" in enforcement["denial"]
+    assert "kube-api-access-0" not in json.dumps(enforcement)
+
+
+def test_events_of_before_a_pod_was_made_are_over(played: Played, tmp_path: Path) -> None:
+    failed = 'failed calling webhook "pods.boundtoken.dev": connection refused'
+    made = played.objects[f"{SHOP}/pods"][0]["metadata"]["creationTimestamp"]
+    for time, number in (("2026-01-01T00:00:00Z", 0), (made, 1), (None, 1)):
+        played.objects[f"{SHOP}/events"] = [{**an_event("web-1", failed), "lastTimestamp": time}]
+        assert len(explained(played, tmp_path)["refusals"]) == number, time
+
+
 def test_an_owner_that_is_gone_is_not_what_to_restart(played: Played, tmp_path: Path) -> None:
     played.objects["/apis/apps/v1/namespaces/shop/deployments/web"] = 404
     found = explained(played, tmp_path, "pod/web-1-x")
@@ -544,7 +582,8 @@ def test_events_of_refused_pods_are_told(played: Played, tmp_path: Path) -> None
         an_event("web", failed),
     ]
     found = explained(played, tmp_path)
-    assert found["refusals"] == [{"time": LATER, "object": "replicaset/web-1", "message": failed}]
+    event = {"time": LATER, "object": "replicaset/web-1", "message": failed, "count": 1}
+    assert found["refusals"] == [event]
     played.objects[f"{SHOP}/events"] = [an_event("web-1", failed + "x" * 100_000)]
     assert len(explained(played, tmp_path)["refusals"][0]["message"]) == 5000
     played.objects[f"{SHOP}/events"] = [an_event("web-1", failed)]

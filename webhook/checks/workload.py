@@ -15,6 +15,7 @@ from .facts import NOT_LOOKED_AT
 from .model import (
     Check,
     Finding,
+    NotSeen,
     Unseen,
     all_of,
     failed,
@@ -55,6 +56,9 @@ NEVER_EXPIRES = (
     "It is populated. Mount a projected token, which expires, and delete the Secret once nobody "
     "uses it (boundtoken scan)."
 )
+
+
+REFUSED = "its pods are refused, so that there is none to look at"
 
 
 class Frozen(NamedTuple):
@@ -109,11 +113,12 @@ class Pod(NamedTuple):
 
 
 class Refusal(NamedTuple):
-    """An event of a pod that was not made: what it is about, and when it came last."""
+    """An event of pods that were not made: what it is about, when it came last, and how often."""
 
     object: str
     time: datetime | None
     message: str
+    times: int = 1
 
 
 class Secret(NamedTuple):
@@ -188,22 +193,34 @@ def called(seen: Workload) -> Finding:
 
 def accepted(seen: Workload) -> Finding:
     """What would be refused now, and what events say of the past: nothing where a pod was made
-    since.
+    since. A denial of now that an event has is told once.
     """
     pods = seen.pods if isinstance(seen.pods, tuple) else ()
     newest = max((pod.created for pod in pods if pod.created is not None), default=None)
     found = [failed(seen.denial)] if seen.denial else []
     for one in seen.refusals:
-        is_over = newest is not None and one.time is not None and newest > one.time
+        if newest is not None and one.time is not None and newest > one.time:
+            continue
         when = f" at {one.time:%Y-%m-%dT%H:%MZ}" if one.time is not None else ""
-        text = f"event FailedCreate of {one.object}{when}: {one.message}"
-        found.append(warning(f"{text}; a pod was made since") if is_over else failed(text))
+        often = f", {one.times} times" if one.times > 1 else ""
+        is_told = seen.denial and seen.denial in one.message
+        message = "the same" if is_told else one.message
+        found.append(failed(f"event FailedCreate of {one.object}{when}{often}: {message}"))
     return worst(*found, text="by no event, and not by what is enforced now")
+
+
+def _is_refused(seen: Workload) -> bool:
+    """Whether there are no pods because they are refused: then nothing is to be told of them."""
+    return seen.pods == () and accepted(seen).status == "failed"
 
 
 def injected(seen: Workload) -> Finding:
     """Whether each pod has what it would get now: one of before an annotation has not."""
     reason, pods = there(seen.reason), there(seen.pods)
+    if _is_refused(seen):
+        raise NotSeen(REFUSED)
+    if not pods:
+        return passed("it has no pods")
     differing = [pod for pod in pods if pod.differs]
     if differing:
         causes = list(dict.fromkeys(cause for pod in differing for cause in pod.causes))
@@ -218,6 +235,8 @@ def injected(seen: Workload) -> Finding:
 def has_token(seen: Workload) -> Finding:
     """Whether there is a token at all, in its pods, or in those that it would make."""
     pods = there(seen.pods)
+    if _is_refused(seen):
+        raise NotSeen(REFUSED)
     those = pods or (Pod("", None, there(seen.would), of_secrets=seen.would_of_secrets),)
     lacking = [pod for pod in those if not pod.has_token]
     if not lacking:

@@ -121,7 +121,7 @@ def _unreached(calls: list[JsonObject]) -> Iterator[str]:
 
 def _refusal(told: JsonObject) -> Refusal:
     time = datetime.fromisoformat(told["time"]) if told["time"] else None
-    return Refusal(told["object"], time, told["message"])
+    return Refusal(told["object"], time, told["message"], told["count"])
 
 
 def _token(told: JsonObject) -> PodToken:

@@ -115,4 +115,5 @@ class Event(View, frozen=True):
     reason: str = ""
     message: str = ""
     last_timestamp: str | None = None
+    count: int = 1
     involved_object: InvolvedObject = InvolvedObject()

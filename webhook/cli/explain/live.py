@@ -20,7 +20,7 @@ from ..cluster.kinds import BY_KIND
 from ..cluster.reader import Reader
 from ..cluster.surroundings import Account, Namespace, Surroundings
 from ..cluster.views import LivingPod
-from . import audit, living
+from . import audit, living, refusals
 from .applied import Applied, is_namespace, namespace_name
 from .audit import Answer
 from .given import Document, Named
@@ -177,7 +177,9 @@ class Live:
         namespace = target.namespace
         self.pods = pods
         found["refusals"] = (
-            await living.refusals(self.reader, namespace.name, owned.owners) if owned.owners else []
+            await refusals.refusals(self.reader, namespace.name, owned.owners, pods)
+            if owned.owners
+            else []
         )
         titled = [(f"namespace/{namespace.name}", namespace.document)]
         if owned.owner is None:

@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ...core.full_views import FullPod
-from ...core.text import truncate
 from ...errors import NotFound
 from ...simulation import living
 from ...simulation.calling import Selector
@@ -14,20 +13,14 @@ from ...simulation.explanation import Explained, member
 from ...simulation.living import Change, Owner, Past, Tokens
 from ..cluster.kinds import BY_KIND, OBJECT_NAME, Kind
 from ..cluster.reader import Reader
-from ..cluster.views import Event, InvolvedObject, LivingPod
+from ..cluster.views import LivingPod
 from .audit import Answer
 from .report import Report, Target
 
 JsonObject = dict[str, Any]
 MAX_OWNERS = 3
 """A pod, its ReplicaSet, its Deployment; a pod, its Job, its CronJob."""
-MAX_EVENTS = 5
-MAX_MESSAGE_CHARS = 5000
-"""Of an event: a denial of the API server's policies has at most 5 KiB."""
-MADE_WITH = {"Deployment": "ReplicaSet", "CronJob": "Job"}
-"""What makes the pods of these kinds. Its name has a suffix after the last hyphen."""
 TEMPLATE_HASH = "pod-template-hash"
-WEBHOOK_FAILED = "failed calling webhook"
 
 
 class Owned(NamedTuple):
@@ -116,34 +109,6 @@ def _is_made_by(pod: LivingPod, kind: str, name: str) -> bool:
         suffix = (pod.metadata.labels or {}).get(TEMPLATE_HASH, "")
         return (controller.kind, controller.name) == ("ReplicaSet", f"{name}-{suffix}")
     return (controller.kind, controller.name) == (kind, name)
-
-
-async def refusals(reader: Reader, namespace: str, owners: Iterable[Owner]) -> list[Report]:
-    """The newest events of pods that were refused by us, or because a webhook could not be called;
-    one of these makes them, or what it makes does.
-    """
-    path = f"/api/v1/namespaces/{namespace}/events"
-    query = {"fieldSelector": "reason=FailedCreate"}
-    events = await reader.list(path, Event, f"events in {namespace}", query)
-    found = [
-        {
-            "time": event.last_timestamp or "",
-            "object": f"{event.involved_object.kind.lower()}/{event.involved_object.name}",
-            "message": truncate(event.message, MAX_MESSAGE_CHARS),
-        }
-        for event in events or ()
-        if WEBHOOK_FAILED in event.message or "boundtoken" in event.message
-        if any(_is_of(event.involved_object, owner) for owner in owners)
-    ]
-    return sorted(found, key=lambda event: event["time"])[-MAX_EVENTS:]
-
-
-def _is_of(involved: InvolvedObject, owner: Owner) -> bool:
-    """Whether an event is about this owner, or about what it makes its pods with."""
-    is_made = involved.kind == MADE_WITH.get(owner.kind)
-    if is_made and involved.name.rpartition("-")[0] == owner.name:
-        return True
-    return (involved.kind, involved.name) == (owner.kind.partition(".")[0], owner.name)
 
 
 def changes(titled: Iterable[tuple[str, JsonObject]]) -> tuple[Change, ...]:

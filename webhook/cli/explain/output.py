@@ -8,6 +8,7 @@ from ...core.decision import MEANINGS
 from ...core.text import displayed
 from ...simulation.layers import displayed as value_shown
 from . import tree
+from .refusals import times
 from .report import Report
 from .tree import Mood, Node
 
@@ -107,7 +108,8 @@ def _living(found: Report) -> Iterator[Node]:
         parts = [part for part in (restart["command"], restart["remark"]) if part]
         yield Node(f"to do: {parts[0]}", tuple(map(Node, parts[1:])), "bad")
     for event in found.get("refusals", ()):
-        yield Node(f"event at {event['time']} on {event['object']}: {event['message']}", (), "bad")
+        about = f"{event['object']}{times(event['count'])}"
+        yield Node(f"event at {event['time']} on {about}: {event['message']}", (), "bad")
 
 
 def _pods(pods: list[Report], *, is_itself: bool) -> Node:

@@ -10,6 +10,7 @@ from ...core import names
 from ...core.decision import Decision
 from ...core.text import without_tokens
 from ...simulation import layers
+from ...simulation.admission import AUTOMOUNTED
 from ...simulation.calling import Call, Calling, Entry, call_for, calling, others
 from ...simulation.explanation import Explained
 from ..cluster.own_namespace import KINDS
@@ -114,7 +115,7 @@ def report(target: Target, *, with_patch: bool) -> Report:
         "locks": [one._asdict() for one in layers.locks(around.cluster, own)],
         "demands": [one._asdict() for one in layers.demands(around.cluster, own)],
         "faults": [str(fault) for fault in explained.faults],
-        "enforcement": _enforcement(explained) if is_known else None,
+        "enforcement": _enforcement(target) if is_known else None,
         "calls": _calls(target) if around.is_live else None,
         "others": _others(target) if around.is_live and around.mutating else None,
         "policies": _state(around.policies) if around.policies is not None else None,
@@ -162,17 +163,25 @@ def _setting(setting: layers.Setting) -> Report:
     }
 
 
-def _enforcement(explained: Explained) -> Report:
-    decision = explained.validation
+def _enforcement(target: Target) -> Report:
+    """What is enforced. The name of a volume that would be automounted is made up: its suffix is
+    told as *, unless the object itself has a volume of that name.
+    """
+    decision, explained = target.explained.validation, target.explained
+    has_it = AUTOMOUNTED.encode() in msgspec.json.encode(target.made_of)
+
+    def shown(text: str) -> str:
+        return text if has_it else text.replace(AUTOMOUNTED, f"{names.AUTOMOUNTED_PREFIX}*")
+
     return {
         "reason": decision.reason,
         "outcome": decision.outcome,
         "levels": decision.audit.get("policy", ""),
         "exempt": decision.audit.get("exempt", ""),
-        "denial": decision.denial,
-        "warnings": list(decision.warnings),
-        "audit": decision.audit.get("violations", ""),
-        "awayDenial": explained.unreached.denial,
+        "denial": shown(decision.denial),
+        "warnings": list(map(shown, decision.warnings)),
+        "audit": shown(decision.audit.get("violations", "")),
+        "awayDenial": shown(explained.unreached.denial),
         "violations": [
             {"rule": violation.rule, "mode": violation.mode} for violation in decision.violations
         ],
