@@ -7,6 +7,7 @@ python -m tests.demo cluster       a real control plane with boundtoken in it
 import base64
 import contextlib
 import json
+import os
 import shlex
 import signal
 import socket
@@ -164,7 +165,10 @@ def patch() -> int:
     text = sys.stdin.read()
     try:
         patch = base64.b64decode(json.loads(text)["response"].get("patch", "W10="))
-        print(json.dumps(json.loads(patch), indent=2))
+        print(json.dumps(json.loads(patch), indent=2), flush=True)
+    except BrokenPipeError:
+        # Its reader, such as head, has seen enough; at the end Python would write to it again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ValueError, KeyError, TypeError, AttributeError):
         what = repr(text[:200]) if text.strip() else "nothing"
         print(

@@ -100,6 +100,21 @@ def test_make_patch_says_what_it_needs(text: str) -> None:
     )
 
 
+def test_make_patch_ends_with_who_reads_it() -> None:
+    command = [sys.executable, "-m", "tests.demo", "patch"]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        process.stdin.write(b'{"response": {}}')
+        process.stdin.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

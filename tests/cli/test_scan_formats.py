@@ -53,6 +53,17 @@ def a_big_one(count: int = 200) -> Report:
     return a_report(tokens=tokens, findings=findings, namespaces=spaces)
 
 
+@pytest.mark.parametrize("name", ["table", "wide"])
+def test_where_nothing_could_be_read_no_numbers_come_first(name: str) -> None:
+    nothing: dict[str, Any] = {"namespaces": (), "tokens": (), "findings": (), "minters": ()}
+    unread = (Unread("pods", "needs list on pods"),)
+    text = FORMATS[name](a_report(**nothing, unread=unread))
+    assert text.splitlines()[1] == "nothing could be read: what was not seen, and why, is below"
+    assert "0 tokens" not in text
+    assert "pods: needs list on pods" in text
+    assert "0 tokens, 0 pods, 0 namespaces" in FORMATS[name](a_report(**nothing, unread=()))
+
+
 def test_the_parser_knows_every_format() -> None:
     assert tuple(FORMATS) == arguments.FORMATS
     assert set(MEANINGS) == set(CODES)

@@ -86,6 +86,9 @@ def _summary(report: Report) -> Iterator[str]:
             f"what is new or gone since {report.since.time or 'the earlier scan'}", WIDTH
         )
         return
+    if report.unread and not (report.namespaces or report.tokens or report.left_out):
+        yield "nothing could be read: what was not seen, and why, is below"
+        return
     pods = sum(space.pods for space in report.namespaces)
     spaces = texts.number(len(report.namespaces), "namespace")
     left_out = sum(one.tokens for one in report.left_out)
