@@ -71,6 +71,7 @@ PURE_MAY = {
     "enum",
     "functools",
     "hashlib",
+    "ipaddress",
     "itertools",
     "msgspec",
     "operator",

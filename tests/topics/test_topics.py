@@ -7,6 +7,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ from tests.topics.__main__ import FOLDER, pages
 from tests.topics.render import WIDTH, chapter, rendered
 from webhook.checks import before, workload
 from webhook.checks.installation import checks
+from webhook.checks.model import Check
 from webhook.cli.help.arguments import TOPICS, sections
 from webhook.core import names
 from webhook.core.decision import REASONS
@@ -67,7 +69,7 @@ def test_without_a_topic_all_are_listed() -> None:
 
 
 def test_each_check_is_a_section_that_can_be_printed_alone() -> None:
-    every = [*checks(with_token=True), *before.checks(), *workload.checks()]
+    every: list[Check[Any]] = [*checks(with_token=True), *before.checks(), *workload.checks()]
     found = sections(PAGES["checks"])
     assert list(found) == list(dict.fromkeys(check.id for check in every))
     for check in every:
