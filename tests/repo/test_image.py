@@ -207,8 +207,8 @@ def test_both_stages_are_pinned_and_have_the_python_of_the_layer() -> None:
 def test_nothing_of_buildkit_alone_is_in_the_dockerfile() -> None:
     """So that buildah takes it; the first stage needs no emulation."""
     assert not re.search(r"^# *syntax|--mount|<<|--link", DOCKERFILE, re.MULTILINE)
-    # The second one is named as well: buildah 1.39 and podman 5.4 otherwise put the builder's base
-    # under the layer of another processor, without a word.
+    # The second one is named as well: buildah before 1.40 otherwise puts the builder's base under
+    # the layer of another processor, without a word.
     assert re.findall(r"--platform=(\S+)", DOCKERFILE) == ["$BUILDPLATFORM", "linux/$TARGETARCH"]
     assert "\nARG TARGETARCH\nRUN " in DOCKERFILE
 
