@@ -12,7 +12,7 @@ COPY webhook /src/webhook
 ARG TARGETARCH
 RUN python /src/docs/release/layer.py --python /usr/bin/python3.13 --machine "$TARGETARCH" /out
 
-# The platform is named, since buildah 1.39 and podman 5.4 would take the base of the builder's processor.
+# The platform is named: buildah before 1.40 would otherwise take the base of the builder's processor.
 FROM --platform=linux/$TARGETARCH gcr.io/distroless/python3-debian13:nonroot@sha256:83aa8d4f74a4d7f7cf2d472054139bef71a927b76c680c0f2e1021d6b1d6d732
 COPY --from=build /out/ /
 ARG VERSION=0.1.0
