@@ -38,6 +38,9 @@ MAX_BYTES = 64 << 10
 """Of the file. Its lists and its text become annotations of one object (`policies.bindings`), for
 which Kubernetes allows 256 KiB in all."""
 _KEY = re.compile(r"[\w.-]{1,60}", re.ASCII)
+_NAMESPACE = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+_OBJECT = r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*"
+"""Names as the API server allows them (apimachinery/pkg/util/validation): a label, a subdomain."""
 
 
 class ClusterConfiguration(msgspec.Struct, frozen=True):
@@ -132,12 +135,30 @@ def _names(value: Any) -> frozenset[str]:
     return frozenset(_strings(value))
 
 
+def _excluded(value: Any) -> tuple[str, ...]:
+    return _whole_names(value, "names of namespaces", _NAMESPACE)
+
+
+def _namespaces(value: Any) -> frozenset[str]:
+    return frozenset(_excluded(value))
+
+
+def _classes(value: Any) -> frozenset[str]:
+    return frozenset(_whole_names(value, "names of runtime classes", _OBJECT))
+
+
 def _accounts(value: Any) -> frozenset[str]:
-    accounts = _names(value)
-    for account in accounts:
-        if account.count("/") != 1 or not all(account.split("/")):
-            raise ValueError(f"must be a list of namespace/name, and {quote(account)} is not")
-    return accounts
+    return frozenset(_whole_names(value, "namespace/name", f"{_NAMESPACE}/{_OBJECT}"))
+
+
+def _whole_names(value: Any, what: str, pattern: str) -> tuple[str, ...]:
+    """Names that can be: a glob would match nothing, since names are compared as a whole."""
+    for name in _strings(value):
+        if not re.fullmatch(pattern, name):
+            raise ValueError(
+                f"must be a list of {what} (in full, as there are no globs), and {quote(name)} is not"
+            )
+    return _strings(value)
 
 
 _SWITCH = {"enum": ["enabled", "disabled"]}
@@ -148,7 +169,12 @@ _SECONDS = {
 }
 _SECONDS_OR_NULL = {"type": ["integer", "null"], "minimum": names.MIN_EXPIRATION_SECONDS}
 _GOVERN = {"enum": [*GOVERN_MODES]}
-_LIST = {"type": "array", "items": {"type": "string"}}
+_LIST = {"type": "array", "items": {"type": "string", "minLength": 1}}
+
+
+def _list_of(pattern: str) -> dict[str, Any]:
+    return {"type": "array", "items": {"type": "string", "pattern": f"^{pattern}$"}}
+
 
 FIELDS: dict[str, dict[str, Field] | Field] = {
     "defaults": {
@@ -175,12 +201,12 @@ FIELDS: dict[str, dict[str, Field] | Field] = {
         "enforceFloor": Field({"enum": [*LEVELS]}, _level, "off"),
         "enforceFloorMaxExpirationSeconds": Field(_SECONDS_OR_NULL, _floor_maximum, None),
     },
-    "namespaces": {"excluded": Field(_LIST, _strings, ())},
+    "namespaces": {"excluded": Field(_list_of(_NAMESPACE), _excluded, ())},
     "exemptions": {
-        "namespaces": Field(_LIST, _names, frozenset()),
+        "namespaces": Field(_list_of(_NAMESPACE), _namespaces, frozenset()),
         "usernames": Field(_LIST, _names, frozenset()),
-        "serviceAccounts": Field(_LIST, _accounts, frozenset()),
-        "runtimeClasses": Field(_LIST, _names, frozenset()),
+        "serviceAccounts": Field(_list_of(f"{_NAMESPACE}/{_OBJECT}"), _accounts, frozenset()),
+        "runtimeClasses": Field(_list_of(_OBJECT), _classes, frozenset()),
     },
     "tokenRequests": {
         "mode": Field(_GOVERN, _govern, "off"),

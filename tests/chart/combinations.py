@@ -18,7 +18,7 @@ CONFIGURATION: dict[str, Any] = {
     "apiVersion": "boundtoken.dev/v1alpha1",
     "kind": "Configuration",
     "defaults": {"inject": "replace", "automount": "disabled", "expirationSeconds": 1800},
-    "locks": {"maxExpirationSeconds": 31536000, "allowedAudiences": ["", "vault"]},
+    "locks": {"maxExpirationSeconds": 31536000, "allowedAudiences": ["vault"]},
     "namespaces": {"excluded": ["cilium-system"]},
     "exemptions": {"usernames": ["system:serviceaccount:kube-system:daemon-set-controller"]},
     "apiAudiences": ["https://kubernetes.default.svc"],

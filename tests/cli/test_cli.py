@@ -294,7 +294,7 @@ def test_a_good_configuration_is_fine_and_a_bad_one_shows_every_fault(tmp_path: 
         "locks.enforceFloor: must be off, bound or strict (YAML reads an unquoted on, off, yes or no as true or false: quote "
         "it); it is False",
         "namespaces: must be a mapping of excluded",
-        'exemptions.serviceAccounts: must be a list of namespace/name, and "ci" is not; it is [\'ci\']',
+        'exemptions.serviceAccounts: must be a list of namespace/name (in full, as there are no globs), and "ci" is not; it is [\'ci\']',
         'tokenRequests.mode: must be off, warn or enforce; it is "yes"',
         "tokenRequests.maxExpirationSeconds: must not be 3607: the API server would issue tokens valid for one year; use 3600; it is 3607",
         "legacySecrets.mode: must be off, warn or enforce (YAML reads an unquoted on, off, yes or no as true or false: quote "
@@ -318,6 +318,26 @@ def test_a_good_configuration_is_fine_and_a_bad_one_shows_every_fault(tmp_path: 
         (
             HEAD + 'locks: {allowedAudiences: ["", vault]}\n',
             "locks.allowedAudiences: must be a list of strings, none of them empty; it is ['', 'vault']",
+        ),
+        (
+            HEAD + "namespaces: {excluded: [kube-*, Prod]}\n",
+            'namespaces.excluded: must be a list of names of namespaces (in full, as there are no globs), and "kube-*" is not; '
+            "it is ['kube-*', 'Prod']",
+        ),
+        (
+            HEAD + "exemptions: {namespaces: [team-*]}\n",
+            'exemptions.namespaces: must be a list of names of namespaces (in full, as there are no globs), and "team-*" is not; '
+            "it is ['team-*']",
+        ),
+        (
+            HEAD + "exemptions: {runtimeClasses: [Kata]}\n",
+            'exemptions.runtimeClasses: must be a list of names of runtime classes (in full, as there are no globs), and "Kata" is not; '
+            "it is ['Kata']",
+        ),
+        (
+            HEAD + "exemptions: {serviceAccounts: [shop/*]}\n",
+            'exemptions.serviceAccounts: must be a list of namespace/name (in full, as there are no globs), and "shop/*" is not; '
+            "it is ['shop/*']",
         ),
         (
             HEAD + "exemptions: {usernames: [alice smith]}\n",
