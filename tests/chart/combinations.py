@@ -140,6 +140,49 @@ COMBINATIONS: dict[str, dict[str, Any]] = {
     },
     "a part of another chart": {"global": {"registry": "x"}, "enabled": True},
     "three replicas": {HA: True},
+    "as much as the API server takes": {
+        "replicas": 2**31 - 1,
+        "minReadySeconds": 599,
+        "terminationGracePeriodSeconds": 2**53,
+        "priorityClass": {"name": f"{'a' * 63}.{'b' * 63}.{'c' * 63}.{'d' * 61}"},
+        "runtimeClassName": "kata.v2",
+        "commonLabels": {f"{'a.b' * 84}c/{'N' * 63}": f"v{'_.-' * 20}0V", "empty": ""},
+        "podLabels": {"a": "b"},
+        "podAnnotations": {"Example.COM/a_B.c": "anything {{ goes"},
+        "resources": {
+            "requests": {"memory": "0.5Gi", "cpu": ".1", "ephemeral-storage": "1e3"},
+            "limits": {"memory": "524288Ki", "cpu": "100m", "ephemeral-storage": 1000},
+        },
+        "strategy": {"rollingUpdate": {"maxUnavailable": "100%", "maxSurge": "300%"}},
+    },
+    "networks in every form": {
+        "networkPolicy": {
+            "controlPlane": ["10.0.0.4/30", "172.16.0.0/12", "0.0.0.0/0", "::/0", "1:2::/31"],
+            "metricsFrom": [
+                {"podSelector": {}},
+                {"ipBlock": {"cidr": "fd00:1:2:3:4:5:6:7/128", "except": []}},
+            ],
+            "apiServer": {
+                "networks": ["1::8/125", "fdab:c000::/18", "1:2:3:4:5:6:7:0/112", "::1/128"]
+            },
+        }
+    },
+    "variables and volumes of every kind": {
+        "env": [
+            {"name": "with a blank", "value": ""},
+            {"name": "OWN", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+        ],
+        "extraVolumes": [{"name": "tls", "emptyDir": {}}],
+        "extraVolumeMounts": [
+            {"name": "tls", "mountPath": "/one"},
+            {"name": "config", "mountPath": "/two", "readOnly": True},
+        ],
+        "dnsPolicy": "None",
+        "dnsConfig": {"nameservers": ["192.0.2.53"]},
+        "options": {"leafDuration": None, "logLevel": None, "selfProbeInterval": None},
+        "image": {"repository": "Registry.example.com:5000/a__b/c.d/e--f"},
+        "listen": {"address": "::"},
+    },
 }
 TOGETHER = (
     "a registry",

@@ -18,7 +18,17 @@ WORD: Json = {"type": "string", "minLength": 1}
 BOOLEAN: Json = {"type": "boolean"}
 MAPPING: Json = {"type": "object"}
 """Of Kubernetes: the API server says what is wrong in it."""
+_NAME = "([A-Za-z0-9][A-Za-z0-9_.-]{0,61})?[A-Za-z0-9]"
+_LABEL = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+_DOMAIN = r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*"
 TEXTS: Json = {"type": "object", "additionalProperties": {"type": "string"}}
+LABELS: Json = {
+    "type": "object",
+    "additionalProperties": {"type": "string", "pattern": f"^({_NAME})?$"},
+}
+"""Values as the API server takes them (apimachinery/pkg/util/validation). A template refuses keys,
+since Helm gives wrong places for `propertyNames`.
+"""
 PROMETHEUS_TEXTS: Json = {
     "type": "object",
     "patternProperties": {"^_?[a-zA-Z][a-zA-Z0-9_]*$": {"type": "string"}},
@@ -28,20 +38,43 @@ PROMETHEUS_TEXTS: Json = {
 OBJECTS: Json = {"type": "array", "items": {"type": "object"}}
 PORT: Json = {"type": "integer", "minimum": 1, "maximum": options.MAX_PORT}
 ADDRESS: Json = {"type": "string", "pattern": r"^[\[\]0-9A-Fa-f:.]*$"}
-COUNT: Json = {"type": "integer", "minimum": 0}
-COUNT_OR_PERCENTAGE: Json = {
-    "type": ["integer", "string"],
-    "minimum": 0,
+COUNT: Json = {"type": "integer", "minimum": 0, "maximum": 2**31 - 1}
+NO_COUNT: Json = {**COUNT, "type": ["integer", "null"]}
+NO_COUNT_OR_PERCENTAGE: Json = {
+    **COUNT,
+    "type": ["integer", "string", "null"],
     "pattern": "^(100|[0-9]{1,2})%$",
 }
-NO_COUNT_OR_PERCENTAGE: Json = {**COUNT_OR_PERCENTAGE, "type": ["integer", "string", "null"]}
+MAX_MIN_READY_SECONDS = 599
+"""Less than progressDeadlineSeconds, which the chart leaves at its default of 600."""
+MAX_GRACE_SECONDS = 2**53
+"""The API server takes 2^63 - 1; in Helm a number of JSON is exact up to here."""
+QUANTITIES: Json = {
+    "type": ["object", "null"],
+    "additionalProperties": {
+        "type": ["string", "number", "null"],
+        "minimum": 0,
+        "pattern": r"^[+]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]+|[KMGTPE]i|[numkMGTPE])?$",
+    },
+}
+DURATION = "([1-9][0-9]{0,8}(ms|s)|[1-9][0-9]{0,6}m|[1-9][0-9]{0,4}h)"
+"""More than nothing, and less than the 292 years at which Prometheus' durations end."""
 NETWORKS: Json = {
     "type": "array",
     "items": {"type": "string", "pattern": "^[0-9A-Fa-f.:]+/[0-9]+$"},
 }
-SUBDOMAIN = r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$"
+SUBDOMAIN: Json = {"type": "string", "maxLength": 253, "pattern": f"^{_DOMAIN}$"}
+NO_SUBDOMAIN: Json = {**SUBDOMAIN, "pattern": f"^({_DOMAIN})?$"}
+_HOST = "[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?"
+_COMPONENT = "[a-z0-9]+(([.]|_{1,2}|-+)[a-z0-9]+)*"
+REPOSITORY: Json = {
+    "type": "string",
+    "maxLength": 255,
+    "pattern": rf"^(({_HOST}([.]{_HOST})*|\[[0-9A-Fa-f:]+\])(:[0-9]+)?/)?{_COMPONENT}(/{_COMPONENT})*$",
+}
+"""By the grammar of github.com/distribution/reference."""
 ALERTS = list(dict.fromkeys(str(rule["alert"]) for rule in rules()))
-NAMESPACE: Json = {"type": "string", "pattern": "^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)?$"}
+NAMESPACE: Json = {"type": "string", "pattern": f"^({_LABEL})?$"}
 
 
 def schema() -> Json:
@@ -100,6 +133,14 @@ def _open(properties: Json) -> Json:
     return {**_closed(properties), "required": []}
 
 
+def _named(properties: Json) -> Json:
+    """A list of objects of Kubernetes that must have these, and may have more."""
+    return {
+        "type": "array",
+        "items": {"type": "object", "required": [*properties], "properties": properties},
+    }
+
+
 def _configuration() -> Json:
     """Of `boundtoken config schema`. What a file must begin with may be left out here."""
     whole = cluster_config.schema()
@@ -129,10 +170,20 @@ def _nullable(schema: Json) -> Json:
 def _flags() -> Json:
     return _open(
         {
-            camel_case(option.name): {"description": option.help, **_flag(option)}
+            camel_case(option.name): {"description": option.help, **_or_null(_flag(option))}
             for option in flags()
         }
     )
+
+
+def _or_null(flag: Json) -> Json:
+    """Null is the program's own default."""
+    if "enum" in flag:
+        return {**flag, "enum": [*flag["enum"], None]}
+    if "anyOf" in flag:
+        return {**flag, "anyOf": [*flag["anyOf"], {"type": "null"}]}
+    types = flag["type"]
+    return {**flag, "type": [*([types] if isinstance(types, str) else types), "null"]}
 
 
 def _flag(option: options.Option) -> Json:
@@ -160,7 +211,7 @@ def _flag(option: options.Option) -> Json:
 _VALUES: Json = {
     "image": _closed(
         {
-            "repository": {"type": "string", "pattern": "^([^ /@]+/)?[a-z0-9][a-z0-9._/-]*$"},
+            "repository": REPOSITORY,
             "tag": {"type": "string", "pattern": "^([A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?$"},
             "digest": {"type": "string", "pattern": "^(sha256:[0-9a-f]{64})?$"},
             "pullPolicy": {"enum": ["Always", "IfNotPresent", "Never"]},
@@ -168,17 +219,25 @@ _VALUES: Json = {
     ),
     "imagePullSecrets": {
         "type": "array",
-        "items": _closed({"name": WORD}),
+        "items": _closed({"name": SUBDOMAIN}),
+        "uniqueItems": True,
     },
     "extraArgs": {"type": "array", "items": TEXT},
     "env": {
         "type": "array",
-        "items": {"type": "object", "required": ["name"], "properties": {"name": WORD}},
+        "items": {
+            "type": "object",
+            "required": ["name"],
+            "properties": {
+                "name": {"type": "string", "pattern": "^[ -<>-~]+$"},
+                "value": {"type": ["string", "null"]},
+            },
+        },
     },
     "certificates": _closed(
         {
             "mode": {"enum": ["self-managed", "cert-manager", "secret"]},
-            "secretName": {"type": "string", "pattern": SUBDOMAIN},
+            "secretName": SUBDOMAIN,
             "issuerRef": {
                 **_open({"name": WORD, "kind": WORD, "group": WORD}),
                 "dependencies": {"kind": ["name"], "group": ["name"]},
@@ -200,9 +259,9 @@ _VALUES: Json = {
     ),
     "monitoring": _closed(
         {
-            "interval": {"type": "string", "pattern": "^[0-9]+(ms|s|m|h)$"},
-            "scrapeTimeout": {"type": "string", "pattern": "^([0-9]+(ms|s|m|h))?$"},
-            "labels": TEXTS,
+            "interval": {"type": "string", "pattern": f"^{DURATION}$"},
+            "scrapeTimeout": {"type": "string", "pattern": f"^{DURATION}?$"},
+            "labels": LABELS,
             "podMonitor": _closed({"enabled": BOOLEAN}),
             "serviceMonitor": _closed({"enabled": BOOLEAN}),
             "prometheusRule": _closed(
@@ -218,13 +277,13 @@ _VALUES: Json = {
                 {
                     "enabled": BOOLEAN,
                     "namespace": NAMESPACE,
-                    "labels": TEXTS,
+                    "labels": LABELS,
                     "annotations": TEXTS,
                 }
             ),
         }
     ),
-    "replicas": {"type": ["integer", "null"], "minimum": 0},
+    "replicas": NO_COUNT,
     "podDisruptionBudget": _closed(
         {
             "enabled": BOOLEAN,
@@ -234,26 +293,38 @@ _VALUES: Json = {
     ),
     "strategy": {
         "type": "object",
-        "properties": {"type": {"enum": ["RollingUpdate", "Recreate"]}},
+        "properties": {
+            "type": {"enum": ["RollingUpdate", "Recreate"]},
+            "rollingUpdate": {
+                "type": ["object", "null"],
+                "properties": {
+                    "maxUnavailable": NO_COUNT_OR_PERCENTAGE,
+                    "maxSurge": {**NO_COUNT_OR_PERCENTAGE, "pattern": "^[0-9]+%$"},
+                },
+            },
+        },
     },
-    "revisionHistoryLimit": {"type": ["integer", "null"], "minimum": 0},
-    "minReadySeconds": COUNT,
-    "terminationGracePeriodSeconds": COUNT,
-    "resources": MAPPING,
+    "revisionHistoryLimit": NO_COUNT,
+    "minReadySeconds": {**COUNT, "maximum": MAX_MIN_READY_SECONDS},
+    "terminationGracePeriodSeconds": {**COUNT, "maximum": MAX_GRACE_SECONDS},
+    "resources": {
+        "type": "object",
+        "properties": {"requests": QUANTITIES, "limits": QUANTITIES},
+    },
     "priorityClass": _closed(
         {
-            "name": TEXT,
+            "name": NO_SUBDOMAIN,
             "create": BOOLEAN,
             "value": {"type": "integer", "minimum": -(2**31), "maximum": 10**9},
         }
     ),
     "flowSchema": _closed({"enabled": BOOLEAN}),
     "topologySpreadConstraints": OBJECTS,
-    "nodeSelector": TEXTS,
+    "nodeSelector": LABELS,
     "tolerations": OBJECTS,
     "affinity": MAPPING,
     "schedulerName": TEXT,
-    "runtimeClassName": TEXT,
+    "runtimeClassName": NO_SUBDOMAIN,
     "hostNetwork": BOOLEAN,
     "dnsPolicy": {"enum": ["", "ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"]},
     "dnsConfig": MAPPING,
@@ -263,11 +334,11 @@ _VALUES: Json = {
     "startupProbe": MAPPING,
     "livenessProbe": MAPPING,
     "readinessProbe": MAPPING,
-    "extraVolumes": OBJECTS,
-    "extraVolumeMounts": OBJECTS,
-    "commonLabels": TEXTS,
+    "extraVolumes": _named({"name": {"type": "string", "pattern": f"^{_LABEL}$"}}),
+    "extraVolumeMounts": _named({"name": WORD, "mountPath": WORD}),
+    "commonLabels": LABELS,
     "deploymentAnnotations": TEXTS,
     "podAnnotations": TEXTS,
-    "podLabels": TEXTS,
+    "podLabels": LABELS,
     "test": _closed({"namespace": NAMESPACE}),
 }

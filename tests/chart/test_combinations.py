@@ -13,20 +13,12 @@ from tests.chart.combinations import COMBINATIONS, HA, HOST_NETWORK
 from tests.controlplane.cluster import ControlPlane
 from tests.support.builders import Json
 from tests.support.cluster import NAMESPACES
-from tests.support.helm import CHART, rendered
+from tests.support.helm import CHART, dry_apply_path, rendered
 from tests.support.waiting import wait_for
 
 NAMESPACE = "rendered"
-APPLY = "?dryRun=All&fieldManager=helm&force=true&fieldValidation=Strict"
 OF_OTHERS = {"monitoring.coreos.com/v1", "cert-manager.io/v1"}
 """Their CRDs are not there."""
-GROUPS = {
-    "ConfigMap": "configmaps",
-    "NetworkPolicy": "networkpolicies",
-    "PriorityClass": "priorityclasses",
-    "ValidatingAdmissionPolicy": "validatingadmissionpolicies",
-}
-"""Resources of kinds, where another letter than an s makes them."""
 
 
 @pytest.fixture(scope="module")
@@ -49,14 +41,6 @@ def of(name: str) -> list[Json]:
     return rendered(given, *files, namespace=NAMESPACE)
 
 
-def path_of(item: Json) -> str:
-    metadata, version = item["metadata"], item["apiVersion"]
-    base = f"/api/{version}" if version == "v1" else f"/apis/{version}"
-    resource = GROUPS.get(item["kind"], f"{item['kind'].lower()}s")
-    place = f"/namespaces/{metadata['namespace']}" if "namespace" in metadata else ""
-    return f"{base}{place}/{resource}/{metadata['name']}"
-
-
 def test_the_api_server_takes_what_every_combination_renders(restricted: ControlPlane) -> None:
     with ThreadPoolExecutor(2) as pool:
         made = dict(zip(COMBINATIONS, pool.map(of, COMBINATIONS), strict=True))
@@ -70,7 +54,7 @@ def test_the_api_server_takes_what_every_combination_renders(restricted: Control
                 continue
             taken.add(text)
             _, warnings = restricted.call_with_warnings(
-                "PATCH", path_of(item) + APPLY, item, kind="application/apply-patch+yaml"
+                "PATCH", dry_apply_path(item), item, kind="application/apply-patch+yaml"
             )
             if warnings:
                 warned[f"{name}: {item['kind']}"] = warnings

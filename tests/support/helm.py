@@ -27,6 +27,14 @@ WITHOUT_NAMESPACE = ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBind
 """Kinds to which kustomize gives a namespace, which the API server drops."""
 Objects = dict[tuple[str, str, str], Json]
 """By kind, namespace and name."""
+_APPLY = "?dryRun=All&fieldManager=helm&force=true&fieldValidation=Strict"
+_RESOURCES = {
+    "ConfigMap": "configmaps",
+    "NetworkPolicy": "networkpolicies",
+    "PriorityClass": "priorityclasses",
+    "ValidatingAdmissionPolicy": "validatingadmissionpolicies",
+}
+"""Resources of kinds, where another letter than an s makes them."""
 
 
 def helm(
@@ -100,3 +108,12 @@ def _with_single_blanks(value: Any, key: str = "") -> Any:
     if key in ("expression", "messageExpression"):
         return " ".join(value.split())
     return value
+
+
+def dry_apply_path(item: Json) -> str:
+    """Where an object is applied as Helm does it, strictly and in a dry run."""
+    metadata, version = item["metadata"], item["apiVersion"]
+    base = f"/api/{version}" if version == "v1" else f"/apis/{version}"
+    resource = _RESOURCES.get(item["kind"], f"{item['kind'].lower()}s")
+    place = f"/namespaces/{metadata['namespace']}" if "namespace" in metadata else ""
+    return f"{base}{place}/{resource}/{metadata['name']}{_APPLY}"

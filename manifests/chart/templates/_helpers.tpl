@@ -114,6 +114,8 @@
 {{- range .extraArgs }}
 {{- if has (splitList "=" . | first) (list "--ca-duration" "--config" "--drain-seconds" "--leaf-duration" "--legacy-tokens" "--listen" "--log-level" "--namespace" "--namespace-metrics" "--plain-listen" "--self-probe-interval" "--tls-cert" "--tls-key") }}
 {{- $faults = append $faults (printf "extraArgs: must not have %s, which other values set" .) }}
+{{- else if has (splitList "=" . | first) (list "--ca-out" "--help" "--standalone" "-h") }}
+{{- $faults = append $faults (printf "extraArgs: must not have %s, with which no replica serves the cluster" .) }}
 {{- end }}
 {{- end }}
 {{- with .podDisruptionBudget }}
@@ -169,11 +171,15 @@
 {{- end }}
 {{- end }}
 {{- end }}
+{{- $texts := dict "runbooks" $rule.runbooks }}
 {{- range $where := list "additionalLabels" "additionalAnnotations" }}
 {{- range $name, $text := index $rule $where }}
-{{- if ne (len (splitList "{{" $text)) (len (splitList "}}" $text)) }}
-{{- $faults = append $faults (printf "monitoring.prometheusRule.%s.%s: must close each {{ with }}, as a template of Prometheus" $where $name) }}
+{{- $_ := set $texts (printf "%s.%s" $where $name) $text }}
 {{- end }}
+{{- end }}
+{{- range $where, $text := $texts }}
+{{- with include "boundtoken.faultOfAlertText" $text }}
+{{- $faults = append $faults (printf "monitoring.prometheusRule.%s: %s, as a template of Prometheus; it is %q" $where . $text) }}
 {{- end }}
 {{- end }}
 {{- with .Values.monitoring }}
@@ -189,6 +195,17 @@
 {{- if eq .Values.test.namespace .Release.Namespace }}
 {{- $faults = append $faults "test.namespace: must be another namespace than the release's, whose pods are never changed; such as default" }}
 {{- end }}
+{{- range $part := list "keys" "network" "pods" "resources" }}
+{{- range splitList "\n" (include (printf "boundtoken.faultsOf.%s" $part) $) }}
+{{- with trim . }}
+{{- $faults = append $faults . }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- if hasKey .Release "boundtoken" }}
+{{- $faults = append $faults (printf "%s: must be once in a release, since its objects are called boundtoken whatever its alias is, and %s has made them" (dir .Template.BasePath) .Release.boundtoken) }}
+{{- end }}
+{{- $_ := set .Release "boundtoken" (dir .Template.BasePath) }}
 {{- with $faults }}
 {{- fail (printf "\n%s" (join "\n" .)) }}
 {{- end }}
