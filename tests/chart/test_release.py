@@ -13,9 +13,9 @@ from tests.controlplane.cluster import ControlPlane
 from tests.controlplane.kubelet import Kubelet
 from tests.support.builders import VIOLATING, a_bare_pod
 from tests.support.cluster import NAMESPACES
-from tests.support.helm import helm
+from tests.support.helm import CHART, helm
 from tests.support.helm_releases import QUICK, REGISTRATION, Release, rolled_out, running
-from tests.support.load import FEW, Load, calls, creation, everyday_load, secrets
+from tests.support.load import FEW, Load, calls, creation, everyday_load, secrets, why_refused
 from tests.support.paths import ROOT
 from tests.support.processes import boundtoken
 from tests.support.releases import CHARTED, both_answer, unpacked
@@ -44,6 +44,26 @@ def annotated(plane: ControlPlane, name: str) -> str:
     path = f"{NAMESPACES}/{name}/serviceaccounts?fieldSelector=metadata.name=default"
     wait_for(lambda: plane.call("GET", path)["items"])
     return name
+
+
+def test_an_installation_that_fails_is_taken_back_and_refuses_no_pod(
+    own_plane: ControlPlane,
+) -> None:
+    """With `legacyTokens.failClosed`, by a value that nothing but the API server refuses."""
+    shop = annotated(own_plane, "shop-of-nobody")
+    given = "legacyTokens.enabled=true,legacyTokens.failClosed=true,tolerations[0].operator=None"
+    words = ["install", "broken", str(CHART), "-n", "broken", "--create-namespace", "--set", given]
+    kubeconfig = own_plane.kubeconfig()
+    assert helm(*words, kubeconfig=kubeconfig).returncode
+    assert "enforced.boundtoken.dev" in why_refused(own_plane, shop, a_bare_pod())
+    helm("uninstall", "broken", "-n", "broken", kubeconfig=kubeconfig)
+    wait_for(lambda: why_refused(own_plane, shop, a_bare_pod()) == "")
+    done = helm(*words, "--rollback-on-failure", kubeconfig=kubeconfig)
+    assert done.returncode, done.stdout
+    assert "tolerations[0].operator" in done.stderr
+    assert helm("list", "-A", "-a", "-q", kubeconfig=kubeconfig).stdout == ""
+    assert why_refused(own_plane, shop, a_bare_pod()) == ""
+    own_plane.call("DELETE", f"{NAMESPACES}/broken")
 
 
 @pytest.mark.parametrize("by", ["server", "client"])

@@ -424,7 +424,8 @@ def test_the_notes_say_what_to_do_next() -> None:
     assert "kubectl rollout status -n elsewhere deployment/boundtoken\n" in notes
     assert "boundtoken check\n" in notes
     assert "helm test tokens -n elsewhere\n" in notes
-    assert "legacyTokens.failClosed" in notes
+    assert "Set legacyTokens.failClosed=false before you change certificates.mode" in notes
+    assert "Install with --rollback-on-failure" in notes
 
 
 @pytest.mark.parametrize(
