@@ -16,7 +16,7 @@ from webhook.checks.facts import (
     Replica,
     Server,
 )
-from webhook.checks.objects import Budget, Deployment, EndpointSlice, Service, Specified
+from webhook.checks.objects import Annotated, Budget, Deployment, EndpointSlice, Service, Specified
 from webhook.core import names
 from webhook.core.policy import ClusterPolicy
 from webhook.enforcement.policies import bindings
@@ -113,6 +113,7 @@ def an_installation(**fields: Any) -> Installation:
         {"ValidatingAdmissionPolicy": True},
         None,
         names.YEAR_SECONDS,
+        Annotated(),
     )  # fmt: skip
     for name, value in fields.items():
         assert hasattr(made, name)

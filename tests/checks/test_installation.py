@@ -56,7 +56,7 @@ from webhook.checks.objects import (
     Service,
 )
 from webhook.checks.probes import NOT_TRIED
-from webhook.checks.rights import LEFT_OVER
+from webhook.checks.rights import LEFT_OVER, NO_ACCOUNT
 from webhook.checks.service import ADDRESSES, SELECTOR
 from webhook.checks.webhooks import FAILS_CLOSED, RULE_IS_OFF
 from webhook.core import names
@@ -239,6 +239,10 @@ CASES: list[tuple[str, Json, str, str]] = [
     ("policy-settings", {"file": a_file(token_requests="enforce")._replace(age_seconds=121.0)}, "failed", "no replica has read configmap/c"),
     ("policy-settings", {"file": a_file()._replace(text="another", age_seconds=119.0)}, "warning", "the settings on boundtoken-pods are"),
     ("rights", {"rights": ()}, "failed", "serviceaccount/boundtoken may not: get namespaces"),
+    ("rights", {"account": None}, "failed", "serviceaccount/boundtoken is not in namespace boundtoken-system"),
+    ("rights", {"account": Unseen("needs get on serviceaccounts in boundtoken-system")}, "unknown", "needs get on serviceaccounts in boundtoken-system"),
+    ("rights", {"account": Unseen("needs get on serviceaccounts"), "rights": ()}, "failed", "may not: get namespaces"),
+    ("rights", {"account": None, "rights": Unseen("needs list on rolebindings")}, "failed", "serviceaccount/boundtoken is not in"),
     ("rights-excess", {"rights": (Granted(Right("*", "", "secrets"), "clusterrolebinding/more"),)}, "warning", "clusterrolebinding/more also grants: * secrets"),
     ("configuration", {"file": ConfigurationFile("c", ("defaults: bad",), "")}, "failed", "configmap/c: defaults: bad"),
     ("configuration", {"file": None}, "warning", "there is no ConfigMap of boundtoken"),
@@ -448,6 +452,13 @@ def test_a_certificate_of_others_needs_no_rights_to_keep_a_ca() -> None:
     found = every(with_certificate(rights=granted((*needed, *of_secrets))))
     assert f"create secrets in {names.NAMESPACE}" in found["rights-excess"].finding.text
     assert every(an_installation(rights=granted(needed)))["rights"].status == "failed"
+
+
+def test_an_account_that_is_gone_is_made_again_and_the_replicas_get_its_tokens() -> None:
+    found = every(an_installation(account=None))["rights"]
+    restart = f"kubectl rollout restart deployment/boundtoken -n {names.NAMESPACE}"
+    assert found.finding.commands == (APPLY, restart)
+    assert found.cure == NO_ACCOUNT
 
 
 def test_without_a_self_probe_its_right_may_be_there_or_not() -> None:

@@ -9,7 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster_e2e.breaking import MUTATING, changed, checked, is_on_the_page, put
+from tests.cluster_e2e.breaking import (
+    MUTATING,
+    OURS,
+    changed,
+    checked,
+    deleted,
+    is_on_the_page,
+    put,
+)
 from tests.cluster_e2e.stand_ins import (
     ADDRESSED,
     STRATEGIC,
@@ -26,6 +34,7 @@ from tests.support.checking import Checked
 from tests.support.cluster import CONFIGMAP, DEPLOYMENT, NAMESPACES, Cluster
 from tests.support.kubeconfigs import a_kubeconfig
 from tests.support.waiting import wait_for
+from webhook.checks.model import APPLY
 from webhook.checks.probes import NOT_TRIED
 from webhook.pki import authority
 
@@ -197,6 +206,21 @@ def test_a_deleted_configuration_is_made_again_by_the_commands_that_are_printed(
     assert after["data"] == before["data"]
     again = checked(installed, "--no-dry-run")
     assert again.status("configuration") == again.status("policy-settings") == "passed"
+
+
+def test_an_account_that_is_gone_is_told_and_the_command_that_is_printed_brings_it_back(
+    installed: Cluster, tmp_path: Path
+) -> None:
+    with deleted(installed, f"{OURS}/serviceaccounts/boundtoken"):
+        found = checked(installed, "--no-dry-run").by_id["rights"]
+    assert found["status"] == "failed"
+    assert "serviceaccount/boundtoken is not in namespace boundtoken-system" in found["text"]
+    apply, *restart = found["commands"]
+    assert apply == APPLY
+    in_a_shell(installed, restart, tmp_path)
+    wait = "kubectl rollout status deployment/boundtoken -n boundtoken-system --timeout=2m"
+    installed.plane.kubectl(*wait.split()[1:])
+    wait_for(lambda: checked(installed, "--no-dry-run").of("failed") == {}, 60)
 
 
 VAP = "validatingadmissionpolicies"

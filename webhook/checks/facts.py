@@ -215,6 +215,8 @@ class Installation:
     namespace: Annotated | Unseen | None = NOT_LOOKED_AT
     year: int | Unseen = NOT_LOOKED_AT
     """How many seconds a token really lives that was requested for 3607."""
+    account: Annotated | Unseen | None = NOT_LOOKED_AT
+    """The service account of the replicas."""
 
     def entries(self) -> list[tuple[str, Entry]]:
         """Our entries, each with the name of its kind of configuration.

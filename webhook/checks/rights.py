@@ -5,12 +5,30 @@ from collections.abc import Iterator
 from ..core import names
 from . import shipped
 from .facts import Granted, Installation, Right
-from .model import AGAIN, APPLY, Check, Finding, NotSeen, all_of, listed, passed, there, warning
+from .model import (
+    AGAIN,
+    APPLY,
+    Check,
+    Finding,
+    NotSeen,
+    Unseen,
+    all_of,
+    failed,
+    listed,
+    passed,
+    there,
+    warning,
+    worst,
+)
 from .objects import LEGACY_FLAG, Deployment
 
 GROUP = "Rights of boundtoken"
 OPTIONAL = "boundtoken-legacy-tokens"
 """The binding of the component legacy-tokens, and its role."""
+NO_ACCOUNT = (
+    "Apply the installation again, your overlay or helm upgrade with the same values, and then restart "
+    "the replicas: a token of an account that was deleted is never valid again."
+)
 LEFT_OVER = (
     "The component legacy-tokens was taken out, which kubectl apply does not delete the objects of: "
     "delete them. A stolen token may do all that they grant."
@@ -48,6 +66,17 @@ def _fails_closed(seen: Installation) -> bool:
 
 
 def missing(seen: Installation) -> Finding:
+    """Whether the account is there, and may do what the replicas do with it."""
+    if seen.account is None:
+        text = f"serviceaccount/{names.APP} is not in namespace {seen.own}: every token of the replicas is refused"
+        restart = f"kubectl rollout restart deployment/{names.APP} -n {seen.own}"
+        return failed(text, APPLY, restart, cure=NO_ACCOUNT)
+    unseen = [seen.account.why] if isinstance(seen.account, Unseen) else []
+    unknown = all_of(unseen, status="unknown")
+    return worst(_missing(seen), unknown, text="all are granted")
+
+
+def _missing(seen: Installation) -> Finding:
     granted = there(seen.rights)
     lacking = [
         str(right)
@@ -55,7 +84,7 @@ def missing(seen: Installation) -> Finding:
         if not any(covers(one.right, right) for one in granted)
     ]
     text = f"serviceaccount/{names.APP} may not: {listed(lacking, ', ')}"
-    return all_of([text] if lacking else [], APPLY, text="all are granted")
+    return all_of([text] if lacking else [], APPLY)
 
 
 def excess(seen: Installation) -> Finding:

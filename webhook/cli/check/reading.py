@@ -101,6 +101,8 @@ async def installation(reader: Reader, own: str | None, known: Server | Unseen) 
     seen.policies = await _specified(reader, "validatingadmissionpolicies", shipped.POLICIES)
     seen.bindings = await _specified(reader, "validatingadmissionpolicybindings", shipped.BINDINGS)
     seen.rights = await grants.rights(reader, namespace)
+    path = f"/api/v1/{part.base}/serviceaccounts/{names.APP}"
+    seen.account = await part.get(path, Annotated, "serviceaccounts")
     seen.file = await _file(reader, namespace, seen.deployment)
     seen.namespaces = await _namespaces(reader)
     seen.fail_open = await _fail_open(client)
