@@ -56,7 +56,7 @@ from webhook.checks.objects import (
     Service,
 )
 from webhook.checks.probes import NOT_TRIED
-from webhook.checks.rights import LEFT_OVER, NO_ACCOUNT
+from webhook.checks.rights import LEFT_OVER, NO_ACCOUNT, OF_OURS
 from webhook.checks.service import ADDRESSES, SELECTOR
 from webhook.checks.webhooks import FAILS_CLOSED, RULE_IS_OFF
 from webhook.core import names
@@ -417,6 +417,27 @@ def test_what_is_left_of_the_component_for_legacy_tokens_is_excess(flags: list[s
     more = Granted(Right("get", "", "pods"), "clusterrolebinding/more")
     both = excess(with_flags(*flags), [*OF_COMPONENT, more])
     assert both.cure.startswith("Delete the binding, or remove the account from it")
+
+
+def test_what_a_binding_of_ours_grants_too_is_put_right_and_none_is_deleted() -> None:
+    ours = (
+        Granted(Right("get", "", "nodes"), "clusterrolebinding/boundtoken"),
+        Granted(Right("get", "", "pods", namespace=names.NAMESPACE), "rolebinding/boundtoken"),
+    )
+    found = excess(an_installation(), ours)
+    assert (found.status, found.finding.commands, found.cure) == ("warning", (APPLY,), OF_OURS)
+    assert found.finding.text == (
+        "clusterrolebinding/boundtoken, rolebinding/boundtoken also grants: get nodes, get pods in "
+        "boundtoken-system"
+    )
+    elsewhere = Granted(Right("get", "", "pods", namespace="shop"), "rolebinding/boundtoken")
+    found = excess(an_installation(), [elsewhere])
+    assert (found.finding.commands, found.cure[:18]) == ((), "Delete the binding")
+    both = excess(an_installation(), [*ours, elsewhere, *OF_COMPONENT])
+    assert both.finding.commands[0] == APPLY
+    assert len(both.finding.commands) == 2
+    assert both.cure == found.cure
+    assert "Keep clusterrolebinding/boundtoken, and" in both.cure
 
 
 def with_flags(*flags: str, variables: Iterable[str] = (), **fields: Any) -> Installation:

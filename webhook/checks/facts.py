@@ -149,6 +149,12 @@ class Granted(NamedTuple):
     right: Right
     binding: str
 
+    def is_ours(self, own: str) -> bool:
+        """Whether a binding of the manifests gives it, without which what is needed goes too."""
+        if self.binding == f"rolebinding/{names.APP}":
+            return self.right.namespace == own
+        return self.binding == f"clusterrolebinding/{names.APP}"
+
 
 class Probe(NamedTuple):
     """A pod that was created in a dry run, where `problem` says why it was not. `reason` is what

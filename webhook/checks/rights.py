@@ -1,6 +1,6 @@
 """Checks of the rights of our service account."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from ..core import names
 from . import shipped
@@ -15,7 +15,6 @@ from .model import (
     all_of,
     failed,
     listed,
-    passed,
     there,
     warning,
     worst,
@@ -29,6 +28,7 @@ NO_ACCOUNT = (
     "Apply the installation again, your overlay or helm upgrade with the same values, and then restart "
     "the replicas: a token of an account that was deleted is never valid again."
 )
+OF_OURS = f"{AGAIN} That puts its roles right; a stolen token may do all that they grant."
 LEFT_OVER = (
     "The component legacy-tokens was taken out, which kubectl apply does not delete the objects of: "
     "delete them. A stolen token may do all that they grant."
@@ -98,18 +98,23 @@ def excess(seen: Installation) -> Finding:
         if one.right not in needed
         if not (_is_of_component(one) and _may_look_for_legacy_tokens(seen))
     ]
-    bindings = list(dict.fromkeys(one.binding for one in more))
-    if not more:
-        return passed("no more than needed")
-    rights = listed(list(dict.fromkeys(str(one.right) for one in more)), ", ")
-    text = f"{listed(bindings, ', ')} also grants: {rights}"
+    ours = [one for one in more if one.is_ours(seen.own)]
     left_over = list(filter(_is_of_component, more))
-    if not left_over:
-        return warning(text)
+    others = [one for one in more if not one.is_ours(seen.own) and not _is_of_component(one)]
     titles = f"clusterrolebinding/{OPTIONAL} clusterrole/{OPTIONAL}"
-    cure = LEFT_OVER if left_over == more else ""
-    text = f"{text}; {OPTIONAL} is left over, for the Deployment has no {LEGACY_FLAG}=on"
-    return warning(text, f"kubectl delete {titles}", cure=cure)
+    why = f"{OPTIONAL} is left over, for the Deployment has no {LEGACY_FLAG}=on"
+    return worst(
+        *([warning(_also(others))] if others else ()),
+        *([warning(_also(ours), APPLY, cure=OF_OURS)] if ours else ()),
+        *([warning(f"{_also(left_over)}; {why}", f"kubectl delete {titles}", cure=LEFT_OVER)] if left_over else ()),
+        text="no more than needed",
+    )  # fmt: skip
+
+
+def _also(more: Sequence[Granted]) -> str:
+    bindings = list(dict.fromkeys(one.binding for one in more))
+    rights = list(dict.fromkeys(str(one.right) for one in more))
+    return f"{listed(bindings, ', ')} also grants: {listed(rights, ', ')}"
 
 
 def _is_of_component(granted: Granted) -> bool:
@@ -152,6 +157,8 @@ def checks() -> Iterator[Check[Installation]]:
         "rights-excess",
         GROUP,
         "its service account may do no more",
-        "Delete the binding, or remove the account from it: a stolen token may do all that it grants.",
+        "Delete the binding, or remove the account from it: a stolen token may do all that it grants. "
+        "Keep clusterrolebinding/boundtoken, and rolebinding/boundtoken in its namespace: applying the "
+        "installation again puts their roles right.",
         excess,
     )
