@@ -114,6 +114,7 @@ def an_installation(**fields: Any) -> Installation:
         None,
         names.YEAR_SECONDS,
         Annotated(),
+        {},
     )  # fmt: skip
     for name, value in fields.items():
         assert hasattr(made, name)

@@ -108,6 +108,14 @@ def probed(result: str, started: float = 0.0) -> Json:
     return replica(metrics={**metrics, **samples, **more, "process_start_time_seconds": started})
 
 
+def mounting(name: str, secrets: Any) -> Json:
+    """The Deployment mounts this Secret, beside one that it may do without; what was seen of it."""
+    spare = {"name": "spare", "secret": {"secretName": "spare", "optional": True}}
+    tls = {"name": "tls", "secret": {"secretName": name}}
+    template = {"spec": {"volumes": [{"name": "config"}, spare, *([tls] if name else [])]}}
+    return {"deployment": a_deployment(spec={"template": template}), "secrets": secrets}
+
+
 def converted(kind: Any, *documents: Json) -> tuple[Any, ...]:
     return tuple(msgspec.convert(document, kind) for document in documents)
 
@@ -238,6 +246,7 @@ CASES: list[tuple[str, Json, str, str]] = [
     ("policy-settings", {"file": a_file(token_requests="enforce")}, "warning", "no replica has read configmap/c: the settings on boundtoken-pods, boundtoken-token-requests, boundtoken-legacy-secrets are of another configuration: a change takes up to 2 minutes"),
     ("policy-settings", {"file": a_file(token_requests="enforce")._replace(age_seconds=121.0)}, "failed", "no replica has read configmap/c"),
     ("policy-settings", {"file": a_file()._replace(text="another", age_seconds=119.0)}, "warning", "the settings on boundtoken-pods are"),
+    ("mounted-secrets", mounting("boundtoken-tls", {"boundtoken-tls": False}), "failed", "secret/boundtoken-tls is not in namespace boundtoken-system"),
     ("rights", {"rights": ()}, "failed", "serviceaccount/boundtoken may not: get namespaces"),
     ("rights", {"account": None}, "failed", "serviceaccount/boundtoken is not in namespace boundtoken-system"),
     ("rights", {"account": Unseen("needs get on serviceaccounts in boundtoken-system")}, "unknown", "needs get on serviceaccounts in boundtoken-system"),
@@ -480,6 +489,22 @@ def test_an_account_that_is_gone_is_made_again_and_the_replicas_get_its_tokens()
     restart = f"kubectl rollout restart deployment/boundtoken -n {names.NAMESPACE}"
     assert found.finding.commands == (APPLY, restart)
     assert found.cure == NO_ACCOUNT
+
+
+def test_a_secret_that_is_gone_is_told_before_a_replica_restarts() -> None:
+    name = "boundtoken-tls"
+    unseen = Unseen(f"needs get on secrets/{name} in {names.NAMESPACE}")
+    for secrets, status, text in (
+        ({name: unseen}, "unknown", unseen.why),
+        ({}, "unknown", "it was not looked at"),
+        ({name: True}, "passed", f"secret/{name}"),
+    ):
+        finding = every(an_installation(**mounting(name, secrets)))["mounted-secrets"].finding
+        assert (finding.status, finding.text) == (status, text)
+    none = every(an_installation(**mounting("", {})))["mounted-secrets"].finding
+    assert (none.status, none.text) == ("passed", "they mount none")
+    gone = every(an_installation(deployment=None))["mounted-secrets"]
+    assert gone.status == "unknown"
 
 
 def test_without_a_self_probe_its_right_may_be_there_or_not() -> None:

@@ -23,6 +23,7 @@ from webhook.checks.facts import Probe
 from webhook.checks.model import NOT_INSTALLED, Finding, Result, Status, Unseen
 from webhook.checks.objects import Annotated
 from webhook.cli.check import output, probes
+from webhook.cli.check.reading import MAX_SECRETS, METADATA_ONLY
 from webhook.cli.cluster.reader import Reader
 from webhook.cluster.client import ApiClient
 from webhook.core import names
@@ -227,6 +228,37 @@ def test_the_configuration_is_that_of_the_config_map_that_is_mounted(tmp_path: P
         assert "there is no ConfigMap" in Checked(*flags).text("configuration")
         volumes.clear()
         assert Checked(*flags).text("configuration").startswith("configmap/aaa-old: ")
+
+
+def test_of_a_secret_that_is_mounted_nothing_is_read_but_whether_it_is_there(
+    tmp_path: Path,
+) -> None:
+    base = "namespaces/boundtoken-system"
+    volumes = [{"name": name, "secret": {"secretName": name}} for name in ("tls", "x")]
+    deployment: Json = {"spec": {"template": {"spec": {"volumes": volumes}}}}
+    path = f"/api/v1/{base}/secrets/tls"
+    with playing() as played:
+        played.objects = {
+            "/version": {"gitVersion": "v1.33.1"},
+            f"/apis/apps/v1/{base}/deployments/boundtoken": deployment,
+            path: {"metadata": {"name": "tls"}},
+        }
+        flags = ("--no-dry-run", "--kubeconfig", str(a_kubeconfig(tmp_path / "k", played.server)))
+        missing = Checked(*flags).text("mounted-secrets")
+        assert played.accepted[path] == METADATA_ONLY
+        volumes.pop()
+        assert Checked(*flags).status("mounted-secrets") == "passed"
+        played.objects[path] = 403
+        forbidden = Checked(*flags)
+        volumes.extend({"name": f"n{n}", "secret": {"secretName": f"n{n}"}} for n in range(30))
+        played.queries.clear()
+        Checked(*flags)
+    assert missing == "secret/x is not in namespace boundtoken-system"
+    assert forbidden.status("mounted-secrets") == "unknown"
+    needed = "needs get on secrets/tls in boundtoken-system"
+    assert forbidden.text("mounted-secrets") == needed
+    read = [target for target, _ in played.queries if "/secrets/" in target]
+    assert len(read) == MAX_SECRETS
 
 
 def test_where_nothing_is_installed_no_pod_is_tried(tmp_path: Path) -> None:

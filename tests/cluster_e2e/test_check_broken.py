@@ -12,6 +12,7 @@ import pytest
 from tests.cluster_e2e.breaking import (
     MUTATING,
     OURS,
+    RBAC,
     changed,
     checked,
     deleted,
@@ -221,6 +222,43 @@ def test_an_account_that_is_gone_is_told_and_the_command_that_is_printed_brings_
     wait = "kubectl rollout status deployment/boundtoken -n boundtoken-system --timeout=2m"
     installed.plane.kubectl(*wait.split()[1:])
     wait_for(lambda: checked(installed, "--no-dry-run").of("failed") == {}, 60)
+
+
+def test_a_secret_of_the_certificate_that_is_gone_is_told_while_the_replicas_still_run(
+    installed: Cluster,
+) -> None:
+    template = "/spec/template/spec"
+    given = (
+        put("/spec/paused", True),  # the replicas that run are those that had the Secret
+        put(f"{template}/volumes/-", {"name": "tls", "secret": {"secretName": "boundtoken-tls"}}),
+        put(f"{template}/containers/0/args/-", "--tls-cert=/run/boundtoken/tls/tls.crt"),
+    )
+    secrets, role = f"{OURS}/secrets", {"kind": "ClusterRole", "name": "view"}
+    subject = {"kind": "User", "name": "alice"}
+    viewer = {"metadata": {"name": "viewer"}, "roleRef": role, "subjects": [subject]}
+    ours = ("--no-dry-run", "--webhook-namespace", "boundtoken-system")
+    with changed(installed, DEPLOYMENT, *given):
+        gone = checked(installed, "--no-dry-run")
+        secret = {"metadata": {"name": "boundtoken-tls"}, "stringData": {"tls.crt": "x"}}
+        installed.plane.call("POST", secrets, secret)
+        installed.plane.call("POST", f"{RBAC}/namespaces/boundtoken-system/rolebindings", viewer)
+        try:
+            there = checked(installed, "--no-dry-run")
+            wait_for(
+                lambda: checked(installed, *ours, user="developer").status("service") == "passed"
+            )
+            forbidden = checked(installed, *ours, user="developer")
+        finally:
+            installed.plane.call("DELETE", f"{secrets}/boundtoken-tls")
+            bindings = f"{RBAC}/namespaces/boundtoken-system/rolebindings"
+            installed.plane.call("DELETE", f"{bindings}/viewer")
+    told = "secret/boundtoken-tls is not in namespace boundtoken-system"
+    assert gone.of("failed") == {"mounted-secrets": told}
+    assert there.status("mounted-secrets") == "passed"
+    assert forbidden.status("mounted-secrets") == "unknown"
+    needed = "needs get on secrets/boundtoken-tls in boundtoken-system"
+    assert forbidden.text("mounted-secrets") == needed
+    assert checked(installed, "--no-dry-run").text("mounted-secrets") == "they mount none"
 
 
 VAP = "validatingadmissionpolicies"

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from ..core import names
-from .facts import Installation, WaitingPod, needs_proxy
+from .facts import NOT_LOOKED_AT, Installation, WaitingPod, needs_proxy
 from .model import (
     AGAIN,
     APPLY,
@@ -11,6 +11,7 @@ from .model import (
     NOT_INSTALLED,
     Check,
     Finding,
+    Unseen,
     failed,
     listed,
     passed,
@@ -28,6 +29,10 @@ INSTALL = (
     "it is installed elsewhere, name its namespace with --webhook-namespace."
 )
 SCALE = "Scale it up, and find out who or what has scaled it down."
+MOUNTED = (
+    "Make it again, or find out why whoever makes it does not: with cert-manager, see kubectl get "
+    "certificates. A replica that runs goes on with what it has; once it restarts, none starts."
+)
 DESCRIBE = "kubectl describe pod/{pod} -n {own}"
 IMAGE = "see name and tag, the registry, and imagePullSecrets"
 WAITING = {
@@ -153,6 +158,20 @@ def rollout(seen: Installation) -> Finding:
     return passed(images[0])
 
 
+def mounted(seen: Installation) -> Finding:
+    """Whether what the pods mount is there: they start only then, and run on without it."""
+    found = []
+    required, secrets = there(seen.deployment, TITLE).secrets, there(seen.secrets)
+    for name in required:
+        secret = secrets.get(name, NOT_LOOKED_AT)
+        if isinstance(secret, Unseen):
+            found.append(Finding("unknown", secret.why))
+        elif not secret:
+            found.append(failed(f"secret/{name} is not in namespace {seen.own}"))
+    titles = listed([f"secret/{name}" for name in required], ", ")
+    return worst(*found, text=titles or "they mount none")
+
+
 def version(seen: Installation) -> Finding:
     """Whether the replicas are of the release of this program."""
     found = {
@@ -248,12 +267,20 @@ def checks() -> Iterator[Check[Installation]]:
         rollout,
     )
     yield Check(
+        "mounted-secrets", GROUP, "the Secrets that the replicas mount exist", MOUNTED, mounted
+    )
+    yield Check(
         "version",
         GROUP,
         "the replicas are of this program's release",
         "Use the program of the replicas' release, or upgrade the installation.",
         version,
     )
+    yield from _of_losses()
+
+
+def _of_losses() -> Iterator[Check[Installation]]:
+    """Whether some replicas are left when a node fails or is drained."""
     yield Check(
         "spread",
         GROUP,

@@ -223,6 +223,8 @@ class Installation:
     """How many seconds a token really lives that was requested for 3607."""
     account: Annotated | Unseen | None = NOT_LOOKED_AT
     """The service account of the replicas."""
+    secrets: Mapping[str, bool | Unseen] | Unseen = NOT_LOOKED_AT
+    """Whether each Secret is there that the replicas mount, by its name."""
 
     def entries(self) -> list[tuple[str, Entry]]:
         """Our entries, each with the name of its kind of configuration.

@@ -47,8 +47,14 @@ class ConfigMapVolume(View, frozen=True):
     name: str = ""
 
 
+class SecretVolume(View, frozen=True):
+    secret_name: str = ""
+    optional: bool | None = None
+
+
 class Volume(View, frozen=True):
     config_map: ConfigMapVolume | None = None
+    secret: SecretVolume | None = None
 
 
 class PodSpec(View, frozen=True):
@@ -85,6 +91,13 @@ class Deployment(View, frozen=True):
         """The names of those that its pods mount."""
         volumes = self.spec.template.spec.volumes or ()
         return {one.config_map.name for one in volumes if one.config_map is not None}
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The names of those without which none of its pods starts."""
+        volumes = self.spec.template.spec.volumes or ()
+        mounted = (one.secret for one in volumes if one.secret is not None)
+        return tuple(dict.fromkeys(one.secret_name for one in mounted if not one.optional))
 
     @property
     def brings_certificate(self) -> bool:

@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import Iterator
 from typing import TypeVar
+from urllib.parse import quote
 
 import msgspec
 
@@ -30,7 +31,7 @@ from ...checks.objects import (
     Service,
     Specified,
 )
-from ...cluster.client import ApiClient, decode
+from ...cluster.client import JSON, ApiClient, decode
 from ...core import names
 from ...core.text import truncate
 from ...errors import ApiError, BadCertificate, BadInput, NotFound
@@ -50,6 +51,9 @@ MAX_PAGES = 400
 MAX_METRICS_BYTES = 64 << 20
 """Of an API server: some ten MiB in a big cluster."""
 METRICS_SECONDS = 20.0
+MAX_SECRETS = 16
+"""That the replicas mount: one has their certificate, and an overlay may add others."""
+METADATA_ONLY = "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io"
 VERSION = re.compile(r"v(\d+)\.(\d+)")
 FAIL_OPEN = re.compile(
     r'^apiserver_admission_webhook_fail_open_count\{name="([a-z.]+\.boundtoken\.dev)"[^}]*\} (\S+)',
@@ -103,6 +107,7 @@ async def installation(reader: Reader, own: str | None, known: Server | Unseen) 
     seen.rights = await grants.rights(reader, namespace)
     path = f"/api/v1/{part.base}/serviceaccounts/{names.APP}"
     seen.account = await part.get(path, Annotated, "serviceaccounts")
+    seen.secrets = await _secrets(part, seen.deployment)
     seen.file = await _file(reader, namespace, seen.deployment)
     seen.namespaces = await _namespaces(reader)
     seen.fail_open = await _fail_open(client)
@@ -132,11 +137,13 @@ class _Parts:
         self.reader, self.namespace = reader, namespace
         self.base = f"namespaces/{namespace}"
 
-    async def get(self, path: str, kind: type[T], what: str) -> T | Unseen | None:
+    async def get(
+        self, path: str, kind: type[T], what: str, *, accept: str = JSON
+    ) -> T | Unseen | None:
         """An object; None where it is not there."""
         title = f"{what} in {self.namespace}"
         try:
-            found = await self.reader.get(path, kind, title)
+            found = await self.reader.get(path, kind, title, accept=accept)
         except NotFound:
             return None
         return Unseen(_why(self.reader, title)) if found is None else found
@@ -187,6 +194,22 @@ async def _file(
     except BadInput as problem:
         return found._replace(faults=problem.faults)
     return found._replace(hash=parsed.hash, policy=parsed.policy)
+
+
+async def _secrets(
+    part: _Parts, deployment: Deployment | Unseen | None
+) -> dict[str, bool | Unseen]:
+    """Whether those that the replicas mount are there. No more than that is read of them."""
+    found: dict[str, bool | Unseen] = {}
+    mounted = deployment.secrets if isinstance(deployment, Deployment) else ()
+    for number, name in enumerate(mounted):
+        if number >= MAX_SECRETS:
+            found[name] = Unseen(f"only the first {MAX_SECRETS} Secrets are looked at")
+            continue
+        path = f"/api/v1/{part.base}/secrets/{quote(name, safe='')}"
+        secret = await part.get(path, Annotated, f"secrets/{name}", accept=METADATA_ONLY)
+        found[name] = secret if isinstance(secret, Unseen) else secret is not None
+    return found
 
 
 async def _namespaces(reader: Reader) -> tuple[Annotated, ...] | Unseen:
