@@ -22,7 +22,7 @@ from tests.checks.installations import (
 )
 from tests.support.builders import Json
 from webhook.checks import before, shipped
-from webhook.checks.deployment import INSTALL, SCALE
+from webhook.checks.deployment import INSTALL, NOT_SERVING, SCALE
 from webhook.checks.facts import (
     MUTATING,
     VALIDATING,
@@ -56,7 +56,7 @@ from webhook.checks.objects import (
     Service,
 )
 from webhook.checks.probes import NOT_TRIED
-from webhook.checks.rights import LEFT_OVER, NO_ACCOUNT, OF_OURS
+from webhook.checks.rights import LEFT_OVER, LOST, NO_ACCOUNT, OF_OURS
 from webhook.checks.service import ADDRESSES, SELECTOR
 from webhook.checks.webhooks import FAILS_CLOSED, RULE_IS_OFF
 from webhook.core import names
@@ -505,6 +505,32 @@ def test_a_secret_that_is_gone_is_told_before_a_replica_restarts() -> None:
     assert (none.status, none.text) == ("passed", "they mount none")
     gone = every(an_installation(deployment=None))["mounted-secrets"]
     assert gone.status == "unknown"
+
+
+def test_a_replica_of_before_a_change_of_the_mode_has_lost_its_rights() -> None:
+    needed = granted(shipped.rights(names.NAMESPACE, keeps_ca=False))
+    older = {"replicas": (a_replica(1, keeps_ca=True), a_replica(2))}
+    found = every(with_certificate(rights=needed, **older))["rights"]
+    assert (found.status, found.cure) == ("warning", LOST)
+    assert found.finding.text.endswith(" a CA of its own: pod/boundtoken-1")
+    assert found.finding.commands == (
+        f"kubectl rollout status deployment/boundtoken -n {names.NAMESPACE}",
+    )
+    whole = granted(shipped.rights(names.NAMESPACE))
+    for seen in (
+        with_certificate(rights=needed),
+        with_certificate(rights=whole, **older),
+        with_certificate(rights=needed, replicas=Unseen("needs list on pods")),
+        an_installation(replicas=older["replicas"]),
+    ):
+        assert every(seen)["rights"].status == "passed"
+
+
+def test_a_replica_that_is_not_ready_accuses_no_network_first() -> None:
+    found = every(an_installation(**replica(problem="502 refused", is_ready=False)))["reachable"]
+    assert found.finding.text == "pod/boundtoken-1 is not ready: 502 refused"
+    assert found.finding.commands == (f"kubectl logs pod/boundtoken-1 -n {names.NAMESPACE}",)
+    assert (found.status, found.cure) == ("failed", NOT_SERVING)
 
 
 def test_without_a_self_probe_its_right_may_be_there_or_not() -> None:

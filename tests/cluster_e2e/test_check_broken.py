@@ -13,6 +13,7 @@ from tests.cluster_e2e.breaking import (
     MUTATING,
     OURS,
     RBAC,
+    ROLE,
     changed,
     checked,
     deleted,
@@ -222,6 +223,7 @@ def test_an_account_that_is_gone_is_told_and_the_command_that_is_printed_brings_
     wait = "kubectl rollout status deployment/boundtoken -n boundtoken-system --timeout=2m"
     installed.plane.kubectl(*wait.split()[1:])
     wait_for(lambda: checked(installed, "--no-dry-run").of("failed") == {}, 60)
+    wait_for(lambda: len(installed.kubelet.pods) == 2, 60)  # those of before have ended
 
 
 def test_a_secret_of_the_certificate_that_is_gone_is_told_while_the_replicas_still_run(
@@ -239,6 +241,8 @@ def test_a_secret_of_the_certificate_that_is_gone_is_told_while_the_replicas_sti
     ours = ("--no-dry-run", "--webhook-namespace", "boundtoken-system")
     with changed(installed, DEPLOYMENT, *given):
         gone = checked(installed, "--no-dry-run")
+        with changed(installed, ROLE, {"op": "remove", "path": "/rules/2"}):
+            lost = checked(installed, "--no-dry-run")
         secret = {"metadata": {"name": "boundtoken-tls"}, "stringData": {"tls.crt": "x"}}
         installed.plane.call("POST", secrets, secret)
         installed.plane.call("POST", f"{RBAC}/namespaces/boundtoken-system/rolebindings", viewer)
@@ -254,6 +258,9 @@ def test_a_secret_of_the_certificate_that_is_gone_is_told_while_the_replicas_sti
             installed.plane.call("DELETE", f"{bindings}/viewer")
     told = "secret/boundtoken-tls is not in namespace boundtoken-system"
     assert gone.of("failed") == {"mounted-secrets": told}
+    assert (gone.status("rights"), lost.status("rights")) == ("passed", "warning")
+    older = lost.text("rights").partition("without the rights to keep a CA of its own: ")[2]
+    assert set(older.split(", ")) == {f"pod/{one.name}" for one in installed.kubelet.pods}
     assert there.status("mounted-secrets") == "passed"
     assert forbidden.status("mounted-secrets") == "unknown"
     needed = "needs get on secrets/boundtoken-tls in boundtoken-system"

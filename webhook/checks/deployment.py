@@ -33,6 +33,10 @@ MOUNTED = (
     "Make it again, or find out why whoever makes it does not: with cert-manager, see kubectl get "
     "certificates. A replica that runs goes on with what it has; once it restarts, none starts."
 )
+NOT_SERVING = (
+    "It may serve nothing yet: its log says why, and so may the checks replicas, rights and mounted-secrets. "
+    "Else let the control plane reach port 10250 of the pods: NetworkPolicies, firewalls, routes."
+)
 DESCRIBE = "kubectl describe pod/{pod} -n {own}"
 IMAGE = "see name and tag, the registry, and imagePullSecrets"
 WAITING = {
@@ -231,6 +235,10 @@ def reachable(seen: Installation) -> Finding:
     for replica in seen.asking():
         if replica.is_forbidden:
             found.append(Finding("unknown", needs_proxy(seen.own)))
+        elif replica.problem and not replica.is_ready:
+            log = f"kubectl logs pod/{replica.name} -n {seen.own}"
+            text = f"pod/{replica.name} is not ready: {replica.problem}"
+            found.append(failed(text, log, cure=NOT_SERVING))
         elif replica.problem:
             found.append(failed(f"pod/{replica.name}: {replica.problem}", *commands))
     return worst(*found, text="each answered over TLS")

@@ -62,6 +62,8 @@ class Replica(NamedTuple):
     """A pod of ours that has not ended. `problem` says why the API server's proxy could not ask it
     for its certificate, `is_forbidden` whether for want of a right. `distrusting` are the entries
     whose caBundle does not verify it. `ahead_seconds` is its clock beside the API server's.
+    `keeps_ca` is whether its pod was made to sign its certificate itself, whatever the Deployment
+    says now.
     """
 
     name: str
@@ -76,6 +78,7 @@ class Replica(NamedTuple):
     renewal: datetime | None = None
     metrics: Metrics | Unseen = NOT_LOOKED_AT
     ahead_seconds: float | None = None
+    keeps_ca: bool = False
 
     def labels(self, metric: str, label: str) -> list[str]:
         """The values of a label of a metric, of its samples that are not 0."""

@@ -63,6 +63,21 @@ class PodSpec(View, frozen=True):
     node_name: str = ""
     service_account_name: str = ""
 
+    @property
+    def arguments(self) -> list[str]:
+        return [argument for one in self.containers or () for argument in one.args or ()]
+
+    @property
+    def variables(self) -> set[str]:
+        """The names of the environment variables; what they say is not read."""
+        return {variable.name for one in self.containers or () for variable in one.env or ()}
+
+    @property
+    def brings_certificate(self) -> bool:
+        """Whether such a pod is given a certificate, and makes none."""
+        flags = [argument.partition("=")[0] for argument in self.arguments]
+        return "--tls-cert" in flags or "BOUNDTOKEN_TLS_CERT" in self.variables
+
 
 class Template(View, frozen=True):
     metadata: Labelled = Labelled()
@@ -102,31 +117,24 @@ class Deployment(View, frozen=True):
     @property
     def brings_certificate(self) -> bool:
         """Whether its pods are given a certificate, and make none."""
-        containers = self.spec.template.spec.containers or ()
-        variables = [variable.name for one in containers for variable in one.env or ()]
-        flags = [argument.partition("=")[0] for argument in self._arguments]
-        return "--tls-cert" in flags or "BOUNDTOKEN_TLS_CERT" in variables
+        return self.spec.template.spec.brings_certificate
 
     @property
     def has_self_probe(self) -> bool:
         """Whether its replicas ask for pods in a dry run, as far as its arguments say."""
-        return "--self-probe-interval=0" not in self._arguments
+        return "--self-probe-interval=0" not in self.spec.template.spec.arguments
 
     @property
     def looks_for_legacy_tokens(self) -> bool:
         """Whether its replicas list Secrets, as far as its arguments say; what a variable says is
         not read.
         """
-        containers = self.spec.template.spec.containers or ()
-        if LEGACY_VARIABLE in {variable.name for one in containers for variable in one.env or ()}:
+        if LEGACY_VARIABLE in self.spec.template.spec.variables:
             return True
-        flags = " ".join(self._arguments).replace(f"{LEGACY_FLAG} ", f"{LEGACY_FLAG}=")
+        flags = " ".join(self.spec.template.spec.arguments).replace(
+            f"{LEGACY_FLAG} ", f"{LEGACY_FLAG}="
+        )
         return f"{LEGACY_FLAG}=on" in flags.split()
-
-    @property
-    def _arguments(self) -> list[str]:
-        containers = self.spec.template.spec.containers or ()
-        return [argument for one in containers for argument in one.args or ()]
 
 
 class Waiting(View, frozen=True):

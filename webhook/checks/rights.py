@@ -15,6 +15,7 @@ from .model import (
     all_of,
     failed,
     listed,
+    passed,
     there,
     warning,
     worst,
@@ -27,6 +28,10 @@ OPTIONAL = "boundtoken-legacy-tokens"
 NO_ACCOUNT = (
     "Apply the installation again, your overlay or helm upgrade with the same values, and then restart "
     "the replicas: a token of an account that was deleted is never valid again."
+)
+LOST = (
+    "Let the rollout finish: a replica of before it serves what it has, and nothing once it starts again. "
+    "The checks rollout, replicas and mounted-secrets say what it waits for."
 )
 OF_OURS = f"{AGAIN} That puts its roles right; a stolen token may do all that they grant."
 LEFT_OVER = (
@@ -73,18 +78,30 @@ def missing(seen: Installation) -> Finding:
         return failed(text, APPLY, restart, cure=NO_ACCOUNT)
     unseen = [seen.account.why] if isinstance(seen.account, Unseen) else []
     unknown = all_of(unseen, status="unknown")
-    return worst(_missing(seen), unknown, text="all are granted")
+    return worst(_missing(seen), unknown, _lost(seen), text="all are granted")
 
 
 def _missing(seen: Installation) -> Finding:
-    granted = there(seen.rights)
-    lacking = [
-        str(right)
-        for right in _needed(seen)
-        if not any(covers(one.right, right) for one in granted)
-    ]
+    lacking = _lacking(seen, _needed(seen))
     text = f"serviceaccount/{names.APP} may not: {listed(lacking, ', ')}"
     return all_of([text] if lacking else [], APPLY)
+
+
+def _lacking(seen: Installation, needed: Sequence[Right]) -> list[str]:
+    granted = there(seen.rights)
+    return [str(right) for right in needed if not any(covers(one.right, right) for one in granted)]
+
+
+def _lost(seen: Installation) -> Finding:
+    """Whether replicas of before a change of the mode keep a CA, for which the rights are gone."""
+    if not seen.brings_certificate or not isinstance(seen.replicas, tuple):
+        return passed()
+    pods = [f"pod/{one.name}" for one in seen.replicas if one.keeps_ca]
+    here = [right._replace(namespace=seen.own) for right in shipped.CA_SECRET_RIGHTS]
+    if not pods or not _lacking(seen, (*shipped.CA_BUNDLE_RIGHTS, *here)):
+        return passed()
+    text = f"of an older template, and without the rights to keep a CA of its own: {listed(pods, ', ')}"
+    return warning(text, f"kubectl rollout status deployment/{names.APP} -n {seen.own}", cure=LOST)
 
 
 def excess(seen: Installation) -> Finding:

@@ -302,6 +302,7 @@ async def _replica(
         is_forbidden=served.status == FORBIDDEN,
         metrics=await _metrics(part, pod),
         ahead_seconds=served.ahead_seconds,
+        keeps_ca=not pod.spec.brings_certificate,
     )
     if not served.chain:
         return found
