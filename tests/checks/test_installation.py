@@ -535,10 +535,25 @@ def test_a_replica_that_is_not_ready_accuses_no_network_first() -> None:
 
 def test_without_a_self_probe_its_right_may_be_there_or_not() -> None:
     whole, less = shipped.rights(names.NAMESPACE), shipped.rights(names.NAMESPACE, has_probe=False)
-    for rights in (whole, less):
-        found = every(with_flags("--self-probe-interval=0", rights=granted(rights)))
-        assert (found["rights"].status, found["rights-excess"].status) == ("passed", "passed")
-    assert every(with_flags(rights=granted(less)))["rights"].status == "failed"
+    flag, variable = "--self-probe-interval", "BOUNDTOKEN_SELF_PROBE_INTERVAL"
+    for flags in ([f"{flag}=0"], [flag, "0"], [f"{flag}=0.0"], [f"{flag}=60", flag, "0"]):
+        for rights in (whole, less):
+            found = every(with_flags(*flags, rights=granted(rights)))
+            assert (found["rights"].status, found["rights-excess"].status) == ("passed", "passed")
+    by_variable = with_flags(variables=[variable], rights=granted(less))
+    assert every(by_variable)["rights"].status == "passed"
+    for flags in (
+        [],
+        [f"{flag}=60"],
+        [flag, "60"],
+        [f"{flag}=0", f"{flag}=60"],
+        [f"{flag}=x"],
+        [flag],
+    ):
+        found = every(with_flags(*flags, rights=granted(less)))
+        assert found["rights"].status == "failed"
+    both = with_flags(flag, "60", variables=[variable], rights=granted(less))
+    assert every(both)["rights"].status == "failed"
 
 
 def test_with_a_certificate_of_others_the_entry_that_fails_closed_needs_rights_of_its_own() -> None:

@@ -10,6 +10,8 @@ from ..simulation.calling import Selector
 JsonObject = dict[str, Any]
 LEGACY_FLAG, LEGACY_VARIABLE = "--legacy-tokens", "BOUNDTOKEN_LEGACY_TOKENS"
 """Of `boundtoken serve`, which the component legacy-tokens sets to on."""
+PROBE_FLAG, PROBE_VARIABLE = "--self-probe-interval", "BOUNDTOKEN_SELF_PROBE_INTERVAL"
+"""Of `boundtoken serve`: 0 for no self-probe."""
 
 
 class Labelled(Metadata, frozen=True):
@@ -63,8 +65,17 @@ class PodSpec(View, frozen=True):
     node_name: str = ""
     service_account_name: str = ""
 
+    def flag(self, name: str) -> str | None:
+        """The value of a flag, which may be a word of its own; the last one of several."""
+        found, words = None, self._arguments
+        for word, following in zip(words, [*words[1:], ""], strict=False):
+            title, equals, value = word.partition("=")
+            if title == name:
+                found = value if equals else following
+        return found
+
     @property
-    def arguments(self) -> list[str]:
+    def _arguments(self) -> list[str]:
         return [argument for one in self.containers or () for argument in one.args or ()]
 
     @property
@@ -75,8 +86,7 @@ class PodSpec(View, frozen=True):
     @property
     def brings_certificate(self) -> bool:
         """Whether such a pod is given a certificate, and makes none."""
-        flags = [argument.partition("=")[0] for argument in self.arguments]
-        return "--tls-cert" in flags or "BOUNDTOKEN_TLS_CERT" in self.variables
+        return self.flag("--tls-cert") is not None or "BOUNDTOKEN_TLS_CERT" in self.variables
 
 
 class Template(View, frozen=True):
@@ -121,8 +131,16 @@ class Deployment(View, frozen=True):
 
     @property
     def has_self_probe(self) -> bool:
-        """Whether its replicas ask for pods in a dry run, as far as its arguments say."""
-        return "--self-probe-interval=0" not in self.spec.template.spec.arguments
+        """Whether its replicas surely ask for pods in a dry run. What a variable says is not read,
+        and may switch it off.
+        """
+        seconds = self.spec.template.spec.flag(PROBE_FLAG)
+        if seconds is None:
+            return PROBE_VARIABLE not in self.spec.template.spec.variables
+        try:
+            return float(seconds) != 0
+        except ValueError:
+            return True
 
     @property
     def looks_for_legacy_tokens(self) -> bool:
@@ -131,10 +149,7 @@ class Deployment(View, frozen=True):
         """
         if LEGACY_VARIABLE in self.spec.template.spec.variables:
             return True
-        flags = " ".join(self.spec.template.spec.arguments).replace(
-            f"{LEGACY_FLAG} ", f"{LEGACY_FLAG}="
-        )
-        return f"{LEGACY_FLAG}=on" in flags.split()
+        return self.spec.template.spec.flag(LEGACY_FLAG) == "on"
 
 
 class Waiting(View, frozen=True):
