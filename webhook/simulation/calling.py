@@ -147,6 +147,7 @@ class ConfigurationMetadata(View, frozen=True):
     name: str = ""
     creation_timestamp: str = ""
     annotations: dict[str, str] | None = None
+    labels: dict[str, str] | None = None
 
 
 class Configuration(View, frozen=True):
