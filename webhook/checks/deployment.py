@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from ..core import names
 from .facts import NOT_LOOKED_AT, Installation, WaitingPod, needs_proxy
+from .installer import BUDGET, REPLICAS, by_helm
 from .model import (
     AGAIN,
     APPLY,
@@ -13,6 +14,7 @@ from .model import (
     Finding,
     Unseen,
     failed,
+    is_name,
     listed,
     passed,
     there,
@@ -36,6 +38,12 @@ MOUNTED = (
 NOT_SERVING = (
     "It may serve nothing yet: its log says why, and so may the checks replicas, rights and mounted-secrets. "
     "Else let the control plane reach port 10250 of the pods: NetworkPolicies, firewalls, routes."
+)
+LEAST = 2
+"""Replicas, of which a PodDisruptionBudget can keep one."""
+TOO_FEW = (
+    "Run two replicas (replicas of your overlay, or of the chart), and have the budget then: with one "
+    "replica no drain would end. Keep it so if one is what you want."
 )
 DESCRIBE = "kubectl describe pod/{pod} -n {own}"
 IMAGE = "see name and tag, the registry, and imagePullSecrets"
@@ -91,8 +99,8 @@ def replicas(seen: Installation) -> Finding:
     found = there(seen.deployment, TITLE)
     requested, ready = found.spec.replicas, found.status.ready_replicas
     if requested == 0:
-        command = f"kubectl scale {TITLE} -n {seen.own} --replicas=2"
-        return failed("0 replicas are requested, so no pod is injected", command, cure=SCALE)
+        text = "0 replicas are requested, so no pod is injected"
+        return failed(text, _scaling(seen), cure=SCALE)
     why = "".join(f": {text}" for text in _not_ready(seen))
     commands = _looks(seen) or (
         f"kubectl get pods -n {seen.own} -l app.kubernetes.io/name=boundtoken",
@@ -105,9 +113,14 @@ def replicas(seen: Installation) -> Finding:
     if any(pod.reason in WAITING for pod in seen.waiting):
         return warning(f"{ready} of {requested} are ready, and another is not{why}", *commands)
     if requested == 1:
-        command = f"kubectl scale {TITLE} -n {seen.own} --replicas=2"
-        return warning("1 replica is requested: while it restarts, no pod is injected", command)
+        text = "1 replica is requested: while it restarts, no pod is injected"
+        return warning(text, _scaling(seen))
     return passed(f"{ready} of {requested} are ready")
+
+
+def _scaling(seen: Installation) -> str:
+    """The command for two replicas. What kubectl scales, the next upgrade by Helm puts back."""
+    return by_helm(seen, REPLICAS) or f"kubectl scale {TITLE} -n {seen.own} --replicas=2"
 
 
 def _not_ready(seen: Installation) -> list[str]:
@@ -207,14 +220,34 @@ def budget(seen: Installation) -> Finding:
         if one.spec.selector is not None and one.spec.selector.matches(labels)
     ]
     if not ours:
-        return warning("no PodDisruptionBudget selects the replicas: a drain may end all", APPLY)
+        return _without_budget(seen)
     if len(ours) > 1:
-        titles = listed([one.metadata.name for one in ours], ", ")
-        return failed(f"several select the replicas, so that no pod can be evicted: {titles}")
+        found_names = [one.metadata.name for one in ours]
+        text = f"several select the replicas, so that no pod can be evicted: {listed(found_names, ', ')}"
+        return failed(text, *_one_budget(found_names, seen.own))
     (found,) = ours
     if found.status.disruptions_allowed == 0 and _ready(seen) > 1:
         return warning(f"poddisruptionbudget/{found.metadata.name} allows no eviction")
     return passed(f"poddisruptionbudget/{found.metadata.name}")
+
+
+def _without_budget(seen: Installation) -> Finding:
+    """Neither the chart nor the manifests have one for a single replica: no drain would end."""
+    text = "no PodDisruptionBudget selects the replicas: a drain may end all"
+    found = seen.deployment
+    if isinstance(found, Deployment) and found.spec.replicas < LEAST:
+        command = by_helm(seen, REPLICAS, BUDGET)
+        text = f"{text}, and {found.spec.replicas} replicas are too few for one"
+        return warning(text, *filter(None, [command]), cure=TOO_FEW)
+    return warning(text, by_helm(seen, BUDGET) or APPLY)
+
+
+def _one_budget(found: list[str], own: str) -> tuple[str, ...]:
+    """What leaves that of the manifests alone, where it is among them; else what shows them."""
+    if names.APP not in found:
+        return (f"kubectl get poddisruptionbudgets -n {own}",)
+    others = [one for one in found if one != names.APP and is_name(one)]
+    return tuple(f"kubectl delete poddisruptionbudget {one} -n {own}" for one in others)
 
 
 def labels_of(seen: Installation) -> dict[str, str]:

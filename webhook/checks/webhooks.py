@@ -36,7 +36,11 @@ FAILS_CLOSED = (
 """The cure of an entry that fails closed because somebody has chosen it."""
 RULE_IS_OFF = "Add the component legacy-tokens, which sets --legacy-tokens=on, or take legacy-tokens-fail-closed out."
 """And of one that does so for a rule that is off."""
-Pair = tuple[Entry, Entry]
+LEFT_OVER = (
+    "It is left of another installation, and no apply changes it: delete it, or the entries of "
+    "boundtoken in it."
+)
+"""The cure of a configuration that is there beside that of this release."""
 
 
 def configurations(seen: Installation) -> Finding:
@@ -61,7 +65,9 @@ def configurations(seen: Installation) -> Finding:
         for resource in shipped.ENTRIES
         if len(titles := _titles(seen, resource)) > 1
     ]
-    return worst(all_of(problems, APPLY), all_of(twice, status="warning"), text=f"{count} entries")
+    removals = (one for commands in _left_over(seen).values() for one in commands)
+    more = all_of(twice, *removals, status="warning")
+    return worst(all_of(problems, APPLY), more, text=f"{count} entries")
 
 
 def _titles(seen: Installation, resource: str) -> list[str]:
@@ -70,23 +76,38 @@ def _titles(seen: Installation, resource: str) -> list[str]:
     return [one.metadata.name for one in found if any(e.is_ours for e in one.webhooks or ())]
 
 
-def _pairs(seen: Installation) -> list[Pair]:
-    """Each entry that is there beside the shipped one."""
-    ours = {entry.name: entry for entries in shipped.ENTRIES.values() for entry in entries}
-    return [(entry, ours[entry.name]) for _, entry in seen.entries() if entry.name in ours]
+def _left_over(seen: Installation) -> dict[str, tuple[str, ...]]:
+    """The configurations that are there beside that of this release, which no apply mends or takes
+    away, each with the command that does; none where it has entries of others too.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    for resource in shipped.ENTRIES:
+        if names.APP not in _titles(seen, resource):
+            continue
+        for one in there(seen.configurations.get(resource, NOT_LOOKED_AT)):
+            name, entries = one.metadata.name, one.webhooks or ()
+            if name != names.APP and any(entry.is_ours for entry in entries):
+                is_whole = is_name(name) and all(entry.is_ours for entry in entries)
+                command = f"kubectl delete {KINDS[resource]} {name}"
+                found[f"{KINDS[resource]}/{name}"] = (command,) if is_whole else ()
+    return found
 
 
 def _of_entries(judge: Callable[[Entry, Entry], Finding]) -> Callable[[Installation], Finding]:
-    """A check of every entry; what is found names the entry."""
+    """A check of every entry; what is found names the entry, and the configuration where that is
+    left over.
+    """
 
     def check(seen: Installation) -> Finding:
-        pairs = _pairs(seen)
-        if not pairs:
+        found, left_over = [], _left_over(seen)
+        for title, _, present, ours in _places(seen):
+            finding, name = judge(present, ours), present.name
+            if title in left_over:
+                name = f"{title}, {name}"
+                finding = finding._replace(commands=left_over[title], cure=LEFT_OVER)
+            found.append(finding._replace(text=f"{name}: {finding.text}"))
+        if not found:
             return Finding("unknown", "there is no entry of boundtoken")
-        found = []
-        for present, ours in pairs:
-            finding = judge(present, ours)
-            found.append(finding._replace(text=f"{present.name}: {finding.text}"))
         return worst(*found, text="as in the manifests")
 
     return check
@@ -161,14 +182,20 @@ def of_selectors(seen: Installation) -> Finding:
     nothing that somebody else added.
     """
     finding = _of_entries(selectors)(seen)
-    return finding._replace(commands=tuple(_patches(seen)))
+    return finding._replace(commands=tuple(dict.fromkeys(_patches(seen))))
 
 
 def _patches(seen: Installation) -> Iterator[str]:
     """A command for each selector that differs. It changes nothing where the entry has another
     place since.
     """
+    left_over = _left_over(seen)
     for title, number, entry, ours in _places(seen):
+        if not is_name(title.partition("/")[2]):
+            continue
+        if title in left_over:
+            yield from left_over[title] if any(_selectors(entry, ours)) else ()
+            continue
         for what, _, expected in _selectors(entry, ours):
             place = f"/webhooks/{number}"
             operations = [
@@ -185,7 +212,7 @@ def _places(seen: Installation) -> Iterator[tuple[str, int, Entry, Entry]]:
         ours = {entry.name: entry for entry in entries}
         for configuration in there(seen.configurations.get(resource, NOT_LOOKED_AT)):
             name = configuration.metadata.name
-            for number, entry in enumerate(configuration.webhooks or () if is_name(name) else ()):
+            for number, entry in enumerate(configuration.webhooks or ()):
                 if entry.name in ours:
                     yield f"{KINDS[resource]}/{name}", number, entry, ours[entry.name]
 
