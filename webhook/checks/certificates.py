@@ -3,8 +3,21 @@
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
+from ..core.text import quote
 from .facts import NOT_LOOKED_AT, Installation, Replica, needs_proxy
-from .model import Check, Finding, NotSeen, all_of, failed, is_name, passed, there, warning, worst
+from .model import (
+    Check,
+    Finding,
+    NotSeen,
+    all_of,
+    failed,
+    is_name,
+    listed,
+    passed,
+    there,
+    warning,
+    worst,
+)
 from .shipped import ENTRIES
 
 GROUP = "Certificates"
@@ -18,6 +31,12 @@ OTHERS = (
     "The replicas are given theirs (--tls-cert), and whoever makes it keeps all of this: with "
     "cert-manager, look at kubectl get certificates, and at its cainjector."
 )
+UNKNOWN = "Bring the Deployment back first: only that tells whether the replicas keep all of this, or others."
+ELSEWHERE = (
+    "An overlay's `namespace:` does not reach the annotation and the dnsNames of the component cert-manager: copy it "
+    "and certificate-from-secret into the overlay, as its kustomization.yaml says, write the namespace into both, and apply again."
+)
+"""The cure of an annotation that cert-manager follows to where no Certificate is."""
 INJECTORS = tuple(
     f"cert-manager.io/inject-{source}" for source in ("ca-from", "ca-from-secret", "apiserver-ca")
 )
@@ -31,33 +50,62 @@ def ca_bundles(seen: Installation) -> Finding:
         raise NotSeen("there is no entry of boundtoken")
     problems = [f"{one.entry}: {one.text}" for one in seen.ca_bundles if not one.is_usable]
     text = f"{len(seen.ca_bundles)} entries"
-    if seen.brings_certificate:
-        return _by_others(seen, all_of(problems, SHOW, text=text))
+    if seen.deployed().brings_certificate:
+        return _by_others(seen, _published(seen, problems, text))
     missing = all_of(problems, SHOW, "boundtoken certs init", text=text)
     return worst(missing, *_other_writers(seen), text=text)
 
 
 def _by_others(seen: Installation, finding: Finding) -> Finding:
-    """The finding, with the cure that fits where the replicas keep nothing."""
-    return finding._replace(cure=OTHERS) if seen.brings_certificate else finding
+    """The finding, with the cure that fits where the replicas keep nothing, or may keep nothing."""
+    if seen.brings_certificate is None:
+        return finding._replace(cure=UNKNOWN)
+    return finding._replace(cure=finding.cure or OTHERS) if seen.brings_certificate else finding
+
+
+def _published(seen: Installation, problems: list[str], text: str) -> Finding:
+    """What somebody else has to publish; where it is not there, also that the annotation names
+    another namespace than that of the certificate.
+    """
+    causes = list(_elsewhere(seen)) if problems else []
+    command = f"kubectl get certificates -n {seen.own}"
+    if causes:
+        return failed(listed([*causes, *problems]), SHOW, command, cure=ELSEWHERE)
+    return all_of(problems, SHOW, text=text)
+
+
+def _elsewhere(seen: Installation) -> Iterator[str]:
+    for title, _, annotations in _annotated(seen):
+        namespace, separator, _ = annotations.get(INJECTORS[0], "").partition("/")
+        if separator and namespace != seen.own:
+            yield (
+                f"{title} has the annotation {INJECTORS[0]} for a Certificate in namespace "
+                f"{quote(namespace)}, and boundtoken is in {seen.own}"
+            )
 
 
 def _other_writers(seen: Installation) -> Iterator[Finding]:
     """The annotations that let somebody else write the caBundle that the replicas keep."""
+    for title, command, annotations in _annotated(seen):
+        for annotation in INJECTORS:
+            if annotation in annotations:
+                yield failed(
+                    f"{title} has the annotation {annotation}: cert-manager and the replicas "
+                    "overwrite each other's caBundle",
+                    f"{command} {annotation}-",
+                    cure="Take the annotation away, or give the replicas cert-manager's "
+                    "certificate (certs/README.md).",
+                )
+
+
+def _annotated(seen: Installation) -> Iterator[tuple[str, str, dict[str, str]]]:
+    """The title of each configuration of ours, how its annotations are changed, and these."""
     for resource in ENTRIES:
         for found in there(seen.configurations.get(resource, NOT_LOOKED_AT)):
             name, kind = found.metadata.name, resource.removesuffix("s")
-            if not is_name(name) or not any(one.is_ours for one in found.webhooks or ()):
-                continue
-            for annotation in INJECTORS:
-                if annotation in (found.metadata.annotations or {}):
-                    yield failed(
-                        f"{kind}/{name} has the annotation {annotation}: cert-manager and the "
-                        "replicas overwrite each other's caBundle",
-                        f"kubectl annotate {kind} {name} {annotation}-",
-                        cure="Take the annotation away, or give the replicas cert-manager's "
-                        "certificate (certs/README.md).",
-                    )
+            if is_name(name) and any(one.is_ours for one in found.webhooks or ()):
+                annotations = found.metadata.annotations or {}
+                yield f"{kind}/{name}", f"kubectl annotate {kind} {name}", annotations
 
 
 def trust(seen: Installation) -> Finding:
@@ -103,7 +151,7 @@ def _leaf(replica: Replica, seen: Installation) -> Finding:
 def _late(replica: Replica, seen: Installation, title: str) -> str:
     """That it should have been renewed, in words; empty where it need not be yet."""
     start, end = replica.not_before, replica.not_after
-    if seen.brings_certificate and start and end:
+    if seen.brings_certificate is not False and start and end:
         return f"{title} ends at {_day(end)}" if end - seen.now < (end - start) * LAST else ""
     if replica.renewal is not None and seen.now > replica.renewal + LATE:
         return f"{title} was to be renewed at {_day(replica.renewal)}"
@@ -124,7 +172,8 @@ def _age(first: datetime, seen: Installation) -> Finding:
         return failed(f"the last one of a caBundle expired at {_day(first)}", SHOW)
     if first - seen.now < timedelta(days=14):
         text = f"the last one of a caBundle expires at {_day(first)}"
-        now = () if seen.brings_certificate else ("boundtoken certs rotate --wait",)
+        is_ours = seen.brings_certificate is False
+        now = ("boundtoken certs rotate --wait",) if is_ours else ()
         return warning(text, SHOW, *now)
     return passed(f"until {_day(first)}")
 

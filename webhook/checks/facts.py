@@ -255,9 +255,21 @@ class Installation:
             return False
 
     @property
-    def brings_certificate(self) -> bool:
-        """Whether the replicas are given their certificate, as far as is seen."""
-        return isinstance(self.deployment, Deployment) and self.deployment.brings_certificate
+    def brings_certificate(self) -> bool | None:
+        """Whether the replicas are given their certificate; None where no Deployment tells."""
+        found = self.deployment
+        return found.brings_certificate if isinstance(found, Deployment) else None
+
+    def deployed(self) -> Deployment:
+        """The Deployment, which alone tells who keeps the certificates.
+
+        Raises: NotSeen
+        """
+        try:
+            return there(self.deployment, "deployment/boundtoken")
+        except NotSeen as problem:
+            text = f"{problem}: only the Deployment tells who keeps the certificates"
+            raise NotSeen(text) from problem
 
     def asking(self) -> tuple[Replica, ...]:
         """The replicas, at least one.

@@ -52,9 +52,7 @@ DEFAULTS = frozenset(
 
 
 def _needed(seen: Installation) -> tuple[Right, ...]:
-    found = seen.deployment
-    if not isinstance(found, Deployment):
-        return shipped.rights(seen.own)
+    found = seen.deployed()
     has_probe = found.has_self_probe
     if not found.brings_certificate:
         return shipped.rights(seen.own, has_probe=has_probe)
