@@ -10,12 +10,13 @@ import pytest
 from webhook.cli import certs, certs_show
 from webhook.cluster.client import ApiClient
 from webhook.core import names
-from webhook.errors import BadInput
+from webhook.errors import BadInput, NotFound
 from webhook.log import Log
 from webhook.options import resolve
-from webhook.pki import ca_secret
+from webhook.pki import authority, ca_secret
 from webhook.pki.ca_secret import CertificateAuthorities
 from webhook.pki.lifecycle import Lifetimes
+from webhook.pki.pem import Certificate
 from webhook.pki.store import CaBundle, CaBundles, CaSecret, Store
 from webhook.serving.managed_certificates import ManagedCertificates
 
@@ -114,3 +115,50 @@ async def test_a_certificate_of_others_lets_no_command_write_ours(capsys: Any) -
         report = json.loads(capsys.readouterr().out)
         assert (report["keptBy"], report["next"], report["problem"]) == ("others", None, problem)
         assert [row["inSync"] for row in report["configurations"]] == [None]
+
+
+class Without(Cluster):
+    """The same without a Deployment, where an entry trusts this CA."""
+
+    def __init__(self, ca: Certificate) -> None:
+        super().__init__()
+        self.client: Any = Nothing()
+        self._ca = ca
+
+    async def read_ca_bundles(self) -> list[CaBundles]:
+        entries = {"pods": CaBundle(self._ca.pem, (self._ca,)), "workloads": CaBundle(b"", ())}
+        return [CaBundles("mutatingwebhookconfigurations", names.APP, "1", entries)]
+
+
+class Nothing(Client):
+    async def get(self, _path: str, **_options: object) -> bytes:
+        raise NotFound("there is none")
+
+
+@pytest.mark.parametrize("name", ["pki", ca_secret.COMMON_NAME])
+async def test_init_without_a_deployment_puts_no_ca_of_ours_over_that_of_others(name: str) -> None:
+    """Its name is no sign: the component cert-manager calls its CA as ours are called."""
+    ca = authority.make_authority(name, datetime.now(UTC), CA).certificate
+    cluster = Without(ca)
+    for dry_run in (True, False):
+        parsed = argparse.Namespace(dry_run=dry_run)
+        with pytest.raises(BadInput, match="Apply the installation again first") as problem:
+            await certs._into_cluster(cluster, parsed, datetime.now(UTC))
+        assert "the caBundle of mutatingwebhookconfiguration/boundtoken" in str(problem.value)
+    assert cluster.data == {}
+
+
+async def test_init_without_a_deployment_keeps_the_ca_of_the_secret(capsys: Any) -> None:
+    ca = authority.make_authority(ca_secret.COMMON_NAME, datetime.now(UTC), CA)
+    cluster = Without(ca.certificate)
+    cluster.data = ca_secret.to_data(CertificateAuthorities(ca))
+    await certs._into_cluster(cluster, PARSED, datetime.now(UTC))
+    assert f"in namespace {names.NAMESPACE} kept\n" in capsys.readouterr().out
+
+
+async def test_init_before_the_first_deployment_makes_a_ca(capsys: Any) -> None:
+    cluster = Cluster()
+    client: Any = Nothing()
+    cluster.client = client
+    await certs._into_cluster(cluster, PARSED, datetime.now(UTC))
+    assert f"in namespace {names.NAMESPACE} created\n" in capsys.readouterr().out

@@ -601,7 +601,9 @@ async def test_certs_commands_take_the_lifetimes_of_the_deployment(
         await certs.read_deployed(Store(client, "boundtoken-system", ()))
     ).lifetimes == Lifetimes(timedelta(days=ca), timedelta(days=leaf))
     missing: Any = Answers(None)
-    assert await certs.read_deployed(Store(missing, "boundtoken-system", ())) == certs.Deployed()
+    assert await certs.read_deployed(Store(missing, "boundtoken-system", ())) == certs.Deployed(
+        is_seen=False
+    )
 
 
 async def test_lifetimes_that_every_replica_refuses_are_named_with_their_place() -> None:

@@ -77,11 +77,13 @@ class ClusterState(msgspec.Struct, frozen=True):
 
 class Deployed(msgspec.Struct, frozen=True):
     """What the Deployment says of certificates: the lifetimes of those that the replicas make, and
-    whether they are given one instead, which others renew and publish.
+    whether they are given one instead, which others renew and publish; `is_seen` is whether it is
+    there.
     """
 
     lifetimes: Lifetimes = Lifetimes()
     brings_certificate: bool = False
+    is_seen: bool = True
 
 
 class Files(msgspec.Struct, frozen=True):
@@ -174,7 +176,9 @@ def _write_file(path: Path, content: bytes) -> None:
 async def _into_cluster(store: Store, parsed: argparse.Namespace, now: datetime) -> None:
     """Do what the first replica would do: a CA that is valid is not replaced."""
     state = await read_state(store)
-    lifetimes = await _lifetimes_of_own(store)
+    deployed = await _deployed_with_own(store)
+    if not deployed.is_seen:
+        _refuse_others(state, store)
     authorities = state.authorities
     keep = authorities is not None and authorities.current.certificate.is_valid(now)
     if authorities is None or not keep:
@@ -183,7 +187,7 @@ async def _into_cluster(store: Store, parsed: argparse.Namespace, now: datetime)
             for configuration in state.configurations
             for certificate in configuration.certificates()
         )
-        authorities = lifecycle.apply_step("create", authorities, now, lifetimes, in_use)
+        authorities = lifecycle.apply_step("create", authorities, now, deployed.lifetimes, in_use)
         await _write(store, authorities, state.secret, dry_run=parsed.dry_run)
     action = _action(keep=keep, new=not state.secret.version, dry_run=parsed.dry_run)
     print(f"secret/{SECRET} in namespace {store.namespace} {action}")
@@ -202,7 +206,7 @@ def rotate(parsed: argparse.Namespace) -> int:
 
 
 async def _rotate(store: Store, parsed: argparse.Namespace) -> int:
-    lifetimes = await _lifetimes_of_own(store)
+    lifetimes = (await _deployed_with_own(store)).lifetimes
     for _ in range(ATTEMPTS):
         state = await read_state(store)
         authorities = state.authorities
@@ -282,8 +286,25 @@ async def with_store(
         return await work(Store(client, namespace, (names.APP,)))
 
 
-async def _lifetimes_of_own(store: Store) -> Lifetimes:
-    """The lifetimes of what the replicas make.
+def _refuse_others(state: ClusterState, store: Store) -> None:
+    """Where no Deployment tells who keeps the certificates. A name is no sign: the CA of the
+    component cert-manager has that of ours.
+
+    Raises: BadInput, if a caBundle has a CA that our Secret does not hold
+    """
+    ours = set(state.authorities.trusted() if state.authorities is not None else ())
+    titles = [one.title for one in state.configurations if set(one.certificates()) - ours]
+    if titles:
+        raise BadInput(
+            f"deployment/{names.APP} is not in namespace {store.namespace}, and only that tells who keeps the "
+            f"certificates: the caBundle of {' and '.join(titles)} has a CA that is not in secret/{SECRET}. Apply "
+            "the installation again first, by kubectl apply -k OVERLAY or helm upgrade; if it is elsewhere, name "
+            "its namespace with --namespace"
+        )
+
+
+async def _deployed_with_own(store: Store) -> Deployed:
+    """What the Deployment says, where the replicas make their certificates.
 
     Raises: BadInput, if they make nothing, so that a CA of ours in the caBundles would only take
     out the one that is needed; what `read_deployed` raises
@@ -295,7 +316,7 @@ async def _lifetimes_of_own(store: Store) -> Lifetimes:
             "makes it renews it and writes the caBundle; with cert-manager: kubectl get certificates "
             f"-n {store.namespace}"
         )
-    return deployed.lifetimes
+    return deployed
 
 
 async def read_deployed(store: Store) -> Deployed:
@@ -307,7 +328,7 @@ async def read_deployed(store: Store) -> Deployed:
     try:
         spec = decode(_DEPLOYMENT, await store.client.get(path)).spec.template.spec
     except NotFound:
-        return Deployed()
+        return Deployed(is_seen=False)
     containers = [container for container in spec.containers if container.name == names.APP]
     flags = options.given(containers[0].args) if containers else {}
     environ = (
