@@ -4,14 +4,17 @@ kustomize installation that moves to it and back.
 
 import base64
 import json
+import shlex
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from tests.controlplane.cluster import ControlPlane
 from tests.controlplane.kubelet import Kubelet
-from tests.support.builders import VIOLATING, a_bare_pod
+from tests.support.builders import VIOLATING, Json, a_bare_pod
+from tests.support.checking import Checked
 from tests.support.cluster import NAMESPACES
 from tests.support.helm import CHART, helm
 from tests.support.helm_releases import QUICK, REGISTRATION, Release, rolled_out, running
@@ -20,8 +23,9 @@ from tests.support.paths import ROOT
 from tests.support.processes import boundtoken
 from tests.support.releases import CHARTED, both_answer, unpacked
 from tests.support.waiting import wait_for
-from webhook.checks.installer import BY_FORCE
+from webhook.checks.installer import BY_FORCE, RELEASE, RELEASE_NAMESPACE
 from webhook.core import names
+from webhook.pki import authority
 from webhook.pki.store import KINDS
 
 pytestmark = [pytest.mark.controlplane, pytest.mark.timeout(600)]
@@ -195,6 +199,75 @@ def test_a_release_in_use_refuses_what_is_wrong_and_says_whether_it_works(
             assert "no replica has changed this pod" in pod.log
     finally:
         release.helm("uninstall", chart=False)
+
+
+def printed(plane: ControlPlane, check: str) -> str:
+    """The command that `boundtoken check` prints, with the chart in its place."""
+    found = Checked("--kubeconfig", str(plane.kubeconfig()), "--no-dry-run")
+    (command,) = found.by_id[check]["commands"]
+    return str(command)
+
+
+def run_as_printed(plane: ControlPlane, command: str) -> None:
+    program, *words = shlex.split(command.replace(" CHART ", f" {CHART} "))
+    assert program == "helm"
+    done = helm(*words, kubeconfig=plane.kubeconfig())
+    assert done.returncode == 0, done.stderr
+
+
+def a_stranger(plane: ControlPlane, deployment: Json) -> None:
+    """A Deployment like ours in another namespace, which names a release there."""
+    annotations = {RELEASE: "pwn", RELEASE_NAMESPACE: "aaa"}
+    metadata = {"name": names.APP, "labels": deployment["metadata"]["labels"]}
+    body = {"metadata": {**metadata, "annotations": annotations}, "spec": deployment["spec"]}
+    plane.call("POST", NAMESPACES, {"metadata": {"name": "aaa"}})
+    plane.call("POST", "/apis/apps/v1/namespaces/aaa/deployments", body)
+
+
+def test_what_check_prints_for_a_release_mends_it(own_plane: ControlPlane) -> None:
+    """No replica runs meanwhile: the commands alone put it right."""
+    plane, release = own_plane, Release(own_plane, "mended", "mends")
+    closed = "legacyTokens.enabled=true,legacyTokens.failClosed=true,replicas=0"
+    release.helm("install", "--create-namespace", *QUICK, "--set", closed)
+    budgets = f"/apis/policy/v1/namespaces/{release.namespace}/poddisruptionbudgets"
+    start = "helm upgrade mended CHART -n mends --reset-then-reuse-values "
+    try:
+        found = Checked("--kubeconfig", str(plane.kubeconfig()), "--no-dry-run")
+        assert found.status("webhook-conditions") == "passed"
+        assert found.by_id["webhook-policies"]["commands"] == []
+        assert plane.call("GET", budgets)["items"] == []
+        run_as_printed(plane, printed(plane, "disruption-budget"))
+        assert [one["metadata"]["name"] for one in plane.call("GET", budgets)["items"]] == [names.APP]  # fmt: skip
+        plane.kubectl("scale", "deployment/boundtoken", "--replicas=0", "-n", release.namespace)
+        scaled = printed(plane, "replicas")
+        assert scaled == f"{start}--set replicas=2 {BY_FORCE}"
+        run_as_printed(plane, scaled)
+        deployment = release.deployment()
+        assert deployment["spec"]["replicas"] == 2
+        a_stranger(plane, deployment)
+        plane.kubectl("delete", "deployment", "boundtoken", "-n", release.namespace)
+        without_a_deployment(plane)
+        again = printed(plane, "deployment")
+        assert again == f"{start}{BY_FORCE}"
+        run_as_printed(plane, again)
+        assert release.deployment()["spec"]["replicas"] == 2
+    finally:
+        release.helm("uninstall", chart=False)
+        plane.kubectl("delete", "namespace", "aaa", "--ignore-not-found", "--wait=false")
+
+
+def without_a_deployment(plane: ControlPlane) -> None:
+    """Nobody knows who keeps the certificates, and nothing writes over a CA of others."""
+    ca = authority.make_authority("theirs", datetime.now(UTC), timedelta(days=1)).certificate
+    value = base64.b64encode(ca.pem).decode()
+    path = f"{REGISTRATION}/mutatingwebhookconfigurations/boundtoken"
+    patch = [{"op": "add", "path": "/webhooks/0/clientConfig/caBundle", "value": value}]
+    plane.call("PATCH", path, patch, kind="application/json-patch+json")
+    found = Checked("--kubeconfig", str(plane.kubeconfig()), "--no-dry-run")
+    assert (found.status("ca-bundle"), found.status("rights")) == ("unknown", "unknown")
+    done = boundtoken("certs", "init", kubeconfig=plane.kubeconfig())
+    assert (done.returncode, "Apply the installation again first" in done.stderr) == (2, True)
+    assert plane.call("GET", path)["webhooks"][0]["clientConfig"]["caBundle"] == value
 
 
 def test_two_releases_beside_each_other_and_a_removal_fail_no_call(

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster_e2e.breaking import (
+    BUDGETS,
     MUTATING,
     OURS,
     RBAC,
@@ -194,6 +195,31 @@ def test_a_selector_is_put_right_by_the_command_that_is_printed(
         after = checked(installed, "--no-dry-run")
     assert (found["status"], len(found["commands"])) == ("warning", 2)
     assert after.status("webhook-selectors") == "passed"
+
+
+def test_what_is_left_over_is_deleted_by_the_commands_that_are_printed(
+    installed: Cluster, tmp_path: Path
+) -> None:
+    """A webhook configuration of another name, and a second budget for the same pods."""
+    plane = installed.plane
+    for path, name in ((MUTATING, "zzz"), (f"{BUDGETS}/boundtoken", "other")):
+        copy = plane.call("GET", path)
+        copy["metadata"] = {"name": name}
+        copy.pop("status", None)
+        plane.call("POST", path.rpartition("/")[0], copy)
+    found = checked(installed, "--no-dry-run")
+    commands = [
+        one
+        for name in ("webhook-entries", "disruption-budget")
+        for one in found.by_id[name]["commands"]
+    ]
+    in_a_shell(installed, commands, tmp_path)
+    after = checked(installed, "--no-dry-run")
+    assert (found.status("webhook-entries"), found.status("disruption-budget")) == (
+        "warning",
+        "failed",
+    )
+    assert after.status("webhook-entries") == after.status("disruption-budget") == "passed"
 
 
 def test_a_deleted_configuration_is_made_again_by_the_commands_that_are_printed(
