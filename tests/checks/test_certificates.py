@@ -128,7 +128,7 @@ def test_without_a_deployment_a_late_renewal_is_not_told() -> None:
 @pytest.mark.parametrize(
     ("namespace", "is_cause"), [("boundtoken-system", True), ("tokens", False)]
 )
-def test_an_annotation_for_another_namespace_is_the_cause_of_an_empty_ca_bundle(
+def test_an_annotation_for_another_namespace_is_the_cause_of_a_wrong_ca_bundle(
     namespace: str, is_cause: bool
 ) -> None:
     """Under an overlay's namespace the component cert-manager still names the usual one."""
@@ -139,11 +139,16 @@ def test_an_annotation_for_another_namespace_is_the_cause_of_an_empty_ca_bundle(
         for resource, entries in shipped.ENTRIES.items()
     }
     fields: dict[str, Any] = {"own": "tokens", "configurations": configurations}
-    told = found(of_others(ca_bundles=empty, **fields))["ca-bundle"]
-    assert told.status == "failed"
-    assert told.finding.text.endswith("pods: no caBundle")
-    text = f'{INJECT} for a Certificate in namespace "{namespace}", and boundtoken is in tokens'
-    assert (text in told.finding.text) is is_cause
-    assert (told.cure == ELSEWHERE) is is_cause
-    assert ("kubectl get certificates -n tokens" in told.finding.commands) is is_cause
-    assert found(of_others(**fields))["ca-bundle"].status == "passed"
+    other = (a_replica(distrusting=("pods",)),)
+    for check, wrong, end in (
+        ("ca-bundle", {"ca_bundles": empty}, "pods: no caBundle"),
+        ("ca-bundle-trust", {"replicas": other}, "by the caBundle of pods"),
+    ):
+        told = found(of_others(**wrong, **fields))[check]
+        assert told.status == "failed"
+        assert told.finding.text.endswith(end)
+        text = f'{INJECT} for a Certificate in namespace "{namespace}", and boundtoken is in tokens'
+        assert (text in told.finding.text) is is_cause
+        assert (told.cure == ELSEWHERE) is is_cause
+        assert ("kubectl get certificates -n tokens" in told.finding.commands) is is_cause
+        assert found(of_others(**fields))[check].status == "passed"

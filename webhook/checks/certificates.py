@@ -51,30 +51,27 @@ def ca_bundles(seen: Installation) -> Finding:
     problems = [f"{one.entry}: {one.text}" for one in seen.ca_bundles if not one.is_usable]
     text = f"{len(seen.ca_bundles)} entries"
     if seen.deployed().brings_certificate:
-        return _by_others(seen, _published(seen, problems, text))
+        return _by_others(seen, all_of(problems, SHOW, text=text), *_elsewhere(seen))
     missing = all_of(problems, SHOW, "boundtoken certs init", text=text)
     return worst(missing, *_other_writers(seen), text=text)
 
 
-def _by_others(seen: Installation, finding: Finding) -> Finding:
-    """The finding, with the cure that fits where the replicas keep nothing, or may keep nothing."""
+def _by_others(seen: Installation, finding: Finding, *causes: str) -> Finding:
+    """The finding, with the cure that fits where the replicas keep nothing, or may keep nothing;
+    and with the causes, where it is one for which these others look elsewhere.
+    """
     if seen.brings_certificate is None:
         return finding._replace(cure=UNKNOWN)
-    return finding._replace(cure=finding.cure or OTHERS) if seen.brings_certificate else finding
-
-
-def _published(seen: Installation, problems: list[str], text: str) -> Finding:
-    """What somebody else has to publish; where it is not there, also that the annotation names
-    another namespace than that of the certificate.
-    """
-    causes = list(_elsewhere(seen)) if problems else []
+    if not seen.brings_certificate:
+        return finding
+    if finding.status != "failed" or not causes:
+        return finding._replace(cure=OTHERS)
     command = f"kubectl get certificates -n {seen.own}"
-    if causes:
-        return failed(listed([*causes, *problems]), SHOW, command, cure=ELSEWHERE)
-    return all_of(problems, SHOW, text=text)
+    return failed(listed([*causes, finding.text]), SHOW, command, cure=ELSEWHERE)
 
 
 def _elsewhere(seen: Installation) -> Iterator[str]:
+    """The annotations by which cert-manager publishes the CA of a Certificate that is not ours."""
     for title, _, annotations in _annotated(seen):
         namespace, separator, _ = annotations.get(INJECTORS[0], "").partition("/")
         if separator and namespace != seen.own:
@@ -112,7 +109,8 @@ def trust(seen: Installation) -> Finding:
     """Whether each caBundle verifies what each replica serves."""
     seen.entries()
     found = [_trust(replica, seen.own) for replica in seen.asking()]
-    return _by_others(seen, worst(*found, text=f"each verifies {len(found)} replicas"))
+    finding = worst(*found, text=f"each verifies {len(found)} replicas")
+    return _by_others(seen, finding, *_elsewhere(seen))
 
 
 def _trust(replica: Replica, own: str) -> Finding:
