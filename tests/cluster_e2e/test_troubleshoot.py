@@ -87,7 +87,8 @@ def complaints(cluster: Cluster) -> Iterator[str]:
     cluster.plane.call(
         "POST", f"/apis/apps/v1/namespaces/{enforcing}/deployments", a_deployment({})
     )
-    yield wait_for(lambda: cluster.plane.kubectl("get", "events", "-n", enforcing))
+    events = ("get", "events", "-n", enforcing, "--field-selector", "reason=FailedCreate")
+    yield wait_for(lambda: cluster.plane.kubectl(*events))
     for namespace in (foreign, older, enforcing):
         workload = ("workload", "deployment/web", "-n", namespace)
         yield from checked(cluster, *workload, "--can", "get/secrets")
