@@ -30,8 +30,8 @@ def a_deployment(namespace: str, account: str = "boundtoken") -> Json:
     return {"metadata": metadata, "spec": {"template": {"spec": spec}}}
 
 
-def a_binding(namespace: str, account: str = "boundtoken") -> Json:
-    subject = {"kind": "ServiceAccount", "name": account, "namespace": namespace}
+def a_binding(namespace: str, account: str = "boundtoken", *, kind: str = "ServiceAccount") -> Json:
+    subject = {"kind": kind, "name": account, "namespace": namespace}
     return {"metadata": {"name": "boundtoken"}, "subjects": [subject]}
 
 
@@ -80,9 +80,10 @@ def test_a_deployment_like_ours_leads_no_command_to_its_namespace(
     played.objects[DEPLOYMENTS] = [a_deployment("aaa")]
     run(played, tmp_path, *words)
     assert looked_in(played) - {"default"} <= {"boundtoken-system"}
-    played.objects[BINDING] = a_binding("tokens", "web")
-    run(played, tmp_path, *words)
-    assert looked_in(played) - {"default"} <= {"boundtoken-system"}
+    for binding in (a_binding("tokens", "web"), a_binding("tokens", kind="User")):
+        played.objects[BINDING] = binding
+        run(played, tmp_path, *words)
+        assert looked_in(played) - {"default"} <= {"boundtoken-system"}
 
 
 def test_one_entry_that_calls_another_namespace_does_not_change_the_side(
